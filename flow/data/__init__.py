@@ -1,0 +1,1 @@
+"""What nodes see of their run."""

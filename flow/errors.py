@@ -1,0 +1,225 @@
+"""Every error `flow` raises, in one tree.
+
+::
+
+    FlowError                        catch-all
+    ├── DefinitionError  ValueError  a Dag that cannot be compiled; lists every fault
+    │   └── CycleError               ... whose one fault is a cycle; ``cycle`` holds its path
+    ├── ConfigError      ValueError  a Config, Retry or Timeout out of range; lists every fault
+    ├── InputError       ValueError  run inputs missing or unknown
+    ├── TraceError       ValueError  a file that is not a usable WfFormat trace
+    ├── UsageError       RuntimeError  a call made at the wrong time or place
+    │   └── TransitionError          a status change that is not legal
+    ├── MissingOutput    KeyError    an output asked for that the run did not produce
+    ├── NodeTimeout      TimeoutError  a node (or one attempt of it) exceeded its time
+    ├── NodeCancelled                a node ended itself by raising its loop's cancellation
+    ├── NodeAborted                  a node raised a BaseException that ends the run
+    └── RunError         ExceptionGroup  a run that failed: the users' exceptions, and the partial Result
+    BlockingNodeWarning  RuntimeWarning  a node held the event loop
+
+A user's own exception is never wrapped or replaced: ``RunError`` is an
+:class:`ExceptionGroup` of the very objects the nodes raised, so ``except* ValueError``
+works, and each carries a note that names its node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+MAX_FAULTS_SHOWN: Final = 50
+"""Faults printed in a message; ``.faults`` always holds all of them."""
+
+MAX_VALUE_SHOWN: Final = 80
+"""Characters of a user's value that a message repeats."""
+
+MAX_COMPARED: Final = 2_000
+"""Known names that :func:`nearest` compares a wrong one with."""
+
+
+class FlowError(Exception):
+    """Base of every error this package raises."""
+
+
+class DefinitionError(FlowError, ValueError):
+    """A Dag cannot be compiled. All its faults are listed at once.
+
+    :ivar faults: one sentence per fault, each naming the node and where it was defined.
+    :ivar cycle: the names along one cycle, first name repeated at the end; empty if there is none.
+    """
+
+    def __init__(self, dag: str, faults: Sequence[str], cycle: Sequence[str] = ()) -> None:
+        self.dag = dag
+        self.faults = tuple(faults)
+        self.cycle = tuple(cycle)
+        super().__init__(_listing(f"dag {shown(dag)} cannot be compiled", self.faults))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.dag, self.faults, self.cycle)
+
+
+class CycleError(DefinitionError):
+    """The Dag's only fault is a cycle; :attr:`cycle` holds the path of one."""
+
+
+class ConfigError(FlowError, ValueError):
+    """Settings out of range; :attr:`faults` lists every one."""
+
+    def __init__(self, what: str, faults: Sequence[str]) -> None:
+        self.what = what
+        self.faults = tuple(faults)
+        super().__init__(_listing(f"{what} is not valid", self.faults))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.faults)
+
+
+class InputError(FlowError, ValueError):
+    """Run inputs are missing or unknown; :attr:`faults` lists every one."""
+
+    def __init__(self, dag: str, faults: Sequence[str]) -> None:
+        self.dag = dag
+        self.faults = tuple(faults)
+        super().__init__(_listing(f"inputs of dag {dag!r} do not fit", self.faults))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.dag, self.faults)
+
+
+class TraceError(FlowError, ValueError):
+    """A file is not a WfFormat trace that can be loaded."""
+
+
+class UsageError(FlowError, RuntimeError):
+    """A call that is legal, made at the wrong time or place."""
+
+
+class TransitionError(UsageError):
+    """A node's status was asked to change in a way the status machine forbids."""
+
+
+class MissingOutput(FlowError, KeyError):
+    """An output was asked for that this run did not produce."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return str(self.args[0])
+
+
+class NodeTimeout(FlowError, TimeoutError):
+    """A node, or one attempt of it, exceeded its time limit."""
+
+
+class NodeCancelled(FlowError):
+    """A node raised its event loop's cancellation although nobody had cancelled it."""
+
+
+class NodeAborted(FlowError):
+    """Stands in :attr:`Result.errors` for a BaseException (KeyboardInterrupt, SystemExit) that ended the run."""
+
+
+class RunError(FlowError, ExceptionGroup[Exception]):
+    """A run failed.
+
+    An :class:`ExceptionGroup` of the exceptions the nodes raised, unchanged, each with a note
+    that names its node; ``except* KeyError`` therefore reaches a node's own KeyError.
+
+    :ivar result: the partial :class:`flow.Result`: what completed, failed, was skipped or cancelled.
+    :ivar nodes: names of the failed nodes, in the order of ``exceptions``.
+    :ivar timed_out: True if the run's own time limit ended it.
+    """
+
+    result: Any
+    nodes: tuple[str, ...]
+    timed_out: bool
+
+    def __new__(
+        cls,
+        message: str,
+        exceptions: Sequence[Exception],
+        result: Any = None,
+        nodes: Sequence[str] = (),
+        timed_out: bool = False,
+    ) -> RunError:
+        self = super().__new__(cls, message, exceptions)
+        self.result = result
+        self.nodes = tuple(nodes)
+        self.timed_out = timed_out
+        return self
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args[:2])
+
+    def derive(self, excs: Sequence[Exception]) -> RunError:  # type: ignore[override]
+        """Keep type and result when ``except*`` or ``split`` take a part of the group."""
+        # split() rebuilds a group that a node raised, but keeps its leaves.
+        own = {
+            id(leaf): name
+            for exc, name in zip(self.exceptions, self.nodes, strict=False)
+            for leaf in _leaves(exc)
+        }
+        nodes = [own[id(leaf)] for exc in excs if id(leaf := next(_leaves(exc))) in own]
+        return RunError(self.message, excs, self.result, nodes, self.timed_out)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The Result holds the plan and so the users' functions; only what travels is sent.
+        return type(self), (self.message, self.exceptions, None, self.nodes, self.timed_out)
+
+
+class BlockingNodeWarning(RuntimeWarning):
+    """A node held the event loop longer than ``Config.blocking_after`` seconds."""
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """Return ``" (did you mean 'x' or 'y'?)"`` for the names closest to ``name``, or nothing.
+
+    O(known), and at most :data:`MAX_COMPARED` of them are compared in earnest; for error paths.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= 255:
+        return ""
+    from difflib import get_close_matches  # here: only needed once something is wrong
+
+    candidates = [k for k in known if isinstance(k, str)]
+    for size in (2, 3, 4, 6, 8):  # among very many: those of about its length that begin or end alike
+        if len(candidates) <= MAX_COMPARED:
+            break
+        head, tail, length = name[:size], name[-size:], len(name)
+        alike = [k for k in candidates if abs(len(k) - length) <= 2 and (k.startswith(head) or k.endswith(tail))]
+        candidates = alike or candidates[:MAX_COMPARED]
+    candidates = candidates[:MAX_COMPARED]
+    close = [repr(k) for k in get_close_matches(name, candidates, n=3)]
+    if not close:
+        return ""
+    *first, last = close
+    return f" (did you mean {', '.join(first) + ' or ' if first else ''}{last}?)"
+
+
+def shown(value: object) -> str:
+    """Return ``repr(value)`` for a message: shortened, and safe if the repr itself fails."""
+    try:
+        text = repr(value[: MAX_VALUE_SHOWN + 1] if isinstance(value, str) else value)
+    except Exception:
+        return f"<{type(value).__name__} without a usable repr>"
+    if len(text) <= MAX_VALUE_SHOWN:
+        return text
+    length = f" ({len(value)} characters)" if isinstance(value, str) else ""
+    return f"{text[: MAX_VALUE_SHOWN - 20]}...{length}"
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the plain exceptions within ``error``, or itself. Iterative: groups may nest deeply."""
+    todo = [error]
+    while todo:
+        at = todo.pop()
+        if isinstance(at, BaseExceptionGroup):
+            todo.extend(reversed(at.exceptions))
+        else:
+            yield at
+
+
+def _listing(headline: str, faults: Sequence[str]) -> str:
+    if len(faults) == 1:
+        return f"{headline}: {faults[0]}"
+    lines = list(faults[:MAX_FAULTS_SHOWN])
+    if len(faults) > len(lines):
+        lines.append(f"... and {len(faults) - len(lines)} more (see .faults)")
+    return f"{headline}: {len(faults)} faults" + "".join(f"\n  - {fault}" for fault in lines)

@@ -1,0 +1,67 @@
+"""Copy the nodes of one definition into another, under a prefix (:meth:`flow.Dag.include`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from flow.errors import UsageError, nearest, shown
+from flow.plan.definition import PLAIN, Definition, Needs, Policy
+from flow.plan.plan import Plan
+from flow.signature import shape_of
+
+
+def inline(
+    mine: Definition, theirs: Definition, plan: Plan, prefix: str, given: Mapping[str, Any], starts: tuple[Any, ...]
+) -> None:
+    """Append the nodes of ``plan``, compiled from ``theirs``, to ``mine``. O(nodes + edges).
+
+    :raises UsageError: before anything is appended.
+    """
+    for parameter in given:
+        if parameter not in plan.inputs:
+            raise UsageError(f"dag {plan.name!r} has no run input {shown(parameter)}{nearest(parameter, plan.inputs)}")
+    input_of = {slot: name for name, slots in plan.inputs.items() for slot in slots}
+    names = [f"{prefix}.{name}" for name in plan.names]
+    sources: dict[int, Any] = {slot: given.get(name) for slot, name in input_of.items()}
+    sources.update(enumerate(names))
+    needs = [_needs(plan, i, sources) for i in range(plan.count)]
+    first = len(mine.names)
+    for i, deps in enumerate(plan.dependencies):
+        policy = _policy(theirs, i)
+        if policy is not None:
+            mine.policies[first + i] = policy
+        data = plan.arguments[i]
+        mine.after.append(tuple([names[d] for d in deps if d not in data]) if deps else starts)
+    mine.names += names
+    mine.fns += plan.fns
+    mine.needs += needs
+
+
+def _policy(theirs: Definition, i: int) -> Policy | None:
+    policy = theirs.policies.get(i)
+    if not theirs.middleware:
+        return policy
+    policy = policy or PLAIN
+    return msgspec.structs.replace(policy, middleware=(*theirs.middleware, *policy.middleware))
+
+
+def _needs(plan: Plan, i: int, sources: Mapping[int, Any]) -> Needs:
+    """Name the source of each of node ``i``'s arguments; inputs that nobody gives are left to the usual rule."""
+    binder = plan.binders.get(i)
+    keywords = binder.keywords if binder is not None else ()
+    slots = plan.arguments[i]
+    parameters = [p.name for p in (plan.shapes.get(id(plan.fns[i])) or shape_of(plan.fns[i])).positional]
+    refs = [sources[slot] for slot in slots]
+    by_position = len(slots) - len(keywords)
+    if by_position > len(parameters):  # *args: only a sequence can fill it
+        if keywords or None in refs:
+            raise UsageError(
+                f"node {plan.names[i]!r} mixes *args with keywords or inputs and cannot be inlined: "
+                "add the Dag as one node instead"
+            )
+        return tuple(refs)
+    named = zip((*parameters[:by_position], *keywords), refs, strict=True)
+    return {parameter: ref for parameter, ref in named if ref is not None} or None

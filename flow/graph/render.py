@@ -1,0 +1,115 @@
+"""Draw a graph as Mermaid or Graphviz text.
+
+A solid edge passes data, a dotted one is pure ordering. Nodes are ``n0, n1, ...`` in definition
+order with their names as quoted labels, so no name can break the syntax. Both functions are
+O(nodes + edges), iterative, and need little memory beyond the text itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from io import StringIO
+from typing import Final
+
+from flow.errors import UsageError
+from flow.graph.dag import Dag
+from flow.graph.interop import edges_of, plan_of
+from flow.plan.plan import Plan
+from flow.types import Status
+
+COLOURS: Final[Mapping[Status, tuple[str, str]]] = {
+    Status.PENDING: ("#f5f5f5", "#9e9e9e"),
+    Status.READY: ("#e3f2fd", "#1e88e5"),
+    Status.RUNNING: ("#fff8e1", "#ffa000"),
+    Status.COMPLETED: ("#e8f5e9", "#43a047"),
+    Status.FAILED: ("#ffebee", "#e53935"),
+    Status.SKIPPED: ("#eeeeee", "#757575"),
+    Status.CANCELLED: ("#f3e5f5", "#8e24aa"),
+}
+"""Fill and border colour of each status."""
+
+# Mermaid reads labels, quoted ones too, as Markdown: underscores at a word's edge would be
+# emphasis, a@b.c and www.b.c links, "1." a list. '#' begins its own entities.
+_MERMAID_SPECIAL: Final = re.compile(r"""[^\w.:+-]|(?<![^\W_])_|_(?![^\W_])|(?<=^www)\.|(?<=\d)\.$""")
+
+
+def to_mermaid(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> str:
+    """Return a Mermaid flowchart, top down.
+
+    Mermaid itself draws 500 edges and 50,000 characters unless configured otherwise
+    (``maxEdges``, ``maxTextSize``); for more, use :func:`to_dot`.
+
+    :param graph: a plan, or a Dag to be compiled.
+    :param status: colours nodes by status; may lack some nodes and name others.
+    :raises DefinitionError: if the Dag cannot be compiled. :raises UsageError: for a value that is no status.
+    """
+    plan = plan_of(graph)
+    shown = _statuses(plan, status)
+    return _text(_mermaid(plan, shown))
+
+
+def to_dot(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> str:
+    """Return a Graphviz digraph. Parameters and errors are those of :func:`to_mermaid`."""
+    plan = plan_of(graph)
+    shown = _statuses(plan, status)
+    return _text(_dot(plan, shown))
+
+
+def _mermaid(plan: Plan, shown: Mapping[int, Status]) -> Iterator[str]:
+    yield "flowchart TD\n"
+    for i, name in enumerate(plan.names):
+        style = f":::{shown[i].value}" if i in shown else ""
+        yield f'    n{i}["{_mermaid_label(name)}"]{style}\n'
+    for upstream, downstream, is_data in edges_of(plan):
+        yield f"    n{upstream} {'-->' if is_data else '-.->'} n{downstream}\n"
+    used = set(shown.values())
+    for status, (fill, border) in COLOURS.items():
+        if status in used:
+            yield f"    classDef {status.value} fill:{fill},stroke:{border},color:#212121\n"
+
+
+def _dot(plan: Plan, shown: Mapping[int, Status]) -> Iterator[str]:
+    yield f'digraph "{_dot_label(plan.name)}" {{\n    node [shape=box];\n'
+    for i, name in enumerate(plan.names):
+        style = ""
+        if i in shown:
+            fill, border = COLOURS[shown[i]]
+            style = f', style=filled, fillcolor="{fill}", color="{border}"'
+        yield f'    n{i} [label="{_dot_label(name)}"{style}];\n'
+    for upstream, downstream, is_data in edges_of(plan):
+        yield f"    n{upstream} -> n{downstream}{'' if is_data else ' [style=dotted]'};\n"
+    yield "}\n"
+
+
+def _statuses(plan: Plan, status: Mapping[str, Status] | None) -> dict[int, Status]:
+    if not status:
+        return {}
+    shown = {}
+    for i, name in enumerate(plan.names):
+        if name in status:
+            try:
+                shown[i] = Status(status[name])
+            except ValueError:
+                known = ", ".join(Status)
+                raise UsageError(f"node {name!r}: {status[name]!r} is no status; one of {known} is") from None
+    return shown
+
+
+def _mermaid_label(name: str) -> str:
+    if name.isalnum():
+        return name
+    return _MERMAID_SPECIAL.sub(lambda found: f"#{ord(found[0])};", name)
+
+
+def _dot_label(name: str) -> str:
+    if name.isidentifier():
+        return name
+    return name.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;").replace("\n", "\\n")
+
+
+def _text(lines: Iterable[str]) -> str:
+    # str.join would hold every line as an object of its own at once.
+    out = StringIO()
+    out.writelines(lines)
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""Compile a definition to an immutable, integer-indexed Plan; count it down with a Resolver."""

@@ -1,0 +1,95 @@
+"""What can be wrong with a node apart from its wiring: its name, and its policies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final
+
+from flow.config import Retry, Timeout, is_int, is_number
+from flow.errors import shown
+from flow.plan.definition import Policy
+from flow.signature import location_of
+from flow.types import NAME_CHARACTERS, NAME_RULE, is_name
+
+_LINES_OF_NAMES: Final = re.compile(rf"(?:{NAME_CHARACTERS}\n)*+")
+
+
+def checked_names(names: list[Any], start: int, fns: list[Any], faults: list[str]) -> list[Any]:
+    """Return the names from ``start`` on as plain strings; note each that is refused.
+
+    One match over all of them: a call per name would cost three times as much.
+    """
+    new = names[start:] if start else names
+    try:
+        lines = "\n".join(new)
+    except TypeError:
+        return _checked_one_by_one(new, fns[start:], faults)
+    one_line_each = lines.count("\n") == len(new) - 1
+    if not one_line_each or ".." in lines or not _LINES_OF_NAMES.fullmatch(lines + "\n"):
+        return _checked_one_by_one(new, fns[start:], faults)
+    if set(map(type, new)) != {str}:  # members of a StrEnum, say
+        return list(map(str.__str__, new))
+    return new
+
+
+def _checked_one_by_one(names: list[Any], fns: list[Any], faults: list[str]) -> list[Any]:
+    checked: list[Any] = []
+    for name, fn in zip(names, fns, strict=True):
+        if not isinstance(name, str):
+            faults.append(
+                f"node name {shown(name)} ({location_of(fn)}) is of type {type(name).__name__}, not a string"
+            )
+            checked.append(object())  # equal to no other name
+            continue
+        if not is_name(name):
+            faults.append(f"node name {shown(name)} ({location_of(fn)}) is refused: {NAME_RULE}")
+        checked.append(str.__str__(name))
+    return checked
+
+
+def dag_faults(name: Any, middleware: tuple[Any, ...]) -> list[str]:
+    """Say what is wrong with the Dag's own settings."""
+    faults = [] if is_name(name) else [f"dag name {shown(name)} is refused: {NAME_RULE}"]
+    faults += [f"dag middleware must be callables (next, ctx), not {shown(m)}" for m in middleware if not callable(m)]
+    return faults
+
+
+def duplicate_faults(names: Sequence[Any], fns: Sequence[Any]) -> list[str]:
+    """Say which names are used more than once, and where: one fault per name."""
+    places: dict[Any, list[int]] = {}
+    for i, name in enumerate(names):
+        places.setdefault(name, []).append(i)
+    faults = []
+    for name, indices in places.items():
+        if len(indices) > 1:
+            where = ", ".join([location_of(fns[i]) for i in islice(indices, 3)])
+            more = f" and {len(indices) - 3} more" if len(indices) > 3 else ""
+            times = "twice" if len(indices) == 2 else f"{len(indices)} times"
+            faults.append(f"node {shown(name)} is defined {times}, at {where}{more}: names must differ")
+    return faults
+
+
+def policy_faults(policy: Policy, is_async: bool) -> list[str]:
+    """Say what is out of range in a node's options, one sentence each; empty if nothing is."""
+    found: list[str] = []
+    retry, timeout = policy.retry, policy.timeout
+    if retry is not None:
+        found += (
+            retry.faults() if isinstance(retry, Retry) else [f"retry must be a flow.Retry or None, not {shown(retry)}"]
+        )
+    if timeout is not None:
+        found += (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).faults()
+    if not isinstance(policy.thread, bool):
+        found.append(f"thread must be True or False, not {shown(policy.thread)}")
+    elif policy.thread and is_async:
+        found.append("thread=True is for sync functions, and this one is async: drop it")
+    if not isinstance(policy.continue_on_error, bool):
+        found.append(f"continue_on_error must be True or False, not {shown(policy.continue_on_error)}")
+    if not is_int(policy.priority):
+        found.append(f"priority must be an integer, not {shown(policy.priority)}")
+    if policy.cost is not None and (not is_number(policy.cost) or policy.cost < 0):
+        found.append(f"cost must be a number of seconds >= 0, not {shown(policy.cost)}")
+    found += [f"middleware must be callables (next, ctx), not {shown(m)}" for m in policy.middleware if not callable(m)]
+    return found

@@ -1,0 +1,327 @@
+"""The countdown over one Plan: which node may run next. No I/O, no event loop, no calls of nodes.
+
+What is constant during a run::
+
+    successors   per node, the nodes that wait for it
+    rank         per node, its place among ready nodes (lowest first); None: its index
+
+What changes::
+
+    waiting      per node, how many dependencies have not ended yet
+    state        per node, one of the codes below
+    ready        heap of the ranks that may be taken
+
+    WAITING --last dependency done--> READY --take--> TAKEN --done------> DONE
+       |                                |  ^            |---failed-----> FAILED
+       |                                |  '--put_back--|
+       '---a dependency failed--------> SKIPPED         '---cancelled--> CANCELLED
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush, heappushpop
+from typing import Final
+
+import msgspec
+
+from flow.errors import UsageError
+from flow.plan.plan import Plan, successors_of
+from flow.types import Status
+
+WAITING: Final = 0
+READY: Final = 1
+TAKEN: Final = 2
+DONE: Final = 3
+FAILED: Final = 4
+SKIPPED: Final = 5
+CANCELLED: Final = 6
+
+STATUS_OF: Final = (
+    Status.PENDING,
+    Status.READY,
+    Status.RUNNING,
+    Status.COMPLETED,
+    Status.FAILED,
+    Status.SKIPPED,
+    Status.CANCELLED,
+)
+"""The public status of each state code."""
+
+_REST_CANCELLED: Final = bytes([CANCELLED, CANCELLED, *range(TAKEN, 256)])
+_ALL_CANCELLED: Final = bytes([CANCELLED, CANCELLED, CANCELLED, *range(DONE, 256)])
+
+
+class ResolverStatistics(msgspec.Struct, frozen=True):
+    """How many nodes stand where, at one moment."""
+
+    waiting: int
+    ready: int
+    taken: int
+    done: int
+    failed: int
+    skipped: int
+    cancelled: int
+
+
+class Resolver:
+    """Says which nodes are ready; is told what ended.
+
+    :param plan: a :class:`Plan`, or per node the indices it waits for (which must be acyclic).
+    :param ranks: the order in which ready nodes are taken; the plan's own by default.
+
+    Creating one is O(nodes + edges); over a whole run every edge is looked at once, and taking
+    a node costs O(log ready). Not thread-safe: one driver owns it.
+    """
+
+    __slots__ = (
+        "_grown", "_node_at", "_rank", "_ready", "_tolerant", "_uses", "_waiting", "state", "successors",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan | Sequence[Sequence[int]], ranks: Sequence[int] | None = None) -> None:
+        if isinstance(plan, Plan):
+            dependencies: Sequence[Sequence[int]] = plan.dependencies
+            self.successors = plan.successors
+            self._tolerant = plan.tolerant
+            self._uses: Sequence[Sequence[int]] = plan.arguments
+            ranks = plan.ranks() if ranks is None else ranks
+        else:
+            dependencies = [tuple(dict.fromkeys(deps)) for deps in plan]
+            self.successors = successors_of(dependencies)
+            self._tolerant = set()
+            self._uses = dependencies
+        self._set_ranks(ranks)
+        self._waiting = list(map(len, dependencies))
+        self.state = bytearray(len(self._waiting))
+        self._ready: list[int] = []
+        self._fill_ready()
+
+    def _set_ranks(self, ranks: Sequence[int] | None) -> None:
+        self._grown = False
+        self._rank = ranks
+        self._node_at: list[int] | None = None
+        if ranks is not None:
+            self._node_at = [0] * len(ranks)
+            for i, rank in enumerate(ranks):
+                self._node_at[rank] = i
+
+    def _fill_ready(self) -> None:
+        state, rank = self.state, self._rank
+        ready = [i for i, left in enumerate(self._waiting) if not left and not state[i]]
+        for i in ready:
+            state[i] = READY
+        self._ready = ready if rank is None else [rank[i] for i in ready]
+        heapify(self._ready)
+
+    @classmethod
+    def resumed(cls, plan: Plan, done: Iterable[int], ranks: Sequence[int] | None = None) -> Resolver:
+        """Return the resolver of a run in which exactly the nodes ``done`` have ended, all well. O(nodes + edges)."""
+        self = cls.__new__(cls)
+        self.successors = successors = plan.successors
+        self._tolerant, self._uses = plan.tolerant, plan.arguments
+        self._set_ranks(plan.ranks() if ranks is None else ranks)
+        self._waiting = waiting = list(map(len, plan.dependencies))
+        self.state = state = bytearray(len(plan))
+        for i in done:
+            state[i] = DONE
+            for s in successors[i]:
+                waiting[s] -= 1
+        self._fill_ready()
+        return self
+
+    # -- ask ---------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> tuple[int, ...]:
+        """The nodes that may be taken now, best first."""
+        node_at, state = self._node_at, self.state
+        nodes = sorted(self._ready) if node_at is None else [node_at[rank] for rank in sorted(self._ready)]
+        return tuple(i for i in nodes if state[i] == READY)
+
+    @property
+    def ready_count(self) -> int:
+        """At least the number of ready nodes, O(1): entries skipped meanwhile still count."""
+        return len(self._ready)
+
+    @property
+    def unfinished(self) -> int:
+        """Number of nodes not in an end state, counted over all of them (at memory speed)."""
+        count = self.state.count
+        return count(WAITING) + count(READY) + count(TAKEN)
+
+    def status(self, i: int) -> Status:
+        """Return node ``i``'s status. O(1)."""
+        return STATUS_OF[self.state[i]]
+
+    def is_runnable(self, i: int) -> bool:
+        """Tell whether all dependencies of ``i`` have ended well and it has not been taken yet. O(1)."""
+        return self.state[i] == READY
+
+    def statistics(self) -> ResolverStatistics:
+        """Count the states, O(nodes)."""
+        return ResolverStatistics(*[self.state.count(code) for code in range(7)])
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    # -- tell --------------------------------------------------------------------------------
+
+    def take(self) -> int:
+        """Take the best ready node, which is then for the caller to end; -1 if none is ready."""
+        ready, state, node_at = self._ready, self.state, self._node_at
+        while ready:
+            i = heappop(ready)
+            if node_at is not None:
+                i = node_at[i]
+            if state[i] == READY:  # else it was skipped or cancelled meanwhile
+                state[i] = TAKEN
+                return i
+        return -1
+
+    def take_node(self, i: int) -> None:
+        """Take one particular ready node. :raises UsageError: if it is not ready."""
+        if self.state[i] != READY:
+            raise UsageError(f"node {i} cannot be taken: it is {self.status(i)}, not ready")
+        self.state[i] = TAKEN  # its heap entry is dropped when met
+
+    def done(self, i: int) -> None:
+        """Say that the taken node ``i`` ended well; what waited only for it becomes ready.
+
+        :raises UsageError: if ``i`` was not taken, or ended before.
+        """
+        state, waiting, ready, rank = self.state, self._waiting, self._ready, self._rank
+        if state[i] != TAKEN:
+            raise self._not_taken(i, "done")
+        state[i] = DONE
+        for s in self.successors[i]:
+            left = waiting[s] - 1
+            waiting[s] = left
+            if not left and not state[s]:
+                state[s] = READY
+                heappush(ready, s if rank is None else rank[s])
+
+    def advance(self, i: int) -> int:
+        """Do what ``done(i)`` and then ``take()`` do, in one call: what a driver asks after each node."""
+        state = self.state
+        if self._rank is not None or state[i] != TAKEN:
+            self.done(i)
+            return self.take()
+        state[i] = DONE
+        waiting, ready = self._waiting, self._ready
+        latest = -1  # newly ready, not pushed yet: pushing and popping in one go is cheaper
+        for s in self.successors[i]:
+            left = waiting[s] - 1
+            waiting[s] = left
+            if not left and not state[s]:
+                state[s] = READY
+                if latest >= 0:
+                    heappush(ready, latest)
+                latest = s
+        i = heappushpop(ready, latest) if latest >= 0 else heappop(ready) if ready else -1
+        if i < 0 or state[i] == READY:
+            if i >= 0:
+                state[i] = TAKEN
+            return i
+        return self.take()
+
+    def failed(self, i: int) -> list[int]:
+        """Say that the taken node ``i`` failed; return the nodes skipped for it, in index order.
+
+        All its descendants are skipped. If it has ``continue_on_error``, only those that need its
+        output are (and theirs); those that merely come after it go on.
+
+        :raises UsageError: if ``i`` was not taken, or ended before.
+        """
+        if self.state[i] != TAKEN:
+            raise self._not_taken(i, "failed")
+        self.state[i] = FAILED
+        if i not in self._tolerant:
+            return self._skip_from(self.successors[i])
+        uses = self._uses
+        skipped = self._skip_from([s for s in self.successors[i] if i in uses[s]])
+        for s in self.successors[i]:
+            if i not in uses[s]:
+                self._waiting[s] -= 1
+                if not self._waiting[s] and self.state[s] == WAITING:
+                    self.state[s] = READY
+                    heappush(self._ready, s if self._rank is None else self._rank[s])
+        return skipped
+
+    def skip(self, i: int) -> list[int]:
+        """Skip a node that has not been taken, and all its descendants; return those newly skipped.
+
+        :raises UsageError: if it was taken or has ended.
+        """
+        if self.state[i] not in (WAITING, READY):
+            raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be skipped")
+        return self._skip_from([i])
+
+    def _skip_from(self, nodes: Sequence[int]) -> list[int]:
+        state, successors = self.state, self.successors
+        todo = list(nodes)
+        skipped = []
+        while todo:
+            i = todo.pop()
+            if state[i] <= READY:
+                state[i] = SKIPPED
+                skipped.append(i)
+                todo.extend(successors[i])
+        skipped.sort()
+        return skipped
+
+    def put_back(self, i: int) -> None:
+        """Make the taken node ``i`` ready again (a retry). :raises UsageError: if it was not taken."""
+        if self.state[i] != TAKEN:
+            raise self._not_taken(i, "put back")
+        self.state[i] = READY
+        heappush(self._ready, i if self._rank is None else self._rank[i])
+
+    def cancelled(self, i: int) -> None:
+        """Say that the taken node ``i`` was cancelled. :raises UsageError: if it was not taken."""
+        if self.state[i] != TAKEN:
+            raise self._not_taken(i, "cancelled")
+        self.state[i] = CANCELLED
+
+    def cancel_rest(self, *, taken: bool = False) -> None:
+        """Cancel every node not taken yet; with ``taken`` those too. O(nodes)."""
+        self.state[:] = self.state.translate(_ALL_CANCELLED if taken else _REST_CANCELLED)
+        self._ready.clear()
+
+    def add(self, dependencies: Iterable[int] = ()) -> int:
+        """Add a node while the run is on; return its index. Dependencies are nodes that exist already.
+
+        It is skipped at once if one of them failed, was skipped or cancelled.
+
+        :raises UsageError: for an index that is no node; nothing is added then.
+        """
+        deps = list(dict.fromkeys(dependencies))
+        count = len(self.state)
+        wrong = [d for d in deps if not 0 <= d < count]
+        if wrong:
+            raise UsageError(f"node {count} cannot wait for {wrong}: there are nodes 0 to {count - 1}")
+        self._own_lists()
+        ended_badly = any(self.state[d] > DONE for d in deps)
+        left = sum(self.state[d] != DONE for d in deps)
+        for d in deps:
+            self.successors[d].append(count)
+        self.successors.append([])
+        self._uses.append(deps)
+        self._waiting.append(left)
+        self.state.append(SKIPPED if ended_badly else WAITING if left else READY)
+        if self._rank is not None and self._node_at is not None:
+            self._rank.append(count)
+            self._node_at.append(count)
+        if not ended_badly and not left:
+            heappush(self._ready, count)
+        return count
+
+    def _own_lists(self) -> None:
+        """Copy what the plan shares before the first change."""
+        if not self._grown:
+            self.successors = [list(s) for s in self.successors]
+            self._uses = list(self._uses)
+            self._rank = None if self._rank is None else list(self._rank)
+            self._grown = True
+
+    def _not_taken(self, i: int, what: str) -> UsageError:
+        return UsageError(f"node {i} cannot be {what}: it is {self.status(i)}, not running (take it first)")

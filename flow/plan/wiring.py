@@ -1,0 +1,256 @@
+"""Decide where each argument of a node's function comes from.
+
+An argument is an integer *slot* of the run's value list: ``0 .. n-1`` are the nodes' outputs in
+definition order; ``-1, -2, ...`` count run inputs from the list's end, so that a slot stays
+valid when the Dag grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from flow.errors import nearest, shown
+from flow.plan.definition import Needs
+from flow.signature import Parameter, Shape, identity_of, location_of
+from flow.types import MISSING, NodeRef
+
+COMPARISONS: Final = 200_000
+"""Known names compared, over all faults of one compile, to say which one may have been meant."""
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """One node's arguments: ``slots`` by position, the last ``len(keywords)`` of them by keyword.
+
+    ``context`` is where the Context goes: -1 nowhere, a position, or a keyword's name.
+    """
+
+    slots: tuple[int, ...]
+    keywords: tuple[str, ...] = ()
+    context: int | str = -1
+
+
+class InputSlots:
+    """Run inputs found so far: one slot per name where it is required, and one per distinct default.
+
+    :param names: the slots of each input that a shorter plan of the same Dag has found.
+    :param tail: their defaults, slot -1 last.
+    """
+
+    __slots__ = ("_slots", "names", "values")
+
+    def __init__(self, names: Mapping[str, tuple[int, ...]], tail: Sequence[Any]) -> None:
+        self.values = list(reversed(tail))  # slot -1 first
+        self.names = {name: list(slots) for name, slots in names.items()}
+        self._slots = {
+            (name, id(self.values[-slot - 1])): slot for name, slots in names.items() for slot in slots
+        }  # the values are alive, so their ids stay theirs
+
+    def slot(self, parameter: Parameter) -> int:
+        """Return the slot that provides ``parameter``, making it at first use. O(1)."""
+        name = parameter.name
+        value = parameter.default[0] if parameter.default else MISSING
+        key = (name, id(value))
+        slot = self._slots.get(key)
+        if slot is None:
+            self.values.append(value)
+            slot = self._slots[key] = -len(self.values)
+            self.names.setdefault(name, []).append(slot)
+        return slot
+
+
+class Wirer:
+    """Wires nodes against an index of names; collects faults instead of raising.
+
+    The index may be filled while nodes are wired. It then holds the nodes so far, and at the
+    first name it lacks :meth:`find` fills in the rest and sets ``forward``: some node may now
+    depend on a later one, so definition order can no longer be taken for a topological one.
+
+    :param names: all names; the index holds those before ``start``.
+    :param raw_names: the names as they were given, for messages.
+    """
+
+    __slots__ = (
+        "_compared", "_names", "_names_by_function", "_raw_names", "_start",
+        "faults", "fns", "forward", "index", "inputs",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        index: dict[Any, int],
+        names: Sequence[Any],
+        start: int,
+        raw_names: Sequence[Any],
+        fns: Sequence[Any],
+        inputs: InputSlots,
+    ) -> None:
+        self.index = index
+        self.fns = fns
+        self.inputs = inputs
+        self.faults: list[str] = []
+        self.forward = False
+        self._names = names
+        self._start = start
+        self._raw_names = raw_names
+        self._names_by_function: dict[Any, list[Any]] | None = None
+        self._compared = 0
+
+    # -- references --------------------------------------------------------------------------
+
+    def foresee(self) -> None:
+        """Fill the index with every node there is."""
+        self.forward = True
+        names, start = self._names, self._start
+        self.index.update(zip(names[start:] if start else names, range(start, len(names)), strict=True))
+
+    def find(self, ref: Any) -> int:
+        """Return the index that ``ref`` (a name, a NodeRef, or a node's function) stands for, else -1."""
+        name = ref.name if isinstance(ref, NodeRef) else ref
+        if not isinstance(name, str):
+            runs = self._run_by(name)
+            if len(runs) != 1:
+                return -1
+            name = runs[0]
+        elif name.__class__ is not str:
+            name = str.__str__(name)
+        found = self.index.get(name, -1)
+        if found < 0 and not self.forward:
+            self.foresee()
+            found = self.index.get(name, -1)
+        return found
+
+    def find_all(self, refs: Sequence[Any], i: int, what: str) -> list[int]:
+        """Return the index of each of ``refs``; those that stand for no node are noted as faults and left out."""
+        found = []
+        for ref in refs:
+            at = self.find(ref)
+            if at < 0:
+                self.unknown(ref, f"{self.where(i)}: {what}")
+            else:
+                found.append(at)
+        return found
+
+    def unknown(self, ref: Any, where: str) -> None:
+        """Note that ``ref``, met at ``where``, stands for no node."""
+        name = ref.name if isinstance(ref, NodeRef) else ref
+        if isinstance(name, str):
+            self.faults.append(f"{where} names {shown(name)}, which is no node of this dag{self.hint(name)}")
+            return
+        runs = self._run_by(name)
+        label = getattr(name, "__qualname__", None) if callable(name) else None
+        label = f"the function {label}" if isinstance(label, str) else f"{shown(name)} (of type {type(name).__name__})"
+        if runs:
+            several = ", ".join(map(shown, runs[:3])) + (", ..." if len(runs) > 3 else "")
+            self.faults.append(f"{where} names {label}, which several nodes run: say which one ({several})")
+        else:
+            self.faults.append(f"{where} names {label}, which is no node of this dag")
+
+    def hint(self, name: Any) -> str:
+        """Return the nearest names, until enough have been compared: a thousand faults must not take minutes."""
+        if self._compared >= COMPARISONS:
+            return ""
+        self._compared += len(self.index)
+        return nearest(name, self.index)
+
+    def where(self, i: int) -> str:
+        """Name node ``i`` and the place of its function."""
+        return f"node {shown(self._raw_names[i])} ({location_of(self.fns[i])})"
+
+    def _run_by(self, fn: Any) -> list[Any]:
+        if not callable(fn):
+            return []
+        if self._names_by_function is None:
+            by_function = self._names_by_function = {}
+            for name, known in zip(self._names, self.fns, strict=True):
+                by_function.setdefault(identity_of(known), []).append(name)
+        return self._names_by_function.get(identity_of(fn), [])
+
+    # -- arguments ---------------------------------------------------------------------------
+
+    def infer(self, shape: Shape) -> tuple[int, ...]:
+        """Wire a function whose every parameter goes by position and none was given."""
+        return tuple([self._infer_one(p) for p in shape.parameters])
+
+    def wire(self, i: int, shape: Shape, needs: Needs) -> Wiring:
+        """Wire node ``i``: explicit ``needs`` first, then each parameter left by the usual rule.
+
+        The usual rule: a Context annotation gets the Context; a parameter named after a node gets
+        its output; any other is a run input, optional if it has a default.
+        """
+        given: dict[str, int] = {}
+        extra: list[int] = []  # for *args
+        extra_keywords: dict[str, int] = {}  # for **kwargs
+        if isinstance(needs, (set, frozenset)):
+            self.faults.append(f"{self.where(i)}: needs is a set, which has no order: give a list or a mapping")
+        elif isinstance(needs, Mapping):
+            self._by_name(i, shape, needs, given, extra_keywords)
+        elif needs is not None:
+            self._by_position(i, shape, needs, given, extra)
+        context: int | str = -1
+        slots: list[int] = []
+        keywords: dict[str, int] = {}
+        for p in shape.parameters:
+            if p.is_context and p.name not in given:
+                if context != -1:
+                    self.faults.append(f"{self.where(i)} asks for the Context twice: one parameter is enough")
+                context = p.name if p.keyword_only else len(slots)
+                continue
+            slot = given[p.name] if p.name in given else self._infer_one(p)
+            if p.keyword_only:
+                keywords[p.name] = slot
+            else:
+                slots.append(slot)
+        keywords.update(extra_keywords)
+        return Wiring((*slots, *extra, *keywords.values()), tuple(keywords), context)
+
+    def _infer_one(self, p: Parameter) -> int:
+        node = self.index.get(p.name, -1)
+        if node < 0 and not self.forward:
+            self.foresee()
+            node = self.index.get(p.name, -1)
+        return self.inputs.slot(p) if node < 0 else node
+
+    def _by_position(
+        self, i: int, shape: Shape, needs: Sequence[Any], given: dict[str, int], extra: list[int]
+    ) -> None:
+        positional = shape.positional
+        if len(needs) > len(positional) and not shape.varargs:
+            self.faults.append(
+                f"{self.where(i)}: needs passes {len(needs)} outputs by position, "
+                f"but its function takes {len(positional)}: drop some, or use after=... for pure ordering"
+            )
+        for k, ref in enumerate(needs):
+            found = self._need(i, ref)
+            if k < len(positional):
+                given[positional[k].name] = found
+            else:
+                extra.append(found)
+
+    def _by_name(
+        self, i: int, shape: Shape, needs: Mapping[Any, Any], given: dict[str, int], extra_keywords: dict[str, int]
+    ) -> None:
+        known = {p.name for p in shape.parameters}
+        for parameter, ref in needs.items():
+            found = self._need(i, ref)
+            if not isinstance(parameter, str):
+                self.faults.append(
+                    f"{self.where(i)}: needs maps {shown(parameter)}, but its keys must be parameter names"
+                )
+            elif parameter in known:
+                given[parameter] = found
+            elif shape.varkeywords:
+                extra_keywords[parameter] = found
+            else:
+                self.faults.append(
+                    f"{self.where(i)}: needs gives parameter {shown(parameter)}, which its function does not have"
+                    f"{nearest(parameter, known)}"
+                )
+
+    def _need(self, i: int, ref: Any) -> int:
+        found = self.find(ref)
+        if found < 0:
+            self.unknown(ref, f"{self.where(i)}: needs")
+            return 0  # the fault is noted; go on, to find the others
+        return found

@@ -1,0 +1,148 @@
+"""Turn a node's function and its policies into the one callable that a driver calls.
+
+At compile time a :class:`Binder` is made for each node that needs more than ``fn(*values)``;
+at the start of a run it is bound to that run. Layers, from the inside out: the function with its
+keywords and Context, a thread, middleware, the time limits. A node without a Binder is called
+as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from flow.config import Clock, Timeout
+from flow.data.context import Context
+from flow.errors import NodeTimeout
+from flow.policy.middleware import Middleware, compose
+from flow.signature import Nested, is_async_callable
+
+Call = Callable[..., Any]
+
+
+class Run(Protocol):
+    """What a bound node may ask of its run."""
+
+    clock: Clock
+
+    def context(self, i: int) -> Context:
+        """Make the Context of node ``i``'s present attempt."""
+
+    def name_of(self, i: int) -> str:
+        """Return node ``i``'s name."""
+
+    def time_left(self, i: int) -> float | None:
+        """Seconds until node ``i``'s overall limit; None if it has none."""
+
+    def nested(self, fn: Nested) -> Call:
+        """Return the callable that runs a nested plan within this run."""
+
+    def in_thread(self, call: Call) -> Call:
+        """Return an async callable that runs ``call`` in a worker thread."""
+
+
+class Binder(msgspec.Struct, frozen=True):
+    """How one node is called. ``is_async`` says whether the bound callable returns an awaitable."""
+
+    fn: Call
+    is_async: bool
+    keywords: tuple[str, ...] = ()
+    context: int | str = -1
+    thread: bool = False
+    middleware: tuple[Middleware, ...] = ()
+    timeout: Timeout | None = None
+
+    def with_policy(self, thread: bool, middleware: tuple[Middleware, ...], timeout: Timeout | None) -> Binder:
+        """Return a copy with these policies."""
+        is_async = self.is_async or thread or any(map(is_async_callable, middleware))
+        return msgspec.structs.replace(
+            self, is_async=is_async, thread=thread, middleware=middleware, timeout=timeout
+        )
+
+    def bind(self, run: Run, i: int, all_threads: bool = False) -> Call:
+        """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
+        call = self._with_arguments(run, i)
+        is_async = is_async_callable(self.fn)
+        threaded = not is_async and (self.thread or all_threads)
+        if threaded:
+            call = run.in_thread(call)
+            is_async = True
+        if self.middleware:
+            call = compose(call, is_async, self.middleware, partial(run.context, i))
+            is_async = is_async or any(map(is_async_callable, self.middleware))
+        if self.timeout is not None:
+            limit = _limit_async if is_async else _limit_sync
+            call = limit(call, run, i, self.timeout, threaded)
+        return call
+
+    def _with_arguments(self, run: Run, i: int) -> Call:
+        """Place the Context and the keyword arguments; values arrive by position."""
+        fn, keywords, context = self.fn, self.keywords, self.context
+        if type(fn) is Nested:
+            fn = run.nested(fn)
+        if not keywords and context == -1:
+            return fn
+        count = len(keywords)
+
+        def call(*values: Any) -> Any:
+            named: dict[str, Any] = {}
+            positional = values
+            if count:
+                named = dict(zip(keywords, values[-count:], strict=True))
+                positional = values[:-count]
+            if isinstance(context, str):
+                named[context] = run.context(i)
+            elif context >= 0:
+                positional = (*positional[:context], run.context(i), *positional[context:])
+            return fn(*positional, **named)
+
+        return call
+
+
+def _shortest(run: Run, i: int, timeout: Timeout) -> float:
+    limits = [s for s in (timeout.attempt, run.time_left(i)) if s is not None]
+    return min(limits)
+
+
+def _exceeded(run: Run, i: int, timeout: Timeout, limit: float, detail: str) -> NodeTimeout:
+    scope = "its attempt limit" if limit == timeout.attempt else "its overall limit"
+    seconds = timeout.attempt if limit == timeout.attempt else timeout.node
+    return NodeTimeout(f"node {run.name_of(i)!r} exceeded {scope} of {seconds:g} s{detail}")
+
+
+def _limit_async(call: Call, run: Run, i: int, timeout: Timeout, threaded: bool) -> Callable[..., Awaitable[Any]]:
+    from anyio import move_on_after
+
+    async def limited(*values: Any) -> Any:
+        limit = _shortest(run, i, timeout)
+        if limit <= 0:
+            raise _exceeded(run, i, timeout, limit, " before this attempt began")
+        with move_on_after(limit) as scope:
+            result = await call(*values)
+            if not (threaded and scope.cancel_called):
+                return result  # in the same tick as the limit: the result stands
+        detail = "; it ran in a thread, which cannot be interrupted, and was waited for" if threaded else ""
+        raise _exceeded(run, i, timeout, limit, detail)
+
+    return limited
+
+
+def _limit_sync(call: Call, run: Run, i: int, timeout: Timeout, threaded: bool) -> Call:
+    now = run.clock.now
+
+    def limited(*values: Any) -> Any:
+        limit = _shortest(run, i, timeout)
+        if limit <= 0:
+            raise _exceeded(run, i, timeout, limit, " before this attempt began")
+        started = now()
+        result = call(*values)
+        took = now() - started
+        if took > limit:
+            detail = f": it took {took:.3g} s; a sync function cannot be interrupted (make it async)"
+            raise _exceeded(run, i, timeout, limit, detail)
+        return result
+
+    return limited

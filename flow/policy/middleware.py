@@ -1,0 +1,174 @@
+"""Middleware: ``(next, ctx) -> result`` callables around a node, sync or async.
+
+``next()`` calls the rest of the chain. Around an async node (or one in a thread) it returns an
+awaitable: an ``async def`` middleware awaits it, a plain one may hand it on. An ``async def``
+middleware makes the node it wraps async. The first in a list is the outermost; a Dag's come
+outside a node's own. A node without middleware is called directly.
+
+With the package: :func:`logged`, :func:`timed`, :func:`validated`, each for sync and async nodes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from flow.data.context import Context
+from flow.errors import FlowError
+from flow.signature import is_async_callable
+
+Next = Callable[[], Any]
+Middleware = Callable[[Next, Context], Any]
+
+
+class OutputInvalid(FlowError, TypeError):
+    """A node returned what its :func:`validated` schema does not allow."""
+
+
+def is_awaitable(value: object) -> bool:
+    """Tell whether ``value`` can be awaited."""
+    return hasattr(value, "__await__")
+
+
+def compose(
+    call: Callable[..., Any], is_async: bool, layers: tuple[Middleware, ...], context: Callable[[], Context]
+) -> Callable[..., Any]:
+    """Wrap ``call`` in ``layers``. The result is async if ``call`` or any layer is."""
+    inside_async = is_async
+    steps: list[tuple[Middleware, bool]] = []  # innermost first; True: its next() must be awaitable
+    for layer in reversed(layers):
+        layer_async = is_async_callable(layer)
+        steps.append((layer, layer_async and not inside_async))
+        inside_async = inside_async or layer_async
+
+    def chain(*values: Any) -> Any:
+        ctx = context()
+        step: Next = partial(call, *values)
+        for layer, lift in steps:
+            step = partial(layer, partial(_awaited, step) if lift else step, ctx)
+        return step()
+
+    if not inside_async or is_async_callable(layers[0]):
+        return chain
+
+    async def settled(*values: Any) -> Any:
+        # A plain outermost layer may return the awaitable, or a value of its own.
+        return await _awaited(partial(chain, *values))
+
+    return settled
+
+
+async def _awaited(step: Next) -> Any:
+    result = step()
+    return await result if is_awaitable(result) else result
+
+
+def around(
+    next: Next, done: Callable[[Any], Any], failed: Callable[[BaseException], object] = lambda _: None
+) -> Any:
+    """Call ``next``, sync or async, and pass its result through ``done`` or its error to ``failed``.
+
+    What the three middleware below are made of; use it to write one that fits both kinds of node.
+    """
+    try:
+        result = next()
+    except BaseException as error:
+        failed(error)
+        raise
+    if is_awaitable(result):
+        return _around_awaitable(result, done, failed)
+    return done(result)
+
+
+async def _around_awaitable(
+    result: Awaitable[Any], done: Callable[[Any], Any], failed: Callable[[BaseException], object]
+) -> Any:
+    try:
+        value = await result
+    except BaseException as error:
+        failed(error)
+        raise
+    return done(value)
+
+
+def timed(record: Callable[[str, float], object]) -> Middleware:
+    """Middleware that calls ``record(node, seconds)`` after each attempt, failed ones included."""
+
+    def timing(next: Next, ctx: Context) -> Any:
+        started = time.perf_counter()
+
+        def stop(value: Any) -> Any:
+            record(ctx.node, time.perf_counter() - started)
+            return value
+
+        return around(next, stop, stop)
+
+    return timing
+
+
+def logged(logger: logging.Logger | str = "flow", level: int = logging.INFO) -> Middleware:
+    """Middleware that logs each attempt's start, end with seconds, and error (at WARNING)."""
+    log = logging.getLogger(logger) if isinstance(logger, str) else logger
+
+    def logging_(next: Next, ctx: Context) -> Any:
+        log.log(level, "run %s: node %s started (attempt %d)", ctx.run_id, ctx.node, ctx.attempt)
+        started = time.perf_counter()
+
+        def done(value: Any) -> Any:
+            log.log(level, "run %s: node %s finished in %.6f s", ctx.run_id, ctx.node, time.perf_counter() - started)
+            return value
+
+        def failed(error: BaseException) -> None:
+            log.warning("run %s: node %s raised %s: %s", ctx.run_id, ctx.node, type(error).__name__, error)
+
+        return around(next, done, failed)
+
+    return logging_
+
+
+def validated(schema: Any) -> Middleware:
+    """Middleware that checks outputs against a type, or against one type per node name.
+
+    ``validated(list[int])`` on a node, ``validated({"users": list[int]})`` on a Dag. Types are
+    those of ``msgspec.convert`` in strict mode; any other class is an ``isinstance`` check. The
+    output itself is passed on unchanged.
+
+    :raises OutputInvalid: from the node, which then fails; the message says where it does not fit.
+    """
+
+    def validating(next: Next, ctx: Context) -> Any:
+        if not isinstance(schema, Mapping):
+            expected = schema
+        elif ctx.node in schema:
+            expected = schema[ctx.node]
+        else:
+            return next()
+
+        def done(value: Any) -> Any:
+            if type(expected) is type and isinstance(value, expected):
+                return value
+            try:
+                msgspec.convert(value, expected, dec_hook=_by_isinstance)
+            except msgspec.ValidationError as error:
+                raise OutputInvalid(f"node {ctx.node!r} returned {_brief(value)}: {error}") from None
+            return value
+
+        return around(next, done)
+
+    return validating
+
+
+def _by_isinstance(expected: type, value: Any) -> Any:
+    if isinstance(value, expected):
+        return value
+    raise msgspec.ValidationError(f"Expected `{expected.__name__}`, got `{type(value).__name__}`")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

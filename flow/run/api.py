@@ -1,0 +1,197 @@
+"""The two ways in: :func:`run` for sync code, :func:`execute` inside an event loop."""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flow.config import DEFAULT_CONFIG, Config
+from flow.errors import InputError, UsageError, nearest
+from flow.graph.dag import Dag, Ref
+from flow.plan.plan import Plan
+from flow.run.inline import run_inline
+from flow.run.result import Result
+from flow.run.state import RunState, is_sync_run
+from flow.types import NAME_RULE, is_name
+
+
+def run(
+    target: Dag | Plan,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    targets: Iterable[Ref] | None = None,
+    config: Config | None = None,
+    run_id: str | None = None,
+) -> Result:
+    """Run a Dag or Plan to its end and return the :class:`Result`.
+
+    A plan of sync functions runs on this thread without an event loop; any other starts one
+    (``config.backend``). The caller's contextvars are seen by every node and changed by none.
+
+    :param inputs: values for the parameters that no node provides, by name.
+    :param targets: run only these nodes and what they need.
+    :param run_id: your id for this run (see :data:`flow.types.NAME_PATTERN`).
+    :raises DefinitionError: if the Dag cannot be compiled; nothing has run then.
+    :raises InputError: listing every missing and unknown input; nothing has run then.
+    :raises RunError: if a node failed under ``on_error="fail_fast"``, or the run's time limit passed.
+    :raises UsageError: if an event loop is needed and this thread already runs one.
+    """
+    config = config or DEFAULT_CONFIG
+    state = _start(target, inputs, targets, config, run_id)
+    if is_sync_run(state.plan, config):
+        contextvars.copy_context().run(_drive_inline, state)
+    else:
+        _run_on_a_loop(state)
+    return _finish(state)
+
+
+async def execute(
+    target: Dag | Plan,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    targets: Iterable[Ref] | None = None,
+    config: Config | None = None,
+    run_id: str | None = None,
+) -> Result:
+    """Run a Dag or Plan on the running event loop (asyncio, uvloop or trio). As :func:`run` otherwise.
+
+    All tasks it starts have ended when it returns or raises; cancelling it cancels the run.
+    """
+    state = _start(target, inputs, targets, config or DEFAULT_CONFIG, run_id)
+    await _drive_async(state)
+    return _finish(state)
+
+
+def _start(
+    target: Dag | Plan,
+    inputs: Mapping[str, Any] | None,
+    targets: Iterable[Ref] | None,
+    config: Config,
+    run_id: str | None,
+) -> RunState:
+    if isinstance(target, Dag):
+        plan = target.compile()
+    elif isinstance(target, Plan):
+        plan = target
+    else:
+        raise UsageError(f"run takes a flow.Dag or a flow.Plan, not {target!r} (a {type(target).__name__})")
+    if not isinstance(config, Config):
+        raise UsageError(f"config must be a flow.Config, not {config!r} (a {type(config).__name__})")
+    if run_id is not None and not is_name(run_id):
+        raise InputError(plan.name, [f"run id {str(run_id)[:80]!r} is refused: {NAME_RULE}"])
+    if targets is not None:
+        plan = plan.part([targets] if isinstance(targets, str) or callable(targets) else targets)
+    if inputs or plan.required_inputs:
+        _check_inputs(plan, inputs or {})
+    return RunState(plan, inputs, config, run_id)
+
+
+def _check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> None:
+    if not isinstance(inputs, Mapping):
+        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {inputs!r}"])
+    faults = []
+    for name in plan.required_inputs:
+        if name not in inputs:
+            takers = [plan.names[i] for i, args in enumerate(plan.arguments) if set(args) & set(plan.inputs[name])]
+            hint = nearest(name, plan.names)
+            faults.append(
+                f"input {name!r} is missing: node {takers[0]!r} has a parameter of that name, which is "
+                f"no node{hint} and has no default; pass inputs={{{name!r}: ...}}"
+            )
+    anything_goes = any(b.context != -1 or b.middleware for b in plan.binders.values())  # ctx.inputs may be read
+    for name in inputs:
+        if name not in plan.inputs and not anything_goes:
+            if name in plan:
+                faults.append(f"input {name!r} is the name of a node, which provides that value itself")
+            else:
+                faults.append(f"input {name!r} is no parameter of any node{nearest(name, plan.inputs)}")
+    if faults:
+        raise InputError(plan.name, faults)
+
+
+def _finish(state: RunState) -> Result:
+    result = Result(state)
+    if state.resolver is not None and (state.timed_out or state.config.on_error == "fail_fast"):
+        error = result.error()
+        if error is not None:
+            raise error
+    return result
+
+
+def _drive_inline(state: RunState) -> None:
+    try:
+        state.prepare()
+        run_inline(state)
+    finally:
+        state.end()
+
+
+async def _drive_async(state: RunState) -> None:
+    asyncio = sys.modules.get("asyncio")
+    tasks: Any
+    if asyncio is not None and _on_asyncio(asyncio):
+        from flow.run.asyncio import AsyncioTasks
+
+        tasks = AsyncioTasks(state)
+    else:
+        from flow.run.trio import AnyioTasks
+
+        tasks = AnyioTasks(state)
+    try:
+        state.prepare()
+        await tasks.drive()
+    finally:
+        state.end()
+
+
+def _on_asyncio(asyncio: Any) -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:  # no running loop: trio
+        return False
+
+
+def _run_on_a_loop(state: RunState) -> None:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise UsageError(
+            f"flow.run needs an event loop for dag {state.plan.name!r}, and this thread already runs one: "
+            "use 'await flow.execute(...)' here"
+        )
+    backend = state.config.backend
+    if backend == "asyncio":
+        import asyncio as loop
+
+        loop.run(_drive_async(state))
+        return
+    import anyio
+
+    options = {"use_uvloop": True} if backend == "uvloop" else {}
+    try:
+        anyio.run(_drive_async, state, backend="trio" if backend == "trio" else "asyncio", backend_options=options)
+    except ImportError as error:
+        raise UsageError(f"backend {backend!r} is not installed: pip install 'flow[{backend}]'") from error
+
+
+def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: Config) -> Mapping[str, Any]:
+    """Run a sync plan as a node of another run; a failure of it is that node's."""
+    state = RunState(plan, inputs, outer.replace(mode="auto", sync="inline", timeout=None, limit=None), None)
+    _drive_inline(state)
+    return _nested_outputs(state)
+
+
+async def execute_nested(plan: Plan, inputs: Mapping[str, Any], outer: Config) -> Mapping[str, Any]:
+    """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
+    state = RunState(plan, inputs, outer.replace(timeout=None), None)
+    await _drive_async(state)
+    return _nested_outputs(state)
+
+
+def _nested_outputs(state: RunState) -> Mapping[str, Any]:
+    result = Result(state)
+    result.raise_for_errors()
+    return result.outputs
+
+

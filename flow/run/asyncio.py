@@ -1,0 +1,226 @@
+"""Tasks on asyncio (and uvloop) without a layer in between.
+
+The caller's own task only supervises: a node never runs in it, so a cancellation from outside
+and one of a node cannot be confused. On 3.12 and newer the first host is started eagerly, within the
+call, so a run whose nodes never suspend takes no turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from flow.config import YIELD_EVERY
+from flow.run.state import RunState
+from flow.run.tasks import Tasks
+
+_EAGER = sys.version_info >= (3, 12)
+
+
+def _eager_task(
+    body: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context
+) -> asyncio.Task[None]:
+    """Start a task within this call; it may be done already when this returns (3.12+)."""
+    return asyncio.Task(body, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+
+
+class AsyncioTasks(Tasks):
+    """One run on the running asyncio loop."""
+
+    def __init__(self, run: RunState) -> None:
+        super().__init__(run)
+        self.loop = asyncio.get_running_loop()
+        self.tasks: dict[object, asyncio.Task[None]] = {}  # alive; by node for eager ones, else by itself
+        self.joined: asyncio.Future[None] | None = None
+        self.spawning = False  # a loop that starts hosts is on, or goes on at the event loop's next turn
+        run.in_thread = partial(_in_thread, run)
+
+    async def drive(self) -> None:
+        """Run to the end; every task is finished when this returns or raises."""
+        try:
+            if _EAGER:
+                self.hosts += 1
+                task = _eager_task(self._host_task(), self.loop, self.base)
+                if not task.done():
+                    self._keep(task)
+                else:
+                    self._ended(task)
+            else:
+                self.spawn()
+            if self.tasks:
+                await self._supervise()
+        finally:
+            self.settle()
+        if self.fatal is not None:
+            raise self.fatal
+
+    async def _supervise(self) -> None:
+        timeout = self.run.config.timeout
+        timer = None if timeout is None else self.loop.call_later(timeout, self._expire)
+        try:
+            while self.tasks:
+                self.joined = self.loop.create_future()
+                await self.joined
+        except asyncio.CancelledError:
+            self.stop()
+            self._cancel_tasks()
+            await self._join()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _join(self) -> None:
+        """Wait for cancelled tasks to end, whatever else is thrown at the caller meanwhile."""
+        from anyio import CancelScope
+
+        with CancelScope(shield=True):  # else a cancelled anyio scope would wake us at every turn
+            while self.tasks:
+                self.joined = self.loop.create_future()
+                try:
+                    await self.joined
+                except asyncio.CancelledError:
+                    self._cancel_tasks()
+
+    def _expire(self) -> None:
+        if self.tasks:
+            self.run.timed_out = True
+            self.stop()
+
+    # -- tasks -------------------------------------------------------------------------------
+
+    def spawn(self) -> None:
+        self.hosts += 1
+        self._keep(self.loop.create_task(self._host_task()))
+
+    def spawn_delay(self, i: int, seconds: float) -> None:
+        self._keep(self.loop.create_task(self._delay(i, seconds)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self.tasks[task] = task
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # not a node's: those are caught
+            self.broke(error)
+        self._forget(task)
+
+    def _forget(self, key: object) -> None:
+        tasks = self.tasks
+        tasks.pop(key, None)
+        if not tasks and self.joined is not None and not self.joined.done():
+            self.joined.set_result(None)
+
+    async def _host_task(self) -> None:
+        try:
+            await self.conduct()
+        finally:
+            self.hosts -= 1
+        self.spawn_for_ready()
+
+    if _EAGER:
+
+        def spawn_for_ready(self) -> None:
+            """Start every ready node in an eager task of its own, up to its first suspension.
+
+            A flat loop, whoever calls: what is started in it starts nothing itself. After
+            ``YIELD_EVERY`` seconds the event loop gets its turn first.
+            """
+            resolver = self.run.resolver
+            if self.spawning or resolver is None or not resolver.ready_count:
+                return
+            self.spawning = True
+            base, before = self.base, perf_counter()
+            late = before + YIELD_EVERY
+            while not self.stopping and self.hosts < self.limit:
+                i = resolver.take()
+                if i < 0:
+                    break
+                self.hosts += 1
+                task = _eager_task(self._node_task(i), self.loop, base.copy())
+                if not task.done():
+                    self.tasks[i] = task
+                now = perf_counter()
+                if now - before > self.run.blocking_after:
+                    self.warn_blocking(i, now - before)
+                if now > late:
+                    self.loop.call_soon(self._go_on_spawning)
+                    return
+                before = now
+            self.spawning = False
+
+    def _go_on_spawning(self) -> None:
+        self.spawning = False
+        self.spawn_for_ready()
+
+    async def _node_task(self, i: int) -> None:
+        """Run node ``i`` in this task, which is its own; then go on as a host if there is more to do."""
+        run = self.run
+        resolver = run.resolver
+        assert resolver is not None
+        try:
+            call, values = run.fns[i], run.values
+            try:
+                result = call(*[values[slot] for slot in run.plan.arguments[i]])
+                values[i] = (await self.stay_with(i, result)) if run.kinds[i] else result
+            except BaseException as error:
+                self.node_raised(i, error)
+                more = resolver.take()
+            else:
+                more = resolver.advance(i)
+            if more >= 0:
+                resolver.put_back(more)
+                await self.conduct()
+        except Exception as error:
+            self.broke(error)
+        finally:
+            self.hosts -= 1
+            self._forget(i)
+        self.spawn_for_ready()
+
+    async def _delay(self, i: int, seconds: float) -> None:
+        await self.run.clock.wait(seconds)
+        self.requeue(i)
+
+    def cancel_all(self) -> None:
+        self.loop.call_soon(self._cancel_tasks)
+
+    def _cancel_tasks(self) -> None:
+        for task in list(self.tasks.values()):
+            task.cancel()
+
+    def turn_loop(self) -> Generator[Any, Any, None]:
+        yield
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        return isinstance(error, asyncio.CancelledError)
+
+
+def _in_thread(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Run ``call`` in a worker thread, with a copy of the contextvars; a cancelled wait still joins it."""
+    from anyio import CancelScope, CapacityLimiter, to_thread
+
+    async def threaded(*values: Any) -> Any:
+        if run.limiter is None:
+            run.limiter = CapacityLimiter(run.config.threads)
+        work = asyncio.ensure_future(to_thread.run_sync(partial(call, *values), limiter=run.limiter))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            with CancelScope(shield=True):
+                while not work.done():
+                    try:
+                        await asyncio.wait([work])
+                    except asyncio.CancelledError:
+                        continue
+            if not work.cancelled():
+                work.exception()  # seen: the cancellation goes on instead
+            raise
+
+    return threaded

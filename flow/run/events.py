@@ -1,0 +1,92 @@
+"""What observers receive: one frozen record per thing that happened in a run.
+
+``at`` is the run's clock (seconds, monotonic). Records are made only for runs that have observers.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class RunStarted(msgspec.Struct, frozen=True, tag=True):
+    """A run begins."""
+
+    run_id: str
+    dag: str
+    nodes: int
+    at: float
+
+
+class RunFinished(msgspec.Struct, frozen=True, tag=True):
+    """A run has ended, well (``ok``) or not. ``counts`` are nodes by status."""
+
+    run_id: str
+    dag: str
+    ok: bool
+    counts: dict[str, int]
+    wall_time: float
+    at: float
+
+
+class NodeStarted(msgspec.Struct, frozen=True, tag=True):
+    """An attempt of a node begins."""
+
+    run_id: str
+    node: str
+    attempt: int
+    at: float
+
+
+class NodeFinished(msgspec.Struct, frozen=True, tag=True):
+    """A node has completed; ``duration`` (seconds) is that of its last attempt."""
+
+    run_id: str
+    node: str
+    attempt: int
+    duration: float
+    at: float
+
+
+class NodeFailed(msgspec.Struct, frozen=True, tag=True):
+    """A node has failed for good."""
+
+    run_id: str
+    node: str
+    attempt: int
+    error: BaseException
+    at: float
+
+
+class NodeRetried(msgspec.Struct, frozen=True, tag=True):
+    """Attempt number ``attempt`` failed; the next begins in ``delay`` seconds at the earliest."""
+
+    run_id: str
+    node: str
+    attempt: int
+    error: BaseException
+    delay: float
+    at: float
+
+
+class NodeSkipped(msgspec.Struct, frozen=True, tag=True):
+    """A node will not run, because ``cause`` failed upstream."""
+
+    run_id: str
+    node: str
+    cause: str
+    at: float
+
+
+class NodeCancelled(msgspec.Struct, frozen=True, tag=True):
+    """The run ended before the node did."""
+
+    run_id: str
+    node: str
+    at: float
+
+
+Event: TypeAlias = (
+    RunStarted | RunFinished | NodeStarted | NodeFinished | NodeFailed | NodeRetried | NodeSkipped | NodeCancelled
+)

@@ -1,0 +1,275 @@
+"""What a run leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from flow.errors import MissingOutput, RunError, UsageError
+from flow.plan.plan import Plan
+from flow.plan.resolver import DONE, STATUS_OF
+from flow.types import MISSING, NodeRef, Status
+
+if TYPE_CHECKING:
+    from flow.run.state import RunState
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+class ByNode(Mapping[str, V]):
+    """A read-only mapping from node names to something of this run, computed on access."""
+
+    __slots__ = ("_get", "_has", "_plan")
+
+    def __init__(self, plan: Plan, get: Callable[[int], V], has: Callable[[int], bool]) -> None:
+        self._plan = plan
+        self._get = get
+        self._has = has
+
+    def __getitem__(self, ref: Any) -> V:
+        try:
+            i = self._plan.find(ref)
+        except UsageError as error:
+            raise KeyError(str(error)) from None
+        if not self._has(i):
+            raise KeyError(self._plan.names[i])
+        return self._get(i)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for i, name in enumerate(self._plan.names) if self._has(i))
+
+    def __len__(self) -> int:
+        return sum(map(self._has, range(len(self._plan))))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Result(Mapping[str, Any]):
+    """Outputs, statuses and errors of one run. A mapping from the completed nodes' names to outputs.
+
+    ``result["users"]`` is an output; ``result[users]`` (the decorated function, or what
+    ``Dag.add`` returned) is the same output with its type known. Looking one up is O(1).
+
+    :ivar plan: the :class:`flow.Plan` that was run.
+    :ivar wall_time: seconds from start to end.
+    :ivar timed_out: True if the run's own time limit ended it.
+    """
+
+    __slots__ = ("_run", "plan")
+
+    def __init__(self, run: RunState) -> None:
+        self._run = run
+        self.plan = run.plan
+
+    # -- outputs -----------------------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, ref: str, /) -> Any: ...
+    @overload
+    def __getitem__(self, ref: NodeRef[T], /) -> T: ...
+    @overload
+    def __getitem__(self, ref: Callable[..., Awaitable[T]], /) -> T: ...
+    @overload
+    def __getitem__(self, ref: Callable[..., T], /) -> T: ...
+
+    def __getitem__(self, ref: Any, /) -> Any:
+        """Return a node's output.
+
+        :raises MissingOutput: (a KeyError) if there is no such node, or it did not complete; says why.
+        """
+        try:
+            i = self.plan.find(ref)
+        except UsageError as error:
+            raise MissingOutput(str(error)) from None
+        if not self._has_output(i):
+            raise MissingOutput(self._why_missing(i))
+        return self._run.values[i]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def __contains__(self, ref: object) -> bool:
+        return ref in self.outputs
+
+    def _code(self, i: int) -> int:
+        resolver = self._run.resolver
+        return DONE if resolver is None else resolver.state[i]
+
+    def _has_output(self, i: int) -> bool:
+        return self._code(i) == DONE and self._run.values[i] is not MISSING
+
+    def _why_missing(self, i: int) -> str:
+        name, status = self.plan.names[i], STATUS_OF[self._code(i)]
+        error = self._run.errors.get(i)
+        because = f": {type(error).__name__}: {error}" if error is not None else ""
+        if status is Status.SKIPPED:
+            failed = [self.plan.names[f] for f in self._run.errors if f in self.plan.upstream_closure([name])]
+            because = f" because {', '.join(map(repr, failed))} failed upstream" if failed else ""
+        return f"node {name!r} has no output: it is {status}{because}"
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Outputs of the completed nodes, by name."""
+        return ByNode(self.plan, self._run.values.__getitem__, self._has_output)
+
+    # -- how it went -------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Mapping[str, Status]:
+        """Every node's status."""
+        return ByNode(self.plan, lambda i: STATUS_OF[self._code(i)], lambda i: True)
+
+    @property
+    def errors(self) -> dict[str, BaseException]:
+        """The failed nodes' own exceptions, by name, in the order in which they failed."""
+        return {self.plan.names[i]: error for i, error in self._run.errors.items()}
+
+    @property
+    def attempts(self) -> Mapping[str, int]:
+        """How often each node that ran was called."""
+        attempts = self._run.attempts
+        ran = (Status.COMPLETED, Status.FAILED)
+        return ByNode(self.plan, lambda i: attempts.get(i, 1), lambda i: STATUS_OF[self._code(i)] in ran)
+
+    @property
+    def durations(self) -> Mapping[str, float]:
+        """Seconds from each node's first start to its last end; for runs with ``Config(timing=True)``.
+
+        :raises UsageError: if the run did not record times.
+        """
+        started, finished = self._times()
+        return ByNode(self.plan, lambda i: finished[i] - started[i], lambda i: finished[i] > 0.0)
+
+    def spans(self) -> dict[str, tuple[float, float]]:
+        """Start and end of each node that ran, in seconds since the run began (``Config(timing=True)``)."""
+        started, finished = self._times()
+        zero = self._run.started_at
+        return {
+            name: (started[i] - zero, finished[i] - zero)
+            for i, name in enumerate(self.plan.names)
+            if finished[i] > 0.0
+        }
+
+    def _times(self) -> tuple[list[float], list[float]]:
+        run = self._run
+        if run.started is None or run.finished is None:
+            raise UsageError("this run recorded no times: run it with Config(timing=True)")
+        return run.started, run.finished
+
+    @property
+    def ok(self) -> bool:
+        """True if every node completed, apart from failures that ``continue_on_error`` allows (and what they skip)."""
+        run = self._run
+        if run.resolver is None:
+            return True
+        if run.timed_out or any(i not in self.plan.tolerant for i in run.errors):
+            return False
+        return all(status is not Status.CANCELLED for status in self.counts)
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """Number of nodes by status, those that occur; they add up to ``len(plan)``."""
+        run = self._run
+        if run.resolver is None:
+            return {Status.COMPLETED: len(self.plan)}
+        state = run.resolver.state
+        return {status: n for code, status in enumerate(STATUS_OF) if (n := state.count(code))}
+
+    @property
+    def wall_time(self) -> float:
+        """Seconds from start to end."""
+        return self._run.wall_time
+
+    @property
+    def timed_out(self) -> bool:
+        """True if the run's own time limit ended it."""
+        return self._run.timed_out
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._run.run_id
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The inputs the run was given."""
+        return self._run.inputs
+
+    def raise_for_errors(self) -> None:
+        """Raise what ``on_error="fail_fast"`` would have raised; nothing if :attr:`ok`."""
+        error = self.error()
+        if error is not None:
+            raise error
+
+    def error(self) -> RunError | None:
+        """Return the :class:`flow.RunError` of this run; None if it is :attr:`ok`."""
+        if self.ok:
+            return None
+        run, plan = self._run, self.plan
+        failed = [(plan.names[i], e) for i, e in run.errors.items() if i not in plan.tolerant]
+        exceptions = [e for _, e in failed if isinstance(e, Exception)]
+        names = [name for name, e in failed if isinstance(e, Exception)]
+        what = f"{len(failed)} of {len(plan)} nodes failed: {_some(names)}" if failed else "the run was cancelled"
+        if run.timed_out:
+            limit = run.config.timeout
+            what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
+            cancelled = [n for n, s in self.status.items() if s is Status.CANCELLED]
+            exceptions.append(TimeoutError(f"run limit of {limit:g} s; not finished: {_some(cancelled)}"))
+        return RunError(f"dag {plan.name!r}: {what}", exceptions, self, names, run.timed_out)
+
+    # -- show --------------------------------------------------------------------------------
+
+    def to_dict(self, *, outputs: bool = True) -> dict[str, Any]:
+        """Return plain data for logs and JSON: errors as text, outputs as they are (or left out)."""
+        run = self._run
+        nodes: dict[str, dict[str, Any]] = {}
+        spans = self.spans() if run.started is not None else {}
+        for i, name in enumerate(self.plan.names):
+            node: dict[str, Any] = {"status": str(STATUS_OF[self._code(i)])}
+            if i in run.attempts:
+                node["attempts"] = run.attempts[i]
+            if i in run.errors:
+                node["error"] = f"{type(run.errors[i]).__name__}: {run.errors[i]}"
+            if name in spans:
+                node["started"], node["ended"] = spans[name]
+            if outputs and self._has_output(i):
+                node["output"] = run.values[i]
+            nodes[name] = node
+        return {
+            "run_id": self.run_id,
+            "dag": self.plan.name,
+            "ok": self.ok,
+            "wall_time": self.wall_time,
+            "counts": {str(status): n for status, n in self.counts.items()},
+            "nodes": nodes,
+        }
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {status}" for status, n in self.counts.items())
+        lines = [f"<Result of {self.plan.name!r}: {'ok' if self.ok else 'NOT OK'}, {counts} in {_seconds(self.wall_time)}"]
+        for i, error in list(self._run.errors.items())[:5]:
+            lines.append(f"  {self.plan.names[i]}: {type(error).__name__}: {_brief(str(error))}")
+        if len(self._run.errors) > 5:
+            lines.append(f"  ... and {len(self._run.errors) - 5} more errors")
+        return "\n".join(lines) + ">"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:5]))
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+
+
+def _brief(text: str) -> str:
+    line = text.split("\n", 1)[0]
+    return line if len(line) <= 100 else line[:97] + "..."
+
+
+def _seconds(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"

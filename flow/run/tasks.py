@@ -1,0 +1,356 @@
+"""The driver for event loops: one machine, unbounded or bounded, on asyncio, uvloop and trio.
+
+*The scheduling moves on, not the node* (Cilk calls it continuation stealing). A host task takes
+ready nodes and awaits them one after the other; a node that finishes without suspending never
+meets the event loop. When a node does suspend, its host stays with it, and other hosts are
+started for whatever else is ready: as many tasks as nodes really wait, and a limit is simply the
+most hosts there may be.
+
+Two phases. Until the first suspension or failure nothing needs counting: nodes are run in the
+plan's fixed order. From then on the Resolver says what is ready.
+
+::
+
+    _conduct (generator)      sees every yield of its host: that is a node suspending
+      '-- _host (coroutine)   takes, awaits, stores; ends when nothing is ready
+            '-- the node
+
+Each host runs in its own copy of the caller's contextvars. A node that changes one keeps that
+copy to itself: its host coroutine ends and a fresh one goes on in a fresh copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextvars import copy_context
+from time import perf_counter
+from types import coroutine
+from typing import Any
+from warnings import warn_explicit
+
+from flow.config import DEFAULT_WORKERS, YIELD_EVERY
+from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled
+from flow.run.state import RunState
+from flow.signature import location_of
+
+_PAUSE: Any = object()
+_IDLE = 0.0005
+"""Seconds without any host running after which the event loop has surely had a turn."""
+
+_UNBOUNDED = 1 << 62
+
+
+@coroutine
+def _pause() -> Generator[Any, Any, None]:
+    """Ask the conductor to let the event loop turn once."""
+    yield _PAUSE
+
+
+class Host:
+    """What a conductor and its host coroutine tell each other."""
+
+    __slots__ = ("node", "pausing", "resumed")
+
+    def __init__(self) -> None:
+        self.node = -1  # the node at hand, once the Resolver is in charge
+        self.resumed = 0.0  # when this host last got the thread
+        self.pausing = False  # suspended between two nodes
+
+
+class Tasks:
+    """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.
+
+    ``hosts`` is the number of host tasks alive, ``waiting`` of those whose node is suspended.
+    """
+
+    def __init__(self, run: RunState) -> None:
+        self.run = run
+        self.base = copy_context()
+        self.todo: Iterator[int] = iter(run.order)  # the first phase; shared by its successive hosts
+        self.limit = limit_of(run)
+        self.hosts = 0
+        self.waiting = 0
+        self.stopping = False
+        self.fatal: BaseException | None = None
+        self.burst = 0.0  # since when hosts have had the thread without letting the loop turn
+        self.left = 0.0  # when a host last gave the thread back
+        self.turn = 0  # counts loop turns asked for, so that one reset serves all hosts
+
+    # -- what a subclass does ----------------------------------------------------------------
+
+    def spawn(self) -> None:
+        """Start one more host task."""
+        raise NotImplementedError
+
+    def spawn_delay(self, i: int, seconds: float) -> None:
+        """Start a task that calls :meth:`requeue` for node ``i`` after ``seconds``."""
+        raise NotImplementedError
+
+    def cancel_all(self) -> None:
+        """Cancel every task, letting those that wake in this very turn have their say first."""
+        raise NotImplementedError
+
+    def turn_loop(self) -> Generator[Any, Any, None]:
+        """Let the event loop turn once."""
+        raise NotImplementedError
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        """Tell whether ``error`` is the loop's cancellation."""
+        raise NotImplementedError
+
+    # -- scheduling --------------------------------------------------------------------------
+
+    def spawn_for_ready(self) -> None:
+        """Start hosts for ready nodes: two at most, since each does the same when its node suspends.
+
+        (Doubling: one per turn of the loop would start a thousand waiting nodes late, and one for
+        each ready node would be waste where few of them wait.)
+        """
+        resolver = self.run.resolver
+        if self.stopping or resolver is None:
+            return
+        wanted = min(2, resolver.ready_count - (self.hosts - self.waiting), self.limit - self.hosts)
+        for _ in range(wanted):
+            self.spawn()
+
+    def requeue(self, i: int) -> None:
+        """A retry's delay is over: node ``i`` is ready again."""
+        if not self.stopping:
+            assert self.run.resolver is not None
+            self.run.resolver.put_back(i)
+            self.spawn_for_ready()
+
+    def stop(self) -> None:
+        """End the run: nothing more starts, everything that waits is cancelled."""
+        if not self.stopping:
+            self.stopping = True
+            if self.run.resolver is not None:
+                self.run.resolver.cancel_rest()  # so nothing more is ever ready
+            self.cancel_all()
+
+    def start_counting(self) -> int:
+        """End the first phase: make the Resolver from what has been done; return the node at hand."""
+        run = self.run
+        left = sum(1 for _ in self.todo)
+        done = len(run.order) - left - 1
+        resolver = run.resolve(run.order[:done])
+        at = run.order[done]
+        resolver.take_node(at)
+        return at
+
+    def settle(self) -> None:
+        """At the end: if the first phase was left between two nodes, say so to the Resolver."""
+        left = sum(1 for _ in self.todo)
+        if left and self.run.resolver is None:
+            self.run.resolve(self.run.order[: len(self.run.order) - left])
+
+    @coroutine
+    def conduct(self) -> Generator[Any, Any, None]:
+        """Drive host coroutines, passing everything their nodes yield, receive and throw."""
+        host = Host()
+        again = True
+        while again:
+            context = self.base.copy()
+            enter = context.run
+            body = self._host(host, context)
+            resume: Callable[[Any], Any] = body.send
+            value: Any = None
+            try:
+                while True:
+                    host.resumed = now = perf_counter()
+                    if now - self.left > _IDLE:
+                        self.burst = now
+                    signal = enter(resume, value)
+                    self.left = perf_counter()
+                    if signal is _PAUSE:
+                        resume, value = body.send, None
+                        turn = self.turn
+                        try:
+                            yield from self.turn_loop()
+                        except BaseException as error:
+                            resume, value = body.throw, error
+                        if self.turn == turn:  # first to run after the turn
+                            self.turn += 1
+                            self.burst = perf_counter()
+                        continue
+                    if self.run.resolver is None:
+                        host.node = self.start_counting()
+                    if self.left - host.resumed > self.run.blocking_after:
+                        self.warn_blocking(host.node, self.left - host.resumed)
+                    self.waiting += 1
+                    self.spawn_for_ready()
+                    try:
+                        value = yield signal
+                    except BaseException as error:
+                        resume, value = body.throw, error
+                    else:
+                        resume = body.send
+                    self.waiting -= 1
+            except StopIteration as end:
+                again = end.value
+
+    @coroutine
+    def stay_with(self, i: int, node: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Await node ``i``, timing each step after the first (which whoever started it times)."""
+        blocking_after = self.run.blocking_after
+        resumed = 0.0
+        try:
+            signal = node.send(None)
+            while True:
+                try:
+                    value = yield signal
+                except BaseException as error:
+                    resumed = perf_counter()
+                    signal = node.throw(error)
+                else:
+                    resumed = perf_counter()
+                    signal = node.send(value)
+                if perf_counter() - resumed > blocking_after:
+                    self.warn_blocking(i, perf_counter() - resumed)
+        except StopIteration as end:
+            if resumed and perf_counter() - resumed > blocking_after:
+                self.warn_blocking(i, perf_counter() - resumed)
+            return end.value
+
+    async def _host(self, host: Host, context: Any) -> bool:
+        """Run ready nodes until none is left; return True if a fresh context must take over."""
+        run = self.run
+        if run.resolver is None and await self._first_phase(host, context):
+            return True
+        resolver = run.resolver
+        if resolver is None:
+            return False
+        values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.plan.arguments, self.base
+        take, advance = resolver.take, resolver.advance
+        before = host.resumed
+        late = self.burst + YIELD_EVERY
+        i = take()
+        while i >= 0:
+            host.node = at = i
+            try:
+                if kinds[i]:
+                    values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
+                else:
+                    values[i] = fns[i](*[values[slot] for slot in arguments[i]])
+            except BaseException as error:
+                self.node_raised(i, error)
+                i = take()
+            else:
+                i = advance(i)
+            now = perf_counter()
+            if now > late:
+                await self._long_burst(host, at, before, now)
+                now = perf_counter()
+                late = self.burst + YIELD_EVERY
+            before = now
+            if context != base:
+                if i >= 0:
+                    resolver.put_back(i)
+                return True
+        return False
+
+    async def _first_phase(self, host: Host, context: Any) -> bool:
+        """Run nodes in the plan's order until one suspends or fails; return as :meth:`_host` does."""
+        run = self.run
+        values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.plan.arguments, self.base
+        before = host.resumed
+        late = self.burst + YIELD_EVERY
+        i = -1
+        try:
+            for i in self.todo:
+                if kinds[i]:
+                    values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
+                    if run.resolver is not None:  # it suspended: other hosts are about
+                        run.resolver.done(i)
+                        return context != base
+                else:
+                    values[i] = fns[i](*[values[slot] for slot in arguments[i]])
+                now = perf_counter()
+                if now > late:
+                    await self._long_burst(host, i, before, now)
+                    now = perf_counter()
+                    late = self.burst + YIELD_EVERY
+                before = now
+                if context != base:
+                    return True
+        except BaseException as error:
+            if host.pausing:  # cancelled between two nodes
+                raise
+            if run.resolver is None:
+                self.start_counting()
+            self.node_raised(i, error)
+        return context != base
+
+    async def _long_burst(self, host: Host, i: int, before: float, now: float) -> None:
+        """Between nodes, some time after the loop's last turn: warn of node ``i`` if it was that, and yield."""
+        took = now - max(before, host.resumed)
+        if took > self.run.blocking_after:
+            self.warn_blocking(i, took)
+        if now - self.burst > YIELD_EVERY:
+            host.pausing = True
+            await _pause()
+            host.pausing = False
+
+    # -- outcomes ----------------------------------------------------------------------------
+
+    def node_raised(self, i: int, error: BaseException) -> None:
+        """Decide what a node's exception means: a retry, a failure, a cancellation, the end of everything."""
+        run = self.run
+        resolver = run.resolver
+        assert resolver is not None
+        if self.is_cancellation(error):
+            if self.stopping or self.must_propagate(error):
+                resolver.cancelled(i)
+                if self.must_propagate(error):
+                    self.stopping = True
+                    raise error
+                return
+            cancelled = NodeCancelled(f"node {run.name_of(i)!r} raised {type(error).__name__} by itself")
+            cancelled.__cause__ = error
+            error = cancelled
+        if not isinstance(error, Exception):
+            self.fatal = error
+            aborted = NodeAborted(f"{type(error).__name__} in node {run.name_of(i)!r} ended the run")
+            run.fail(i, aborted)
+            self.stop()
+            return
+        delay = None if self.stopping else run.retry_delay(i, error)
+        if delay is not None:
+            self.spawn_delay(i, delay)
+        elif run.fail(i, error):
+            self.stop()
+
+    def broke(self, error: BaseException) -> None:
+        """A host itself raised, which only a fault of this package can cause: end the run with it."""
+        if self.fatal is None:
+            self.fatal = error
+        self.stop()
+
+    def must_propagate(self, error: BaseException) -> bool:
+        """Tell whether the loop insists on getting its cancellation back (trio does)."""
+        return False
+
+    def warn_blocking(self, i: int, seconds: float) -> None:
+        """Say which node held the event loop, pointing at its function."""
+        fn = self.run.plan.fns[i]
+        file, _, line = location_of(fn).rpartition(":")
+        where = (file, int(line)) if line.isdigit() else ("<node>", 1)
+        text = (
+            f"node {self.run.name_of(i)!r} held the event loop for {seconds:.3f} s; nothing else could run meanwhile. "
+            "Await what it waits for, or run it with thread=True"
+        )
+        try:
+            warn_explicit(text, BlockingNodeWarning, *where)
+        except BlockingNodeWarning as error:  # the user's filter makes it an error: it ends the run
+            self.fatal = error
+            self.stop()
+
+
+def limit_of(run: RunState) -> int:
+    """Most hosts a run may have: one inline, ``limit`` if given, else no bound."""
+    config = run.config
+    if config.mode == "inline":
+        return 1
+    if config.limit is not None:
+        return config.limit
+    return DEFAULT_WORKERS if config.mode == "workers" else _UNBOUNDED

@@ -1,0 +1,80 @@
+"""Tasks on any other event loop that anyio knows (trio), in an anyio task group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from flow.run.state import RunState
+from flow.run.tasks import Tasks
+
+
+class AnyioTasks(Tasks):
+    """One run in an anyio task group; the caller's task is the first host."""
+
+    def __init__(self, run: RunState) -> None:
+        super().__init__(run)
+        self.group: TaskGroup
+        self.cancelled_class = anyio.get_cancelled_exc_class()
+        run.in_thread = partial(_in_thread, run)
+
+    async def drive(self) -> None:
+        """Run to the end; every task is finished when this returns or raises."""
+        try:
+            with anyio.move_on_after(self.run.config.timeout) as scope:
+                async with anyio.create_task_group() as self.group:
+                    self.hosts += 1
+                    await self._host_task()
+        finally:
+            self.settle()
+        if scope.cancelled_caught:
+            self.run.timed_out = True
+        if self.fatal is not None:
+            raise self.fatal
+
+    async def _host_task(self) -> None:
+        try:
+            await self.conduct()
+        finally:
+            self.hosts -= 1
+        self.spawn_for_ready()
+
+    def spawn(self) -> None:
+        self.hosts += 1
+        self.group.start_soon(self._host_task)
+
+    def spawn_delay(self, i: int, seconds: float) -> None:
+        self.group.start_soon(self._delay, i, seconds)
+
+    async def _delay(self, i: int, seconds: float) -> None:
+        await self.run.clock.wait(seconds)
+        self.requeue(i)
+
+    def cancel_all(self) -> None:
+        self.group.cancel_scope.cancel()
+
+    def turn_loop(self) -> Generator[Any, Any, None]:
+        return anyio.lowlevel.checkpoint().__await__()
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        return isinstance(error, self.cancelled_class)
+
+    def must_propagate(self, error: BaseException) -> bool:
+        return True
+
+
+def _in_thread(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Run ``call`` in a worker thread, with a copy of the contextvars; a cancelled wait still joins it."""
+
+    async def threaded(*values: Any) -> Any:
+        if run.limiter is None:
+            run.limiter = anyio.CapacityLimiter(run.config.threads)
+        return await anyio.to_thread.run_sync(partial(call, *values), limiter=run.limiter)
+
+    return threaded

@@ -1,0 +1,80 @@
+"""Names, statuses and the typed reference to a node: the words every room shares."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Status(StrEnum):
+    """Where a node stands in one run. Members compare equal to their plain strings."""
+
+    PENDING = "pending"  # waits for dependencies
+    READY = "ready"  # could start; waits for its turn, a slot, or a retry's delay
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # a dependency failed or was skipped
+    CANCELLED = "cancelled"  # the run ended first
+
+
+TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED, Status.CANCELLED})
+"""Statuses a node never leaves."""
+
+MAX_NAME: Final = 255
+"""Longest node name or run id, in characters."""
+
+NAME_CHARACTERS: Final = rf"\w[\w.:+#@-]{{0,{MAX_NAME - 1}}}+"
+"""What :data:`NAME_PATTERN` allows, two dots in a row aside."""
+
+NAME_PATTERN: Final = re.compile(rf"(?!.*\.\.){NAME_CHARACTERS}")
+"""The one pattern for names from outside (node names, run ids).
+
+It must match the whole string: a letter, digit or underscore first, then letters, digits and
+``_ . : + # @ -``, at most 255 characters, never two dots in a row. So no name can be a path
+(``/``, ``..``), an escape (``%2e``), or break a line, a quote or a query.
+"""
+
+NAME_RULE: Final = (
+    f"a name is 1 to {MAX_NAME} characters: a letter, digit or '_' first, then letters, digits "
+    "and any of '_.:+#@-', without '..'"
+)
+
+
+def is_name(name: object) -> bool:
+    """Tell whether ``name`` may name a node or a run (see :data:`NAME_PATTERN`)."""
+    return isinstance(name, str) and NAME_PATTERN.fullmatch(name) is not None
+
+
+class NodeRef(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
+    """What :meth:`flow.Dag.add` returns: a node's name that remembers its output's type.
+
+    Use it wherever a name is taken (``after``, ``needs``, ``edge``) and as a typed key of a
+    :class:`flow.Result`. It holds one string and no reference to the Dag.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class _Missing:
+    """Type of :data:`MISSING`; its one instance has a readable repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<missing>"
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final[Any] = _Missing()
+"""Stands in a run's value list where no output (or no input) is yet."""

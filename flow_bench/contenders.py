@@ -1,0 +1,324 @@
+"""What is compared: ways to run the same graph of no-op nodes, each a small function with a label.
+
+A contender's ``prepare(work)`` is not timed and returns the operation that is. The operation calls every node
+once, after its dependencies, stores its output and passes it to its dependents; the two "bare loops" only call,
+and are the floor. Hand-written loops have their index lists (successors, in-degrees) made in ``Work``, outside
+the timing, as a plan has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from graphlib import TopologicalSorter
+from typing import Any, TypeAlias
+
+import anyio
+
+import flow
+
+DONE = "done"
+"""What a no-op node returns, so that a node that did not run can be told from one that did."""
+
+EAGER = sys.version_info >= (3, 12)
+Fns: TypeAlias = Sequence[Callable[..., Any]]
+
+
+def noop(*values: object) -> str:
+    """Take any outputs and return at once."""
+    return DONE
+
+
+async def noop_async(*values: object) -> str:
+    """Take any outputs and return without suspending."""
+    return DONE
+
+
+class Work:
+    """One graph and the functions of its nodes, with what a contender may prepare once per graph.
+
+    Node ``i`` waits for ``dependencies[i]``, all smaller than ``i``, and is given their outputs in that order.
+    """
+
+    def __init__(self, dependencies: Sequence[tuple[int, ...]], fns: Fns, async_fns: Fns) -> None:
+        self.dependencies = [tuple(deps) for deps in dependencies]
+        self.names = [f"n{i}" for i in range(len(dependencies))]
+        self.kinds = {"sync": fns, "async": async_fns, "suspending": [_suspends_once(async_fns[0]), *async_fns[1:]]}
+        self._plans: dict[str, flow.Plan] = {}
+
+    @classmethod
+    def of(cls, dag: flow.Dag) -> Work:
+        """The shape of ``dag`` with no-op nodes."""
+        plan = dag.compile()
+        return cls(plan.dependencies, [noop] * len(plan), [noop_async] * len(plan))
+
+    @cached_property
+    def in_degrees(self) -> list[int]:
+        """Number of dependencies, per node."""
+        return [len(deps) for deps in self.dependencies]
+
+    @cached_property
+    def successors(self) -> list[list[int]]:
+        """Who waits for it, per node."""
+        successors: list[list[int]] = [[] for _ in self.dependencies]
+        for i, deps in enumerate(self.dependencies):
+            for d in deps:
+                successors[d].append(i)
+        return successors
+
+    @cached_property
+    def roots(self) -> list[int]:
+        """Nodes without dependencies."""
+        return [i for i, deps in enumerate(self.dependencies) if not deps]
+
+    @cached_property
+    def needs(self) -> list[list[str]]:
+        """The dependencies' names, per node."""
+        return [[self.names[d] for d in deps] for deps in self.dependencies]
+
+    def dag(self, kind: str) -> flow.Dag:
+        """Build a new Dag."""
+        dag = flow.Dag("bench")
+        add = dag.add
+        for name, fn, needs in zip(self.names, self.kinds[kind], self.needs, strict=True):
+            add(name, fn, needs=needs)
+        return dag
+
+    def plan(self, kind: str, *, fresh: bool = False) -> flow.Plan:
+        """A plan just compiled from a new Dag, or always the same one."""
+        if fresh:
+            return self.dag(kind).compile()
+        if kind not in self._plans:
+            self._plans[kind] = self.dag(kind).compile()
+        return self._plans[kind]
+
+
+def _suspends_once(fn: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def suspends(*values: object) -> Any:
+        await anyio.sleep(0)
+        return await fn(*values)
+
+    return suspends
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to run a :class:`Work`.
+
+    :ivar prepare: makes the timed operation, a function without arguments (async in async sections).
+    :ivar outputs: all outputs in node order, from what the operation returned; not timed.
+    :ivar passes: False for the bare loops, which pass nothing and return the last output alone.
+    """
+
+    label: str
+    prepare: Callable[[Work], Callable[[], Any]]
+    outputs: Callable[[Any], Sequence[Any]] = lambda raw: raw
+    passes: bool = True
+
+
+# -- sync ------------------------------------------------------------------------------------
+
+
+def bare_loop(work: Work) -> Callable[[], Any]:
+    """Call every function without arguments; keep only the last output."""
+    fns = work.kinds["sync"]
+
+    def run() -> list[Any]:
+        output = None
+        for fn in fns:
+            output = fn()
+        return [output]
+
+    return run
+
+
+def ordered_loop(work: Work) -> Callable[[], Any]:
+    """Call in a known order with the dependencies' outputs: what remains if nothing is ever counted or checked."""
+    fns, dependencies = work.kinds["sync"], work.dependencies
+
+    def run() -> list[Any]:
+        outputs: list[Any] = [None] * len(fns)
+        for i in range(len(fns)):
+            outputs[i] = fns[i](*[outputs[d] for d in dependencies[i]])
+        return outputs
+
+    return run
+
+
+def counter_loop(work: Work) -> Callable[[], Any]:
+    """Count down in-degrees, call what is ready with its dependencies' outputs."""
+    fns, dependencies, successors = work.kinds["sync"], work.dependencies, work.successors
+    in_degrees, roots = work.in_degrees, work.roots
+
+    def run() -> list[Any]:
+        waiting, ready = in_degrees.copy(), roots.copy()
+        outputs: list[Any] = [None] * len(fns)
+        for i in ready:  # grows meanwhile
+            outputs[i] = fns[i](*[outputs[d] for d in dependencies[i]])
+            for s in successors[i]:
+                if still := waiting[s] - 1:
+                    waiting[s] = still
+                else:
+                    ready.append(s)
+        return outputs
+
+    return run
+
+
+def graphlib_drive(work: Work, *, build: bool) -> Callable[[], Any]:
+    """Ask a TopologicalSorter what is ready and tell it what is done; with ``build``, make and prepare it too."""
+    fns, dependencies = work.kinds["sync"], work.dependencies
+    graph = dict(enumerate(dependencies))
+
+    def prepared() -> TopologicalSorter[int]:
+        sorter = TopologicalSorter(graph)
+        sorter.prepare()
+        return sorter
+
+    ready_made = None if build else prepared()
+
+    def run() -> list[Any]:
+        sorter = ready_made or prepared()
+        outputs: list[Any] = [None] * len(fns)
+        while sorter.is_active():
+            ready = sorter.get_ready()
+            for i in ready:
+                outputs[i] = fns[i](*[outputs[d] for d in dependencies[i]])
+            sorter.done(*ready)
+        return outputs
+
+    return run
+
+
+def flow_run(work: Work, *, fresh: bool) -> Callable[[], Any]:
+    """``flow.run`` of a compiled all-sync plan: its first run ever, or one of many."""
+    return partial(flow.run, work.plan("sync", fresh=fresh))
+
+
+# -- async -----------------------------------------------------------------------------------
+
+
+def bare_await_loop(work: Work) -> Callable[[], Any]:
+    """Await every function without arguments; keep only the last output."""
+    fns = work.kinds["async"]
+
+    async def run() -> list[Any]:
+        output = None
+        for fn in fns:
+            output = await fn()
+        return [output]
+
+    return run
+
+
+def eager_tasks(work: Work, *, kind: str = "async") -> Callable[[], Any]:
+    """An eagerly started task per node (asyncio, 3.12+), in-degrees counted down.
+
+    What a task makes ready waits in a list: starting it within would nest a thousand deep.
+    """
+    fns, dependencies, successors = work.kinds[kind], work.dependencies, work.successors
+    in_degrees, roots = work.in_degrees, work.roots
+
+    async def run() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        waiting, ready = in_degrees.copy(), roots.copy()
+        outputs: list[Any] = [None] * len(fns)
+        pending: set[asyncio.Task[None]] = set()
+        joined: asyncio.Future[None] = loop.create_future()
+
+        async def node(i: int) -> None:
+            outputs[i] = await fns[i](*[outputs[d] for d in dependencies[i]])
+            for s in successors[i]:
+                if still := waiting[s] - 1:
+                    waiting[s] = still
+                else:
+                    ready.append(s)
+
+        def start_ready(ended: asyncio.Task[None] | None = None) -> None:
+            if ended is not None:
+                pending.discard(ended)
+            while ready:
+                task = asyncio.Task(node(ready.pop()), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+                if not task.done():
+                    pending.add(task)
+                    task.add_done_callback(start_ready)
+            if not pending and not joined.done():
+                joined.set_result(None)
+
+        start_ready()
+        await joined
+        return outputs
+
+    return run
+
+
+def task_per_node(work: Work, *, kind: str = "async") -> Callable[[], Any]:
+    """``asyncio.create_task`` per node as it becomes ready; the last node wakes the caller."""
+    fns, dependencies, successors = work.kinds[kind], work.dependencies, work.successors
+    in_degrees, roots = work.in_degrees, work.roots
+
+    async def run() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        waiting = in_degrees.copy()
+        outputs: list[Any] = [None] * len(fns)
+        tasks: list[asyncio.Task[None]] = []  # the loop itself holds them weakly
+        left = len(fns)
+        joined: asyncio.Future[None] = loop.create_future()
+
+        async def node(i: int) -> None:
+            nonlocal left
+            outputs[i] = await fns[i](*[outputs[d] for d in dependencies[i]])
+            for s in successors[i]:
+                if still := waiting[s] - 1:
+                    waiting[s] = still
+                else:
+                    tasks.append(loop.create_task(node(s)))
+            left -= 1
+            if not left:
+                joined.set_result(None)
+
+        tasks += [loop.create_task(node(i)) for i in roots]
+        await joined
+        return outputs
+
+    return run
+
+
+def start_soon_per_node(work: Work, *, open_group: Callable[[], Any] = anyio.create_task_group) -> Callable[[], Any]:
+    """``start_soon`` per node as it becomes ready, in an anyio task group or a trio nursery, which joins them."""
+    fns, dependencies, successors = work.kinds["async"], work.dependencies, work.successors
+    in_degrees, roots = work.in_degrees, work.roots
+
+    async def run() -> list[Any]:
+        waiting = in_degrees.copy()
+        outputs: list[Any] = [None] * len(fns)
+
+        async def node(i: int) -> None:
+            outputs[i] = await fns[i](*[outputs[d] for d in dependencies[i]])
+            for s in successors[i]:
+                if still := waiting[s] - 1:
+                    waiting[s] = still
+                else:
+                    group.start_soon(node, s)
+
+        async with open_group() as group:
+            for i in roots:
+                group.start_soon(node, i)
+        return outputs
+
+    return run
+
+
+def flow_execute(
+    work: Work, *, kind: str = "async", fresh: bool = False, config: flow.Config | None = None
+) -> Callable[[], Any]:
+    """``await flow.execute`` of a compiled plan: its first run ever, or one of many."""
+    return partial(flow.execute, work.plan(kind, fresh=fresh), config=config)
+
+
+def outputs_of(result: flow.Result) -> Sequence[Any]:
+    """All outputs of a flow result, in node order."""
+    return list(result.outputs.values())

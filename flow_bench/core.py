@@ -1,0 +1,298 @@
+"""The core suite: what running a graph costs per node, beside the loops one would write by hand.
+
+Sections of interleaved contenders over five topologies (here), and single figures (:mod:`flow_bench.singles`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from graphlib import TopologicalSorter
+from time import perf_counter
+from typing import Any
+
+import flow
+from flow_bench import singles
+from flow_bench.contenders import (
+    EAGER,
+    Contender,
+    Work,
+    bare_await_loop,
+    bare_loop,
+    counter_loop,
+    eager_tasks,
+    flow_execute,
+    flow_run,
+    graphlib_drive,
+    noop,
+    ordered_loop,
+    outputs_of,
+    start_soon_per_node,
+    task_per_node,
+)
+from flow_bench.measure import Row, Samples, Target, check_async, check_sync, ratios, schedule, time_async, time_sync
+
+US = 1e6
+JUDGED = 1_000
+"""The graph size for which the targets per node are set."""
+
+COUNTERS, EAGERLY, PER_NODE, NURSERY = (
+    "counters and ready list",
+    "eager task per node",
+    "task per node (create_task)",
+    "nursery task per node",
+)
+BASELINES = {"sync": COUNTERS, "async": EAGERLY if EAGER else PER_NODE, "trio": NURSERY, "uvloop": PER_NODE}
+LIMITED = flow.Config(limit=8)
+UNBOUNDED, BOUNDED = "flow.execute, warm plan", "flow.execute(limit=8), warm plan"
+ASYNC_TARGET = Target(0.8, 0.6) if EAGER else Target(0.3, binding=True)
+TARGETS: Mapping[str, Mapping[str, Target]] = {
+    "sync": {"flow.run, fresh plan": Target(0.9, 0.6), "flow.run, warm plan": Target(0.9, 0.6)},
+    "async": {"flow.execute, fresh plan": ASYNC_TARGET, UNBOUNDED: ASYNC_TARGET},
+    "trio": {"flow.execute, fresh plan": Target(0.3), UNBOUNDED: Target(0.3)},
+    "uvloop": {},
+}
+
+SYNC = [
+    Contender("bare loop (calls only)", bare_loop, passes=False),
+    Contender("loop in a known order", ordered_loop),
+    Contender(COUNTERS, counter_loop),
+    Contender("graphlib, prepared outside", partial(graphlib_drive, build=False)),
+    Contender("graphlib, add + prepare + run", partial(graphlib_drive, build=True)),
+    Contender("flow.run, fresh plan", partial(flow_run, fresh=True), outputs_of),
+    Contender("flow.run, warm plan", partial(flow_run, fresh=False), outputs_of),
+]
+EXECUTE = [
+    Contender("flow.execute, fresh plan", partial(flow_execute, fresh=True), outputs_of),
+    Contender(UNBOUNDED, flow_execute, outputs_of),
+]
+ASYNC = [
+    Contender("bare await loop (calls only)", bare_await_loop, passes=False),
+    *([Contender(EAGERLY, eager_tasks)] if EAGER else []),
+    Contender(PER_NODE, task_per_node),
+    Contender("anyio start_soon per node", start_soon_per_node),
+    *EXECUTE,
+    Contender(BOUNDED, partial(flow_execute, config=LIMITED), outputs_of),
+    Contender("flow.execute of the sync plan", partial(flow_execute, kind="sync"), outputs_of),
+    Contender("flow.execute, 1st node suspends once", partial(flow_execute, kind="suspending"), outputs_of),
+    Contender(
+        "task per node, 1st node suspends once" if not EAGER else "eager task, 1st node suspends once",
+        partial(eager_tasks if EAGER else task_per_node, kind="suspending"),
+    ),
+]
+UVLOOP = [*([Contender(EAGERLY, eager_tasks)] if EAGER else []), Contender(PER_NODE, task_per_node), *EXECUTE]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much to measure. ``rounds`` is for small and middle graphs; of the large there are ``large_rounds``."""
+
+    nodes: Sequence[int] = (100, 1_000, 10_000)
+    rounds: int = 101
+    large_rounds: int = 15
+    sections: Sequence[str] = ()  # all if empty
+    singles: singles.Effort = field(default_factory=singles.Effort)
+
+    def rounds_of(self, nodes: int) -> int:
+        """Rounds to take on graphs of so many nodes."""
+        return self.rounds if nodes <= 1_000 else self.large_rounds
+
+    def judged(self) -> list[int]:
+        """The sizes of the sections that measure only one: the one that has targets, or else the first."""
+        return [n for n in self.nodes if n == JUDGED] or list(self.nodes[:1])
+
+
+QUICK = Settings(rounds=9, large_rounds=3, singles=singles.QUICK)
+
+
+def topologies(nodes: int) -> Mapping[str, flow.Dag]:
+    """The five graphs; "layered" is about as wide as deep, "random" has 0 to 3 dependencies per node."""
+    width = max(w for w in range(1, int(nodes**0.5) + 1) if nodes % w == 0)
+    made = flow.topologies
+    return {
+        "chain": made.linear(nodes),
+        "diamond": made.diamond(nodes),
+        "tree": made.tree(nodes),
+        "layered": made.layered(nodes // width, width, min(3, width), seed=1),
+        "random": made.sparse_random(nodes, max_in_degree=3, seed=1),
+    }
+
+
+def run(settings: Settings) -> Iterator[list[Row]]:
+    """Yield the rows of one table after another."""
+    sections: Mapping[str, Callable[[Settings], Iterator[list[Row]]]] = {
+        "sync": sync_section,
+        "async": async_section,
+        "trio": trio_section,
+        "uvloop": uvloop_section,
+        "build": build_section,
+        "single": lambda s: singles.run(s.singles),
+    }
+    for name, section in sections.items():
+        if not settings.sections or name in settings.sections:
+            yield from section(settings)
+
+
+SECTIONS = ("sync", "async", "trio", "uvloop", "build", "single")
+
+
+def sync_section(settings: Settings) -> Iterator[list[Row]]:
+    """Sync no-op nodes, without any event loop."""
+    for nodes in settings.nodes:
+        rows = []
+        for topology, dag in topologies(nodes).items():
+            work = Work.of(dag)
+            for contender in SYNC:
+                check_sync(contender, work)
+            samples = time_sync(SYNC, work, settings.rounds_of(nodes), repeat_of(nodes))
+            rows += per_node("sync", topology, nodes, samples)
+        yield rows
+
+
+def async_section(settings: Settings) -> Iterator[list[Row]]:
+    """Async no-op nodes on asyncio."""
+    for nodes in settings.nodes:
+        yield asyncio.run(_async_rows("async", ASYNC, nodes, settings))
+
+
+def trio_section(settings: Settings) -> Iterator[list[Row]]:
+    """The same on trio."""
+    try:
+        trio = importlib.import_module("trio")
+    except ImportError:
+        yield [Row("trio", UNBOUNDED, "us", note="n/a: trio is not installed")]
+        return
+    nursery = Contender(NURSERY, partial(start_soon_per_node, open_group=trio.open_nursery))
+    for nodes in settings.judged():
+        yield trio.run(_async_rows, "trio", [nursery, *EXECUTE], nodes, settings)
+
+
+def uvloop_section(settings: Settings) -> Iterator[list[Row]]:
+    """The same on uvloop."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        yield [Row("uvloop", UNBOUNDED, "us", note="n/a: uvloop is not installed")]
+        return
+    for nodes in settings.judged():
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            rows: Coroutine[Any, Any, list[Row]] = _async_rows("uvloop", UVLOOP, nodes, settings)
+            yield runner.run(rows)
+
+
+async def _async_rows(section: str, contenders: Sequence[Contender], nodes: int, settings: Settings) -> list[Row]:
+    rows = []
+    for topology, dag in topologies(nodes).items():
+        work = Work.of(dag)
+        for contender in contenders:
+            await check_async(contender, work)
+        samples = await time_async(contenders, work, settings.rounds_of(nodes), repeat_of(nodes))
+        rows += per_node(section, topology, nodes, samples)
+        if BOUNDED in samples:
+            price = ratios(samples[BOUNDED], samples[UNBOUNDED])
+            target = Target(1.1, of="figure") if nodes == JUDGED else None
+            rows.append(Row(section, "  limit=8 / unbounded", "x", price, nodes=nodes, topology=topology, target=target))
+    return rows
+
+
+def repeat_of(nodes: int) -> int:
+    """Runs per sample, so that a sample is long against the clock and the noise."""
+    return max(1, 1_000 // nodes)
+
+
+def per_node(section: str, topology: str, nodes: int, samples: Samples) -> list[Row]:
+    """Rows in microseconds per node, with ratios to the section's baseline."""
+    base = samples[BASELINES[section]]
+    return [
+        Row(
+            section, label, "us", [s * US / nodes for s in seconds], ratios=ratios(seconds, base), nodes=nodes,
+            topology=topology, target=TARGETS[section].get(label) if nodes == JUDGED else None,
+        )
+        for label, seconds in samples.items()
+    ]  # fmt: skip
+
+
+# -- build and compile -----------------------------------------------------------------------
+
+DICT, BUILD, COMPILE = "dict of lists", "Dag.add of every node", "compile"
+WITH_SUCCESSORS, GRAPHLIB, AGAIN = "compile + plan.successors", "graphlib add + prepare", "recompile after 1 more node"
+
+
+def build_section(settings: Settings) -> Iterator[list[Row]]:
+    """Defining and compiling: names and lists of needed names exist before, the functions are all the same."""
+    for nodes in settings.nodes:
+        rows = []
+        for topology, dag in topologies(nodes).items():
+            rows += build_rows(Work.of(dag), topology, settings.rounds_of(nodes))
+        yield rows
+
+
+def build_rows(work: Work, topology: str, rounds: int) -> list[Row]:
+    """Time six ways to define ``work``'s graph, interleaved."""
+    nodes, operations = len(work.names), _build_operations(work)
+    labels = list(operations)
+    samples: Samples = {label: [] for label in labels}
+    for turn, which in schedule(len(labels), rounds):
+        prepare, operation = operations[labels[which]]
+        runs = [prepare() for _ in range(repeat_of(nodes))]
+        began = perf_counter()
+        made = [operation(subject) for subject in runs]
+        took = perf_counter() - began
+        if any(count not in (nodes, nodes + 1) for count in map(len, made)):
+            raise AssertionError(f"{labels[which]}: {len(made[0])} nodes, not {nodes}")
+        if turn >= 0:
+            samples[labels[which]].append(took / len(runs) * US / nodes)
+    targets = {BUILD: Target(1.0, 0.5, of="figure"), COMPILE: Target(1.0, 0.5, of="figure")}
+    found = [
+        Row("build", label, "us", samples[label], ratios=ratios(samples[label], samples[DICT]), nodes=nodes,
+            topology=topology, target=targets.get(label) if nodes == JUDGED else None)
+        for label in labels
+    ]  # fmt: skip
+    both = [build + compiled for build, compiled in zip(samples[BUILD], samples[COMPILE], strict=True)]
+    to_graphlib = ratios(both, samples[GRAPHLIB])
+    found.append(Row("build", "  build + compile / graphlib", "x", to_graphlib, nodes=nodes, topology=topology))
+    again = [us * nodes for us in samples[AGAIN]]
+    found.append(Row("build", "  recompile, us in all", "us", again, nodes=nodes, topology=topology))
+    return found
+
+
+def _build_operations(work: Work) -> Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    """By label: what is prepared outside the timing, and what is timed; it returns something with a length."""
+    names, needs = work.names, work.needs
+
+    def dict_of_lists(_: object) -> dict[str, list[str]]:
+        graph = {}
+        for name, upstream in zip(names, needs, strict=True):
+            graph[name] = list(upstream)
+        return graph
+
+    def sorter(_: object) -> Sequence[str]:
+        graph: TopologicalSorter[str] = TopologicalSorter()
+        for name, upstream in zip(names, needs, strict=True):
+            graph.add(name, *upstream)
+        graph.prepare()
+        return names
+
+    def with_successors(dag: flow.Dag) -> flow.Plan:
+        plan = dag.compile()
+        assert len(plan.successors) == len(plan)
+        return plan
+
+    def one_more() -> flow.Dag:
+        dag = work.dag("sync")
+        dag.compile()
+        dag.add("one-more", noop, needs=[names[-1]])
+        return dag
+
+    fresh = partial(work.dag, "sync")
+    return {
+        DICT: (lambda: None, dict_of_lists),
+        GRAPHLIB: (lambda: None, sorter),
+        BUILD: (lambda: "sync", work.dag),
+        COMPILE: (fresh, flow.Dag.compile),
+        WITH_SUCCESSORS: (fresh, with_successors),
+        AGAIN: (one_more, flow.Dag.compile),
+    }

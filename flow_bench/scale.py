@@ -1,0 +1,199 @@
+"""The scale suite: every phase at 100,000 and 1,000,000 nodes, each graph and size in a process of its own.
+
+A further process at the larger size only builds, compiles and runs; its peak memory is what is reported.
+The garbage collector is left as it is. Child processes print one JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import flow
+from flow_bench.contenders import noop, noop_async
+from flow_bench.measure import Refused, Row, Target
+
+Seconds: TypeAlias = dict[str, float]
+PHASES = ("build", "compile", "run sync", "run async", "fail at the first node", "cancel", "render Mermaid")
+COLLECT = flow.Config(on_error="collect")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The two sizes, and how many processes to take the medians over."""
+
+    small: int = 100_000
+    large: int = 1_000_000
+    small_rounds: int = 3
+    large_rounds: int = 1
+
+
+QUICK = Effort(small=10_000, large=100_000)
+
+
+def topologies() -> Mapping[str, Callable[..., flow.Dag]]:
+    """The three graphs."""
+    made = flow.topologies
+    return {"chain": made.linear, "diamond": made.diamond, "sparse random": made.sparse_random}
+
+
+# -- in the child ----------------------------------------------------------------------------
+
+
+def phases(topology: str, nodes: int) -> Seconds:
+    """Seconds of each phase, each checked for what it left."""
+    make = topologies()[topology]
+    seconds: Seconds = {}
+    dag = _timed(seconds, "build", lambda: make(nodes, fn=noop))
+    plan = _timed(seconds, "compile", dag.compile)
+    result = _timed(seconds, "run sync", lambda: flow.run(plan))
+    _require(result.ok and result.counts == {flow.Status.COMPLETED: nodes}, "run sync")
+    text = _timed(seconds, "render Mermaid", lambda: flow.render.to_mermaid(plan))
+    _require(text.count("\n") == 1 + nodes + plan.edge_count, "render Mermaid")
+    del dag, plan, result, text
+    asyncio.run(_async_phases(make, nodes, seconds))
+    failing = make(nodes, fn=_fails_first()).compile()
+    result = _timed(seconds, "fail at the first node", lambda: flow.run(failing, config=COLLECT))
+    skipped = len(failing.descendants("n0"))
+    expected = {flow.Status.FAILED: 1, flow.Status.SKIPPED: skipped, flow.Status.COMPLETED: nodes - 1 - skipped}
+    _require(result.counts == {status: n for status, n in expected.items() if n}, "fail at the first node")
+    return seconds
+
+
+async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seconds) -> None:
+    plan = make(nodes, fn=noop_async).compile()
+    began = perf_counter()
+    result = await flow.execute(plan)
+    seconds["run async"] = perf_counter() - began
+    _require(result.ok and result.counts == {flow.Status.COMPLETED: nodes}, "run async")
+    del plan, result
+
+    entered, first = asyncio.Event(), True
+
+    async def waits_first(*values: object) -> None:
+        nonlocal first
+        if first:
+            first = False
+            entered.set()
+            await asyncio.get_running_loop().create_future()
+
+    plan = make(nodes, fn=waits_first).compile()
+    began = perf_counter()
+    task = asyncio.create_task(flow.execute(plan))  # type: ignore[arg-type,unused-ignore]
+    await entered.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    seconds["cancel"] = perf_counter() - began
+    _require(task.cancelled(), "cancel")
+
+
+def memory(topology: str, nodes: int, *, is_async: bool) -> Seconds:
+    """Build, compile and run; return the process's peak memory in MB (10**6 bytes), and before anything was built."""
+    before = _peak()
+    plan = topologies()[topology](nodes, fn=noop_async if is_async else noop).compile()
+    result = flow.run(plan)
+    _require(result.counts == {flow.Status.COMPLETED: nodes}, "run")
+    return {"peak MB": _peak(), "before MB": before}
+
+
+def _timed(seconds: Seconds, phase: str, operation: Callable[[], Any]) -> Any:
+    began = perf_counter()
+    made = operation()
+    seconds[phase] = perf_counter() - began
+    return made
+
+
+def _fails_first() -> Callable[..., None]:
+    first = True
+
+    def fails_first(*values: object) -> None:
+        nonlocal first
+        if first:
+            first = False
+            raise ValueError("the first node fails")
+
+    return fails_first
+
+
+def _peak() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _require(true: bool, label: str) -> None:
+    if not true:
+        raise Refused(label, ["it left other counts than it should"])
+
+
+# -- in the parent ---------------------------------------------------------------------------
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield one table of phases per topology, then the one of memory."""
+    factor = 1.1 * effort.large / effort.small
+    for topology in topologies():
+        small = [child("phases", topology, effort.small) for _ in range(effort.small_rounds)]
+        large = [child("phases", topology, effort.large) for _ in range(effort.large_rounds)]
+        section = f"{topology}: {effort.large:,} nodes, ratio to {effort.small:,}"
+        rows = []
+        for phase in PHASES:
+            base = median(seconds[phase] for seconds in small)
+            samples = [seconds[phase] for seconds in large]
+            target = Target(round(factor, 2), binding=True)
+            growth = [sample / base for sample in samples]
+            note = f"{effort.small:,}: {base:.3f} s"
+            rows.append(Row(section, phase, "s", samples, ratios=growth, nodes=effort.large, target=target, note=note))
+        yield rows
+    yield [_memory_row(kind, topology, effort.large) for topology in topologies() for kind in ("sync", "async")]
+
+
+def _memory_row(kind: str, topology: str, nodes: int) -> Row:
+    found = child(f"memory-{kind}", topology, nodes)
+    target = Target(900, of="figure", binding=True) if nodes >= 1_000_000 else None
+    per_node = (found["peak MB"] - found["before MB"]) * 1e6 / nodes
+    return Row(
+        f"peak RSS of a process that builds, compiles and runs {nodes:,} nodes", f"{topology}, {kind}", "MB",
+        [found["peak MB"]], nodes=nodes, target=target, note=f"{per_node:,.0f} bytes per node",
+    )  # fmt: skip
+
+
+def child(what: str, topology: str, nodes: int) -> Seconds:
+    """Measure in a new process."""
+    root = str(Path(__file__).resolve().parent.parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    command = [sys.executable, "-m", "flow_bench.scale", what, topology, str(nodes)]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise Refused(f"{what} {topology} {nodes:,}", last)
+    found: Seconds = json.loads(done.stdout)
+    return found
+
+
+def main(what: str, topology: str, nodes: str) -> None:
+    """Entry of the child process."""
+    if what == "phases":
+        found = phases(topology, int(nodes))
+    else:
+        found = memory(topology, int(nodes), is_async=what == "memory-async")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,234 @@
+"""Single figures of the core suite: one node, nodes that wait, a ticker beside a run, two uneven chains."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import anyio
+
+import flow
+from flow_bench.contenders import DONE, EAGER, Work, noop, noop_async
+from flow_bench.measure import Refused, Row, Target, percentile, ratios, schedule
+
+MS = 1e3
+US = 1e6
+SECTION = "single figures"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure."""
+
+    batches: int = 101  # of one-node runs
+    batch: int = 200
+    waiting_nodes: int = 1_000
+    waiting_rounds: int = 31
+    ticker_nodes: int = 100_000
+    ticker_runs: int = 15
+    chain_rounds: int = 9
+
+
+QUICK = Effort(batches=31, waiting_rounds=15, ticker_runs=3, chain_rounds=5)
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield the rows of one table after another."""
+    rows = one_node_sync(effort)
+    rows += asyncio.run(one_node_async(effort))
+    rows += asyncio.run(waiting(effort))
+    rows += asyncio.run(two_chains(effort))
+    yield rows
+    yield asyncio.run(ticker(effort))
+
+
+def one_node(fn: Callable[..., Any]) -> flow.Plan:
+    """A compiled plan of one node."""
+    dag = flow.Dag("one")
+    dag.add("only", fn)
+    return dag.compile()
+
+
+def one_node_sync(effort: Effort) -> list[Row]:
+    """``flow.run`` of a compiled one-node sync plan: the fixed price of a run, and of looking the output up."""
+    plan = one_node(noop)
+    batch, samples, looked = range(effort.batch), [], []
+    for turn, _ in schedule(1, effort.batches):
+        began = perf_counter()
+        results = [flow.run(plan) for _ in batch]
+        between = perf_counter()
+        outputs = [result["only"] for result in results]
+        ended = perf_counter()
+        _require(outputs.count(DONE) == len(batch), "flow.run of one node")
+        if turn >= 0:
+            samples.append((between - began) / len(batch) * US)
+            looked.append((ended - between) / len(batch) * US)
+    return [
+        Row(SECTION, "flow.run of one sync node", "us", samples, nodes=1, target=Target(5.0, of="figure")),
+        Row(SECTION, "  and result[name]", "us", looked, nodes=1),
+    ]
+
+
+async def one_node_async(effort: Effort) -> list[Row]:
+    """``await flow.execute`` of a compiled one-node plan in a running loop, sync and async node."""
+    rows = []
+    for what, fn in (("async", noop_async), ("sync", noop)):
+        plan, batch, samples = one_node(fn), range(effort.batch), []
+        for turn, _ in schedule(1, effort.batches):
+            await asyncio.sleep(0)
+            began = perf_counter()
+            results = [await flow.execute(plan) for _ in batch]
+            took = perf_counter() - began
+            _require([r["only"] for r in results].count(DONE) == len(batch), "flow.execute of one node")
+            if turn >= 0:
+                samples.append(took / len(batch) * US)
+        target = Target(10.0, of="figure")
+        rows.append(Row(SECTION, f"await flow.execute of one {what} node", "us", samples, nodes=1, target=target))
+    return rows
+
+
+async def waiting(effort: Effort) -> list[Row]:
+    """Independent nodes that each await ``anyio.sleep(0.01)``, beside a bare task for each; wall time."""
+    count = effort.waiting_nodes
+
+    async def wait() -> str:
+        await anyio.sleep(0.01)
+        return DONE
+
+    dag = flow.Dag("waiting")
+    for i in range(count):
+        dag.add(f"n{i}", wait)
+    plan = dag.compile()
+
+    async def tasks() -> list[str]:
+        loop = asyncio.get_running_loop()
+        if EAGER:
+            made = [asyncio.Task(wait(), loop=loop, eager_start=True) for _ in range(count)]  # type: ignore[call-arg,unused-ignore]
+        else:
+            made = [loop.create_task(wait()) for _ in range(count)]
+        return [await task for task in made]
+
+    async def execute() -> list[str]:
+        return list((await flow.execute(plan)).outputs.values())
+
+    runs: list[Callable[[], Awaitable[list[str]]]] = [tasks, execute]
+    samples: list[list[float]] = [[], []]
+    for turn, which in schedule(2, effort.waiting_rounds):
+        await asyncio.sleep(0)
+        began = perf_counter()
+        outputs = await runs[which]()
+        took = perf_counter() - began
+        _require(outputs.count(DONE) == count, "waiting nodes")
+        if turn >= 0:
+            samples[which].append(took * MS)
+    what = f"{count:,} nodes that sleep 10 ms"
+    return [
+        Row(SECTION, f"{what}: {'eager ' if EAGER else ''}tasks", "ms", samples[0], nodes=count),
+        Row(
+            SECTION, f"{what}: flow.execute", "ms", samples[1], ratios=ratios(samples[1], samples[0]), nodes=count,
+            target=Target(1.1),
+        ),
+    ]  # fmt: skip
+
+
+async def two_chains(effort: Effort) -> list[Row]:
+    """Chains of 10, 50, 10, 40 and 50, 10, 40, 10 ms: 110 ms each; with a barrier per level, 190 ms."""
+    dag = flow.Dag("two-chains")
+    for chain, steps in (("a", (10, 50, 10, 40)), ("b", (50, 10, 40, 10))):
+        for k, ms in enumerate(steps):
+            dag.add(f"{chain}{k}", partial(anyio.sleep, ms / MS), after=[f"{chain}{k - 1}"] if k else ())
+    plan = dag.compile()
+    samples = []
+    for _ in range(effort.chain_rounds):
+        began = perf_counter()
+        result = await flow.execute(plan)
+        samples.append((perf_counter() - began) * MS)
+        _require(len(result) == len(plan), "two chains")
+    target = Target(115.0, of="figure")
+    return [Row(SECTION, "two uneven chains, critical path 110 ms", "ms", samples, nodes=8, target=target)]
+
+
+# -- ticker ----------------------------------------------------------------------------------
+
+
+async def ticker(effort: Effort) -> list[Row]:
+    """How late a 1 ms ticker is beside large runs on its loop. Plans exist before; the collector is on, as usual."""
+    work = Work.of(flow.topologies.sparse_random(effort.ticker_nodes, max_in_degree=3, seed=1))
+    nodes = f"{effort.ticker_nodes:,}"
+    rows = []
+    late, pauses = await _beside(lambda: anyio.sleep(0.1), effort.ticker_runs)
+    rows += _lateness("nothing else on the loop", late, pauses, judged=False)
+    for what, kind in (("async no-op", "async"), ("sync no-op", "sync"), ("async, 1st suspends", "suspending")):
+        plan = work.plan(kind)
+
+        async def execute(plan: flow.Plan = plan) -> None:
+            result = await flow.execute(plan)
+            _require(len(result) == len(plan), "a run beside the ticker")
+
+        late, pauses = await _beside(execute, effort.ticker_runs)
+        rows += _lateness(f"{nodes} {what} nodes", late, pauses, judged=True)
+    return rows
+
+
+async def _beside(operation: Callable[[], Awaitable[Any]], times: int) -> tuple[list[float], list[float]]:
+    """Run ``operation`` so often beside a ticker; return its latenesses and the collector's pauses, in ms."""
+    late: list[float] = []
+    pauses: list[float] = []
+    began = 0.0
+
+    async def tick() -> None:
+        while True:
+            due = perf_counter() + 0.001
+            await asyncio.sleep(0.001)
+            late.append((perf_counter() - due) * MS)
+
+    def collecting(phase: str, _: object) -> None:
+        nonlocal began
+        if phase == "start":
+            began = perf_counter()
+        else:
+            pauses.append((perf_counter() - began) * MS)
+
+    gc.collect()
+    for _ in range(times):
+        task = asyncio.create_task(tick())
+        await asyncio.sleep(0.005)
+        late_before = len(late)
+        gc.callbacks.append(collecting)
+        try:
+            await operation()
+        finally:
+            gc.callbacks.remove(collecting)
+        while len(late) == late_before:  # the tick that was due when the run ended counts too
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.002)
+        task.cancel()
+        await asyncio.wait([task])
+    return late, pauses
+
+
+def _lateness(what: str, late: list[float], pauses: list[float], *, judged: bool) -> list[Row]:
+    worst = max(pauses, default=0.0)
+    note = f"{len(late)} ticks; collector: {len(pauses)} pauses, {sum(pauses):.1f} ms in all, longest {worst:.1f} ms"
+    figures = [
+        ("p50", percentile(late, 50), None, ""),
+        ("p99", percentile(late, 99), Target(10.0, of="figure"), ""),
+        ("max", max(late), Target(50.0, of="figure"), note),
+    ]
+    return [
+        Row(
+            "1 ms ticker, late by", f"{what}: {label}", "ms", late, figure=figure, target=target if judged else None,
+            note=text,
+        )
+        for label, figure, target, text in figures
+    ]  # fmt: skip
+
+
+def _require(true: bool, label: str) -> None:
+    if not true:
+        raise Refused(label, ["not every node left its output"])

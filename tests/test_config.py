@@ -1,0 +1,162 @@
+"""Settings: every value out of range is named, all at once; delays grow as they say."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flow
+from flow.config import DEFAULT_CONFIG, Clock, SystemClock, Timeout
+
+NO_NUMBER = [True, False, "1", None, float("nan"), float("inf"), float("-inf"), [], 1j]
+
+
+class TestConfig:
+    def test_defaults_are_valid_and_frozen(self) -> None:
+        assert flow.Config() == DEFAULT_CONFIG
+        with pytest.raises(AttributeError):
+            DEFAULT_CONFIG.limit = 3  # type: ignore[misc]
+
+    @pytest.mark.parametrize(
+        ("field", "values"),
+        [
+            ("mode", ["", "task", None, 0, [], "AUTO"]),
+            ("on_error", ["", "raise", None]),
+            ("sync", ["process", None]),
+            ("order", ["priority", None]),
+            ("backend", ["curio", None]),
+            ("limit", [0, -1, True, False, 1.0, "4", float("nan")]),  # A6
+            ("threads", [0, -1, True, None, 2.5, "4"]),
+            ("timeout", [0, -1, 0.0, *(v for v in NO_NUMBER if v is not None)]),
+            ("blocking_after", [0, -0.1, *(v for v in NO_NUMBER if v is not None)]),
+            ("timing", [1, None, "yes"]),
+            ("observers", [None, 5, print, (print, None), "abc", {print}]),
+            ("clock", [None, 5, object()]),
+        ],
+    )
+    def test_each_value_out_of_range_is_named(self, field: str, values: list[Any]) -> None:
+        for value in values:
+            with pytest.raises(flow.ConfigError) as caught:
+                flow.Config(**{field: value})
+            (fault,) = caught.value.faults
+            assert fault.startswith(f"{field} must ")
+            assert repr(value) in fault
+            with pytest.raises(ValueError):
+                DEFAULT_CONFIG.replace(**{field: value})
+
+    def test_a6_limits(self) -> None:
+        assert flow.Config(limit=None).limit is None
+        assert flow.Config(limit=1).limit == 1
+        assert flow.Config(limit=10**9).limit == 10**9
+        assert flow.Config(threads=10**9).threads == 10**9
+
+    def test_all_at_once(self) -> None:
+        with pytest.raises(flow.ConfigError) as caught:
+            flow.Config(mode="x", limit=0, on_error="y", timeout=-1, threads=0, observers=5, clock=None, sync=1)  # type: ignore[arg-type]
+        assert [fault.split()[0] for fault in caught.value.faults] == [
+            "mode", "on_error", "sync", "limit", "threads", "timeout", "observers", "clock",
+        ]  # fmt: skip
+
+    def test_replace(self) -> None:
+        changed = DEFAULT_CONFIG.replace(limit=4, mode="workers")
+        assert (changed.limit, changed.mode, DEFAULT_CONFIG.limit) == (4, "workers", None)
+        with pytest.raises(flow.ConfigError, match="no setting is called 'limits'"):
+            DEFAULT_CONFIG.replace(limits=4)
+
+    def test_observers_are_kept_as_a_tuple(self) -> None:
+        assert flow.Config(observers=[print]).observers == (print,)  # type: ignore[arg-type]
+
+    def test_the_clock_is_a_protocol(self) -> None:
+        assert isinstance(SystemClock(), Clock)
+
+
+class TestRetry:
+    def test_defaults_are_valid(self) -> None:
+        assert flow.Retry().faults() == []
+        assert flow.Retry(10**9, delay=0, max_delay=0, multiplier=1, jitter=1).faults() == []
+
+    @pytest.mark.parametrize(
+        ("field", "label", "values"),
+        [
+            ("attempts", "retry attempts", [0, -1, True, 2.0, "3", None]),
+            ("delay", "retry delay", [-0.1, *NO_NUMBER]),
+            ("max_delay", "retry max_delay", [-1, *NO_NUMBER]),
+            ("backoff", "retry backoff", ["", "quadratic", None, []]),
+            ("multiplier", "retry multiplier", [0, 0.99, -2, *NO_NUMBER]),
+            ("jitter", "retry jitter", [-0.1, 1.1, *(v for v in NO_NUMBER)]),
+            ("retry_if", "retry_if", [5, None, (), (5,), int, (ValueError, int), "ValueError"]),
+        ],
+    )
+    def test_each_value_out_of_range_is_named(self, field: str, label: str, values: list[Any]) -> None:
+        for value in values:
+            (fault,) = flow.Retry(**{field: value}).faults()
+            assert fault.startswith(f"{label} must ")
+            assert repr(value) in fault
+
+    def test_all_at_once(self) -> None:
+        assert len(flow.Retry(0, -1, "x", 0, -1, 2, 5).faults()) == 7  # type: ignore[arg-type]
+
+    def test_delays(self) -> None:
+        def delays(**options: Any) -> list[float]:
+            retry = flow.Retry(delay=0.5, **options)
+            return [retry.delay_after(n) for n in (1, 2, 3, 4)]
+
+        assert delays(backoff="constant") == [0.5, 0.5, 0.5, 0.5]
+        assert delays(backoff="linear") == [0.5, 1.0, 1.5, 2.0]
+        assert delays() == [0.5, 1.0, 2.0, 4.0]
+        assert delays(multiplier=3.0) == [0.5, 1.5, 4.5, 13.5]
+        assert delays(max_delay=1.2) == [0.5, 1.0, 1.2, 1.2]
+
+    @pytest.mark.parametrize("attempt", [2_000, 10**6])
+    def test_a11_far_out_it_is_the_cap(self, attempt: int) -> None:
+        assert flow.Retry(delay=0.1, multiplier=2.0, max_delay=60.0).delay_after(attempt) == 60.0
+        assert flow.Retry(delay=1e308, backoff="linear", max_delay=9.0).delay_after(attempt) == 9.0
+        assert flow.Retry(delay=0.0, multiplier=2.0).delay_after(attempt) == 0.0
+        assert flow.Retry(delay=1, multiplier=2, max_delay=60).delay_after(2_000) == 60
+
+    @given(st.integers(1, 3_000), st.floats(0, 1), st.floats(0, 100), st.floats(0, 100))
+    def test_jitter_stays_within_its_share_and_the_cap(self, n: int, jitter: float, delay: float, cap: float) -> None:
+        base = flow.Retry(delay=delay, max_delay=cap).delay_after(n)
+        seconds = flow.Retry(delay=delay, max_delay=cap, jitter=jitter).delay_after(n)
+        assert 0 <= seconds <= cap
+        assert base * (1 - jitter) - 1e-9 <= seconds <= base * (1 + jitter) + 1e-9
+
+    def test_jitter_does_spread(self) -> None:
+        random.seed(1)
+        drawn = {flow.Retry(delay=1, jitter=0.5).delay_after(1) for _ in range(50)}
+        assert len(drawn) > 40 and min(drawn) < 0.8 and max(drawn) > 1.2
+
+    def test_wants(self) -> None:
+        assert flow.Retry().wants(ValueError())
+        only = flow.Retry(retry_if=(KeyError, OSError))
+        assert only.wants(FileNotFoundError()) and not only.wants(ValueError())
+        odd = flow.Retry(retry_if=lambda error: str(error) == "again")
+        assert odd.wants(ValueError("again")) and not odd.wants(ValueError("no"))
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit(), BaseException()])
+    def test_a11_what_ends_a_run_is_never_retried(self, error: BaseException) -> None:
+        assert not flow.Retry(retry_if=BaseException).wants(error)
+        assert not flow.Retry(retry_if=lambda _: True).wants(error)
+
+
+class TestTimeout:
+    def test_valid(self) -> None:
+        assert Timeout().faults() == [] == Timeout(2).faults() == Timeout(0.1, 10**9).faults()
+
+    @pytest.mark.parametrize("value", [0, -1, 0.0, -0.5, *(v for v in NO_NUMBER if v is not None)])
+    def test_each_value_out_of_range_is_named(self, value: Any) -> None:
+        assert Timeout(value).faults() == [f"timeout must be a number of seconds > 0, not {value!r}"]
+        assert Timeout(None, value).faults() == [f"node timeout must be a number of seconds > 0, not {value!r}"]
+        assert len(Timeout(value, value).faults()) == 2
+
+    @pytest.mark.xfail(strict=True, raises=OverflowError, reason="isfinite() of an int beyond every float raises")
+    def test_an_int_beyond_every_float(self) -> None:
+        assert len(Timeout(10**400).faults()) == 1
+
+    def test_math_is_what_decides(self) -> None:
+        assert Timeout(math.nextafter(0, 1)).faults() == []
