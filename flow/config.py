@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from flow.errors import ConfigError
+from flow.errors import ConfigError, shown
 
 DEFAULT_WORKERS: Final = 8
 """Limit of ``mode="workers"`` when none is given."""
@@ -94,18 +94,18 @@ class Retry(msgspec.Struct, frozen=True):
         """Say what is out of range, one sentence each; empty if nothing is."""
         found = []
         if not is_int(self.attempts) or self.attempts < 1:
-            found.append(f"retry attempts must be an integer of at least 1, not {self.attempts!r}")
+            found.append(f"retry attempts must be an integer of at least 1, not {shown(self.attempts)}")
         for label, value in (("delay", self.delay), ("max_delay", self.max_delay)):
             if not is_number(value) or value < 0:
-                found.append(f"retry {label} must be a number of seconds >= 0, not {value!r}")
+                found.append(f"retry {label} must be a number of seconds >= 0, not {shown(value)}")
         if self.backoff not in ("constant", "linear", "exponential"):
-            found.append(f"retry backoff must be 'constant', 'linear' or 'exponential', not {self.backoff!r}")
+            found.append(f"retry backoff must be 'constant', 'linear' or 'exponential', not {shown(self.backoff)}")
         if not is_number(self.multiplier) or self.multiplier < 1:
-            found.append(f"retry multiplier must be a number >= 1, not {self.multiplier!r}")
+            found.append(f"retry multiplier must be a number >= 1, not {shown(self.multiplier)}")
         if not is_number(self.jitter) or not 0 <= self.jitter <= 1:
-            found.append(f"retry jitter must be a fraction from 0 to 1, not {self.jitter!r}")
+            found.append(f"retry jitter must be a fraction from 0 to 1, not {shown(self.jitter)}")
         if not _is_retry_if(self.retry_if):
-            found.append(f"retry_if must be an exception type, a tuple of them or a callable, not {self.retry_if!r}")
+            found.append(f"retry_if must be an exception type, a tuple of them or a callable, not {shown(self.retry_if)}")
         return found
 
     def wants(self, error: BaseException) -> bool:
@@ -125,7 +125,7 @@ class Retry(msgspec.Struct, frozen=True):
             elif self.backoff == "linear":
                 base = self.delay * attempt
             else:
-                base = self.delay * self.multiplier ** (attempt - 1)
+                base = self.delay * float(self.multiplier) ** (attempt - 1)
         except OverflowError:  # 2.0 ** 1999: past every cap
             base = self.max_delay if self.delay else 0.0
         if self.jitter:
@@ -153,7 +153,7 @@ class Timeout(msgspec.Struct, frozen=True):
         found = []
         for label, value in (("timeout", self.attempt), ("node timeout", self.node)):
             if value is not None and (not is_number(value) or value <= 0):
-                found.append(f"{label} must be a number of seconds > 0, not {value!r}")
+                found.append(f"{label} must be a number of seconds > 0, not {shown(value)}")
         return found
 
 
@@ -211,20 +211,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ("backend", self.backend, ("asyncio", "uvloop", "trio")),
         ):
             if value not in allowed:
-                found.append(f"{label} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+                found.append(f"{label} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}")
         if self.limit is not None and (not is_int(self.limit) or self.limit < 1):
-            found.append(f"limit must be an integer of at least 1, or None for unbounded, not {self.limit!r}")
+            found.append(f"limit must be an integer of at least 1, or None for unbounded, not {shown(self.limit)}")
         if not is_int(self.threads) or self.threads < 1:
-            found.append(f"threads must be an integer of at least 1, not {self.threads!r}")
+            found.append(f"threads must be an integer of at least 1, not {shown(self.threads)}")
         for label, seconds in (("timeout", self.timeout), ("blocking_after", self.blocking_after)):
             if seconds is not None and (not is_number(seconds) or seconds <= 0):
-                found.append(f"{label} must be a number of seconds > 0, or None, not {seconds!r}")
+                found.append(f"{label} must be a number of seconds > 0, or None, not {shown(seconds)}")
         if not isinstance(self.timing, bool):
-            found.append(f"timing must be True or False, not {self.timing!r}")
+            found.append(f"timing must be True or False, not {shown(self.timing)}")
         if not isinstance(self.observers, (tuple, list)) or not all(map(callable, self.observers)):
-            found.append(f"observers must be a tuple of callables, not {self.observers!r}")
+            found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
         if not isinstance(self.clock, Clock):
-            found.append(f"clock must have now, sleep and wait, not {self.clock!r}")
+            found.append(f"clock must have now, sleep and wait, not {shown(self.clock)}")
         return found
 
     def replace(self, **changes: Any) -> Config:
@@ -234,7 +234,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         unknown = changes.keys() - set(self.__struct_fields__)
         if unknown:
-            raise ConfigError("Config", [f"no setting is called {name!r}" for name in sorted(unknown)])
+            raise ConfigError("Config", [f"no setting is called {shown(name)}" for name in sorted(unknown)])
         return msgspec.structs.replace(self, **changes)
 
 
@@ -243,7 +243,10 @@ def is_int(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    except OverflowError:  # an int beyond every float
+        return False
 
 
 def _is_retry_if(value: object) -> bool:

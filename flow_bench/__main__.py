@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from flow_bench import core, report, scale
-from flow_bench.measure import Refused, Row
+from flow_bench.checks import Refused
+from flow_bench.measure import Row
 
 REFUSED = 3
 MISSED = 1
@@ -107,7 +108,7 @@ def _under_each(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             file = Path(folder, "rows.json")
             command = [program, "-m", "flow_bench", *rest, "--json", str(file)]
             try:
-                code = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+                code = subprocess.run(command, env=environment, check=False).returncode
             except OSError as error:
                 print(f"flow_bench: cannot run {program}: {error.strerror}", file=sys.stderr)
                 code = 2

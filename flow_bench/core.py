@@ -10,16 +10,15 @@ import importlib
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from graphlib import TopologicalSorter
-from time import perf_counter
 from typing import Any
 
 import flow
 from flow_bench import singles
+from flow_bench.build import build_rows
+from flow_bench.checks import check_async, check_sync
 from flow_bench.contenders import (
     EAGER,
     Contender,
-    Work,
     bare_await_loop,
     bare_loop,
     counter_loop,
@@ -27,17 +26,13 @@ from flow_bench.contenders import (
     flow_execute,
     flow_run,
     graphlib_drive,
-    noop,
     ordered_loop,
     outputs_of,
     start_soon_per_node,
     task_per_node,
 )
-from flow_bench.measure import Row, Samples, Target, check_async, check_sync, ratios, schedule, time_async, time_sync
-
-US = 1e6
-JUDGED = 1_000
-"""The graph size for which the targets per node are set."""
+from flow_bench.measure import JUDGED, US, Row, Samples, Target, ratios, repeat_of, time_async, time_sync
+from flow_bench.work import Work
 
 COUNTERS, EAGERLY, PER_NODE, NURSERY = (
     "counters and ready list",
@@ -194,13 +189,19 @@ async def _async_rows(section: str, contenders: Sequence[Contender], nodes: int,
         if BOUNDED in samples:
             price = ratios(samples[BOUNDED], samples[UNBOUNDED])
             target = Target(1.1, of="figure") if nodes == JUDGED else None
-            rows.append(Row(section, "  limit=8 / unbounded", "x", price, nodes=nodes, topology=topology, target=target))
+            rows.append(
+                Row(section, "  limit=8 / unbounded", "x", price, nodes=nodes, topology=topology, target=target)
+            )
     return rows
 
 
-def repeat_of(nodes: int) -> int:
-    """Runs per sample, so that a sample is long against the clock and the noise."""
-    return max(1, 1_000 // nodes)
+def build_section(settings: Settings) -> Iterator[list[Row]]:
+    """Defining and compiling: names and lists of needed names exist before, the functions are all the same."""
+    for nodes in settings.nodes:
+        rows = []
+        for topology, dag in topologies(nodes).items():
+            rows += build_rows(Work.of(dag), topology, settings.rounds_of(nodes))
+        yield rows
 
 
 def per_node(section: str, topology: str, nodes: int, samples: Samples) -> list[Row]:
@@ -213,86 +214,3 @@ def per_node(section: str, topology: str, nodes: int, samples: Samples) -> list[
         )
         for label, seconds in samples.items()
     ]  # fmt: skip
-
-
-# -- build and compile -----------------------------------------------------------------------
-
-DICT, BUILD, COMPILE = "dict of lists", "Dag.add of every node", "compile"
-WITH_SUCCESSORS, GRAPHLIB, AGAIN = "compile + plan.successors", "graphlib add + prepare", "recompile after 1 more node"
-
-
-def build_section(settings: Settings) -> Iterator[list[Row]]:
-    """Defining and compiling: names and lists of needed names exist before, the functions are all the same."""
-    for nodes in settings.nodes:
-        rows = []
-        for topology, dag in topologies(nodes).items():
-            rows += build_rows(Work.of(dag), topology, settings.rounds_of(nodes))
-        yield rows
-
-
-def build_rows(work: Work, topology: str, rounds: int) -> list[Row]:
-    """Time six ways to define ``work``'s graph, interleaved."""
-    nodes, operations = len(work.names), _build_operations(work)
-    labels = list(operations)
-    samples: Samples = {label: [] for label in labels}
-    for turn, which in schedule(len(labels), rounds):
-        prepare, operation = operations[labels[which]]
-        runs = [prepare() for _ in range(repeat_of(nodes))]
-        began = perf_counter()
-        made = [operation(subject) for subject in runs]
-        took = perf_counter() - began
-        if any(count not in (nodes, nodes + 1) for count in map(len, made)):
-            raise AssertionError(f"{labels[which]}: {len(made[0])} nodes, not {nodes}")
-        if turn >= 0:
-            samples[labels[which]].append(took / len(runs) * US / nodes)
-    targets = {BUILD: Target(1.0, 0.5, of="figure"), COMPILE: Target(1.0, 0.5, of="figure")}
-    found = [
-        Row("build", label, "us", samples[label], ratios=ratios(samples[label], samples[DICT]), nodes=nodes,
-            topology=topology, target=targets.get(label) if nodes == JUDGED else None)
-        for label in labels
-    ]  # fmt: skip
-    both = [build + compiled for build, compiled in zip(samples[BUILD], samples[COMPILE], strict=True)]
-    to_graphlib = ratios(both, samples[GRAPHLIB])
-    found.append(Row("build", "  build + compile / graphlib", "x", to_graphlib, nodes=nodes, topology=topology))
-    again = [us * nodes for us in samples[AGAIN]]
-    found.append(Row("build", "  recompile, us in all", "us", again, nodes=nodes, topology=topology))
-    return found
-
-
-def _build_operations(work: Work) -> Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
-    """By label: what is prepared outside the timing, and what is timed; it returns something with a length."""
-    names, needs = work.names, work.needs
-
-    def dict_of_lists(_: object) -> dict[str, list[str]]:
-        graph = {}
-        for name, upstream in zip(names, needs, strict=True):
-            graph[name] = list(upstream)
-        return graph
-
-    def sorter(_: object) -> Sequence[str]:
-        graph: TopologicalSorter[str] = TopologicalSorter()
-        for name, upstream in zip(names, needs, strict=True):
-            graph.add(name, *upstream)
-        graph.prepare()
-        return names
-
-    def with_successors(dag: flow.Dag) -> flow.Plan:
-        plan = dag.compile()
-        assert len(plan.successors) == len(plan)
-        return plan
-
-    def one_more() -> flow.Dag:
-        dag = work.dag("sync")
-        dag.compile()
-        dag.add("one-more", noop, needs=[names[-1]])
-        return dag
-
-    fresh = partial(work.dag, "sync")
-    return {
-        DICT: (lambda: None, dict_of_lists),
-        GRAPHLIB: (lambda: None, sorter),
-        BUILD: (lambda: "sync", work.dag),
-        COMPILE: (fresh, flow.Dag.compile),
-        WITH_SUCCESSORS: (fresh, with_successors),
-        AGAIN: (one_more, flow.Dag.compile),
-    }

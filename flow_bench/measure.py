@@ -1,4 +1,4 @@
-"""How things are measured here: rows and targets, interleaved rounds, statistics, and the check of work done.
+"""How things are measured here: rows and targets, interleaved rounds, statistics.
 
 One *sample* is one timed call of a contender (or ``repeat`` calls, for small graphs); one *round* takes a
 sample of every contender, in an order that turns from round to round. Ratios are taken within a
@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any, Literal
 
-import anyio
+import anyio.lowlevel
 
-from flow_bench.contenders import DONE, Contender, Work
+from flow_bench.checks import refuse_unless_done
+from flow_bench.contenders import Contender
+from flow_bench.work import Work
+
+US = 1e6
+JUDGED = 1_000
+"""The graph size for which the targets per node are set."""
 
 Samples = dict[str, list[float]]
 Verdict = Literal["", "PASS", "MISS", "pass", "miss"]
@@ -82,7 +88,7 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, all rounds included, for ``--json``."""
-        found = {"ratio": self.ratio, "spread": self.spread, "verdict": self.verdict}
+        found: dict[str, Any] = {"ratio": self.ratio, "spread": self.spread, "verdict": self.verdict}
         if self.samples:
             found["quartiles"] = quartiles(self.samples)
             found["mad"] = mad(self.samples)
@@ -146,6 +152,11 @@ def schedule(count: int, rounds: int) -> Iterator[tuple[int, int]]:
             gc.enable()
 
 
+def repeat_of(nodes: int) -> int:
+    """Runs per sample, so that a sample is long against the clock and the noise."""
+    return max(1, 1_000 // nodes)
+
+
 def time_sync(contenders: Sequence[Contender], work: Work, rounds: int, repeat: int = 1) -> Samples:
     """Seconds per run of each contender, by label, round after round. Preparing is not timed."""
     samples: Samples = {c.label: [] for c in contenders}
@@ -168,7 +179,7 @@ async def time_async(contenders: Sequence[Contender], work: Work, rounds: int, r
     for turn, which in schedule(len(contenders), rounds):
         contender = contenders[which]
         runs = [contender.prepare(work) for _ in range(repeat)]
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         began = perf_counter()
         raw = [await run() for run in runs]
         took = perf_counter() - began
@@ -177,101 +188,3 @@ async def time_async(contenders: Sequence[Contender], work: Work, rounds: int, r
         if turn >= 0:
             samples[contender.label].append(took / repeat)
     return samples
-
-
-# -- the check -------------------------------------------------------------------------------
-
-
-class Refused(Exception):
-    """A contender that did not do the work it is timed for."""
-
-    def __init__(self, label: str, faults: Sequence[str]) -> None:
-        super().__init__(f"contender {label!r} is refused: " + "; ".join(faults[:5]))
-        self.faults = list(faults)
-
-
-class Recorder:
-    """Nodes that note who was called with what: node ``i`` returns ``i``, so its dependents must get that.
-
-    :ivar work: the same graph with these nodes.
-    """
-
-    def __init__(self, work: Work) -> None:
-        self.calls: list[int] = []
-        self.wrong: list[str] = []
-        self.dependencies = work.dependencies
-        count = len(work.dependencies)
-        self.work = Work(work.dependencies, [self._sync(i) for i in range(count)], [self._async(i) for i in range(count)])
-
-    def _note(self, i: int, values: tuple[object, ...]) -> int:
-        self.calls.append(i)
-        if values != self.dependencies[i]:
-            self.wrong.append(f"node {i} was given {_short(values)}, not {_short(self.dependencies[i])}")
-        return i
-
-    def _sync(self, i: int) -> Any:
-        return lambda *values: self._note(i, values)
-
-    def _async(self, i: int) -> Any:
-        async def node(*values: object) -> int:
-            return self._note(i, values)
-
-        return node
-
-    def faults(self, contender: Contender, raw: Any) -> list[str]:
-        """Say what was not as it should be: calls, order, arguments, outputs."""
-        count = len(self.dependencies)
-        found = []
-        times: Mapping[int, int] = {i: 0 for i in range(count)} | _tally(self.calls)
-        if never := [i for i, n in times.items() if n == 0]:
-            found.append(f"nodes never called: {_short(never)}")
-        if often := [i for i, n in times.items() if n > 1]:
-            found.append(f"nodes called more than once: {_short(often)}")
-        place = {i: at for at, i in enumerate(self.calls)}
-        for i in place:
-            if late := [d for d in self.dependencies[i] if place.get(d, count) > place[i]]:
-                found.append(f"node {i} ran before {_short(late)}")
-        if contender.passes:
-            found += self.wrong
-            if list(contender.outputs(raw)) != list(range(count)):
-                found.append("the outputs are not those that the nodes returned")
-        return found
-
-
-def check_sync(contender: Contender, work: Work) -> None:
-    """Run ``contender`` once, untimed, on nodes that record. :raises Refused: unless it does all of the work."""
-    recorder = Recorder(work)
-    raw = contender.prepare(recorder.work)()
-    _refuse(contender, recorder.faults(contender, raw))
-
-
-async def check_async(contender: Contender, work: Work) -> None:
-    """As :func:`check_sync`, on the running event loop."""
-    recorder = Recorder(work)
-    raw = await contender.prepare(recorder.work)()
-    _refuse(contender, recorder.faults(contender, raw))
-
-
-def refuse_unless_done(contender: Contender, raw: Any, work: Work) -> None:
-    """After a timed run: as many outputs as nodes, each what the no-op returns."""
-    outputs = list(contender.outputs(raw))
-    expected = len(work.dependencies) if contender.passes else 1
-    if len(outputs) != expected or outputs.count(DONE) != expected:
-        _refuse(contender, [f"a timed run left {outputs.count(DONE)} outputs, not {expected}"])
-
-
-def _refuse(contender: Contender, faults: Sequence[str]) -> None:
-    if faults:
-        raise Refused(contender.label, faults)
-
-
-def _tally(calls: Sequence[int]) -> dict[int, int]:
-    tally: dict[int, int] = {}
-    for i in calls:
-        tally[i] = tally.get(i, 0) + 1
-    return tally
-
-
-def _short(values: Sequence[object]) -> str:
-    text = ", ".join(map(str, values[:5]))
-    return text + (f", ... ({len(values)} in all)" if len(values) > 5 else "") if values else "nothing"

@@ -128,11 +128,12 @@ def _grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     rows = [header, *body]
     widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
     left = {0, *range(header.index("spread") + 1, len(header))}
-    return "\n".join(
-        "  ".join(cell.ljust(w) if k in left else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        .rstrip()
-        for row in rows
-    )  # fmt: skip
+    lines = []
+    for row in rows:
+        columns = enumerate(zip(row, widths, strict=True))
+        cells = [cell.ljust(width) if k in left else cell.rjust(width) for k, (cell, width) in columns]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -141,5 +142,5 @@ def summary(rows: Sequence[Row]) -> str:
     missed = [row for row in judged if row.verdict in ("MISS", "miss")]
     binding = sum(row.verdict == "MISS" for row in missed)
     text = f"{len(judged) - len(missed)} of {len(judged)} figures meet their target"
-    small = " (in small letters: the target is set for a newer Python)" if any(r.verdict.islower() for r in judged) else ""
+    small = " (small letters: a target set for newer Pythons)" if any(r.verdict.islower() for r in judged) else ""
     return f"{text}; {binding} MISS{small}"

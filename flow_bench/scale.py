@@ -20,11 +20,16 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.contenders import noop, noop_async
-from flow_bench.measure import Refused, Row, Target
+from flow_bench.checks import Refused
+from flow_bench.measure import Row, Target
+from flow_bench.work import noop, noop_async
 
 Seconds: TypeAlias = dict[str, float]
 PHASES = ("build", "compile", "run sync", "run async", "fail at the first node", "cancel", "render Mermaid")
+TOTAL = "all phases"
+YARDSTICK = "yardstick: a dict of all names"
+"""Grows with no target: what the machine's caches alone make of ten times as many names."""
+
 COLLECT = flow.Config(on_error="collect")
 
 
@@ -35,7 +40,7 @@ class Effort:
     small: int = 100_000
     large: int = 1_000_000
     small_rounds: int = 3
-    large_rounds: int = 1
+    large_rounds: int = 3
 
 
 QUICK = Effort(small=10_000, large=100_000)
@@ -54,13 +59,7 @@ def phases(topology: str, nodes: int) -> Seconds:
     """Seconds of each phase, each checked for what it left."""
     make = topologies()[topology]
     seconds: Seconds = {}
-    dag = _timed(seconds, "build", lambda: make(nodes, fn=noop))
-    plan = _timed(seconds, "compile", dag.compile)
-    result = _timed(seconds, "run sync", lambda: flow.run(plan))
-    _require(result.ok and result.counts == {flow.Status.COMPLETED: nodes}, "run sync")
-    text = _timed(seconds, "render Mermaid", lambda: flow.render.to_mermaid(plan))
-    _require(text.count("\n") == 1 + nodes + plan.edge_count, "render Mermaid")
-    del dag, plan, result, text
+    _sync_phases(make, nodes, seconds)
     asyncio.run(_async_phases(make, nodes, seconds))
     failing = make(nodes, fn=_fails_first()).compile()
     result = _timed(seconds, "fail at the first node", lambda: flow.run(failing, config=COLLECT))
@@ -68,6 +67,17 @@ def phases(topology: str, nodes: int) -> Seconds:
     expected = {flow.Status.FAILED: 1, flow.Status.SKIPPED: skipped, flow.Status.COMPLETED: nodes - 1 - skipped}
     _require(result.counts == {status: n for status, n in expected.items() if n}, "fail at the first node")
     return seconds
+
+
+def _sync_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seconds) -> None:
+    dag = _timed(seconds, "build", lambda: make(nodes, fn=noop))
+    plan = _timed(seconds, "compile", dag.compile)
+    found = _timed(seconds, YARDSTICK, lambda: _look_all_up([f"x{i}" for i in range(nodes)]))
+    _require(found == nodes, YARDSTICK)
+    result = _timed(seconds, "run sync", lambda: flow.run(plan))
+    _require(result.ok and result.counts == {flow.Status.COMPLETED: nodes}, "run sync")
+    text = _timed(seconds, "render Mermaid", lambda: flow.render.to_mermaid(plan))
+    _require(text.count("\n") == 1 + nodes + plan.edge_count, "render Mermaid")
 
 
 async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seconds) -> None:
@@ -106,6 +116,12 @@ def memory(topology: str, nodes: int, *, is_async: bool) -> Seconds:
     result = flow.run(plan)
     _require(result.counts == {flow.Status.COMPLETED: nodes}, "run")
     return {"peak MB": _peak(), "before MB": before}
+
+
+def _look_all_up(names: list[str]) -> int:
+    """Index fresh names in a dict and look each one up, as the least that compiling can do."""
+    index = {name: i for i, name in enumerate(names)}
+    return len([index[name] for name in names])
 
 
 def _timed(seconds: Seconds, phase: str, operation: Callable[[], Any]) -> Any:
@@ -152,10 +168,12 @@ def run(effort: Effort) -> Iterator[list[Row]]:
         large = [child("phases", topology, effort.large) for _ in range(effort.large_rounds)]
         section = f"{topology}: {effort.large:,} nodes, ratio to {effort.small:,}"
         rows = []
-        for phase in PHASES:
+        for seconds in (*small, *large):
+            seconds[TOTAL] = sum(seconds[phase] for phase in PHASES)
+        for phase in (*PHASES, TOTAL, YARDSTICK):
             base = median(seconds[phase] for seconds in small)
             samples = [seconds[phase] for seconds in large]
-            target = Target(round(factor, 2), binding=True)
+            target = Target(round(factor, 2), binding=True) if phase != YARDSTICK else None
             growth = [sample / base for sample in samples]
             note = f"{effort.small:,}: {base:.3f} s"
             rows.append(Row(section, phase, "s", samples, ratios=growth, nodes=effort.large, target=target, note=note))
@@ -178,7 +196,7 @@ def child(what: str, topology: str, nodes: int) -> Seconds:
     root = str(Path(__file__).resolve().parent.parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     command = [sys.executable, "-m", "flow_bench.scale", what, topology, str(nodes)]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise Refused(f"{what} {topology} {nodes:,}", last)

@@ -13,11 +13,12 @@ from typing import Any
 import anyio
 
 import flow
-from flow_bench.contenders import DONE, EAGER, Work, noop, noop_async
-from flow_bench.measure import Refused, Row, Target, percentile, ratios, schedule
+from flow_bench.checks import Refused
+from flow_bench.contenders import EAGER
+from flow_bench.measure import US, Row, Target, percentile, ratios, schedule
+from flow_bench.work import DONE, Work, noop, noop_async
 
 MS = 1e3
-US = 1e6
 SECTION = "single figures"
 
 
@@ -30,11 +31,11 @@ class Effort:
     waiting_nodes: int = 1_000
     waiting_rounds: int = 31
     ticker_nodes: int = 100_000
-    ticker_runs: int = 15
+    ticker_runs: int = 40
     chain_rounds: int = 9
 
 
-QUICK = Effort(batches=31, waiting_rounds=15, ticker_runs=3, chain_rounds=5)
+QUICK = Effort(batches=31, waiting_rounds=15, ticker_runs=10, chain_rounds=5)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -161,22 +162,21 @@ async def ticker(effort: Effort) -> list[Row]:
     work = Work.of(flow.topologies.sparse_random(effort.ticker_nodes, max_in_degree=3, seed=1))
     nodes = f"{effort.ticker_nodes:,}"
     rows = []
-    late, pauses = await _beside(lambda: anyio.sleep(0.1), effort.ticker_runs)
+    late, pauses = await _beside(partial(anyio.sleep, 0.05), effort.ticker_runs)
     rows += _lateness("nothing else on the loop", late, pauses, judged=False)
     for what, kind in (("async no-op", "async"), ("sync no-op", "sync"), ("async, 1st suspends", "suspending")):
         plan = work.plan(kind)
-
-        async def execute(plan: flow.Plan = plan) -> None:
-            result = await flow.execute(plan)
-            _require(len(result) == len(plan), "a run beside the ticker")
-
-        late, pauses = await _beside(execute, effort.ticker_runs)
+        late, pauses = await _beside(partial(flow.execute, plan), effort.ticker_runs)
         rows += _lateness(f"{nodes} {what} nodes", late, pauses, judged=True)
     return rows
 
 
 async def _beside(operation: Callable[[], Awaitable[Any]], times: int) -> tuple[list[float], list[float]]:
-    """Run ``operation`` so often beside a ticker; return its latenesses and the collector's pauses, in ms."""
+    """Run ``operation`` so often beside a ticker.
+
+    :return: in ms, how late each tick was that was due while it ran, and the collector's pauses meanwhile.
+    """
+    ticks: list[tuple[float, float]] = []
     late: list[float] = []
     pauses: list[float] = []
     began = 0.0
@@ -185,7 +185,7 @@ async def _beside(operation: Callable[[], Awaitable[Any]], times: int) -> tuple[
         while True:
             due = perf_counter() + 0.001
             await asyncio.sleep(0.001)
-            late.append((perf_counter() - due) * MS)
+            ticks.append((due, perf_counter()))
 
     def collecting(phase: str, _: object) -> None:
         nonlocal began
@@ -194,21 +194,21 @@ async def _beside(operation: Callable[[], Awaitable[Any]], times: int) -> tuple[
         else:
             pauses.append((perf_counter() - began) * MS)
 
-    gc.collect()
     for _ in range(times):
+        gc.collect()
         task = asyncio.create_task(tick())
-        await asyncio.sleep(0.005)
-        late_before = len(late)
+        await asyncio.sleep(0.003)
         gc.callbacks.append(collecting)
-        try:
-            await operation()
-        finally:
-            gc.callbacks.remove(collecting)
-        while len(late) == late_before:  # the tick that was due when the run ended counts too
-            await asyncio.sleep(0)
-        await asyncio.sleep(0.002)
+        start = perf_counter()
+        made = await operation()
+        end = perf_counter()
+        gc.callbacks.remove(collecting)
+        await asyncio.sleep(0.003)  # the tick that was due when the run ended counts too
         task.cancel()
         await asyncio.wait([task])
+        _require(made is None or len(made) == len(made.plan), "a run beside the ticker")
+        late += [(woke - due) * MS for due, woke in ticks if woke >= start and due <= end]
+        ticks.clear()
     return late, pauses
 
 

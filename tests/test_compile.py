@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 import random
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,13 @@ from flow.plan.plan import Plan
 
 
 def nothing() -> None: ...
+def takes_one(x: Any) -> None: ...
 def anything(*values: Any) -> None: ...
 async def waiting(*values: Any) -> None: ...
+
+
+# mypy knows that it cannot be called
+TOO_FULL: Any = partial(cast("Any", takes_one), 1, 2)
 
 
 def faults_of(dag: flow.Dag) -> tuple[str, ...]:
@@ -96,10 +102,16 @@ class TestFaults:
         dag = flow.Dag()
         dag.add("first", anything, needs=["nope"])
         dag.add("second", anything, needs=["nope", "first"])
+        dag.add("third", takes_one, needs={"x": "nope"})
         with pytest.raises(flow.DefinitionError) as caught:
             dag.compile()
         assert caught.value.cycle == ()
-        assert len(caught.value.faults) == 2
+        assert len(caught.value.faults) == 3
+
+    def test_a_missing_parameter_makes_no_cycle(self) -> None:
+        dag = flow.Dag()
+        dag.add("first", takes_one, needs={"x": "nope"})
+        assert len(faults_of(dag)) == 1
 
     def test_empty(self) -> None:
         assert faults_of(flow.Dag()) == ("the dag is empty: add a node first",)
@@ -127,8 +139,11 @@ class TestFaults:
             ({"fn": None}, "None is not callable"),
             ({"fn": "users"}, "'users' is not callable"),
             ({"fn": lambda x: None, "needs": ["users", "scores"]}, "passes 2 outputs by position"),
-            ({"fn": lambda left: None, "needs": {"lft": "users"}}, "which its function does not have (did you mean 'left'?)"),
-            ({"fn": partial(lambda x: None, 1, 2)}, "binds 2 positional values, but its function takes 1"),
+            (
+                {"fn": lambda left: None, "needs": {"lft": "users"}},
+                "needs gives parameter 'lft', which its function does not have (did you mean 'left'?)",
+            ),
+            ({"fn": TOO_FULL}, "binds 2 positional values, but its function takes 1"),
             ({"retry": 3}, "retry must be a flow.Retry or None, not 3"),
             ({"retry": flow.Retry(-1)}, "retry attempts must be"),
             ({"retry": flow.Retry(jitter=2)}, "retry jitter must be"),
@@ -260,7 +275,7 @@ class TestCycles:
         dag.add("c", anything, needs=["b"])
         cycle = self.cycle_of(dag).cycle
         following = {"a": "b", "b": "c", "c": "a"}
-        assert all(following[x] == y for x, y in zip(cycle, cycle[1:], strict=False))
+        assert all(following[x] == y for x, y in pairwise(cycle))
         assert len(cycle) == 4
 
     def test_ten_thousand(self) -> None:
@@ -279,6 +294,27 @@ class TestCycles:
         dag.add("a", anything, needs=["b"], priority=2)
         dag.add("b", anything, needs=["a"])
         self.cycle_of(dag)
+
+
+class TestOrder:
+    def test_definition_order_is_a_range_wherever_it_will_do(self) -> None:
+        dag = flow.Dag()
+        dag.add("a", lambda x: None)
+        dag.add("b", takes_one, needs={"x": "a"})
+        dag.add("c", nothing)
+        dag.edge("a", "c")
+        assert dag.compile().order == range(3)
+        dag.add("d", lambda c, y=1: None)
+        assert dag.compile().order == range(4)
+
+    def test_data_comes_before_edges(self) -> None:
+        dag = flow.Dag()
+        for name in "abc":
+            dag.add(name, nothing)
+        dag.add("d", anything, needs=["c"], after="b")
+        for name in "acb":
+            dag.edge(name, "d")
+        assert dag.compile().dependencies[3] == (2, 1, 0)
 
 
 class TestGrowing:

@@ -57,7 +57,8 @@ def test_a_missing_output_prints_its_text() -> None:
 class TestRunError:
     def failed(self) -> errors.RunError:
         inner = ExceptionGroup("inner", [KeyError("k"), ValueError("w")])
-        return errors.RunError("3 nodes failed", [ValueError("v"), inner, TypeError("t")], "result", ["a", "b", "c"], True)
+        raised = [ValueError("v"), inner, TypeError("t")]
+        return errors.RunError("3 nodes failed", raised, "result", ["a", "b", "c"], timed_out=True)
 
     def test_except_star_keeps_result_and_names(self) -> None:
         seen: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import networkx as nx
@@ -166,6 +167,15 @@ class TestPart:
         (slot,) = part.arguments[0]
         assert part.tail[slot] == 2 and slot in part.inputs["y"]
 
+    def test_pure_ordering_moves_along(self) -> None:
+        dag = flow.Dag()
+        for name in ("dropped", "a", "b"):
+            dag.add(name, nothing)
+        dag.add("c", lambda b, x=1: None, after="a")
+        part = dag.compile().part("c")
+        assert part.arguments == [(), (), (1, -1)]
+        assert part.dependencies == [(), (), (1, 0)]
+
     def test_policies_move_along(self) -> None:
         dag = flow.Dag()
         dag.add("dropped", nothing, retry=flow.Retry(2), continue_on_error=True, timeout=1, priority=7)
@@ -220,7 +230,7 @@ def test_shape_paths_and_relatives(seed: int, count: int) -> None:
     path = plan.critical_path(seconds)
     assert path.length == pytest.approx(nx.dag_longest_path_length(weighted))
     assert sum(seconds[n] for n in path.nodes) == pytest.approx(path.length)
-    assert all(graph.has_edge(u, v) for u, v in zip(path.nodes, path.nodes[1:], strict=False))
+    assert all(graph.has_edge(u, v) for u, v in pairwise(path.nodes))
 
 
 @settings(max_examples=150, deadline=None)

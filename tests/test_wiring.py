@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from functools import partial
-from typing import Any, Optional
+from typing import Any, Optional, Union
 from unittest import mock
 
 import pytest
@@ -200,7 +200,7 @@ class TestNeeds:
         plan = dag.compile()
         assert sources(plan, "both") == ["two", "one"]
         assert sources(plan, "named") == ["one", "two"]
-        assert list(plan.edges)[0] == ("two", "one")
+        assert next(plan.edges) == ("two", "one")
 
     def test_a_method_is_the_same_reference_at_every_access(self) -> None:
         class Steps:
@@ -257,9 +257,9 @@ class TestContext:
 
         def union(a: Any, c: flow.Context | None = None) -> None: ...
 
-        def optional(c: Optional[flow.Context] = None) -> None: ...
+        def optional(c: Optional[flow.Context] = None) -> None: ...  # noqa: UP045
 
-        def quoted(c: "flow.Context") -> None: ...
+        def quoted(c: "flow.Context") -> None: ...  # noqa: UP037
 
         for fn, place in ((dotted, 0), (renamed, 0), (union, 1), (optional, 0), (quoted, 0)):
             binder = wired(fn)[2]
@@ -268,8 +268,8 @@ class TestContext:
     def test_real_union(self) -> None:
         def fn(c: Any = None, d: Any = None) -> None: ...
 
-        fn.__annotations__ = {"c": Optional[flow.Context], "d": list[flow.Context]}
-        plan, args, binder = wired(fn)
+        fn.__annotations__ = {"c": Union[flow.Context, None], "d": list[flow.Context]}  # noqa: UP007
+        _, args, binder = wired(fn)
         assert binder is not None and binder.context == 0
         assert args == ["in:d=None"]
 
@@ -308,7 +308,7 @@ class TestContext:
         assert binder is not None and binder.context == 1
 
 
-class Callable_:
+class PlainCallable:
     def __call__(self, a: Any, x: int = 1) -> None: ...
 
 
@@ -330,9 +330,9 @@ def traced(fn: Any) -> Any:
 
 class TestCallables:
     def test_methods_objects_classes_and_builtins(self) -> None:
-        assert wired(Callable_())[1] == ["a", "in:x=1"]
+        assert wired(PlainCallable())[1] == ["a", "in:x=1"]
         assert wired(Model)[1] == ["a", "b"]
-        assert wired(Callable_().__call__)[1] == ["a", "in:x=1"]
+        assert wired(PlainCallable().__call__)[1] == ["a", "in:x=1"]
         assert wired(len, needs=["b"])[1] == ["b"]
         assert wired(max, needs=["b", "c"])[1] == ["b", "c"]  # has no readable signature
         assert wired(dict)[1] == []
@@ -379,10 +379,17 @@ class TestCallables:
             ]
             assert [(p.name, p.keyword_only) for p in shape_of(made).parameters] == expected
 
+    def test_nothing_goes_by_position_behind_a_settled_parameter(self) -> None:
+        def fn(a: Any, b: Any, *rest: Any) -> None: ...
+
+        with pytest.raises(flow.DefinitionError, match="passes 2 outputs by position, but its function takes 1"):
+            wired(partial(fn, b=1), needs=["a", "c"])
+        assert wired(partial(fn, 1, 2), needs=["a", "c"])[1] == ["a", "c"]
+
     def test_many_partials_of_one_keyword_stay_linear(self) -> None:
         dag = flow.Dag()
         for i in range(20_000):
-            dag.add(f"n{i}", lambda seconds=float(i): None)  # noqa: B008
+            dag.add(f"n{i}", lambda seconds=float(i): None)
         plan = dag.compile()
         assert len(plan.inputs["seconds"]) == 20_000
 
@@ -392,7 +399,7 @@ class TestCallables:
             (AsyncCallable(), True),
             (AsyncCallable().__call__, True),
             (partial(AsyncCallable(), 1), True),
-            (Callable_(), False),
+            (PlainCallable(), False),
             (Model, False),
             (AsyncCallable, False),
             (len, False),

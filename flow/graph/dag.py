@@ -161,7 +161,7 @@ class Dag:
         if not isinstance(other, Dag):
             raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
         if inputs is not None and not isinstance(inputs, Mapping):
-            raise UsageError(f"include(inputs=...) maps run inputs of {shown(other.name)} to nodes, not {shown(inputs)}")
+            raise UsageError(f"include(inputs=...) maps {shown(other.name)}'s run inputs to nodes; got {shown(inputs)}")
         inline(self._definition, other._definition, other.compile(), prefix, dict(inputs or {}), _refs(after))
 
     # -- look --------------------------------------------------------------------------------

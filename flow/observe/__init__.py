@@ -1,0 +1,20 @@
+"""Watching runs: observers that count, show and export what :mod:`flow.run.events` tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flow.observe.progress import Progress
+
+
+def __getattr__(name: str) -> Any:
+    """Import an observer at its first use: a run without one pays nothing."""
+    if name == "Progress":
+        from flow.observe.progress import Progress
+
+        return Progress
+    raise AttributeError(f"module 'flow.observe' has no attribute {name!r}")
+
+
+__all__ = ["Progress"]

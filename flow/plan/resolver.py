@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush, heappushpop
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -75,7 +75,7 @@ class Resolver:
     """
 
     __slots__ = (
-        "_grown", "_node_at", "_rank", "_ready", "_tolerant", "_uses", "_waiting", "state", "successors",
+        "_fast", "_grown", "_halted", "_node_at", "_rank", "_ready", "_tolerant", "_uses", "_waiting", "state", "successors",
     )  # fmt: skip
 
     def __init__(self, plan: Plan | Sequence[Sequence[int]], ranks: Sequence[int] | None = None) -> None:
@@ -83,7 +83,7 @@ class Resolver:
             dependencies: Sequence[Sequence[int]] = plan.dependencies
             self.successors = plan.successors
             self._tolerant = plan.tolerant
-            self._uses: Sequence[Sequence[int]] = plan.arguments
+            self._uses: list[Any] = plan.arguments
             ranks = plan.ranks() if ranks is None else ranks
         else:
             dependencies = [tuple(dict.fromkeys(deps)) for deps in plan]
@@ -97,8 +97,9 @@ class Resolver:
         self._fill_ready()
 
     def _set_ranks(self, ranks: Sequence[int] | None) -> None:
-        self._grown = False
-        self._rank = ranks
+        self._grown = self._halted = False
+        self._fast = ranks is None
+        self._rank: Any = ranks
         self._node_at: list[int] | None = None
         if ranks is not None:
             self._node_at = [0] * len(ranks)
@@ -140,8 +141,13 @@ class Resolver:
 
     @property
     def ready_count(self) -> int:
-        """At least the number of ready nodes, O(1): entries skipped meanwhile still count."""
-        return len(self._ready)
+        """At least the number of nodes that may be taken, O(1): entries skipped meanwhile still count."""
+        return 0 if self._halted else len(self._ready)
+
+    @property
+    def active(self) -> bool:
+        """True until every node is in an end state."""
+        return self.unfinished > 0
 
     @property
     def unfinished(self) -> int:
@@ -169,7 +175,7 @@ class Resolver:
     def take(self) -> int:
         """Take the best ready node, which is then for the caller to end; -1 if none is ready."""
         ready, state, node_at = self._ready, self.state, self._node_at
-        while ready:
+        while ready and not self._halted:
             i = heappop(ready)
             if node_at is not None:
                 i = node_at[i]
@@ -203,7 +209,7 @@ class Resolver:
     def advance(self, i: int) -> int:
         """Do what ``done(i)`` and then ``take()`` do, in one call: what a driver asks after each node."""
         state = self.state
-        if self._rank is not None or state[i] != TAKEN:
+        if not self._fast or state[i] != TAKEN:
             self.done(i)
             return self.take()
         state[i] = DONE
@@ -275,6 +281,10 @@ class Resolver:
             raise self._not_taken(i, "put back")
         self.state[i] = READY
         heappush(self._ready, i if self._rank is None else self._rank[i])
+
+    def halt(self) -> None:
+        """Let nothing be taken any more. What has been taken may still end, and its failures skip."""
+        self._halted, self._fast = True, False
 
     def cancelled(self, i: int) -> None:
         """Say that the taken node ``i`` was cancelled. :raises UsageError: if it was not taken."""

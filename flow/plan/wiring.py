@@ -252,5 +252,5 @@ class Wirer:
         found = self.find(ref)
         if found < 0:
             self.unknown(ref, f"{self.where(i)}: needs")
-            return 0  # the fault is noted; go on, to find the others
+            return -1  # no node; the fault is noted: go on, to find the others
         return found

@@ -65,14 +65,19 @@ class Binder(msgspec.Struct, frozen=True):
     def bind(self, run: Run, i: int, all_threads: bool = False) -> Call:
         """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
         call = self._with_arguments(run, i)
+        context = partial(run.context, i)
+        layers = self.middleware
         is_async = is_async_callable(self.fn)
         threaded = not is_async and (self.thread or all_threads)
         if threaded:
-            call = run.in_thread(call)
-            is_async = True
-        if self.middleware:
-            call = compose(call, is_async, self.middleware, partial(run.context, i))
-            is_async = is_async or any(map(is_async_callable, self.middleware))
+            # Plain middleware next to a sync function stays next to it: both go into the thread.
+            outer = max((k + 1 for k, layer in enumerate(layers) if is_async_callable(layer)), default=0)
+            if layers[outer:]:
+                call = compose(call, False, layers[outer:], context)
+            call, layers, is_async = run.in_thread(call), layers[:outer], True
+        if layers:
+            call = compose(call, is_async, layers, context)
+            is_async = is_async or any(map(is_async_callable, layers))
         if self.timeout is not None:
             limit = _limit_async if is_async else _limit_sync
             call = limit(call, run, i, self.timeout, threaded)

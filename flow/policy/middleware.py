@@ -1,6 +1,6 @@
 """Middleware: ``(next, ctx) -> result`` callables around a node, sync or async.
 
-``next()`` calls the rest of the chain. Around an async node (or one in a thread) it returns an
+``next()`` calls the rest of the chain. Around an async node it returns an
 awaitable: an ``async def`` middleware awaits it, a plain one may hand it on. An ``async def``
 middleware makes the node it wraps async. The first in a list is the outermost; a Dag's come
 outside a node's own. A node without middleware is called directly.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from flow.errors import MissingOutput, RunError, UsageError
 from flow.plan.plan import Plan
@@ -248,6 +248,15 @@ class Result(Mapping[str, Any]):
             "counts": {str(status): n for status, n in self.counts.items()},
             "nodes": nodes,
         }
+
+    def timeline(self, format: Literal["mermaid", "svg"] = "mermaid") -> str:
+        """Draw when each node ran (a Gantt chart), as Mermaid text or a self-contained SVG.
+
+        :raises UsageError: if the run did not record times (``Config(timing=True)``).
+        """
+        from flow.run import timeline
+
+        return timeline.to_svg(self) if format == "svg" else timeline.to_mermaid(self)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{n} {status}" for status, n in self.counts.items())

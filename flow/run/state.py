@@ -39,7 +39,7 @@ class RunState:
         self.plan = plan
         self.config = config
         self.clock = config.clock
-        self.inputs = inputs or {}
+        self.inputs: dict[str, Any] = dict(inputs) if inputs else {}
         self.values: list[Any] = [MISSING] * plan.count
         if plan.tail:
             self.values += plan.tail
@@ -50,6 +50,8 @@ class RunState:
         self.kinds: Sequence[int] = plan.kinds
         self.order: Sequence[int] = plan.order
         self.ranks: Sequence[int] | None = None
+        if config.order == "critical_path":
+            self.order, self.ranks = plan.critical_order()
         self.resolver: Resolver | None = None
         self.errors: dict[int, BaseException] = {}
         self.attempts: dict[int, int] = {}  # of nodes tried more than once
@@ -68,10 +70,8 @@ class RunState:
     # -- at the start ------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Bind what needs this run, and fix the order. A plan and config without specials skip all of it."""
+        """Bind what needs this run. A plan and config without specials skip all of it."""
         plan, config = self.plan, self.config
-        if config.order == "critical_path":
-            self.order, self.ranks = plan.critical_order()
         threads = config.sync == "thread"
         watched = config.timing or bool(config.observers)
         if plan.binders or threads or watched:
@@ -162,7 +162,7 @@ class RunState:
 
     def context(self, i: int) -> Context:
         """Make the Context of node ``i``'s present attempt."""
-        inputs = MappingProxyType(self.inputs)  # type: ignore[arg-type]
+        inputs = MappingProxyType(self.inputs)
         return Context(self.run_id, self.plan.names[i], self.attempts.get(i, 1), inputs, self.data)
 
     def time_left(self, i: int) -> float | None:
@@ -227,7 +227,7 @@ class RunState:
         name = plan.names[i]
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if i in plan.retries else ""
-        error.__traceback__ = _users_part(error.__traceback__)
+        error.__traceback__ = _users_part(error.__traceback__, plan.fns[i])
         error.add_note(f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
         self.errors[i] = error
         skipped = self.resolver.failed(i)
@@ -250,8 +250,11 @@ class RunState:
 
     def end(self) -> None:
         """Cancel what never ended, take the wall time, tell observers."""
-        if self.resolver is not None and self.resolver.unfinished:
-            self.resolver.cancel_rest(taken=True)
+        resolver = self.resolver
+        if resolver is not None and resolver.unfinished:
+            resolver.cancel_rest(taken=True)
+        if self.timed_out and (resolver is None or CANCELLED not in resolver.state):
+            self.timed_out = False  # all ended in the very tick of the limit
         now = self.clock.now()
         self.wall_time = now - self.started_at
         if self.config.observers:
@@ -274,8 +277,14 @@ def is_sync_run(plan: Plan, config: Config) -> bool:
     return plan.all_sync and config.mode in ("auto", "inline") and config.sync == "inline"
 
 
-def _users_part(traceback: TracebackType | None) -> TracebackType | None:
-    """Drop the frames of this package that lead to the user's function."""
+def _users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> TracebackType | None:
+    """Drop the frames that lead to the user's function: ours, a thread pool's, a middleware's."""
+    code = getattr(fn, "__code__", None)
+    at = traceback
+    while at is not None:
+        if at.tb_frame.f_code is code:
+            return at
+        at = at.tb_next
     while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         traceback = traceback.tb_next
     return traceback

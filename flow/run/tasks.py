@@ -22,7 +22,7 @@ copy to itself: its host coroutine ends and a fresh one goes on in a fresh copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from time import perf_counter
 from types import coroutine
 from typing import Any
@@ -125,7 +125,7 @@ class Tasks:
         if not self.stopping:
             self.stopping = True
             if self.run.resolver is not None:
-                self.run.resolver.cancel_rest()  # so nothing more is ever ready
+                self.run.resolver.halt()
             self.cancel_all()
 
     def start_counting(self) -> int:
@@ -212,7 +212,7 @@ class Tasks:
                 self.warn_blocking(i, perf_counter() - resumed)
             return end.value
 
-    async def _host(self, host: Host, context: Any) -> bool:
+    async def _host(self, host: Host, context: Context) -> bool:
         """Run ready nodes until none is left; return True if a fresh context must take over."""
         run = self.run
         if run.resolver is None and await self._first_phase(host, context):
@@ -249,7 +249,7 @@ class Tasks:
                 return True
         return False
 
-    async def _first_phase(self, host: Host, context: Any) -> bool:
+    async def _first_phase(self, host: Host, context: Context) -> bool:
         """Run nodes in the plan's order until one suspends or fails; return as :meth:`_host` does."""
         run = self.run
         values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.plan.arguments, self.base
@@ -262,6 +262,7 @@ class Tasks:
                     values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
                     if run.resolver is not None:  # it suspended: other hosts are about
                         run.resolver.done(i)
+                        await self._long_burst(host, i, before, perf_counter())
                         return context != base
                 else:
                     values[i] = fns[i](*[values[slot] for slot in arguments[i]])

@@ -8,49 +8,22 @@ starts, so there are as many rows as nodes were running at once, and never more.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from heapq import heappop, heappush
-from html import escape
-from itertools import groupby
-from math import ceil, floor, log10
+from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
-from flow.graph.render import COLOURS
+from flow.run.drawing import Bar, draw
 from flow.run.result import Result
 from flow.types import Status
-
-MAX_NAMED: Final = 2_000
-"""Nodes up to which every SVG bar is drawn by itself; beyond, bars of a lane that touch become one."""
-
-MAX_LANES: Final = 400
-"""Lanes that an SVG draws; the first ones are the busiest."""
 
 MAX_MERMAID: Final = 300
 """Nodes that the Mermaid text holds, the longest ones: Mermaid refuses more than 50,000 characters."""
 
-_WIDTH, _MARGIN, _HEAD, _ROW = 600, 12, 84, 24  # small in width: a phone shows 600 units on 360 pixels
-_LABELLED_LANES, _THIN_HEIGHT = 60, 900
-_CHARACTER = 6.6  # width of one at font-size 12, on average
-_FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Mermaid's lexer takes a task that begins like a directive or a date for one, and ends names at ':'.
 _DIRECTIVE = re.compile(
-    r"\d|gantt|date|axis|title|section|excludes|includes|inclusive|top|today|tick|week|acc|click|call|href", re.IGNORECASE
+    r"\d|gantt|date|axis|title|section|excludes|includes|inclusive|top|today|tick|week|acc|click|call|href",
+    re.IGNORECASE,
 )
-_MERMAID_SPECIAL = re.compile(r"[^\w .+@-]")
-
-
-class Bar(msgspec.Struct, frozen=True, gc=False):
-    """One node's time on the chart, in seconds since the run began; or several nodes', drawn as one."""
-
-    name: str
-    start: float
-    end: float
-    status: Status = Status.COMPLETED
-    detail: str = ""
-    nodes: int = 1
+_MERMAID_SPECIAL = re.compile(r"[^\w .,()+@-]")
 
 
 def to_mermaid(result: Result) -> str:
@@ -71,7 +44,7 @@ def to_svg(result: Result) -> str:
 
     :raises UsageError: if the run did not record times.
     """
-    idle = {status: n for status, n in result.counts.items()}
+    idle = dict(result.counts)
     bars = bars_of(result)
     for bar in bars:
         idle[bar.status] = idle.get(bar.status, 0) - 1
@@ -88,27 +61,6 @@ def bars_of(result: Result) -> list[Bar]:
         notes += [_error_text(errors[name])] if name in errors else []
         bars.append(Bar(name, start, end, status[name], "; ".join(notes)))
     return sorted(bars, key=lambda bar: (bar.start, bar.end))
-
-
-def pack(bars: Sequence[Bar]) -> list[int]:
-    """Return a lane for each of ``bars`` (sorted by start, then end): the lowest that is free. O(n log n)."""
-    lanes: list[int] = []
-    busy: list[tuple[float, int]] = []
-    free: list[int] = []
-    count = 0
-    for bar in bars:
-        while busy and busy[0][0] <= bar.start:
-            heappush(free, heappop(busy)[1])
-        if free:
-            lane = heappop(free)
-        else:
-            lane, count = count, count + 1
-        lanes.append(lane)
-        heappush(busy, (bar.end, lane))
-    return lanes
-
-
-# -- Mermaid -----------------------------------------------------------------------------------
 
 
 def gantt(title: str, bars: Sequence[Bar]) -> str:
@@ -135,162 +87,8 @@ def _mermaid_text(text: str) -> str:
     return f"#{ord(safe[0])};{safe[1:]}" if _DIRECTIVE.match(safe) else safe
 
 
-# -- SVG ---------------------------------------------------------------------------------------
-
-
-def draw(title: str, bars: Sequence[Bar], wall_time: float, idle: dict[Status, int] | None = None) -> str:
-    """Return the SVG of ``bars``, which are sorted by start. ``idle`` counts nodes that never ran, by status."""
-    lanes = pack(bars)
-    count = max(lanes, default=-1) + 1
-    rows: list[list[Bar]] = [[] for _ in range(min(count, MAX_LANES))]
-    for bar, lane in zip(bars, lanes, strict=True):
-        if lane < MAX_LANES:
-            rows[lane].append(bar)
-    horizon = max(wall_time, max([bar.end for bar in bars], default=0.0)) or 1e-6
-    scale = (_WIDTH - 2 * _MARGIN) / horizon
-    labelled = len(bars) <= MAX_NAMED and count <= _LABELLED_LANES
-    if len(bars) > MAX_NAMED:
-        rows = [_merged(row, 1 / scale) for row in rows]
-    step = float(_ROW) if labelled else min(12.0, max(2.0, _THIN_HEIGHT / max(1, len(rows))))
-    notes = _notes(bars, rows, count, labelled)
-    top = _HEAD + 15 * len(notes)
-    height = ceil(top + step * max(1, len(rows))) + 10
-    summary = f"{_nodes(len(bars))} in {_seconds(wall_time)}, at most {count:,} at once"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="100%" '
-        f'style="max-width:1000px" role="img" font-family="{_FONT}" font-size="12" fill="#212121">',
-        f"<title>{_xml(f'{title}: {summary}')}</title>",
-        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="{_MARGIN}" y="22" font-size="15" font-weight="600">{_xml(_cut(title, 66))}</text>',
-        f'<text x="{_MARGIN}" y="39" fill="#616161">{_xml(summary)}</text>',
-        *_legend(bars, idle or {}),
-        *(f'<text x="{_MARGIN}" y="{74 + 15 * k}" fill="#616161">{_xml(note)}</text>' for k, note in enumerate(notes)),
-        *_axis(horizon, scale, top, height - 6),
-    ]
-    for lane, row in enumerate(rows):
-        parts += _row(row, top + lane * step, step, scale, labelled)
-    return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _notes(bars: Sequence[Bar], rows: Sequence[Sequence[Bar]], count: int, labelled: bool) -> list[str]:
-    notes = []
-    if len(bars) > MAX_NAMED:
-        notes.append(f"Too many nodes to name: bars that touch are drawn as one ({sum(map(len, rows)):,} bars).")
-    elif not labelled:
-        notes.append("Too many lanes for names: they are in the tooltips.")
-    if count > len(rows):
-        left_out = len(bars) - sum(bar.nodes for row in rows for bar in row)
-        notes.append(f"Lanes {len(rows) + 1:,} to {count:,} are left out, {_nodes(left_out)}.")
-    return notes
-
-
-def _legend(bars: Sequence[Bar], idle: dict[Status, int]) -> Iterator[str]:
-    """One coloured square per status that ran, then the counts of what never did."""
-    x, y = float(_MARGIN), 56
-    for status in Status:
-        ran = sum(bar.status is status for bar in bars)
-        for n, never in ((ran, ""), (idle.get(status, 0), " (never ran)")):
-            if n:
-                text = f"{n:,} {status}{never}"
-                fill, border = COLOURS[status]
-                fill = "none" if never else fill
-                yield f'<rect x="{x:g}" y="{y - 9}" width="10" height="10" rx="2" fill="{fill}" stroke="{border}"/>'
-                yield f'<text x="{x + 15:g}" y="{y}">{text}</text>'
-                x += 33 + len(text) * _CHARACTER
-
-
-def _axis(horizon: float, scale: float, top: float, bottom: float) -> Iterator[str]:
-    """Gridlines at round times, labelled above the first row."""
-    factor, unit = (1.0, "s") if horizon >= 1 else (1e3, "ms") if horizon >= 1e-3 else (1e6, "us")
-    step = _round_step(horizon * factor / 5)
-    for k in range(floor(horizon * factor / step) + 1):
-        x = _MARGIN + k * step / factor * scale
-        yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top - 8:.1f}" y2="{bottom:.1f}" stroke="#e0e0e0"/>'
-        anchor = "start" if k == 0 else "end" if x > _WIDTH - 40 else "middle"
-        x = _WIDTH - _MARGIN if anchor == "end" else x
-        text = f"{k * step:,.10g} {unit}"
-        yield f'<text x="{x:.1f}" y="{top - 12:.1f}" fill="#616161" text-anchor="{anchor}">{text}</text>'
-
-
-def _round_step(least: float) -> float:
-    """The smallest of 1, 2, 5, 10, ... that is at least ``least``."""
-    power: float = 10.0 ** floor(log10(least))
-    return next(power * digit for digit in (1, 2, 5, 10) if power * digit >= least * 0.999)
-
-
-def _row(row: Sequence[Bar], y: float, step: float, scale: float, labelled: bool) -> Iterator[str]:
-    height = step - (4 if labelled else min(2.0, step / 4))
-    for k, bar in enumerate(row):
-        fill, border = COLOURS[bar.status]
-        x, width = _MARGIN + bar.start * scale, max(1.0, (bar.end - bar.start) * scale)
-        style = f'rx="3" fill="{fill}" stroke="{border}"' if labelled and width > 4 else f'fill="{border}"'
-        yield (
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" {style}>'
-            f"<title>{_xml(_tooltip(bar))}</title></rect>"
-        )
-        if labelled:
-            until = _MARGIN + row[k + 1].start * scale if k + 1 < len(row) else _WIDTH
-            yield from _label(bar, x, width, until, y + height / 2 + 4)
-
-
-def _label(bar: Bar, x: float, width: float, until: float, y: float) -> Iterator[str]:
-    """The name: in its bar, else in the free space right of it, else as much as the bar holds."""
-    name = f"\u00d7 {bar.name}" if bar.status is Status.FAILED else bar.name
-    needed = _CHARACTER * sum(2 if ord(c) > 0x2E7F else 1 for c in name) + 10
-    if needed > width:
-        if x + width + needed <= until:
-            x += width
-        else:
-            name = _cut(name, int((width - 10) / _CHARACTER))
-    if len(name) > 1:
-        yield f'<text x="{x + 5:.1f}" y="{y:.1f}" pointer-events="none">{_xml(name)}</text>'
-
-
-def _merged(row: Sequence[Bar], near: float) -> list[Bar]:
-    """Join neighbours of one lane that have the same status and less than ``near`` seconds between them."""
-    merged: list[Bar] = []
-    for status, bars in groupby(row, key=lambda bar: bar.status):
-        first = True
-        for bar in bars:
-            last = merged[-1] if merged else bar
-            if first or bar.start - last.end >= near:
-                merged.append(bar)
-            else:
-                merged[-1] = Bar(last.name, last.start, bar.end, status, "", last.nodes + 1)
-            first = False
-    return merged
-
-
-def _tooltip(bar: Bar) -> str:
-    what = bar.name if bar.nodes == 1 else f"{bar.nodes:,} nodes from {bar.name}"
-    text = f"{what}: {bar.status}, {_seconds(bar.end - bar.start)} from {_seconds(bar.start)}"
-    return f"{text}\n{bar.detail}" if bar.detail else text
-
-
 def _error_text(error: BaseException) -> str:
     try:
-        return _cut(f"{type(error).__name__}: {error}", 300)
+        return f"{type(error).__name__}: {error}"[:300]
     except Exception:  # a user's __str__ that raises
         return type(error).__name__
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: max(0, most - 1)]}\u2026"
-
-
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count:,} nodes"
-
-
-def _seconds(seconds: float) -> str:
-    if seconds >= 1 or seconds == 0:
-        return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:,.0f} s"
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
-
-
-def _xml(text: str) -> str:
-    """Text that is safe between tags: escaped, and without the characters XML cannot hold."""
-    return escape(_NO_XML.sub("\ufffd", text), quote=True)
-
-
-__all__: Iterable[str] = ["Bar", "bars_of", "draw", "gantt", "pack", "to_mermaid", "to_svg"]

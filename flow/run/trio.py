@@ -57,6 +57,10 @@ class AnyioTasks(Tasks):
         self.requeue(i)
 
     def cancel_all(self) -> None:
+        self.group.start_soon(self._cancel_soon)
+
+    async def _cancel_soon(self) -> None:
+        await anyio.lowlevel.checkpoint()
         self.group.cancel_scope.cancel()
 
     def turn_loop(self) -> Generator[Any, Any, None]:
@@ -75,6 +79,8 @@ def _in_thread(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
     async def threaded(*values: Any) -> Any:
         if run.limiter is None:
             run.limiter = anyio.CapacityLimiter(run.config.threads)
-        return await anyio.to_thread.run_sync(partial(call, *values), limiter=run.limiter)
+        result = await anyio.to_thread.run_sync(partial(call, *values), limiter=run.limiter)
+        await anyio.lowlevel.checkpoint_if_cancelled()  # it was waited for, but its time was up
+        return result
 
     return threaded

@@ -1,0 +1,54 @@
+"""Say in one line what went wrong in the user's own code, and where: never in ours."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import Final
+
+_OURS: Final = str(Path(__file__).resolve().parent.parent) + os.sep
+_LIBRARIES: Final = tuple(
+    {sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "platstdlib", "purelib", "platlib")} | {"<frozen "}
+)
+MAX_MESSAGE: Final = 200
+"""Characters of an exception's message that are shown."""
+
+
+def what(error: BaseException) -> str:
+    """``Type: first line of the message``."""
+    kind = type(error).__name__
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:  # a user's __str__ that raises
+        return f"{kind} (its message cannot be shown)"
+    line = next(filter(None, map(str.strip, text.splitlines())), "")
+    line = line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 3] + "..."
+    return f"{kind}: {line}" if line else kind
+
+
+def where(error: BaseException) -> str:
+    """``file:line`` of the last frame in the user's code; of any code but ours if there is none; or nothing."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{shortened(error.filename)}:{error.lineno}"
+    last = ""
+    last_of_user = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if file.startswith(_OURS):
+            continue
+        last = f"{shortened(file)}:{line}"
+        if not file.startswith(_LIBRARIES):
+            last_of_user = last
+    return last_of_user or last
+
+
+def shortened(file: str) -> str:
+    """``file`` relative to the current folder if it is below it."""
+    try:
+        path = Path(file)
+        here = Path.cwd()
+        return str(path.relative_to(here)) if path.is_relative_to(here) else file
+    except OSError:  # the current folder has been removed
+        return file

@@ -1,0 +1,216 @@
+"""The commands: parse, dispatch, print."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import flow
+from flow.cli import options as given
+from flow.cli import replay, report, show
+from flow.cli.blame import what, where
+from flow.cli.target import is_trace, load, load_trace
+from flow.config import Config
+from flow.errors import DefinitionError, FlowError, RunError, TraceError
+from flow.graph.dag import Dag
+from flow.plan.plan import Plan
+from flow.run.result import Result
+
+DEFAULT_SCALE = 1e-4
+"""Replays of sleep and cpu work run 10,000 times faster than what was measured."""
+PYTHON = f"{platform.python_implementation()} {platform.python_version()}"
+FACTOR = "Factor on a trace's runtimes."
+
+
+class Guard(click.Group):
+    """Turns the errors a user can make into one message and an exit code; ``--debug`` adds the traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command named on the command line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+        except click.ClickException as error:
+            _trace(ctx, error.__cause__)
+            raise
+        except (DefinitionError, TraceError) as error:
+            _trace(ctx, error)
+            _fail(ctx, error, 1)
+        except FlowError as error:
+            _trace(ctx, error)
+            _fail(ctx, error, 2)
+
+
+def _trace(ctx: click.Context, error: BaseException | None) -> None:
+    if error is not None and ctx.meta.get(given.DEBUG):
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+
+
+def _fail(ctx: click.Context, error: FlowError, code: int) -> None:
+    click.echo(f"Error: {error}", err=True)
+    ctx.exit(code)
+
+
+@click.group(cls=Guard, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(flow.__version__, message=f"flow %(version)s ({PYTHON})")
+def cli() -> None:
+    """Run, show and check DAGs of plain functions, and traces of real workflows.
+
+    TARGET is module:dag, file.py:dag (a Dag, a Plan, or a function without arguments that returns
+    one; ":dag" may be left out) or a WfFormat trace (.json, .json.gz).
+
+    Exit codes: 0 ok, 1 the run failed or TARGET has faults, 2 wrong usage, 130 interrupted.
+    """
+
+
+@cli.command()
+@click.argument("target")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="A run input: JSON, else text. Repeatable."
+)
+@click.option(
+    "--inputs", "inputs_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE.json",
+    help="Run inputs as a JSON object; --input goes over it.",
+)  # fmt: skip
+@click.option("--target", "targets", multiple=True, metavar="NODE", help="Run only this and what it needs. Repeatable.")
+@click.option("--mode", type=click.Choice(["auto", "inline", "tasks", "workers"]), default="auto", show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Most nodes in flight.  [default: unbounded]")
+@click.option("--on-error", type=click.Choice(["fail_fast", "collect"]), default="fail_fast", show_default=True)
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds for the whole run.")
+@click.option("--backend", type=click.Choice(["asyncio", "uvloop", "trio"]), default="asyncio", show_default=True)
+@click.option("--order", type=click.Choice(["definition", "critical_path"]), default="definition", show_default=True)
+@click.option(
+    "--sync", type=click.Choice(["inline", "thread"]), default="inline", show_default=True, help="Where sync nodes run."
+)
+@click.option(
+    "--timeline", type=click.Path(dir_okay=False, path_type=Path), callback=given.timeline_path, metavar="FILE",
+    help="Draw when each node ran, as .svg or as Mermaid text (.mmd).",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
+@click.option("--progress/--no-progress", default=None, help="[default: on a terminal, except for noop replays]")
+@click.option("--work", type=click.Choice(["noop", "sleep", "cpu"]), help="What a trace's nodes do.  [default: noop]")
+@click.option("--scale", type=click.FloatRange(min=0), metavar="S", help=f"{FACTOR}  [default: 1e-4]")
+@given.debug_option
+@click.pass_context
+def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> None:
+    """Run TARGET to its end.
+
+    A trace's replay also prints how close it came to the least possible time.
+    """
+    trace = is_trace(target)
+    if not trace and (options["work"] is not None or options["scale"] is not None):
+        raise click.UsageError("--work and --scale are for traces only (.json, .json.gz)")
+    work: replay.Work = options["work"] or "noop"
+    scale = DEFAULT_SCALE if options["scale"] is None else options["scale"]
+    with _only_ours_on_stdout(as_json):
+        inputs = given.inputs_from(options["inputs"], options["inputs_file"])
+        graph = load_trace(target, work, scale) if trace else load(target)
+        observers = given.observers_from(options["progress"], replays_noops=trace and work == "noop")
+        config = given.config_from(options, observers)
+        if work == "sleep":
+            replay.warm_up(config)
+        result, error = _run(ctx, graph, inputs, options["targets"], config)
+    _draw(result, options["timeline"])
+    figures = replay.figures(result, work, scale, config) if trace and result.ok else None
+    if as_json:
+        more = {} if figures is None else {"replay": figures}
+        click.echo(report.as_json(result, **more))
+    else:
+        lines = [report.headline(result), *(replay.lines(figures) if figures else report.sinks(result))]
+        click.echo("\n".join(lines))
+    _explain(ctx, result, error)
+
+
+def _run(
+    ctx: click.Context, graph: Dag | Plan, inputs: dict[str, Any], targets: Sequence[str], config: Config
+) -> tuple[Result, RunError | None]:
+    try:
+        return flow.run(graph, inputs, targets=targets or None, config=config), None
+    except RunError as error:
+        return error.result, error
+    except (SystemExit, GeneratorExit) as error:  # a node's: it ends the run, and there is no Result
+        _trace(ctx, error)
+        click.echo(f"Error: a node ended the run: {what(error)} ({where(error)})", err=True)
+        ctx.exit(1)
+
+
+def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None:
+    """Tell on stderr what failed, and exit with 1 unless the run is ok."""
+    if error is not None and error.timed_out:
+        click.echo(f"Error: {error.message}", err=True)
+    for line in report.failures(result):
+        click.echo(line, err=True)
+    for failed in result.errors.values():
+        _trace(ctx, failed)
+    if not result.ok:
+        ctx.exit(1)
+
+
+def _draw(result: Result, file: Path | None) -> None:
+    if file is None:
+        return
+    from flow.run import timeline
+
+    text = timeline.to_svg(result) if file.suffix.lower() == ".svg" else timeline.to_mermaid(result)
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.FileError(str(file), error.strerror or str(error)) from error
+
+
+@contextlib.contextmanager
+def _only_ours_on_stdout(wanted: bool) -> Iterator[None]:
+    """Send what the user's code prints to stderr, so that stdout is one JSON document."""
+    if not wanted:
+        yield
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@cli.command(name="show")
+@click.argument("target")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "levels", "mermaid", "dot", "json"]), default="table",
+    show_default=True,
+)  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Do not cut long tables.")
+@click.option("--scale", type=click.FloatRange(min=0), default=1.0, show_default=True, help=FACTOR)
+@given.debug_option
+def show_command(target: str, form: str, everything: bool, scale: float) -> None:
+    """Show TARGET's nodes, levels and critical path, or draw it."""
+    with _only_ours_on_stdout(form != "table"):
+        plan = _compiled(target, scale)
+    click.echo(show.text(plan, form, everything))
+
+
+@cli.command()
+@click.argument("target")
+@given.debug_option
+@click.pass_context
+def check(ctx: click.Context, target: str) -> None:
+    """Validate TARGET without running it; list all its faults."""
+    try:
+        plan = _compiled(target, 1.0)
+    except DefinitionError as error:
+        _trace(ctx, error)
+        click.echo(f"{error.dag}: {show.plural(len(error.faults), 'fault')}", err=True)
+        for fault in error.faults:
+            click.echo(f"  - {fault}", err=True)
+        ctx.exit(1)
+    needed = f"; needs inputs: {', '.join(plan.required_inputs)}" if plan.required_inputs else ""
+    click.echo(f"{plan.name}: ok: {show.size(plan)}{needed}")
+
+
+def _compiled(target: str, scale: float) -> Plan:
+    graph = load_trace(target, "noop", scale) if is_trace(target) else load(target)
+    return graph if isinstance(graph, Plan) else graph.compile()

@@ -1,0 +1,106 @@
+"""Print a plan: its size and critical path, and its nodes as a table, levels, JSON or a picture's text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from flow.cli.report import duration, table
+from flow.plan.plan import Plan
+
+MAX_ROWS: Final = 40
+"""Rows of a table without ``--all``."""
+
+MAX_LINE: Final = 100
+"""Characters of a list of names without ``--all``; one name is always there."""
+
+
+def plural(count: int, what: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def size(plan: Plan) -> str:
+    """``3 nodes, 2 edges, depth 3, width 1``."""
+    nodes, edges = plural(len(plan), "node"), plural(plan.edge_count, "edge")
+    return f"{nodes}, {edges}, depth {plan.depth:,}, width {plan.width:,}"
+
+
+def text(plan: Plan, form: str, everything: bool) -> str:
+    """Return ``plan`` in the format ``form``."""
+    if form == "json":
+        return msgspec.json.format(msgspec.json.encode(as_dict(plan)), indent=2).decode()
+    if form in ("mermaid", "dot"):
+        from flow.graph import render
+
+        return (render.to_mermaid if form == "mermaid" else render.to_dot)(plan).rstrip("\n")
+    body = _levels(plan, everything) if form == "levels" else _table(plan, everything)
+    return "\n".join([*_head(plan, everything), "", *body])
+
+
+def as_dict(plan: Plan) -> dict[str, Any]:
+    """Return plain data: the figures, then every node with its level, dependencies and cost."""
+    path = plan.critical_path()
+    costs, levels, names = plan.costs, plan.level_of, plan.names
+    nodes = [
+        {"name": name, "level": levels[i], "needs": [names[d] for d in plan.dependencies[i]], "cost": costs.get(i)}
+        for i, name in enumerate(names)
+    ]
+    return {
+        "dag": plan.name,
+        "counts": {"nodes": len(plan), "edges": plan.edge_count, "depth": plan.depth, "width": plan.width},
+        "serial_time": plan.serial_time() if costs else None,
+        "critical_path": {"nodes": path.nodes, "seconds": path.length if costs else None},
+        "inputs": {"required": plan.required_inputs, "known": list(plan.inputs)},
+        "nodes": nodes,
+    }
+
+
+def _head(plan: Plan, everything: bool) -> Iterator[str]:
+    yield f"{plan.name}: {size(plan)}"
+    path = plan.critical_path()
+    on_it = _some(path.nodes, everything, MAX_LINE, " -> ")
+    if plan.costs:
+        yield f"serial time {duration(plan.serial_time())}, critical path {duration(path.length)}: {on_it}"
+    else:
+        yield f"longest path: {on_it}"
+    if plan.required_inputs:
+        yield f"needs inputs: {', '.join(plan.required_inputs)}"
+
+
+def _table(plan: Plan, everything: bool) -> list[str]:
+    levels, names = plan.level_of, plan.names
+    by_level = sorted(range(len(plan)), key=lambda i: (levels[i], i))
+    shown = by_level if everything else by_level[:MAX_ROWS]
+    rows = [["level", "node", "kind", "cost", "needs"]]
+    for i in shown:
+        needs = _some([names[d] for d in plan.dependencies[i]], everything, MAX_LINE // 2)
+        cost = duration(plan.costs[i]) if i in plan.costs else "-"
+        rows.append([str(levels[i]), names[i], "async" if plan.kinds[i] else "sync", cost, needs])
+    if not plan.costs:
+        rows = [[cell for k, cell in enumerate(row) if k != 3] for row in rows]
+    lines = table(rows)
+    if len(shown) < len(by_level):
+        lines.append(f"  ... and {plural(len(by_level) - len(shown), 'more node')} (--all shows them)")
+    return lines
+
+
+def _levels(plan: Plan, everything: bool) -> list[str]:
+    levels = plan.levels()
+    shown = levels if everything else levels[:MAX_ROWS]
+    lines = [f"  {k}: {_some(names, everything, MAX_LINE)}" for k, names in enumerate(shown)]
+    if len(shown) < len(levels):
+        lines.append(f"  ... and {plural(len(levels) - len(shown), 'more level')} (--all shows them)")
+    return lines
+
+
+def _some(names: Sequence[str], everything: bool, width: int, separator: str = ", ") -> str:
+    """As many of ``names`` as fit in ``width`` characters, and how many more there are."""
+    used, count = 0, 0
+    while count < len(names) and (everything or count == 0 or used + len(names[count]) <= width):
+        used += len(names[count]) + len(separator)
+        count += 1
+    more = f" and {len(names) - count:,} more" if count < len(names) else ""
+    return separator.join(names[:count]) + more

@@ -1,0 +1,168 @@
+"""From the word TARGET on the command line to the Dag, Plan or trace it means."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, TypeVar
+
+import click
+
+from flow.cli.blame import what, where
+from flow.cli.replay import Work
+from flow.errors import DefinitionError, nearest
+from flow.graph.dag import Dag
+from flow.plan.plan import Plan
+
+DEFAULT_NAME: Final = "dag"
+FORMS: Final = "TARGET is module:dag, file.py:dag or a WfFormat trace (.json, .json.gz)"
+T = TypeVar("T")
+
+
+class TargetError(click.ClickException):
+    """TARGET names nothing that can be run. Its cause, if any, is the user's own exception."""
+
+    exit_code = 2
+
+
+def is_trace(target: str) -> bool:
+    """Tell whether ``target`` is to be read as a trace file."""
+    return target.lower().endswith((".json", ".json.gz"))
+
+
+def load_trace(target: str, work: Work, scale: float) -> Dag:
+    """Load a trace as a Dag.
+
+    :raises TargetError: if there is no such file. :raises TraceError: if it is no usable trace.
+    """
+    from flow.graph import traces
+
+    _existing(target)
+    return traces.load(target, work=work, scale=scale)
+
+
+def load(target: str) -> Dag | Plan:
+    """Import what ``module:dag`` or ``file.py:dag`` names; call it if it is a function.
+
+    :raises TargetError: saying what is not there, or what the user's code raised and where.
+    :raises DefinitionError: if the user's code compiles a faulty Dag as it is imported.
+    """
+    place, colon, name = target.rpartition(":")
+    if not colon:
+        place, name = target, DEFAULT_NAME
+    if place.lower().endswith(".py"):
+        module = _import_file(_existing(place))
+    elif Path(target).is_file():
+        raise TargetError(f"{target!r} is neither Python nor a trace: {FORMS}")
+    elif all(part.isidentifier() for part in place.split(".")):
+        module = _import_module(place)
+    else:
+        raise TargetError(f"there is no {target!r}: {FORMS}")
+    return _called(target, _attribute(place, module, name))
+
+
+def _existing(name: str) -> Path:
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise TargetError(f"{name!r} is a folder: {FORMS}")
+    beside = os.listdir(path.parent) if path.parent.is_dir() else []
+    raise TargetError(f"there is no file {name!r}{nearest(path.name, beside)}")
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    # Not its bare name: a json.py must not become the json of everyone else.
+    name = f"_flow_target_{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # it ends in .py
+    assert spec.loader is not None
+    execute = spec.loader.exec_module
+    module = importlib.util.module_from_spec(spec)
+    _see(str(path.parent))
+    sys.modules[name] = module  # dataclasses, pickle and annotations look there
+    try:
+        _guarded(f"importing {str(path)!r}", lambda: execute(module))
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    _see(str(Path.cwd()))  # as `python -m` does
+    try:
+        return _guarded(f"importing module {name!r}", lambda: importlib.import_module(name))
+    except TargetError as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and missing.name and f"{name}.".startswith(f"{missing.name}."):
+            hint = f" (a file is named with its ending: {name}.py)" if Path(f"{name}.py").is_file() else ""
+            raise TargetError(f"there is no module {missing.name!r}{hint}: {FORMS}") from missing
+        raise
+
+
+def _see(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def _attribute(place: str, module: ModuleType, name: str) -> Any:
+    value: Any = module
+    for part in name.split("."):
+        if not hasattr(value, part):
+            raise TargetError(_no_attribute(place, module, name))
+        value = getattr(value, part)
+    return value
+
+
+def _no_attribute(place: str, module: ModuleType, name: str) -> str:
+    found = [key for key, value in vars(module).items() if isinstance(value, (Dag, Plan))]
+    text = f"{place} has no {name!r}{nearest(name, vars(module))}" if name else f"{place}: a name must follow the ':'"
+    if not found:
+        return f"{text}; it defines no Dag"
+    named = ", ".join(f"{place}:{key}" for key in found[:10])
+    return f"{text}; the Dags in it: {named}{' ...' if len(found) > 10 else ''}"
+
+
+def _called(target: str, value: Any) -> Dag | Plan:
+    is_function = callable(value)
+    if is_function:
+        if not _takes_nothing(value):
+            raise TargetError(f"{target!r} takes arguments; only a function without any can stand for a Dag")
+        value = _guarded(f"calling {target!r}", value)
+    if isinstance(value, (Dag, Plan)):
+        return value
+    if inspect.iscoroutine(value):
+        value.close()  # else it warns that nobody awaited it
+        raise TargetError(f"{target!r} is async; only a plain function can stand for a Dag")
+    verb = "returned" if is_function else "is"
+    raise TargetError(f"{target!r} {verb} {type(value).__name__}, not a flow.Dag or flow.Plan")
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # builtins without a signature: calling will tell
+        return True
+    return True
+
+
+def _guarded(doing: str, act: Callable[[], T]) -> T:
+    """Run user code; what it raises becomes one line with its place."""
+    try:
+        return act()
+    except (KeyboardInterrupt, DefinitionError):
+        raise
+    except BaseException as error:  # SystemExit too: a script that calls sys.exit() at its end
+        place = where(error)
+        raise TargetError(f"{doing} failed: {what(error)}{f' ({place})' if place else ''}") from error

@@ -1,0 +1,91 @@
+"""How a :class:`flow.observe.Progress` looks: a bar, counts and a clock for each run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+MAX_ROWS: Final = 6
+"""Runs that have a row of their own; the rest are counted in one line."""
+
+
+class Row(msgspec.Struct):
+    """Counters of one run."""
+
+    dag: str
+    nodes: int
+    inner: bool
+    began: float
+    took: float | None = None
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began, until it ended."""
+        return time.monotonic() - self.began if self.took is None else self.took
+
+    @property
+    def ended_nodes(self) -> int:
+        """Nodes that will change no more."""
+        return self.completed + self.failed + self.skipped + self.cancelled
+
+
+def picture(rows: Sequence[Row], inner_ended: int) -> RenderableType:
+    """Return what stands on the terminal now."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1))
+    for row in rows[:MAX_ROWS]:
+        colour = "red" if row.failed else "green"
+        bar = ProgressBar(
+            total=max(1, row.nodes),
+            completed=row.ended_nodes,
+            width=30,
+            complete_style=colour,
+            finished_style=colour,
+        )
+        table.add_row(
+            Text(row.dag[:24], "bold"), bar, f"{row.ended_nodes:,}/{row.nodes:,}", _counts(row), _clock(row.elapsed)
+        )
+    if len(rows) > MAX_ROWS:
+        table.add_row(f"and {len(rows) - MAX_ROWS:,} more runs")
+    if inner_ended:
+        table.add_row(f"{inner_ended:,} inner runs ended")
+    return table
+
+
+def stderr_console(force: bool) -> Console:
+    """Return a console on standard error, taken for a terminal if ``force``."""
+    from rich.console import Console
+
+    class StandardError(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True  # rich would end the program, and close its standard output
+
+    return StandardError(stderr=True, force_terminal=True if force else None)
+
+
+def _counts(row: Row) -> Text:
+    from rich.text import Text
+
+    colours = {"running": "cyan", "failed": "red", "skipped": "yellow", "cancelled": "magenta"}
+    shown = [(f"{count:,} {what}", colour) for what, colour in colours.items() if (count := getattr(row, what)) > 0]
+    return Text(", ").join([Text(f"{row.completed:,} completed", "green"), *(Text(*part) for part in shown)])
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

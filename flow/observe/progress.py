@@ -1,0 +1,204 @@
+"""A progress display for long runs, on the terminal's standard error (the extra ``cli``).
+
+::
+
+    with flow.observe.Progress() as progress:
+        flow.run(dag, config=flow.Config(observers=(progress,)))
+
+An event only moves a counter; a thread draws five times a second. What goes wrong with the
+terminal stops the display and never the run.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from flow.errors import UsageError
+from flow.observe.display import MAX_ROWS, Row, picture, stderr_console
+from flow.run import events
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+DRAW_EVERY: Final = 0.2
+"""Seconds between two drawings."""
+
+_COUNTED: Final = ("nodes", "running", "completed", "failed", "skipped", "cancelled")
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """What a :class:`Progress` has seen of all its runs so far. ``ended`` of ``runs`` runs have ended."""
+
+    runs: int = 0
+    ended: int = 0
+    nodes: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+
+
+class Progress:
+    """An observer that shows each run's bar, counts by status and elapsed time while it runs.
+
+    As a context manager it shows until the block ends. Without, it starts with the first run and
+    stops when no run is left. One Progress may watch several runs at once: a run that starts
+    while another is under way (a nested one, say) has a row until it ends and is counted then.
+
+    :param console: the ``rich`` console to draw on; by default one on standard error.
+    :param force: draw even if that is no terminal.
+    :raises UsageError: if ``rich`` is not installed.
+    """
+
+    def __init__(self, *, console: Console | None = None, force: bool = False) -> None:
+        try:
+            import rich  # noqa: F401
+        except ImportError as error:
+            raise UsageError("the progress display needs rich: pip install 'flow[cli]'") from error
+        self._console = console or stderr_console(force)
+        self._enabled = force or (self._console.is_terminal and not self._console.is_dumb_terminal)
+        self._rows: dict[str, Row] = {}
+        self._active = 0
+        self._inner_ended = 0
+        self._past = Statistics()  # of rows no longer kept
+        self._held = False  # by a with block
+        self._live: Live | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._on: dict[type, Callable[[Any], None]] = {
+            events.RunStarted: self._run_started,
+            events.RunFinished: self._run_finished,
+            events.NodeStarted: self._node_started,
+            events.NodeFinished: self._node_finished,
+            events.NodeFailed: self._node_failed,
+            events.NodeRetried: self._node_retried,
+            events.NodeSkipped: self._node_skipped,
+            events.NodeCancelled: self._node_cancelled,
+        }
+
+    def __enter__(self) -> Progress:
+        self._held = True
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._held = False
+        self._end()
+
+    def statistics(self) -> Statistics:
+        """Return the counts over all runs seen, as an immutable snapshot."""
+        total = self._past
+        for row in list(self._rows.values()):
+            total = _plus(total, row)
+        return total
+
+    # -- events ------------------------------------------------------------------------------
+
+    def __call__(self, event: events.Event) -> None:
+        """Take in one event, in well under 1 us."""
+        take_in = self._on.get(type(event))
+        if take_in is not None:
+            take_in(event)
+
+    def _run_started(self, event: events.RunStarted) -> None:
+        self._rows[event.run_id] = Row(event.dag, event.nodes, self._active > 0, time.monotonic())
+        self._active += 1
+        self._start()
+
+    def _run_finished(self, event: events.RunFinished) -> None:
+        row = self._rows.get(event.run_id)
+        if row is None:  # it ended before it could begin
+            return
+        row.took, row.running = event.wall_time, 0
+        for status in ("completed", "failed", "skipped", "cancelled"):
+            setattr(row, status, event.counts.get(status, 0))  # counted by the run: beyond doubt
+        self._active -= 1
+        if row.inner:
+            self._inner_ended += 1
+        ended = [run_id for run_id, row in self._rows.items() if row.took is not None and not row.inner]
+        for run_id in [event.run_id] if row.inner else ended[:-MAX_ROWS]:
+            self._past = _plus(self._past, self._rows.pop(run_id))
+        if not self._active and not self._held:
+            self._end()
+
+    def _node_started(self, event: events.NodeStarted) -> None:
+        self._rows[event.run_id].running += 1
+
+    def _node_finished(self, event: events.NodeFinished) -> None:
+        row = self._rows[event.run_id]
+        row.running -= 1
+        row.completed += 1
+
+    def _node_failed(self, event: events.NodeFailed) -> None:
+        row = self._rows[event.run_id]
+        row.running -= 1
+        row.failed += 1
+
+    def _node_retried(self, event: events.NodeRetried) -> None:
+        self._rows[event.run_id].running -= 1
+
+    def _node_skipped(self, event: events.NodeSkipped) -> None:
+        self._rows[event.run_id].skipped += 1
+
+    def _node_cancelled(self, event: events.NodeCancelled) -> None:
+        self._rows[event.run_id].cancelled += 1
+
+    # -- drawing -----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if not self._enabled or self._live is not None:
+            return
+        from rich.live import Live
+
+        # A standard output that is a file or a pipe must get what nodes print, not the terminal.
+        to_terminal = sys.stdout.isatty()
+        live = Live(
+            console=self._console, get_renderable=self._picture, auto_refresh=False, redirect_stdout=to_terminal
+        )
+        try:
+            live.start(refresh=True)
+        except Exception:  # not a terminal that can be drawn on after all
+            self._enabled = False
+            return
+        self._live = live
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._draw, args=(live,), name="flow-progress", daemon=True)
+        self._thread.start()
+
+    def _draw(self, live: Live) -> None:
+        while not self._stop.wait(DRAW_EVERY):
+            try:
+                live.refresh()
+            except Exception:  # the terminal has gone; the run goes on
+                return
+
+    def _end(self) -> None:
+        live, self._live = self._live, None
+        if live is None:
+            return
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            live.stop()  # draws a last time
+        except Exception:  # the terminal has gone
+            self._enabled = False
+
+    def _picture(self) -> RenderableType:
+        return picture(list(self._rows.values()), self._inner_ended)
+
+
+def _plus(total: Statistics, row: Row) -> Statistics:
+    counts = {field: getattr(total, field) + max(0, getattr(row, field)) for field in _COUNTED}
+    return Statistics(total.runs + 1, total.ended + (row.took is not None), **counts)

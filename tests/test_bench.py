@@ -1,0 +1,246 @@
+"""The benchmark suite: it refuses contenders that do not do the work, and its arithmetic is right."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flow
+from flow_bench import core, measure, report, scale, singles
+from flow_bench.__main__ import MISSED, REFUSED, main
+from flow_bench.checks import Refused, check_async, check_sync, refuse_unless_done
+from flow_bench.contenders import Contender, bare_loop, counter_loop, task_per_node
+from flow_bench.measure import Row, Target, time_async, time_sync
+from flow_bench.work import DONE, Work
+
+TINY = core.Settings(
+    nodes=(12,),
+    rounds=2,
+    large_rounds=2,
+    singles=singles.Effort(
+        batches=2, batch=3, waiting_nodes=5, waiting_rounds=2, ticker_nodes=200, ticker_runs=1, chain_rounds=1
+    ),
+)
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work.of(flow.topologies.layered(3, 4, 2))
+
+
+def ordered(change: Callable[[int, list[Any]], list[Any]], *, calls: Callable[[int], int] = lambda i: 1) -> Contender:
+    """A loop in order that treats each node's arguments, and the number of its calls, as told."""
+
+    def prepare(work: Work) -> Callable[[], Any]:
+        def run() -> list[Any]:
+            outputs: list[Any] = [None] * len(work.dependencies)
+            for i, fn in enumerate(work.kinds["sync"]):
+                for _ in range(calls(i)):
+                    outputs[i] = fn(*change(i, [outputs[d] for d in work.dependencies[i]]))
+            return outputs
+
+        return run
+
+    return Contender("broken", prepare)
+
+
+def unchanged(i: int, values: list[Any]) -> list[Any]:
+    return values
+
+
+class TestCheck:
+    def test_an_honest_contender_passes(self, work: Work) -> None:
+        check_sync(ordered(unchanged), work)
+
+    def test_a_skipped_node_is_refused(self, work: Work) -> None:
+        with pytest.raises(Refused, match="nodes never called: 7") as caught:
+            check_sync(ordered(unchanged, calls=lambda i: int(i != 7)), work)
+        assert "the outputs are not those that the nodes returned" in caught.value.faults
+
+    def test_a_node_called_twice_is_refused(self, work: Work) -> None:
+        with pytest.raises(Refused, match="nodes called more than once: 3"):
+            check_sync(ordered(unchanged, calls=lambda i: 2 if i == 3 else 1), work)
+
+    @pytest.mark.parametrize(
+        "change", [lambda i, values: values[::-1], lambda i, values: values[:1], lambda i, values: [*values, None]]
+    )
+    def test_wrong_arguments_are_refused(self, work: Work, change: Callable[[int, list[Any]], list[Any]]) -> None:
+        with pytest.raises(Refused, match="was given"):
+            check_sync(ordered(change), work)
+
+    def test_a_node_before_its_dependencies_is_refused(self, work: Work) -> None:
+        def backwards(work: Work) -> Callable[[], Any]:
+            return lambda: [fn() for fn in reversed(work.kinds["sync"])][-1:]
+
+        with pytest.raises(Refused, match="node 11 ran before"):
+            check_sync(Contender("backwards", backwards, passes=False), work)
+
+    def test_a_timed_run_that_leaves_too_little_is_refused(self, work: Work) -> None:
+        with pytest.raises(Refused, match="a timed run left 11 outputs, not 12"):
+            refuse_unless_done(Contender("c", counter_loop), [DONE] * 11 + [None], work)
+        with pytest.raises(Refused, match="a timed run left 11 outputs"):
+            time_sync([ordered(unchanged, calls=lambda i: int(i != 7))], work, 1)
+
+    def test_async_contenders_are_checked_and_timed_alike(self, work: Work) -> None:
+        def forgetful(work: Work) -> Callable[[], Awaitable[list[Any]]]:
+            async def run() -> list[Any]:
+                return [
+                    await fn(*[0] * len(deps)) for fn, deps in zip(work.kinds["async"], work.dependencies, strict=True)
+                ]
+
+            return run
+
+        with pytest.raises(Refused, match="was given 0, 0"):
+            asyncio.run(check_async(Contender("forgetful", forgetful), work))
+        asyncio.run(check_async(Contender("good", task_per_node), work))
+        assert len(asyncio.run(time_async([Contender("good", task_per_node)], work, 3))["good"]) == 3
+
+    def test_an_async_contender_that_hangs_is_refused(self, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("flow_bench.checks.PATIENCE", 0.01)
+        stuck = Contender("stuck", lambda work: lambda: asyncio.sleep(60))
+        with pytest.raises(Refused, match="did not end within"):
+            asyncio.run(check_async(stuck, work))
+
+    def test_the_command_exits_non_zero(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lazy = ordered(unchanged, calls=lambda i: int(i != 2))
+        monkeypatch.setattr(core, "SYNC", [*core.SYNC, lazy])
+        assert main(["core", "--quick", "--nodes", "12", "--rounds", "1", "--only", "sync"]) == REFUSED
+        assert "contender 'broken' is refused: nodes never called: 2" in capsys.readouterr().err
+
+    def test_every_contender_of_the_suite_passes(self, work: Work) -> None:
+        for contender in core.SYNC:
+            check_sync(contender, work)
+        for contender in core.ASYNC:
+            asyncio.run(check_async(contender, work))
+
+
+class TestStatistics:
+    def test_known_values(self) -> None:
+        values = [1.0, 2.0, 3.0, 4.0, 100.0]
+        assert measure.quartiles(values) == (2.0, 3.0, 4.0)
+        assert measure.quartiles([5.0]) == (5.0, 5.0, 5.0)
+        assert measure.relative_iqr(values) == pytest.approx(2 / 3)
+        assert measure.mad(values) == 1.0
+        assert measure.ratios([2.0, 3.0], [1.0, 2.0]) == [2.0, 1.5]
+
+    @pytest.mark.parametrize(("percent", "expected"), [(0, 1), (1, 1), (50, 50), (99, 99), (99.5, 100), (100, 100)])
+    def test_percentiles_are_nearest_ranks(self, percent: float, expected: int) -> None:
+        assert measure.percentile(list(range(100, 0, -1)), percent) == expected
+
+    def test_a_row_is_the_median_of_figures_and_of_ratios(self) -> None:
+        row = Row("s", "l", "us", [1.0, 9.0, 2.0], ratios=[0.5, 3.0, 0.7], target=Target(0.7, binding=True))
+        assert (row.figure, row.ratio, row.verdict) == (2.0, 0.7, "PASS")
+        assert row.to_dict()["samples"] == [1.0, 9.0, 2.0]
+
+    @pytest.mark.parametrize(
+        ("target", "verdict"),
+        [
+            (Target(1.9, of="figure", binding=True), "MISS"),
+            (Target(2.0, of="figure", binding=True), "PASS"),
+            (Target(1.9, of="figure", binding=False), "miss"),
+            (Target(0.4, binding=True), ""),  # a target for a ratio that was not measured
+            (None, ""),
+        ],
+    )
+    def test_verdicts(self, target: Target | None, verdict: str) -> None:
+        assert Row("s", "l", "us", [2.0], target=target).verdict == verdict
+
+    def test_rounds_are_interleaved_and_each_contender_comes_first_in_turn(self) -> None:
+        turns = list(measure.schedule(3, 5))
+        by_round = [[c for turn, c in turns if turn == k] for k in range(-1, 5)]
+        assert all(sorted(order) == [0, 1, 2] for order in by_round)
+        assert {order[0] for order in by_round} == {0, 1, 2}
+
+    def test_the_collector_is_off_within_rounds_and_on_afterwards(self) -> None:
+        assert gc.isenabled()
+        assert {gc.isenabled() for _ in measure.schedule(2, 2)} == {False}
+        assert gc.isenabled()
+        with pytest.raises(Refused):
+            time_sync([Contender("c", bare_loop)], Work.of(flow.topologies.linear(3)), 1)  # it stores nothing
+        assert gc.isenabled()
+
+
+class TestCore:
+    def test_the_whole_suite_end_to_end(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(core, "QUICK", TINY)
+        file = tmp_path / "rows.json"
+        assert main(["core", "--quick", "--json", str(file)]) == 0
+        printed = capsys.readouterr().out
+        for text in ("sync, no event loop, 12 nodes", "async on asyncio", "async on trio", "async on uvloop",
+                     "build and compile", "flow.run of one sync node", "two uneven chains", "1 ms ticker"):  # fmt: skip
+            assert text in printed
+        document = json.loads(file.read_text())
+        assert {row["section"] for row in document["rows"]} >= {"sync", "async", "trio", "uvloop", "build"}
+        assert all(len(row["samples"]) == 2 for row in document["rows"] if row["section"] == "sync")
+        assert document["machine"]["python"].endswith(sys.version.split()[0])
+
+    def test_one_row_per_contender_and_topology(self) -> None:
+        (rows,) = core.run(replace(TINY, sections=("sync",)))
+        assert len(rows) == len(core.SYNC) * 5
+        assert {row.topology for row in rows} == {"chain", "diamond", "tree", "layered", "random"}
+        assert all(row.ratio == 1.0 for row in rows if row.label == core.COUNTERS)
+
+    @pytest.mark.parametrize("nodes", [100, 1_000, 10_000, 13])
+    def test_topologies_have_the_size_asked_for(self, nodes: int) -> None:
+        assert {len(dag) for dag in core.topologies(nodes).values()} == {nodes}
+
+    def test_a_missing_library_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "trio", None)
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+        tables = list(core.run(replace(TINY, sections=("trio", "uvloop"))))
+        assert [rows[0].note for rows in tables] == ["n/a: trio is not installed", "n/a: uvloop is not installed"]
+        assert all("n/a" in report.table(rows) for rows in tables)
+
+    def test_strict_exits_with_1_on_a_miss(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        missed = Row("s", "l", "us", [2.0], target=Target(1.0, of="figure", binding=True))
+        monkeypatch.setattr(core, "run", lambda settings: iter([[missed]]))
+        assert main(["core"]) == 0
+        assert main(["core", "--strict"]) == MISSED
+
+    def test_several_interpreters(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        file = tmp_path / "rows.json"
+        flags = ["--only", "sync", "--quick", "--nodes=8", "--rounds", "1", "--json", str(file)]
+        assert main(["core", "--python", sys.executable, f"--python={sys.executable}", *flags]) == 0
+        assert [len(run["rows"]) for run in json.loads(file.read_text())["runs"]] == [len(core.SYNC) * 5] * 2
+        assert capfd.readouterr().out.count("sync, no event loop, 8 nodes") == 2
+
+
+class TestReport:
+    def test_targets_missed_somewhere_name_the_topology(self) -> None:
+        rows = [
+            Row("sync", "flow", "us", [1.0], ratios=[r], nodes=9, topology=t, target=Target(0.9, 0.6, binding=True))
+            for t, r in (("chain", 0.8), ("tree", 0.95))
+        ]
+        table = report.table(rows)
+        assert "<= 0.9x (aim 0.6x)  MISS: tree" in table
+        assert "1 of 2 figures meet their target; 1 MISS" in report.summary(rows)
+
+
+class TestScale:
+    @pytest.mark.parametrize("topology", list(scale.topologies()))
+    def test_every_phase_is_timed_and_checked(self, topology: str) -> None:
+        assert scale.phases(topology, 50).keys() == {*scale.PHASES, scale.YARDSTICK}
+
+    def test_children_report_growth_and_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(scale, "topologies", lambda: {"chain": flow.topologies.linear})
+        phases, memory = scale.run(scale.Effort(small=50, large=100, small_rounds=1))
+        assert [row.label for row in phases] == [*scale.PHASES, scale.TOTAL, scale.YARDSTICK]
+        assert phases[0].target == Target(2.2, binding=True)
+        assert [row.label for row in memory] == ["chain, sync", "chain, async"]
+        assert all(row.figure for row in memory)
+
+    def test_a_child_that_fails_is_refused(self) -> None:
+        with pytest.raises(Refused, match="no-such-graph"):
+            scale.child("phases", "no-such-graph", 10)

@@ -1,0 +1,220 @@
+"""The progress display: recorded events onto a console that writes to a string."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import flow
+from flow import events
+from flow.observe import Progress
+from flow.observe.display import MAX_ROWS
+from flow.observe.progress import Statistics
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def terminal() -> Console:
+    return Console(file=StringIO(), force_terminal=True, width=120)
+
+
+def lines(console: Console) -> list[str]:
+    """What was written, drawing by drawing, without colours and cursor moves."""
+    file = console.file
+    assert isinstance(file, StringIO)
+    return [line.strip() for line in re.split(r"[\r\n]+", ESCAPE.sub("", file.getvalue())) if line.strip()]
+
+
+def feed(progress: Progress, recorded: Iterable[events.Event]) -> None:
+    for event in recorded:
+        progress(event)
+
+
+def failing_dag() -> flow.Dag:
+    dag = flow.Dag("report")
+
+    @dag.node
+    def a() -> int:
+        return 1
+
+    @dag.node
+    def b(a: int) -> int:
+        raise ValueError("no")
+
+    @dag.node
+    def c(b: int) -> int:
+        return b
+
+    return dag
+
+
+RECORDED: list[events.Event] = [
+    events.RunStarted("r", "report", 5, 0.0),
+    events.NodeStarted("r", "a", 1, 0.0),
+    events.NodeFinished("r", "a", 1, 1.0, 1.0),
+    events.NodeStarted("r", "b", 1, 1.0),
+    events.NodeRetried("r", "b", 1, ValueError(), 0.0, 2.0),
+    events.NodeStarted("r", "b", 2, 2.0),
+    events.NodeFailed("r", "b", 2, ValueError(), 3.0),
+    events.NodeSkipped("r", "c", "b", 3.0),
+    events.NodeStarted("r", "d", 1, 3.0),
+    events.NodeCancelled("r", "e", 4.0),
+]
+
+
+class TestCounting:
+    def test_recorded_events(self) -> None:
+        progress = Progress(console=terminal())
+        feed(progress, RECORDED)
+        expected = Statistics(runs=1, nodes=5, running=1, completed=1, failed=1, skipped=1, cancelled=1)
+        assert progress.statistics() == expected
+        counts = {"completed": 1, "failed": 1, "skipped": 1, "cancelled": 2}
+        progress(events.RunFinished("r", "report", False, counts, 4.0, 4.0))
+        expected = Statistics(runs=1, ended=1, nodes=5, completed=1, failed=1, skipped=1, cancelled=2)
+        assert progress.statistics() == expected
+
+    def test_a_real_run(self) -> None:
+        progress = Progress()
+        flow.run(failing_dag(), config=flow.Config(observers=(progress,), on_error="collect"))
+        expected = Statistics(runs=1, ended=1, nodes=3, completed=1, failed=1, skipped=1)
+        assert progress.statistics() == expected
+
+    def test_snapshots_are_immutable(self) -> None:
+        with pytest.raises(AttributeError):
+            Progress().statistics().failed = 3  # type: ignore[misc]
+
+    def test_runs_no_longer_shown_still_count(self) -> None:
+        progress = Progress(console=terminal())
+        plan = flow.topologies.linear(2).compile()
+        with progress:
+            for _ in range(MAX_ROWS + 4):
+                flow.run(plan, config=flow.Config(observers=(progress,)))
+        runs = MAX_ROWS + 4
+        assert progress.statistics() == Statistics(runs=runs, ended=runs, nodes=2 * runs, completed=2 * runs)
+
+    def test_an_end_without_a_beginning_is_nothing(self) -> None:
+        progress = Progress()
+        progress(events.RunFinished("r", "report", True, {}, 1.0, 1.0))
+        assert progress.statistics() == Statistics()
+
+
+class TestDrawing:
+    def test_final_counts_stay_on_the_terminal(self) -> None:
+        console = terminal()
+        progress = Progress(console=console)
+        flow.run(failing_dag(), config=flow.Config(observers=(progress,), on_error="collect"))
+        assert lines(console)[-1].startswith("report")
+        assert "3/3 1 completed, 1 failed, 1 skipped 0:00:00" in lines(console)[-1]
+
+    def test_as_a_context_manager(self) -> None:
+        console = terminal()
+        with Progress(console=console) as progress:
+            for _ in range(2):
+                flow.run(flow.topologies.linear(4), config=flow.Config(observers=(progress,)))
+            assert [thread.name for thread in threading.enumerate()].count("flow-progress") == 1
+        last = lines(console)[-2:]
+        assert [line.split()[0] for line in last] == ["linear", "linear"]
+        assert all("4/4 4 completed" in line for line in last)
+
+    def test_no_thread_stays_behind(self) -> None:
+        progress = Progress(console=terminal())
+        feed(progress, RECORDED)
+        assert "flow-progress" in [thread.name for thread in threading.enumerate()]
+        progress(events.RunFinished("r", "report", False, {}, 4.0, 4.0))
+        assert "flow-progress" not in [thread.name for thread in threading.enumerate()]
+
+    def test_few_drawings_for_many_events(self) -> None:
+        console = terminal()
+        progress = Progress(console=console)
+        flow.run(flow.topologies.diamond(20_000), config=flow.Config(observers=(progress,)))
+        assert "20,000/20,000 20,000 completed" in lines(console)[-1]
+        assert len(lines(console)) < 1_000  # of 40,002 events
+
+    def test_nothing_where_there_is_no_terminal(self) -> None:
+        console = Console(file=StringIO(), force_terminal=False)
+        progress = Progress(console=console)
+        flow.run(flow.topologies.linear(3), config=flow.Config(observers=(progress,)))
+        assert lines(console) == []
+        assert progress.statistics().completed == 3
+
+    def test_forced_without_a_terminal(self) -> None:
+        console = Console(file=StringIO(), force_terminal=False, width=120)
+        flow.run(flow.topologies.linear(3), config=flow.Config(observers=(Progress(console=console, force=True),)))
+        assert "3/3 3 completed" in lines(console)[-1]
+
+    def test_names_are_no_markup(self) -> None:
+        console = terminal()
+        progress = Progress(console=console)
+        feed(progress, [events.RunStarted("r", "[red]x[/red]", 1, 0.0)])
+        progress(events.RunFinished("r", "[red]x[/red]", True, {"completed": 1}, 1.0, 1.0))
+        assert lines(console)[-1].startswith("[red]x[/red]")
+
+
+class TestSeveralRuns:
+    def test_an_inner_run_is_counted_when_it_ends(self) -> None:
+        inner = flow.Dag("inner")
+        inner.add("x", lambda: 1)
+        outer = flow.Dag("outer")
+        outer.add("one", inner)
+        outer.add("two", inner, after="one")
+        console = terminal()
+        progress = Progress(console=console)
+        flow.run(outer, config=flow.Config(observers=(progress,)))
+        assert lines(console)[-1] == "2 inner runs ended"
+        assert lines(console)[-2].startswith("outer")
+        assert "2/2 2 completed" in lines(console)[-2]
+        assert progress.statistics() == Statistics(runs=3, ended=3, nodes=4, completed=4)
+
+    def test_many_at_once_share_a_line(self) -> None:
+        console = terminal()
+        progress = Progress(console=console)
+        with progress:
+            feed(progress, [events.RunStarted(f"r{k}", "many", 1, 0.0) for k in range(MAX_ROWS + 3)])
+        assert lines(console)[-1] == "and 3 more runs"
+
+
+class TestHarmless:
+    @pytest.mark.parametrize("error", [BrokenPipeError, OSError, ValueError])
+    def test_a_terminal_that_goes_away(self, error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+        class Gone(StringIO):
+            def write(self, text: str, /) -> int:
+                raise error
+
+        monkeypatch.setattr(sys, "stderr", Gone())
+        progress = Progress(force=True)
+        result = flow.run(flow.topologies.linear(3), config=flow.Config(observers=(progress,)))
+        assert result.ok
+        with progress:
+            assert flow.run(flow.topologies.linear(3), config=flow.Config(observers=(progress,))).ok
+
+    def test_unknown_events_are_ignored(self) -> None:
+        Progress()(object())  # type: ignore[arg-type]
+
+    def test_without_rich(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = builtins.__import__
+
+        def no_rich(name: str, *rest: Any, **more: Any) -> Any:
+            if name.startswith("rich"):
+                raise ImportError(name)
+            return real(name, *rest, **more)
+
+        monkeypatch.setattr(builtins, "__import__", no_rich)
+        with pytest.raises(flow.UsageError, match=r"needs rich: pip install 'flow\[cli\]'"):
+            Progress()
+
+    def test_rich_is_imported_at_first_use_only(self) -> None:
+        code = "import flow, flow.observe, sys; assert 'rich' not in sys.modules, 'rich'"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+
+    def test_unknown_attribute(self) -> None:
+        with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+            _ = flow.observe.Nothing

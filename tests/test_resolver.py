@@ -1,0 +1,220 @@
+"""Whole states of the Resolver: what is ready, taken, done after each event."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flow
+from flow.plan.resolver import Resolver
+
+# 0 -> 1 -> 3 -> 5
+#  \-> 2 --/     4 (alone)
+GRAPH = [(), (0,), (0,), (1, 2), (), (3,)]
+
+
+def picture(resolver: Resolver) -> str:
+    """One letter per node: . waiting, r ready, t taken, D done, F failed, S skipped, C cancelled."""
+    return "".join(".rtDFSC"[code] for code in resolver.state)
+
+
+def test_states_of_a_run_that_goes_well() -> None:
+    r = Resolver(GRAPH)
+    assert (picture(r), r.ready) == ("r...r.", (0, 4))
+    assert r.take() == 0
+    assert picture(r) == "t...r."
+    r.done(0)
+    assert (picture(r), r.ready) == ("Drr.r.", (1, 2, 4))
+    assert [r.take(), r.take(), r.take(), r.take()] == [1, 2, 4, -1]
+    r.done(2)
+    assert picture(r) == "DtD.t."
+    r.done(1)
+    assert (picture(r), r.ready) == ("DDDrt.", (3,))
+    assert r.advance(4) == 3
+    assert r.advance(3) == 5
+    assert r.advance(5) == -1
+    assert (picture(r), r.active, r.unfinished) == ("DDDDDD", False, 0)
+
+
+def test_failure_skips_exactly_the_descendants() -> None:
+    r = Resolver(GRAPH)
+    r.take()
+    r.done(0)
+    assert r.take() == 1
+    assert r.failed(1) == [3, 5]
+    assert (picture(r), r.ready) == ("DFrSrS", (2, 4))
+    assert r.take() == 2
+    r.done(2)
+    assert picture(r) == "DFDSrS"
+    assert r.statistics() == flow.plan.resolver.ResolverStatistics(
+        waiting=0, ready=1, taken=0, done=2, failed=1, skipped=2, cancelled=0
+    )
+
+
+def test_skip_of_a_pending_node_and_of_a_ready_one() -> None:
+    r = Resolver(GRAPH)
+    assert r.skip(3) == [3, 5]
+    assert r.skip(4) == [4]
+    assert (picture(r), r.ready, r.take()) == ("r..SSS", (0,), 0)
+    assert r.take() == -1
+    with pytest.raises(flow.UsageError, match="node 0 is running; only a pending or ready node"):
+        r.skip(0)
+
+
+def test_put_back_takes_its_place_again() -> None:
+    r = Resolver(GRAPH)
+    assert r.take() == 0
+    r.put_back(0)
+    assert (picture(r), r.ready) == ("r...r.", (0, 4))
+    assert r.take() == 0
+    with pytest.raises(flow.UsageError, match="cannot be put back: it is ready"):
+        r.put_back(4)
+
+
+def test_cancel_rest_leaves_taken_nodes_to_their_driver() -> None:
+    r = Resolver(GRAPH)
+    r.take()
+    r.cancel_rest()
+    assert (picture(r), r.ready, r.take()) == ("tCCCCC", (), -1)
+    r.cancelled(0)
+    assert picture(r) == "CCCCCC"
+    r = Resolver(GRAPH)
+    r.take()
+    r.cancel_rest(taken=True)
+    assert picture(r) == "CCCCCC"
+
+
+def test_nothing_becomes_ready_after_cancel_rest() -> None:
+    r = Resolver(GRAPH)
+    r.take()
+    r.cancel_rest()
+    r.done(0)
+    assert (picture(r), r.ready) == ("DCCCCC", ())
+
+
+@pytest.mark.parametrize("event", ["done", "failed", "cancelled", "put_back", "advance"])
+def test_only_a_taken_node_can_end(event: str) -> None:
+    r = Resolver(GRAPH)
+    with pytest.raises(flow.UsageError, match=r"node 3 cannot be .*: it is pending, not running"):
+        getattr(r, event)(3)
+    r.take()
+    r.done(0)
+    with pytest.raises(flow.UsageError, match="it is completed"):
+        getattr(r, event)(0)
+
+
+def test_take_node_takes_that_one() -> None:
+    r = Resolver(GRAPH)
+    r.take_node(4)
+    assert (picture(r), r.ready, r.take(), r.take()) == ("r...t.", (0,), 0, -1)
+    with pytest.raises(flow.UsageError, match="node 1 cannot be taken: it is pending"):
+        r.take_node(1)
+
+
+def test_ranks_decide_among_ready_nodes_only() -> None:
+    r = Resolver([(), (), (0,), ()], ranks=[3, 2, 0, 1])
+    assert r.ready == (3, 1, 0)
+    assert [r.take(), r.take(), r.take()] == [3, 1, 0]
+    assert r.advance(0) == 2
+    r.put_back(2)
+    assert r.take() == 2
+
+
+def test_nodes_added_during_a_run() -> None:
+    r = Resolver([(), (0,)])
+    assert r.add([1]) == 2
+    assert r.add() == 3
+    assert picture(r) == "r..r"
+    r.take()
+    r.done(0)
+    assert r.add([0]) == 4
+    assert (picture(r), r.ready) == ("Dr.rr", (1, 3, 4))
+    r.take()
+    assert r.failed(1) == [2]
+    assert r.add([4, 2]) == 5
+    assert picture(r) == "DFSrrS"
+    with pytest.raises(flow.UsageError, match=r"cannot wait for \[9\]: there are nodes 0 to 5"):
+        r.add([9])
+    assert len(r) == 6
+
+
+def test_adding_to_a_plans_resolver_leaves_the_plan_alone() -> None:
+    plan = flow.topologies.linear(3).compile()
+    r = Resolver(plan)
+    r.add([2])
+    assert (len(plan.successors), plan.successors[2], Resolver(plan).statistics().waiting) == (3, [], 2)
+
+
+def test_added_nodes_rank_last() -> None:
+    r = Resolver([(), ()], ranks=[1, 0])
+    r.add()
+    assert [r.take(), r.take(), r.take()] == [1, 0, 2]
+
+
+def test_tolerant_failure_lets_ordering_pass_and_data_not() -> None:
+    dag = flow.Dag("d")
+    dag.add("a", lambda: 1, continue_on_error=True)
+    dag.add("uses", lambda a: a)
+    dag.add("after", lambda: 2, after="a")
+    dag.add("both", lambda: 3, after=["a", "uses"])
+    r = Resolver(dag.compile())
+    assert r.take() == 0
+    assert r.failed(0) == [1, 3]
+    assert (picture(r), r.ready) == ("FSrS", (2,))
+
+
+def test_resumed_equals_counting_down() -> None:
+    plan = flow.topologies.diamond(6).compile()
+    counted = Resolver(plan)
+    for _ in range(3):
+        counted.done(counted.take())
+    resumed = Resolver.resumed(plan, [0, 1, 2])
+    assert (picture(resumed), resumed.ready) == (picture(counted), counted.ready) == ("DDDrr.", (3, 4))
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[tuple[int, ...]]:
+    count = draw(st.integers(1, 30))
+    return [
+        tuple(draw(st.lists(st.integers(0, i - 1), max_size=4))) if i else ()
+        for i in range(count)
+    ]
+
+
+@given(graphs(), st.data())
+def test_random_events_keep_the_definition_of_ready(graph: list[tuple[int, ...]], data: st.DataObject) -> None:
+    """After any events: a node is ready exactly if it was not ended or taken and all it waits for is done."""
+    r = Resolver(graph)
+    taken: list[int] = []
+    while r.active:
+        if not taken or (r.ready and data.draw(st.booleans())):
+            best = r.ready[0]
+            assert r.take() == best
+            taken.append(best)
+            continue
+        i = taken.pop(data.draw(st.integers(0, len(taken) - 1)))
+        event = data.draw(st.sampled_from(["done", "advance", "failed", "put_back", "cancelled"]))
+        before = [k for k in range(len(graph)) if r.state[k] == 0]
+        if event == "failed":
+            skipped = r.failed(i)
+            reach = {i}
+            for k in range(len(graph)):
+                if reach & set(graph[k]):
+                    reach.add(k)
+            assert skipped == [k for k in before if k in reach]
+        elif event == "cancelled":
+            r.cancelled(i)
+            r.cancel_rest()
+        elif event == "advance":
+            n = r.advance(i)
+            if n >= 0:
+                taken.append(n)
+        else:
+            getattr(r, event)(i)
+        for k, deps in enumerate(graph):
+            if r.state[k] <= 1:
+                assert (r.state[k] == 1) == all(r.state[d] == 3 for d in deps)
+                assert r.is_runnable(k) == (r.state[k] == 1)
+        for t in taken:
+            assert r.status(t) is flow.Status.RUNNING

@@ -1,0 +1,244 @@
+"""Timelines: lanes against brute force, valid XML, text that cannot break out of either format."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flow
+from flow.run.drawing import MAX_LANES, Bar, cut, draw, pack, seconds
+from flow.run.timeline import MAX_MERMAID, bars_of, gantt, to_mermaid, to_svg
+from flow.types import Status
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+class ManualClock:
+    """Time that moves only when a node says so."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    async def wait(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def timed_run() -> flow.Result:
+    """a: 0 - 2 s, b: 2 - 5 s fails, c is skipped, d: 5 - 6 s."""
+    clock = ManualClock()
+    dag = flow.Dag("report")
+
+    @dag.node
+    def a() -> None:
+        clock.time += 2
+
+    @dag.node
+    def b(a: None) -> None:
+        clock.time += 3
+        raise ValueError('<bad> & \x00 "worse"')
+
+    @dag.node
+    def c(b: None) -> None: ...
+
+    @dag.node
+    def d(a: None) -> None:
+        clock.time += 1
+
+    return flow.run(dag, config=flow.Config(timing=True, on_error="collect", clock=clock))
+
+
+def bars(spans: list[tuple[float, float]]) -> list[Bar]:
+    return [Bar(f"n{i}", start, end) for i, (start, end) in enumerate(sorted(spans))]
+
+
+def rects(svg: str) -> list[ET.Element]:
+    """The bars: rectangles with a tooltip."""
+    return [rect for rect in ET.fromstring(svg).iter(f"{SVG}rect") if rect.find(f"{SVG}title") is not None]
+
+
+def titles(svg: str) -> list[str]:
+    return [rect.findtext(f"{SVG}title") or "" for rect in rects(svg)]
+
+
+def texts(svg: str) -> list[str]:
+    return [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+spans = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 8)).map(lambda t: (float(t[0]), float(t[0] + t[1]))))
+
+
+class TestPack:
+    @given(spans)
+    def test_bars_of_one_lane_never_overlap(self, drawn: list[tuple[float, float]]) -> None:
+        packed = bars(drawn)
+        last_end: dict[int, float] = {}
+        for bar, lane in zip(packed, pack(packed), strict=True):
+            assert last_end.get(lane, 0.0) <= bar.start
+            last_end[lane] = bar.end
+
+    @given(spans)
+    def test_as_many_lanes_as_ran_at_once(self, drawn: list[tuple[float, float]]) -> None:
+        at_once = 0
+        for time, _ in drawn:
+            running = sum(start <= time < end for start, end in drawn)
+            # A bar without length stands beside those that began before it.
+            instant = (time, time) in drawn and 1 + sum(start < time < end for start, end in drawn)
+            at_once = max(at_once, running, instant)
+        assert max(pack(bars(drawn)), default=-1) + 1 == at_once
+
+    def test_the_lowest_free_lane_is_taken(self) -> None:
+        assert pack(bars([(0, 9), (0, 10), (1, 2), (3, 4), (9.5, 10)])) == [0, 1, 2, 2, 0]
+
+
+class TestSvg:
+    def test_one_bar_per_node_that_ran(self) -> None:
+        svg = to_svg(timed_run())
+        assert titles(svg) == [
+            "a: completed, 2 s from 0 s",
+            'b: failed, 3 s from 2 s\nValueError: <bad> & \ufffd "worse"',
+            "d: completed, 1 s from 5 s",
+        ]
+        assert {"a", "\u00d7 b", "d", "2 completed", "1 failed", "1 skipped (never ran)"} <= set(texts(svg))
+        assert {"0 s", "2 s", "4 s", "6 s"} <= set(texts(svg))
+        assert "3 nodes in 6 s, at most 1 at once" in texts(svg)
+
+    def test_widths_are_to_scale(self) -> None:
+        widths = [float(rect.attrib["width"]) for rect in rects(to_svg(timed_run()))]
+        assert widths == [192.0, 288.0, 96.0]  # of 576 units for 6 s
+
+    def test_concurrent_bars_stack(self) -> None:
+        svg = draw("x", bars([(0, 2), (1, 3), (2, 4)]), 4.0)
+        ys = [float(rect.attrib["y"]) for rect in rects(svg)]
+        assert ys == [84.0, 84.0, 108.0]  # by lane: n0 and n2, then n1
+        assert titles(svg)[1].startswith("n2:")
+
+    @given(st.text(max_size=40), st.text(max_size=40))
+    def test_any_text_is_valid_xml(self, name: str, detail: str) -> None:
+        svg = draw(name, [Bar(name, 0, 1, Status.FAILED, detail)], 1.0)
+        svg.encode()
+        assert len(rects(svg)) == 1
+
+    def test_markup_stays_text(self) -> None:
+        name = '"/><script>alert(1)</script>'
+        svg = draw(name, [Bar(name, 0, 1)], 1.0)
+        assert "<script" not in svg
+        assert titles(svg) == [f"{name}: completed, 1 s from 0 s"]
+
+    def test_many_nodes_become_thin_bars_and_it_says_so(self) -> None:
+        touching = [(float(i), float(i + 1)) for i in range(3_000)]
+        svg = draw("x", bars([*touching, (4_000.0, 4_001.0)]), 4_001.0)
+        assert titles(svg) == ["3,000 nodes from n0: completed, 3,000 s from 0 s", "n3000: completed, 1 s from 4,000 s"]
+        assert "Too many nodes to name: bars that touch are drawn as one (2 bars)." in texts(svg)
+
+    def test_a_failed_node_is_not_merged_into_completed_ones(self) -> None:
+        row = [Bar(f"n{i}", i, i + 1, Status.FAILED if i == 1_500 else Status.COMPLETED) for i in range(3_000)]
+        assert [title.split(":")[0] for title in titles(draw("x", row, 3_000.0))] == [
+            "1,500 nodes from n0",
+            "n1500",
+            "1,499 nodes from n1501",
+        ]
+
+    def test_lanes_left_out_are_counted(self) -> None:
+        svg = draw("x", bars([(0.0, 1.0)] * (MAX_LANES + 7)), 1.0)
+        assert len(rects(svg)) == MAX_LANES
+        assert "Lanes 401 to 407 are left out, 7 nodes." in texts(svg)
+        assert "Too many lanes for names: they are in the tooltips." in texts(svg)
+
+    def test_a_run_of_nothing(self) -> None:
+        assert rects(draw("x", [], 0.0)) == []
+
+
+class TestMermaid:
+    def test_values(self) -> None:
+        assert to_mermaid(timed_run()) == (
+            "gantt\n    title report\n    dateFormat x\n    axisFormat %Q ms\n    todayMarker off\n"
+            "    a :done, t0, 0, 2000ms\n    b :crit, t1, 2000, 3000ms\n    d :done, t2, 5000, 1000ms\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("length", "axis", "task"),
+        [
+            (0.001, "%Q us", "0, 1000ms"),
+            (0.5, "%Q ms", "0, 500ms"),
+            (60.0, "%s s", "0, 60000ms"),
+            (0.0, "%Q us", "0, 1ms"),
+        ],
+    )
+    def test_the_unit_fits_the_run(self, length: float, axis: str, task: str) -> None:
+        text = gantt("x", [Bar("n", 0.0, length)])
+        assert f"axisFormat {axis}\n" in text
+        assert text.endswith(f"n :done, t0, {task}\n")
+
+    @pytest.mark.parametrize(
+        ("name", "safe"),
+        [
+            ("a:b", "a#58;b"),
+            ("title", "#116;itle"),
+            ("Section_1", "#83;ection_1"),
+            ("2024-01-01", "#50;024-01-01"),
+            ("a#1", "a#35;1"),
+            ("a;b\nc", "a#59;b#10;c"),
+        ],
+    )
+    def test_names_cannot_be_read_as_syntax(self, name: str, safe: str) -> None:
+        assert gantt("x", [Bar(name, 0, 1)]).splitlines()[-1] == f"    {safe} :done, t0, 0, 1000ms"
+
+    def test_large_runs_keep_the_longest(self) -> None:
+        many = bars([(float(i), i + (2.0 if i % 4 == 0 else 1.0)) for i in range(4 * MAX_MERMAID)])
+        lines = gantt("x", many).splitlines()
+        assert lines[1] == "    title x (the 300 longest of 1,200 nodes)"
+        assert len(lines) == 5 + MAX_MERMAID
+        assert all(line.endswith(", 2000ms") for line in lines[5:])
+
+
+def test_a_run_without_times_is_refused() -> None:
+    result = flow.run(flow.topologies.linear(2))
+    for picture in (to_svg, to_mermaid, bars_of):
+        with pytest.raises(flow.UsageError, match=r"timing=True"):
+            picture(result)
+
+
+def test_retries_are_told() -> None:
+    dag = flow.Dag("retries")
+
+    @dag.node(retry=flow.Retry(3, delay=1.0))
+    def flaky(ctx: flow.Context) -> None:
+        if ctx.attempt < 3:
+            raise OSError
+
+    (bar,) = bars_of(flow.run(dag, config=flow.Config(timing=True, clock=ManualClock())))
+    assert (bar.start, bar.end, bar.detail) == (0.0, 3.0, "3 attempts")
+
+
+def test_an_error_without_a_text_does_no_harm() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    dag = flow.Dag("mute")
+
+    @dag.node
+    def node() -> None:
+        raise Mute
+
+    (bar,) = bars_of(flow.run(dag, config=flow.Config(timing=True, on_error="collect")))
+    assert bar.detail == "Mute"
+
+
+def test_cut_keeps_both_ends() -> None:
+    assert cut("blast_00000042", 8) == "bl\u202600042"
+    assert cut("short", 8) == "short"
+    assert cut("long enough", 0) == "\u2026"
+
+
+def test_seconds() -> None:
+    assert [seconds(t) for t in (0, 1.5, 1234, 0.0123, 1.5e-5)] == ["0 s", "1.5 s", "1,234 s", "12.3 ms", "15 us"]
