@@ -44,7 +44,7 @@ from flow.run.result import Result
 from flow.types import NodeRef, Status
 
 if TYPE_CHECKING:
-    from flow import testing
+    from flow import observe, testing
     from flow.graph import interop, render, topologies, traces
     from flow.plan.status import StatusTracker
     from flow.policy import middleware
@@ -57,6 +57,7 @@ _LAZY = {
     "render": "flow.graph.render",
     "interop": "flow.graph.interop",
     "middleware": "flow.policy.middleware",
+    "observe": "flow.observe",
     "testing": "flow.testing",
 }
 
@@ -104,6 +105,7 @@ __all__ = [
     "execute",
     "interop",
     "middleware",
+    "observe",
     "render",
     "run",
     "testing",

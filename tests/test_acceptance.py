@@ -140,7 +140,7 @@ class TestA5BadDefinitions:
             "retry attempts must be an integer of at least 1, not -1",
             "'b' is defined twice",
             "node name 7",
-            "node name '' is refused",
+            "node name ''",
             "parameter 'y', which its function does not have",
             "is not callable",
         ):

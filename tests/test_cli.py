@@ -106,7 +106,7 @@ def call(*args: str) -> Result:
 def spawn(*args: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "flow", *args]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
 
 
 class TestRun:
@@ -503,7 +503,7 @@ class TestProgram:
         write("slow.py", text)
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "flow", "run", "slow.py", "--backend", backend]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:  # noqa: S603
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "here\n"
             process.send_signal(signal.SIGINT)

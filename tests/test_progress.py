@@ -158,6 +158,14 @@ class TestDrawing:
         progress(events.RunFinished("r", "[red]x[/red]", True, {"completed": 1}, 1.0, 1.0))
         assert lines(console)[-1].startswith("[red]x[/red]")
 
+    @pytest.mark.parametrize("width", [60, 80, 200])
+    def test_one_line_per_run_on_any_width(self, width: int) -> None:
+        console = Console(file=StringIO(), force_terminal=True, width=width)
+        progress = Progress(console=console)
+        feed(progress, RECORDED)
+        progress(events.RunFinished("r", "report", False, {"completed": 3, "failed": 2}, 4.0, 4.0))
+        assert re.fullmatch(r"report \S+ 5/5 3 completed, 2 failed 0:00:04", lines(console)[-1])
+
 
 class TestSeveralRuns:
     def test_an_inner_run_is_counted_when_it_ends(self) -> None:
@@ -213,7 +221,7 @@ class TestHarmless:
 
     def test_rich_is_imported_at_first_use_only(self) -> None:
         code = "import flow, flow.observe, sys; assert 'rich' not in sys.modules, 'rich'"
-        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
     def test_unknown_attribute(self) -> None:
         with pytest.raises(AttributeError, match="no attribute 'Nothing'"):

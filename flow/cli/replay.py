@@ -51,10 +51,10 @@ def figures(result: Result, work: Work, scale: float, config: Config) -> Figures
 
 def warm_up(config: Config) -> None:
     """Load what the first sleep on an event loop loads, so that the replay's wall time is its own."""
-    from anyio import sleep
+    from anyio.lowlevel import checkpoint
 
     async def once() -> None:
-        await sleep(0)
+        await checkpoint()
 
     dag = Dag("warm-up")
     dag.add("once", once)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flow.observe.progress import Progress
+    from flow.observe.tracking import tracking
 
 
 def __getattr__(name: str) -> Any:
@@ -14,7 +15,11 @@ def __getattr__(name: str) -> Any:
         from flow.observe.progress import Progress
 
         return Progress
+    if name == "tracking":
+        from flow.observe.tracking import tracking
+
+        return tracking
     raise AttributeError(f"module 'flow.observe' has no attribute {name!r}")
 
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "tracking"]

@@ -48,15 +48,11 @@ def picture(rows: Sequence[Row], inner_ended: int) -> RenderableType:
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1))
+    for column in ("dag", "bar", "ended", "counts", "clock"):  # on a narrow terminal only the bar shrinks
+        table.add_column(no_wrap=column != "bar", max_width=30 if column == "bar" else None)
     for row in rows[:MAX_ROWS]:
         colour = "red" if row.failed else "green"
-        bar = ProgressBar(
-            total=max(1, row.nodes),
-            completed=row.ended_nodes,
-            width=30,
-            complete_style=colour,
-            finished_style=colour,
-        )
+        bar = ProgressBar(max(1, row.nodes), row.ended_nodes, complete_style=colour, finished_style=colour)
         table.add_row(
             Text(row.dag[:24], "bold"), bar, f"{row.ended_nodes:,}/{row.nodes:,}", _counts(row), _clock(row.elapsed)
         )

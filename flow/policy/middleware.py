@@ -10,17 +10,19 @@ With the package: :func:`logged`, :func:`timed`, :func:`validated`, each for syn
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from flow.data.context import Context
 from flow.errors import FlowError
 from flow.signature import is_async_callable
+
+if TYPE_CHECKING:
+    import logging
 
 Next = Callable[[], Any]
 Middleware = Callable[[Next, Context], Any]
@@ -111,8 +113,13 @@ def timed(record: Callable[[str, float], object]) -> Middleware:
     return timing
 
 
-def logged(logger: logging.Logger | str = "flow", level: int = logging.INFO) -> Middleware:
-    """Middleware that logs each attempt's start, end with seconds, and error (at WARNING)."""
+def logged(logger: logging.Logger | str = "flow", level: int = 20) -> Middleware:
+    """Middleware that logs each attempt's start, end with seconds, and error (at WARNING).
+
+    :param level: of the first two, ``logging.INFO`` by default.
+    """
+    import logging
+
     log = logging.getLogger(logger) if isinstance(logger, str) else logger
 
     def logging_(next: Next, ctx: Context) -> Any:

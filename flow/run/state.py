@@ -5,10 +5,8 @@ A driver calls nodes and moves the Resolver; what an outcome *means* is decided 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
@@ -22,8 +20,7 @@ from flow.run import events
 from flow.signature import Nested, location_of
 from flow.types import MISSING
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
-_log = logging.getLogger("flow")
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class RunState:
@@ -244,7 +241,9 @@ class RunState:
             try:
                 observer(event)
             except Exception:
-                _log.exception("observer %r raised on %s", observer, type(event).__name__)
+                import logging
+
+                logging.getLogger("flow").exception("observer %r raised on %s", observer, type(event).__name__)
 
     # -- at the end --------------------------------------------------------------------------
 

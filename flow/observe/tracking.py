@@ -1,0 +1,38 @@
+"""Keep a :class:`flow.StatusTracker` in step with a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flow.plan.status import StatusTracker
+from flow.run import events
+from flow.types import Status
+
+_STATUS_AFTER = {
+    events.NodeStarted: Status.RUNNING,
+    events.NodeFinished: Status.COMPLETED,
+    events.NodeFailed: Status.FAILED,
+    events.NodeRetried: Status.READY,
+    events.NodeSkipped: Status.SKIPPED,
+    events.NodeCancelled: Status.CANCELLED,
+}
+
+
+def tracking(tracker: StatusTracker) -> Callable[[events.Event], None]:
+    """Return an observer that writes a run's events into ``tracker``, so that others can watch it live.
+
+    >>> tracker = flow.StatusTracker(plan)
+    >>> flow.run(plan, config=flow.Config(observers=(flow.observe.tracking(tracker),)))
+
+    One tracker follows one run; :meth:`StatusTracker.reset` readies it for the next.
+    """
+
+    def observe(event: events.Event) -> None:
+        status = _STATUS_AFTER.get(type(event))  # type: ignore[arg-type]
+        if status is None or isinstance(event, (events.RunStarted, events.RunFinished)):
+            return
+        if status is Status.RUNNING and tracker[event.node] is Status.PENDING:
+            tracker.set(event.node, Status.READY)
+        tracker.set(event.node, status)
+
+    return observe

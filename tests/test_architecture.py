@@ -1,0 +1,85 @@
+"""The rooms depend one way only, and flow_bench uses the public API alone."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import flow
+
+ROOT = Path(__file__).parent.parent
+RANKS = {
+    "errors": 0, "types": 0, "config": 0,
+    "signature": 1, "data": 1, "policy": 1,
+    "plan": 2,
+    "graph": 3,
+    "run": 4, "testing": 4,
+    "observe": 5,
+    "cli": 6, "__main__": 7, "__init__": 7,
+}  # fmt: skip
+WITHIN_RANK = {
+    ("config", "errors"), ("types", "errors"), ("signature", "data"), ("policy", "data"), ("policy", "signature"),
+    ("cli", "__init__"),  # a user like any other
+}  # fmt: skip
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports(path: Path) -> set[str]:
+    """Every module of flow that a file imports, under TYPE_CHECKING or lazily as well."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "flow"}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "flow":
+            if node.module == "flow":
+                found |= {f"flow.{alias.name}" for alias in node.names}
+            else:
+                found.add(node.module)
+    return found
+
+
+SOURCES = sorted((ROOT / "flow").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_import_downwards(path: Path) -> None:
+    relative = path.relative_to(ROOT / "flow")
+    mine = relative.parts[0].removesuffix(".py")
+    if RANKS[mine] == 7:
+        return
+    for module in imports(path):
+        other = room_of(module)
+        if other == mine:
+            continue
+        allowed = RANKS[other] < RANKS[mine] or (mine, other) in WITHIN_RANK
+        assert allowed, f"{relative} (rank {RANKS[mine]}) imports {module} (rank {RANKS[other]})"
+
+
+def test_every_room_has_a_rank() -> None:
+    rooms = {p.relative_to(ROOT / "flow").parts[0].removesuffix(".py") for p in SOURCES}
+    assert rooms == set(RANKS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "flow_bench").rglob("*.py")), ids=lambda p: p.name)
+def test_flow_bench_uses_the_public_api(path: Path) -> None:
+    public = {f"flow.{name}" for name in flow.__all__} | {"flow"}
+    for module in imports(path):
+        assert module in public, f"{path.name} imports {module}"
+
+
+def test_all_names_exist() -> None:
+    for name in flow.__all__:
+        assert getattr(flow, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        flow.nope  # noqa: B018
+
+
+def test_files_are_readable_in_one_sitting() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 420}
+    assert not long
