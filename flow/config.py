@@ -105,7 +105,8 @@ class Retry(msgspec.Struct, frozen=True):
         if not is_number(self.jitter) or not 0 <= self.jitter <= 1:
             found.append(f"retry jitter must be a fraction from 0 to 1, not {shown(self.jitter)}")
         if not _is_retry_if(self.retry_if):
-            found.append(f"retry_if must be an exception type, a tuple of them or a callable, not {shown(self.retry_if)}")
+            wanted = "an exception type, a tuple of them or a callable"
+            found.append(f"retry_if must be {wanted}, not {shown(self.retry_if)}")
         return found
 
     def wants(self, error: BaseException) -> bool:
@@ -131,7 +132,7 @@ class Retry(msgspec.Struct, frozen=True):
         if self.jitter:
             import random  # here: the module takes milliseconds to import
 
-            base = min(base, self.max_delay) * (1 + self.jitter * (2 * random.random() - 1))  # noqa: S311
+            base = min(base, self.max_delay) * (1 + self.jitter * (2 * random.random() - 1))
         return min(base, self.max_delay)
 
 
@@ -239,10 +240,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_int(value: object) -> bool:
+    """Tell whether ``value`` is an integer and no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
+    """Tell whether ``value`` is a finite number and no bool."""
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
     except OverflowError:  # an int beyond every float

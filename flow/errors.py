@@ -33,6 +33,9 @@ MAX_FAULTS_SHOWN: Final = 50
 MAX_VALUE_SHOWN: Final = 80
 """Characters of a user's value that a message repeats."""
 
+MAX_MESSAGE_SHOWN: Final = 200
+"""Characters of an exception's message that a line repeats."""
+
 MAX_COMPARED: Final = 2_000
 """Known names that :func:`nearest` compares a wrong one with."""
 
@@ -203,6 +206,19 @@ def shown(value: object) -> str:
         return text
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""
     return f"{text[: MAX_VALUE_SHOWN - 20]}...{length}"
+
+
+def described(error: BaseException) -> str:
+    """Return ``"Type: first line"`` of an exception, shortened, and safe if its ``__str__`` fails."""
+    kind = type(error).__name__
+    try:
+        text = str(error.msg if isinstance(error, SyntaxError) else error)
+    except Exception:
+        return f"{kind} (its message cannot be shown)"
+    line = next(filter(None, map(str.strip, text.splitlines())), "")
+    if len(line) > MAX_MESSAGE_SHOWN:
+        line = line[: MAX_MESSAGE_SHOWN - 3] + "..."
+    return f"{kind}: {line}" if line else kind
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -231,7 +231,7 @@ def test_an_error_without_a_text_does_no_harm() -> None:
         raise Mute
 
     (bar,) = bars_of(flow.run(dag, config=flow.Config(timing=True, on_error="collect")))
-    assert bar.detail == "Mute"
+    assert bar.detail == "Mute (its message cannot be shown)"
 
 
 def test_cut_keeps_both_ends() -> None:

@@ -12,20 +12,6 @@ _OURS: Final = str(Path(__file__).resolve().parent.parent) + os.sep
 _LIBRARIES: Final = tuple(
     {sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "platstdlib", "purelib", "platlib")} | {"<frozen "}
 )
-MAX_MESSAGE: Final = 200
-"""Characters of an exception's message that are shown."""
-
-
-def what(error: BaseException) -> str:
-    """``Type: first line of the message``."""
-    kind = type(error).__name__
-    try:
-        text = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:  # a user's __str__ that raises
-        return f"{kind} (its message cannot be shown)"
-    line = next(filter(None, map(str.strip, text.splitlines())), "")
-    line = line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 3] + "..."
-    return f"{kind}: {line}" if line else kind
 
 
 def where(error: BaseException) -> str:

@@ -15,10 +15,10 @@ import click
 import flow
 from flow.cli import options as given
 from flow.cli import replay, report, show
-from flow.cli.blame import what, where
+from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
 from flow.config import Config
-from flow.errors import DefinitionError, FlowError, RunError, TraceError
+from flow.errors import DefinitionError, FlowError, RunError, TraceError, described
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 from flow.run.result import Result
@@ -139,7 +139,7 @@ def _run(
         return error.result, error
     except (SystemExit, GeneratorExit) as error:  # a node's: it ends the run, and there is no Result
         _trace(ctx, error)
-        click.echo(f"Error: a node ended the run: {what(error)} ({where(error)})", err=True)
+        click.echo(f"Error: a node ended the run: {described(error)} ({where(error)})", err=True)
         ctx.exit(1)
 
 

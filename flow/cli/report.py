@@ -9,8 +9,8 @@ from typing import Any, Final
 import click
 import msgspec
 
-from flow.cli.blame import shortened, what, where
-from flow.errors import shown
+from flow.cli.blame import shortened, where
+from flow.errors import described, shown
 from flow.run.result import Result
 from flow.signature import location_of
 from flow.types import Status
@@ -51,7 +51,7 @@ def failures(result: Result) -> list[str]:
     for name, error in list(errors.items())[:MAX_ROWS]:
         tries = result.attempts.get(name, 1)
         place = where(error) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
-        rows.append((name, printable(what(error)), f"{place} (attempt {tries})" if tries > 1 else place))
+        rows.append((name, printable(described(error)), f"{place} (attempt {tries})" if tries > 1 else place))
     lines = table(rows) if errors else []
     if len(errors) > MAX_ROWS:
         lines.append(f"  ... and {len(errors) - MAX_ROWS:,} more failed nodes (--json prints all)")

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from flow.cli.blame import what, where
+from flow.cli.blame import where
 from flow.cli.replay import Work
-from flow.errors import DefinitionError, nearest
+from flow.errors import DefinitionError, described, nearest
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 
@@ -165,4 +165,4 @@ def _guarded(doing: str, act: Callable[[], T]) -> T:
         raise
     except BaseException as error:  # SystemExit too: a script that calls sys.exit() at its end
         place = where(error)
-        raise TargetError(f"{doing} failed: {what(error)}{f' ({place})' if place else ''}") from error
+        raise TargetError(f"{doing} failed: {described(error)}{f' ({place})' if place else ''}") from error

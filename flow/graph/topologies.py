@@ -166,7 +166,7 @@ def _sample(n: int, k: int, draw: Draw) -> list[int]:
 def _draw(seed: int) -> Draw:
     from random import Random  # here: the module takes milliseconds to import
 
-    return Random(seed).random  # noqa: S311
+    return Random(seed).random
 
 
 def _faults(fn: object, **counts: object) -> list[str]:

@@ -28,7 +28,7 @@ def tracking(tracker: StatusTracker) -> Callable[[events.Event], None]:
     """
 
     def observe(event: events.Event) -> None:
-        status = _STATUS_AFTER.get(type(event))  # type: ignore[arg-type]
+        status = _STATUS_AFTER.get(type(event))
         if status is None or isinstance(event, (events.RunStarted, events.RunFinished)):
             return
         if status is Status.RUNNING and tracker[event.node] is Status.PENDING:

@@ -119,7 +119,7 @@ class _Compilation:
                     elif size == 3:
                         a, b, c = needs
                         args = (index[a], index[b], index[c])
-                        if a == b or a == c or b == c:  # noqa: PLR1714, SIM109  a set costs thrice as much
+                        if a == b or a == c or b == c:  # noqa: SIM109  a set costs thrice as much
                             ordering[i] = _distinct(args)
                     elif size:
                         args = tuple([index[need] for need in needs])

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from typing import Any
 
 
-def successors_of(dependencies: Sequence[Sequence[int]]) -> list[list[int]]:
+def successors_of(dependencies: Sequence[Sequence[int]]) -> list[Sequence[int]]:
     """Turn "waits for" into "is waited for by". O(nodes + edges)."""
-    successors: list[list[int]] = [[] for _ in dependencies]
+    successors: list[Any] = [()] * len(dependencies)  # a list only where there is something to hold
     for i, deps in enumerate(dependencies):
         for d in deps:
-            successors[d].append(i)
+            known = successors[d]
+            if known:
+                known.append(i)
+            else:
+                successors[d] = [i]
+    return successors
+
+
+def extended_successors(known: Sequence[Sequence[int]], dependencies: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """:func:`successors_of` for a graph whose first ``len(known)`` nodes had ``known``, which stays as it is."""
+    successors = [*known, *[()] * (len(dependencies) - len(known))]
+    for i in range(len(known), len(dependencies)):
+        for d in dependencies[i]:
+            successors[d] = [*successors[d], i]
     return successors
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.config import Retry
 from flow.errors import UsageError, nearest, shown
-from flow.plan.order import inverse, reach, successors_of, topological_order
+from flow.plan.order import extended_successors, inverse, reach, successors_of, topological_order
 from flow.plan.part import part_of
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_below, longest_chain, weights
 from flow.signature import is_same
@@ -45,6 +46,7 @@ class Plan:
 
     __slots__ = (
         "_critical_order",
+        "_known",
         "_levels",
         "_parts",
         "_successors",
@@ -89,7 +91,8 @@ class Plan:
         self.order: Sequence[int] = ()
         self.all_sync = False
         self.required_inputs: tuple[str, ...] = ()
-        self._successors: list[list[int]] | None = None
+        self._successors: list[Sequence[int]] | None = None
+        self._known: list[Sequence[int]] | None = None  # the successors of the plan this one extends
         self._levels: list[int] | None = None
         self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
         self._parts: dict[frozenset[int], Plan] = {}
@@ -106,6 +109,7 @@ class Plan:
         for field in _COPIED:
             setattr(plan, field, getattr(self, field).copy())
         plan.inputs, plan.tail = self.inputs, self.tail
+        plan._known = self._successors
         return plan
 
     def freeze(self, inputs: InputSlots, order: Sequence[int]) -> None:
@@ -114,6 +118,8 @@ class Plan:
         self.tail = tuple(reversed(inputs.values))
         self.order = order
         self.all_sync = 1 not in self.kinds
+        if not self.all_sync:  # a run on an event loop needs them, and must not hold the loop to make them
+            _ = self.successors
         tail = self.tail
         self.required_inputs = tuple([n for n, slots in self.inputs.items() if any(tail[s] is MISSING for s in slots)])
 
@@ -157,10 +163,12 @@ class Plan:
         return sum(map(len, self.dependencies))
 
     @property
-    def successors(self) -> list[list[int]]:
+    def successors(self) -> list[Sequence[int]]:
         """Per node, the indices that wait for it, ascending. Computed at first use, O(nodes + edges)."""
         if self._successors is None:
-            self._successors = successors_of(self.dependencies)
+            known, self._known = self._known, None
+            make = successors_of if known is None else partial(extended_successors, known)
+            self._successors = make(self.dependencies)
         return self._successors
 
     @property

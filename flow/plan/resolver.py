@@ -75,19 +75,20 @@ class Resolver:
     """
 
     __slots__ = (
-        "_fast", "_grown", "_halted", "_node_at", "_rank", "_ready", "_tolerant", "_uses", "_waiting", "state", "successors",
+        "_fast", "_grown", "_halted", "_node_at", "_rank", "_ready", "_tolerant", "_uses", "_waiting",
+        "state", "successors",
     )  # fmt: skip
 
     def __init__(self, plan: Plan | Sequence[Sequence[int]], ranks: Sequence[int] | None = None) -> None:
         if isinstance(plan, Plan):
             dependencies: Sequence[Sequence[int]] = plan.dependencies
-            self.successors = plan.successors
+            self.successors: list[Any] = plan.successors
             self._tolerant = plan.tolerant
             self._uses: list[Any] = plan.arguments
             ranks = plan.ranks() if ranks is None else ranks
         else:
             dependencies = [tuple(dict.fromkeys(deps)) for deps in plan]
-            self.successors = successors_of(dependencies)
+            self.successors = list(successors_of(dependencies))
             self._tolerant = set()
             self._uses = dependencies
         self._set_ranks(ranks)
@@ -183,12 +184,6 @@ class Resolver:
                 state[i] = TAKEN
                 return i
         return -1
-
-    def take_node(self, i: int) -> None:
-        """Take one particular ready node. :raises UsageError: if it is not ready."""
-        if self.state[i] != READY:
-            raise UsageError(f"node {i} cannot be taken: it is {self.status(i)}, not ready")
-        self.state[i] = TAKEN  # its heap entry is dropped when met
 
     def done(self, i: int) -> None:
         """Say that the taken node ``i`` ended well; what waited only for it becomes ready.

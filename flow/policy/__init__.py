@@ -1,0 +1,1 @@
+"""What wraps a node's function: arguments, threads, middleware, time limits; composed once."""

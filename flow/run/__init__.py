@@ -1,0 +1,1 @@
+"""Drive a plan: inline or on an event loop, unbounded or bounded; and what it leaves behind."""

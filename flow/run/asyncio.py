@@ -17,7 +17,7 @@ from typing import Any
 
 from flow.config import YIELD_EVERY
 from flow.run.state import RunState
-from flow.run.tasks import Tasks
+from flow.run.tasks import TURNS, Tasks
 
 _EAGER = sys.version_info >= (3, 12)
 
@@ -133,12 +133,12 @@ class AsyncioTasks(Tasks):
             ``YIELD_EVERY`` seconds the event loop gets its turn first.
             """
             resolver = self.run.resolver
-            if self.spawning or resolver is None or not resolver.ready_count:
+            if self.spawning or self.pausing or resolver is None or not resolver.ready_count:
                 return
             self.spawning = True
             base, before = self.base, perf_counter()
             late = before + YIELD_EVERY
-            while not self.stopping and self.hosts < self.limit:
+            while not self.stopping and self.hosts < self.limit and not self.pausing:
                 i = resolver.take()
                 if i < 0:
                     break
@@ -150,12 +150,15 @@ class AsyncioTasks(Tasks):
                 if now - before > self.run.blocking_after:
                     self.warn_blocking(i, now - before)
                 if now > late:
-                    self.loop.call_soon(self._go_on_spawning)
+                    self.loop.call_soon(self._go_on_spawning, TURNS - 1)
                     return
                 before = now
             self.spawning = False
 
-    def _go_on_spawning(self) -> None:
+    def _go_on_spawning(self, turns: int) -> None:
+        if turns:
+            self.loop.call_soon(self._go_on_spawning, turns - 1)
+            return
         self.spawning = False
         self.spawn_for_ready()
 

@@ -25,7 +25,7 @@ def run_inline(run: RunState) -> None:
     except Exception as error:
         at = order.index(i)
         resolver = run.resolve(order[:at])
-        resolver.take_node(i)
+        resolver.take()  # the best ready node, as the order had it: i
         delayed: list[tuple[float, int]] = []
         if not _failed(run, resolver, i, error, delayed):
             _count_down(run, resolver, delayed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from flow.errors import MissingOutput, RunError, UsageError
+from flow.errors import MissingOutput, RunError, UsageError, described
 from flow.plan.plan import Plan
 from flow.plan.resolver import DONE, STATUS_OF
 from flow.types import MISSING, NodeRef, Status
@@ -106,7 +106,7 @@ class Result(Mapping[str, Any]):
     def _why_missing(self, i: int) -> str:
         name, status = self.plan.names[i], STATUS_OF[self._code(i)]
         error = self._run.errors.get(i)
-        because = f": {type(error).__name__}: {error}" if error is not None else ""
+        because = f": {described(error)}" if error is not None else ""
         if status is Status.SKIPPED:
             failed = [self.plan.names[f] for f in self._run.errors if f in self.plan.upstream_closure([name])]
             because = f" because {', '.join(map(repr, failed))} failed upstream" if failed else ""
@@ -234,7 +234,7 @@ class Result(Mapping[str, Any]):
             if i in run.attempts:
                 node["attempts"] = run.attempts[i]
             if i in run.errors:
-                node["error"] = f"{type(run.errors[i]).__name__}: {run.errors[i]}"
+                node["error"] = described(run.errors[i])
             if name in spans:
                 node["started"], node["ended"] = spans[name]
             if outputs and self._has_output(i):
@@ -260,9 +260,10 @@ class Result(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{n} {status}" for status, n in self.counts.items())
-        lines = [f"<Result of {self.plan.name!r}: {'ok' if self.ok else 'NOT OK'}, {counts} in {_seconds(self.wall_time)}"]
+        verdict = "ok" if self.ok else "NOT OK"
+        lines = [f"<Result of {self.plan.name!r}: {verdict}, {counts} in {_seconds(self.wall_time)}"]
         for i, error in list(self._run.errors.items())[:5]:
-            lines.append(f"  {self.plan.names[i]}: {type(error).__name__}: {_brief(str(error))}")
+            lines.append(f"  {self.plan.names[i]}: {described(error)}")
         if len(self._run.errors) > 5:
             lines.append(f"  ... and {len(self._run.errors) - 5} more errors")
         return "\n".join(lines) + ">"
@@ -271,11 +272,6 @@ class Result(Mapping[str, Any]):
 def _some(names: list[str]) -> str:
     shown = ", ".join(map(repr, names[:5]))
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
-
-
-def _brief(text: str) -> str:
-    line = text.split("\n", 1)[0]
-    return line if len(line) <= 100 else line[:97] + "..."
 
 
 def _seconds(seconds: float) -> str:

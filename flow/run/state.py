@@ -27,9 +27,9 @@ class RunState:
     """What one run knows. Made per run; everything expensive in it is made at first use."""
 
     __slots__ = (
-        "_data", "_deadlines", "_given_id", "attempts", "blocking_after", "clock", "config", "errors", "finished", "fns", "in_thread",
-        "inputs", "kinds", "limiter", "order", "plan", "ranks", "resolver", "started", "started_at", "timed_out", "values",
-        "wall_time",
+        "_data", "_deadlines", "_given_id", "attempts", "blocking_after", "clock", "config", "errors", "finished",
+        "fns", "in_thread", "inputs", "kinds", "limiter", "order", "plan", "ranks", "resolver", "started",
+        "started_at", "timed_out", "values", "wall_time",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, inputs: Mapping[str, Any] | None, config: Config, run_id: str | None) -> None:

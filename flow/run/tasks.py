@@ -39,6 +39,10 @@ _IDLE = 0.0005
 
 _UNBOUNDED = 1 << 62
 
+TURNS = 3
+"""Turns of the loop in one pause: a sleeper's timer is seen in the first, its task woken in the second,
+run in the third; with one turn it would sit through three bursts."""
+
 
 @coroutine
 def _pause() -> Generator[Any, Any, None]:
@@ -60,7 +64,8 @@ class Host:
 class Tasks:
     """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.
 
-    ``hosts`` is the number of host tasks alive, ``waiting`` of those whose node is suspended.
+    ``hosts`` is the number of host tasks alive, ``waiting`` of those whose node is suspended and
+    ``pausing`` of those that let the loop turn between two nodes: these go on with what is ready.
     """
 
     def __init__(self, run: RunState) -> None:
@@ -70,6 +75,7 @@ class Tasks:
         self.limit = limit_of(run)
         self.hosts = 0
         self.waiting = 0
+        self.pausing = 0
         self.stopping = False
         self.fatal: BaseException | None = None
         self.burst = 0.0  # since when hosts have had the thread without letting the loop turn
@@ -107,7 +113,7 @@ class Tasks:
         each ready node would be waste where few of them wait.)
         """
         resolver = self.run.resolver
-        if self.stopping or resolver is None:
+        if self.stopping or resolver is None or self.pausing:
             return
         wanted = min(2, resolver.ready_count - (self.hosts - self.waiting), self.limit - self.hosts)
         for _ in range(wanted):
@@ -134,9 +140,7 @@ class Tasks:
         left = sum(1 for _ in self.todo)
         done = len(run.order) - left - 1
         resolver = run.resolve(run.order[:done])
-        at = run.order[done]
-        resolver.take_node(at)
-        return at
+        return resolver.take()  # the best ready node, as the order had it: run.order[done]
 
     def settle(self) -> None:
         """At the end: if the first phase was left between two nodes, say so to the Resolver."""
@@ -151,43 +155,52 @@ class Tasks:
         again = True
         while again:
             context = self.base.copy()
-            enter = context.run
-            body = self._host(host, context)
+            body: Any = self._host(host, context)
             resume: Callable[[Any], Any] = body.send
             value: Any = None
-            try:
-                while True:
+            suspended = 0
+            while True:
+                try:
+                    self.waiting -= suspended
+                    suspended = 0
                     host.resumed = now = perf_counter()
                     if now - self.left > _IDLE:
                         self.burst = now
-                    signal = enter(resume, value)
+                    signal = context.run(resume, value)
                     self.left = perf_counter()
+                    resume, value = body.send, None
                     if signal is _PAUSE:
-                        resume, value = body.send, None
-                        turn = self.turn
-                        try:
-                            yield from self.turn_loop()
-                        except BaseException as error:
-                            resume, value = body.throw, error
-                        if self.turn == turn:  # first to run after the turn
-                            self.turn += 1
-                            self.burst = perf_counter()
+                        yield from self._turn()
                         continue
                     if self.run.resolver is None:
                         host.node = self.start_counting()
                     if self.left - host.resumed > self.run.blocking_after:
                         self.warn_blocking(host.node, self.left - host.resumed)
                     self.waiting += 1
+                    suspended = 1
                     self.spawn_for_ready()
-                    try:
-                        value = yield signal
-                    except BaseException as error:
-                        resume, value = body.throw, error
-                    else:
-                        resume = body.send
-                    self.waiting -= 1
-            except StopIteration as end:
-                again = end.value
+                    value = yield signal
+                except StopIteration as end:
+                    again = end.value
+                    break
+                except BaseException as error:
+                    if body.cr_frame is None:  # it has ended, with this
+                        raise
+                    # Thrown in by the loop, or an interrupt between two lines of ours: the node's to handle.
+                    resume, value = body.throw, error
+
+    def _turn(self) -> Generator[Any, Any, None]:
+        """Let the event loop turn once; the first host to go on begins a new burst for all."""
+        turn = self.turn
+        self.pausing += 1
+        try:
+            for _ in range(TURNS):
+                yield from self.turn_loop()
+        finally:
+            self.pausing -= 1
+        if self.turn == turn:
+            self.turn += 1
+            self.burst = perf_counter()
 
     @coroutine
     def stay_with(self, i: int, node: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:

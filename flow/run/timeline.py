@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from flow.errors import described
 from flow.run.drawing import Bar, draw
 from flow.run.result import Result
 from flow.types import Status
@@ -58,7 +59,7 @@ def bars_of(result: Result) -> list[Bar]:
     for name, (start, end) in result.spans().items():
         tries = attempts.get(name, 1)
         notes = [f"{tries} attempts"] if tries > 1 else []
-        notes += [_error_text(errors[name])] if name in errors else []
+        notes += [described(errors[name])] if name in errors else []
         bars.append(Bar(name, start, end, status[name], "; ".join(notes)))
     return sorted(bars, key=lambda bar: (bar.start, bar.end))
 
@@ -85,10 +86,3 @@ def gantt(title: str, bars: Sequence[Bar]) -> str:
 def _mermaid_text(text: str) -> str:
     safe = _MERMAID_SPECIAL.sub(lambda found: f"#{ord(found[0])};", text)
     return f"#{ord(safe[0])};{safe[1:]}" if _DIRECTIVE.match(safe) else safe
-
-
-def _error_text(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"[:300]
-    except Exception:  # a user's __str__ that raises
-        return type(error).__name__

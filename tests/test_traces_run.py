@@ -1,0 +1,86 @@
+"""Every trace runs in every mode: each node once, dependencies first, count right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flow
+from flow import Config, Status
+
+DATA = Path(__file__).parent / "data"
+SHARED = Path(__file__).parent.parent.parent / "shared" / "workloads"
+
+
+def trace_files() -> list[Path]:
+    """The traces in tests/data, and the larger ones beside the repository where they are."""
+    found = {p.name: p for p in [*DATA.glob("*.json*"), *SHARED.glob("*.json*")] if "schema" not in p.name}
+    return [found[name] for name in sorted(found)]
+
+
+MODES = [
+    {"mode": "inline"},
+    {"mode": "tasks"},
+    {"mode": "workers", "limit": 3},
+    {"mode": "workers", "limit": 1, "order": "critical_path"},
+    {"mode": "auto", "backend": "trio"},
+    {"mode": "auto", "backend": "uvloop", "limit": 8},
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda m: "-".join(map(str, m.values())))
+@pytest.mark.parametrize("path", trace_files(), ids=lambda p: p.name.split(".")[0])
+@pytest.mark.parametrize("waits", [False, True], ids=["sync", "waits"])
+def test_every_trace_in_every_mode(path: Path, mode: dict[str, Any], waits: bool) -> None:
+    if "backend" in mode:
+        pytest.importorskip(mode["backend"])
+    import anyio
+
+    calls: list[str] = []
+
+    def make(task: flow.traces.Task) -> Any:
+        def once(*values: str) -> str:
+            assert list(values) == list(task.parents), "each dependency's output arrives, in order"
+            calls.append(task.id)
+            return task.id
+
+        async def wait(*values: str) -> str:
+            await anyio.sleep(0)
+            return once(*values)
+
+        return wait if waits else once
+
+    plan = flow.traces.load(path, work=make).compile()
+    result = flow.run(plan, config=Config(**mode))
+    assert len(calls) == len(set(calls)) == len(plan) == result.counts[Status.COMPLETED]
+    position = {name: k for k, name in enumerate(calls)}
+    assert all(position[up] < position[down] for up, down in plan.edges)
+    assert all(result[name] == name for name in plan)
+    if mode.get("limit") == 1 or mode["mode"] == "inline":
+        order = plan.critical_order()[0] if "order" in mode else plan.order
+        assert calls == [plan.names[i] for i in order]
+
+
+@pytest.mark.parametrize(("name", "tasks", "edges", "depth", "width"), [
+    ("helloworld-chain-5-chameleon.json", 5, 4, 5, 1),
+    ("srasearch-chameleon-10a-001.json", 22, 30, 3, 11),
+    ("sarek-dirt02-001.json", 26, 50, 10, 9),
+    ("1000genome-chameleon-2ch-100k-001.json", 52, 76, 3, 28),
+    ("blast-chameleon-large-001.json", 103, 300, 3, 100),
+    ("rnaseq-dirt02-001.json.gz", 197, 451, 10, 86),
+])  # fmt: skip
+def test_shape_is_the_published_one(name: str, tasks: int, edges: int, depth: int, width: int) -> None:
+    plan = flow.traces.load(DATA / name).compile()
+    assert (len(plan), plan.edge_count, plan.depth, plan.width) == (tasks, edges, depth, width)
+
+
+@pytest.mark.parametrize(("name", "serial", "critical"), [
+    ("srasearch-chameleon-10a-001.json", 6996.8, 1005.9),
+    ("blast-chameleon-large-001.json", 154331.2, 1819.1),
+])  # fmt: skip
+def test_costs_are_the_published_ones(name: str, serial: float, critical: float) -> None:
+    plan = flow.traces.load(DATA / name).compile()
+    assert round(plan.serial_time(), 1) == serial
+    assert round(plan.critical_path().length, 1) == critical
