@@ -46,6 +46,7 @@ class Plan:
 
     __slots__ = (
         "_critical_order",
+        "_in_degrees",
         "_known",
         "_levels",
         "_parts",
@@ -92,6 +93,7 @@ class Plan:
         self.all_sync = False
         self.required_inputs: tuple[str, ...] = ()
         self._successors: list[Sequence[int]] | None = None
+        self._in_degrees: list[int] | None = None
         self._known: list[Sequence[int]] | None = None  # the successors of the plan this one extends
         self._levels: list[int] | None = None
         self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
@@ -119,7 +121,7 @@ class Plan:
         self.order = order
         self.all_sync = 1 not in self.kinds
         if not self.all_sync:  # a run on an event loop needs them, and must not hold the loop to make them
-            _ = self.successors
+            _ = self.successors, self.in_degrees
         tail = self.tail
         self.required_inputs = tuple([n for n, slots in self.inputs.items() if any(tail[s] is MISSING for s in slots)])
 
@@ -170,6 +172,13 @@ class Plan:
             make = successors_of if known is None else partial(extended_successors, known)
             self._successors = make(self.dependencies)
         return self._successors
+
+    @property
+    def in_degrees(self) -> list[int]:
+        """Per node, how many nodes it waits for. Computed at first use and kept, O(nodes)."""
+        if self._in_degrees is None:
+            self._in_degrees = list(map(len, self.dependencies))
+        return self._in_degrees
 
     @property
     def edges(self) -> Iterator[tuple[str, str]]:

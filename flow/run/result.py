@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from flow.errors import MissingOutput, RunError, UsageError, described
@@ -42,8 +42,33 @@ class ByNode(Mapping[str, V]):
     def __len__(self) -> int:
         return sum(map(self._has, range(len(self._plan))))
 
+    def values(self) -> ValuesView[V]:
+        return _Values(self)
+
+    def items(self) -> ItemsView[str, V]:
+        return _Items(self)
+
+    def pairs(self) -> Iterator[tuple[str, V]]:
+        """Names with values in definition order, without looking each name up."""
+        get, has = self._get, self._has
+        return ((name, get(i)) for i, name in enumerate(self._plan.names) if has(i))
+
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+class _Values(ValuesView[V]):
+    _mapping: ByNode[V]
+
+    def __iter__(self) -> Iterator[V]:
+        return (value for _, value in self._mapping.pairs())
+
+
+class _Items(ItemsView[str, V]):
+    _mapping: ByNode[V]
+
+    def __iter__(self) -> Iterator[tuple[str, V]]:
+        return self._mapping.pairs()
 
 
 class Result(Mapping[str, Any]):
@@ -96,6 +121,12 @@ class Result(Mapping[str, Any]):
     def __contains__(self, ref: object) -> bool:
         return ref in self.outputs
 
+    def values(self) -> ValuesView[Any]:
+        return self.outputs.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        return self.outputs.items()
+
     def _code(self, i: int) -> int:
         resolver = self._run.resolver
         return DONE if resolver is None else resolver.state[i]
@@ -115,14 +146,15 @@ class Result(Mapping[str, Any]):
     @property
     def outputs(self) -> Mapping[str, Any]:
         """Outputs of the completed nodes, by name."""
-        return ByNode(self.plan, self._run.values.__getitem__, self._has_output)
+        has = self._has_output if self._run.resolver is not None else _always
+        return ByNode(self.plan, self._run.values.__getitem__, has)
 
     # -- how it went -------------------------------------------------------------------------
 
     @property
     def status(self) -> Mapping[str, Status]:
         """Every node's status."""
-        return ByNode(self.plan, lambda i: STATUS_OF[self._code(i)], lambda i: True)
+        return ByNode(self.plan, lambda i: STATUS_OF[self._code(i)], _always)
 
     @property
     def errors(self) -> dict[str, BaseException]:
@@ -267,6 +299,10 @@ class Result(Mapping[str, Any]):
         if len(self._run.errors) > 5:
             lines.append(f"  ... and {len(self._run.errors) - 5} more errors")
         return "\n".join(lines) + ">"
+
+
+def _always(_: int) -> bool:
+    return True
 
 
 def _some(names: list[str]) -> str:

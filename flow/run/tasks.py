@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
+from operator import length_hint
 from time import perf_counter
 from types import coroutine
 from typing import Any
@@ -137,14 +138,15 @@ class Tasks:
     def start_counting(self) -> int:
         """End the first phase: make the Resolver from what has been done; return the node at hand."""
         run = self.run
-        left = sum(1 for _ in self.todo)
+        left = length_hint(self.todo)  # exact for the iterators of ranges and lists
+        self.todo = iter(())
         done = len(run.order) - left - 1
         resolver = run.resolve(run.order[:done])
         return resolver.take()  # the best ready node, as the order had it: run.order[done]
 
     def settle(self) -> None:
         """At the end: if the first phase was left between two nodes, say so to the Resolver."""
-        left = sum(1 for _ in self.todo)
+        left = length_hint(self.todo)
         if left and self.run.resolver is None:
             self.run.resolve(self.run.order[: len(self.run.order) - left])
 

@@ -1,0 +1,20 @@
+# Sourced by the other scripts: `. scripts/venv.sh EXTRAS` makes a virtual environment with flow[EXTRAS]
+# in it, once per pyproject.toml, and sets $python to its interpreter.
+#
+# PYTHON names the interpreter to make it with (python3), FLOW_VENV the folder (.venv).
+set -eu
+cd "$(dirname "$0")/.."
+venv="${FLOW_VENV:-.venv}"
+base="${PYTHON:-python3}"
+if ! "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "flow needs Python 3.11 or newer; '$base' is $("$base" --version 2>&1). Set PYTHON=python3.x" >&2
+    exit 2
+fi
+[ -x "$venv/bin/python" ] || "$base" -m venv "$venv"
+python="$venv/bin/python"
+stamp="$venv/.flow-$1"
+wanted="$(cksum pyproject.toml)"
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
+    "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]"
+    echo "$wanted" > "$stamp"
+fi
