@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make an environment and run the whole test suite, with the coverage gate. Arguments go to pytest.
-. "$(dirname "$0")/venv.sh" test
+extras=test
+. "$(dirname "$0")/venv.sh"
 if [ $# -gt 0 ]; then
     exec "$python" -m pytest "$@"
 fi

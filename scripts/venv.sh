@@ -1,4 +1,4 @@
-# Sourced by the other scripts: `. scripts/venv.sh EXTRAS` makes a virtual environment with flow[EXTRAS]
+# Sourced by the other scripts: `extras=NAMES; . scripts/venv.sh` makes a virtual environment with flow[NAMES]
 # in it, once per pyproject.toml, and sets $python to its interpreter.
 #
 # PYTHON names the interpreter to make it with (python3), FLOW_VENV the folder (.venv).
@@ -12,9 +12,9 @@ if ! "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
 fi
 [ -x "$venv/bin/python" ] || "$base" -m venv "$venv"
 python="$venv/bin/python"
-stamp="$venv/.flow-$1"
+stamp="$venv/.flow-$extras"
 wanted="$(cksum pyproject.toml)"
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
-    "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]"
+    "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
     echo "$wanted" > "$stamp"
 fi
