@@ -23,12 +23,16 @@ quality.add("worst", lambda rows: min(rows))
 quality.add("count", lambda rows: len(rows))
 
 
+def merged(*parts: Rows) -> Rows:
+    return [row for part in parts for row in part]
+
+
 def build() -> flow.Dag:
     dag = flow.Dag("etl")
     for name in SOURCES:
         source = dag.add(f"{name}.source", lambda name=name: name)
         dag.include(extract, prefix=name, inputs={"source": source})
-    dag.add("merge", lambda *parts: sum(parts, []), needs=[f"{name}.clean" for name in SOURCES])
+    dag.add("merge", merged, needs=[f"{name}.clean" for name in SOURCES])
     dag.add("quality", quality, needs={"rows": "merge"})
 
     @dag.node
