@@ -501,8 +501,6 @@ def test_timing_records_spans(backend: str) -> None:
 
 @pytest.mark.parametrize("abort", [KeyboardInterrupt, SystemExit])
 def test_base_exceptions_pass_through(mode: dict[str, Any], backend: str, abort: type[BaseException]) -> None:
-    if mode.get("sync") == "thread":
-        pytest.skip("an exit inside a worker thread is the thread library's business")
     calls = 0
     dag = flow.Dag("d")
 

@@ -78,7 +78,7 @@ def workers_of(work: Work, config: Config) -> int | None:
 def lines(f: Figures) -> list[str]:
     """The figures as aligned text."""
     if f.work == "noop":
-        return [f"  overhead per node  {f.overhead_us:.3g} us"]
+        return [f"  overhead per node  {_readable(f.overhead_us)} us"]
     ratio = "critical path" if f.workers is None else f"max(critical path, serial / {f.workers})"
     if f.work == "cpu" and f.workers == 1:
         ratio += ": one thread computes at a time"
@@ -87,10 +87,14 @@ def lines(f: Figures) -> list[str]:
         ("serial", f"{f.serial:.4g} s"),
         ("bound", f"{f.bound:.4g} s = {ratio}"),
         ("efficiency", "-" if f.efficiency is None else f"{f.efficiency:.1%} of the bound"),
-        ("overhead per node", f"{f.overhead_us:.3g} us"),
+        ("overhead per node", f"{_readable(f.overhead_us)} us"),
     ]
     return [f"  {label:<17}  {value}" for label, value in rows]
 
 
 def _has_gil() -> bool:
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def _readable(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

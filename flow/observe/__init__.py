@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flow.observe.progress import Progress
-    from flow.observe.tracking import tracking
+    from flow.observe.tracker import tracking
 
 
 def __getattr__(name: str) -> Any:
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return Progress
     if name == "tracking":
-        from flow.observe.tracking import tracking
+        from flow.observe.tracker import tracking
 
         return tracking
     raise AttributeError(f"module 'flow.observe' has no attribute {name!r}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from flow.config import YIELD_EVERY
 from flow.run.state import RunState
-from flow.run.tasks import TURNS, Tasks
+from flow.run.tasks import TURNS, Tasks, within_thread
 
 _EAGER = sys.version_info >= (3, 12)
 
@@ -212,9 +212,10 @@ def _in_thread(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
     async def threaded(*values: Any) -> Any:
         if run.limiter is None:
             run.limiter = CapacityLimiter(run.config.threads)
-        work = asyncio.ensure_future(to_thread.run_sync(partial(call, *values), limiter=run.limiter))
+        inside = partial(within_thread, call, values)
+        work = asyncio.ensure_future(to_thread.run_sync(inside, limiter=run.limiter))
         try:
-            return await asyncio.shield(work)
+            result, exit_ = await asyncio.shield(work)
         except asyncio.CancelledError:
             with CancelScope(shield=True):
                 while not work.done():
@@ -225,5 +226,8 @@ def _in_thread(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
             if not work.cancelled():
                 work.exception()  # seen: the cancellation goes on instead
             raise
+        if exit_ is not None:
+            raise exit_
+        return result
 
     return threaded

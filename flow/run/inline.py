@@ -22,9 +22,10 @@ def run_inline(run: RunState) -> None:
     try:
         for i in order:
             values[i] = fns[i](*[values[slot] for slot in arguments[i]])
-    except Exception as error:
-        at = order.index(i)
-        resolver = run.resolve(order[:at])
+    except BaseException as error:
+        resolver = run.resolve(order[: order.index(i) if i >= 0 else 0])
+        if not isinstance(error, Exception):
+            raise
         resolver.take()  # the best ready node, as the order had it: i
         delayed: list[tuple[float, int]] = []
         if not _failed(run, resolver, i, error, delayed):

@@ -362,6 +362,16 @@ class Tasks:
             self.stop()
 
 
+def within_thread(call: Callable[..., Any], values: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """Call, and return an exit as a value: no thread pool or helper task is to act on it, the run is."""
+    try:
+        return call(*values), None
+    except Exception:
+        raise
+    except BaseException as error:
+        return None, error
+
+
 def limit_of(run: RunState) -> int:
     """Most hosts a run may have: one inline, ``limit`` if given, else no bound."""
     config = run.config

@@ -12,7 +12,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from flow.run.state import RunState
-from flow.run.tasks import Tasks
+from flow.run.tasks import Tasks, within_thread
 
 
 class AnyioTasks(Tasks):
@@ -79,7 +79,10 @@ def _in_thread(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
     async def threaded(*values: Any) -> Any:
         if run.limiter is None:
             run.limiter = anyio.CapacityLimiter(run.config.threads)
-        result = await anyio.to_thread.run_sync(partial(call, *values), limiter=run.limiter)
+        work = partial(within_thread, call, values)
+        result, exit_ = await anyio.to_thread.run_sync(work, limiter=run.limiter)
+        if exit_ is not None:
+            raise exit_
         await anyio.lowlevel.checkpoint_if_cancelled()  # it was waited for, but its time was up
         return result
 
