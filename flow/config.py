@@ -142,8 +142,8 @@ class Timeout(msgspec.Struct, frozen=True):
     :param attempt: each attempt on its own. ``timeout=2.0`` on a node is ``Timeout(attempt=2.0)``.
     :param node: from the first attempt's start, retries and their delays included.
 
-    An async or thread node is stopped when its limit passes. A sync function run inline, or the
-    one inside a thread, cannot be interrupted: it runs to its end and then counts as timed out.
+    An async node is stopped when its limit passes. A sync function, inline or in a thread,
+    cannot be interrupted: it runs to its end and then counts as timed out.
     """
 
     attempt: float | None = None
@@ -178,7 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     :param blocking_after: seconds a node may hold the event loop before a
         :class:`flow.BlockingNodeWarning` names it; None turns the warning off.
     :param backend: event loop that :func:`flow.run` starts if one is needed.
-    :param clock: source of time for retry delays, durations and run ids' order.
+    :param clock: source of time for retry delays, durations, and the limits of sync runs.
     :raises ConfigError: listing every setting that is out of range.
     """
 

@@ -13,7 +13,8 @@
     ├── MissingOutput    KeyError    an output asked for that the run did not produce
     ├── NodeTimeout      TimeoutError  a node (or one attempt of it) exceeded its time
     ├── NodeCancelled                a node ended itself by raising its loop's cancellation
-    ├── NodeAborted                  a node raised a BaseException that ends the run
+    ├── OutputInvalid    TypeError   a node returned what its ``validated`` middleware refuses
+    ├── NodeAborted                  a node raised a BaseException that ends the run (observers see it)
     └── RunError         ExceptionGroup  a run that failed: the users' exceptions, and the partial Result
     BlockingNodeWarning  RuntimeWarning  a node held the event loop
 
@@ -116,8 +117,12 @@ class NodeCancelled(FlowError):
     """A node raised its event loop's cancellation although nobody had cancelled it."""
 
 
+class OutputInvalid(FlowError, TypeError):
+    """A node returned what its ``validated`` middleware does not allow."""
+
+
 class NodeAborted(FlowError):
-    """Stands in :attr:`Result.errors` for a BaseException (KeyboardInterrupt, SystemExit) that ended the run."""
+    """Tells observers of a BaseException (KeyboardInterrupt, SystemExit) that ends the run; the caller gets that."""
 
 
 class RunError(FlowError, ExceptionGroup[Exception]):

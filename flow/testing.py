@@ -14,7 +14,8 @@ class FakeClock:
     [0.1, 0.2]
 
     On an event loop, sleepers wake in the order of their due times, once nothing else has been
-    runnable for some turns of the loop. Time limits are the event loop's own and stay real.
+    runnable for some turns of the loop. Time limits there are the event loop's own and stay real;
+    those of runs without a loop go by this clock.
 
     :ivar slept: every delay asked for, in seconds, in order.
     """

@@ -299,3 +299,52 @@ def test_a_run_of_nodes_that_wait_uses_no_more_tasks_than_wait(layers: tuple[int
     most = 0
     flow.run(flow.topologies.linear(50, fn=node))
     assert most == 2, "the caller's and one host"
+
+
+class TestErrorsStandAlone:
+    """A failure carries its own story, not that of the node that failed before it."""
+
+    @pytest.mark.parametrize("mode", ["inline", "tasks"])
+    def test_no_context_from_another_node(self, mode: Any) -> None:
+        dag = one(lambda: 1 / 0)
+        dag.add("b", lambda: {}["k"])
+        dag.add("c", lambda: [][0], retry=flow.Retry(2, delay=0))
+        errors = collected(dag, mode=mode).errors
+        assert [type(e) for e in errors.values()] == [ZeroDivisionError, KeyError, IndexError]
+        assert [e.__context__ for e in errors.values()] == [None, None, None]
+
+    @pytest.mark.parametrize("mode", ["inline", "tasks"])
+    def test_an_interrupted_run_is_told_as_such(self, mode: Any) -> None:
+        def stop() -> None:
+            raise KeyboardInterrupt
+
+        dag = one(lambda: 1)
+        dag.add("b", stop, after="a")
+        dag.add("c", lambda: 1, after="b")
+        seen: list[Any] = []
+        with pytest.raises(KeyboardInterrupt):
+            flow.run(dag, config=Config(mode=mode, observers=(seen.append,)))
+        assert isinstance(seen[-1], flow.events.RunFinished)
+        assert (seen[-1].ok, seen[-1].counts["completed"]) == (False, 1)
+
+    def test_the_run_limit_counts_from_the_start(self) -> None:
+        import anyio
+
+        def node() -> None:
+            import time
+
+            time.sleep(0.03)
+
+        dag = flow.Dag("d")
+        for i in range(5):
+            dag.add(f"n{i}", node, after=[f"n{i - 1}"] if i else ())
+
+        async def main() -> flow.Result:
+            await anyio.sleep(0)
+            with pytest.raises(flow.RunError) as caught:
+                await flow.execute(dag, config=Config(timeout=0.05))
+            return caught.value.result
+
+        result = asyncio.run(main())
+        assert result.timed_out
+        assert result.counts[Status.COMPLETED] < 4

@@ -524,7 +524,8 @@ def test_random_definitions_against_the_oracle(nodes: list[dict[str, Any]]) -> N
     assert all(len(set(deps)) == len(deps) for deps in plan.dependencies)
     assert plan.edge_count == sum(map(len, upstream))
     assert list(plan.order) == smallest_order(upstream, [node.get("priority", 0) for node in nodes])
-    assert [list(s) for s in plan.successors] == [[i for i in range(len(names)) if u in upstream[i]] for u in range(len(names))]
+    everyone = range(len(names))
+    assert [list(s) for s in plan.successors] == [[i for i in everyone if u in upstream[i]] for u in everyone]
 
 
 @settings(max_examples=200, deadline=None)

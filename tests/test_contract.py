@@ -13,8 +13,6 @@ from conftest import collected, error_of
 import flow
 from flow import Config, Context, Retry, Status
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 MODES = [
     pytest.param({"mode": "auto"}, id="auto"),
     pytest.param({"mode": "inline"}, id="inline"),

@@ -97,4 +97,4 @@ def _has_gil() -> bool:
 
 
 def _readable(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"

@@ -183,7 +183,10 @@ class Dag:
         return iter(self._definition.names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._definition.names
+        plan = self._plan
+        if plan is not None and plan.count == len(self):
+            return name in plan
+        return name in self._definition.names  # O(nodes) until compiled
 
     def __repr__(self) -> str:
         return f"Dag({shown(self.name)}, nodes={len(self)})"

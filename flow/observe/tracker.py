@@ -24,12 +24,15 @@ def tracking(tracker: StatusTracker) -> Callable[[events.Event], None]:
     >>> tracker = flow.StatusTracker(plan)
     >>> flow.run(plan, config=flow.Config(observers=(flow.observe.tracking(tracker),)))
 
-    One tracker follows one run; :meth:`StatusTracker.reset` readies it for the next.
+    One tracker follows one run, the first that starts; the runs of Dags nested in it are left out.
     """
+    followed: list[str] = []
 
     def observe(event: events.Event) -> None:
+        if not followed:
+            followed.append(event.run_id)
         status = _STATUS_AFTER.get(type(event))
-        if status is None or isinstance(event, (events.RunStarted, events.RunFinished)):
+        if event.run_id != followed[0] or status is None or isinstance(event, (events.RunStarted, events.RunFinished)):
             return
         if status is Status.RUNNING and tracker[event.node] is Status.PENDING:
             tracker.set(event.node, Status.READY)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flow.data.context import Context
-from flow.errors import FlowError
+from flow.errors import OutputInvalid
 from flow.signature import is_async_callable
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 Next = Callable[[], Any]
 Middleware = Callable[[Next, Context], Any]
-
-
-class OutputInvalid(FlowError, TypeError):
-    """A node returned what its :func:`validated` schema does not allow."""
 
 
 def is_awaitable(value: object) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flow.config import DEFAULT_CONFIG, Config
-from flow.errors import InputError, UsageError, nearest
+from flow.errors import ConfigError, InputError, UsageError, nearest, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.run.inline import run_inline
@@ -33,6 +33,7 @@ def run(
     :param inputs: values for the parameters that no node provides, by name.
     :param targets: run only these nodes and what they need.
     :param run_id: your id for this run (see :data:`flow.types.NAME_PATTERN`).
+    :raises ConfigError: for a run id that does not match it.
     :raises DefinitionError: if the Dag cannot be compiled; nothing has run then.
     :raises InputError: listing every missing and unknown input; nothing has run then.
     :raises RunError: if a node failed under ``on_error="fail_fast"``, or the run's time limit passed.
@@ -80,7 +81,7 @@ def _start(
     if not isinstance(config, Config):
         raise UsageError(f"config must be a flow.Config, not {config!r} (a {type(config).__name__})")
     if run_id is not None and not is_name(run_id):
-        raise InputError(plan.name, [f"run id {str(run_id)[:80]!r} is refused: {NAME_RULE}"])
+        raise ConfigError("run id", [f"{shown(run_id)} is refused: {NAME_RULE}"])
     if targets is not None:
         plan = plan.part([targets] if isinstance(targets, str) or callable(targets) else targets)
     if inputs or plan.required_inputs:

@@ -42,6 +42,8 @@ class AsyncioTasks(Tasks):
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
+        timeout = self.run.config.timeout
+        timer = None if timeout is None else self.loop.call_later(timeout, self._expire)
         try:
             if _EAGER:
                 self.hosts += 1
@@ -55,13 +57,13 @@ class AsyncioTasks(Tasks):
             if self.tasks:
                 await self._supervise()
         finally:
+            if timer is not None:
+                timer.cancel()
             self.settle()
         if self.fatal is not None:
             raise self.fatal
 
     async def _supervise(self) -> None:
-        timeout = self.run.config.timeout
-        timer = None if timeout is None else self.loop.call_later(timeout, self._expire)
         try:
             while self.tasks:
                 self.joined = self.loop.create_future()
@@ -71,9 +73,6 @@ class AsyncioTasks(Tasks):
             self._cancel_tasks()
             await self._join()
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     async def _join(self) -> None:
         """Wait for cancelled tasks to end, whatever else is thrown at the caller meanwhile."""

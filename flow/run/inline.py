@@ -22,14 +22,18 @@ def run_inline(run: RunState) -> None:
     try:
         for i in order:
             values[i] = fns[i](*[values[slot] for slot in arguments[i]])
-    except BaseException as error:
-        resolver = run.resolve(order[: order.index(i) if i >= 0 else 0])
-        if not isinstance(error, Exception):
-            raise
-        resolver.take()  # the best ready node, as the order had it: i
-        delayed: list[tuple[float, int]] = []
-        if not _failed(run, resolver, i, error, delayed):
-            _count_down(run, resolver, delayed)
+        return
+    except Exception as error:
+        raised = error
+    except BaseException:
+        run.resolve(order[: order.index(i) if i >= 0 else 0])
+        raise
+    # Out of the except block: what fails from here on has nothing to do with this error.
+    resolver = run.resolve(order[: order.index(i)])
+    resolver.take()  # the best ready node, as the order had it: i
+    delayed: list[tuple[float, int]] = []
+    if not _failed(run, resolver, i, raised, delayed):
+        _count_down(run, resolver, delayed)
 
 
 def _count_down(run: RunState, resolver: Resolver, delayed: list[tuple[float, int]] | None = None) -> None:
@@ -51,13 +55,15 @@ def _count_down(run: RunState, resolver: Resolver, delayed: list[tuple[float, in
             wake = delayed[0][0] if deadline is None else min(delayed[0][0], deadline)
             clock.sleep(max(0.0, wake - clock.now()))
             continue
+        failed: Exception | None = None
         try:
             values[i] = fns[i](*[values[slot] for slot in arguments[i]])
         except Exception as error:
-            if _failed(run, resolver, i, error, delayed):
-                return
-        else:
+            failed = error
+        if failed is None:
             resolver.done(i)
+        elif _failed(run, resolver, i, failed, delayed):
+            return
 
 
 def _failed(
