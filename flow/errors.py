@@ -37,6 +37,9 @@ MAX_VALUE_SHOWN: Final = 80
 MAX_MESSAGE_SHOWN: Final = 200
 """Characters of an exception's message that a line repeats."""
 
+MAX_NOTES: Final = 20
+"""Notes that are added to one exception object."""
+
 MAX_COMPARED: Final = 2_000
 """Known names that :func:`nearest` compares a wrong one with."""
 
@@ -110,7 +113,12 @@ class MissingOutput(FlowError, KeyError):
 
 
 class NodeTimeout(FlowError, TimeoutError):
-    """A node, or one attempt of it, exceeded its time limit."""
+    """A node, or one attempt of it, exceeded its time limit.
+
+    :ivar overall: True if it was the node's overall limit, after which nothing is tried again.
+    """
+
+    overall = False
 
 
 class NodeCancelled(FlowError):
@@ -211,6 +219,15 @@ def shown(value: object) -> str:
         return text
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""
     return f"{text[: MAX_VALUE_SHOWN - 20]}...{length}"
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to a user's exception, if it takes one; a shared object collects a few, not thousands."""
+    try:
+        if len(getattr(error, "__notes__", ())) < MAX_NOTES:
+            error.add_note(text)
+    except Exception:  # a frozen dataclass, say
+        return
 
 
 def described(error: BaseException) -> str:

@@ -38,6 +38,7 @@ class Shape(msgspec.Struct, frozen=True):
     :ivar takes_any: ``*args`` alone: any number of positional needs leaves nothing to infer.
     :ivar inferred: what to look up when a node gives no needs; None if that takes more than
         passing each value by position.
+    :ivar lifted: it is no ``async def`` itself but may return an awaitable (see :func:`may_return_awaitable`).
     """
 
     parameters: tuple[Parameter, ...]
@@ -47,6 +48,7 @@ class Shape(msgspec.Struct, frozen=True):
     exact: int = -1
     takes_any: bool = False
     inferred: tuple[str, ...] | None = None
+    lifted: bool = False
 
     @property
     def positional(self) -> tuple[Parameter, ...]:
@@ -95,23 +97,68 @@ def shape_of(fn: Callable[..., Any]) -> Shape:
     :raises TypeError: for a partial that binds more than its function takes.
     """
     if type(fn) is FunctionType:
-        if not fn.__dict__ or not ("__wrapped__" in fn.__dict__ or "__signature__" in fn.__dict__):
+        if not fn.__dict__:
             return _from_code(fn)
+        if not ("__wrapped__" in fn.__dict__ or "__signature__" in fn.__dict__):
+            return _lift(_from_code(fn), fn)
     elif type(fn) is Nested:
         return fn.shape()
     elif type(fn) is MethodType and type(fn.__func__) is FunctionType:
         inner = shape_of(fn.__func__)
         if inner.parameters or inner.varargs:
-            return _shape(inner.parameters[1:], inner.varargs, inner.varkeywords, inner.is_async)
+            return _lift(_shape(inner.parameters[1:], inner.varargs, inner.varkeywords, inner.is_async), fn)
     elif type(fn) is partial and _Placeholder not in map(type, fn.args):
-        return _from_partial(fn)
-    return _from_inspect(fn)
+        return _lift(_from_partial(fn), fn)
+    return _lift(_from_inspect(fn), fn)
+
+
+def _lift(shape: Shape, fn: Any) -> Shape:
+    if not may_return_awaitable(fn):
+        return shape
+    # wired with care, which gives it the Binder that awaits what comes
+    return Shape(shape.parameters, shape.varargs, shape.varkeywords, is_async=True, lifted=True)
 
 
 def is_async_callable(fn: Any) -> bool:
-    """Tell whether calling ``fn`` returns a coroutine (through partials, methods and ``__call__``)."""
+    """Tell whether calling ``fn`` gives something to await (through partials, methods and ``__call__``)."""
     if type(fn) is Nested:
         return not fn.plan.all_sync
+    return _is_coroutine_function(fn) or may_return_awaitable(fn)
+
+
+def may_return_awaitable(fn: Any) -> bool:
+    """Tell whether ``fn`` is no ``async def`` but stands for one.
+
+    So are plain wrappers around one (``functools.wraps``), callables that
+    ``inspect.markcoroutinefunction`` marked, and ``AsyncMock``. What they return is awaited if it can be.
+    """
+    if type(fn) is Nested or _is_coroutine_function(fn):
+        return False
+    while isinstance(fn, partial):
+        fn = fn.func
+    if isinstance(fn, MethodType):
+        fn = fn.__func__
+    if type(fn) is FunctionType and not fn.__dict__:
+        return False
+    inner = fn
+    for _ in range(100):  # a __wrapped__ may lead back to itself
+        try:
+            inner = inner.__wrapped__
+        except Exception:
+            break
+        if _is_coroutine_function(inner):
+            return True
+    try:
+        if getattr(fn, "_is_coroutine_marker", None) is None and getattr(fn, "__code__", None) is None:
+            return False
+    except Exception:  # an object whose attributes raise
+        return False
+    from inspect import iscoroutinefunction
+
+    return iscoroutinefunction(fn)
+
+
+def _is_coroutine_function(fn: Any) -> bool:
     while isinstance(fn, partial):
         fn = fn.func
     if isinstance(fn, MethodType):
@@ -119,9 +166,7 @@ def is_async_callable(fn: Any) -> bool:
     if not isinstance(fn, FunctionType):
         fn = getattr(type(fn), "__call__", None)  # noqa: B004  the function behind it, not a test
     code = getattr(fn, "__code__", None)
-    if code is not None and code.co_flags & _COROUTINE:
-        return True
-    return getattr(fn, "_is_coroutine_marker", None) is not None  # inspect.markcoroutinefunction
+    return isinstance(code, CodeType) and bool(code.co_flags & _COROUTINE)
 
 
 def identity_of(fn: Any) -> Any:
@@ -164,7 +209,7 @@ def _from_code(fn: FunctionType) -> Shape:
     flags = code.co_flags
     count = code.co_argcount
     keyword_only = code.co_kwonlyargcount
-    is_async = bool(flags & _COROUTINE) or "_is_coroutine_marker" in fn.__dict__
+    is_async = bool(flags & _COROUTINE)
     if not count and not keyword_only:
         parameters: tuple[Parameter, ...] = ()
     else:

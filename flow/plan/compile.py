@@ -152,7 +152,7 @@ class _Compilation:
     def _wire_with_care(self, i: int, fn: Any, shape: Shape, needs: Any) -> tuple[int, ...]:
         wiring = self.wirer.wire(i, shape, needs)
         self.ordering[i] = _distinct(wiring.slots)
-        if wiring.keywords or wiring.context != -1 or type(fn) is Nested:
+        if wiring.keywords or wiring.context != -1 or shape.lifted or type(fn) is Nested:
             self.plan.binders[i] = Binder(fn, shape.is_async, wiring.keywords, wiring.context)
         return wiring.slots
 

@@ -17,8 +17,8 @@ import msgspec
 from flow.config import Clock, Timeout
 from flow.data.context import Context
 from flow.errors import NodeTimeout
-from flow.policy.middleware import Middleware, compose
-from flow.signature import Nested, is_async_callable
+from flow.policy.middleware import Middleware, compose, settled
+from flow.signature import Nested, is_async_callable, may_return_awaitable
 
 Call = Callable[..., Any]
 
@@ -65,6 +65,8 @@ class Binder(msgspec.Struct, frozen=True):
     def bind(self, run: Run, i: int, all_threads: bool = False) -> Call:
         """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
         call = self._with_arguments(run, i)
+        if may_return_awaitable(self.fn):
+            call = settled(call)
         context = partial(run.context, i)
         layers = self.middleware
         is_async = is_async_callable(self.fn)
@@ -113,9 +115,11 @@ def _shortest(run: Run, i: int, timeout: Timeout) -> float:
 
 
 def _exceeded(run: Run, i: int, timeout: Timeout, limit: float, detail: str) -> NodeTimeout:
-    scope = "its attempt limit" if limit == timeout.attempt else "its overall limit"
-    seconds = timeout.attempt if limit == timeout.attempt else timeout.node
-    return NodeTimeout(f"node {run.name_of(i)!r} exceeded {scope} of {seconds:g} s{detail}")
+    overall = limit != timeout.attempt
+    scope, seconds = ("its overall limit", timeout.node) if overall else ("its attempt limit", timeout.attempt)
+    error = NodeTimeout(f"node {run.name_of(i)!r} exceeded {scope} of {seconds:g} s{detail}")
+    error.overall = overall
+    return error
 
 
 def _limit_async(call: Call, run: Run, i: int, timeout: Timeout, threaded: bool) -> Callable[..., Awaitable[Any]]:

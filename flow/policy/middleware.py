@@ -53,12 +53,16 @@ def compose(
 
     if not inside_async or is_async_callable(layers[0]):
         return chain
+    return settled(chain)  # a plain outermost layer may return the awaitable, or a value of its own
 
-    async def settled(*values: Any) -> Any:
-        # A plain outermost layer may return the awaitable, or a value of its own.
-        return await _awaited(partial(chain, *values))
 
-    return settled
+def settled(call: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Make ``call``, which may return an awaitable or not, an async callable."""
+
+    async def awaited(*values: Any) -> Any:
+        return await _awaited(partial(call, *values))
+
+    return awaited
 
 
 async def _awaited(step: Next) -> Any:

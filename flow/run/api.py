@@ -116,8 +116,11 @@ def _finish(state: RunState) -> Result:
     result = Result(state)
     if state.resolver is not None and (state.timed_out or state.config.on_error == "fail_fast"):
         error = result.error()
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame: no cycle
     return result
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextvars import Context
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 from flow.config import YIELD_EVERY
+from flow.run import threads
 from flow.run.state import RunState
-from flow.run.tasks import TURNS, Tasks, within_thread
+from flow.run.tasks import TURNS, Tasks
 
 _EAGER = sys.version_info >= (3, 12)
 
@@ -35,10 +36,11 @@ class AsyncioTasks(Tasks):
     def __init__(self, run: RunState) -> None:
         super().__init__(run)
         self.loop = asyncio.get_running_loop()
-        self.tasks: dict[object, asyncio.Task[None]] = {}  # alive; by node for eager ones, else by itself
+        self.tasks: dict[object, asyncio.Task[None]] = {}  # alive; by a key of their own
         self.joined: asyncio.Future[None] | None = None
+        self.timed = False  # the spawning loop is to judge the first step of the node it starts
         self.spawning = False  # a loop that starts hosts is on, or goes on at the event loop's next turn
-        run.in_thread = partial(_in_thread, run)
+        run.in_thread = partial(threads.on_asyncio, run)
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -72,6 +74,10 @@ class AsyncioTasks(Tasks):
             self.stop()
             self._cancel_tasks()
             await self._join()
+            raise
+        except BaseException:  # closed from outside: nobody can wait any more
+            self.stop()
+            self._cancel_tasks()
             raise
 
     async def _join(self) -> None:
@@ -142,11 +148,13 @@ class AsyncioTasks(Tasks):
                 if i < 0:
                     break
                 self.hosts += 1
-                task = _eager_task(self._node_task(i), self.loop, base.copy())
+                key = object()
+                self.timed = True
+                task = _eager_task(self._node_task(i, key, before), self.loop, base.copy())
                 if not task.done():
-                    self.tasks[i] = task
+                    self.tasks[key] = task
                 now = perf_counter()
-                if now - before > self.run.blocking_after:
+                if self.timed and now - before > self.run.blocking_after:
                     self.warn_blocking(i, now - before)
                 if now > late:
                     self.loop.call_soon(self._go_on_spawning, TURNS - 1)
@@ -161,7 +169,7 @@ class AsyncioTasks(Tasks):
         self.spawning = False
         self.spawn_for_ready()
 
-    async def _node_task(self, i: int) -> None:
+    async def _node_task(self, i: int, key: object, began: float) -> None:
         """Run node ``i`` in this task, which is its own; then go on as a host if there is more to do."""
         run = self.run
         resolver = run.resolver
@@ -178,12 +186,17 @@ class AsyncioTasks(Tasks):
                 more = resolver.advance(i)
             if more >= 0:
                 resolver.put_back(more)
+                if self.timed and key not in self.tasks:  # still within the step that the spawning loop times
+                    self.timed = False
+                    took = perf_counter() - began
+                    if took > run.blocking_after:
+                        self.warn_blocking(i, took)
                 await self.conduct()
         except Exception as error:
             self.broke(error)
         finally:
             self.hosts -= 1
-            self._forget(i)
+            self._forget(key)
         self.spawn_for_ready()
 
     async def _delay(self, i: int, seconds: float) -> None:
@@ -200,33 +213,13 @@ class AsyncioTasks(Tasks):
     def turn_loop(self) -> Generator[Any, Any, None]:
         yield
 
+    def forgive(self, error: BaseException) -> bool:
+        task = asyncio.current_task()
+        if task is None or not isinstance(error, asyncio.CancelledError):
+            return False
+        while task.uncancel():
+            pass
+        return True
+
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, asyncio.CancelledError)
-
-
-def _in_thread(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Run ``call`` in a worker thread, with a copy of the contextvars; a cancelled wait still joins it."""
-    from anyio import CancelScope, CapacityLimiter, to_thread
-
-    async def threaded(*values: Any) -> Any:
-        if run.limiter is None:
-            run.limiter = CapacityLimiter(run.config.threads)
-        inside = partial(within_thread, call, values)
-        work = asyncio.ensure_future(to_thread.run_sync(inside, limiter=run.limiter))
-        try:
-            result, exit_ = await asyncio.shield(work)
-        except asyncio.CancelledError:
-            with CancelScope(shield=True):
-                while not work.done():
-                    try:
-                        await asyncio.wait([work])
-                    except asyncio.CancelledError:
-                        continue
-            if not work.cancelled():
-                work.exception()  # seen: the cancellation goes on instead
-            raise
-        if exit_ is not None:
-            raise exit_
-        return result
-
-    return threaded

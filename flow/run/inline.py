@@ -32,7 +32,9 @@ def run_inline(run: RunState) -> None:
     resolver = run.resolve(order[: order.index(i)])
     resolver.take()  # the best ready node, as the order had it: i
     delayed: list[tuple[float, int]] = []
-    if not _failed(run, resolver, i, raised, delayed):
+    over = _failed(run, resolver, i, raised, delayed)
+    del raised  # its traceback holds this frame: no cycle
+    if not over:
         _count_down(run, resolver, delayed)
 
 
@@ -55,7 +57,7 @@ def _count_down(run: RunState, resolver: Resolver, delayed: list[tuple[float, in
             wake = delayed[0][0] if deadline is None else min(delayed[0][0], deadline)
             clock.sleep(max(0.0, wake - clock.now()))
             continue
-        failed: Exception | None = None
+        failed: Exception | None = None  # also lets go of the one before
         try:
             values[i] = fns[i](*[values[slot] for slot in arguments[i]])
         except Exception as error:
@@ -63,6 +65,7 @@ def _count_down(run: RunState, resolver: Resolver, delayed: list[tuple[float, in
         if failed is None:
             resolver.done(i)
         elif _failed(run, resolver, i, failed, delayed):
+            del failed  # as above
             return
 
 

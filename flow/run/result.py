@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from flow.errors import MissingOutput, RunError, UsageError, described
+from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described
 from flow.plan.plan import Plan
-from flow.plan.resolver import DONE, STATUS_OF
+from flow.plan.resolver import DONE, FAILED, STATUS_OF
 from flow.types import MISSING, NodeRef, Status
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Result(Mapping[str, Any]):
         :raises UsageError: if the run did not record times.
         """
         started, finished = self._times()
-        return ByNode(self.plan, lambda i: finished[i] - started[i], lambda i: finished[i] > 0.0)
+        return ByNode(self.plan, lambda i: finished[i] - started[i], lambda i: finished[i] == finished[i])  # not NEVER
 
     def spans(self) -> dict[str, tuple[float, float]]:
         """Start and end of each node that ran, in seconds since the run began (``Config(timing=True)``)."""
@@ -184,7 +184,7 @@ class Result(Mapping[str, Any]):
         return {
             name: (started[i] - zero, finished[i] - zero)
             for i, name in enumerate(self.plan.names)
-            if finished[i] > 0.0
+            if finished[i] == finished[i]  # not NEVER
         }
 
     def _times(self) -> tuple[list[float], list[float]]:
@@ -250,9 +250,13 @@ class Result(Mapping[str, Any]):
         if run.timed_out:
             limit = run.config.timeout
             what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
-            cancelled = [n for n, s in self.status.items() if s is Status.CANCELLED]
-            exceptions.append(TimeoutError(f"run limit of {limit:g} s; not finished: {_some(cancelled)}"))
+            exceptions.append(TimeoutError(f"run limit of {limit:g} s; not finished: {_some(self._cancelled())}"))
+        elif not exceptions:
+            exceptions.append(NodeCancelled(f"not finished: {_some(self._cancelled())}"))
         return RunError(f"dag {plan.name!r}: {what}", exceptions, self, names, run.timed_out)
+
+    def _cancelled(self) -> list[str]:
+        return [name for name, status in self.status.items() if status is Status.CANCELLED]
 
     # -- show --------------------------------------------------------------------------------
 
@@ -263,7 +267,7 @@ class Result(Mapping[str, Any]):
         spans = self.spans() if run.started is not None else {}
         for i, name in enumerate(self.plan.names):
             node: dict[str, Any] = {"status": str(STATUS_OF[self._code(i)])}
-            if i in run.attempts:
+            if i in run.attempts and self._code(i) in (DONE, FAILED):
                 node["attempts"] = run.attempts[i]
             if i in run.errors:
                 node["error"] = described(run.errors[i])

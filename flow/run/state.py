@@ -9,16 +9,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any
+from warnings import warn_explicit
 
 from flow.config import Config
 from flow.data.context import Context
-from flow.errors import UsageError
+from flow.errors import BlockingNodeWarning, NodeTimeout, UsageError, described, note
 from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
 from flow.policy.bind import Binder
 from flow.run import events
 from flow.signature import Nested, location_of
 from flow.types import MISSING
+
+NEVER = float("nan")
+"""Time of what did not happen; unlike any number it is not equal to itself."""
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -28,8 +32,8 @@ class RunState:
 
     __slots__ = (
         "_data", "_deadlines", "_given_id", "attempts", "blocking_after", "clock", "config", "errors", "finished",
-        "fns", "in_thread", "inputs", "kinds", "limiter", "order", "plan", "ranks", "resolver", "started",
-        "started_at", "timed_out", "values", "wall_time",
+        "fns", "in_thread", "inputs", "interrupted", "kinds", "limiter", "order", "plan", "ranks", "resolver",
+        "started", "started_at", "timed_out", "values", "wall_time",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, inputs: Mapping[str, Any] | None, config: Config, run_id: str | None) -> None:
@@ -55,6 +59,7 @@ class RunState:
         self.started: list[float] | None = None
         self.finished: list[float] | None = None
         self.timed_out = False
+        self.interrupted = False  # a cancellation has reached a node
         self.blocking_after = config.blocking_after or float("inf")
         self.in_thread: Callable[[Callable[..., Any]], Callable[..., Any]] = _no_threads
         self.limiter: Any = None  # of this run's threads
@@ -87,8 +92,8 @@ class RunState:
         for i, binder in plan.binders.items():
             fns[i] = binder.bind(self, i, all_threads=threads)
         if watched:
-            self.started = [0.0] * plan.count
-            self.finished = [0.0] * plan.count
+            self.started = [NEVER] * plan.count
+            self.finished = [NEVER] * plan.count
             for i, fn in enumerate(fns):
                 fns[i] = (self._watched_async if self.kinds[i] else self._watched_sync)(i, fn)
         self.fns = fns
@@ -201,15 +206,17 @@ class RunState:
         attempt = self.attempts.get(i, 1)
         if retry is None or attempt >= retry.attempts:
             return None
+        if isinstance(error, NodeTimeout) and error.overall:
+            return None
         try:
             if not retry.wants(error):
                 return None
         except Exception as broken:  # the user's predicate; the node's own error must not be masked
-            error.add_note(f"retry_if raised {type(broken).__name__}: {broken}; not retried")
+            note(error, f"retry_if raised {described(broken)}; not retried")
             return None
         delay = retry.delay_after(attempt)
         if i in self._deadlines and self.clock.now() + delay >= self._deadlines[i]:
-            error.add_note(f"not retried: the node's overall limit of {self.node_limit(i):g} s leaves no time")
+            note(error, f"not retried: the node's overall limit of {self.node_limit(i):g} s leaves no time")
             return None
         self.attempts[i] = attempt + 1
         if self.config.observers:
@@ -224,8 +231,9 @@ class RunState:
         name = plan.names[i]
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if i in plan.retries else ""
-        error.__traceback__ = _users_part(error.__traceback__, plan.fns[i])
-        error.add_note(f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
+        # The base's own methods: an exception may be frozen, or have others of these names.
+        BaseException.with_traceback(error, _users_part(error.__traceback__, plan.fns[i]))
+        note(error, f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
         self.errors[i] = error
         skipped = self.resolver.failed(i)
         if self.config.observers:
@@ -252,8 +260,10 @@ class RunState:
         resolver = self.resolver
         if resolver is not None and resolver.unfinished:
             resolver.cancel_rest(taken=True)
-        if self.timed_out and (resolver is None or CANCELLED not in resolver.state):
-            self.timed_out = False  # all ended in the very tick of the limit
+        if self.timed_out and not self.interrupted and (resolver is None or CANCELLED not in resolver.state):
+            self.timed_out = False  # all ended in the very tick of the limit, by themselves
+        # What was bound to this run points back at it; a Result should not need the garbage collector.
+        self.fns, self.in_thread, self.limiter = self.plan.fns, _no_threads, None
         now = self.clock.now()
         self.wall_time = now - self.started_at
         if self.config.observers:
@@ -269,6 +279,18 @@ class RunState:
         result = Result(self)
         counts = {str(status): count for status, count in result.counts.items()}
         self.emit(events.RunFinished(self.run_id, self.plan.name, result.ok, counts, self.wall_time, now))
+
+
+def warn_of_blocking(run: RunState, i: int, seconds: float) -> None:
+    """Warn that node ``i`` held the event loop, pointing at its function."""
+    file, _, line = location_of(run.plan.fns[i]).rpartition(":")
+    where = (file, int(line)) if line.isdigit() else ("<node>", 1)
+    warn_explicit(
+        f"node {run.name_of(i)!r} held the event loop for {seconds:.3f} s; nothing else could run meanwhile. "
+        "Await what it waits for, or run it with thread=True",
+        BlockingNodeWarning,
+        *where,
+    )
 
 
 def is_sync_run(plan: Plan, config: Config) -> bool:

@@ -27,12 +27,11 @@ from operator import length_hint
 from time import perf_counter
 from types import coroutine
 from typing import Any
-from warnings import warn_explicit
 
 from flow.config import DEFAULT_WORKERS, YIELD_EVERY
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled
-from flow.run.state import RunState
-from flow.signature import location_of
+from flow.run.state import RunState, warn_of_blocking
+from flow.types import Status
 
 _PAUSE: Any = object()
 _IDLE = 0.0005
@@ -104,6 +103,10 @@ class Tasks:
     def is_cancellation(self, error: BaseException) -> bool:
         """Tell whether ``error`` is the loop's cancellation."""
         raise NotImplementedError
+
+    def is_cancelling(self, sent: Any) -> bool:
+        """Tell whether what the loop sent into a node will raise its cancellation there."""
+        return False
 
     # -- scheduling --------------------------------------------------------------------------
 
@@ -182,13 +185,19 @@ class Tasks:
                     suspended = 1
                     self.spawn_for_ready()
                     value = yield signal
+                    if value is not None and self.is_cancelling(value):
+                        self.run.interrupted = True
                 except StopIteration as end:
+                    self.left = perf_counter()
                     again = end.value
                     break
                 except BaseException as error:
                     if body.cr_frame is None:  # it has ended, with this
                         raise
                     # Thrown in by the loop, or an interrupt between two lines of ours: the node's to handle.
+                    if host.pausing and not self.stopping and self.forgive(error):
+                        continue  # left behind by a node that has ended
+                    self.run.interrupted = True
                     resume, value = body.throw, error
 
     def _turn(self) -> Generator[Any, Any, None]:
@@ -215,6 +224,7 @@ class Tasks:
                 try:
                     value = yield signal
                 except BaseException as error:
+                    self.run.interrupted = True
                     resumed = perf_counter()
                     signal = node.throw(error)
                 else:
@@ -258,7 +268,11 @@ class Tasks:
                 now = perf_counter()
                 late = self.burst + YIELD_EVERY
             before = now
-            if context != base:
+            try:
+                changed = context != base
+            except Exception:  # a value that cannot be compared: not the one it was
+                changed = True
+            if changed:
                 if i >= 0:
                     resolver.put_back(i)
                 return True
@@ -277,8 +291,7 @@ class Tasks:
                     values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
                     if run.resolver is not None:  # it suspended: other hosts are about
                         run.resolver.done(i)
-                        await self._long_burst(host, i, before, perf_counter())
-                        return context != base
+                        break
                 else:
                     values[i] = fns[i](*[values[slot] for slot in arguments[i]])
                 now = perf_counter()
@@ -287,15 +300,23 @@ class Tasks:
                     now = perf_counter()
                     late = self.burst + YIELD_EVERY
                 before = now
-                if context != base:
+                try:
+                    changed = context != base
+                except Exception:  # a value that cannot be compared: not the one it was
+                    changed = True
+                if changed:
                     return True
+            else:
+                return False
         except BaseException as error:
             if host.pausing:  # cancelled between two nodes
                 raise
             if run.resolver is None:
                 self.start_counting()
             self.node_raised(i, error)
-        return context != base
+            return True
+        await self._long_burst(host, i, before, perf_counter())
+        return True  # counting begins, in a fresh context
 
     async def _long_burst(self, host: Host, i: int, before: float, now: float) -> None:
         """Between nodes, some time after the loop's last turn: warn of node ``i`` if it was that, and yield."""
@@ -314,6 +335,8 @@ class Tasks:
         run = self.run
         resolver = run.resolver
         assert resolver is not None
+        if resolver.status(i) is not Status.RUNNING:  # the run is over, and this coroutine is being cleared away
+            raise error
         if self.is_cancellation(error):
             if self.stopping or self.must_propagate(error):
                 resolver.cancelled(i)
@@ -321,9 +344,12 @@ class Tasks:
                     self.stopping = True
                     raise error
                 return
+            self.forgive(error)
             cancelled = NodeCancelled(f"node {run.name_of(i)!r} raised {type(error).__name__} by itself")
             cancelled.__cause__ = error
             error = cancelled
+        if isinstance(error, BaseExceptionGroup) and self.must_propagate(error):
+            self._split_cancellation(i, error)
         if not isinstance(error, Exception):
             self.fatal = error
             aborted = NodeAborted(f"{type(error).__name__} in node {run.name_of(i)!r} ended the run")
@@ -336,6 +362,25 @@ class Tasks:
         elif run.fail(i, error):
             self.stop()
 
+    def _split_cancellation(self, i: int, group: BaseExceptionGroup[Any]) -> None:
+        """A task group within node ``i`` was cancelled and failed as well: record the failure, let the rest go on."""
+        ours, own = group.split(lambda error: self.is_cancellation(error))
+        if ours is None:
+            return
+        if own is None:
+            assert self.run.resolver is not None
+            self.run.resolver.cancelled(i)
+        elif isinstance(own, Exception):
+            self.run.fail(i, own)
+        else:
+            self.fatal = own
+        self.stopping = True
+        raise ours
+
+    def forgive(self, error: BaseException) -> bool:
+        """Take back a cancellation of the present task that the run did not ask for; tell whether it was one."""
+        return False
+
     def broke(self, error: BaseException) -> None:
         """A host itself raised, which only a fault of this package can cause: end the run with it."""
         if self.fatal is None:
@@ -347,29 +392,11 @@ class Tasks:
         return False
 
     def warn_blocking(self, i: int, seconds: float) -> None:
-        """Say which node held the event loop, pointing at its function."""
-        fn = self.run.plan.fns[i]
-        file, _, line = location_of(fn).rpartition(":")
-        where = (file, int(line)) if line.isdigit() else ("<node>", 1)
-        text = (
-            f"node {self.run.name_of(i)!r} held the event loop for {seconds:.3f} s; nothing else could run meanwhile. "
-            "Await what it waits for, or run it with thread=True"
-        )
+        """Say which node held the event loop; where a filter makes that an error, it ends the run."""
         try:
-            warn_explicit(text, BlockingNodeWarning, *where)
-        except BlockingNodeWarning as error:  # the user's filter makes it an error: it ends the run
-            self.fatal = error
-            self.stop()
-
-
-def within_thread(call: Callable[..., Any], values: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
-    """Call, and return an exit as a value: no thread pool or helper task is to act on it, the run is."""
-    try:
-        return call(*values), None
-    except Exception:
-        raise
-    except BaseException as error:
-        return None, error
+            warn_of_blocking(self.run, i, seconds)
+        except BlockingNodeWarning as error:
+            self.broke(error)
 
 
 def limit_of(run: RunState) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from flow.run import threads
 from flow.run.state import RunState
-from flow.run.tasks import Tasks, within_thread
+from flow.run.tasks import Tasks
 
 
 class AnyioTasks(Tasks):
@@ -22,7 +22,7 @@ class AnyioTasks(Tasks):
         super().__init__(run)
         self.group: TaskGroup
         self.cancelled_class = anyio.get_cancelled_exc_class()
-        run.in_thread = partial(_in_thread, run)
+        run.in_thread = partial(threads.on_anyio, run)
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -33,7 +33,7 @@ class AnyioTasks(Tasks):
                     await self._host_task()
         finally:
             self.settle()
-        if scope.cancelled_caught:
+        if scope.cancelled_caught or (scope.cancel_called and self.run.interrupted):
             self.run.timed_out = True
         if self.fatal is not None:
             raise self.fatal
@@ -66,24 +66,11 @@ class AnyioTasks(Tasks):
     def turn_loop(self) -> Generator[Any, Any, None]:
         return anyio.lowlevel.checkpoint().__await__()
 
-    def is_cancellation(self, error: BaseException) -> bool:
+    def is_cancellation(self, error: BaseException | None) -> bool:
         return isinstance(error, self.cancelled_class)
+
+    def is_cancelling(self, sent: Any) -> bool:
+        return self.is_cancellation(getattr(sent, "error", None))  # trio sends an outcome
 
     def must_propagate(self, error: BaseException) -> bool:
         return True
-
-
-def _in_thread(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Run ``call`` in a worker thread, with a copy of the contextvars; a cancelled wait still joins it."""
-
-    async def threaded(*values: Any) -> Any:
-        if run.limiter is None:
-            run.limiter = anyio.CapacityLimiter(run.config.threads)
-        work = partial(within_thread, call, values)
-        result, exit_ = await anyio.to_thread.run_sync(work, limiter=run.limiter)
-        if exit_ is not None:
-            raise exit_
-        await anyio.lowlevel.checkpoint_if_cancelled()  # it was waited for, but its time was up
-        return result
-
-    return threaded
