@@ -440,4 +440,4 @@ def test_an_execute_that_is_closed_cancels_its_tasks() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
-    assert ended == ["node"]
+    assert ended == (["node"] if sys.version_info >= (3, 12) else []), "before 3.12 it had not begun"

@@ -50,6 +50,7 @@ class Plan:
         "_known",
         "_levels",
         "_parts",
+        "_sources",
         "_successors",
         "all_sync",
         "arguments",
@@ -94,6 +95,7 @@ class Plan:
         self.required_inputs: tuple[str, ...] = ()
         self._successors: list[Sequence[int]] | None = None
         self._in_degrees: list[int] | None = None
+        self._sources: list[int] | None = None
         self._known: list[Sequence[int]] | None = None  # the successors of the plan this one extends
         self._levels: list[int] | None = None
         self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
@@ -121,7 +123,7 @@ class Plan:
         self.order = order
         self.all_sync = 1 not in self.kinds
         if not self.all_sync:  # a run on an event loop needs them, and must not hold the loop to make them
-            _ = self.successors, self.in_degrees
+            _ = self.successors, self.sources
         tail = self.tail
         self.required_inputs = tuple([n for n, slots in self.inputs.items() if any(tail[s] is MISSING for s in slots)])
 
@@ -179,6 +181,13 @@ class Plan:
         if self._in_degrees is None:
             self._in_degrees = list(map(len, self.dependencies))
         return self._in_degrees
+
+    @property
+    def sources(self) -> list[int]:
+        """The nodes that wait for nothing, ascending. Computed at first use and kept, O(nodes)."""
+        if self._sources is None:
+            self._sources = [i for i, waits_for in enumerate(self.in_degrees) if not waits_for]
+        return self._sources
 
     @property
     def edges(self) -> Iterator[tuple[str, str]]:
