@@ -174,6 +174,7 @@ class AsyncioTasks(Tasks):
         run = self.run
         resolver = run.resolver
         assert resolver is not None
+        more = -1
         try:
             call, values = run.fns[i], run.values
             try:
@@ -197,7 +198,8 @@ class AsyncioTasks(Tasks):
         finally:
             self.hosts -= 1
             self._forget(key)
-        self.spawn_for_ready()
+        if more >= 0:  # something may have become ready since the host found nothing
+            self.spawn_for_ready()
 
     async def _delay(self, i: int, seconds: float) -> None:
         await self.run.clock.wait(seconds)

@@ -146,7 +146,9 @@ class Result(Mapping[str, Any]):
     @property
     def outputs(self) -> Mapping[str, Any]:
         """Outputs of the completed nodes, by name."""
-        has = self._has_output if self._run.resolver is not None else _always
+        resolver = self._run.resolver
+        whole = resolver is None or resolver.state.count(DONE) == len(self.plan)
+        has = _always if whole else self._has_output
         return ByNode(self.plan, self._run.values.__getitem__, has)
 
     # -- how it went -------------------------------------------------------------------------
