@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make an environment and run the whole test suite, with the coverage gate. Arguments go to pytest.
-extras=test
+# Make an environment (with ruff and mypy too) and run the whole test suite, with the coverage gate. Arguments go to pytest.
+extras=dev
 . "$(dirname "$0")/venv.sh"
 if [ $# -gt 0 ]; then
     exec "$python" -m pytest "$@"

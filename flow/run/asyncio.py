@@ -49,7 +49,7 @@ class AsyncioTasks(Tasks):
         try:
             if _EAGER:
                 self.hosts += 1
-                task = _eager_task(self._host_task(), self.loop, self.base)
+                task = _eager_task(self.host_task(), self.loop, self.base)
                 if not task.done():
                     self._keep(task)
                 else:
@@ -101,7 +101,7 @@ class AsyncioTasks(Tasks):
 
     def spawn(self) -> None:
         self.hosts += 1
-        self._keep(self.loop.create_task(self._host_task()))
+        self._keep(self.loop.create_task(self.host_task()))
 
     def spawn_delay(self, i: int, seconds: float) -> None:
         self._keep(self.loop.create_task(self._delay(i, seconds)))
@@ -121,13 +121,6 @@ class AsyncioTasks(Tasks):
         tasks.pop(key, None)
         if not tasks and self.joined is not None and not self.joined.done():
             self.joined.set_result(None)
-
-    async def _host_task(self) -> None:
-        try:
-            await self.conduct()
-        finally:
-            self.hosts -= 1
-        self.spawn_for_ready()
 
     if _EAGER:
 

@@ -153,6 +153,14 @@ class Tasks:
         if left and self.run.resolver is None:
             self.run.resolve(self.run.order[: len(self.run.order) - left])
 
+    async def host_task(self) -> None:
+        """What a host task runs."""
+        try:
+            await self.conduct()
+        finally:
+            self.hosts -= 1
+        self.spawn_for_ready()  # something may have become ready since it found nothing
+
     @coroutine
     def conduct(self) -> Generator[Any, Any, None]:
         """Drive host coroutines, passing everything their nodes yield, receive and throw."""

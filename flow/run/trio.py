@@ -30,7 +30,7 @@ class AnyioTasks(Tasks):
             with anyio.move_on_after(self.run.config.timeout) as scope:
                 async with anyio.create_task_group() as self.group:
                     self.hosts += 1
-                    await self._host_task()
+                    await self.host_task()
         finally:
             self.settle()
         if scope.cancelled_caught or (scope.cancel_called and self.run.interrupted):
@@ -38,16 +38,9 @@ class AnyioTasks(Tasks):
         if self.fatal is not None:
             raise self.fatal
 
-    async def _host_task(self) -> None:
-        try:
-            await self.conduct()
-        finally:
-            self.hosts -= 1
-        self.spawn_for_ready()
-
     def spawn(self) -> None:
         self.hosts += 1
-        self.group.start_soon(self._host_task)
+        self.group.start_soon(self.host_task)
 
     def spawn_delay(self, i: int, seconds: float) -> None:
         self.group.start_soon(self._delay, i, seconds)
