@@ -161,6 +161,11 @@ class TestResult:
             with pytest.raises(flow.UsageError, match=r"Config\(timing=True\)"):
                 ask()
 
+    def test_timeline(self) -> None:
+        result = flow.run(one(), config=Config(timing=True))
+        assert result.timeline().startswith("gantt")
+        assert result.timeline("svg").startswith("<svg")
+
     def test_raise_for_errors(self) -> None:
         flow.run(one()).raise_for_errors()
         with pytest.raises(flow.RunError, match="1 of 1 nodes failed: 'a'"):

@@ -31,8 +31,8 @@ class Spec(msgspec.Struct):
 
 @st.composite
 def dags(draw: st.DrawFn, most: int = 200) -> list[Spec]:
-    count = draw(st.integers(1, draw(st.sampled_from([3, 10, 40, most]))))
     random = Random(draw(st.integers(0, 2**32)))  # a seed: fast, and still replayed by hypothesis
+    count = random.randint(1, draw(st.sampled_from([3, 10, 40, most])))
     density = draw(st.sampled_from([0, 1, 2, 4]))
     trouble = draw(st.sampled_from([0.0, 0.05, 0.3]))
     styles = draw(st.sampled_from([("sync",), ("async",), ("sync", "async", "waits"), ("waits",)]))
@@ -227,3 +227,77 @@ def test_cancellation_from_outside_leaves_nothing_behind(
         assert asyncio.all_tasks() == before
 
     asyncio.run(main())
+
+
+class LoopClock:
+    """The event loop's own time, which the virtual loops make free."""
+
+    def now(self) -> float:
+        return float(anyio.current_time())
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody blocks on a loop")
+
+    async def wait(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+
+class StormyWorld(World):
+    """The same, with nodes that take (virtual) time, retries that wait, and a count of what is in flight."""
+
+    def __init__(self, specs: list[Spec], seed: int) -> None:
+        self.random = Random(seed)
+        self.in_flight = self.most = 0
+        super().__init__(specs)
+        waits = [round(self.random.random() / 50, 4) for _ in specs]
+        dag, self.dag = self.dag, flow.Dag("storm")
+        for i, spec in enumerate(specs):
+            self.dag.add(
+                f"n{i}",
+                self._waiting(dag._definition.fns[i], spec.style, waits[i]),
+                needs=[f"n{d}" for d in spec.data],
+                after=[f"n{d}" for d in spec.after],
+                retry=Retry(spec.attempts, delay=0.003, multiplier=1.5) if spec.attempts > 1 else None,
+                timeout=5.0 if i % 7 == 0 else None,
+                continue_on_error=spec.tolerant,
+                priority=spec.priority,
+            )
+
+    def _waiting(self, inner: Callable[..., Any], style: str, seconds: float) -> Callable[..., Any]:
+        async def waits(*values: Any) -> Any:
+            self.in_flight += 1
+            self.most = max(self.most, self.in_flight)
+            try:
+                await anyio.sleep(seconds)
+                return await inner(*values)
+            finally:
+                self.in_flight -= 1
+
+        return waits if style == "waits" else inner
+
+
+def test_storms_on_virtual_time(virtual: Any) -> None:
+    """Waiting nodes, waiting retries, limits and cancellation: the oracle's end, the limit kept, nothing left."""
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(dags(most=60), settings_of, st.integers(0, 2**32), st.sampled_from([None, None, 0.005, 0.02]))
+    def check(specs: list[Spec], options: dict[str, Any], seed: int, cancel_after: float | None) -> None:
+        world = StormyWorld(specs, seed)
+        config = Config(on_error="collect", clock=LoopClock(), **options)
+
+        async def main() -> None:
+            result = None
+            with anyio.move_on_after(cancel_after):
+                result = await flow.execute(world.dag, config=config)
+            assert world.in_flight == 0
+            if result is not None:
+                assert list(result.status.values()) == world.expected()
+                assert world.calls == world.expected_calls(world.expected())
+            if virtual.name == "asyncio":
+                assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        virtual(main)
+        limit = 1 if options["mode"] == "inline" else options["limit"] or (8 if options["mode"] == "workers" else 1000)
+        assert world.most <= limit
+
+    check()
