@@ -5,7 +5,7 @@
     FlowError                        catch-all
     ├── DefinitionError  ValueError  a Dag that cannot be compiled; lists every fault
     │   └── CycleError               ... whose one fault is a cycle; ``cycle`` holds its path
-    ├── ConfigError      ValueError  a Config, Retry or Timeout out of range; lists every fault
+    ├── ConfigError      ValueError  settings or a run id out of range; lists every fault
     ├── InputError       ValueError  run inputs missing or unknown
     ├── TraceError       ValueError  a file that is not a usable WfFormat trace
     ├── UsageError       RuntimeError  a call made at the wrong time or place

@@ -17,6 +17,7 @@ from flow.data.context import Context
 from flow.errors import shown
 
 _COROUTINE: Final = 0x80 | 0x100  # inspect.CO_COROUTINE | CO_ITERABLE_COROUTINE
+_ASYNC_GENERATOR: Final = 0x200
 _VARARGS: Final = 0x04
 _VARKEYWORDS: Final = 0x08
 _UNSET: Final = object()
@@ -126,6 +127,12 @@ def is_async_callable(fn: Any) -> bool:
     return _is_coroutine_function(fn) or may_return_awaitable(fn)
 
 
+def is_async_generator(fn: Any) -> bool:
+    """Tell whether calling ``fn`` gives an async generator."""
+    code = getattr(fn, "__code__", None) if type(fn) is FunctionType else None
+    return code is not None and bool(code.co_flags & _ASYNC_GENERATOR)
+
+
 def may_return_awaitable(fn: Any) -> bool:
     """Tell whether ``fn`` is no ``async def`` but stands for one.
 
@@ -184,6 +191,8 @@ def is_same(fn: Any, other: Any) -> bool:
 
 def location_of(fn: Any) -> str:
     """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
+    if type(fn) is Nested:
+        return repr(fn)
     try:
         code = _code_of(fn)
     except Exception:  # an object whose attributes raise

@@ -10,7 +10,12 @@ if ! "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     echo "flow needs Python 3.11 or newer; '$base' is $("$base" --version 2>&1). Set PYTHON=python3.x" >&2
     exit 2
 fi
-[ -x "$venv/bin/python" ] || "$base" -m venv "$venv"
+version='import sys; print("%d.%d" % sys.version_info[:2])'
+# Made anew if it is another Python's, or was left half made.
+if [ "$("$venv/bin/python" -c "$version" 2>/dev/null || true)" != "$("$base" -c "$version")" ] \
+    || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    "$base" -m venv --clear "$venv"
+fi
 python="$venv/bin/python"
 stamp="$venv/.flow-$extras"
 wanted="$(cksum pyproject.toml)"

@@ -48,10 +48,63 @@ class TestWaysIn:
         with pytest.raises(flow.InputError, match="inputs must be a mapping"):
             flow.run(one(), inputs)
 
-    def test_an_absent_backend_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "uvloop", None)
-        with pytest.raises(flow.UsageError, match=r"pip install 'flow\[uvloop\]'"):
-            flow.run(one(acoro), config=Config(backend="uvloop"))
+    @pytest.mark.parametrize("backend", ["uvloop", "trio"])
+    def test_an_absent_backend_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch, backend: Any) -> None:
+        monkeypatch.setitem(sys.modules, backend, None)
+        with pytest.raises(flow.UsageError, match=f"'{backend}' is not installed: pip install {backend}"):
+            flow.run(one(acoro), config=Config(backend=backend))
+
+    def test_a_lookup_error_of_a_node_is_its_own(self, backend: str) -> None:
+        async def bad() -> None:
+            raise LookupError("mine")
+
+        assert str(error_of(one(bad), backend=backend).exceptions[0]) == "mine"
+
+    @pytest.mark.parametrize(("name", "advice"), [
+        ("ctx", "annotate it: flow.Context"), ("self", "a method is added bound"), ("x", r"pass inputs=\{'x': ...\}"),
+    ])  # fmt: skip
+    def test_a_missing_input_says_where_and_what_to_do(self, name: str, advice: str) -> None:
+        space: dict[str, Any] = {}
+        exec(compile(f"def fn({name}): return 1", "nodes.py", "exec"), space)
+        with pytest.raises(flow.InputError, match=rf"node 'a' \(nodes.py:1\).*{advice}"):
+            flow.run(one(space["fn"]))
+
+    def test_a_typo_in_an_input_is_refused_though_a_context_could_read_it(self) -> None:
+        def fn(ctx: flow.Context, region: str = "eu") -> str:
+            return region
+
+        with pytest.raises(flow.InputError, match="'regoin' is no parameter of any node .did you mean 'region'"):
+            flow.run(one(fn), {"regoin": "us"})
+        assert flow.run(one(fn), {"other": 1})["a"] == "eu"
+
+    @pytest.mark.parametrize("value", [{}, 0, False, []])
+    def test_false_values_are_no_config_and_no_inputs(self, value: Any) -> None:
+        with pytest.raises(flow.UsageError, match="config must be a flow.Config"):
+            flow.run(one(), config=value)
+        if value != {}:
+            with pytest.raises(flow.InputError, match="inputs must be a mapping"):
+                flow.run(one(), value)
+
+    def test_long_and_hostile_values_stay_out_of_messages(self) -> None:
+        with pytest.raises(flow.UsageError) as caught:
+            flow.run([1] * 100_000)  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 300
+
+    def test_a_timeout_that_limits_nothing(self) -> None:
+        assert flow.run(one(timeout=flow.Timeout()))["a"] == 1
+
+    def test_a_nested_dag_is_named_by_itself(self) -> None:
+        outer = flow.Dag("outer")
+        outer.add("sub", one(lambda: 1 / 0))
+        error = error_of(outer).exceptions[0]
+        assert error.__notes__[-1] == "in node 'sub' (<Plan('one', nodes=1, edges=0) as one node>)"
+
+    def test_async_generators_are_refused(self) -> None:
+        async def rows() -> Any:
+            yield 1
+
+        with pytest.raises(flow.DefinitionError, match=r"node 'a' .*test_api.py.*it is an async generator"):
+            one(rows).compile()
 
     def test_an_import_error_of_a_node_is_its_own(self) -> None:
         async def bad() -> None:
@@ -161,7 +214,14 @@ class TestResult:
             with pytest.raises(flow.UsageError, match=r"Config\(timing=True\)"):
                 ask()
 
+    def test_inputs_are_read_only(self) -> None:
+        result = flow.run(one(lambda x: x), {"x": 1})
+        with pytest.raises(TypeError):
+            result.inputs["x"] = 2  # type: ignore[index]
+
     def test_timeline(self) -> None:
+        with pytest.raises(flow.UsageError, match="'mermaid' or 'svg', not 'png'"):
+            flow.run(one()).timeline("png")  # type: ignore[arg-type]
         result = flow.run(one(), config=Config(timing=True))
         assert result.timeline().startswith("gantt")
         assert result.timeline("svg").startswith("<svg")

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import click  # noqa: F401
     except ImportError:
-        print("the command line of flow needs click and rich: pip install 'flow[cli]'", file=sys.stderr)
+        print("the command line of flow needs click and rich: pip install click rich", file=sys.stderr)
         return 2
     from flow.cli.commands import cli
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType
-from typing import Any, Final, TypeAlias, TypeVar, overload
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from flow.config import Retry, Timeout
 from flow.errors import UsageError, shown
@@ -26,14 +26,29 @@ _NO_PRIORITY: Final = 0
 _NO_MIDDLEWARE: Final[Sequence[Middleware]] = ()
 
 
+class NodeOptions(TypedDict, total=False):
+    """What :meth:`Dag.add` and :meth:`Dag.node` take by keyword; see there."""
+
+    after: Ref | Iterable[Ref]
+    needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None
+    retry: Retry | None
+    timeout: float | Timeout | None
+    thread: bool
+    continue_on_error: bool
+    priority: int
+    middleware: Sequence[Middleware]
+    cost: float | None
+
+
 class Dag:
     """A directed acyclic graph of plain functions, being built.
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
     :param middleware: callables ``(next, ctx) -> result`` around every node, first one outermost.
 
-    Adding is append-only and checks nothing: :meth:`compile` validates the whole and lists all
-    faults in one error. Building costs O(1) per node, one entry in each of four lists.
+    Adding is append-only and checks nothing (but compiles a Dag added as a node):
+    :meth:`compile` validates the whole and lists all faults in one error. Building costs O(1)
+    per node, one entry in each of four lists.
     """
 
     __slots__ = ("_definition", "_plan", "_plan_edges")
@@ -45,10 +60,21 @@ class Dag:
 
     # -- define ------------------------------------------------------------------------------
 
+    @overload
+    def add(self, name: str, fn: Dag, **options: Unpack[NodeOptions]) -> NodeRef[Mapping[str, Any]]: ...
+
+    @overload
+    def add(
+        self, name: str, fn: Callable[..., Coroutine[Any, Any, T]], **options: Unpack[NodeOptions]
+    ) -> NodeRef[T]: ...
+
+    @overload
+    def add(self, name: str, fn: Callable[..., T], **options: Unpack[NodeOptions]) -> NodeRef[T]: ...
+
     def add(
         self,
         name: str,
-        fn: Callable[..., T] | Dag,
+        fn: Callable[..., Any] | Dag,
         *,
         after: Ref | Iterable[Ref] = (),
         needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None = None,
@@ -59,12 +85,12 @@ class Dag:
         priority: int = _NO_PRIORITY,
         middleware: Sequence[Middleware] = _NO_MIDDLEWARE,
         cost: float | None = None,
-    ) -> NodeRef[T]:
+    ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
 
         :param name: see :data:`flow.types.NAME_PATTERN`.
         :param fn: a sync or async function, or a Dag to run as this one node (its output is then
-            the mapping of the inner Dag's outputs).
+            the mapping of the inner Dag's outputs). That Dag is compiled now, as it is now.
         :param after: nodes that must end first; passes no data.
         :param needs: a sequence passes those nodes' outputs by position, a mapping by parameter.
             Each parameter left is filled by the usual rule: one named after a node receives its
@@ -112,20 +138,7 @@ class Dag:
 
     @overload
     def node(
-        self,
-        fn: None = None,
-        /,
-        *,
-        name: str | None = None,
-        after: Ref | Iterable[Ref] = (),
-        needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None = None,
-        retry: Retry | None = None,
-        timeout: float | Timeout | None = None,
-        thread: bool = False,
-        continue_on_error: bool = False,
-        priority: int = _NO_PRIORITY,
-        middleware: Sequence[Middleware] = _NO_MIDDLEWARE,
-        cost: float | None = None,
+        self, fn: None = None, /, *, name: str | None = None, **options: Unpack[NodeOptions]
     ) -> Callable[[F], F]: ...
 
     def node(self, fn: F | None = None, /, *, name: str | None = None, **options: Any) -> F | Callable[[F], F]:

@@ -122,5 +122,5 @@ def _networkx() -> Any:
     try:
         import networkx  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
-        raise UsageError("networkx is not installed; it comes with pip install 'flow[graph]'") from error
+        raise UsageError("networkx is not installed; pip install networkx") from error
     return networkx

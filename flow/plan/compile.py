@@ -23,7 +23,7 @@ from flow.plan.order import cycle_in, is_ordered, topological_order
 from flow.plan.plan import Plan
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.bind import Binder
-from flow.signature import Nested, Shape, shape_of
+from flow.signature import Nested, Shape, is_async_generator, shape_of
 from flow.types import NodeRef
 
 CYCLE_SHOWN: Final = 24
@@ -163,6 +163,8 @@ class _Compilation:
                 shape = shape_of(fn)
             except TypeError as error:
                 self.unreadable[id(fn)] = str(error)
+            if is_async_generator(fn):
+                self.unreadable[id(fn)] = "it is an async generator; a node returns one value: collect what it yields"
         else:
             self.unreadable[id(fn)] = f"{shown(fn)} is not callable: give a function, a callable object or a Dag"
         self.plan.shapes[id(fn)] = shape
@@ -233,6 +235,8 @@ def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any,
     layers, timeout = (*dag_middleware, *policy.middleware), policy.timeout
     if timeout is not None and not isinstance(timeout, Timeout):
         timeout = Timeout(timeout)
+    if timeout == Timeout():
+        timeout = None  # limits nothing
     if layers or policy.thread or timeout is not None:
         made = plan.binders.get(i) or Binder(plan.fns[i], bool(plan.kinds[i]))
         plan.binders[i] = binder = made.with_policy(policy.thread, layers, timeout)

@@ -45,7 +45,11 @@ class Run(Protocol):
 
 
 class Binder(msgspec.Struct, frozen=True):
-    """How one node is called. ``is_async`` says whether the bound callable returns an awaitable."""
+    """How one node is called.
+
+    ``is_async`` says whether the bound callable returns an awaitable; in a run that puts all sync
+    functions into threads every one does.
+    """
 
     fn: Call
     is_async: bool

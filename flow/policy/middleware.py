@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flow.data.context import Context
-from flow.errors import OutputInvalid
+from flow.errors import OutputInvalid, shown
 from flow.signature import is_async_callable
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def validated(schema: Any) -> Middleware:
             try:
                 msgspec.convert(value, expected, dec_hook=_by_isinstance)
             except msgspec.ValidationError as error:
-                raise OutputInvalid(f"node {ctx.node!r} returned {_brief(value)}: {error}") from None
+                raise OutputInvalid(f"node {ctx.node!r} returned {shown(value)}: {error}") from None
             return value
 
         return around(next, done)
@@ -174,8 +174,3 @@ def _by_isinstance(expected: type, value: Any) -> Any:
     if isinstance(value, expected):
         return value
     raise msgspec.ValidationError(f"Expected `{expected.__name__}`, got `{type(value).__name__}`")
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -14,6 +14,7 @@ from flow.plan.plan import Plan
 from flow.run.inline import run_inline
 from flow.run.result import Result
 from flow.run.state import RunState, is_sync_run
+from flow.signature import location_of
 from flow.types import NAME_RULE, is_name
 
 
@@ -21,7 +22,7 @@ def run(
     target: Dag | Plan,
     inputs: Mapping[str, Any] | None = None,
     *,
-    targets: Iterable[Ref] | None = None,
+    targets: Ref | Iterable[Ref] | None = None,
     config: Config | None = None,
     run_id: str | None = None,
 ) -> Result:
@@ -39,7 +40,7 @@ def run(
     :raises RunError: if a node failed under ``on_error="fail_fast"``, or the run's time limit passed.
     :raises UsageError: if an event loop is needed and this thread already runs one.
     """
-    config = config or DEFAULT_CONFIG
+    config = DEFAULT_CONFIG if config is None else config
     state = _start(target, inputs, targets, config, run_id)
     if is_sync_run(state.plan, config):
         contextvars.copy_context().run(_drive_inline, state)
@@ -52,7 +53,7 @@ async def execute(
     target: Dag | Plan,
     inputs: Mapping[str, Any] | None = None,
     *,
-    targets: Iterable[Ref] | None = None,
+    targets: Ref | Iterable[Ref] | None = None,
     config: Config | None = None,
     run_id: str | None = None,
 ) -> Result:
@@ -60,7 +61,7 @@ async def execute(
 
     All tasks it starts have ended when it returns or raises; cancelling it cancels the run.
     """
-    state = _start(target, inputs, targets, config or DEFAULT_CONFIG, run_id)
+    state = _start(target, inputs, targets, DEFAULT_CONFIG if config is None else config, run_id)
     await _drive_async(state)
     return _finish(state)
 
@@ -68,7 +69,7 @@ async def execute(
 def _start(
     target: Dag | Plan,
     inputs: Mapping[str, Any] | None,
-    targets: Iterable[Ref] | None,
+    targets: Ref | Iterable[Ref] | None,
     config: Config,
     run_id: str | None,
 ) -> RunState:
@@ -77,39 +78,49 @@ def _start(
     elif isinstance(target, Plan):
         plan = target
     else:
-        raise UsageError(f"run takes a flow.Dag or a flow.Plan, not {target!r} (a {type(target).__name__})")
+        raise UsageError(f"run takes a flow.Dag or a flow.Plan, not {shown(target)} (a {type(target).__name__})")
     if not isinstance(config, Config):
-        raise UsageError(f"config must be a flow.Config, not {config!r} (a {type(config).__name__})")
+        raise UsageError(f"config must be a flow.Config, not {shown(config)} (a {type(config).__name__})")
     if run_id is not None and not is_name(run_id):
         raise ConfigError("run id", [f"{shown(run_id)} is refused: {NAME_RULE}"])
     if targets is not None:
         plan = plan.part([targets] if isinstance(targets, str) or callable(targets) else targets)
-    if inputs or plan.required_inputs:
-        _check_inputs(plan, inputs or {})
+    if inputs is not None or plan.required_inputs:
+        _check_inputs(plan, {} if inputs is None else inputs)
     return RunState(plan, inputs, config, run_id)
 
 
 def _check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> None:
     if not isinstance(inputs, Mapping):
-        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {inputs!r}"])
+        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shown(inputs)}"])
     faults = []
     for name in plan.required_inputs:
         if name not in inputs:
             takers = [plan.names[i] for i, args in enumerate(plan.arguments) if set(args) & set(plan.inputs[name])]
-            hint = nearest(name, plan.names)
+            place = location_of(plan.fns[plan.find(takers[0])])
             faults.append(
-                f"input {name!r} is missing: node {takers[0]!r} has a parameter of that name, which is "
-                f"no node{hint} and has no default; pass inputs={{{name!r}: ...}}"
+                f"input {name!r} is missing: node {takers[0]!r} ({place}) has a parameter of that name, which is "
+                f"no node{nearest(name, plan.names)} and has no default; {_advice(name)}"
             )
     anything_goes = any(b.context != -1 or b.middleware for b in plan.binders.values())  # ctx.inputs may be read
     for name in inputs:
-        if name not in plan.inputs and not anything_goes:
-            if name in plan:
-                faults.append(f"input {name!r} is the name of a node, which provides that value itself")
-            else:
-                faults.append(f"input {name!r} is no parameter of any node{nearest(name, plan.inputs)}")
+        if name in plan.inputs:
+            continue
+        meant = nearest(name, [known for known in plan.inputs if known not in inputs])
+        if name in plan:
+            faults.append(f"input {shown(name)} is the name of a node, which provides that value itself")
+        elif meant or not anything_goes:
+            faults.append(f"input {shown(name)} is no parameter of any node{meant}")
     if faults:
         raise InputError(plan.name, faults)
+
+
+def _advice(name: str) -> str:
+    if name in ("ctx", "context"):
+        return "if it is to be the run's Context, annotate it: flow.Context"
+    if name in ("self", "cls"):
+        return "a method is added bound, as dag.node(object.method)"
+    return f"pass inputs={{{name!r}: ...}}"
 
 
 def _finish(state: RunState) -> Result:
@@ -170,13 +181,14 @@ def _run_on_a_loop(state: RunState) -> None:
 
         loop.run(_drive_async(state))
         return
+    from importlib.util import find_spec
+
+    if find_spec(backend) is None:
+        raise UsageError(f"backend {backend!r} is not installed: pip install {backend}")
     import anyio
 
-    options = {"use_uvloop": True} if backend == "uvloop" else {}
-    try:
-        anyio.run(_drive_async, state, backend="trio" if backend == "trio" else "asyncio", backend_options=options)
-    except ImportError as error:
-        raise UsageError(f"backend {backend!r} is not installed: pip install 'flow[{backend}]'") from error
+    name, options = ("trio", {}) if backend == "trio" else ("asyncio", {"use_uvloop": True})
+    anyio.run(_drive_async, state, backend=name, backend_options=options)
 
 
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: Config) -> Mapping[str, Any]:

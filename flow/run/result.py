@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping, ValuesView
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described
+from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.plan import Plan
 from flow.plan.resolver import DONE, FAILED, STATUS_OF
 from flow.types import MISSING, NodeRef, Status
@@ -231,8 +232,8 @@ class Result(Mapping[str, Any]):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """The inputs the run was given."""
-        return self._run.inputs
+        """The inputs the run was given, read-only."""
+        return MappingProxyType(self._run.inputs)
 
     def raise_for_errors(self) -> None:
         """Raise what ``on_error="fail_fast"`` would have raised; nothing if :attr:`ok`."""
@@ -294,6 +295,8 @@ class Result(Mapping[str, Any]):
         """
         from flow.run import timeline
 
+        if format not in ("mermaid", "svg"):
+            raise UsageError(f"a timeline is drawn as 'mermaid' or 'svg', not {shown(format)}")
         return timeline.to_svg(self) if format == "svg" else timeline.to_mermaid(self)
 
     def __repr__(self) -> str:

@@ -390,7 +390,7 @@ class Tasks:
         return False
 
     def broke(self, error: BaseException) -> None:
-        """A host itself raised, which only a fault of this package can cause: end the run with it."""
+        """End the run with an error that is no node's: a warning made an error by a filter, or a fault of ours."""
         if self.fatal is None:
             self.fatal = error
         self.stop()
