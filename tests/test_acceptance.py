@@ -740,7 +740,7 @@ class TestA14BlockingCode:
     @pytest.mark.parametrize("where", ["first step", "later step", "sync", "waiting crowd", "after a wait"])
     def test_a_warning_names_the_node(self, backend: str, where: str) -> None:
         def block() -> None:
-            time.sleep(0.03)
+            time.sleep(0.12)  # well above what a busy machine stalls by
 
         async def ablock() -> None:
             if where != "first step":
@@ -756,8 +756,8 @@ class TestA14BlockingCode:
                 dag.add(f"w{i}", await_once, after="first")
         dag.add("blocker", block if where == "sync" else ablock)
         dag.add("other", await_once)
-        config = Config(backend=backend, blocking_after=0.02)  # type: ignore[arg-type]
-        with pytest.warns(flow.BlockingNodeWarning, match="node 'blocker' held the event loop for 0.0") as caught:
+        config = Config(backend=backend, blocking_after=0.1)  # type: ignore[arg-type]
+        with pytest.warns(flow.BlockingNodeWarning, match="node 'blocker' held the event loop for 0.1") as caught:
             flow.run(dag, config=config)
         named = [w for w in caught if issubclass(w.category, flow.BlockingNodeWarning)]
         assert len(named) == 1

@@ -267,11 +267,11 @@ def test_only_the_blocking_node_is_blamed(backend: str) -> None:
     dag = flow.Dag("d")
     dag.add("first", first)
     dag.add("quick", quick)
-    dag.add("blocker", lambda: time.sleep(0.06), after="quick")
+    dag.add("blocker", lambda: time.sleep(0.15), after="quick")
     dag.add("waits", first, after="first")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        flow.run(dag, config=Config(blocking_after=0.05, backend=backend))  # type: ignore[arg-type]
+        flow.run(dag, config=Config(blocking_after=0.1, backend=backend))  # type: ignore[arg-type]
     assert [str(w.message).split("'")[1] for w in caught] == ["blocker"]
 
 
