@@ -1,7 +1,7 @@
 """Read a callable's parameters once, cheaply.
 
-``inspect.signature`` costs some 10 us; a plain ``def`` is read from its code object in 1 us, and
-methods and partials from the function they hold.
+``inspect.signature`` is slow; a plain ``def`` is read from its code object instead, and methods
+and partials from the function they hold.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -62,6 +63,13 @@ class NodeRef(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
 
     def __str__(self) -> str:
         return self.name
+
+
+def references(refs: Any) -> tuple[Any, ...]:
+    """Return one reference to a node (name, :class:`NodeRef`, function) or an iterable of them as a tuple."""
+    if isinstance(refs, (str, NodeRef)) or callable(refs) or not isinstance(refs, Iterable):
+        return (refs,)
+    return tuple(refs)
 
 
 class _Missing:

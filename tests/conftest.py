@@ -107,3 +107,16 @@ def virtual(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
     go.name = request.param  # type: ignore[attr-defined]
     return go
+
+
+class LoopClock:
+    """The event loop's own (virtual) time as a run's clock."""
+
+    def now(self) -> float:
+        return float(anyio.current_time())
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("on a loop nobody blocks")
+
+    async def wait(self, seconds: float) -> None:
+        await anyio.sleep(seconds)

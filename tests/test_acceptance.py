@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import collected, error_of
+from conftest import LoopClock, collected, error_of
 
 import flow
 from flow import Config, Context, Retry, Status, Timeout
@@ -645,19 +645,6 @@ class TestA12Timeouts:
         error = error_of(dag, timeout=0.01, backend=backend)
         assert done == [1], "the thread was joined"
         assert error.result.status["slow"] in (Status.CANCELLED, Status.COMPLETED)
-
-
-class LoopClock:
-    """The event loop's own (virtual) time as a run's clock."""
-
-    def now(self) -> float:
-        return float(anyio.current_time())
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("on a loop nobody blocks")
-
-    async def wait(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
 
 
 class TestA13NothingIsMasked:

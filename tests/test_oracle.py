@@ -10,6 +10,7 @@ from typing import Any
 import anyio.lowlevel
 import msgspec
 import pytest
+from conftest import LoopClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -227,19 +228,6 @@ def test_cancellation_from_outside_leaves_nothing_behind(
         assert asyncio.all_tasks() == before
 
     asyncio.run(main())
-
-
-class LoopClock:
-    """The event loop's own time, which the virtual loops make free."""
-
-    def now(self) -> float:
-        return float(anyio.current_time())
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("nobody blocks on a loop")
-
-    async def wait(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
 
 
 class StormyWorld(World):

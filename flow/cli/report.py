@@ -11,7 +11,7 @@ import msgspec
 
 from flow.cli.blame import shortened, where
 from flow.errors import described, shown
-from flow.run.result import Result
+from flow.run.result import Result, duration
 from flow.signature import location_of
 from flow.types import Status
 
@@ -97,10 +97,3 @@ def brief(value: Any) -> str:
 def printable(text: str) -> str:
     """``text`` without control characters, which could rewrite the terminal."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
-
-
-def duration(seconds: float) -> str:
-    """``seconds`` in s, ms or us."""
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from flow.cli.report import duration, table
+from flow.cli.report import table
 from flow.plan.plan import Plan
+from flow.run.result import duration
 
 MAX_ROWS: Final = 40
 """Rows of a table without ``--all``."""

@@ -14,7 +14,7 @@ from flow.plan.definition import Definition, Policy
 from flow.plan.plan import Plan
 from flow.policy.middleware import Middleware
 from flow.signature import Nested
-from flow.types import NodeRef
+from flow.types import NodeRef, references
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,7 +54,7 @@ class Dag:
     __slots__ = ("_definition", "_plan", "_plan_edges")
 
     def __init__(self, name: str = "dag", *, middleware: Sequence[Middleware] = ()) -> None:
-        self._definition = Definition(name, _refs(middleware))
+        self._definition = Definition(name, references(middleware))
         self._plan: Plan | None = None
         self._plan_edges = 0
 
@@ -111,7 +111,7 @@ class Dag:
         if needs is not None and needs.__class__ is not tuple:
             needs = tuple(needs) if needs.__class__ is list else _needs(needs)
         if after.__class__ is not tuple:
-            after = _refs(after)
+            after = references(after)
         d = self._definition
         names = d.names
         if not (
@@ -124,7 +124,7 @@ class Dag:
             and middleware is _NO_MIDDLEWARE
         ):
             d.policies[len(names)] = Policy(
-                retry, timeout, thread, continue_on_error, priority, _refs(middleware), cost
+                retry, timeout, thread, continue_on_error, priority, references(middleware), cost
             )  # fmt: skip
         # Only now, when nothing can fail: the lists must stay of one length.
         names.append(name)
@@ -175,7 +175,7 @@ class Dag:
             raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
         if inputs is not None and not isinstance(inputs, Mapping):
             raise UsageError(f"include(inputs=...) maps {shown(other.name)}'s run inputs to nodes; got {shown(inputs)}")
-        inline(self._definition, other._definition, other.compile(), prefix, dict(inputs or {}), _refs(after))
+        inline(self._definition, other._definition, other.compile(), prefix, dict(inputs or {}), references(after))
 
     # -- look --------------------------------------------------------------------------------
 
@@ -255,14 +255,7 @@ def _needs(needs: Any) -> Any:
     """Needs as compiling takes them: a mapping by parameter, or a tuple by position. (It refuses a set.)"""
     if isinstance(needs, Mapping):
         return dict(needs)
-    return frozenset(needs) if isinstance(needs, (set, frozenset)) else _refs(needs)
-
-
-def _refs(refs: Any) -> tuple[Any, ...]:
-    """One reference or several, as a tuple."""
-    if isinstance(refs, (str, NodeRef)) or callable(refs) or not isinstance(refs, Iterable):
-        return (refs,)
-    return tuple(refs)
+    return frozenset(needs) if isinstance(needs, (set, frozenset)) else references(needs)
 
 
 def _name_for(fn: Any, name: str | None) -> str:

@@ -106,7 +106,7 @@ class Progress:
     # -- events ------------------------------------------------------------------------------
 
     def __call__(self, event: events.Event) -> None:
-        """Take in one event, in well under 1 us."""
+        """Take in one event: a counter moves, nothing is drawn."""
         take_in = self._on.get(type(event))
         if take_in is not None:
             take_in(event)

@@ -108,7 +108,7 @@ class _Compilation:
                 shape = shapes.get(id(fn)) or self._read(fn)
                 last, exact, takes_any, is_async = fn, shape.exact, shape.takes_any, shape.is_async
             if needs.__class__ is tuple and ((size := len(needs)) == exact or takes_any):
-                try:  # the usual sizes on their own: half the time of a comprehension and a set
+                try:  # the usual sizes on their own: cheaper than a comprehension and a set
                     if size == 1:
                         args: tuple[int, ...] = (index[needs[0]],)
                     elif size == 2:
@@ -119,7 +119,7 @@ class _Compilation:
                     elif size == 3:
                         a, b, c = needs
                         args = (index[a], index[b], index[c])
-                        if a == b or a == c or b == c:  # noqa: SIM109  a set costs thrice as much
+                        if a == b or a == c or b == c:  # noqa: SIM109  a set costs more
                             ordering[i] = _distinct(args)
                     elif size:
                         args = tuple([index[need] for need in needs])

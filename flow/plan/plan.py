@@ -12,7 +12,7 @@ from flow.plan.order import extended_successors, inverse, reach, successors_of, 
 from flow.plan.part import part_of
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_below, longest_chain, weights
 from flow.signature import is_same
-from flow.types import MISSING, NodeRef
+from flow.types import MISSING, NodeRef, references
 
 if TYPE_CHECKING:
     from flow.plan.wiring import InputSlots
@@ -106,7 +106,7 @@ class Plan:
     def extended(self, count: int) -> Plan:
         """Begin a plan of ``count`` nodes whose first ``len(self)`` are this one's.
 
-        Everything that will grow is copied (pointers only: 1 % of compiling anew), so that this
+        Everything that will grow is copied (pointers only), so that this
         plan stays as it is whatever becomes of the other.
         """
         plan = Plan(self.name, count)
@@ -252,7 +252,7 @@ class Plan:
 
     def upstream_closure(self, refs: Any) -> frozenset[int]:
         """Indices of the given nodes (one or several) and all their ancestors."""
-        starts = [self.find(ref) for ref in _several(refs)]
+        starts = [self.find(ref) for ref in references(refs)]
         return reach(starts, self.dependencies)
 
     def part(self, targets: Any) -> Plan:
@@ -263,7 +263,7 @@ class Plan:
 
         :raises UsageError: for an unknown target, or none at all.
         """
-        starts = frozenset([self.find(ref) for ref in _several(targets)])
+        starts = frozenset([self.find(ref) for ref in references(targets)])
         if not starts:
             raise UsageError(f"plan {self.name!r}: no target is given, so there is nothing to run: name at least one")
         found = self._parts.get(starts)
@@ -303,13 +303,6 @@ class Plan:
             ranks = self.critical_ranks()
             self._critical_order = (topological_order(self.dependencies, self.successors, ranks), ranks)
         return self._critical_order
-
-
-def _several(refs: Any) -> list[Any]:
-    """One reference or several, as a list."""
-    if isinstance(refs, (str, NodeRef)) or callable(refs) or not isinstance(refs, Iterable):
-        return [refs]
-    return list(refs)
 
 
 __all__ = ["CriticalPath", "Durations", "Plan", "successors_of"]

@@ -82,7 +82,7 @@ class StatusTracker(Mapping[str, Status]):
     A read-only mapping (``tracker["x"]``, iteration over names, ``dict(tracker)``) plus
     :meth:`set`. One byte per node, and 16 more with timestamps.
 
-    Thread-safe: changes and :meth:`statistics` hold a lock (some 50 ns uncontended) while they touch
+    Thread-safe: changes and :meth:`statistics` hold a lock while they touch
     the state, never while they call subscribers. So one node's records come in order if one
     thread at a time changes that node; between nodes changed by different threads none is kept.
 

@@ -84,7 +84,7 @@ def _start(
     if run_id is not None and not is_name(run_id):
         raise ConfigError("run id", [f"{shown(run_id)} is refused: {NAME_RULE}"])
     if targets is not None:
-        plan = plan.part([targets] if isinstance(targets, str) or callable(targets) else targets)
+        plan = plan.part(targets)
     if inputs is not None or plan.required_inputs:
         _check_inputs(plan, {} if inputs is None else inputs)
     return RunState(plan, inputs, config, run_id)
@@ -96,10 +96,11 @@ def _check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> None:
     faults = []
     for name in plan.required_inputs:
         if name not in inputs:
-            takers = [plan.names[i] for i, args in enumerate(plan.arguments) if set(args) & set(plan.inputs[name])]
-            place = location_of(plan.fns[plan.find(takers[0])])
+            slots = set(plan.inputs[name])
+            taker = next(i for i, args in enumerate(plan.arguments) if not slots.isdisjoint(args))
+            where = f"node {plan.names[taker]!r} ({location_of(plan.fns[taker])})"
             faults.append(
-                f"input {name!r} is missing: node {takers[0]!r} ({place}) has a parameter of that name, which is "
+                f"input {name!r} is missing: {where} has a parameter of that name, which is "
                 f"no node{nearest(name, plan.names)} and has no default; {_advice(name)}"
             )
     anything_goes = any(b.context != -1 or b.middleware for b in plan.binders.values())  # ctx.inputs may be read

@@ -104,7 +104,7 @@ class AsyncioTasks(Tasks):
         self._keep(self.loop.create_task(self.host_task()))
 
     def spawn_delay(self, i: int, seconds: float) -> None:
-        self._keep(self.loop.create_task(self._delay(i, seconds)))
+        self._keep(self.loop.create_task(self.delay(i, seconds)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self.tasks[task] = task
@@ -193,10 +193,6 @@ class AsyncioTasks(Tasks):
             self._forget(key)
         if more >= 0:  # something may have become ready since the host found nothing
             self.spawn_for_ready()
-
-    async def _delay(self, i: int, seconds: float) -> None:
-        await self.run.clock.wait(seconds)
-        self.requeue(i)
 
     def cancel_all(self) -> None:
         self.loop.call_soon(self._cancel_tasks)

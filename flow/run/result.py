@@ -302,7 +302,7 @@ class Result(Mapping[str, Any]):
     def __repr__(self) -> str:
         counts = ", ".join(f"{n} {status}" for status, n in self.counts.items())
         verdict = "ok" if self.ok else "NOT OK"
-        lines = [f"<Result of {self.plan.name!r}: {verdict}, {counts} in {_seconds(self.wall_time)}"]
+        lines = [f"<Result of {self.plan.name!r}: {verdict}, {counts} in {duration(self.wall_time)}"]
         for i, error in list(self._run.errors.items())[:5]:
             lines.append(f"  {self.plan.names[i]}: {described(error)}")
         if len(self._run.errors) > 5:
@@ -319,7 +319,8 @@ def _some(names: list[str]) -> str:
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
-def _seconds(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """``seconds`` as text, in s, ms or us."""
     if seconds >= 1:
         return f"{seconds:.2f} s"
     return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"

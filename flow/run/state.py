@@ -11,7 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any
 from warnings import warn_explicit
 
-from flow.config import Config
+from flow.config import DEFAULT_WORKERS, Config
 from flow.data.context import Context
 from flow.errors import BlockingNodeWarning, NodeTimeout, UsageError, described, note
 from flow.plan.plan import Plan
@@ -23,6 +23,8 @@ from flow.types import MISSING
 
 NEVER = float("nan")
 """Time of what did not happen; unlike any number it is not equal to itself."""
+
+_UNBOUNDED = 1 << 62
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -296,6 +298,16 @@ def warn_of_blocking(run: RunState, i: int, seconds: float) -> None:
 def is_sync_run(plan: Plan, config: Config) -> bool:
     """Tell whether a run needs no event loop at all."""
     return plan.all_sync and config.mode in ("auto", "inline") and config.sync == "inline"
+
+
+def limit_of(run: RunState) -> int:
+    """Most hosts a run may have: one inline, ``limit`` if given, else no bound."""
+    config = run.config
+    if config.mode == "inline":
+        return 1
+    if config.limit is not None:
+        return config.limit
+    return DEFAULT_WORKERS if config.mode == "workers" else _UNBOUNDED
 
 
 def _users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> TracebackType | None:

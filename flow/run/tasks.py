@@ -28,16 +28,14 @@ from time import perf_counter
 from types import coroutine
 from typing import Any
 
-from flow.config import DEFAULT_WORKERS, YIELD_EVERY
+from flow.config import YIELD_EVERY
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled
-from flow.run.state import RunState, warn_of_blocking
+from flow.run.state import RunState, limit_of, warn_of_blocking
 from flow.types import Status
 
 _PAUSE: Any = object()
 _IDLE = 0.0005
 """Seconds without any host running after which the event loop has surely had a turn."""
-
-_UNBOUNDED = 1 << 62
 
 TURNS = 3
 """Turns of the loop in one pause: a sleeper's timer is seen in the first, its task woken in the second,
@@ -89,7 +87,7 @@ class Tasks:
         raise NotImplementedError
 
     def spawn_delay(self, i: int, seconds: float) -> None:
-        """Start a task that calls :meth:`requeue` for node ``i`` after ``seconds``."""
+        """Start a task that runs :meth:`delay`."""
         raise NotImplementedError
 
     def cancel_all(self) -> None:
@@ -129,6 +127,11 @@ class Tasks:
             assert self.run.resolver is not None
             self.run.resolver.put_back(i)
             self.spawn_for_ready()
+
+    async def delay(self, i: int, seconds: float) -> None:
+        """What the task of a waiting retry runs."""
+        await self.run.clock.wait(seconds)
+        self.requeue(i)
 
     def stop(self) -> None:
         """End the run: nothing more starts, everything that waits is cancelled."""
@@ -405,13 +408,3 @@ class Tasks:
             warn_of_blocking(self.run, i, seconds)
         except BlockingNodeWarning as error:
             self.broke(error)
-
-
-def limit_of(run: RunState) -> int:
-    """Most hosts a run may have: one inline, ``limit`` if given, else no bound."""
-    config = run.config
-    if config.mode == "inline":
-        return 1
-    if config.limit is not None:
-        return config.limit
-    return DEFAULT_WORKERS if config.mode == "workers" else _UNBOUNDED

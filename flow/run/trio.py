@@ -43,11 +43,7 @@ class AnyioTasks(Tasks):
         self.group.start_soon(self.host_task)
 
     def spawn_delay(self, i: int, seconds: float) -> None:
-        self.group.start_soon(self._delay, i, seconds)
-
-    async def _delay(self, i: int, seconds: float) -> None:
-        await self.run.clock.wait(seconds)
-        self.requeue(i)
+        self.group.start_soon(self.delay, i, seconds)
 
     def cancel_all(self) -> None:
         self.group.start_soon(self._cancel_soon)
