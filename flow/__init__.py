@@ -17,15 +17,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from flow.config import Clock, Config, Retry, Timeout
+from flow.config import Clock, Config, DataConfig, Retry, Timeout
 from flow.data.context import Context
+from flow.data.key import Key
+from flow.data.mapresult import MapResult
+from flow.data.slots import Layout
+from flow.data.store import Snapshot, WorkflowData
 from flow.errors import (
     BlockingNodeWarning,
     ConfigError,
     CycleError,
+    DataError,
     DefinitionError,
     FlowError,
     InputError,
+    MapError,
+    MissingKey,
     MissingOutput,
     NodeAborted,
     NodeCancelled,
@@ -35,6 +42,7 @@ from flow.errors import (
     TraceError,
     TransitionError,
     UsageError,
+    WrongType,
 )
 from flow.graph.dag import Dag
 from flow.plan.plan import CriticalPath, Plan
@@ -46,6 +54,9 @@ from flow.types import NodeRef, Status
 
 if TYPE_CHECKING:
     from flow import observe, testing
+    from flow.data.arena import Arena
+    from flow.data.pool import ObjectPool
+    from flow.data.strings import ArenaStrings, StringPool
     from flow.graph import interop, render, topologies, traces
     from flow.plan.status import StatusTracker
     from flow.policy import middleware
@@ -61,20 +72,27 @@ _LAZY = {
     "observe": "flow.observe",
     "testing": "flow.testing",
 }
+_LAZY_NAMES = {
+    "Arena": "flow.data.arena",
+    "ArenaStrings": "flow.data.strings",
+    "ObjectPool": "flow.data.pool",
+    "StatusTracker": "flow.plan.status",
+    "StringPool": "flow.data.strings",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import the rooms that only some programs need at their first use."""
     if name in _LAZY:
         return importlib.import_module(_LAZY[name])
-    if name == "StatusTracker":
-        from flow.plan.status import StatusTracker
-
-        return StatusTracker
+    if name in _LAZY_NAMES:
+        return getattr(importlib.import_module(_LAZY_NAMES[name]), name)
     raise AttributeError(f"module 'flow' has no attribute {name!r}")
 
 
 __all__ = [
+    "Arena",
+    "ArenaStrings",
     "BlockingNodeWarning",
     "Clock",
     "Config",
@@ -83,26 +101,38 @@ __all__ = [
     "CriticalPath",
     "CycleError",
     "Dag",
+    "DataConfig",
+    "DataError",
     "DefinitionError",
     "FlowError",
     "InputError",
+    "Key",
+    "Layout",
+    "MapError",
+    "MapResult",
+    "MissingKey",
     "MissingOutput",
     "NodeAborted",
     "NodeCancelled",
     "NodeRef",
     "NodeTimeout",
+    "ObjectPool",
     "OutputInvalid",
     "Plan",
     "Resolver",
     "Result",
     "Retry",
     "RunError",
+    "Snapshot",
     "Status",
     "StatusTracker",
+    "StringPool",
     "Timeout",
     "TraceError",
     "TransitionError",
     "UsageError",
+    "WorkflowData",
+    "WrongType",
     "events",
     "execute",
     "interop",

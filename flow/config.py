@@ -1,4 +1,4 @@
-"""Frozen settings with named defaults: :class:`Config`, :class:`Retry`, :class:`Timeout`, and the clock seam.
+"""Frozen settings with named defaults: :class:`Config`, :class:`DataConfig`, :class:`Retry`, :class:`Timeout`; Clock.
 
 ``Retry`` and ``Timeout`` do not raise when made: compiling a Dag lists *all* its faults in one
 error, and theirs belong in that list. ``Config`` raises at once and lists all of its own.
@@ -7,13 +7,13 @@ error, and theirs belong in that list. ``Config`` raises at once and lists all o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import isfinite
-from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
-from flow.errors import ConfigError, shown
+from flow.errors import ConfigError, nearest, shown
 
 DEFAULT_WORKERS: Final = 8
 """Limit of ``mode="workers"`` when none is given."""
@@ -29,6 +29,7 @@ YIELD_EVERY: Final = 0.005
 
 Mode: TypeAlias = Literal["auto", "inline", "tasks", "workers"]
 Observer: TypeAlias = Callable[[Any], object]
+S = TypeVar("S", bound=msgspec.Struct)
 RetryIf: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
 
@@ -174,6 +175,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     :param order: ready nodes are taken by priority, then by ``definition`` order or by the
         longest ``critical_path`` below them (weighted by each node's ``cost``).
     :param timing: record when every node started and ended (``Result.durations``, timelines).
+    :param keep: whose outputs the run keeps to its end: ``all`` nodes', those of its ``targets`` (without
+        any: of the nodes that nothing depends on), or those of the listed nodes (names, NodeRefs, functions).
+        Any other output is freed as soon as every node that reads it has ended.
+    :param data: how the run's own store (``ctx.data``) is made; None is ``DataConfig()``.
     :param observers: callables that receive every event (see :mod:`flow.run.events`).
     :param blocking_after: seconds a node may hold the event loop before a
         :class:`flow.BlockingNodeWarning` names it; None turns the warning off.
@@ -190,6 +195,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = DEFAULT_THREADS
     order: Literal["definition", "critical_path"] = "definition"
     timing: bool = False
+    keep: Literal["all", "targets"] | list[Any] | tuple[Any, ...] = "all"
+    data: DataConfig | None = None
     observers: tuple[Observer, ...] = ()
     blocking_after: float | None = DEFAULT_BLOCKING_AFTER
     backend: Literal["asyncio", "uvloop", "trio"] = "asyncio"
@@ -201,6 +208,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("Config", faults)
         if not isinstance(self.observers, tuple):
             msgspec.structs.force_setattr(self, "observers", tuple(self.observers))
+        if isinstance(self.keep, list):
+            msgspec.structs.force_setattr(self, "keep", tuple(self.keep))
 
     def _faults(self) -> list[str]:
         found = []
@@ -222,6 +231,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 found.append(f"{label} must be a number of seconds > 0, or None, not {shown(seconds)}")
         if not isinstance(self.timing, bool):
             found.append(f"timing must be True or False, not {shown(self.timing)}")
+        if not _is_keep(self.keep):
+            wanted = "'all', 'targets' or a list of nodes (names, NodeRefs, functions)"
+            found.append(f"keep must be {wanted}, not {shown(self.keep)}")
+        if self.data is not None and not isinstance(self.data, DataConfig):
+            found.append(f"data must be a flow.DataConfig, or None for the default, not {shown(self.data)}")
         if not isinstance(self.observers, (tuple, list)) or not all(map(callable, self.observers)):
             found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
         if not isinstance(self.clock, Clock):
@@ -233,10 +247,138 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
         :raises ConfigError: for an unknown field or a value out of range.
         """
-        unknown = changes.keys() - set(self.__struct_fields__)
-        if unknown:
-            raise ConfigError("Config", [f"no setting is called {shown(name)}" for name in sorted(unknown)])
-        return msgspec.structs.replace(self, **changes)
+        return replaced(self, changes)
+
+
+MIN_BLOCK: Final = 64
+"""Bytes of the smallest block an arena takes."""
+
+MAX_BLOCK: Final = 2**30
+"""Bytes of the largest one."""
+
+
+class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How a :class:`flow.WorkflowData` keeps, counts and shares its values. Immutable; flat, so that TOML maps to it.
+
+    :param memory: ``standard`` keeps objects in a dict; ``slots`` keeps them in a flat list whose keys
+        are indexed once in a :class:`flow.Layout`; ``arena`` keeps plain data encoded in blocks of bytes.
+    :param metrics: ``off``; ``counting`` counts operations, hits and misses; ``timing`` times each
+        operation as well; ``sampled`` times one in ``1 / sample_rate`` and counts by those.
+    :param sample_rate: fraction of the operations that ``sampled`` looks at, above 0 and up to 1.
+    :param slow_after: seconds after which a timed operation is listed as slow; None lists none.
+    :param interning: keep one object per distinct key: ``none``, ``native`` (:func:`sys.intern`), ``pool``
+        (a bounded :class:`flow.StringPool`), or ``arena``: string values as offsets in blocks.
+    :param intern_values: intern values that are strings as well as keys.
+    :param intern_capacity: most strings that the pool keeps.
+    :param intern_max_length: longest string that the pool keeps, in characters.
+    :param block_size: bytes per block of an arena.
+    :param direct_reads: ``get`` is the dict's own, about twice as fast; snapshots then copy, O(n).
+    :param locked: each operation takes the store's lock. None: only where it must (free-threaded builds, arenas).
+    :raises ConfigError: listing every setting out of range and every pair that makes no sense.
+    """
+
+    memory: Literal["standard", "slots", "arena"] = "standard"
+    metrics: Literal["off", "counting", "sampled", "timing"] = "counting"
+    sample_rate: float = 0.01
+    slow_after: float | None = None
+    interning: Literal["none", "native", "pool", "arena"] = "none"
+    intern_values: bool = False
+    intern_capacity: int = 10_000
+    intern_max_length: int = 256
+    block_size: int = 65_536
+    direct_reads: bool = False
+    locked: bool | None = None
+
+    def __post_init__(self) -> None:
+        faults = [*self._ranges(), *self._pairs()]
+        if faults:
+            raise ConfigError("DataConfig", faults)
+
+    def _ranges(self) -> Iterator[str]:
+        for label, value, allowed in (
+            ("memory", self.memory, ("standard", "slots", "arena")),
+            ("metrics", self.metrics, ("off", "counting", "sampled", "timing")),
+            ("interning", self.interning, ("none", "native", "pool", "arena")),
+        ):
+            if value not in allowed:
+                yield f"{label} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}"
+        for label, size in (
+            ("intern_capacity", self.intern_capacity),
+            ("intern_max_length", self.intern_max_length),
+        ):
+            if not is_int(size) or size < 1:
+                yield f"{label} must be an integer of at least 1, not {shown(size)}"
+        if not is_int(self.block_size) or not MIN_BLOCK <= self.block_size <= MAX_BLOCK:
+            yield f"block_size must be from {MIN_BLOCK} to {MAX_BLOCK:,} bytes, not {shown(self.block_size)}"
+        for label, flag in (("intern_values", self.intern_values), ("direct_reads", self.direct_reads)):
+            if not isinstance(flag, bool):
+                yield f"{label} must be True or False, not {shown(flag)}"
+        if self.locked is not None and not isinstance(self.locked, bool):
+            yield f"locked must be True, False, or None for where it must, not {shown(self.locked)}"
+        if not is_number(self.sample_rate) or not 0 < self.sample_rate <= 1:
+            yield f"sample_rate must be a fraction above 0 and up to 1, not {shown(self.sample_rate)}"
+        if self.slow_after is not None and (not is_number(self.slow_after) or self.slow_after <= 0):
+            yield f"slow_after must be a number of seconds > 0, or None, not {shown(self.slow_after)}"
+
+    def _pairs(self) -> Iterator[str]:
+        if self.slow_after is not None and self.metrics in ("off", "counting"):
+            yield f"slow_after needs metrics 'timing' or 'sampled': metrics={self.metrics!r} times nothing"
+        if self.direct_reads and self.metrics != "off":
+            yield f"direct_reads needs metrics='off': a dict's own get does no {shown(self.metrics)}"
+        if self.direct_reads and (self.memory != "standard" or self.interning == "arena"):
+            yield "direct_reads needs memory='standard' and no arena: there is no dict whose get could be used"
+        if self.memory == "arena" and self.interning != "none":
+            yield "memory='arena' needs interning='none': it keeps keys and values as bytes, not as strings"
+        if self.interning == "none" and self.intern_values:
+            yield "intern_values needs an interning: 'native', 'pool' or 'arena'"
+        if self.interning == "arena" and (self.memory != "standard" or self.intern_values is False):
+            yield "interning='arena' is for the string values of a dict: set intern_values=True, memory='standard'"
+        if self.locked is False and "arena" in (self.memory, self.interning):
+            yield "locked=False does not go with an arena: its operations take several steps"
+
+    def replace(self, **changes: Any) -> DataConfig:
+        """Return a copy with ``changes``, validated like a new one.
+
+        :raises ConfigError: for an unknown field or a value out of range.
+        """
+        return replaced(self, changes)
+
+    @classmethod
+    def preset(cls, name: str) -> DataConfig:
+        """Return the settings for a kind of workload; see :data:`DATA_PRESETS` for their names.
+
+        :raises ConfigError: for an unknown name.
+        """
+        try:
+            return cls(**DATA_PRESETS[name])
+        except (KeyError, TypeError):
+            known = f"{', '.join(DATA_PRESETS)}{nearest(name, DATA_PRESETS)}"
+            raise ConfigError("DataConfig", [f"no preset is called {shown(name)}; there are {known}"]) from None
+
+
+DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "default": {},
+    "read_optimized": {"metrics": "off", "direct_reads": True},
+    "low_memory": {"memory": "arena"},
+    "production": {
+        "metrics": "sampled", "slow_after": 0.001, "interning": "pool", "intern_values": True
+    },
+    "metrics_disabled": {"metrics": "off"},
+    "metrics_sampled": {"metrics": "sampled"},
+}  # fmt: skip
+"""The settings that each preset changes, by its name."""
+
+
+def replaced(config: S, changes: dict[str, Any]) -> S:
+    """Return a copy of a Struct with ``changes``.
+
+    :raises ConfigError: for a field it does not have.
+    """
+    unknown = changes.keys() - set(config.__struct_fields__)
+    if unknown:
+        kind = type(config).__name__
+        raise ConfigError(kind, [f"no setting is called {shown(name)}" for name in sorted(unknown)])
+    return msgspec.structs.replace(config, **changes)
 
 
 def is_int(value: object) -> bool:
@@ -252,6 +394,14 @@ def is_number(value: object) -> bool:
         return False
 
 
+def _is_keep(value: object) -> bool:
+    if isinstance(value, str):
+        return value in ("all", "targets")
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(ref, str) or callable(ref) or isinstance(getattr(ref, "name", None), str) for ref in value
+    )
+
+
 def _is_retry_if(value: object) -> bool:
     if isinstance(value, tuple):
         return bool(value) and all(isinstance(item, type) and issubclass(item, BaseException) for item in value)
@@ -262,3 +412,6 @@ def _is_retry_if(value: object) -> bool:
 
 DEFAULT_CONFIG: Final = Config()
 """What a run uses when it is given none."""
+
+DEFAULT_DATA_CONFIG: Final = DataConfig()
+"""What a store uses when it is given none."""

@@ -11,9 +11,13 @@
     ├── UsageError       RuntimeError  a call made at the wrong time or place
     │   └── TransitionError          a status change that is not legal
     ├── MissingOutput    KeyError    an output asked for that the run did not produce
+    ├── DataError        ValueError  data a store cannot hold or encode; lists every fault
+    ├── MissingKey       KeyError    data asked for under a key the store does not hold
+    ├── WrongType        TypeError   data of another type than the one asked for
     ├── NodeTimeout      TimeoutError  a node (or one attempt of it) exceeded its time
     ├── NodeCancelled                a node ended itself by raising its loop's cancellation
     ├── OutputInvalid    TypeError   a node returned what its ``validated`` middleware refuses
+    ├── MapError         ExceptionGroup  several items of a map failed; ``indices`` says which
     ├── NodeAborted                  a node raised a BaseException that ends the run (observers see it)
     └── RunError         ExceptionGroup  a run that failed: the users' exceptions, and the partial Result
     BlockingNodeWarning  RuntimeWarning  a node held the event loop
@@ -112,6 +116,32 @@ class MissingOutput(FlowError, KeyError):
         return str(self.args[0])
 
 
+class DataError(FlowError, ValueError):
+    """Data that a :class:`flow.WorkflowData` cannot hold, encode or decode.
+
+    :ivar faults: one sentence per fault, each naming the key and where in its value the trouble stands.
+    """
+
+    def __init__(self, what: str, faults: Sequence[str]) -> None:
+        self.what = what
+        self.faults = tuple(faults)
+        super().__init__(_listing(what, self.faults))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.faults)
+
+
+class MissingKey(FlowError, KeyError):
+    """A store was asked for a key it does not hold."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return str(self.args[0])
+
+
+class WrongType(FlowError, TypeError):
+    """A store holds a value of another type than the one asked for."""
+
+
 class NodeTimeout(FlowError, TimeoutError):
     """A node, or one attempt of it, exceeded its time limit.
 
@@ -131,6 +161,31 @@ class OutputInvalid(FlowError, TypeError):
 
 class NodeAborted(FlowError):
     """Tells observers of a BaseException (KeyboardInterrupt, SystemExit) that ends the run; the caller gets that."""
+
+
+class MapError(FlowError, ExceptionGroup[Exception]):
+    """Several items of a map failed: an :class:`ExceptionGroup` of their own exceptions, unchanged.
+
+    :ivar indices: the items' indices, in the order of ``exceptions``.
+    """
+
+    indices: tuple[int, ...]
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception], indices: Sequence[int] = ()) -> MapError:
+        self = super().__new__(cls, message, exceptions)
+        self.indices = tuple(indices)
+        return self
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args[:2])
+
+    def derive(self, excs: Sequence[Exception]) -> MapError:  # type: ignore[override]
+        """Keep the type when ``except*`` or ``split`` take a part of the group."""
+        own = {id(leaf): i for exc, i in zip(self.exceptions, self.indices, strict=False) for leaf in _leaves(exc)}
+        return MapError(self.message, excs, [own[id(leaf)] for exc in excs if id(leaf := next(_leaves(exc))) in own])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, self.exceptions, self.indices)
 
 
 class RunError(FlowError, ExceptionGroup[Exception]):
@@ -168,11 +223,7 @@ class RunError(FlowError, ExceptionGroup[Exception]):
     def derive(self, excs: Sequence[Exception]) -> RunError:  # type: ignore[override]
         """Keep type and result when ``except*`` or ``split`` take a part of the group."""
         # split() rebuilds a group that a node raised, but keeps its leaves.
-        own = {
-            id(leaf): name
-            for exc, name in zip(self.exceptions, self.nodes, strict=False)
-            for leaf in _leaves(exc)
-        }
+        own = {id(leaf): name for exc, name in zip(self.exceptions, self.nodes, strict=False) for leaf in _leaves(exc)}
         nodes = [own[id(leaf)] for exc in excs if id(leaf := next(_leaves(exc))) in own]
         return RunError(self.message, excs, self.result, nodes, self.timed_out)
 

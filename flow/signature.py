@@ -57,11 +57,32 @@ class Shape(msgspec.Struct, frozen=True):
         return tuple(p for p in self.parameters if not p.keyword_only and not p.is_context)
 
 
-class Nested:
-    """A compiled Dag standing where a node's function stands; its parameters are the Dag's run inputs.
+class Composite:
+    """What stands where a node's function stands and is not to be called: binding the node to a run replaces it."""
 
-    A driver never calls it: binding a node to a run replaces it (:meth:`flow.policy.bind.Run.nested`).
-    """
+    __slots__ = ()
+
+    @property
+    def is_async(self) -> bool:
+        """True if what replaces it returns an awaitable."""
+        raise NotImplementedError
+
+    @property
+    def location(self) -> str:
+        """Where it was defined, for messages."""
+        return repr(self)
+
+    def shape(self) -> Shape:
+        """Its parameters. :raises TypeError: if it has none that make sense."""
+        raise NotImplementedError
+
+    def __call__(self, *values: Any) -> Any:
+        """Only there so that it passes for a callable."""
+        raise AssertionError(f"{self!r} is run by its driver")
+
+
+class Nested(Composite):
+    """A compiled Dag standing where a node's function stands; its parameters are the Dag's run inputs."""
 
     __slots__ = ("inputs", "plan")
 
@@ -77,9 +98,9 @@ class Nested:
         """Compile ``dag`` as it is now. :raises DefinitionError: if it cannot be."""
         return cls(dag.compile())
 
-    def __call__(self, *values: Any) -> Any:
-        """Only there so that it passes for a callable."""
-        raise AssertionError("a nested plan is run by its driver")
+    @property
+    def is_async(self) -> bool:
+        return not self.plan.all_sync
 
     def __repr__(self) -> str:
         return f"<{self.plan!r} as one node>"
@@ -89,7 +110,7 @@ class Nested:
         required = set(self.plan.required_inputs)
         parameters = tuple(Parameter(name, () if name in required else (_UNSET,)) for name in self.inputs)
         # Neither exact nor inferred: always wired with care, which gives it the Binder it needs.
-        return Shape(parameters, False, False, not self.plan.all_sync)
+        return Shape(parameters, False, False, self.is_async)
 
 
 def shape_of(fn: Callable[..., Any]) -> Shape:
@@ -102,7 +123,7 @@ def shape_of(fn: Callable[..., Any]) -> Shape:
             return _from_code(fn)
         if not ("__wrapped__" in fn.__dict__ or "__signature__" in fn.__dict__):
             return _lift(_from_code(fn), fn)
-    elif type(fn) is Nested:
+    elif isinstance(fn, Composite):
         return fn.shape()
     elif type(fn) is MethodType and type(fn.__func__) is FunctionType:
         inner = shape_of(fn.__func__)
@@ -122,8 +143,8 @@ def _lift(shape: Shape, fn: Any) -> Shape:
 
 def is_async_callable(fn: Any) -> bool:
     """Tell whether calling ``fn`` gives something to await (through partials, methods and ``__call__``)."""
-    if type(fn) is Nested:
-        return not fn.plan.all_sync
+    if isinstance(fn, Composite):
+        return fn.is_async
     return _is_coroutine_function(fn) or may_return_awaitable(fn)
 
 
@@ -139,7 +160,7 @@ def may_return_awaitable(fn: Any) -> bool:
     So are plain wrappers around one (``functools.wraps``), callables that
     ``inspect.markcoroutinefunction`` marked, and ``AsyncMock``. What they return is awaited if it can be.
     """
-    if type(fn) is Nested or _is_coroutine_function(fn):
+    if isinstance(fn, Composite) or _is_coroutine_function(fn):
         return False
     while isinstance(fn, partial):
         fn = fn.func
@@ -191,8 +212,8 @@ def is_same(fn: Any, other: Any) -> bool:
 
 def location_of(fn: Any) -> str:
     """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
-    if type(fn) is Nested:
-        return repr(fn)
+    if isinstance(fn, Composite):
+        return fn.location
     try:
         code = _code_of(fn)
     except Exception:  # an object whose attributes raise

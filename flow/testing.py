@@ -1,8 +1,42 @@
-"""For tests of code that uses `flow`: time that passes without waiting."""
+"""For tests of code that uses `flow`: a Context made by hand, and time that passes without waiting."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from heapq import heapify, heappush
+from types import MappingProxyType
+from typing import Any
+
+from flow.data.context import Context, Scope
+from flow.data.store import WorkflowData
+
+
+def context(
+    *,
+    run_id: str = "test",
+    node: str = "node",
+    attempt: int = 1,
+    inputs: Mapping[str, Any] | None = None,
+    data: WorkflowData | None = None,
+    item: Any = None,
+    index: int | None = None,
+) -> Context:
+    """Make a :class:`flow.Context` by hand, to call a node's function with.
+
+    :param data: the store behind ``ctx.data``; a new one by default. With an ``item`` or ``index`` the context
+        is a child, as an item of a map gets: it writes to an overlay, and what it publishes can be
+        looked at after ``parent.gather([ctx])``.
+    """
+    scope = Scope(run_id, node, MappingProxyType(dict(inputs or {})), _Shared(data or WorkflowData()))
+    mine = Context(scope, attempt)
+    return mine if item is None and index is None else Context(scope, attempt, item, index, mine)
+
+
+class _Shared:
+    """Stands for the run."""
+
+    def __init__(self, data: WorkflowData) -> None:
+        self.data = data
 
 
 class FakeClock:

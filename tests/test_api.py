@@ -99,12 +99,17 @@ class TestWaysIn:
         error = error_of(outer).exceptions[0]
         assert error.__notes__[-1] == "in node 'sub' (<Plan('one', nodes=1, edges=0) as one node>)"
 
-    def test_async_generators_are_refused(self) -> None:
+    def test_the_output_of_an_async_generator_is_for_its_reader(self) -> None:
         async def rows() -> Any:
             yield 1
+            yield 2
 
-        with pytest.raises(flow.DefinitionError, match=r"node 'a' .*test_api.py.*it is an async generator"):
-            one(rows).compile()
+        async def total(a: Any) -> int:
+            return sum([row async for row in a])
+
+        dag = one(rows)
+        dag.add("total", total)
+        assert flow.run(dag)["total"] == 3
 
     def test_an_import_error_of_a_node_is_its_own(self) -> None:
         async def bad() -> None:

@@ -169,7 +169,7 @@ def test_contexts_say_who_and_where(mode: dict[str, Any], backend: str) -> None:
     result = flow.run(dag, {"x": 2}, config=Config(backend=backend, **mode), run_id="r-1")  # type: ignore[arg-type]
     first, second = result[a], result["b"]
     assert (first.run_id, first.node, first.attempt, dict(first.inputs)) == ("r-1", "a", 1, {"x": 2})
-    assert (second.node, second.data) == ("b", {"a": 7, "b": 8})
+    assert (second.node, dict(second.data.items())) == ("b", {"a": 7, "b": 8})
     assert first.data is second.data
     with pytest.raises(TypeError):
         first.inputs["x"] = 3  # type: ignore[index]

@@ -1,29 +1,174 @@
-"""The Context a node asks for with ``ctx: flow.Context``."""
+"""The Context a node asks for with ``ctx: flow.Context``, and its children: one per item of a map."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
+
+from flow.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from flow.data.store import WorkflowData
+
+Merge: TypeAlias = Literal["last", "append"] | Callable[[Any, Any], Any]
+"""How published values meet: the last one stays, all are listed, or a function folds them two by two."""
+
+_ABSENT: Final[Any] = object()
+
+
+class Shared(Protocol):
+    """Where a Context gets what all contexts of one run share (a run's state)."""
+
+    @property
+    def data(self) -> WorkflowData:
+        """The run's store, made at first use."""
+
+
+class Scope(msgspec.Struct):
+    """What all contexts of one node share, by reference.
+
+    :ivar publishers: the children that have published, by index; None where nobody gathers them.
+    """
+
+    run_id: str
+    node: str
+    inputs: Mapping[str, Any]
+    shared: Shared
+    publishers: dict[int, Context] | None = None
+
+
+class _Own(msgspec.Struct):
+    """What a context has written; made at its first write."""
+
+    data: WorkflowData | None = None
+    published: list[tuple[str, Any, Merge]] = []
 
 
 class Context(msgspec.Struct, frozen=True):
     """What a node may know of the run it is part of.
 
     A node gets one by annotating a parameter (of any name) with ``flow.Context``; a node that
-    does not ask costs nothing. One is made per attempt, and everything in it is shared by
-    reference.
+    does not ask costs nothing. One is made per attempt. Everything in it is shared by reference, so
+    making one, or a :meth:`child` of one, costs the same however much the run holds. (To make one
+    in a test, see :func:`flow.testing.context`.)
 
-    :ivar run_id: the run's id; unique per run in this process and random across processes.
-    :ivar node: this node's name.
     :ivar attempt: 1 for the first call, 2 for the first retry, and so on.
-    :ivar inputs: the run's inputs, read-only.
-    :ivar data: a dict that all nodes of this run share, for what does not fit an output.
+    :ivar item: the item this context is for; None if it is for no item.
+    :ivar index: that item's place among all, from 0; None if there is none.
     """
 
-    run_id: str
-    node: str
-    attempt: int
-    inputs: Mapping[str, Any]
-    data: dict[str, Any]
+    _scope: Scope
+    attempt: int = 1
+    item: Any = None
+    index: int | None = None
+    _parent: Context | None = None
+    _own: _Own | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; unique per run in this process and random across processes."""
+        return self._scope.run_id
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+        return self._scope.node
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The run's inputs, read-only."""
+        return self._scope.inputs
+
+    @property
+    def data(self) -> WorkflowData:
+        """The store that the nodes of this run share; in a child, its own overlay over its parent's.
+
+        What a child writes or deletes there no other context sees. To hand a value up, :meth:`publish` it.
+        """
+        if self._parent is None:
+            return self._scope.shared.data
+        own = self._written()
+        if own.data is None:
+            own.data = self._parent.data.child()
+        return own.data
+
+    def child(self, item: Any = None, index: int | None = None) -> Context:
+        """Return a context for one item. O(1), whatever the run holds: one small object, nothing copied."""
+        return Context(self._scope, 1, item, index, self)
+
+    def publish(self, key: str, value: Any, merge: Merge = "last") -> None:
+        """Hand a value up.
+
+        From a node it goes into ``ctx.data`` at once. From an item's context it goes up when its map
+        ends, with those of the other items, in the order of their indices and never of their finishing;
+        what a failed item (or attempt) published is dropped. From a :meth:`child` you made it goes up
+        when you :meth:`gather` it.
+
+        :param merge: ``"last"`` replaces what is there, ``"append"`` makes a list of all, a function
+            ``(so_far, value) -> new`` folds them. All who publish one key must say the same.
+        """
+        if (not isinstance(merge, str) and not callable(merge)) or (isinstance(merge, str) and merge not in _RULES):
+            raise UsageError(f"publish({shown(key)}): merge is 'last', 'append' or a function, not {shown(merge)}")
+        if self._parent is None:
+            _merge_into(self.data, key, [value], merge)
+            return
+        self._written().published.append((key, value, merge))
+        publishers = self._scope.publishers
+        if publishers is not None and self.index is not None:
+            publishers[self.index] = self
+
+    def gather(self, children: Iterable[Context]) -> None:
+        """Merge what ``children`` have published into this context's data, in the order of their indices.
+
+        :raises UsageError: if two of them publish one key by different rules; nothing is merged then.
+        """
+        ordered = sorted(children, key=lambda c: -1 if c.index is None else c.index)
+        values: dict[str, list[Any]] = {}
+        rules: dict[str, Merge] = {}
+        for child in ordered:
+            for key, value, merge in child._own.published if child._own is not None else ():
+                if rules.setdefault(key, merge) != merge:
+                    raise UsageError(
+                        f"node {self.node!r}: key {shown(key)} is published with merge={_rule(rules[key])} and with "
+                        f"merge={_rule(merge)} (item {child.index}): say the same everywhere"
+                    )
+                values.setdefault(key, []).append(value)
+        for key, published in values.items():
+            _merge_into(self.data, key, published, rules[key])
+
+    def _written(self) -> _Own:
+        own = self._own
+        if own is None:
+            own = _Own()
+            msgspec.structs.force_setattr(self, "_own", own)
+        return own
+
+    def __repr__(self) -> str:
+        item = "" if self._parent is None else f", item={shown(self.item)}, index={self.index}"
+        return f"Context(run_id={self.run_id!r}, node={self.node!r}, attempt={self.attempt}{item})"
+
+
+_RULES: Final = ("last", "append")
+
+
+def _rule(merge: Merge) -> str:
+    return repr(merge) if isinstance(merge, str) else str(getattr(merge, "__qualname__", shown(merge)))
+
+
+def _merge_into(data: WorkflowData, key: str, values: list[Any], merge: Merge) -> None:
+    if merge == "last":
+        data.set(key, values[-1])
+        return
+
+    def merged(there: Any) -> Any:
+        if merge == "append":
+            return [*there, *values] if isinstance(there, list) else [*values] if there is _ABSENT else [there, *values]
+        assert callable(merge)
+        so_far, rest = (values[0], values[1:]) if there is _ABSENT else (there, values)
+        for value in rest:
+            so_far = merge(so_far, value)
+        return so_far
+
+    data.update(key, merged, _ABSENT)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from flow.config import Retry, Timeout
 from flow.errors import UsageError, shown
 from flow.graph.inline import inline
+from flow.graph.maps import Maps
 from flow.plan.compile import compile_definition
 from flow.plan.definition import Definition, Policy
 from flow.plan.plan import Plan
@@ -40,7 +41,7 @@ class NodeOptions(TypedDict, total=False):
     cost: float | None
 
 
-class Dag:
+class Dag(Maps):
     """A directed acyclic graph of plain functions, being built.
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.

@@ -15,15 +15,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec import structs
+
 from flow.config import Timeout
 from flow.errors import CycleError, DefinitionError, shown
 from flow.plan.checks import checked_names, dag_faults, duplicate_faults, policy_faults
 from flow.plan.definition import PLAIN, Definition, Policy
-from flow.plan.order import cycle_in, is_ordered, topological_order
+from flow.plan.order import cycle_in, is_ordered, reach, topological_order
 from flow.plan.plan import Plan
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.bind import Binder
-from flow.signature import Nested, Shape, is_async_generator, shape_of
+from flow.policy.mapping import Mapped, Over
+from flow.signature import Composite, Shape, is_async_callable, is_async_generator, shape_of
 from flow.types import NodeRef
 
 CYCLE_SHOWN: Final = 24
@@ -38,7 +41,10 @@ def compile_definition(definition: Definition, previous: Plan | None = None) -> 
     :param previous: the plan of a prefix of this definition (no edge added since), to resolve only what is new.
     :raises DefinitionError: listing every fault. :raises CycleError: if the only fault is a cycle.
     """
-    if previous is not None and _takes_over_an_input(definition.names[previous.count :], previous):
+    if previous is not None and (
+        _takes_over_an_input(definition.names[previous.count :], previous)
+        or any(isinstance(fn, Mapped) and fn.options.pipelined for fn in definition.fns[previous.count :])
+    ):
         previous = None
     return _Compilation(definition, previous).plan_or_faults()
 
@@ -63,6 +69,7 @@ class _Compilation:
         self.inputs = InputSlots(plan.inputs, plan.tail)
         self.wirer = Wirer(plan.index, plan.names, start, d.names, plan.fns, self.inputs)
         self.unreadable: dict[int, str] = {}  # by id of the function: why
+        self.pipelined: list[int] = []
         self.ordering: dict[int, tuple[int, ...]] = {}  # dependencies of nodes where they are not the arguments
         edges = d.edges if previous is None else ()  # those of a prefix are in its plan
         if edges:
@@ -72,6 +79,7 @@ class _Compilation:
         for i, deps in self.ordering.items():
             plan.dependencies[i] = deps
         self._add_edges(edges)
+        self._join_pipelines()
 
     def plan_or_faults(self) -> Plan:
         """Finish, or raise the one error that lists everything that is wrong."""
@@ -152,9 +160,20 @@ class _Compilation:
     def _wire_with_care(self, i: int, fn: Any, shape: Shape, needs: Any) -> tuple[int, ...]:
         wiring = self.wirer.wire(i, shape, needs)
         self.ordering[i] = _distinct(wiring.slots)
-        if wiring.keywords or wiring.context != -1 or shape.lifted or type(fn) is Nested:
+        if wiring.keywords or wiring.context != -1 or shape.lifted or isinstance(fn, Composite):
             self.plan.binders[i] = Binder(fn, shape.is_async, wiring.keywords, wiring.context)
+        if isinstance(fn, Over):
+            self._check_over(i, fn, wiring.slots[: len(fn.sources)])
         return wiring.slots
+
+    def _check_over(self, i: int, over: Over, sources: tuple[int, ...]) -> None:
+        self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in over.faults()]
+        if isinstance(over, Mapped) and over.options.pipelined:
+            self.pipelined.append(i)
+        fns, binder = self.d.fns, self.plan.binders[i]
+        if any(slot >= 0 and is_async_generator(fns[slot]) for slot in sources):
+            self.plan.kinds[i] = 1  # its items must be awaited, whatever the function is
+            self.plan.binders[i] = structs.replace(binder, is_async=True)
 
     def _read(self, fn: Any) -> Shape:
         shape = _ANY_SHAPE
@@ -163,8 +182,6 @@ class _Compilation:
                 shape = shape_of(fn)
             except TypeError as error:
                 self.unreadable[id(fn)] = str(error)
-            if is_async_generator(fn):
-                self.unreadable[id(fn)] = "it is an async generator; a node returns one value: collect what it yields"
         else:
             self.unreadable[id(fn)] = f"{shown(fn)} is not callable: give a function, a callable object or a Dag"
         self.plan.shapes[id(fn)] = shape
@@ -184,6 +201,31 @@ class _Compilation:
         for i, more in upstream_of.items():
             dependencies[i] = _distinct((*dependencies[i], *more))
 
+    def _join_pipelines(self) -> None:
+        """Give each map those pipelined after it; it runs them, so it waits for what they take besides its results."""
+        plan, fns = self.plan, self.d.fns
+        before: dict[int, int] = {}
+        for i in self.pipelined:
+            fault = _pipeline_fault(fns[i], fns, plan.arguments[i][0])
+            if fault:
+                self.faults.append(f"{self.wirer.where(i)}: {fault}")
+                continue
+            before[i] = source = plan.arguments[i][0]
+            plan.pipelines[source] = (*plan.pipelines.get(source, ()), i)
+        for i, source in before.items():
+            others = [d for d in plan.dependencies[i] if d != source]
+            first, seen = source, {i}
+            while first in before and first not in seen:  # (a cycle is found later)
+                seen.add(first)
+                first = before[first]
+            if others and first in reach(others, plan.dependencies):
+                self.faults.append(
+                    f"{self.wirer.where(i)}: cannot be pipelined: it also waits for what itself waits for the map "
+                    f"{str(plan.names[first])!r}, and its items could never start before that has ended"
+                )
+            elif others:
+                plan.dependencies[first] = _distinct((*plan.dependencies[first], *others))
+
     # -- policies, faults, order -------------------------------------------------------------
 
     def _apply_policies(self) -> None:
@@ -194,7 +236,9 @@ class _Compilation:
             policy = d.policies.get(i)
             if policy is None and not d.middleware:
                 continue
-            found = policy_faults(policy or PLAIN, bool(plan.kinds[i]))
+            fn = d.fns[i]
+            is_async = is_async_callable(fn.fn) if isinstance(fn, Mapped) else bool(plan.kinds[i])
+            found = policy_faults(policy or PLAIN, is_async)
             if found:
                 self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in found]
             else:
@@ -215,17 +259,28 @@ class _Compilation:
         """The order in which a run with limit 1 takes nodes; short if there is a cycle."""
         plan, previous = self.plan, self.previous
         ranks = plan.ranks()
-        if ranks is None and (not self.wirer.forward or is_ordered(plan.dependencies, self.start)):
+        if ranks is None and (not (self.wirer.forward or self.pipelined) or is_ordered(plan.dependencies, self.start)):
             if previous is None or isinstance(previous.order, range):
                 return range(plan.count)
             return [*previous.order, *range(self.start, plan.count)]
         return topological_order(plan.dependencies, plan.successors, ranks)
 
 
+def _pipeline_fault(over: Mapped, fns: Sequence[Any], source: int) -> str:
+    """Say why a map cannot take its items from the node ``source`` as they come; nothing if it can."""
+    label = over.sources[0]
+    before = fns[source] if source >= 0 else None
+    if len(over.sources) != 1 or not isinstance(before, Mapped):
+        return f"pipelined goes over one other map; {label!r} is none"
+    if over.options.take is not None:
+        return "take and pipelined exclude each other: give take to the first map"
+    if before.options.batch_size is not None:
+        return f"cannot be pipelined after {label!r}, which has batches"
+    return f"cannot be pipelined after {label!r}, which is a flat_map" if before.options.outcome == "flat" else ""
+
+
 def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any, ...]) -> None:
     """Take a node's valid policy into the plan."""
-    if policy.retry is not None:
-        plan.retries[i] = policy.retry
     if policy.continue_on_error:
         plan.tolerant.add(i)
     if policy.priority:
@@ -237,6 +292,15 @@ def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any,
         timeout = Timeout(timeout)
     if timeout == Timeout():
         timeout = None  # limits nothing
+    fn = plan.fns[i]
+    if isinstance(fn, Mapped):  # these are each item's, the rest the node's
+        fn = fn.with_policy(policy.retry, timeout, policy.thread)
+        binder = structs.replace(plan.binders[i], fn=fn, is_async=bool(plan.kinds[i]) or fn.is_async)
+        plan.binders[i] = binder = binder.with_policy(False, layers, None)
+        plan.kinds[i] = binder.is_async
+        return
+    if policy.retry is not None:
+        plan.retries[i] = policy.retry
     if layers or policy.thread or timeout is not None:
         made = plan.binders.get(i) or Binder(plan.fns[i], bool(plan.kinds[i]))
         plan.binders[i] = binder = made.with_policy(policy.thread, layers, timeout)

@@ -31,6 +31,11 @@ def part_of(plan: Plan, part: Plan, kept: Sequence[int]) -> Plan:
     part.priorities = {new[i]: priority for i, priority in plan.priorities.items() if i in new}
     part.costs = {new[i]: cost for i, cost in plan.costs.items() if i in new}
     part.tolerant = {new[i] for i in plan.tolerant if i in new}
+    part.pipelines = {
+        new[i]: kept
+        for i, after in plan.pipelines.items()
+        if i in new and (kept := tuple([new[a] for a in after if a in new]))
+    }
     part.shapes = plan.shapes
     # Nothing kept waits for anything dropped, so what is left of the order is the part's own.
     part.order = range(len(kept)) if isinstance(plan.order, range) else [new[i] for i in plan.order if i in new]

@@ -24,7 +24,7 @@ MAX_PARTS: Final = 32
 
 _COPIED: Final = (
     "names", "index", "fns", "arguments", "dependencies", "kinds",
-    "binders", "retries", "priorities", "costs", "tolerant", "shapes",
+    "binders", "retries", "priorities", "costs", "tolerant", "pipelines", "shapes",
 )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ class Plan:
         "name",
         "names",
         "order",
+        "pipelines",
         "priorities",
         "required_inputs",
         "retries",
@@ -87,6 +88,7 @@ class Plan:
         self.priorities: dict[int, int] = {}
         self.costs: dict[int, float] = {}
         self.tolerant: set[int] = set()  # continue_on_error
+        self.pipelines: dict[int, tuple[int, ...]] = {}  # per map, those that take its items as they come
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.tail: tuple[Any, ...] = ()  # defaults of the input slots, slot -1 last
         self.shapes: dict[int, Shape] = {}

@@ -17,19 +17,17 @@ import msgspec
 from flow.config import Clock, Timeout
 from flow.data.context import Context
 from flow.errors import NodeTimeout
+from flow.policy.mapping import Mapped
 from flow.policy.middleware import Middleware, compose, settled
-from flow.signature import Nested, is_async_callable, may_return_awaitable
+from flow.signature import Composite, is_async_callable, may_return_awaitable
 
 Call = Callable[..., Any]
 
 
-class Run(Protocol):
-    """What a bound node may ask of its run."""
+class Timed(Protocol):
+    """What a time limit asks of its run."""
 
     clock: Clock
-
-    def context(self, i: int) -> Context:
-        """Make the Context of node ``i``'s present attempt."""
 
     def name_of(self, i: int) -> str:
         """Return node ``i``'s name."""
@@ -37,8 +35,19 @@ class Run(Protocol):
     def time_left(self, i: int) -> float | None:
         """Seconds until node ``i``'s overall limit; None if it has none."""
 
-    def nested(self, fn: Nested) -> Call:
-        """Return the callable that runs a nested plan within this run."""
+
+class Run(Timed, Protocol):
+    """What a bound node may ask of its run."""
+
+    @property
+    def on_loop(self) -> bool:
+        """True if an event loop drives it: a map of sync functions must let that turn, and is awaited."""
+
+    def context(self, i: int) -> Context:
+        """Make the Context of node ``i``'s present attempt."""
+
+    def expanded(self, fn: Composite, i: int) -> Call:
+        """Return the callable that runs a nested plan, or a map, as node ``i`` of this run."""
 
     def in_thread(self, call: Call) -> Call:
         """Return an async callable that runs ``call`` in a worker thread."""
@@ -62,9 +71,7 @@ class Binder(msgspec.Struct, frozen=True):
     def with_policy(self, thread: bool, middleware: tuple[Middleware, ...], timeout: Timeout | None) -> Binder:
         """Return a copy with these policies."""
         is_async = self.is_async or thread or any(map(is_async_callable, middleware))
-        return msgspec.structs.replace(
-            self, is_async=is_async, thread=thread, middleware=middleware, timeout=timeout
-        )
+        return msgspec.structs.replace(self, is_async=is_async, thread=thread, middleware=middleware, timeout=timeout)
 
     def bind(self, run: Run, i: int, all_threads: bool = False) -> Call:
         """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
@@ -73,7 +80,7 @@ class Binder(msgspec.Struct, frozen=True):
             call = settled(call)
         context = partial(run.context, i)
         layers = self.middleware
-        is_async = is_async_callable(self.fn)
+        is_async = is_async_callable(self.fn) or (run.on_loop and isinstance(self.fn, Mapped))
         threaded = not is_async and (self.thread or all_threads)
         if threaded:
             # Plain middleware next to a sync function stays next to it: both go into the thread.
@@ -85,15 +92,15 @@ class Binder(msgspec.Struct, frozen=True):
             call = compose(call, is_async, layers, context)
             is_async = is_async or any(map(is_async_callable, layers))
         if self.timeout is not None:
-            limit = _limit_async if is_async else _limit_sync
-            call = limit(call, run, i, self.timeout, threaded)
+            limited = limited_async if is_async else limited_sync
+            call = limited(call, run, i, self.timeout, threaded)
         return call
 
     def _with_arguments(self, run: Run, i: int) -> Call:
         """Place the Context and the keyword arguments; values arrive by position."""
         fn, keywords, context = self.fn, self.keywords, self.context
-        if type(fn) is Nested:
-            fn = run.nested(fn)
+        if isinstance(fn, Composite):
+            fn = run.expanded(fn, i)
         if not keywords and context == -1:
             return fn
         count = len(keywords)
@@ -113,12 +120,12 @@ class Binder(msgspec.Struct, frozen=True):
         return call
 
 
-def _shortest(run: Run, i: int, timeout: Timeout) -> float:
+def _shortest(run: Timed, i: int, timeout: Timeout) -> float:
     limits = [s for s in (timeout.attempt, run.time_left(i)) if s is not None]
     return min(limits)
 
 
-def _exceeded(run: Run, i: int, timeout: Timeout, limit: float, detail: str) -> NodeTimeout:
+def _exceeded(run: Timed, i: int, timeout: Timeout, limit: float, detail: str) -> NodeTimeout:
     overall = limit != timeout.attempt
     scope, seconds = ("its overall limit", timeout.node) if overall else ("its attempt limit", timeout.attempt)
     error = NodeTimeout(f"node {run.name_of(i)!r} exceeded {scope} of {seconds:g} s{detail}")
@@ -126,7 +133,8 @@ def _exceeded(run: Run, i: int, timeout: Timeout, limit: float, detail: str) -> 
     return error
 
 
-def _limit_async(call: Call, run: Run, i: int, timeout: Timeout, threaded: bool) -> Callable[..., Awaitable[Any]]:
+def limited_async(call: Call, run: Timed, i: int, timeout: Timeout, threaded: bool) -> Callable[..., Awaitable[Any]]:
+    """Stop ``call`` when its time is up; one in a thread is waited for."""
     from anyio import move_on_after
 
     async def limited(*values: Any) -> Any:
@@ -143,7 +151,8 @@ def _limit_async(call: Call, run: Run, i: int, timeout: Timeout, threaded: bool)
     return limited
 
 
-def _limit_sync(call: Call, run: Run, i: int, timeout: Timeout, threaded: bool) -> Call:
+def limited_sync(call: Call, run: Timed, i: int, timeout: Timeout, threaded: bool) -> Call:
+    """Fail ``call`` if it took too long: nothing can stop it before."""
     now = run.clock.now
 
     def limited(*values: Any) -> Any:

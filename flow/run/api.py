@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flow.config import DEFAULT_CONFIG, Config
+from flow.data.store import WorkflowData
 from flow.errors import ConfigError, InputError, UsageError, nearest, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.run.inline import run_inline
+from flow.run.release import Releasing, kept_nodes
 from flow.run.result import Result
 from flow.run.state import RunState, is_sync_run
 from flow.signature import location_of
-from flow.types import NAME_RULE, is_name
+from flow.types import NAME_RULE, is_name, references
 
 
 def run(
@@ -25,6 +27,7 @@ def run(
     targets: Ref | Iterable[Ref] | None = None,
     config: Config | None = None,
     run_id: str | None = None,
+    data: WorkflowData | None = None,
 ) -> Result:
     """Run a Dag or Plan to its end and return the :class:`Result`.
 
@@ -34,14 +37,16 @@ def run(
     :param inputs: values for the parameters that no node provides, by name.
     :param targets: run only these nodes and what they need.
     :param run_id: your id for this run (see :data:`flow.types.NAME_PATTERN`).
+    :param data: the store that nodes see as ``ctx.data``; by default each run makes its own (``config.data``).
     :raises ConfigError: for a run id that does not match it.
     :raises DefinitionError: if the Dag cannot be compiled; nothing has run then.
     :raises InputError: listing every missing and unknown input; nothing has run then.
     :raises RunError: if a node failed under ``on_error="fail_fast"``, or the run's time limit passed.
-    :raises UsageError: if an event loop is needed and this thread already runs one.
+    :raises UsageError: if an event loop is needed and this thread already runs one; for targets, or nodes in
+        ``config.keep``, that do not exist.
     """
     config = DEFAULT_CONFIG if config is None else config
-    state = _start(target, inputs, targets, config, run_id)
+    state = _start(target, inputs, targets, config, run_id, data)
     if is_sync_run(state.plan, config):
         contextvars.copy_context().run(_drive_inline, state)
     else:
@@ -56,12 +61,13 @@ async def execute(
     targets: Ref | Iterable[Ref] | None = None,
     config: Config | None = None,
     run_id: str | None = None,
+    data: WorkflowData | None = None,
 ) -> Result:
     """Run a Dag or Plan on the running event loop (asyncio, uvloop or trio). As :func:`run` otherwise.
 
     All tasks it starts have ended when it returns or raises; cancelling it cancels the run.
     """
-    state = _start(target, inputs, targets, DEFAULT_CONFIG if config is None else config, run_id)
+    state = _start(target, inputs, targets, DEFAULT_CONFIG if config is None else config, run_id, data)
     await _drive_async(state)
     return _finish(state)
 
@@ -72,6 +78,7 @@ def _start(
     targets: Ref | Iterable[Ref] | None,
     config: Config,
     run_id: str | None,
+    data: WorkflowData | None,
 ) -> RunState:
     if isinstance(target, Dag):
         plan = target.compile()
@@ -83,11 +90,18 @@ def _start(
         raise UsageError(f"config must be a flow.Config, not {shown(config)} (a {type(config).__name__})")
     if run_id is not None and not is_name(run_id):
         raise ConfigError("run id", [f"{shown(run_id)} is refused: {NAME_RULE}"])
+    if data is not None and not isinstance(data, WorkflowData):
+        raise UsageError(f"data must be a flow.WorkflowData, not {shown(data)} (a {type(data).__name__})")
+    whole = plan
     if targets is not None:
+        targets = references(targets)
         plan = plan.part(targets)
     if inputs is not None or plan.required_inputs:
         _check_inputs(plan, {} if inputs is None else inputs)
-    return RunState(plan, inputs, config, run_id)
+    state = RunState(plan, inputs, config, run_id, data)
+    if config.keep != "all":
+        state.resolver = Releasing(plan, state.ranks, state.values, kept_nodes(whole, plan, config.keep, targets))
+    return state
 
 
 def _check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> None:
@@ -146,15 +160,12 @@ def _drive_inline(state: RunState) -> None:
 
 async def _drive_async(state: RunState) -> None:
     asyncio = sys.modules.get("asyncio")
-    tasks: Any
     if asyncio is not None and _on_asyncio(asyncio):
-        from flow.run.asyncio import AsyncioTasks
-
-        tasks = AsyncioTasks(state)
+        from flow.run.asyncio import AsyncioTasks as Tasks
     else:
-        from flow.run.trio import AnyioTasks
-
-        tasks = AnyioTasks(state)
+        from flow.run.trio import AnyioTasks as Tasks  # type: ignore[assignment]
+    state.driver = Tasks
+    tasks = Tasks(state)
     try:
         state.prepare()
         await tasks.drive()
@@ -192,16 +203,18 @@ def _run_on_a_loop(state: RunState) -> None:
     anyio.run(_drive_async, state, backend=name, backend_options=options)
 
 
-def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: Config) -> Mapping[str, Any]:
+def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mapping[str, Any]:
     """Run a sync plan as a node of another run; a failure of it is that node's."""
-    state = RunState(plan, inputs, outer.replace(mode="auto", sync="inline", timeout=None, limit=None), None)
+    config = outer.config.replace(mode="auto", sync="inline", timeout=None, limit=None, keep="all")
+    state = RunState(plan, inputs, config, None, outer=outer)
     _drive_inline(state)
     return _nested_outputs(state)
 
 
-async def execute_nested(plan: Plan, inputs: Mapping[str, Any], outer: Config) -> Mapping[str, Any]:
+async def execute_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mapping[str, Any]:
     """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
-    state = RunState(plan, inputs, outer.replace(timeout=None), None)
+    config = outer.config.replace(timeout=None, keep="all")
+    state = RunState(plan, inputs, config, None, outer=outer)
     await _drive_async(state)
     return _nested_outputs(state)
 
@@ -210,5 +223,3 @@ def _nested_outputs(state: RunState) -> Mapping[str, Any]:
     result = Result(state)
     result.raise_for_errors()
     return result.outputs
-
-

@@ -17,7 +17,7 @@ from typing import Any
 
 from flow.config import YIELD_EVERY
 from flow.run import threads
-from flow.run.state import RunState
+from flow.run.driven import Driven
 from flow.run.tasks import TURNS, Tasks
 
 _EAGER = sys.version_info >= (3, 12)
@@ -33,7 +33,7 @@ def _eager_task(
 class AsyncioTasks(Tasks):
     """One run on the running asyncio loop."""
 
-    def __init__(self, run: RunState) -> None:
+    def __init__(self, run: Driven) -> None:
         super().__init__(run)
         self.loop = asyncio.get_running_loop()
         self.tasks: dict[object, asyncio.Task[None]] = {}  # alive; by a key of their own
@@ -47,6 +47,8 @@ class AsyncioTasks(Tasks):
         timeout = self.run.config.timeout
         timer = None if timeout is None else self.loop.call_later(timeout, self._expire)
         try:
+            if self.beside is not None:
+                self._keep(self.loop.create_task(self.beside()))
             if _EAGER:
                 self.hosts += 1
                 task = _eager_task(self.host_task(), self.loop, self.base)
@@ -171,8 +173,10 @@ class AsyncioTasks(Tasks):
         try:
             call, values = run.fns[i], run.values
             try:
-                result = call(*[values[slot] for slot in run.plan.arguments[i]])
-                values[i] = (await self.stay_with(i, result)) if run.kinds[i] else result
+                if run.kinds[i]:
+                    values[i] = await self.stay_with(i, call(*[values[slot] for slot in run.arguments[i]]))
+                else:
+                    values[i] = call(*[values[slot] for slot in run.arguments[i]])
             except BaseException as error:
                 self.node_raised(i, error)
                 more = resolver.take()

@@ -87,6 +87,58 @@ class NodeCancelled(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class MapStarted(msgspec.Struct, frozen=True, tag=True):
+    """A map begins with its items; ``items`` is None if their number is not known before."""
+
+    run_id: str
+    node: str
+    items: int | None
+    at: float
+
+
+class ItemFinished(msgspec.Struct, frozen=True, tag=True):
+    """An item of a map has completed. (With ``batch_size``, here and below, an item is a batch.)"""
+
+    run_id: str
+    node: str
+    index: int
+    at: float
+
+
+class ItemFailed(msgspec.Struct, frozen=True, tag=True):
+    """An item of a map has failed for good."""
+
+    run_id: str
+    node: str
+    index: int
+    attempt: int
+    error: BaseException
+    at: float
+
+
+class ItemRetried(msgspec.Struct, frozen=True, tag=True):
+    """Attempt number ``attempt`` of an item failed; the next begins in ``delay`` seconds at the earliest."""
+
+    run_id: str
+    node: str
+    index: int
+    attempt: int
+    error: BaseException
+    delay: float
+    at: float
+
+
 Event: TypeAlias = (
-    RunStarted | RunFinished | NodeStarted | NodeFinished | NodeFailed | NodeRetried | NodeSkipped | NodeCancelled
+    RunStarted
+    | RunFinished
+    | NodeStarted
+    | NodeFinished
+    | NodeFailed
+    | NodeRetried
+    | NodeSkipped
+    | NodeCancelled
+    | MapStarted
+    | ItemFinished
+    | ItemFailed
+    | ItemRetried
 )

@@ -1,23 +1,29 @@
 """The driver for plans of sync functions: no event loop, and no counting while all goes well.
 
-Any topological order will do, and the plan has one. When a node raises, or a run has a time
-limit, the Resolver takes over from exactly that state.
+Any topological order will do, and the plan has one. When a node raises, the Resolver takes over from
+exactly that state; a run that has a time limit or frees outputs counts from its start.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Any
 
-from flow.plan.resolver import Resolver
+from flow.run.driven import Driven
+from flow.run.feed import Feed
 from flow.run.state import RunState
 
 
 def run_inline(run: RunState) -> None:
     """Call every node of a plan without async nodes, in the plan's order, on this thread."""
-    if run.config.timeout is not None:
-        _count_down(run, run.resolve())
+    if run.resolver is not None:  # it frees outputs
+        count_down(run, run.resolver)
         return
-    values, fns, arguments, order = run.values, run.fns, run.plan.arguments, run.order
+    if run.config.timeout is not None:
+        count_down(run, run.resolve())
+        return
+    values, fns, arguments, order = run.values, run.fns, run.arguments, run.order
     i = -1
     try:
         for i in order:
@@ -35,15 +41,29 @@ def run_inline(run: RunState) -> None:
     over = _failed(run, resolver, i, raised, delayed)
     del raised  # its traceback holds this frame: no cycle
     if not over:
-        _count_down(run, resolver, delayed)
+        count_down(run, resolver, delayed)
 
 
-def _count_down(run: RunState, resolver: Resolver, delayed: list[tuple[float, int]] | None = None) -> None:
+def run_items(run: Driven, feed: Feed, call: Callable[..., Any] | None, numbered: bool) -> None:
+    """Call a map's function with every item, on this thread.
+
+    :param call: what to call as long as all goes well (with the item's number first, if ``numbered``); None if
+        counting is needed from the start.
+    """
+    delayed: list[tuple[float, int]] = []
+    feed.counting = call is None
+    failed = None if call is None else feed.call_all(call, numbered)
+    if failed is not None and _failed(run, feed, *failed, delayed):
+        return
+    del failed  # its traceback holds this frame: no cycle
+    count_down(run, feed, delayed)
+
+
+def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | None = None) -> None:
     """Run what the resolver says is ready until nothing is, or a failure ends the run."""
-    values, fns, arguments, clock = run.values, run.fns, run.plan.arguments, run.clock
+    values, fns, arguments, clock = run.values, run.fns, run.arguments, run.clock
     delayed = [] if delayed is None else delayed  # heap of (due, node): retries that wait
-    limit = run.config.timeout
-    deadline = None if limit is None else run.started_at + limit
+    deadline = run.deadline
     while True:
         while delayed and delayed[0][0] <= clock.now():
             resolver.put_back(heappop(delayed)[1])
@@ -69,9 +89,7 @@ def _count_down(run: RunState, resolver: Resolver, delayed: list[tuple[float, in
             return
 
 
-def _failed(
-    run: RunState, resolver: Resolver, i: int, error: Exception, delayed: list[tuple[float, int]]
-) -> bool:
+def _failed(run: Driven, resolver: Any, i: int, error: Exception, delayed: list[tuple[float, int]]) -> bool:
     """Retry later or fail node ``i``; return True if the run must end."""
     delay = run.retry_delay(i, error)
     if delay is None:

@@ -12,6 +12,7 @@ from flow.plan.resolver import DONE, FAILED, STATUS_OF
 from flow.types import MISSING, NodeRef, Status
 
 if TYPE_CHECKING:
+    from flow.data.store import WorkflowData
     from flow.run.state import RunState
 
 T = TypeVar("T")
@@ -103,7 +104,8 @@ class Result(Mapping[str, Any]):
     def __getitem__(self, ref: Any, /) -> Any:
         """Return a node's output.
 
-        :raises MissingOutput: (a KeyError) if there is no such node, or it did not complete; says why.
+        :raises MissingOutput: (a KeyError) if there is no such node, it did not complete, or its output was
+            freed (``Config.keep``); says why.
         """
         try:
             i = self.plan.find(ref)
@@ -137,6 +139,8 @@ class Result(Mapping[str, Any]):
 
     def _why_missing(self, i: int) -> str:
         name, status = self.plan.names[i], STATUS_OF[self._code(i)]
+        if status is Status.COMPLETED:
+            return _why_freed(name, self._run.config.keep)
         error = self._run.errors.get(i)
         because = f": {described(error)}" if error is not None else ""
         if status is Status.SKIPPED:
@@ -149,7 +153,7 @@ class Result(Mapping[str, Any]):
         """Outputs of the completed nodes, by name."""
         resolver = self._run.resolver
         whole = resolver is None or resolver.state.count(DONE) == len(self.plan)
-        has = _always if whole else self._has_output
+        has = _always if whole and self._run.config.keep == "all" else self._has_output
         return ByNode(self.plan, self._run.values.__getitem__, has)
 
     # -- how it went -------------------------------------------------------------------------
@@ -235,6 +239,11 @@ class Result(Mapping[str, Any]):
         """The inputs the run was given, read-only."""
         return MappingProxyType(self._run.inputs)
 
+    @property
+    def data(self) -> WorkflowData:
+        """The store that the nodes saw as ``ctx.data``."""
+        return self._run.data
+
     def raise_for_errors(self) -> None:
         """Raise what ``on_error="fail_fast"`` would have raised; nothing if :attr:`ok`."""
         error = self.error()
@@ -308,6 +317,14 @@ class Result(Mapping[str, Any]):
         if len(self._run.errors) > 5:
             lines.append(f"  ... and {len(self._run.errors) - 5} more errors")
         return "\n".join(lines) + ">"
+
+
+def _why_freed(name: str, keep: object) -> str:
+    if keep == "targets":
+        setting, remedy = "'targets'", f"make it one of the targets, or list what to keep: keep=[{name!r}, ...]"
+    else:
+        setting, remedy = "[...]", f"add {name!r} to that list"
+    return f"node {name!r} completed, and its output was freed under Config(keep={setting}); to keep it, {remedy}"
 
 
 def _always(_: int) -> bool:

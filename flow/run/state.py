@@ -1,25 +1,30 @@
-"""One run's state, and what all drivers share: binding nodes, failing, retrying, reporting.
-
-A driver calls nodes and moves the Resolver; what an outcome *means* is decided here, once.
-"""
+"""One run's state: binding its nodes, and what their outcomes mean, whichever driver reports them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import length_hint
 from types import MappingProxyType, TracebackType
-from typing import Any
-from warnings import warn_explicit
+from typing import TYPE_CHECKING, Any
 
-from flow.config import DEFAULT_WORKERS, Config
-from flow.data.context import Context
-from flow.errors import BlockingNodeWarning, NodeTimeout, UsageError, described, note
+from flow.config import DEFAULT_WORKERS, Config, Retry
+from flow.data.context import Context, Scope
+from flow.errors import note
 from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
 from flow.policy.bind import Binder
+from flow.policy.mapping import Folded, Mapped
 from flow.run import events
-from flow.signature import Nested, location_of
+from flow.run.driven import Driven, no_threads
+from flow.signature import Composite, Nested, location_of
 from flow.types import MISSING
+
+if TYPE_CHECKING:
+    from flow.data.store import WorkflowData
+    from flow.run.items import Items
+    from flow.run.view import LiveView
 
 NEVER = float("nan")
 """Time of what did not happen; unlike any number it is not equal to itself."""
@@ -29,46 +34,56 @@ _UNBOUNDED = 1 << 62
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-class RunState:
-    """What one run knows. Made per run; everything expensive in it is made at first use."""
+class RunState(Driven):
+    """What one run knows. Made per run; everything expensive in it is made at first use.
+
+    :param data: the store behind ``ctx.data``; if none is given, one is made when first asked for.
+    :param outer: the run that this one is a node of, whose store it sees through an overlay.
+    """
 
     __slots__ = (
-        "_data", "_deadlines", "_given_id", "attempts", "blocking_after", "clock", "config", "errors", "finished",
-        "fns", "in_thread", "inputs", "interrupted", "kinds", "limiter", "order", "plan", "ranks", "resolver",
-        "started", "started_at", "timed_out", "values", "wall_time",
+        "_data", "_given_id", "_outer", "_stages", "_view", "ended", "finished", "inputs", "plan", "ranks", "started",
+        "started_at", "wall_time",
     )  # fmt: skip
 
-    def __init__(self, plan: Plan, inputs: Mapping[str, Any] | None, config: Config, run_id: str | None) -> None:
+    resolver: Resolver | None
+
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Mapping[str, Any] | None,
+        config: Config,
+        run_id: str | None,
+        data: WorkflowData | None = None,
+        outer: RunState | None = None,
+    ) -> None:
+        super().__init__(config)
         self.plan = plan
-        self.config = config
-        self.clock = config.clock
+        self.arguments = plan.arguments
         self.inputs: dict[str, Any] = dict(inputs) if inputs else {}
-        self.values: list[Any] = [MISSING] * plan.count
+        self.values = [MISSING] * plan.count
         if plan.tail:
             self.values += plan.tail
             for name, value in self.inputs.items():
                 for slot in plan.inputs.get(name, ()):
                     self.values[slot] = value
-        self.fns: Sequence[Callable[..., Any]] = plan.fns
-        self.kinds: Sequence[int] = plan.kinds
-        self.order: Sequence[int] = plan.order
+        self.fns = plan.fns
+        self.kinds = plan.kinds
+        self.order = plan.order
         self.ranks: Sequence[int] | None = None
         if config.order == "critical_path":
             self.order, self.ranks = plan.critical_order()
-        self.resolver: Resolver | None = None
-        self.errors: dict[int, BaseException] = {}
-        self.attempts: dict[int, int] = {}  # of nodes tried more than once
         self.started: list[float] | None = None
         self.finished: list[float] | None = None
-        self.timed_out = False
-        self.interrupted = False  # a cancellation has reached a node
-        self.blocking_after = config.blocking_after or float("inf")
-        self.in_thread: Callable[[Callable[..., Any]], Callable[..., Any]] = _no_threads
-        self.limiter: Any = None  # of this run's threads
         self.wall_time = 0.0
+        self.ended = False
+        if data is not None:
+            self.watch_from(data)
         self._given_id = run_id
-        self._data: dict[str, Any] | None = None
-        self._deadlines: dict[int, float] = {}
+        self._data = data
+        self._view: LiveView | None = None
+        self._outer = outer
+        self._stages: dict[int, Items] | None = None
         self.started_at = self.clock.now()
 
     # -- at the start ------------------------------------------------------------------------
@@ -93,6 +108,9 @@ class RunState:
                     fns[i] = Binder(fn, is_async=False).bind(self, i, all_threads=True)
         for i, binder in plan.binders.items():
             fns[i] = binder.bind(self, i, all_threads=threads)
+            if self.on_loop and not self.kinds[i] and isinstance(binder.fn, Mapped):
+                self.kinds = kinds = bytearray(self.kinds)
+                kinds[i] = 1
         if watched:
             self.started = [NEVER] * plan.count
             self.finished = [NEVER] * plan.count
@@ -154,44 +172,74 @@ class RunState:
         return self._given_id
 
     @property
-    def data(self) -> dict[str, Any]:
-        """The dict that all nodes of the run share."""
+    def limit(self) -> int:  # type: ignore[override]
+        """Most nodes in flight: one inline, ``Config.limit`` if given, else no bound."""
+        config = self.config
+        if config.mode == "inline":
+            return 1
+        if config.limit is not None:
+            return config.limit
+        return DEFAULT_WORKERS if config.mode == "workers" else _UNBOUNDED
+
+    @property
+    def stages(self) -> dict[int, Items]:
+        """Pipelined maps whose items have been run with the map before them, by node."""
+        if self._stages is None:
+            self._stages = {}
+        return self._stages
+
+    @property
+    def deadline(self) -> float | None:
+        limit = self.config.timeout
+        return None if limit is None else self.started_at + limit
+
+    @property
+    def data(self) -> WorkflowData:
+        """The store that all nodes of the run share."""
         if self._data is None:
-            self._data = {}
+            self._data = _new_store(self.config) if self._outer is None else self._outer.data.child()
+            self.watch_from(self._data)
         return self._data
 
+    def watch_from(self, data: WorkflowData) -> None:
+        """Let ``data`` show this run's outputs and statuses."""
+        from flow.run.view import LiveView
+
+        self._view = LiveView(self)
+        if self.ended:
+            self._view.ended()
+        data.attach(self._view)
+
     def name_of(self, i: int) -> str:
-        """Return node ``i``'s name."""
         return self.plan.names[i]
 
-    def context(self, i: int) -> Context:
-        """Make the Context of node ``i``'s present attempt."""
-        inputs = MappingProxyType(self.inputs)
-        return Context(self.run_id, self.plan.names[i], self.attempts.get(i, 1), inputs, self.data)
+    def location(self, i: int) -> str:
+        return location_of(self.plan.fns[i])
 
-    def time_left(self, i: int) -> float | None:
-        """Seconds until node ``i``'s overall limit, counted from its first attempt; None without one."""
-        limit = self.node_limit(i)
-        if limit is None:
-            return None
-        now = self.clock.now()
-        return self._deadlines.setdefault(i, now + limit) - now
+    def context(self, i: int) -> Context:
+        scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
+        return Context(scope, self.attempts.get(i, 1))
 
     def node_limit(self, i: int) -> float | None:
-        """Return node ``i``'s overall limit in seconds."""
         binder = self.plan.binders.get(i)
         return None if binder is None or binder.timeout is None else binder.timeout.node
 
-    def nested(self, fn: Nested) -> Callable[..., Any]:
-        """Return the callable that runs a nested plan as one node, on its own slots."""
+    def expanded(self, fn: Composite, i: int) -> Callable[..., Any]:
+        """Return the callable that runs a nested plan, or a map, as node ``i``."""
+        if isinstance(fn, Mapped):
+            from flow.run.items import map_inline, map_on_loop
+
+            return partial(map_on_loop if self.on_loop else map_inline, self, i, fn)
+        if isinstance(fn, Folded):
+            return fn.fold_awaiting if self.kinds[i] else fn.fold
         from flow.run.api import execute_nested, run_nested
 
-        run = run_nested if fn.plan.all_sync else execute_nested
-        config = self.config
+        assert isinstance(fn, Nested)
+        nested, run = fn, run_nested if not fn.is_async else execute_nested
 
         def call(*values: Any) -> Any:
-            inputs = {name: v for name, v in zip(fn.inputs, values, strict=True) if v is not Nested.UNSET}
-            return run(fn.plan, inputs, config)
+            inputs = {name: v for name, v in zip(nested.inputs, values, strict=True) if v is not Nested.UNSET}
+            return run(nested.plan, inputs, self)
 
         return call
 
@@ -202,29 +250,19 @@ class RunState:
         self.resolver = Resolver.resumed(self.plan, done, self.ranks)
         return self.resolver
 
-    def retry_delay(self, i: int, error: BaseException) -> float | None:
-        """Seconds to wait before node ``i`` is tried again after ``error``; None if it is not to be."""
-        retry = self.plan.retries.get(i)
-        attempt = self.attempts.get(i, 1)
-        if retry is None or attempt >= retry.attempts:
-            return None
-        if isinstance(error, NodeTimeout) and error.overall:
-            return None
-        try:
-            if not retry.wants(error):
-                return None
-        except Exception as broken:  # the user's predicate; the node's own error must not be masked
-            note(error, f"retry_if raised {described(broken)}; not retried")
-            return None
-        delay = retry.delay_after(attempt)
-        if i in self._deadlines and self.clock.now() + delay >= self._deadlines[i]:
-            note(error, f"not retried: the node's overall limit of {self.node_limit(i):g} s leaves no time")
-            return None
-        self.attempts[i] = attempt + 1
-        if self.config.observers:
-            now = self.clock.now()
-            self.emit(events.NodeRetried(self.run_id, self.plan.names[i], attempt, error, delay, now))
-        return delay
+    def first_phase(self) -> Iterator[int]:
+        return iter(self.order) if self.resolver is None else iter(())
+
+    def start_counting(self, left: Iterator[int]) -> int:
+        done = len(self.order) - length_hint(left) - 1  # exact for the iterators of ranges and lists
+        return self.resolve(self.order[:done]).take()  # the best ready node, as the order had it: order[done]
+
+    def retry_of(self, i: int) -> Retry | None:
+        return self.plan.retries.get(i)
+
+    def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
+        now = self.clock.now()
+        self.emit(events.NodeRetried(self.run_id, self.plan.names[i], attempt, error, delay, now))
 
     def fail(self, i: int, error: BaseException) -> bool:
         """Record that node ``i`` failed for good, skip what cannot run; return True if the run must end."""
@@ -234,7 +272,7 @@ class RunState:
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if i in plan.retries else ""
         # The base's own methods: an exception may be frozen, or have others of these names.
-        BaseException.with_traceback(error, _users_part(error.__traceback__, plan.fns[i]))
+        BaseException.with_traceback(error, users_part(error.__traceback__, plan.fns[i]))
         note(error, f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
         self.errors[i] = error
         skipped = self.resolver.failed(i)
@@ -244,16 +282,6 @@ class RunState:
             for s in skipped:
                 self.emit(events.NodeSkipped(self.run_id, plan.names[s], name, now))
         return self.config.on_error == "fail_fast" and i not in plan.tolerant
-
-    def emit(self, event: events.Event) -> None:
-        """Tell every observer; one that raises is logged and harms nothing."""
-        for observer in self.config.observers:
-            try:
-                observer(event)
-            except Exception:
-                import logging
-
-                logging.getLogger("flow").exception("observer %r raised on %s", observer, type(event).__name__)
 
     # -- at the end --------------------------------------------------------------------------
 
@@ -265,7 +293,10 @@ class RunState:
         if self.timed_out and not self.interrupted and (resolver is None or CANCELLED not in resolver.state):
             self.timed_out = False  # all ended in the very tick of the limit, by themselves
         # What was bound to this run points back at it; a Result should not need the garbage collector.
-        self.fns, self.in_thread, self.limiter = self.plan.fns, _no_threads, None
+        self.fns, self.in_thread, self.limiter, self.driver = self.plan.fns, no_threads, None, None
+        self._stages, self.ended = None, True
+        if self._view is not None:
+            self._view.ended()
         now = self.clock.now()
         self.wall_time = now - self.started_at
         if self.config.observers:
@@ -283,34 +314,12 @@ class RunState:
         self.emit(events.RunFinished(self.run_id, self.plan.name, result.ok, counts, self.wall_time, now))
 
 
-def warn_of_blocking(run: RunState, i: int, seconds: float) -> None:
-    """Warn that node ``i`` held the event loop, pointing at its function."""
-    file, _, line = location_of(run.plan.fns[i]).rpartition(":")
-    where = (file, int(line)) if line.isdigit() else ("<node>", 1)
-    warn_explicit(
-        f"node {run.name_of(i)!r} held the event loop for {seconds:.3f} s; nothing else could run meanwhile. "
-        "Await what it waits for, or run it with thread=True",
-        BlockingNodeWarning,
-        *where,
-    )
-
-
 def is_sync_run(plan: Plan, config: Config) -> bool:
     """Tell whether a run needs no event loop at all."""
     return plan.all_sync and config.mode in ("auto", "inline") and config.sync == "inline"
 
 
-def limit_of(run: RunState) -> int:
-    """Most hosts a run may have: one inline, ``limit`` if given, else no bound."""
-    config = run.config
-    if config.mode == "inline":
-        return 1
-    if config.limit is not None:
-        return config.limit
-    return DEFAULT_WORKERS if config.mode == "workers" else _UNBOUNDED
-
-
-def _users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> TracebackType | None:
+def users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> TracebackType | None:
     """Drop the frames that lead to the user's function: ours, a thread pool's, a middleware's."""
     code = getattr(fn, "__code__", None)
     at = traceback
@@ -323,8 +332,10 @@ def _users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> Trac
     return traceback
 
 
-def _no_threads(call: Callable[..., Any]) -> Callable[..., Any]:
-    raise UsageError("thread nodes need an event loop: no driver is set")
+def _new_store(config: Config) -> WorkflowData:
+    from flow.data.store import WorkflowData
+
+    return WorkflowData() if config.data is None else WorkflowData(config.data)
 
 
 _prefix = ""
@@ -347,4 +358,3 @@ def _forget_prefix() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_prefix)
-

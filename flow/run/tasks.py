@@ -7,7 +7,8 @@ started for whatever else is ready: as many tasks as nodes really wait, and a li
 most hosts there may be.
 
 Two phases. Until the first suspension or failure nothing needs counting: nodes are run in the
-plan's fixed order. From then on the Resolver says what is ready.
+plan's fixed order. From then on the Resolver says what is ready. (A run that frees outputs has its
+Resolver from the start, and so no first phase.)
 
 ::
 
@@ -30,7 +31,7 @@ from typing import Any
 
 from flow.config import YIELD_EVERY
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled
-from flow.run.state import RunState, limit_of, warn_of_blocking
+from flow.run.driven import Driven
 from flow.types import Status
 
 _PAUSE: Any = object()
@@ -66,11 +67,12 @@ class Tasks:
     ``pausing`` of those that let the loop turn between two nodes: these go on with what is ready.
     """
 
-    def __init__(self, run: RunState) -> None:
+    def __init__(self, run: Driven) -> None:
         self.run = run
         self.base = copy_context()
-        self.todo: Iterator[int] = iter(run.order)  # the first phase; shared by its successive hosts
-        self.limit = limit_of(run)
+        self.todo: Iterator[int] = run.first_phase()  # shared by its successive hosts
+        self.limit = run.limit
+        self.beside: Callable[[], Coroutine[Any, Any, None]] | None = None  # runs in a task of its own
         self.hosts = 0
         self.waiting = 0
         self.pausing = 0
@@ -143,12 +145,8 @@ class Tasks:
 
     def start_counting(self) -> int:
         """End the first phase: make the Resolver from what has been done; return the node at hand."""
-        run = self.run
-        left = length_hint(self.todo)  # exact for the iterators of ranges and lists
-        self.todo = iter(())
-        done = len(run.order) - left - 1
-        resolver = run.resolve(run.order[:done])
-        return resolver.take()  # the best ready node, as the order had it: run.order[done]
+        todo, self.todo = self.todo, iter(())
+        return self.run.start_counting(todo)
 
     def settle(self) -> None:
         """At the end: if the first phase was left between two nodes, say so to the Resolver."""
@@ -201,9 +199,11 @@ class Tasks:
                 except StopIteration as end:
                     self.left = perf_counter()
                     again = end.value
+                    value = None  # a cancellation's traceback holds this frame: no cycle
                     break
                 except BaseException as error:
                     if body.cr_frame is None:  # it has ended, with this
+                        value = None  # as above
                         raise
                     # Thrown in by the loop, or an interrupt between two lines of ours: the node's to handle.
                     if host.pausing and not self.stopping and self.forgive(error):
@@ -256,7 +256,7 @@ class Tasks:
         resolver = run.resolver
         if resolver is None:
             return False
-        values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.plan.arguments, self.base
+        values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.arguments, self.base
         take, advance = resolver.take, resolver.advance
         before = host.resumed
         late = self.burst + YIELD_EVERY
@@ -292,7 +292,7 @@ class Tasks:
     async def _first_phase(self, host: Host, context: Context) -> bool:
         """Run nodes in the plan's order until one suspends or fails; return as :meth:`_host` does."""
         run = self.run
-        values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.plan.arguments, self.base
+        values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.arguments, self.base
         before = host.resumed
         late = self.burst + YIELD_EVERY
         i = -1
@@ -353,7 +353,10 @@ class Tasks:
                 resolver.cancelled(i)
                 if self.must_propagate(error):
                     self.stopping = True
-                    raise error
+                    try:
+                        raise error
+                    finally:
+                        del error  # its traceback holds this frame: no cycle
                 return
             self.forgive(error)
             cancelled = NodeCancelled(f"node {run.name_of(i)!r} raised {type(error).__name__} by itself")
@@ -405,6 +408,6 @@ class Tasks:
     def warn_blocking(self, i: int, seconds: float) -> None:
         """Say which node held the event loop; where a filter makes that an error, it ends the run."""
         try:
-            warn_of_blocking(self.run, i, seconds)
+            self.run.warn_of_blocking(i, seconds)
         except BlockingNodeWarning as error:
             self.broke(error)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flow.run.state import RunState
+from flow.run.driven import Driven
 
 
-def on_asyncio(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
+def on_asyncio(run: Driven, call: Callable[..., Any]) -> Callable[..., Any]:
     """Run ``call`` in a worker thread, with a copy of the contextvars; a cancelled wait still joins it."""
     import asyncio
 
@@ -43,7 +43,7 @@ def on_asyncio(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
     return threaded
 
 
-def on_anyio(run: RunState, call: Callable[..., Any]) -> Callable[..., Any]:
+def on_anyio(run: Driven, call: Callable[..., Any]) -> Callable[..., Any]:
     """As :func:`on_asyncio`; anyio itself waits for the thread of a cancelled node."""
     import anyio
     import anyio.lowlevel

@@ -11,14 +11,14 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from flow.run import threads
-from flow.run.state import RunState
+from flow.run.driven import Driven
 from flow.run.tasks import Tasks
 
 
 class AnyioTasks(Tasks):
     """One run in an anyio task group; the caller's task is the first host."""
 
-    def __init__(self, run: RunState) -> None:
+    def __init__(self, run: Driven) -> None:
         super().__init__(run)
         self.group: TaskGroup
         self.cancelled_class = anyio.get_cancelled_exc_class()
@@ -29,6 +29,8 @@ class AnyioTasks(Tasks):
         try:
             with anyio.move_on_after(self.run.config.timeout) as scope:
                 async with anyio.create_task_group() as self.group:
+                    if self.beside is not None:
+                        self.group.start_soon(self.beside)
                     self.hosts += 1
                     await self.host_task()
         finally:

@@ -1,0 +1,261 @@
+"""The store class for a :class:`flow.DataConfig`, put together once per combination: :func:`kind_of`.
+
+Each class here adds one property to a store and passes on to the next: ``Interned -> Checked -> Locked -> metrics``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, MutableMapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from flow.config import DEFAULT_DATA_CONFIG, DataConfig
+from flow.data.arena_store import ArenaDict
+from flow.data.codec import check
+from flow.data.key import plain_key
+from flow.data.metered import Counting, Sampled, Timed
+from flow.data.slots import Layout, SlotValues
+from flow.data.standard import Store
+from flow.data.store import Snapshot
+from flow.data.strings import ArenaStrings, StringPool
+from flow.types import MISSING
+
+if TYPE_CHECKING:
+    from flow.data.store import WorkflowData
+
+METRICS: Final[dict[str, type[Store]]] = {"off": Store, "counting": Counting, "sampled": Sampled, "timing": Timed}
+GIL: Final = bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def kind_of(config: DataConfig) -> type[WorkflowData]:
+    """Return the class whose instances do what ``config`` says, and nothing else."""
+    arena = "arena" in (config.memory, config.interning)
+    parts: list[type[Store]] = []
+    if config.direct_reads:
+        parts.append(Direct)
+    if config.interning in ("native", "pool"):
+        parts.append(InternedValues if config.intern_values else Interned)
+    if config.memory == "arena":
+        parts.append(InArena)
+    if config.interning == "arena":
+        parts.append(WithTexts)
+    if config.locked or (config.locked is None and (arena or not GIL)):
+        parts.append(Locked)
+    if config.memory == "slots":
+        parts.append(InSlots)
+    return _joined((*parts, METRICS[config.metrics]))
+
+
+@cache
+def _joined(parts: tuple[Any, ...]) -> type[Store]:  # Any: mypy does not take a class for hashable
+    return parts[0] if len(parts) == 1 else type(parts[-1].__name__, parts, {"__slots__": ()})
+
+
+class Locked(Store):
+    """Every operation takes the store's lock."""
+
+    __slots__ = ()
+
+    def set(self, key: str, value: Any) -> None:
+        with self._lock:
+            super().set(key, value)
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        with self._lock:
+            return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        with self._lock:
+            return super().__getitem__(key)
+
+    def delete(self, key: str) -> bool:
+        with self._lock:
+            return super().delete(key)
+
+    def has(self, key: object) -> bool:
+        with self._lock:
+            return super().has(key)
+
+    def increment(self, key: str, by: float = 1) -> Any:
+        with self._lock:
+            return super().increment(key, by)
+
+    def update(self, key: str, fn: Callable[[Any], Any], default: Any = MISSING) -> Any:
+        with self._lock:
+            return super().update(key, fn, default)
+
+    def items(self) -> list[tuple[str, Any]]:
+        with self._lock:
+            return super().items()
+
+    def keys(self) -> list[str]:
+        with self._lock:
+            return super().keys()
+
+    def __len__(self) -> int:
+        with self._lock:
+            return super().__len__()
+
+    def reset(self) -> None:
+        with self._lock:
+            super().reset()
+
+    def _swap(self, key: str, old: Any, new: Any) -> bool:
+        self._unshared()[key] = new  # whoever asks holds the lock: nobody has changed it
+        return True
+
+
+class InArena(Store):
+    """``memory="arena"``."""
+
+    __slots__ = ()
+    _kind = ArenaDict
+
+    def _empty(self) -> Any:
+        return ArenaDict(self._config.block_size)
+
+    def set(self, key: str, value: Any) -> None:
+        check(key, value)
+        super().set(key, value)
+
+    def _swap(self, key: str, old: Any, new: Any) -> bool:
+        check(key, new)
+        return super()._swap(key, old, new)
+
+
+class Eager(Store):
+    """The mapping is never replaced: what shares values copies them at once, and what replaces them fills it anew."""
+
+    __slots__ = ()
+
+    def _shared(self) -> Snapshot:
+        return Snapshot(self._values.copy())
+
+    def _converted(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        self._values.clear()
+        self._values.update(snapshot._values)
+
+
+class InSlots(Eager):
+    """``memory="slots"``."""
+
+    __slots__ = ()
+
+    def _empty(self) -> Any:
+        if self._layout is None:
+            self._layout = Layout()
+        return SlotValues(self._layout)
+
+    def _swap(self, key: str, old: Any, new: Any) -> bool:
+        return self._values.swap(key, old, new)  # type: ignore[no-any-return]
+
+
+class Direct(Eager):
+    """``direct_reads``: ``get`` is the dict's own method."""
+
+    __slots__ = ("get",)
+
+    def __init__(
+        self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None, strings: Any = None
+    ) -> None:
+        super().__init__(config, layout, strings)
+        self.get = self._values.get  # type: ignore[method-assign]
+
+
+class Interned(Store):
+    """Keys are interned."""
+
+    __slots__ = ()
+
+    def _new_strings(self) -> Any:
+        config = self._config
+        return StringPool(config.intern_capacity, config.intern_max_length) if config.interning == "pool" else None
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._intern = sys.intern if self._strings is None else self._strings.intern
+
+    def set(self, key: str, value: Any) -> None:
+        super().set(self._intern(key if key.__class__ is str else plain_key(key)), value)
+
+    def _swap(self, key: str, old: Any, new: Any) -> bool:
+        return super()._swap(self._intern(key), old, new)
+
+
+class InternedValues(Interned):
+    """Keys are interned, and values that are strings."""
+
+    __slots__ = ()
+
+    def set(self, key: str, value: Any) -> None:
+        intern = self._intern
+        key = intern(key if key.__class__ is str else plain_key(key))
+        super(Interned, self).set(key, intern(value) if value.__class__ is str else value)
+
+    def _swap(self, key: str, old: Any, new: Any) -> bool:
+        return super()._swap(key, old, self._intern(new) if new.__class__ is str else new)
+
+
+class Text(int):
+    """A handle that stands for a string value."""
+
+    __slots__ = ()
+
+
+class TextValues(MutableMapping[str, Any]):
+    """A dict whose string values are handles of an :class:`flow.ArenaStrings`, up to a number and a length."""
+
+    __slots__ = ("_capacity", "_longest", "_strings", "_values")
+
+    def __init__(self, strings: ArenaStrings, capacity: int, longest: int) -> None:
+        self._strings = strings
+        self._capacity = capacity
+        self._longest = longest
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        return self._strings.get(value) if value.__class__ is Text else value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        strings = self._strings
+        fits = value.__class__ is str and len(value) <= self._longest
+        if fits and (len(strings) < self._capacity or value in strings):
+            value = Text(strings.add(value))
+        self._values[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def clear(self) -> None:
+        """Forget keys and values; the strings stay, as other stores may hold their handles."""
+        self._values.clear()
+
+    def copy(self) -> TextValues:
+        """Return an independent mapping of the same values and strings."""
+        new = TextValues(self._strings, self._capacity, self._longest)
+        new._values = self._values.copy()
+        return new
+
+
+class WithTexts(Store):
+    """``interning="arena"``."""
+
+    __slots__ = ()
+    _kind = TextValues
+
+    def _new_strings(self) -> Any:
+        return ArenaStrings(self._config.block_size)
+
+    def _empty(self) -> Any:
+        return TextValues(self._strings, self._config.intern_capacity, self._config.intern_max_length)

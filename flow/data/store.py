@@ -1,0 +1,389 @@
+"""The store that nodes share: :class:`WorkflowData`, what all kinds of it have in common.
+
+How values are kept and what is measured is chosen when a store is made, by picking the class: see
+:func:`flow.data.kinds.kind_of`. No operation asks what is switched on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
+
+from flow.config import DEFAULT_DATA_CONFIG, DataConfig
+from flow.data.key import Key
+from flow.errors import DataError, MissingKey, UsageError, WrongType, nearest, shown
+from flow.types import MISSING, Status
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from flow.data.measures import DataStatistics
+    from flow.data.slots import Layout
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class RunView(Protocol):
+    """What a store shows of the run it belongs to; the run's own state, never a copy."""
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Outputs so far, by node name."""
+
+    @property
+    def statuses(self) -> Mapping[str, Status]:
+        """Every node's status, by name."""
+
+    def is_runnable(self, node: str) -> bool:
+        """Tell whether the node could start now."""
+
+
+class Snapshot(Mapping[str, Any]):
+    """What a store held at one moment. It never changes (though a mutable value in it may)."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Snapshot({len(self)} keys)"
+
+
+class WorkflowData:
+    """A store of values under string keys, which the nodes of a run share.
+
+    :param config: how values are kept, counted and shared; see :class:`flow.DataConfig`.
+    :param layout: numbers for keys that stores with ``memory="slots"`` share; their own if None.
+
+    Any number of threads may use one store: every operation is atomic, and :meth:`increment` and
+    :meth:`update` lose nothing. The bulk ones (``keys``, ``items``, iteration) work on a copy.
+
+    All operations on one key are O(1), unless values are encoded (``memory="arena"``): O(size of the value).
+
+    >>> data = WorkflowData()
+    >>> data["users"] = ["ada", "grace"]
+    >>> data.increment("visits"), data.increment("visits", 2)
+    (1, 3)
+    """
+
+    __slots__ = ("__weakref__",)
+    _lock: Any
+
+    def __new__(cls, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> Self:
+        if cls is WorkflowData:
+            from flow.data.kinds import kind_of  # here: its modules build on this one
+
+            cls = kind_of(config)  # type: ignore[assignment]
+        return object.__new__(cls)
+
+    def __init__(self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> None:
+        raise NotImplementedError
+
+    def __init_subclass__(cls) -> None:
+        """Let ``data[key] = v`` and ``in`` be the class's own methods, without a call in between."""
+        cls.__setitem__ = cls.set  # type: ignore[method-assign]
+        cls.__contains__ = cls.has  # type: ignore[method-assign, assignment]
+
+    # One key
+
+    def set(self, key: str, value: Any) -> None:
+        """Store ``value``.
+
+        :raises DataError: if ``key`` is no string, or the store's memory cannot keep ``value``.
+        """
+        raise NotImplementedError
+
+    @overload
+    def get(self, key: Key[T], default: None = None, /) -> T | None: ...
+    @overload
+    def get(self, key: Key[T], default: D, /) -> T | D: ...
+    @overload
+    def get(self, key: str, default: Any = None, /) -> Any: ...
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """Return the value, or ``default`` if there is none."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, key: Key[T]) -> T: ...
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    def __getitem__(self, key: str) -> Any:
+        """Return the value.
+
+        :raises MissingKey: (a KeyError) naming the nearest keys.
+        """
+        raise NotImplementedError
+
+    def delete(self, key: str) -> bool:
+        """Remove the key; tell whether it was there."""
+        raise NotImplementedError
+
+    def has(self, key: str) -> bool:
+        """Tell whether the key is there, as ``in`` does."""
+        raise NotImplementedError
+
+    def increment(self, key: str, by: float = 1) -> Any:
+        """Add ``by`` to a number, 0 if there is none, and return the new value.
+
+        :raises WrongType: if the value or ``by`` is no int or float.
+        """
+        raise NotImplementedError
+
+    def update(self, key: str, fn: Callable[[Any], Any], default: Any = MISSING) -> Any:
+        """Store ``fn(value)`` and return it.
+
+        ``fn`` is called again if another thread has replaced the value meanwhile: let it have no effects besides.
+
+        :param default: handed to ``fn`` if there is no value.
+        :raises MissingKey: if there is neither a value nor a default. What ``fn`` raises leaves the value as it is.
+        """
+        raise NotImplementedError
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise NotImplementedError  # every class has its own: see __init_subclass__
+
+    def __contains__(self, key: object) -> bool:
+        raise NotImplementedError
+
+    def __delitem__(self, key: str) -> None:
+        """Remove the key.
+
+        :raises MissingKey: if it is not there.
+        """
+        if not self.delete(key):
+            raise self._missing(key)
+
+    def get_int(self, key: str, default: Any = MISSING) -> int:
+        """Return an int (no bool).
+
+        :param default: returned if there is no value.
+        :raises MissingKey: if there is neither.
+        :raises WrongType: naming key, wanted and found type.
+        """
+        return self._typed(key, default, "an int", int, (int,))  # type: ignore[no-any-return]
+
+    def get_float(self, key: str, default: Any = MISSING) -> float:
+        """Return a float; an int (no bool) is converted. Otherwise as :meth:`get_int`."""
+        value = self._typed(key, default, "a float", float, (float, int))
+        return float(value) if type(value) is int else value
+
+    def get_str(self, key: str, default: Any = MISSING) -> str:
+        """Return a str. Otherwise as :meth:`get_int`."""
+        return self._typed(key, default, "a str", str, (str,))  # type: ignore[no-any-return]
+
+    def get_bool(self, key: str, default: Any = MISSING) -> bool:
+        """Return a bool. Otherwise as :meth:`get_int`."""
+        return self._typed(key, default, "a bool", bool, (bool,))  # type: ignore[no-any-return]
+
+    def _typed(self, key: str, default: Any, wanted: str, kind: type, kinds: tuple[type, ...]) -> Any:
+        value = self.get(key, MISSING)
+        if value is MISSING:
+            if default is MISSING:
+                raise self._missing(key)
+            return default
+        if not isinstance(value, kinds) or (kind is not bool and isinstance(value, bool)):
+            raise WrongType(f"key {shown(key)} holds {_what(value)}, not {wanted}")
+        return value
+
+    # All keys
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return all keys with their values, as they are at this moment. O(keys)."""
+        raise NotImplementedError
+
+    def keys(self) -> list[str]:
+        """Return all keys, as they are at this moment. O(keys)."""
+        return [key for key, _ in self.items()]
+
+    def for_each(self, fn: Callable[[str, Any], object]) -> None:
+        """Call ``fn(key, value)`` for every key that is there now. ``fn`` may change the store. O(keys)."""
+        for key, value in self.items():
+            fn(key, value)
+
+    def clear(self) -> None:
+        """Remove all keys."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Make the store as new: no values, no statistics, no run. Layout, blocks and pools stay."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __bool__(self) -> bool:
+        """A store is true, empty or not: ``if data`` asks whether there is one."""
+        return True
+
+    # All of it
+
+    def snapshot(self) -> Snapshot:
+        """Return what the store holds now. O(1); the next write copies the values once (not the objects), O(keys).
+
+        With ``direct_reads`` and ``memory="slots"`` it copies at once, and writes never do.
+        """
+        raise NotImplementedError
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Hold exactly what ``snapshot`` does. O(1) as :meth:`snapshot` is; O(keys) if it is of another kind of store.
+
+        :raises DataError: if this store's memory cannot keep one of the values; nothing is changed then.
+        """
+        raise NotImplementedError
+
+    def clone(self) -> WorkflowData:
+        """Return an independent store of the same values, settings and run. O(1) as :meth:`snapshot` is."""
+        raise NotImplementedError
+
+    def child(self) -> WorkflowData:
+        """Return a store that reads through to this one and keeps what is written to it (deletes too) to itself.
+
+        O(1): one small object; nothing else is allocated before its first write. It keeps objects by
+        reference in a dict, whatever this store's memory, and no statistics of its own.
+        """
+        raise NotImplementedError
+
+    def statistics(self) -> DataStatistics:
+        """Return what has been counted and measured since the store was made or reset."""
+        raise NotImplementedError
+
+    def __copy__(self) -> WorkflowData:
+        return self.clone()
+
+    def __repr__(self) -> str:
+        return f"WorkflowData({len(self)} keys)"
+
+    # The run
+
+    @property
+    def _run(self) -> RunView | None:
+        raise NotImplementedError
+
+    def attach(self, view: RunView | None) -> None:
+        """Show this run's outputs and statuses; None shows none."""
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Outputs of the run so far; empty for a store that belongs to none."""
+        return _NOTHING if (run := self._run) is None else run.outputs
+
+    @property
+    def statuses(self) -> Mapping[str, Status]:
+        """Statuses of the run's nodes; empty for a store that belongs to none."""
+        return _NOTHING if (run := self._run) is None else run.statuses
+
+    def is_runnable(self, node: str) -> bool:
+        """Tell whether the run's ``node`` could start now.
+
+        :raises UsageError: if the store belongs to no run.
+        """
+        if (run := self._run) is None:
+            raise UsageError(f"is_runnable({shown(node)}): this store belongs to no run; ask ctx.data or result.data")
+        return run.is_runnable(node)
+
+    # Bytes
+
+    def to_json(self) -> bytes:
+        """Return all values as one JSON object. O(size).
+
+        :raises DataError: listing every key whose value would not come back as it is.
+        """
+        from flow.data.codec import encoded
+
+        return encoded(dict(self.items()), "JSON")
+
+    def to_msgpack(self) -> bytes:
+        """Return all values as one msgpack map; bytes, NaN and infinity are fine here. Otherwise as :meth:`to_json`."""
+        from flow.data.codec import encoded
+
+        return encoded(dict(self.items()), "msgpack")
+
+    @classmethod
+    def from_json(cls, data: bytes | str, config: DataConfig = DEFAULT_DATA_CONFIG) -> WorkflowData:
+        """Return a store of the values in a JSON object.
+
+        :raises DataError: if ``data`` is no JSON object.
+        """
+        from flow.data.codec import decoded
+
+        return filled(WorkflowData(config), decoded(data, "JSON"))
+
+    @classmethod
+    def from_msgpack(cls, data: bytes, config: DataConfig = DEFAULT_DATA_CONFIG) -> WorkflowData:
+        """Return a store of the values in a msgpack map.
+
+        :raises DataError: if ``data`` is no msgpack map of str.
+        """
+        from flow.data.codec import decoded
+
+        return filled(WorkflowData(config), decoded(data, "msgpack"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy deeply and pickle by value; statistics, layout and run stay behind."""
+        return _rebuilt, (self._settings, dict(self.items()))
+
+    def _forget(self) -> None:
+        """Set what has been counted back to zero."""
+        raise NotImplementedError
+
+    @property
+    def _settings(self) -> DataConfig:
+        raise NotImplementedError
+
+    def _missing(self, key: object) -> MissingKey:
+        return MissingKey(f"no data is stored under {shown(key)}{nearest(key, self.keys())}")
+
+
+def added(key: str, old: Any, by: Any) -> Any:
+    """Return the sum for :meth:`WorkflowData.increment`.
+
+    :raises WrongType: if one is no number.
+    """
+    for value, subject in ((by, "by is"), (old, "it holds")):
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise WrongType(f"key {shown(key)} cannot be incremented: {subject} {_what(value)}, not an int or a float")
+    return old + by
+
+
+def filled(store: WorkflowData, values: Mapping[str, Any]) -> WorkflowData:
+    """Store ``values`` uncounted.
+
+    :raises DataError: listing every key that the store refuses.
+    """
+    faults: list[str] = []
+    for key, value in values.items():
+        try:
+            store.set(key, value)
+        except DataError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise DataError("data cannot be stored", faults)
+    store._forget()
+    return store
+
+
+def _rebuilt(config: DataConfig, values: dict[str, Any]) -> WorkflowData:
+    return filled(WorkflowData(config), values)
+
+
+def _what(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name} ({shown(value)})"

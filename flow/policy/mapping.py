@@ -1,0 +1,224 @@
+"""What stands where a node's function stands and goes over items: a map, or a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from flow.config import Retry, Timeout, is_int
+from flow.errors import shown
+from flow.signature import Composite, Parameter, Shape, is_async_callable, location_of, shape_of
+
+DEFAULT_CONCURRENCY: Final = 50
+"""Items of one map in flight at once, unless it says otherwise."""
+
+OnError: TypeAlias = Literal["fail", "collect", "skip"]
+Outcome: TypeAlias = Literal["list", "filter", "flat"]
+
+
+class MapOptions(msgspec.Struct, frozen=True):
+    """How a map treats its items; see :meth:`flow.Dag.map`."""
+
+    concurrency: int | None = DEFAULT_CONCURRENCY
+    batch_size: int | None = None
+    on_error: OnError = "fail"
+    key: Callable[[Any], Any] | None = None
+    take: int | None = None
+    pipelined: bool = False
+    outcome: Outcome = "list"
+
+    def faults(self) -> list[str]:
+        """Say what is out of range, one sentence each; empty if nothing is."""
+        found = []
+        for label, value in (("concurrency", self.concurrency), ("batch_size", self.batch_size)):
+            if value is not None and (not is_int(value) or value < 1):
+                found.append(f"{label} must be an integer of at least 1, or None, not {shown(value)}")
+        if self.take is not None and (not is_int(self.take) or self.take < 0):
+            found.append(f"take must be an integer of at least 0, or None for all items, not {shown(self.take)}")
+        if self.on_error not in ("fail", "collect", "skip"):
+            found.append(f"on_error must be one of 'fail', 'collect', 'skip', not {shown(self.on_error)}")
+        if self.key is not None and not callable(self.key):
+            found.append(f"key must be a function of the item, or None, not {shown(self.key)}")
+        if not isinstance(self.pipelined, bool):
+            found.append(f"pipelined must be True or False, not {shown(self.pipelined)}")
+        if self.batch_size is not None and self.pipelined:
+            found.append("batch_size and pipelined exclude each other: a batch must be waited for")
+        return found
+
+
+class Roles(msgspec.Struct, frozen=True):
+    """Where a map's function gets what: the names of its parameters, by what they receive.
+
+    :ivar positional: parameters passed by position, in order, without those of ``*args``.
+    :ivar items: the parameters that receive the item; several if its parts are spread over them.
+    :ivar extras: parameters filled once for all items, by the rule of any node.
+    """
+
+    positional: tuple[str, ...]
+    items: tuple[str, ...]
+    extras: tuple[Parameter, ...]
+    context: str | None = None
+    index: str | None = None
+    key: str | None = None
+
+    @property
+    def bare(self) -> bool:
+        """True if the function takes its item first and nothing else."""
+        return self.positional[:1] == self.items[:1] and len(self.items) == 1 and not (
+            self.extras or self.context or self.index or self.key
+        )  # fmt: skip
+
+
+class Over(Composite):
+    """A function, and where the items that it is called with come from: parameters ``sources`` of the node."""
+
+    __slots__ = ("fn", "sources")
+
+    def __init__(self, fn: Any, sources: tuple[str, ...]) -> None:
+        self.fn = fn
+        self.sources = sources
+
+    @property
+    def is_async(self) -> bool:
+        return is_async_callable(self.fn)
+
+    @property
+    def location(self) -> str:
+        return location_of(self.fn)
+
+    def faults(self) -> list[str]:
+        """Say what is wrong with its settings, one sentence each."""
+        return []
+
+
+class Folded(Over):
+    """A function of two values that folds items into one (:meth:`flow.Dag.reduce`)."""
+
+    __slots__ = ("start",)
+
+    def __init__(self, fn: Any, sources: tuple[str, ...], start: Any) -> None:
+        super().__init__(fn, sources)
+        self.start = start
+
+    def shape(self) -> Shape:
+        if not callable(self.fn):
+            raise TypeError(f"{shown(self.fn)} is not callable: give a function of what was folded so far and an item")
+        return Shape((Parameter(self.sources[0]),), False, False, self.is_async)
+
+    def faults(self) -> list[str]:
+        return [] if len(self.sources) == 1 else [f"reduce goes over one source, not {len(self.sources)}"]
+
+    def fold(self, items: Any) -> Any:
+        """Fold ``items`` from the start value on."""
+        return reduce(self.fn, items, self.start)
+
+    async def fold_awaiting(self, items: Any) -> Any:
+        """As :meth:`fold`; the function, the items or both are asynchronous."""
+        so_far, fn, awaited = self.start, self.fn, self.is_async
+        if hasattr(items, "__aiter__"):
+            async for item in items:
+                so_far = await fn(so_far, item) if awaited else fn(so_far, item)
+        else:
+            for item in items:
+                so_far = await fn(so_far, item)
+        return so_far
+
+    def __repr__(self) -> str:
+        return f"<fold of {', '.join(self.sources)} by {shown(self.fn)}>"
+
+
+class Mapped(Over):
+    """A function, called once per item (:meth:`flow.Dag.map`)."""
+
+    __slots__ = ("_roles", "options", "retry", "thread", "timeout")
+
+    def __init__(self, fn: Any, sources: tuple[str, ...], options: MapOptions) -> None:
+        super().__init__(fn, sources)
+        self.options = options
+        self.retry: Retry | None = None
+        self.timeout: Timeout | None = None
+        self.thread = False
+        self._roles: Roles | None = None
+
+    def with_policy(self, retry: Retry | None, timeout: Timeout | None, thread: bool) -> Mapped:
+        """Return a copy whose items are retried, limited and run in threads as given."""
+        copy = Mapped(self.fn, self.sources, self.options)
+        copy.retry, copy.timeout, copy.thread, copy._roles = retry, timeout, thread, self._roles
+        return copy
+
+    @property
+    def is_async(self) -> bool:
+        return self.thread or is_async_callable(self.fn)
+
+    def faults(self) -> list[str]:
+        return self.options.faults()
+
+    @property
+    def roles(self) -> Roles:
+        """What each parameter of the function receives. :raises TypeError: if none can take the item."""
+        if self._roles is None:
+            self._roles = roles_of(self.fn, len(self.sources))
+        return self._roles
+
+    def shape(self) -> Shape:
+        """The sources, then what the function needs besides its item."""
+        extras = [p for p in self.roles.extras if p.name not in self.sources]
+        parameters = (*map(Parameter, self.sources), *[Parameter(p.name, p.default) for p in extras])
+        return Shape(parameters, False, False, self.is_async)
+
+    def __repr__(self) -> str:
+        return f"<{shown(self.fn)} for each of {', '.join(self.sources)}>"
+
+
+def roles_of(fn: Any, sources: int) -> Roles:
+    """Decide what each parameter of ``fn`` receives.
+
+    Parameters called ``item``, ``index`` and ``key`` say so themselves. Without an ``item``, the
+    first positional parameter gets it; of several zipped sources, the first so many get a part each.
+
+    :raises TypeError: if there is no parameter for the item.
+    """
+    if not callable(fn):
+        raise TypeError(f"{shown(fn)} is not callable: give the function that is called with each item")
+    shape = shape_of(fn)
+    names = {p.name for p in shape.parameters}
+    free = [p.name for p in shape.parameters if not (p.keyword_only or p.is_context or p.name in ("index", "key"))]
+    if isinstance(fn, Composite) and "item" not in names:
+        free = _only_required(shape)
+    if "item" in names:
+        items: tuple[str, ...] = ("item",)
+    elif sources <= len(free):
+        items = tuple(free[:sources])
+    elif shape.varargs:
+        items = ()
+    else:
+        wanted = "its item" if sources == 1 else f"the {sources} parts of its item"
+        raise TypeError(
+            f"the function of this map has no parameter for {wanted}: call one 'item', or let the first "
+            f"{'one be it' if sources == 1 else f'{sources} be them'}"
+        )
+    context = next((p.name for p in shape.parameters if p.is_context), None)
+    special = {*items, "index", "key"}
+    return Roles(
+        tuple([p.name for p in shape.parameters if not p.keyword_only]),
+        items,
+        tuple([p for p in shape.parameters if not p.is_context and p.name not in special]),
+        context,
+        "index" if "index" in names else None,
+        "key" if "key" in names else None,
+    )
+
+
+def _only_required(shape: Shape) -> list[str]:
+    """A Dag's inputs have no order of their own: the item can only go to one that is alone."""
+    required = [p.name for p in shape.parameters if not p.default]
+    if len(required) != 1:
+        names = ", ".join(map(repr, required)) or "none"
+        raise TypeError(f"the Dag of this map must call the input for its item 'item'; it requires {names}")
+    return required
+
+
+__all__ = ["DEFAULT_CONCURRENCY", "Folded", "MapOptions", "Mapped", "OnError", "Over", "Roles", "roles_of"]

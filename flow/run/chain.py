@@ -1,0 +1,181 @@
+"""Maps that start on an item as soon as the map before them has it: ``pipelined=True``.
+
+The first map's node runs them all, as one: entry ``k`` of stage ``s`` of ``n`` is number ``k * n + s`` to the
+driver. Each stage has the feed, bound, retries and errors of its own :class:`Items`. The nodes of the later
+stages only fetch their outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from flow.run.driven import Driven
+from flow.run.feed import Feed
+from flow.run.inline import count_down
+from flow.run.items import DROPPED, Items
+from flow.types import Status
+
+
+class Chain(Driven):
+    """The run of several maps' items; also the resolver of it.
+
+    :param stages: the first map, then those that go over its items or over those of a stage before them.
+    :param sources: per stage, the number of the stage it goes over; the first has none.
+
+    Of the items that may start, those furthest along go first, so that few are under way at a time.
+    """
+
+    __slots__ = ("_followers", "_in_flight", "_stages", "limit")
+
+    def __init__(self, stages: Sequence[Items], sources: Sequence[int]) -> None:
+        first = stages[0]
+        super().__init__(first.config)
+        self.driver, self.limiter = first.driver, first.limiter
+        self.limit = min(first.outer.limit, sum(stage.limit for stage in stages))
+        self._stages = stages
+        self._in_flight = [0] * len(stages)
+        self._followers: list[list[int]] = [[] for _ in stages]
+        for s, source in enumerate(sources[1:], 1):
+            self._followers[source].append(s)
+        feeds = [stage.feed for stage in stages]
+        self.values: Any = _Woven([feed.values for feed in feeds])
+        self.fns: Any = _Woven([feed.fns for feed in feeds])
+        self.kinds: Any = _Woven([feed.kinds for feed in feeds])
+        self.arguments: Any = _Itself()
+        self.resolver = self
+        for feed in feeds:
+            feed.start_counting()
+
+    def run_inline(self) -> None:
+        """Run all stages on this thread, each item through as many as it can go before the next is pulled."""
+        self._stages[0].refuse_stream()
+        count_down(self, self)
+
+    async def run_on_loop(self, tasks: Any) -> None:
+        """Let ``tasks``, made for this run, run all stages."""
+        first = self._stages[0]
+        for stage in self._stages:
+            stage.in_thread = self.in_thread
+        first.feed.on_broken = tasks.stop
+        tasks.beside = first.pump(tasks.spawn_for_ready)
+        await tasks.drive()
+
+    def _at(self, i: int) -> tuple[Items, Feed, int]:
+        k, s = divmod(i, len(self._stages))
+        return self._stages[s], self._stages[s].feed, k
+
+    # -- what drivers ask --------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        return self._stages[0].run_id
+
+    def name_of(self, i: int) -> str:
+        stage, _, k = self._at(i)
+        return stage.name_of(k)
+
+    def location(self, i: int) -> str:
+        return self._at(i)[0].location(i)
+
+    def first_phase(self) -> Iterator[int]:
+        return iter(())
+
+    def retry_delay(self, i: int, error: BaseException) -> float | None:
+        stage, _, k = self._at(i)
+        delay = stage.retry_delay(k, error)
+        if delay is not None:
+            self._in_flight[i % len(self._stages)] -= 1
+        return delay
+
+    def fail(self, i: int, error: BaseException) -> bool:
+        """As of the stage's own map; a later stage that fails stops itself, and not what it goes over."""
+        stage, feed, k = self._at(i)
+        self._in_flight[i % len(self._stages)] -= 1
+        over = stage.fail(k, error)
+        if not over or stage is self._stages[0]:
+            return over
+        feed.halt()
+        return False
+
+    # -- the Resolver's protocol -------------------------------------------------------------
+
+    @property
+    def ready_count(self) -> int:
+        return sum(
+            max(0, min(stage.feed.ready_count, stage.limit - busy))
+            for stage, busy in zip(self._stages, self._in_flight, strict=True)
+        )
+
+    @property
+    def unfinished(self) -> int:
+        return sum(stage.feed.unfinished for stage in self._stages)
+
+    def status(self, i: int) -> Status:
+        _, feed, k = self._at(i)
+        return feed.status(k)
+
+    def take(self) -> int:
+        count = len(self._stages)
+        for s in range(count - 1, -1, -1):
+            stage = self._stages[s]
+            if self._in_flight[s] < stage.limit:
+                k = stage.feed.take()
+                if k >= 0:
+                    self._in_flight[s] += 1
+                    return k * count + s
+        return -1
+
+    def done(self, i: int) -> None:
+        _, feed, k = self._at(i)
+        s = i % len(self._stages)
+        self._in_flight[s] -= 1
+        feed.done(k)
+        result = feed.values[k]
+        if result is not DROPPED:
+            for follower in self._followers[s]:
+                self._stages[follower].feed.arrive(k, result)
+
+    def advance(self, i: int) -> int:
+        self.done(i)
+        return self.take()
+
+    def cancelled(self, i: int) -> None:
+        _, feed, k = self._at(i)
+        feed.cancelled(k)
+
+    def put_back(self, i: int) -> None:
+        _, feed, k = self._at(i)
+        if k not in feed.delayed:
+            self._in_flight[i % len(self._stages)] -= 1
+        feed.put_back(k)
+
+    def halt(self) -> None:
+        for stage in self._stages:
+            stage.feed.halt()
+
+
+class _Woven:
+    """The stages' lists as the one that a driver sees."""
+
+    __slots__ = ("_lists",)
+
+    def __init__(self, lists: Sequence[Any]) -> None:
+        self._lists = lists
+
+    def __getitem__(self, i: int) -> Any:
+        k, s = divmod(i, len(self._lists))
+        return self._lists[s][k]
+
+    def __setitem__(self, i: int, value: Any) -> None:
+        k, s = divmod(i, len(self._lists))
+        self._lists[s][k] = value
+
+
+class _Itself:
+    """The arguments of call ``i``: the value that stands at ``i``."""
+
+    __slots__ = ()
+
+    def __getitem__(self, i: int) -> tuple[int]:
+        return (i,)

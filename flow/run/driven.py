@@ -1,0 +1,165 @@
+"""What a driver drives: the nodes of a run (:mod:`flow.run.state`) or the items of a map (:mod:`flow.run.items`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from warnings import warn_explicit
+
+from flow.config import Config, Retry
+from flow.data.context import Context
+from flow.errors import BlockingNodeWarning, NodeTimeout, UsageError, described, note
+from flow.run import events
+
+
+class Driven:
+    """Numbered calls to be made, and what their outcomes mean. "Node" is an item here, where a map is driven.
+
+    :ivar values: outputs by number (and, at negative slots, a run's inputs).
+    :ivar fns: what to call; ``kinds`` says where that gives an awaitable, ``arguments`` with which values.
+    :ivar order: a fixed order to begin with; empty if the resolver is asked from the start.
+    :ivar limit: most calls in flight.
+    :ivar driver: makes the tasks for a run within this one; None without an event loop.
+    """
+
+    __slots__ = (
+        "_deadlines", "arguments", "attempts", "blocking_after", "clock", "config", "driver", "errors", "fns",
+        "in_thread", "interrupted", "kinds", "limiter", "order", "resolver", "timed_out", "values",
+    )  # fmt: skip
+
+    limit: int
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = config.clock
+        self.values: list[Any]
+        self.fns: Sequence[Callable[..., Any]]
+        self.kinds: Sequence[int]
+        self.arguments: Sequence[tuple[int, ...]]
+        self.order: Sequence[int] = ()
+        self.resolver: Any = None
+        self.errors: dict[int, BaseException] = {}
+        self.attempts: dict[int, int] = {}  # of nodes tried more than once
+        self.timed_out = False
+        self.interrupted = False  # a cancellation has reached a node
+        self.blocking_after = config.blocking_after or float("inf")
+        self.in_thread: Callable[[Callable[..., Any]], Callable[..., Any]] = no_threads
+        self.limiter: Any = None  # of this run's threads
+        self.driver: Callable[[Driven], Any] | None = None
+        self._deadlines: dict[int, float] = {}
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        raise NotImplementedError
+
+    @property
+    def deadline(self) -> float | None:
+        """When the whole must have ended, by the clock; None if no limit is set."""
+        return None
+
+    @property
+    def on_loop(self) -> bool:
+        """True if an event loop drives it."""
+        return self.driver is not None
+
+    # -- what differs ------------------------------------------------------------------------
+
+    def name_of(self, i: int) -> str:
+        """Return node ``i``'s name."""
+        raise NotImplementedError
+
+    def location(self, i: int) -> str:
+        """Return where node ``i``'s function stands, as ``file:line`` if it is known."""
+        raise NotImplementedError
+
+    def retry_of(self, i: int) -> Retry | None:
+        """Return how node ``i`` is tried again."""
+        raise NotImplementedError
+
+    def node_limit(self, i: int) -> float | None:
+        """Return node ``i``'s overall limit in seconds."""
+        raise NotImplementedError
+
+    def context(self, i: int) -> Context:
+        """Make the Context of node ``i``'s present attempt."""
+        raise NotImplementedError
+
+    def resolve(self, done: Sequence[int] = ()) -> Any:
+        """Make the Resolver, of which the nodes ``done`` have ended well."""
+        raise NotImplementedError
+
+    def first_phase(self) -> Iterator[int]:
+        """Return the nodes in the order in which they are run until one suspends or fails; none if all is counted."""
+        raise NotImplementedError
+
+    def start_counting(self, left: Iterator[int]) -> int:
+        """Make the Resolver when of the first phase all is done but ``left`` and the last one; return (taken) that."""
+        raise NotImplementedError
+
+    def fail(self, i: int, error: BaseException) -> bool:
+        """Record that node ``i`` failed for good; return True if nothing more is to be started."""
+        raise NotImplementedError
+
+    def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
+        """Tell observers that attempt number ``attempt`` failed and another follows in ``delay`` seconds."""
+        raise NotImplementedError
+
+    # -- what is shared ----------------------------------------------------------------------
+
+    def time_left(self, i: int) -> float | None:
+        """Seconds until node ``i``'s overall limit, counted from its first attempt; None without one."""
+        limit = self.node_limit(i)
+        if limit is None:
+            return None
+        now = self.clock.now()
+        return self._deadlines.setdefault(i, now + limit) - now
+
+    def retry_delay(self, i: int, error: BaseException) -> float | None:
+        """Seconds to wait before node ``i`` is tried again after ``error``; None if it is not to be."""
+        retry = self.retry_of(i)
+        attempt = self.attempts.get(i, 1)
+        if retry is None or attempt >= retry.attempts:
+            return None
+        if isinstance(error, NodeTimeout) and error.overall:
+            return None
+        try:
+            if not retry.wants(error):
+                return None
+        except Exception as broken:  # the user's predicate; the node's own error must not be masked
+            note(error, f"retry_if raised {described(broken)}; not retried")
+            return None
+        delay = retry.delay_after(attempt)
+        if i in self._deadlines and self.clock.now() + delay >= self._deadlines[i]:
+            note(error, f"not retried: the node's overall limit of {self.node_limit(i):g} s leaves no time")
+            return None
+        self.attempts[i] = attempt + 1
+        if self.config.observers:
+            self.retried(i, attempt, error, delay)
+        return delay
+
+    def emit(self, event: events.Event) -> None:
+        """Tell every observer; one that raises is logged and harms nothing."""
+        for observer in self.config.observers:
+            try:
+                observer(event)
+            except Exception:
+                import logging
+
+                logging.getLogger("flow").exception("observer %r raised on %s", observer, type(event).__name__)
+
+    def warn_of_blocking(self, i: int, seconds: float) -> None:
+        """Warn that node ``i`` held the event loop, pointing at its function."""
+        file, _, line = self.location(i).rpartition(":")
+        where = (file, int(line)) if line.isdigit() else ("<node>", 1)
+        warn_explicit(
+            f"node {self.name_of(i)!r} held the event loop for {seconds:.3f} s; nothing else could run meanwhile. "
+            "Await what it waits for, or run it with thread=True",
+            BlockingNodeWarning,
+            *where,
+        )
+
+
+def no_threads(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Stands where a driver puts its threads."""
+    raise UsageError("thread nodes need an event loop: no driver is set")

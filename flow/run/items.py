@@ -1,0 +1,346 @@
+"""The run of one map's items: a run within the run, on the same drivers.
+
+An :class:`Items` is to a driver what a RunState is, with a :class:`flow.run.feed.Feed` in the Resolver's place:
+so bounding, retrying, cancelling, threads and sharing the loop are written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final
+
+from flow.config import Retry
+from flow.data.context import Context, Scope
+from flow.data.mapresult import MapResult, error_of
+from flow.errors import UsageError, note, shown
+from flow.policy.bind import limited_async, limited_sync
+from flow.policy.mapping import Mapped
+from flow.policy.middleware import settled
+from flow.run import events
+from flow.run.driven import Driven
+from flow.run.feed import Feed, PushFeed
+from flow.run.inline import run_items
+from flow.run.sources import Source
+from flow.run.state import RunState, users_part
+from flow.signature import Composite, is_async_callable, may_return_awaitable
+from flow.types import MISSING
+
+DROPPED: Final[Any] = object()
+"""What stands at the place of an item that a filter has dropped."""
+
+MIN_WINDOW: Final = 100
+"""Items that may wait for a retry while more are pulled, or twice as many as are in flight at once."""
+
+
+class Items(Driven):
+    """What the run of one map's items knows.
+
+    :param outer: the run that the map is a node of.
+    :param node: its index there.
+    :param values: what the node is called with: the sources, then what its function needs besides.
+    :param before: the source of the map that hands its results over to this one, if it is pipelined.
+    """
+
+    __slots__ = (
+        "_call", "_context", "_direct", "_extras", "_size", "_sizes", "_threaded", "feed", "limit", "mapped", "name",
+        "outer", "source",
+    )  # fmt: skip
+
+    def __init__(
+        self, outer: RunState, node: int, mapped: Mapped, values: Sequence[Any], before: Source | None = None
+    ) -> None:
+        super().__init__(outer.config if outer.config.timeout is None else outer.config.replace(timeout=None))
+        self.outer, self.driver, self.limiter = outer, outer.driver, outer.limiter
+        self.mapped, self.name = mapped, outer.plan.names[node]
+        options = mapped.options
+        self.limit = min(outer.limit, options.concurrency or outer.limit)
+        self._size = options.batch_size or 1
+        self._sizes: dict[int, int] = {}  # of failed batches
+        self._extras = dict(zip([p.name for p in mapped.shape().parameters], values, strict=True))
+        sources = {name: self._extras[name] for name in mapped.sources}
+        self.source = Source(self.name, sources, options) if before is None else Source.handed_over(before)
+        self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}))
+        fn, is_async = self._function(outer, node)
+        self._threaded = not is_async and outer.on_loop and (mapped.thread or outer.config.sync == "thread")
+        plain = (
+            mapped.roles.bare
+            and not self._threaded
+            and mapped.timeout is None
+            and options.batch_size is None
+            and options.outcome != "filter"
+        )
+        self._call = self._followed(self._caller(fn), is_async)
+        self._direct = fn if plain else self._call
+        make = Feed if self.source.stream is None else PushFeed
+        self.feed = feed = make(
+            self.source.entries,
+            fn,
+            None if plain else self._bind,
+            is_async or self._threaded,
+            self.source.total,
+            max(2 * self.limit, MIN_WINDOW),
+        )
+        self.values, self.fns, self.kinds, self.arguments = feed.values, feed.fns, feed.kinds, feed.arguments
+        if self.config.observers:
+            feed.on_done = self._finished
+            self.emit(events.MapStarted(self.run_id, self.name, self.source.total, self.clock.now()))
+
+    # -- running -----------------------------------------------------------------------------
+
+    def run_inline(self) -> Any:
+        """Call the function with every item on this thread; return what the node returns."""
+        self.refuse_stream()
+        direct = self.mapped.timeout is None and not self.config.observers
+        run_items(self, self.feed, self._direct if direct else None, self._direct is self._call)
+        return self.outcome()
+
+    def refuse_stream(self) -> None:
+        """:raises UsageError: if the items come asynchronously, and there is no event loop."""
+        if self.source.stream is not None:
+            raise UsageError(
+                f"map {self.name!r} goes over an asynchronous iterator, and this run has no event loop: "
+                "make its function async, or use 'await flow.execute(...)'"
+            )
+
+    async def run_on_loop(self, tasks: Any) -> Any:
+        """Let ``tasks``, made for this run, call the function with every item; return what the node returns."""
+        self.feed.on_broken = tasks.stop
+        tasks.beside = self.pump(tasks.spawn_for_ready)
+        if tasks.beside is not None:
+            self.start_counting(iter(()))
+        try:
+            await tasks.drive()
+        finally:
+            self.fns = ()  # what is bound to this run points back at it
+        return self.outcome()
+
+    def pump(self, arrived: Callable[[], None]) -> Callable[[], Coroutine[Any, Any, None]] | None:
+        """What lets items come that come asynchronously, calling ``arrived`` each time; None if they do not."""
+        stream = self.source.stream
+        if stream is None or not isinstance(self.feed, PushFeed):
+            return None
+        return partial(self.feed.pump, stream, self.limit, arrived)
+
+    # -- calling the function ----------------------------------------------------------------
+
+    def _function(self, outer: RunState, node: int) -> tuple[Callable[..., Any], bool]:
+        """The function that takes an item, and whether it is to be awaited."""
+        fn = self.mapped.fn
+        if isinstance(fn, Composite):
+            return outer.expanded(fn, node), fn.is_async
+        return (settled(fn) if may_return_awaitable(fn) else fn), is_async_callable(fn)
+
+    def _caller(self, fn: Callable[..., Any]) -> Callable[[int, Any], Any]:
+        """Return what is called with an entry's number and the item, whatever ``fn`` takes and in which order."""
+        roles, source = self.mapped.roles, self.source
+        items, index, key, context, positional = roles.items, roles.index, roles.key, roles.context, roles.positional
+        if not items:  # *args
+            return (lambda i, item: fn(item)) if len(self.mapped.sources) == 1 else (lambda i, item: fn(*item))
+        extras = {p.name: self._extras[p.name] for p in roles.extras}
+
+        def call(i: int, item: Any) -> Any:
+            named = extras.copy()
+            if len(items) == 1:
+                named[items[0]] = item
+            else:
+                named.update(zip(items, item, strict=True))
+            if index is not None:
+                named[index] = self.index(i)
+            if key is not None:
+                named[key] = self.index(i) if source.keys is None else source.keys[self.index(i)]
+            if context is not None:
+                named[context] = self._child(i, item)
+            return fn(*[named.pop(name) for name in positional], **named)
+
+        return call
+
+    def _followed(self, call: Callable[[int, Any], Any], is_async: bool) -> Callable[[int, Any], Any]:
+        """Put around ``call`` what looks at its results: of a batch, or of a filter."""
+        if self.mapped.options.batch_size is not None:
+            look: Callable[[Any, Any], Any] = _one_each
+        elif self.mapped.options.outcome == "filter":
+            look = _kept
+        else:
+            return call
+
+        async def awaited(i: int, item: Any) -> Any:
+            return look(await call(i, item), item)
+
+        return awaited if is_async else lambda i, item: look(call(i, item), item)
+
+    def _bind(self, i: int) -> Callable[..., Any]:
+        """Make what a driver calls with entry ``i``."""
+        call: Callable[..., Any] = partial(self._call, i)
+        if self._threaded:
+            call = self.in_thread(call)
+        timeout = self.mapped.timeout
+        if timeout is not None:
+            limited = limited_async if self.kinds[i] else limited_sync
+            call = limited(call, self, i, timeout, self._threaded)
+        return call
+
+    def _child(self, i: int, item: Any) -> Context:
+        """The Context of entry ``i``'s present attempt: a child of the map's own."""
+        scope, index = self._context._scope, self.index(i)
+        if scope.publishers:
+            scope.publishers.pop(index, None)  # what a failed attempt has published is dropped
+        return Context(scope, self.attempts.get(i, 1), item, index, self._context)
+
+    def index(self, i: int) -> int:
+        """The index of the first item of entry ``i``; an entry is an item, or a batch of them."""
+        return i * self._size
+
+    # -- what drivers and bound calls ask ----------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        return self.outer.run_id
+
+    def name_of(self, i: int) -> str:
+        return f"{self.name}[{self.index(i)}]"
+
+    def location(self, i: int) -> str:
+        return self.mapped.location
+
+    def first_phase(self) -> Iterator[int]:
+        return self.feed.one_by_one()
+
+    def start_counting(self, left: Iterator[int]) -> int:
+        self.resolver = self.feed
+        return self.feed.start_counting()
+
+    def retry_of(self, i: int) -> Retry | None:
+        return self.mapped.retry
+
+    def node_limit(self, i: int) -> float | None:
+        return None if self.mapped.timeout is None else self.mapped.timeout.node
+
+    # -- outcomes ----------------------------------------------------------------------------
+
+    def retry_delay(self, i: int, error: BaseException) -> float | None:
+        delay = super().retry_delay(i, error)
+        if delay is not None:
+            self.feed.delayed.add(i)  # waiting, it still counts as pulled
+        return delay
+
+    def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
+        now = self.clock.now()
+        self.emit(events.ItemRetried(self.run_id, self.name, self.index(i), attempt, error, delay, now))
+
+    def _finished(self, i: int) -> None:
+        self.emit(events.ItemFinished(self.run_id, self.name, self.index(i), self.clock.now()))
+
+    def fail(self, i: int, error: BaseException) -> bool:
+        """Record that entry ``i`` failed for good; return True if the map must end."""
+        attempt = self.attempts.get(i, 1)
+        tries = f", attempt {attempt}" if self.mapped.retry is not None else ""
+        BaseException.with_traceback(error, users_part(error.__traceback__, self.mapped.fn))
+        item, what = self.values[i], f"item {i}"
+        if self.mapped.options.batch_size is not None:
+            what, self._sizes[i] = f"the batch from item {self.index(i)}", len(item)
+        note(error, f"in {what} ({shown(item)}) of map {self.name!r}{tries}")
+        self.errors[i] = error
+        self.feed.failed(i)
+        if self.config.observers:
+            now = self.clock.now()
+            self.emit(events.ItemFailed(self.run_id, self.name, self.index(i), attempt, error, now))
+        return self.mapped.options.on_error == "fail"
+
+    # -- at the end --------------------------------------------------------------------------
+
+    def outcome(self) -> Any:
+        """What the map's node returns. :raises Exception: if it failed."""
+        feed, options, keys = self.feed, self.mapped.options, self.source.keys
+        if feed.broke is not None:
+            raise feed.broke
+        errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
+        if errors and options.on_error == "fail":
+            raise error_of(self.name, errors)
+        self._context.gather(
+            [c for index, c in (self._context._scope.publishers or {}).items() if feed.is_done(index // self._size)]
+        )
+        del feed.values[feed.pulled :]
+        values = feed.values if options.batch_size is None else self._unpacked(errors)
+        if options.on_error == "collect":
+            return MapResult(self.name, values, errors, keys)
+        if keys is not None:
+            pairs = zip(keys, values, strict=True)
+            return {key: value for key, value in pairs if value is not MISSING and value is not DROPPED}
+        if errors or options.outcome == "filter" or options.pipelined:
+            values = [value for value in values if value is not MISSING and value is not DROPPED]
+        return values if options.outcome != "flat" else [part for value in values for part in value]
+
+    def _unpacked(self, errors: dict[int, Exception]) -> list[Any]:
+        """Results item by item; a failed batch's error is that of all its items."""
+        found: list[Any] = []
+        for i, results in enumerate(self.values):
+            if results is MISSING:
+                results = [MISSING] * self._sizes[i]
+                errors.update({self.index(i) + k: errors[self.index(i)] for k in range(self._sizes[i])})
+            found += results
+        return found
+
+
+def _one_each(results: Any, batch: list[Any]) -> list[Any]:
+    """Refuse what is not one result per item of the batch."""
+    try:
+        found = list(results)
+    except TypeError as error:
+        raise UsageError(f"a map with batch_size needs one result per item: got {shown(results)}") from error
+    if len(found) != len(batch):
+        raise UsageError(f"a map with batch_size needs one result per item: {len(found)} came for {len(batch)} items")
+    return found
+
+
+def _kept(verdict: Any, item: Any) -> Any:
+    return item if verdict else DROPPED
+
+
+def map_inline(outer: RunState, node: int, mapped: Mapped, *values: Any) -> Any:
+    """Run a map as node ``node`` of a run without an event loop."""
+    if node in outer.stages:  # it ran with the map before it
+        return outer.stages[node].outcome()
+    items = Items(outer, node, mapped, values)
+    chain = _chain(items, node)
+    if chain is None:
+        return items.run_inline()
+    chain.run_inline()
+    return items.outcome()
+
+
+async def map_on_loop(outer: RunState, node: int, mapped: Mapped, *values: Any) -> Any:
+    """Run a map as node ``node`` of a run on an event loop."""
+    if node in outer.stages:
+        return outer.stages[node].outcome()
+    items = Items(outer, node, mapped, values)
+    chain = _chain(items, node)
+    driver: Any = outer.driver
+    if chain is None:
+        return await items.run_on_loop(driver(items))
+    await chain.run_on_loop(driver(chain))
+    return items.outcome()
+
+
+def _chain(first: Items, node: int) -> Any:
+    """The run of this map and those that are pipelined after it; None if there are none."""
+    outer, pipelines = first.outer, first.outer.plan.pipelines
+    if node not in pipelines:
+        return None
+    from flow.run.chain import Chain
+
+    stages, sources, nodes = [first], [-1], [node]
+    for s, at in enumerate(nodes):  # grows on the way
+        for follower in pipelines.get(at, ()):
+            mapped: Any = outer.plan.binders[follower].fn
+            values = [outer.values[slot] for slot in outer.plan.arguments[follower]]
+            stage = Items(outer, follower, mapped, values, stages[s].source)
+            outer.stages[follower] = stage
+            stages.append(stage)
+            sources.append(s)
+            nodes.append(follower)
+    return Chain(stages, sources)
+
+
+__all__ = ["DROPPED", "Items", "map_inline", "map_on_loop"]

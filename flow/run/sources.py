@@ -1,0 +1,174 @@
+"""What a map goes over: anything that can be iterated, as one iterator of items pulled one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sized
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+from flow.errors import UsageError, shown
+from flow.policy.mapping import MapOptions
+
+_END: Final[Any] = object()
+
+
+class Source:
+    """Where a map's items come from.
+
+    :ivar entries: what is pulled: items, or lists of them where the map has batches.
+    :ivar total: how many entries there will be; None if nobody knows.
+    :ivar keys: the keys of the items pulled so far, if they have keys.
+    :ivar stream: the asynchronous iterator of entries, if it is one; ``entries`` is empty then.
+    """
+
+    __slots__ = ("entries", "keys", "stream", "total")
+
+    def __init__(self, name: str, sources: Mapping[str, Any], options: MapOptions) -> None:
+        self.keys: list[Any] | None = None
+        self.stream: AsyncGenerator[Any, None] | None = None
+        self.total = _total(sources.values(), options)
+        for label, source in sources.items():
+            if isinstance(source, (str, bytes)) or not (hasattr(source, "__iter__") or hasattr(source, "__aiter__")):
+                hint = ": to go over its parts, make it a list" if isinstance(source, (str, bytes)) else ""
+                kind = type(source).__name__
+                raise UsageError(f"map {name!r} cannot go over {label!r}: it is {_a(kind)}, {shown(source)}{hint}")
+        if any(hasattr(source, "__aiter__") for source in sources.values()):
+            self.entries: Iterator[Any] = iter(())
+            self.stream = self._awaited(name, sources, options)
+        else:
+            self.entries = self._pulled(name, sources, options)
+
+    @classmethod
+    def handed_over(cls, before: Source) -> Source:
+        """What a map hands over to one that is pipelined after it: its results, each at its item's place."""
+        source = cls.__new__(cls)
+        source.entries, source.stream, source.total, source.keys = iter(()), None, None, before.keys
+        return source
+
+    def _pulled(self, name: str, sources: Mapping[str, Any], options: MapOptions) -> Iterator[Any]:
+        first, *others = sources.values()
+        entries: Iterator[Any]
+        if others:
+            entries = _zipped(name, sources)
+        elif isinstance(first, Mapping) and options.key is None:
+            entries = self._keyed(name, iter(first.items()), _second)
+        else:
+            entries = iter(first.values()) if isinstance(first, Mapping) else iter(first)
+        if options.take is not None:
+            entries = islice(entries, options.take)
+        if options.key is not None:
+            entries = self._keyed(name, entries, options.key)
+        return entries if options.batch_size is None else _batches(entries, options.batch_size)
+
+    def _keyed(self, name: str, entries: Iterator[Any], key: Callable[[Any], Any]) -> Iterator[Any]:
+        keys = _Keys(name)
+        self.keys = keys.all
+        if key is _second:
+            return (keys.add(k, item) for k, item in entries)
+        return (keys.add(key(item), item) for item in entries)
+
+    async def _awaited(self, name: str, sources: Mapping[str, Any], options: MapOptions) -> AsyncGenerator[Any, None]:
+        keys = _Keys(name)
+        if options.key is not None:
+            self.keys = keys.all
+        steps = [_step(source) for source in sources.values()]
+        batch: list[Any] = []
+        taken = 0
+        try:
+            while taken != options.take:
+                parts = [await step() for step in steps]
+                if _END in parts:
+                    _refuse_unequal(name, sources, [part is _END for part in parts])
+                    break
+                taken += 1
+                item = parts[0] if len(parts) == 1 else tuple(parts)
+                if options.key is not None:
+                    keys.add(options.key(item), item)
+                if options.batch_size is None:
+                    yield item
+                    continue
+                batch.append(item)
+                if len(batch) == options.batch_size:
+                    yield batch
+                    batch = []
+            if batch:
+                yield batch
+        finally:
+            for source in sources.values():  # an async generator that is left halfway must be told
+                close = getattr(source, "aclose", None)
+                if close is not None:
+                    await close()
+
+
+class _Keys:
+    """The keys so far, each used once."""
+
+    __slots__ = ("all", "name", "seen")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.all: list[Any] = []
+        self.seen: dict[Any, int] = {}
+
+    def add(self, key: Any, item: Any) -> Any:
+        at = self.seen.setdefault(key, len(self.all))
+        if at != len(self.all):
+            raise UsageError(
+                f"map {self.name!r}: items {at} and {len(self.all)} ({shown(item)}) have the same key {shown(key)}: "
+                "keys must differ"
+            )
+        self.all.append(key)
+        return item
+
+
+def _second(pair: Any) -> Any:
+    return pair[1]
+
+
+def _total(sources: Iterable[Any], options: MapOptions) -> int | None:
+    total = options.take
+    for source in sources:
+        if not isinstance(source, Sized) or hasattr(source, "__aiter__"):
+            return None
+        total = len(source) if total is None else min(total, len(source))
+    if total is not None and options.batch_size is not None:
+        total = -(-total // options.batch_size)
+    return total
+
+
+def _batches(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while batch := list(islice(entries, size)):
+        yield batch
+
+
+def _zipped(name: str, sources: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    iterators = [iter(s.values() if isinstance(s, Mapping) else s) for s in sources.values()]
+    while True:
+        parts = [next(iterator, _END) for iterator in iterators]
+        if _END in parts:
+            _refuse_unequal(name, sources, [part is _END for part in parts])
+            return
+        yield tuple(parts)
+
+
+def _refuse_unequal(name: str, sources: Mapping[str, Any], ended: list[bool]) -> None:
+    if not all(ended):
+        short = ", ".join(repr(label) for label, end in zip(sources, ended, strict=True) if end)
+        more = ", ".join(repr(label) for label, end in zip(sources, ended, strict=True) if not end)
+        raise UsageError(f"map {name!r} goes over sources of different lengths: {short} ended before {more}")
+
+
+def _step(source: Any) -> Callable[[], Any]:
+    if hasattr(source, "__aiter__"):
+        return partial(anext, source.__aiter__(), _END)
+    iterator = iter(source.values() if isinstance(source, Mapping) else source)
+
+    async def step() -> Any:
+        return next(iterator, _END)
+
+    return step
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
