@@ -266,9 +266,9 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         operation as well; ``sampled`` times one in ``1 / sample_rate`` and counts by those.
     :param sample_rate: fraction of the operations that ``sampled`` looks at, above 0 and up to 1.
     :param slow_after: seconds after which a timed operation is listed as slow; None lists none.
-    :param interning: keep one object per distinct key: ``none``, ``native`` (:func:`sys.intern`), ``pool``
+    :param interning: keep one object per distinct string: ``none``, ``native`` (:func:`sys.intern`), ``pool``
         (a bounded :class:`flow.StringPool`), or ``arena``: string values as offsets in blocks.
-    :param intern_values: intern values that are strings as well as keys.
+    :param intern: which strings: ``keys``, ``values`` (those that are strings) or ``both``.
     :param intern_capacity: most strings that the pool keeps.
     :param intern_max_length: longest string that the pool keeps, in characters.
     :param block_size: bytes per block of an arena.
@@ -282,7 +282,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     sample_rate: float = 0.01
     slow_after: float | None = None
     interning: Literal["none", "native", "pool", "arena"] = "none"
-    intern_values: bool = False
+    intern: Literal["keys", "values", "both"] = "values"
     intern_capacity: int = 10_000
     intern_max_length: int = 256
     block_size: int = 65_536
@@ -299,6 +299,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
             ("memory", self.memory, ("standard", "slots", "arena")),
             ("metrics", self.metrics, ("off", "counting", "sampled", "timing")),
             ("interning", self.interning, ("none", "native", "pool", "arena")),
+            ("intern", self.intern, ("keys", "values", "both")),
         ):
             if value not in allowed:
                 yield f"{label} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}"
@@ -310,9 +311,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
                 yield f"{label} must be an integer of at least 1, not {shown(size)}"
         if not is_int(self.block_size) or not MIN_BLOCK <= self.block_size <= MAX_BLOCK:
             yield f"block_size must be from {MIN_BLOCK} to {MAX_BLOCK:,} bytes, not {shown(self.block_size)}"
-        for label, flag in (("intern_values", self.intern_values), ("direct_reads", self.direct_reads)):
-            if not isinstance(flag, bool):
-                yield f"{label} must be True or False, not {shown(flag)}"
+        if not isinstance(self.direct_reads, bool):
+            yield f"direct_reads must be True or False, not {shown(self.direct_reads)}"
         if self.locked is not None and not isinstance(self.locked, bool):
             yield f"locked must be True, False, or None for where it must, not {shown(self.locked)}"
         if not is_number(self.sample_rate) or not 0 < self.sample_rate <= 1:
@@ -329,10 +329,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
             yield "direct_reads needs memory='standard' and no arena: there is no dict whose get could be used"
         if self.memory == "arena" and self.interning != "none":
             yield "memory='arena' needs interning='none': it keeps keys and values as bytes, not as strings"
-        if self.interning == "none" and self.intern_values:
-            yield "intern_values needs an interning: 'native', 'pool' or 'arena'"
-        if self.interning == "arena" and (self.memory != "standard" or self.intern_values is False):
-            yield "interning='arena' is for the string values of a dict: set intern_values=True, memory='standard'"
+        if self.interning == "arena" and (self.memory != "standard" or self.intern != "values"):
+            yield "interning='arena' is for the string values of a dict: set intern='values', memory='standard'"
         if self.locked is False and "arena" in (self.memory, self.interning):
             yield "locked=False does not go with an arena: its operations take several steps"
 
@@ -361,10 +359,9 @@ DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
     "read_optimized": {"metrics": "off", "direct_reads": True},
     "low_memory": {"memory": "arena"},
     "production": {
-        "metrics": "sampled", "slow_after": 0.001, "interning": "pool", "intern_values": True
+        "metrics": "sampled", "slow_after": 0.001, "interning": "pool"
     },
     "metrics_disabled": {"metrics": "off"},
-    "metrics_sampled": {"metrics": "sampled"},
 }  # fmt: skip
 """The settings that each preset changes, by its name."""
 

@@ -26,10 +26,10 @@ MEMORY = ("standard", "slots", "arena")
 METRICS = ("off", "counting", "sampled", "timing")
 INTERNING: tuple[dict[str, Any], ...] = (
     {},
-    {"interning": "native", "intern_values": True},
+    {"interning": "native", "intern": "both"},
     {"interning": "pool"},
-    {"interning": "pool", "intern_values": True},
-    {"interning": "arena", "intern_values": True},
+    {"interning": "pool", "intern": "both"},
+    {"interning": "arena"},
     {"locked": True},
 )
 
@@ -155,6 +155,10 @@ class TestOneKey:
         assert data.update("list", lambda v: [*v, 2]) == [1, 2]
         assert data.update("text", lambda v: v + "b", "a") == "ab"
         assert dict(data.items()) == {"n": 2.5, "list": [1, 2], "text": "ab"}
+        data["set"] = True
+        with pytest.raises(flow.WrongType, match="it holds a bool"):
+            data.increment("set")
+        del data["set"]
         for key, by, message in (
             ("text", 1, "key 'text' cannot be incremented: it holds a str ('ab'), not an int or a float"),
             ("n", True, "key 'n' cannot be incremented: by is a bool (True), not an int or a float"),
@@ -579,21 +583,21 @@ class TestStatistics:
         for i in range(100):
             data[f"k{i % 10}"] = f"value {i % 2}"
         found = data.statistics().interning
-        assert (found.size, found.misses, found.hits) == (12, 12, 188)
+        assert (found.size, found.misses, found.hits) == (2, 2, 98)
         assert data["k0"] is data["k2"]
-        assert data.clone().statistics().interning.size == 12  # shared
+        assert data.clone().statistics().interning.size == 2  # shared
 
     def test_native_interning_keeps_one_object(self) -> None:
         import sys
 
-        data = flow.WorkflowData(flow.DataConfig(interning="native", intern_values=True))
+        data = flow.WorkflowData(flow.DataConfig(interning="native", intern="both"))
         data["".join(["a", "b"])] = "".join(["c", "d e"])
         data.update("ef", lambda v: v + " f", "".join(["c", "d e"]))
         assert (data.keys()[0] is sys.intern("ab"), data["ab"] is sys.intern("cd e")) == (True, True)
         assert data["ef"] is sys.intern("cd e f")
 
     def test_texts_in_an_arena_are_bounded(self) -> None:
-        config = flow.DataConfig(interning="arena", intern_values=True, intern_capacity=2, intern_max_length=5)
+        config = flow.DataConfig(interning="arena", intern_capacity=2, intern_max_length=5)
         data = flow.WorkflowData(config)
         for i, text in enumerate(["aa", "bb", "aa", "cc", "too long", "bb"]):
             data[str(i)] = text
@@ -655,11 +659,11 @@ class TestConfig:
         with pytest.raises(flow.ConfigError) as caught:
             flow.DataConfig(
                 memory="disk", metrics="some", interning="x", sample_rate=0, slow_after=-1, locked=1,  # type: ignore[arg-type]
-                intern_values=1, intern_capacity=0, intern_max_length=True, block_size=1.5, direct_reads="no",  # type: ignore[arg-type]
+                intern=1, intern_capacity=0, intern_max_length=True, block_size=1.5, direct_reads="no",  # type: ignore[arg-type]
             )  # fmt: skip
         named = [fault.split()[0] for fault in caught.value.faults]
         assert set(named) == {
-            "memory", "metrics", "interning", "intern_capacity", "intern_max_length", "block_size", "intern_values",
+            "memory", "metrics", "interning", "intern_capacity", "intern_max_length", "block_size", "intern",
             "direct_reads", "locked", "sample_rate", "slow_after",
         }  # fmt: skip
 
@@ -670,9 +674,8 @@ class TestConfig:
             ({"direct_reads": True}, "direct_reads needs metrics='off'"),
             ({"direct_reads": True, "metrics": "off", "memory": "slots"}, "direct_reads needs memory='standard'"),
             ({"memory": "arena", "interning": "pool"}, "memory='arena' needs interning='none'"),
-            ({"intern_values": True}, "intern_values needs an interning"),
-            ({"interning": "arena"}, "interning='arena' is for the string values"),
-            ({"interning": "arena", "intern_values": True, "memory": "slots"}, "memory='standard'"),
+            ({"interning": "arena", "intern": "both"}, "interning='arena' is for the string values"),
+            ({"interning": "arena", "memory": "slots"}, "memory='standard'"),
             ({"memory": "arena", "locked": False}, "locked=False does not go with an arena"),
             ({"memory": "arena", "block_size": 10}, "block_size must be from 64 to 1,073,741,824 bytes"),
         ],
@@ -684,11 +687,11 @@ class TestConfig:
 
     def test_replace_and_presets(self) -> None:
         config = flow.DataConfig.preset("production")
-        assert (config.metrics, config.sample_rate, config.interning, config.intern_values) == (
+        assert (config.metrics, config.sample_rate, config.interning, config.intern) == (
             "sampled",
             0.01,
             "pool",
-            True,
+            "values",
         )
         assert config.replace(metrics="timing").metrics == "timing"
         assert flow.DataConfig.preset("default") == flow.DataConfig()

@@ -111,7 +111,7 @@ class Machine(RuleBasedStateMachine):
 def machine(name: str, parent: dict[str, Any] | None = None, **config: Any) -> Any:
     kind = type(name, (Machine,), {"config": flow.DataConfig(**config), "parent": parent})
     case = kind.TestCase
-    case.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+    case.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
     return case
 
 
@@ -121,7 +121,7 @@ TestStandardLocked = machine("StandardLocked", locked=True, metrics="timing")
 TestDirectReads = machine("DirectReads", direct_reads=True, metrics="off")
 TestSlots = machine("Slots", memory="slots", metrics="sampled")
 TestArena = machine("Arena", memory="arena")
-TestPooledStrings = machine("PooledStrings", interning="pool", intern_values=True, intern_capacity=2)
-TestArenaStrings = machine("ArenaStrings", interning="arena", intern_values=True, intern_capacity=2)
+TestPooledStrings = machine("PooledStrings", interning="pool", intern="both", intern_capacity=2)
+TestArenaStrings = machine("ArenaStrings", interning="arena", intern_capacity=2)
 TestChild = machine("Child", {"a": 1, "b": "x"})
 TestChildOfArena = machine("ChildOfArena", {"a": 1, "c": [1]}, memory="arena")

@@ -21,8 +21,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "direct": {"metrics": "off", "direct_reads": True},
     "slots": {"memory": "slots"},
     "arena": {"memory": "arena"},
-    "pool": {"interning": "pool", "intern_values": True, "intern_capacity": 5},
-    "texts": {"interning": "arena", "intern_values": True},
+    "pool": {"interning": "pool", "intern": "both", "intern_capacity": 5},
+    "texts": {"interning": "arena"},
     "locked": {"locked": True},
     "locked-slots": {"locked": True, "memory": "slots", "metrics": "timing"},
 }
@@ -178,6 +178,25 @@ def test_layouts_number_each_key_once() -> None:
     for number, store in enumerate(stores):
         own = {f"{number}-{i}": i for i in range(ROUNDS)}
         assert dict(store.items()) == own | {f"k{i}": (number, i) for i in range(ROUNDS)}
+
+
+def test_items_beside_deletes(data: flow.WorkflowData) -> None:
+    for i in range(50):
+        data[f"k{i}"] = i
+
+    def flicker(number: int) -> None:
+        for i in range(ROUNDS):
+            data.delete(f"k{i % 50}")
+            data.set(f"k{i % 50}", i % 50)
+
+    def look(number: int) -> None:
+        for _ in range(ROUNDS // 3):
+            assert all(key == f"k{value}" for key, value in data.items())
+            assert set(data) <= {f"k{i}" for i in range(50)}
+            assert len(data) <= 50
+
+    together(*[flicker] * 4, *[look] * 4)
+    assert sorted(value for _, value in data.items()) == [*range(50)]
 
 
 def test_children_do_not_see_each_other(data: flow.WorkflowData) -> None:

@@ -226,3 +226,45 @@ class TestHarmless:
     def test_unknown_attribute(self) -> None:
         with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
             _ = flow.observe.Nothing
+
+
+class TestMaps:
+    def test_items_are_counted(self) -> None:
+        def half(item: int) -> int:
+            if item % 2:
+                raise ValueError(item)
+            return item
+
+        dag = flow.Dag("d")
+        dag.map("halves", half, over="xs", on_error="skip", retry=flow.Retry(2, delay=0))
+        progress = Progress(console=terminal())
+        result = flow.run(dag, {"xs": range(10)}, config=flow.Config(observers=(progress,)))
+        assert result["halves"] == [0, 2, 4, 6, 8]
+        seen = progress.statistics()
+        assert (seen.items_completed, seen.items_failed, seen.completed) == (5, 5, 1)
+
+    def test_maps_under_way_are_shown_with_their_totals(self) -> None:
+        progress = Progress(console=terminal(), force=True)
+        feed(
+            progress,
+            [
+                events.RunStarted("r", "d", 2, 0.0),
+                events.NodeStarted("r", "pages", 1, 0.0),
+                events.MapStarted("r", "pages", 1200, 0.0),
+                events.MapStarted("r", "lines", None, 0.0),
+                *[events.ItemFinished("r", "pages", i, 0.0) for i in range(3)],
+                events.ItemFailed("r", "pages", 3, 1, ValueError(), 0.0),
+                events.ItemFinished("r", "lines", 0, 0.0),
+            ],
+        )
+        console = terminal()
+        console.print(progress._picture())
+        assert "1 running, pages 4/1,200 items, lines 1 items" in lines(console)[0]
+        feed(progress, [events.NodeFinished("r", "pages", 1, 1.0, 1.0)])
+        console = terminal()
+        console.print(progress._picture())
+        assert "1 completed, lines 1 items" in lines(console)[0]
+        feed(progress, [events.RunFinished("r", "d", False, {"completed": 1, "skipped": 1}, 1.0, 1.0)])
+        console = terminal()
+        console.print(progress._picture())
+        assert "items" not in lines(console)[0]

@@ -35,7 +35,7 @@ def kind_of(config: DataConfig) -> type[WorkflowData]:
     if config.direct_reads:
         parts.append(Direct)
     if config.interning in ("native", "pool"):
-        parts.append(InternedValues if config.intern_values else Interned)
+        parts += [part for which, part in INTERNED.items() if config.intern in (which, "both")]
     if config.memory == "arena":
         parts.append(InArena)
     if config.interning == "arena":
@@ -150,6 +150,9 @@ class InSlots(Eager):
             self._layout = Layout()
         return SlotValues(self._layout)
 
+    def items(self) -> list[tuple[str, Any]]:
+        return self._values.pairs()  # type: ignore[no-any-return]
+
     def _swap(self, key: str, old: Any, new: Any) -> bool:
         return self._values.swap(key, old, new)  # type: ignore[no-any-return]
 
@@ -167,7 +170,7 @@ class Direct(Eager):
 
 
 class Interned(Store):
-    """Keys are interned."""
+    """Strings are interned: by a subclass, which says which."""
 
     __slots__ = ()
 
@@ -179,6 +182,12 @@ class Interned(Store):
         super()._forget()
         self._intern = sys.intern if self._strings is None else self._strings.intern
 
+
+class InternedKeys(Interned):
+    """Keys are interned."""
+
+    __slots__ = ()
+
     def set(self, key: str, value: Any) -> None:
         super().set(self._intern(key if key.__class__ is str else plain_key(key)), value)
 
@@ -187,17 +196,18 @@ class Interned(Store):
 
 
 class InternedValues(Interned):
-    """Keys are interned, and values that are strings."""
+    """Values that are strings are interned."""
 
     __slots__ = ()
 
     def set(self, key: str, value: Any) -> None:
-        intern = self._intern
-        key = intern(key if key.__class__ is str else plain_key(key))
-        super(Interned, self).set(key, intern(value) if value.__class__ is str else value)
+        super().set(key, self._intern(value) if value.__class__ is str else value)
 
     def _swap(self, key: str, old: Any, new: Any) -> bool:
         return super()._swap(key, old, self._intern(new) if new.__class__ is str else new)
+
+
+INTERNED: Final[dict[str, type[Store]]] = {"keys": InternedKeys, "values": InternedValues}
 
 
 class Text(int):

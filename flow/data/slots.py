@@ -82,7 +82,12 @@ class SlotValues(MutableMapping[str, Any]):
         return 0 <= number < len(self._list) and self._list[number] is not MISSING
 
     def __iter__(self) -> Iterator[str]:
-        return iter([key for key, value in zip(list(self._index), self._list[:], strict=False) if value is not MISSING])
+        return iter([key for key, _ in self.pairs()])
+
+    def pairs(self) -> list[tuple[str, Any]]:
+        """Return keys and values of one moment; ``items()`` would look each value up, and it may be gone by then."""
+        values = self._list[:]  # first: the keys only get more
+        return [(key, value) for key, value in zip(list(self._index), values, strict=False) if value is not MISSING]
 
     def __len__(self) -> int:
         return sum(value is not MISSING for value in self._list)

@@ -90,7 +90,7 @@ class Store(WorkflowData):
             try:  # without calls what _swap does: three times as fast
                 old: Any = self._values[key]
                 if old.__class__ in _NUMBERS:
-                    new = old + by
+                    new = old + by  # type: ignore[operator]
                     if self._values[key] is old:
                         self._values[key] = new
                         return new

@@ -16,8 +16,20 @@ MAX_ROWS: Final = 6
 """Runs that have a row of their own; the rest are counted in one line."""
 
 
+MAX_MAPS: Final = 2
+"""Maps under way that a run's row shows."""
+
+
+class Items(msgspec.Struct):
+    """Counters of one map. ``total`` is None where the number of items is not known before."""
+
+    total: int | None
+    completed: int = 0
+    failed: int = 0
+
+
 class Row(msgspec.Struct):
-    """Counters of one run."""
+    """Counters of one run; ``maps`` are those of its maps that are on."""
 
     dag: str
     nodes: int
@@ -29,6 +41,7 @@ class Row(msgspec.Struct):
     failed: int = 0
     skipped: int = 0
     cancelled: int = 0
+    maps: dict[str, Items] = {}
 
     @property
     def elapsed(self) -> float:
@@ -79,6 +92,9 @@ def _counts(row: Row) -> Text:
 
     colours = {"running": "cyan", "failed": "red", "skipped": "yellow", "cancelled": "magenta"}
     shown = [(f"{count:,} {what}", colour) for what, colour in colours.items() if (count := getattr(row, what)) > 0]
+    for name, items in list(row.maps.items())[:MAX_MAPS]:
+        of = "" if items.total is None else f"/{items.total:,}"
+        shown.append((f"{name[:24]} {items.completed + items.failed:,}{of} items", "red" if items.failed else "cyan"))
     return Text(", ").join([Text(f"{row.completed:,} completed", "green"), *(Text(*part) for part in shown)])
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from flow.errors import UsageError
-from flow.observe.display import MAX_ROWS, Row, picture, stderr_console
+from flow.observe.display import MAX_ROWS, Items, Row, picture, stderr_console
 from flow.run import events
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ _COUNTED: Final = ("nodes", "running", "completed", "failed", "skipped", "cancel
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """What a :class:`Progress` has seen of all its runs so far. ``ended`` of ``runs`` runs have ended."""
+    """What a :class:`Progress` has seen of all its runs so far. ``ended`` of ``runs`` runs have ended.
+
+    ``items_completed`` and ``items_failed`` are those of all maps (batches, where they have such).
+    """
 
     runs: int = 0
     ended: int = 0
@@ -45,6 +48,8 @@ class Statistics(msgspec.Struct, frozen=True):
     failed: int = 0
     skipped: int = 0
     cancelled: int = 0
+    items_completed: int = 0
+    items_failed: int = 0
 
 
 class Progress:
@@ -70,6 +75,7 @@ class Progress:
         self._active = 0
         self._inner_ended = 0
         self._past = Statistics()  # of rows no longer kept
+        self._items_completed = self._items_failed = 0
         self._held = False  # by a with block
         self._live: Live | None = None
         self._stop = threading.Event()
@@ -83,6 +89,9 @@ class Progress:
             events.NodeRetried: self._node_retried,
             events.NodeSkipped: self._node_skipped,
             events.NodeCancelled: self._node_cancelled,
+            events.MapStarted: self._map_started,
+            events.ItemFinished: self._item_finished,
+            events.ItemFailed: self._item_failed,
         }
 
     def __enter__(self) -> Progress:
@@ -101,7 +110,9 @@ class Progress:
         total = self._past
         for row in list(self._rows.values()):
             total = _plus(total, row)
-        return total
+        return msgspec.structs.replace(
+            total, items_completed=self._items_completed, items_failed=self._items_failed
+        )
 
     # -- events ------------------------------------------------------------------------------
 
@@ -121,6 +132,7 @@ class Progress:
         if row is None:  # it ended before it could begin
             return
         row.took, row.running = event.wall_time, 0
+        row.maps.clear()
         for status in ("completed", "failed", "skipped", "cancelled"):
             setattr(row, status, event.counts.get(status, 0))  # counted by the run: beyond doubt
         self._active -= 1
@@ -139,11 +151,13 @@ class Progress:
         row = self._rows[event.run_id]
         row.running -= 1
         row.completed += 1
+        row.maps.pop(event.node, None)
 
     def _node_failed(self, event: events.NodeFailed) -> None:
         row = self._rows[event.run_id]
         row.running -= 1
         row.failed += 1
+        row.maps.pop(event.node, None)
 
     def _node_retried(self, event: events.NodeRetried) -> None:
         self._rows[event.run_id].running -= 1
@@ -153,6 +167,17 @@ class Progress:
 
     def _node_cancelled(self, event: events.NodeCancelled) -> None:
         self._rows[event.run_id].cancelled += 1
+
+    def _map_started(self, event: events.MapStarted) -> None:
+        self._rows[event.run_id].maps[event.node] = Items(event.items)
+
+    def _item_finished(self, event: events.ItemFinished) -> None:
+        self._items_completed += 1
+        self._rows[event.run_id].maps[event.node].completed += 1
+
+    def _item_failed(self, event: events.ItemFailed) -> None:
+        self._items_failed += 1
+        self._rows[event.run_id].maps[event.node].failed += 1
 
     # -- drawing -----------------------------------------------------------------------------
 
