@@ -1,4 +1,4 @@
-"""``python -m flow_bench core|scale``: measure, print, and write every round as JSON if asked."""
+"""``python -m flow_bench core|scale|context|data``: measure, print, and write every round as JSON if asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from flow_bench import core, report, scale
+from flow_bench import context, core, data, report, scale
 from flow_bench.checks import Refused
 from flow_bench.measure import Row
 
@@ -57,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--only", action="append", choices=core.SECTIONS, default=[], help="this section (repeatable)")
     two = suites.add_parser("scale", parents=[common], help="100,000 and 1,000,000 nodes: seconds, ratios, memory")
     two.add_argument("--nodes", type=_sizes, metavar="SMALL,LARGE", help="the two sizes, default 100000,1000000")
+    for name, suite, what in (
+        ("context", context, "children of a Context, maps over items, outputs freed after their last reader"),
+        ("data", data, "operations, presets, threads, memory strategies and interning of WorkflowData"),
+    ):
+        command = suites.add_parser(name, parents=[common], help=what)
+        command.add_argument("--only", action="append", choices=suite.SECTIONS, default=[], help="these sections alone")
     return top
 
 
@@ -70,9 +76,14 @@ def run_suite(options: argparse.Namespace) -> dict[str, Any]:
             effort = replace(effort, small=min(options.nodes), large=max(options.nodes))
         tables = scale.run(effort)
     else:
-        effort = core_settings(options)
         print("medians over interleaved rounds; collector off within a round, run between rounds; spread: IQR / median")
-        tables = core.run(effort)
+        if options.suite == "core":
+            effort = core_settings(options)
+            tables = core.run(effort)
+        else:
+            suite: Any = context if options.suite == "context" else data
+            effort = replace(suite.QUICK if options.quick else suite.Effort(), sections=tuple(options.only))
+            tables = suite.run(effort)
     rows: list[Row] = []
     for table in tables:
         print(f"\n{report.table(table)}", flush=True)

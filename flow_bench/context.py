@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ class Effort:
 
     sizes: tuple[int, ...] = (0, 10, 50, 100, 500)  # task results in the context
     rounds: int = 61
+    deep_rounds: int = 21  # of copies
     children: int = 10_000  # per sample
     counts: tuple[int, ...] = (10, 100, 1_000, 10_000)  # items held at once, while memory is traced
     deep: int = 1_000  # most of them that are copied deeply
@@ -38,7 +40,7 @@ class Effort:
     keeping: keeping.Effort = field(default_factory=keeping.Effort)
 
 
-QUICK = Effort(rounds=15, children=2_000, deep=10, mapping=mapping.QUICK, keeping=keeping.QUICK)
+QUICK = Effort(rounds=15, deep_rounds=5, children=2_000, deep=10, mapping=mapping.QUICK, keeping=keeping.QUICK)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -76,9 +78,14 @@ def context_of(count: int) -> flow.Context:
 
 
 def child_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Way]:
-    """``ctx.child`` of each context, a bare Struct, and copies of what the contexts hold."""
+    """``ctx.child`` of each context, and a bare Struct."""
     ways = [child_way(count, context, effort.children) for count, context in contexts.items()]
-    ways.append(bare_way(effort.children))
+    return [*ways, bare_way(effort.children)]
+
+
+def copy_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Way]:
+    """Copies of what the contexts hold, and a child to compare them with."""
+    ways = [child_way(min(contexts), contexts[min(contexts)], effort.children)]
     for count, context in contexts.items():
         data = dict(context.data.items())
         times = max(10, effort.children // (10 + count))
@@ -137,19 +144,24 @@ def child_section(effort: Effort) -> Iterator[list[Row]]:
     section = f"one item's context over task results of {KILOBYTES} KB, ratio to no results"
     contexts = {count: context_of(count) for count in effort.sizes}
     samples = time_ways(child_ways(contexts, effort), effort.rounds)
-    least = min(effort.sizes)
-    first, bare = samples[f"ctx.child, {least} results"], samples[BARE]
-    slowest = max((samples[f"ctx.child, {count} results"] for count in effort.sizes), key=sorted)
+    children = [samples[f"ctx.child, {count} results"] for count in effort.sizes]
+    first, bare, slowest = children[0], samples[BARE], max(children, key=median)
     rows = []
     for label, seconds in samples.items():
-        of_child = label.startswith("ctx.child")
-        target = Target(1.1, binding=True) if of_child and seconds is not first else None
-        over = ratios(seconds, first)
-        rows.append(Row(section, label, "us", [s * US for s in seconds], ratios=over, target=target))
-    limit, price = Target(0.2, of="figure"), Target(2.0, of="figure")
-    rows.append(Row(section, "the slowest ctx.child", "us", [s * US for s in slowest], target=limit))
-    rows.append(Row(section, "the slowest ctx.child / the bare Struct", "x", ratios(slowest, bare), target=price))
+        target = Target(1.1, binding=True) if seconds in children[1:] else None
+        rows.append(Row(section, label, "us", _us(seconds), ratios=ratios(seconds, first), target=target))
+    rows.append(Row(section, "slowest ctx.child", "us", _us(slowest), target=Target(0.2, of="figure")))
+    price = Target(2.0, of="figure")
+    rows.append(Row(section, "slowest ctx.child / bare Struct", "x", ratios(slowest, bare), target=price))
     yield rows
+    samples = time_ways(copy_ways(contexts, effort), effort.deep_rounds)
+    first = next(iter(samples.values()))
+    section = "a copy of the same results instead, ratio to a child"
+    yield [Row(section, label, "us", _us(s), ratios=ratios(s, first)) for label, s in samples.items()]
+
+
+def _us(seconds: list[float]) -> list[float]:
+    return [second * US for second in seconds]
 
 
 # -- memory ----------------------------------------------------------------------------------

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
-from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeAlias
 
 import flow
 from flow_bench.checks import Refused
 from flow_bench.measure import US, Row, Samples, Target, ratios, schedule
+from flow_bench.ways import child
 
 Found: TypeAlias = dict[str, float]
 Use: TypeAlias = Callable[[Sequence[str], Sequence[Any]], list[Any]]
@@ -274,7 +272,7 @@ def _matrix_rows(effort: Effort, kind: str, size: int, count: int) -> list[Row]:
     section = f"{kind} values, {count:,} per store: set + get of one, ratio to the first"
     samples = time_uses(effort, kind, size, count)
     copies = max(1, effort.held // count)
-    held = {memory: child("hold", memory, kind, size, count, copies) for memory in STRATEGIES}
+    held = {memory: child("data_memory", "hold", memory, kind, size, count, copies) for memory in STRATEGIES}
     rows = []
     for label, seconds in samples.items():
         memory = label.split(",")[0]
@@ -303,7 +301,7 @@ def _million_rows(effort: Effort) -> list[Row]:
     found: dict[str, list[Found]] = {"standard": [], "arena": []}
     for _ in range(effort.million_rounds):
         for memory, rounds in found.items():
-            rounds.append(child("million", memory, effort.million))
+            rounds.append(child("data_memory", "million", memory, effort.million))
     binding = effort.million >= 1_000_000
     rows = []
     for label, unit, at_most in (("peak memory above before", "MB", 0.333), ("full collection pause", "ms", 0.1)):
@@ -318,7 +316,7 @@ def _million_rows(effort: Effort) -> list[Row]:
 def _interning_rows(effort: Effort) -> list[Row]:
     section = "interning 100 strings, half of them in every batch: time per string, ratio to individual"
     samples = time_interning(effort)
-    held = {way: child("strings", way, 20 * effort.batches) for way in INTERNING}
+    held = {way: child("data_memory", "strings", way, 20 * effort.batches) for way in INTERNING}
     rows = []
     for way, seconds in samples.items():
         us, over = [second * US for second in seconds], ratios(seconds, samples["individual"])
@@ -326,19 +324,6 @@ def _interning_rows(effort: Effort) -> list[Row]:
         note = f"{each:,.0f} bytes per string, pause {held[way]['ms']:.2f} ms" if way in held else ""
         rows.append(Row(section, way, "us", us, ratios=over, note=note))
     return rows
-
-
-def child(what: str, *arguments: str | int) -> Found:
-    """Measure in a new process."""
-    root = str(Path(__file__).resolve().parent.parent)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-m", "flow_bench.data_memory", what, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise Refused(" ".join(command[3:]), last)
-    found: Found = json.loads(done.stdout)
-    return found
 
 
 def main(what: str, *arguments: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import flow
 from flow_bench.checks import Refused
-from flow_bench.measure import US, Row, Target, ratios
+from flow_bench.measure import US, Row, Samples, Target, ratios
 from flow_bench.ways import Way, again, again_on_loop, time_ways, time_ways_on_loop, traced_peak
 from flow_bench.work import Work
 
@@ -118,11 +118,11 @@ def _left(times: int, kept: int, found: list[flow.Result]) -> bool:
     return len(found) == times and all(result.ok and len(result.outputs) == kept for result in found)
 
 
-def price_rows(samples: dict[str, list[float]]) -> list[Row]:
+def price_rows(samples: Samples) -> list[Row]:
     """Every other row is the baseline of the next."""
-    rows, base = [], None
-    for label, seconds in samples.items():
-        over = [] if base is None else ratios(seconds, base)
+    labels = list(samples)
+    rows = []
+    for i, (label, seconds) in enumerate(samples.items()):
+        over = ratios(seconds, samples[labels[i - 1]]) if i % 2 else []
         rows.append(Row(SECTION, label, "us", [s * US for s in seconds], ratios=over))
-        base = seconds if base is None else None
     return rows

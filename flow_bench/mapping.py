@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import flow
+from flow_bench.checks import Refused
 from flow_bench.contenders import EAGER
 from flow_bench.measure import JUDGED, US, Row, Samples, Target, ratios
 from flow_bench.results import KILOBYTES, dag_of
 from flow_bench.ways import Way, again, again_on_loop, time_ways, time_ways_on_loop, traced_peak
-from flow_bench.work import DONE
+from flow_bench.work import DONE, noop
 
 HELD = 100
 """Task results in the runs that map."""
@@ -84,7 +85,7 @@ def way(kind: Kind, label: str, plan: flow.Plan, items: Sequence[int] | None, do
     """Run a plan, several times if it is small; in seconds per run."""
     inputs = None if items is None else {"items": items}
     count = max(len(plan), 0 if items is None else len(items))
-    times = max(1, 5_000 // max(count, 1))
+    times = max(1, 20_000 // count)
     run: Any = partial(flow.run if kind == "sync" else flow.execute, plan, inputs)
     repeated: Any = again(run, times) if kind == "sync" else again_on_loop(run, times)
     return Way(label, repeated, lambda found: len(found) == times and all(map(done, found)), times)
@@ -92,7 +93,7 @@ def way(kind: Kind, label: str, plan: flow.Plan, items: Sequence[int] | None, do
 
 def all_mapped(count: int, result: flow.Result) -> bool:
     """Tell whether the function was called with every item."""
-    found = result["mapped"]
+    found: list[Any] = result["mapped"]
     return len(found) == count == found.count(DONE)
 
 
@@ -105,29 +106,25 @@ ALONE = "the results alone"
 
 
 def map_ways(kind: Kind, effort: Effort) -> list[Way]:
-    """Every size, by item alone and with a context and an output; as many plain nodes; the results alone."""
-    fn, seeing = FUNCTIONS[kind]
-    ways = [way(kind, ALONE, plain(fn, HELD, 0), None, partial(all_run, HELD))]
-    bare, full = mapped(fn, HELD), mapped(seeing, HELD)
-    for count in effort.sizes:
-        items = list(range(count))
-        ways.append(way(kind, _item(count), bare, items, partial(all_mapped, count)))
-        ways.append(way(kind, _seen(count), full, items, partial(all_mapped, count)))
-        if count <= effort.nodes:
-            ways.append(way(kind, _nodes(count), plain(fn, HELD, count), None, partial(all_run, HELD + count)))
+    """The results alone; every size as items and as plain nodes, given one value or a Context and an output too."""
+    ways = [way(kind, ALONE, plain(noop, HELD, 0), None, partial(all_run, HELD))]
+    for given, fn in zip(GIVEN, FUNCTIONS[kind], strict=True):
+        over = mapped(fn, HELD)
+        for count in effort.sizes:
+            items = list(range(count))
+            ways.append(way(kind, label(count, "items", given), over, items, partial(all_mapped, count)))
+            if count <= effort.nodes:
+                nodes, done = plain(fn, HELD, count), partial(all_run, HELD + count)
+                ways.append(way(kind, label(count, "nodes", given), nodes, None, done))
     return ways
 
 
-def _item(count: int) -> str:
-    return f"{count:,} items"
+GIVEN = ("", " with ctx and an output")
 
 
-def _seen(count: int) -> str:
-    return f"{count:,} items, with ctx and an output"
-
-
-def _nodes(count: int) -> str:
-    return f"{count:,} plain nodes"
+def label(count: int, what: str, given: str) -> str:
+    """Name a contender."""
+    return f"{count:,} {what}{given}"
 
 
 def map_section(effort: Effort) -> Iterator[list[Row]]:
@@ -141,25 +138,31 @@ def map_rows(kind: Kind, samples: Samples, effort: Effort) -> list[Row]:
     """Per item and per node, after the price of the results is taken off."""
     section = (
         f"map over {HELD} results of {KILOBYTES} KB, {kind}: us per item above a run of the results alone, "
-        "ratio to as many plain nodes"
+        "ratio to as many nodes given the same"
     )
-    each = {count: _above(samples, _item(count), count) for count in effort.sizes}
     rows = []
-    for count in effort.sizes:
-        nodes = min(count, effort.nodes)
-        base = _above(samples, _nodes(nodes), nodes)
-        target = Target(1.5, binding=count == JUDGED and Target(1.5).binding) if count >= JUDGED else None
-        if count <= effort.nodes:
-            rows.append(Row(section, _nodes(count), "us", base, nodes=count))
-        seen = _above(samples, _seen(count), count)
-        rows.append(Row(section, _item(count), "us", each[count], ratios=ratios(each[count], base), target=target))
-        rows.append(Row(section, _seen(count), "us", seen, ratios=ratios(seen, base)))
+    for given in GIVEN:
+        for count in effort.sizes:
+            nodes = min(count, effort.nodes)
+            base = _above(samples, label(nodes, "nodes", given), nodes)
+            if count <= effort.nodes:
+                rows.append(Row(section, label(count, "nodes", given), "us", base, nodes=count))
+            each, title = _above(samples, label(count, "items", given), count), label(count, "items", given)
+            target = _target(count, given)
+            rows.append(Row(section, title, "us", each, ratios=ratios(each, base), nodes=count, target=target))
     large = max(effort.sizes)
-    if JUDGED in each and large > JUDGED:
-        growth = ratios(each[large], each[JUDGED])
-        label = f"one of {large:,} items / one of {JUDGED:,}"
-        rows.append(Row(section, label, "x", growth, target=Target(1.5, of="figure")))
+    if JUDGED in effort.sizes and large > JUDGED:
+        small, big = (_above(samples, label(count, "items", ""), count) for count in (JUDGED, large))
+        title = f"one of {large:,} items / one of {JUDGED:,}"
+        rows.append(Row(section, title, "x", ratios(big, small), target=Target(1.5, of="figure")))
     return rows
+
+
+def _target(count: int, given: str) -> Target | None:
+    """What binds is set for 1,000 items that take nothing else."""
+    if count < JUDGED:
+        return None
+    return Target(1.5) if count == JUDGED and not given else Target(1.5, binding=False)
 
 
 def _above(samples: Samples, label: str, count: int) -> list[float]:
@@ -176,7 +179,8 @@ def memory_rows(effort: Effort) -> Iterator[Row]:
             plan = mapped(functions[0], held)
             peak, result = traced_peak(partial(_driven, kind, plan, items))
             label = f"{kind}: {held} results"
-            Way(label, _driven, partial(all_mapped, effort.traced)).checked(result)
+            if not all_mapped(effort.traced, result):
+                raise Refused(label, ["not every item was mapped"])
             each = [peak / effort.traced]
             base = base or each
             target = Target(1.1, binding=True) if held else None

@@ -168,6 +168,7 @@ def time_sync(contenders: Sequence[Contender], work: Work, rounds: int, repeat: 
         took = perf_counter() - began
         for one in raw:
             refuse_unless_done(contender, one, work)
+        del raw, one  # else the next contender's time has their freeing in it
         if turn >= 0:
             samples[contender.label].append(took / repeat)
     return samples
@@ -185,6 +186,7 @@ async def time_async(contenders: Sequence[Contender], work: Work, rounds: int, r
         took = perf_counter() - began
         for one in raw:
             refuse_unless_done(contender, one, work)
+        del raw, one  # else the next contender's time has their freeing in it
         if turn >= 0:
             samples[contender.label].append(took / repeat)
     return samples

@@ -142,5 +142,5 @@ def summary(rows: Sequence[Row]) -> str:
     missed = [row for row in judged if row.verdict in ("MISS", "miss")]
     binding = sum(row.verdict == "MISS" for row in missed)
     text = f"{len(judged) - len(missed)} of {len(judged)} figures meet their target"
-    small = " (small letters: a target set for newer Pythons)" if any(r.verdict.islower() for r in judged) else ""
+    small = " (small letters: a target that does not bind here)" if any(r.verdict.islower() for r in judged) else ""
     return f"{text}; {binding} MISS{small}"

@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -22,6 +19,7 @@ from typing import Any, TypeAlias
 import flow
 from flow_bench.checks import Refused
 from flow_bench.measure import Row, Target
+from flow_bench.ways import child
 from flow_bench.work import noop, noop_async
 
 Seconds: TypeAlias = dict[str, float]
@@ -164,8 +162,8 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield one table of phases per topology, then the one of memory."""
     factor = 1.1 * effort.large / effort.small
     for topology in topologies():
-        small = [child("phases", topology, effort.small) for _ in range(effort.small_rounds)]
-        large = [child("phases", topology, effort.large) for _ in range(effort.large_rounds)]
+        small = [child("scale", "phases", topology, effort.small) for _ in range(effort.small_rounds)]
+        large = [child("scale", "phases", topology, effort.large) for _ in range(effort.large_rounds)]
         section = f"{topology}: {effort.large:,} nodes, ratio to {effort.small:,}"
         rows = []
         for seconds in (*small, *large):
@@ -182,26 +180,13 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 
 
 def _memory_row(kind: str, topology: str, nodes: int) -> Row:
-    found = child(f"memory-{kind}", topology, nodes)
+    found = child("scale", f"memory-{kind}", topology, nodes)
     target = Target(900, of="figure", binding=True) if nodes >= 1_000_000 else None
     per_node = (found["peak MB"] - found["before MB"]) * 1e6 / nodes
     return Row(
         f"peak RSS of a process that builds, compiles and runs {nodes:,} nodes", f"{topology}, {kind}", "MB",
         [found["peak MB"]], nodes=nodes, target=target, note=f"{per_node:,.0f} bytes per node",
     )  # fmt: skip
-
-
-def child(what: str, topology: str, nodes: int) -> Seconds:
-    """Measure in a new process."""
-    root = str(Path(__file__).resolve().parent.parent)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-m", "flow_bench.scale", what, topology, str(nodes)]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise Refused(f"{what} {topology} {nodes:,}", last)
-    found: Seconds = json.loads(done.stdout)
-    return found
 
 
 def main(what: str, topology: str, nodes: str) -> None:

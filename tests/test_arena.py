@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from flow.data.arena import Arena, ArenaStatistics
 from flow.data.arena_store import ArenaDict
 from flow.errors import ConfigError, DataError, UsageError
+from flow.types import MISSING
 
 
 @pytest.fixture
@@ -193,6 +194,19 @@ class DictModel(RuleBasedStateMachine):
     def delete_one_that_is_there(self, pick: int) -> None:
         if self.model:
             self.delete(list(self.model)[pick % len(self.model)])
+
+    @rule(key=KEYS)
+    def pop(self, key: str) -> None:
+        assert self.data.pop(key, "absent") == self.model.pop(key, "absent")
+
+    @rule(key=KEYS, value=VALUES)
+    def setdefault(self, key: str, value: Any) -> None:
+        assert self.data.setdefault(key, value) == self.model.setdefault(key, value)
+
+    @rule()
+    def popitem(self) -> None:
+        if self.model:
+            assert self.data.popitem() == self.model.popitem()
 
     @rule()
     def clear(self) -> None:
@@ -391,10 +405,18 @@ class TestArenaDict:
     def test_the_mapping_methods(self) -> None:
         data = ArenaDict()
         assert data.setdefault("a", [1]) == [1]
+        assert data.setdefault("a", [2]) == [1]
         assert data.pop("a") == [1]
         assert data.pop("a", None) is None
-        data["b"] = 1
-        assert data.popitem() == ("b", 1)
+        assert data.pop("a", MISSING) is MISSING
+        assert data.pop(["a"], 5) == 5  # type: ignore[arg-type]
+        with pytest.raises(KeyError, match="'a'"):
+            data.pop("a")
+        data["b"], data["c"], data["d"] = 1, 2, 3
+        del data["d"]
+        assert [data.popitem(), data.popitem()] == [("c", 2), ("b", 1)]
+        with pytest.raises(KeyError, match="empty"):
+            data.popitem()
         with pytest.raises(TypeError, match="unhashable"):
             hash(data)
         assert repr(data).startswith("ArenaDict(0 keys, ")
@@ -448,23 +470,45 @@ class TestArenaDict:
         data = ArenaDict(256)
         done: list[int] = []
 
+        def write(i: int) -> None:
+            for n in range(1500):
+                key = f"k{(n * 7 + i) % 10}"
+                data[key] = [key] * (n % 9)
+                if n % 50 == 0:
+                    data.pop(key, None)
+                if n % 200 == 199:
+                    data.clear()
+
+        def read() -> None:
+            while len(done) < 3:
+                for k in range(10):
+                    found = data.get(f"k{k}", [])
+                    assert found == [f"k{k}"] * len(found)
+
         def work(i: int) -> None:
-            if i < 3:
-                for n in range(1500):
-                    key = f"k{(n * 7 + i) % 10}"
-                    data[key] = [key] * (n % 9)
-                    if n % 50 == 0:
-                        data.pop(key, None)
-                    if n % 200 == 199:
-                        data.clear()
-                done.append(i)
-            else:
-                while len(done) < 3:
-                    for k in range(10):
-                        found = data.get(f"k{k}", [])
-                        assert found == [f"k{k}"] * len(found)
+            if i >= 3:
+                read()
+                return
+            try:
+                write(i)
+            finally:
+                done.append(i)  # whatever happens, readers must end
 
         in_threads(6, work)
+
+    def test_each_pair_is_popped_once(self, switching: None) -> None:
+        data = ArenaDict(256)
+        data.update((f"k{i}", i) for i in range(400))
+        popped: list[int] = []
+
+        def work(i: int) -> None:
+            for n in range(400):
+                if (found := data.pop(f"k{n}", None)) is not None:
+                    popped.append(found)
+
+        in_threads(6, work)
+        assert sorted(popped) == list(range(400))
+        assert not data
 
     def test_writers_lose_nothing(self, switching: None) -> None:
         data = ArenaDict(256)

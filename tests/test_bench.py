@@ -14,7 +14,21 @@ from typing import Any
 import pytest
 
 import flow
-from flow_bench import core, measure, report, scale, singles
+from flow_bench import (
+    context,
+    core,
+    data,
+    data_cost,
+    data_memory,
+    data_threads,
+    keeping,
+    mapping,
+    measure,
+    report,
+    scale,
+    singles,
+    ways,
+)
 from flow_bench.__main__ import MISSED, REFUSED, main
 from flow_bench.checks import Refused, check_async, check_sync, refuse_unless_done
 from flow_bench.contenders import Contender, bare_loop, counter_loop, task_per_node
@@ -244,3 +258,177 @@ class TestScale:
     def test_a_child_that_fails_is_refused(self) -> None:
         with pytest.raises(Refused, match="no-such-graph"):
             scale.child("phases", "no-such-graph", 10)
+
+
+class TestWays:
+    def test_what_is_not_done_is_refused(self) -> None:
+        idle = ways.Way("idle", lambda: None, lambda found: found is not None)
+        with pytest.raises(Refused, match="contender 'idle' is refused: a timed run did not do its work"):
+            ways.time_ways([idle], 1)
+
+        async def nothing() -> None:
+            return None
+
+        with pytest.raises(Refused, match="'idle'"):
+            asyncio.run(ways.time_ways_on_loop([replace(idle, run=nothing)], 1))
+
+    def test_samples_are_per_operation_and_before_is_called_before_each(self) -> None:
+        calls: list[str] = []
+        way = ways.Way("a", lambda: calls.append("run"), lambda _: True, 10, lambda: calls.append("before"))
+        assert len(ways.time_ways([way], 3)["a"]) == 3
+        assert calls == ["before", "run"] * 4
+
+    def test_traced_peaks_are_those_above_before(self) -> None:
+        peak, made = ways.traced_peak(lambda: len(bytes(1_000_000)) + len(bytes(500_000)))
+        assert made == 1_500_000
+        assert 1_000_000 <= peak < 1_200_000
+        assert gc.isenabled()
+
+    def test_a_fresh_function_has_code_of_its_own(self) -> None:
+        copied = ways.fresh(data_cost.pairs)
+        assert copied.__code__ is not data_cost.pairs.__code__
+        assert copied.__name__ == "pairs"
+
+    def test_a_child_that_fails_is_refused(self) -> None:
+        with pytest.raises(Refused, match="no preset is called 'nothing'"):
+            ways.child("data_cost", "pairs", 1, "nothing")
+
+
+TINY_CONTEXT = context.Effort(
+    sizes=(0, 3), rounds=2, deep_rounds=2, children=20, counts=(10, 20), deep=10,
+    mapping=mapping.Effort(sizes=(10, 1_000, 2_000), nodes=1_000, rounds=2, traced=50, waiting=60, waiting_rounds=2),
+    keeping=keeping.Effort(nodes=30, rounds=2),
+)  # fmt: skip
+
+
+class TestContext:
+    def test_the_whole_suite_end_to_end(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(context, "QUICK", TINY_CONTEXT)
+        file = tmp_path / "rows.json"
+        assert main(["context", "--quick", "--json", str(file)]) == 0
+        printed = capsys.readouterr().out
+        for text in ("ctx.child, 3 results", "copy.deepcopy, 3 results", "bytes per item", "one of 2,000 items / one",
+                     "2,000 items with ctx and an output", "50 at a time: Dag.map", "60 at a time: Dag.map",
+                     "async on trio", "1,000 async nodes: keep=\"targets\""):  # fmt: skip
+            assert text in printed
+        rows = json.loads(file.read_text())["rows"]
+        assert [row["label"] for row in rows if row["note"] == "not measured: too much"] == ["20 items: copy.deepcopy"]
+        assert all(len(row["samples"]) == 2 for row in rows if row["label"].startswith("ctx.child"))
+
+    def test_a_child_that_is_no_new_context_is_refused(self) -> None:
+        class Same:
+            item = index = 4
+
+            def __init__(self) -> None:
+                self.data = flow.WorkflowData()
+
+            def child(self, item: int, index: int) -> Any:
+                return self
+
+        with pytest.raises(Refused, match="'ctx.child, 0 results'"):
+            ways.time_ways([context.child_way(0, Same(), 5)], 1)
+        with pytest.raises(Refused, match="it should leave 3 objects"):
+            context.held_peak("same", lambda i: None, 3)
+
+    def test_a_child_that_sees_something_else_is_refused(self) -> None:
+        real = context.context_of(2)
+
+        class Copying:
+            data = real.data
+
+            def child(self, item: int, index: int) -> Any:
+                found = real.child(item, index)
+                found.data.set("r1", dict(real.data["r1"]))
+                return found
+
+        with pytest.raises(Refused, match="'ctx.child, 2 results'"):
+            ways.time_ways([context.child_way(2, Copying(), 5)], 1)
+
+    @pytest.mark.parametrize("fn", [lambda item: None, lambda item: item])
+    def test_a_map_without_its_results_is_refused(self, fn: Callable[[Any], Any]) -> None:
+        plan = mapping.mapped(fn, 2)
+        way = mapping.way("sync", "broken", plan, range(3), lambda result: mapping.all_mapped(3, result))
+        with pytest.raises(Refused, match="'broken'"):
+            ways.time_ways([way], 1)
+
+    def test_a_run_that_keeps_all_is_refused(self) -> None:
+        plan = keeping.chain(keeping.passed_on, 3)
+        with pytest.raises(Refused, match="it should keep one output, of node 3"):
+            keeping.peak_row("s", "keeps", plan, flow.run)
+        assert keeping.peak_row("s", "frees", plan, lambda p: flow.run(p, config=keeping.TARGETS)).verdict
+
+
+TINY_DATA = data.Effort(
+    sizes=(10, 20), stores=2, rounds=2, reads=5, read_rounds=2, run_rounds=2, encoded=5,
+    cost=data_cost.Effort(rounds=2, held=50),
+    threads=data_threads.Effort(seconds=0.001, rounds=2, longest=0.001, completions=10, completion_rounds=2),
+)  # fmt: skip
+
+
+class Forgetful:
+    """A store that loses every tenth call of one operation."""
+
+    def __init__(self, operation: str) -> None:
+        self.data, self.calls = flow.WorkflowData(), 0
+        setattr(self, operation, lambda *args: self.sometimes(operation, *args))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.data, name)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def sometimes(self, operation: str, *args: Any) -> None:
+        self.calls += 1
+        if self.calls % 10:
+            getattr(self.data, operation)(*args)
+
+
+class TestData:
+    def test_the_whole_suite_end_to_end(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(data, "QUICK", TINY_DATA)
+        monkeypatch.setattr(data_cost, "child", lambda _, *arguments: data_cost.answer(*map(str, arguments)))
+        monkeypatch.setattr(data_memory, "run", lambda effort: iter([[Row("matrix", "strategies", "us", [1.0])]]))
+        file = tmp_path / "rows.json"
+        assert main(["data", "--quick", "--json", str(file)]) == 0
+        printed = capsys.readouterr().out
+        for text in ("sampled / off", "memory=arena", "10 set, 10 get", "low_memory: small records held",
+                     "first write after a snapshot, 20 keys", "msgpack: WorkflowData", "inside a run, counting",
+                     "1,000 nodes, data=store", "16 threads on one store", "tasks, locked=True", "matrix"):  # fmt: skip
+            assert text in printed
+        rows = {row["label"]: row for row in json.loads(file.read_text())["rows"]}
+        assert rows["metrics=off"]["target"]["at_most"] == 2.5
+        assert all(preset in rows for preset in data_cost.PRESETS)
+
+    def test_one_section_in_a_process_of_its_own(self) -> None:
+        samples = data_cost.timed("reads", ["default", "memory=slots metrics=off"], TINY_DATA.cost)
+        assert {kind: len(found) for kind, found in samples.items()} == {"default": 2, "memory=slots metrics=off": 2}
+
+    @pytest.mark.parametrize("workload", ["pairs", "reads", "texts"])
+    def test_a_store_that_forgets_is_refused(self, workload: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(data_cost, "made", lambda kind: Forgetful("set"))
+        with pytest.raises(Refused, match="'default'"):
+            ways.time_ways([data_cost.way(workload, "default")], 1)
+        with pytest.raises(Refused, match="it does not hold what was set"):
+            data_cost.held("default", "texts", 50)
+
+    def test_a_restore_that_does_nothing_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(data.Stores, "restore", lambda stores: stores.held)
+        with pytest.raises(Refused, match="'restore.*, 10 keys'"):
+            ways.time_ways(data.whole_ways(10, 2), 1)
+
+    def test_a_lost_update_is_refused(self) -> None:
+        with pytest.raises(Refused, match="the total is .* after .* increments"):
+            data_threads.together(Forgetful("increment"), 0.001)
+        result = flow.run(data_threads.completing("tasks", 5))
+        assert data_threads.nothing_lost(5, result)
+        result.data.update("nodes", lambda nodes: nodes[1:])
+        assert not data_threads.nothing_lost(5, result)
+
+    def test_every_setting_has_a_name(self) -> None:
+        assert data_cost.config_of("locked=True metrics=off") == flow.DataConfig(locked=True, metrics="off")
+        assert data_cost.config_of("low_memory").memory == "arena"

@@ -132,6 +132,26 @@ class TestRun:
         assert document["nodes"]["total"] == {"status": "completed", "output": 6}
         assert result.stderr == "working\n"
 
+    def test_maps(self) -> None:
+        text = """
+import flow
+dag = flow.Dag("m")
+@dag.node
+def xs(): return [1, 2, 0]
+def invert(x): return 1 / x
+dag.map("some", invert, over="xs", on_error="collect")
+dag.map("all", invert, over="xs")
+"""
+        file = write("maps.py", text)
+        result = call("run", file)
+        assert "  some = 2 of 3 items completed, 1 failed\n" in result.stdout
+        assert "ZeroDivisionError: division by zero (item 2 (0))  maps.py:6" in result.stderr
+        nodes = json.loads(call("run", file, "--json").stdout)["nodes"]
+        assert nodes["some"]["output"] == {
+            "completed": 2, "failed": 1, "values": [1.0, 0.5], "errors": {"2": "ZeroDivisionError: division by zero"},
+        }  # fmt: skip
+        assert "1      all   map, sync  xs" in call("show", file).stdout
+
     def test_outputs_that_json_cannot_hold(self) -> None:
         text = """
 import flow

@@ -198,6 +198,23 @@ report: pending -> skipped
 2 retries or failures: load (OSError), train (ValueError)
 completed 1, failed 1, skipped 1, done True
 """,
+    "health_check": """\
+996 of 1000 answered: 976 x 200, 20 x 503
+4 failed: srv-7 is down, srv-257 is down, srv-507 is down, srv-757 is down
+never more than 100 at once: True
+""",
+    "notify": """\
+4851 of 5000 sent in 49 calls, 49 bounced: user99 ... user4999
+not reached: users 4000 to 4099: the mail service is busy
+waited 7 times before a retry (of a clock that is not real)
+""",
+    "log_entries": """\
+250 of 10000 entries failed
+api: 84 failed, slowest 96 ms
+billing: 83 failed, slowest 96 ms
+search: 83 failed, slowest 98 ms
+10 MB of entries went through; held at a time, less than 3 MB: True
+""",
     "middleware": """\
 {'price': 20, 'total': 60}
 {'price': 20, 'total': 60}

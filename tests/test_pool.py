@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import flow
 from flow.data.pool import ObjectPool, PoolStatistics
 from flow.errors import ConfigError, UsageError
 
@@ -153,3 +154,32 @@ def test_threads_never_share_an_object() -> None:
     assert found.created + found.reused == 8 * 300
     assert found.in_use == 0
     assert found.idle <= 3
+
+
+@pytest.mark.parametrize("memory", ["standard", "slots", "arena"])
+def test_stores_are_recycled_between_runs(memory: Any) -> None:
+    dag = flow.Dag("d")
+
+    @dag.node
+    def count(ctx: flow.Context, n: int) -> int:
+        assert "n" not in ctx.data
+        ctx.data["n"] = n
+        return n
+
+    pool = flow.WorkflowData.pool(flow.DataConfig(memory=memory), capacity=1)
+    seen = []
+    for n in range(3):
+        with pool.acquire() as data:
+            result = flow.run(dag, {"n": n}, data=data)
+            assert (data["n"], data.outputs["count"], result.data is data) == (n, n, True)
+            seen.append(data)
+    assert seen[0] is seen[1] is seen[2]
+    assert (len(seen[0]), dict(seen[0].outputs), pool.statistics().created) == (0, {}, 1)
+
+
+def test_pooled_slots_share_a_layout() -> None:
+    pool = flow.WorkflowData.pool(flow.DataConfig(memory="slots"))
+    with pool.acquire() as one, pool.acquire() as two:
+        one["a"] = 1
+        assert one is not two
+        assert (one._layout is two._layout, len(one._layout)) == (True, 1)  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from flow.cli.blame import shortened, where
+from flow.data.mapresult import MapResult
 from flow.errors import described, shown
 from flow.run.result import Result, duration
 from flow.signature import location_of
@@ -51,11 +52,18 @@ def failures(result: Result) -> list[str]:
     for name, error in list(errors.items())[:MAX_ROWS]:
         tries = result.attempts.get(name, 1)
         place = where(error) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
-        rows.append((name, printable(described(error)), f"{place} (attempt {tries})" if tries > 1 else place))
+        text = printable(described(error) + _item(error))
+        rows.append((name, text, f"{place} (attempt {tries})" if tries > 1 else place))
     lines = table(rows) if errors else []
     if len(errors) > MAX_ROWS:
         lines.append(f"  ... and {len(errors) - MAX_ROWS:,} more failed nodes (--json prints all)")
     return lines
+
+
+def _item(error: BaseException) -> str:
+    """Which item of a map it was, by the note that the map has put on its exception."""
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(("in item ", "in the batch "))]
+    return f" ({notes[0].removeprefix('in ').partition(' of map ')[0]})" if notes else ""
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -78,13 +86,19 @@ def as_json(result: Result, **more: Any) -> str:
 
 def _encoded(value: Any) -> msgspec.Raw:
     try:
-        return msgspec.Raw(msgspec.json.encode(value, enc_hook=brief))
+        return msgspec.Raw(msgspec.json.encode(value, enc_hook=_plain))
     except Exception:  # keys that are no text, cycles, lone surrogates, too deep: each is possible
         return msgspec.Raw(msgspec.json.encode(brief(value)))
 
 
+def _plain(value: Any) -> Any:
+    return value.to_dict() if isinstance(value, MapResult) else brief(value)
+
+
 def brief(value: Any) -> str:
     """``repr(value)`` on one line, shortened and printable."""
+    if isinstance(value, MapResult):
+        return f"{value.completed:,} of {len(value):,} items completed, {value.failed:,} failed"
     if isinstance(value, (bytes, bytearray, str)) and len(value) > MAX_OUTPUT:
         return shown(value) if isinstance(value, str) else f"<{len(value):,} bytes>"
     try:

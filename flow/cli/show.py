@@ -9,6 +9,7 @@ import msgspec
 
 from flow.cli.report import table
 from flow.plan.plan import Plan
+from flow.policy.mapping import Mapped
 from flow.run.result import duration
 
 MAX_ROWS: Final = 40
@@ -79,7 +80,8 @@ def _table(plan: Plan, everything: bool) -> list[str]:
     for i in shown:
         needs = _some([names[d] for d in plan.dependencies[i]], everything, MAX_LINE // 2)
         cost = duration(plan.costs[i]) if i in plan.costs else "-"
-        rows.append([str(levels[i]), names[i], "async" if plan.kinds[i] else "sync", cost, needs])
+        kind = ("map, " if isinstance(plan.fns[i], Mapped) else "") + ("async" if plan.kinds[i] else "sync")
+        rows.append([str(levels[i]), names[i], kind, cost, needs])
     if not plan.costs:
         rows = [[cell for k, cell in enumerate(row) if k != 3] for row in rows]
     lines = table(rows)

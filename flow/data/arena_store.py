@@ -10,6 +10,7 @@ import msgspec
 from flow.data.arena import DEAD, DEFAULT_BLOCK_SIZE, HASH, Records, encode
 from flow.errors import DataError, described, shown
 
+_RAISE: Final[Any] = object()  # not flow's MISSING, which callers give as their default
 _decode: Final = msgspec.msgpack.Decoder().decode
 
 
@@ -87,13 +88,7 @@ class ArenaDict(Records, MutableMapping[str, Any]):
 
         :raises DataError: if ``key`` is no str, or if msgpack cannot encode it or the value.
         """
-        try:
-            if key.__class__ is not str:
-                key = _plain(key)
-            record, probe = encode((key, value)), encode(key)
-        except Exception as error:
-            raise _refusal(key, value, error) from None
-        hashed = hash(key) & HASH
+        hashed, probe, record = _made(key, value)
         lock = self._lock
         lock.acquire()  # "with" takes half as long again
         try:
@@ -123,10 +118,48 @@ class ArenaDict(Records, MutableMapping[str, Any]):
             number = self._find(self._index, hashed, probe)
             if not number:
                 raise KeyError(key)
-            _, _, hashes, _, sizes, *_ = self._index
-            hashes[number] = DEAD
-            self._live -= 1
-            self._waste(sizes[number])
+            self._kill(number)
+
+    def _kill(self, number: int) -> None:
+        _, _, hashes, _, sizes, *_ = self._index
+        hashes[number] = DEAD
+        self._live -= 1
+        self._waste(sizes[number])
+
+    # The mixin's versions of these three take several steps, between which another thread may come.
+
+    def pop(self, key: str, default: Any = _RAISE) -> Any:
+        """Remove ``key`` and return its value, or ``default``. :raises KeyError: without either."""
+        try:
+            hashed, probe = _sought(key)
+            with self._lock:
+                value = _decode(self._value(key, hashed, probe))
+                self._kill(self._find(self._index, hashed, probe))
+            return value
+        except KeyError:
+            if default is _RAISE:
+                raise
+            return default
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and return the pair that was added last. O(records). :raises KeyError: if there is none."""
+        with self._lock:
+            _, _, hashes, positions, sizes, *_ = self._index
+            for number in range(len(hashes) - 1, 0, -1):
+                if hashes[number] != DEAD:
+                    key, value = _decode(self._blocks.view(positions[number], sizes[number]))
+                    self._kill(number)
+                    return key, value
+        raise KeyError("the ArenaDict is empty")
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of ``key``, which is ``default`` from now on if it had none."""
+        hashed, probe, record = _made(key, default)
+        with self._lock:
+            number = self._find(self._index, hashed, probe)
+            if not number:
+                self._add(hashed, record)
+            return _decode(self._value(key, hashed, probe))
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -185,6 +218,16 @@ def _sought(key: object) -> tuple[int, bytes]:
         return hash(key) & HASH, encode(key)
     except (TypeError, UnicodeEncodeError):
         raise KeyError(key) from None
+
+
+def _made(key: str, value: Any) -> tuple[int, bytes, bytes]:
+    """Return what a key is found by, and its record."""
+    try:
+        if key.__class__ is not str:
+            key = _plain(key)
+        return hash(key) & HASH, encode(key), encode((key, value))
+    except Exception as error:
+        raise _refusal(key, value, error) from None
 
 
 def _plain(key: object) -> str:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Merge: TypeAlias = Literal["last", "append"] | Callable[[Any, Any], Any]
 """How published values meet: the last one stays, all are listed, or a function folds them two by two."""
 
+Published: TypeAlias = tuple[str, Any, Merge]
+"""One call of :meth:`Context.publish`: key, value and rule."""
+
 _ABSENT: Final[Any] = object()
 
 
@@ -29,21 +32,21 @@ class Shared(Protocol):
 class Scope(msgspec.Struct):
     """What all contexts of one node share, by reference.
 
-    :ivar publishers: the children that have published, by index; None where nobody gathers them.
+    :ivar published: what a map's items have published, by index; None where nobody gathers it.
     """
 
     run_id: str
     node: str
     inputs: Mapping[str, Any]
     shared: Shared
-    publishers: dict[int, Context] | None = None
+    published: dict[int, list[Published]] | None = None
 
 
 class _Own(msgspec.Struct):
     """What a context has written; made at its first write."""
 
     data: WorkflowData | None = None
-    published: list[tuple[str, Any, Merge]] = []
+    published: list[Published] = []
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -114,25 +117,29 @@ class Context(msgspec.Struct, frozen=True):
         if self._parent is None:
             _merge_into(self.data, key, [value], merge)
             return
-        self._written().published.append((key, value, merge))
-        publishers = self._scope.publishers
-        if publishers is not None and self.index is not None:
-            publishers[self.index] = self
+        mine = self._written().published
+        mine.append((key, value, merge))
+        gathered = self._scope.published
+        if gathered is not None and self.index is not None and self._parent._parent is None:  # no child of an item's
+            gathered[self.index] = mine
 
     def gather(self, children: Iterable[Context]) -> None:
         """Merge what ``children`` have published into this context's data, in the order of their indices.
 
         :raises UsageError: if two of them publish one key by different rules; nothing is merged then.
         """
-        ordered = sorted(children, key=lambda c: -1 if c.index is None else c.index)
+        self._merge([(child.index, child._own.published) for child in children if child._own is not None])
+
+    def _merge(self, published: list[tuple[int | None, list[Published]]]) -> None:
+        """Merge what was published by index into this context's data."""
         values: dict[str, list[Any]] = {}
         rules: dict[str, Merge] = {}
-        for child in ordered:
-            for key, value, merge in child._own.published if child._own is not None else ():
-                if rules.setdefault(key, merge) != merge:
+        for index, calls in sorted(published, key=lambda one: -1 if one[0] is None else one[0]):
+            for key, value, merge in calls:
+                if not _is_same(rules.setdefault(key, merge), merge):
                     raise UsageError(
                         f"node {self.node!r}: key {shown(key)} is published with merge={_rule(rules[key])} and with "
-                        f"merge={_rule(merge)} (item {child.index}): say the same everywhere"
+                        f"merge={_rule(merge)} (item {index}): say the same everywhere"
                     )
                 values.setdefault(key, []).append(value)
         for key, published in values.items():
@@ -151,6 +158,12 @@ class Context(msgspec.Struct, frozen=True):
 
 
 _RULES: Final = ("last", "append")
+
+
+def _is_same(rule: Merge, other: Merge) -> bool:
+    """Tell whether two rules are one; a lambda is made anew at each call of the function it stands in."""
+    code = getattr(rule, "__code__", None)
+    return rule == other if code is None else code is getattr(other, "__code__", None)
 
 
 def _rule(merge: Merge) -> str:

@@ -15,7 +15,8 @@ class MapResult(Generic[T]):
     """Values and errors of a map's items.
 
     ``result[3]`` is item 3's value, or raises what that item raised. Iterating gives the values of the
-    items that completed, in item order; so does a map over it. ``len(result)`` counts all items.
+    items that completed, in item order; so does a map over it. ``len(result)`` counts all items; those of a
+    pipelined map that the map before it lost have neither a value nor an error.
 
     :ivar errors: the exceptions of the items that failed, by index, in the order of the indices.
     :ivar keys: every item's key, if the map has keys; else None.
@@ -43,8 +44,8 @@ class MapResult(Generic[T]):
 
     @property
     def completed(self) -> int:
-        """Number of items that completed."""
-        return len(self._outcomes) - len(self.errors)
+        """Number of items that completed. O(items)."""
+        return len(self._outcomes) - sum(value is MISSING for value in self._outcomes)
 
     @property
     def failed(self) -> int:
@@ -61,6 +62,15 @@ class MapResult(Generic[T]):
         if self.errors:
             raise error_of(self.name, self.errors)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for logs and JSON: counts, values in item order, errors as text by index."""
+        return {
+            "completed": self.completed,
+            "failed": self.failed,
+            "values": self.values if self.keys is None else dict(self.items()),
+            "errors": {str(index): described(error) for index, error in self.errors.items()},
+        }
+
     def __getitem__(self, index: int) -> T:
         """Return item ``index``'s value.
 
@@ -73,6 +83,8 @@ class MapResult(Generic[T]):
         if index in self.errors:
             raise self.errors[index]
         value: T = self._outcomes[index]
+        if value is MISSING:
+            raise UsageError(f"item {index} of map {self.name!r} never came: the map before failed on it or dropped it")
         return value
 
     def __iter__(self) -> Iterator[T]:

@@ -27,10 +27,11 @@ class Overlay(WorkflowData):
     Writes take the lock of the store at the root; reads take none of their own.
     """
 
-    __slots__ = ("_lock", "_own", "_parent")
+    __slots__ = ("_lock", "_own", "_parent", "_view")
 
     _parent: WorkflowData
     _own: dict[str, Any] | None
+    _view: RunView | None
 
     def __init__(self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> None:
         raise UsageError("a child store is made by data.child()")
@@ -124,6 +125,7 @@ class Overlay(WorkflowData):
     def clone(self) -> WorkflowData:
         """Return another child of the same parent with the same writes. O(writes)."""
         new = overlay_of(self._parent)
+        new._view = self._view
         with self._lock:
             new._own = None if self._own is None else self._own.copy()
         return new
@@ -138,11 +140,12 @@ class Overlay(WorkflowData):
         return self._parent.statistics()
 
     def attach(self, view: RunView | None) -> None:
-        self._parent.attach(view)
+        """Show a run within the one that the parent shows."""
+        self._view = view
 
     @property
     def _run(self) -> RunView | None:
-        return self._parent._run
+        return self._parent._run if self._view is None else self._view
 
     @property
     def _settings(self) -> DataConfig:
@@ -156,6 +159,6 @@ def overlay_of(parent: WorkflowData) -> Overlay:
     """Return a child of ``parent``. O(1)."""
     child = _new(Overlay)
     child._lock = parent._lock
-    child._own = None
+    child._own = child._view = None
     child._parent = parent
     return child

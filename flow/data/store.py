@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from flow.data.measures import DataStatistics
+    from flow.data.pool import ObjectPool
     from flow.data.slots import Layout
 
 T = TypeVar("T")
@@ -335,6 +336,23 @@ class WorkflowData:
         from flow.data.codec import decoded
 
         return filled(WorkflowData(config), decoded(data, "msgpack"))
+
+    @classmethod
+    def pool(
+        cls, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None, *, capacity: int = 64
+    ) -> ObjectPool[WorkflowData]:
+        """Return a pool of stores to recycle between runs: ``with pool.acquire() as data: flow.run(plan, data=data)``.
+
+        A store that comes back is :meth:`reset`. With ``memory="slots"`` all share one layout.
+
+        :param capacity: most idle stores kept.
+        """
+        from flow.data.pool import ObjectPool
+        from flow.data.slots import Layout
+
+        if layout is None and config.memory == "slots":
+            layout = Layout()
+        return ObjectPool(lambda: WorkflowData(config, layout), lambda data: data.reset(), capacity)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy deeply and pickle by value; statistics, layout and run stay behind."""

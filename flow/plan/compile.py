@@ -173,7 +173,7 @@ class _Compilation:
         fns, binder = self.d.fns, self.plan.binders[i]
         if any(slot >= 0 and is_async_generator(fns[slot]) for slot in sources):
             self.plan.kinds[i] = 1  # its items must be awaited, whatever the function is
-            self.plan.binders[i] = structs.replace(binder, is_async=True)
+            self.plan.binders[i] = structs.replace(binder, fn=over.awaiting(), is_async=True)
 
     def _read(self, fn: Any) -> Shape:
         shape = _ANY_SHAPE
@@ -206,7 +206,9 @@ class _Compilation:
         plan, fns = self.plan, self.d.fns
         before: dict[int, int] = {}
         for i in self.pipelined:
-            fault = _pipeline_fault(fns[i], fns, plan.arguments[i][0])
+            if not plan.arguments[i]:  # its function could not be read
+                continue
+            fault = _pipeline_fault(fns[i], fns, plan.arguments[i])
             if fault:
                 self.faults.append(f"{self.wirer.where(i)}: {fault}")
                 continue
@@ -266,12 +268,14 @@ class _Compilation:
         return topological_order(plan.dependencies, plan.successors, ranks)
 
 
-def _pipeline_fault(over: Mapped, fns: Sequence[Any], source: int) -> str:
-    """Say why a map cannot take its items from the node ``source`` as they come; nothing if it can."""
-    label = over.sources[0]
+def _pipeline_fault(over: Mapped, fns: Sequence[Any], slots: Sequence[int]) -> str:
+    """Say why a map cannot take its items from the node at its first slot as they come; nothing if it can."""
+    label, source = over.sources[0], slots[0]
     before = fns[source] if source >= 0 else None
     if len(over.sources) != 1 or not isinstance(before, Mapped):
         return f"pipelined goes over one other map; {label!r} is none"
+    if source in slots[1:] or any(p.name == label for p in over.roles.extras):
+        return f"cannot be pipelined: its function also takes all of {label!r}, which is not there before it has ended"
     if over.options.take is not None:
         return "take and pipelined exclude each other: give take to the first map"
     if before.options.batch_size is not None:

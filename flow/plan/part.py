@@ -32,9 +32,9 @@ def part_of(plan: Plan, part: Plan, kept: Sequence[int]) -> Plan:
     part.costs = {new[i]: cost for i, cost in plan.costs.items() if i in new}
     part.tolerant = {new[i] for i in plan.tolerant if i in new}
     part.pipelines = {
-        new[i]: kept
+        new[i]: followers
         for i, after in plan.pipelines.items()
-        if i in new and (kept := tuple([new[a] for a in after if a in new]))
+        if i in new and (followers := tuple([new[a] for a in after if a in new]))
     }
     part.shapes = plan.shapes
     # Nothing kept waits for anything dropped, so what is left of the order is the part's own.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from flow.config import Retry, Timeout, is_int
-from flow.errors import shown
+from flow.errors import UsageError, shown
 from flow.signature import Composite, Parameter, Shape, is_async_callable, location_of, shape_of
 
 DEFAULT_CONCURRENCY: Final = 50
@@ -46,6 +46,10 @@ class MapOptions(msgspec.Struct, frozen=True):
             found.append(f"pipelined must be True or False, not {shown(self.pipelined)}")
         if self.batch_size is not None and self.pipelined:
             found.append("batch_size and pipelined exclude each other: a batch must be waited for")
+        if self.key is not None and self.pipelined:
+            found.append("key and pipelined exclude each other: give key to the first map")
+        if self.on_error == "collect" and self.outcome != "list":
+            found.append("on_error='collect' is for map: a filter or flat_map has no result for each item")
         return found
 
 
@@ -53,12 +57,15 @@ class Roles(msgspec.Struct, frozen=True):
     """Where a map's function gets what: the names of its parameters, by what they receive.
 
     :ivar positional: parameters passed by position, in order, without those of ``*args``.
-    :ivar items: the parameters that receive the item; several if its parts are spread over them.
+    :ivar items: the parameters that receive the item; several if its parts are spread over them, and fewer than
+        there are parts if ``*args`` receives the rest.
+    :ivar whole: the item is not in parts: one parameter (or ``*args``) receives it.
     :ivar extras: parameters filled once for all items, by the rule of any node.
     """
 
     positional: tuple[str, ...]
     items: tuple[str, ...]
+    whole: bool
     extras: tuple[Parameter, ...]
     context: str | None = None
     index: str | None = None
@@ -67,9 +74,7 @@ class Roles(msgspec.Struct, frozen=True):
     @property
     def bare(self) -> bool:
         """True if the function takes its item first and nothing else."""
-        return self.positional[:1] == self.items[:1] and len(self.items) == 1 and not (
-            self.extras or self.context or self.index or self.key
-        )  # fmt: skip
+        return self.whole and self.positional == self.items != () and not self.extras
 
 
 class Over(Composite):
@@ -89,6 +94,10 @@ class Over(Composite):
     def location(self) -> str:
         return location_of(self.fn)
 
+    def awaiting(self) -> Over:
+        """Return what does the same for items that must be awaited."""
+        return self
+
     def faults(self) -> list[str]:
         """Say what is wrong with its settings, one sentence each."""
         return []
@@ -97,33 +106,45 @@ class Over(Composite):
 class Folded(Over):
     """A function of two values that folds items into one (:meth:`flow.Dag.reduce`)."""
 
-    __slots__ = ("start",)
+    __slots__ = ("awaits", "start")
 
-    def __init__(self, fn: Any, sources: tuple[str, ...], start: Any) -> None:
+    def __init__(self, fn: Any, sources: tuple[str, ...], start: Any, awaits: bool = False) -> None:
         super().__init__(fn, sources)
         self.start = start
+        self.awaits = awaits
+
+    @property
+    def is_async(self) -> bool:
+        return self.awaits or is_async_callable(self.fn)
+
+    def awaiting(self) -> Folded:
+        return Folded(self.fn, self.sources, self.start, awaits=True)
 
     def shape(self) -> Shape:
         if not callable(self.fn):
             raise TypeError(f"{shown(self.fn)} is not callable: give a function of what was folded so far and an item")
-        return Shape((Parameter(self.sources[0]),), False, False, self.is_async)
+        return Shape(tuple(map(Parameter, self.sources)), False, False, self.is_async)
 
     def faults(self) -> list[str]:
         return [] if len(self.sources) == 1 else [f"reduce goes over one source, not {len(self.sources)}"]
 
     def fold(self, items: Any) -> Any:
-        """Fold ``items`` from the start value on."""
-        return reduce(self.fn, items, self.start)
+        """Fold ``items`` from the start value on. :raises UsageError: if they are nothing to go over."""
+        check_source("reduce", self.sources[0], items)
+        if hasattr(items, "__aiter__"):
+            raise UsageError("reduce goes over an asynchronous iterator by a sync function: make that async")
+        return reduce(self.fn, items.values() if isinstance(items, Mapping) else items, self.start)
 
     async def fold_awaiting(self, items: Any) -> Any:
         """As :meth:`fold`; the function, the items or both are asynchronous."""
-        so_far, fn, awaited = self.start, self.fn, self.is_async
+        check_source("reduce", self.sources[0], items)
+        so_far, fn, awaited = self.start, self.fn, is_async_callable(self.fn)
         if hasattr(items, "__aiter__"):
             async for item in items:
                 so_far = await fn(so_far, item) if awaited else fn(so_far, item)
         else:
-            for item in items:
-                so_far = await fn(so_far, item)
+            for item in items.values() if isinstance(items, Mapping) else items:
+                so_far = await fn(so_far, item) if awaited else fn(so_far, item)
         return so_far
 
     def __repr__(self) -> str:
@@ -173,6 +194,16 @@ class Mapped(Over):
         return f"<{shown(self.fn)} for each of {', '.join(self.sources)}>"
 
 
+def check_source(who: str, label: str, source: Any) -> None:
+    """:raises UsageError: if ``source`` is nothing to go over item by item."""
+    text = isinstance(source, (str, bytes))
+    if text or not (hasattr(source, "__iter__") or hasattr(source, "__aiter__")):
+        kind = type(source).__name__
+        article = "an" if kind[:1].lower() in "aeiou" else "a"
+        hint = ": to go over its parts, make it a list" if text else ""
+        raise UsageError(f"{who} cannot go over {label!r}: it is {article} {kind}, {shown(source)}{hint}")
+
+
 def roles_of(fn: Any, sources: int) -> Roles:
     """Decide what each parameter of ``fn`` receives.
 
@@ -190,10 +221,8 @@ def roles_of(fn: Any, sources: int) -> Roles:
         free = _only_required(shape)
     if "item" in names:
         items: tuple[str, ...] = ("item",)
-    elif sources <= len(free):
+    elif sources <= len(free) or shape.varargs:
         items = tuple(free[:sources])
-    elif shape.varargs:
-        items = ()
     else:
         wanted = "its item" if sources == 1 else f"the {sources} parts of its item"
         raise TypeError(
@@ -205,6 +234,7 @@ def roles_of(fn: Any, sources: int) -> Roles:
     return Roles(
         tuple([p.name for p in shape.parameters if not p.keyword_only]),
         items,
+        sources == 1 or items == ("item",),
         tuple([p for p in shape.parameters if not p.is_context and p.name not in special]),
         context,
         "index" if "index" in names else None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flow.run.driven import Driven
+from flow.run.driven import Driven, no_threads
 from flow.run.feed import Feed
 from flow.run.inline import count_down
 from flow.run.items import DROPPED, Items
@@ -49,8 +49,13 @@ class Chain(Driven):
 
     def run_inline(self) -> None:
         """Run all stages on this thread, each item through as many as it can go before the next is pulled."""
-        self._stages[0].refuse_stream()
-        count_down(self, self)
+        first, delayed = self._stages[0], []  # type: ignore[var-annotated]
+        first.refuse_stream()
+        first.feed.on_broken = delayed.clear
+        try:
+            count_down(self, self, delayed)
+        finally:
+            self._close()
 
     async def run_on_loop(self, tasks: Any) -> None:
         """Let ``tasks``, made for this run, run all stages."""
@@ -59,7 +64,17 @@ class Chain(Driven):
             stage.in_thread = self.in_thread
         first.feed.on_broken = tasks.stop
         tasks.beside = first.pump(tasks.spawn_for_ready)
-        await tasks.drive()
+        try:
+            await tasks.drive()
+        finally:
+            tasks.beside = None
+            self._close()
+
+    def _close(self) -> None:
+        """As of each stage."""
+        for stage in self._stages:
+            stage.close()
+        self.resolver, self.in_thread = None, no_threads
 
     def _at(self, i: int) -> tuple[Items, Feed, int]:
         k, s = divmod(i, len(self._stages))

@@ -102,11 +102,16 @@ class Feed:
         """Tell, at the end, whether item ``i`` has ended well."""
         return not self.counting or self.state[i] == DONE
 
+    @property
+    def came(self) -> int:
+        """Entries that the source has given."""
+        return self.pulled
+
     # -- one at a time -----------------------------------------------------------------------
 
     def one_by_one(self) -> Iterator[int]:
         """Pull items, each when the one before is done, until there are no more or counting starts."""
-        values, bind, fns = self.values, self._bind, self.fns
+        values, bind, fns, on_done = self.values, self._bind, self.fns, self.on_done
         try:
             for i, item in enumerate(self._source):
                 if i == self.room:
@@ -118,8 +123,12 @@ class Feed:
                 yield i
                 if bind is not None:
                     fns[i] = None
+                if on_done is not None:
+                    on_done(i)
             self.ended = True
-        except Exception as error:
+        except GeneratorExit:  # nobody asks any more
+            raise
+        except BaseException as error:
             self.break_off(error)
 
     def call_all(self, call: Callable[..., Any], numbered: bool) -> tuple[int, Exception] | None:
@@ -153,7 +162,10 @@ class Feed:
             self.break_off(failed)
             return None
         self._put(done, item)
-        return done, failed
+        try:
+            return done, failed
+        finally:
+            del failed  # its traceback holds this frame: no cycle
 
     def start_counting(self) -> int:
         """All items pulled are done but the last: from now on several may be open. Return that one."""
@@ -181,7 +193,7 @@ class Feed:
                 self.pulled = i + 1
                 return i
             self.ended = True
-        except Exception as error:
+        except BaseException as error:
             self.break_off(error)
         return -1
 
@@ -227,9 +239,14 @@ class Feed:
         """Let nothing be taken any more."""
         self.halted = True
 
+    def close(self) -> None:
+        """At the end, let go of what leads back to the map: its results need no garbage collector."""
+        self.fns.clear()
+        self._bind = self.on_done = self.on_broken = None
+
     def break_off(self, error: BaseException) -> None:
         """The source itself raised: nothing more comes, and the map fails."""
-        note(error, f"from the source of the items, after {self.pulled} of them")
+        note(error, f"from the source of the items, after {self.came} of them")
         self.broke = error
         self.halt()
         if self.on_broken is not None:
@@ -269,6 +286,10 @@ class PushFeed(Feed):
     def ready_count(self) -> int:
         return 0 if self.halted else len(self.back) + len(self._buffer)
 
+    @property
+    def came(self) -> int:
+        return self._arrived
+
     def take(self) -> int:
         if self.halted or not (self.back or self._buffer):
             return -1
@@ -293,7 +314,7 @@ class PushFeed(Feed):
 
     async def pump(self, stream: AsyncGenerator[Any, None], limit: int, arrived: Callable[[], None]) -> None:
         """Let items arrive, ``limit`` open at a time, and say so each time, until there are no more."""
-        from anyio import Event
+        from anyio import Event, get_cancelled_exc_class
 
         try:
             async for item in stream:
@@ -303,8 +324,11 @@ class PushFeed(Feed):
                 while self._arrived - self._closed >= limit:
                     self._room_made = Event()
                     await self._room_made.wait()
-        except Exception as error:
-            self.break_off(error)
+        except BaseException as error:
+            if not self.halted:
+                self.break_off(error)
+            if isinstance(error, get_cancelled_exc_class()):
+                raise
         finally:
             await stream.aclose()
 

@@ -52,6 +52,7 @@ def run_items(run: Driven, feed: Feed, call: Callable[..., Any] | None, numbered
     """
     delayed: list[tuple[float, int]] = []
     feed.counting = call is None
+    feed.on_broken = delayed.clear
     failed = None if call is None else feed.call_all(call, numbered)
     if failed is not None and _failed(run, feed, *failed, delayed):
         return
@@ -77,7 +78,7 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
             wake = delayed[0][0] if deadline is None else min(delayed[0][0], deadline)
             clock.sleep(max(0.0, wake - clock.now()))
             continue
-        failed: Exception | None = None  # also lets go of the one before
+        failed: Exception | None = None
         try:
             values[i] = fns[i](*[values[slot] for slot in arguments[i]])
         except Exception as error:
@@ -87,6 +88,7 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
         elif _failed(run, resolver, i, failed, delayed):
             del failed  # as above
             return
+        failed = None  # as above
 
 
 def _failed(run: Driven, resolver: Any, i: int, error: Exception, delayed: list[tuple[float, int]]) -> bool:

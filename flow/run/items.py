@@ -19,7 +19,7 @@ from flow.policy.bind import limited_async, limited_sync
 from flow.policy.mapping import Mapped
 from flow.policy.middleware import settled
 from flow.run import events
-from flow.run.driven import Driven
+from flow.run.driven import Driven, no_threads
 from flow.run.feed import Feed, PushFeed
 from flow.run.inline import run_items
 from flow.run.sources import Source
@@ -40,16 +40,16 @@ class Items(Driven):
     :param outer: the run that the map is a node of.
     :param node: its index there.
     :param values: what the node is called with: the sources, then what its function needs besides.
-    :param before: the source of the map that hands its results over to this one, if it is pipelined.
+    :param before: the map that hands its results over to this one, if it is pipelined.
     """
 
     __slots__ = (
-        "_call", "_context", "_direct", "_extras", "_size", "_sizes", "_threaded", "feed", "limit", "mapped", "name",
-        "outer", "source",
+        "_call", "_context", "_direct", "_extras", "_places", "_size", "_sizes", "_threaded", "feed", "limit",
+        "mapped", "name", "outer", "source",
     )  # fmt: skip
 
     def __init__(
-        self, outer: RunState, node: int, mapped: Mapped, values: Sequence[Any], before: Source | None = None
+        self, outer: RunState, node: int, mapped: Mapped, values: Sequence[Any], before: Items | None = None
     ) -> None:
         super().__init__(outer.config if outer.config.timeout is None else outer.config.replace(timeout=None))
         self.outer, self.driver, self.limiter = outer, outer.driver, outer.limiter
@@ -59,8 +59,7 @@ class Items(Driven):
         self._size = options.batch_size or 1
         self._sizes: dict[int, int] = {}  # of failed batches
         self._extras = dict(zip([p.name for p in mapped.shape().parameters], values, strict=True))
-        sources = {name: self._extras[name] for name in mapped.sources}
-        self.source = Source(self.name, sources, options) if before is None else Source.handed_over(before)
+        self.source: Source = self._new_source(node, values) if before is None else Source.handed_over(before.source)
         self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}))
         fn, is_async = self._function(outer, node)
         self._threaded = not is_async and outer.on_loop and (mapped.thread or outer.config.sync == "thread")
@@ -69,7 +68,7 @@ class Items(Driven):
             and not self._threaded
             and mapped.timeout is None
             and options.batch_size is None
-            and options.outcome != "filter"
+            and options.outcome == "list"
         )
         self._call = self._followed(self._caller(fn), is_async)
         self._direct = fn if plain else self._call
@@ -82,10 +81,19 @@ class Items(Driven):
             self.source.total,
             max(2 * self.limit, MIN_WINDOW),
         )
+        self._places: Feed = feed if before is None else before._places  # whose items' places all stages share
         self.values, self.fns, self.kinds, self.arguments = feed.values, feed.fns, feed.kinds, feed.arguments
         if self.config.observers:
             feed.on_done = self._finished
             self.emit(events.MapStarted(self.run_id, self.name, self.source.total, self.clock.now()))
+
+    def _new_source(self, node: int, values: Sequence[Any]) -> Source:
+        """Where the items come from, called as the nodes are that provide it."""
+        plan, sources = self.outer.plan, {}
+        for label, slot, value in zip(self.mapped.sources, plan.arguments[node], values, strict=False):
+            name = plan.names[slot] if slot >= 0 else label
+            sources[label if name in sources else name] = value
+        return Source(self.name, sources, self.mapped.options)
 
     # -- running -----------------------------------------------------------------------------
 
@@ -93,7 +101,10 @@ class Items(Driven):
         """Call the function with every item on this thread; return what the node returns."""
         self.refuse_stream()
         direct = self.mapped.timeout is None and not self.config.observers
-        run_items(self, self.feed, self._direct if direct else None, self._direct is self._call)
+        try:
+            run_items(self, self.feed, self._direct if direct else None, self._direct is self._call)
+        finally:
+            self.close()
         return self.outcome()
 
     def refuse_stream(self) -> None:
@@ -113,8 +124,15 @@ class Items(Driven):
         try:
             await tasks.drive()
         finally:
-            self.fns = ()  # what is bound to this run points back at it
+            tasks.beside = None
+            self.close()
         return self.outcome()
+
+    def close(self) -> None:
+        """Nothing is called any more: let go of what points back here."""
+        self.feed.close()
+        self.in_thread = no_threads
+        del self._call, self._direct
 
     def pump(self, arrived: Callable[[], None]) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What lets items come that come asynchronously, calling ``arrived`` each time; None if they do not."""
@@ -136,33 +154,35 @@ class Items(Driven):
         """Return what is called with an entry's number and the item, whatever ``fn`` takes and in which order."""
         roles, source = self.mapped.roles, self.source
         items, index, key, context, positional = roles.items, roles.index, roles.key, roles.context, roles.positional
-        if not items:  # *args
-            return (lambda i, item: fn(item)) if len(self.mapped.sources) == 1 else (lambda i, item: fn(*item))
         extras = {p.name: self._extras[p.name] for p in roles.extras}
+        single = items[0] if roles.whole and items else None
 
         def call(i: int, item: Any) -> Any:
             named = extras.copy()
-            if len(items) == 1:
-                named[items[0]] = item
+            rest: tuple[Any, ...] = ()
+            if single is not None:
+                named[single] = item
             else:
-                named.update(zip(items, item, strict=True))
+                parts = (item,) if roles.whole else item
+                named.update(zip(items, parts, strict=False))
+                rest = parts[len(items) :]
             if index is not None:
                 named[index] = self.index(i)
             if key is not None:
                 named[key] = self.index(i) if source.keys is None else source.keys[self.index(i)]
             if context is not None:
                 named[context] = self._child(i, item)
-            return fn(*[named.pop(name) for name in positional], **named)
+            return fn(*[named.pop(name) for name in positional], *rest, **named)
 
         return call
 
     def _followed(self, call: Callable[[int, Any], Any], is_async: bool) -> Callable[[int, Any], Any]:
-        """Put around ``call`` what looks at its results: of a batch, or of a filter."""
-        if self.mapped.options.batch_size is not None:
-            look: Callable[[Any, Any], Any] = _one_each
-        elif self.mapped.options.outcome == "filter":
-            look = _kept
-        else:
+        """Put around ``call`` what looks at its results: of a batch, a filter or a flat_map."""
+        options = self.mapped.options
+        look = _LOOKS.get(options.outcome)
+        if options.batch_size is not None:
+            look = partial(_one_each, look)
+        elif look is None:
             return call
 
         async def awaited(i: int, item: Any) -> Any:
@@ -184,8 +204,8 @@ class Items(Driven):
     def _child(self, i: int, item: Any) -> Context:
         """The Context of entry ``i``'s present attempt: a child of the map's own."""
         scope, index = self._context._scope, self.index(i)
-        if scope.publishers:
-            scope.publishers.pop(index, None)  # what a failed attempt has published is dropped
+        if scope.published:
+            scope.published.pop(index, None)  # by a failed attempt
         return Context(scope, self.attempts.get(i, 1), item, index, self._context)
 
     def index(self, i: int) -> int:
@@ -256,16 +276,17 @@ class Items(Driven):
         if feed.broke is not None:
             raise feed.broke
         errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
+        self.errors = {}  # an exception keeps the frames it went through, and so this object: no cycle
         if errors and options.on_error == "fail":
             raise error_of(self.name, errors)
-        self._context.gather(
-            [c for index, c in (self._context._scope.publishers or {}).items() if feed.is_done(index // self._size)]
-        )
+        published = self._context._scope.published or {}
+        self._context._merge([one for one in published.items() if feed.is_done(one[0] // self._size)])
         del feed.values[feed.pulled :]
+        feed.values += [MISSING] * (self._places.pulled - feed.pulled)
         values = feed.values if options.batch_size is None else self._unpacked(errors)
         if options.on_error == "collect":
             return MapResult(self.name, values, errors, keys)
-        if keys is not None:
+        if keys is not None and options.outcome != "flat":
             pairs = zip(keys, values, strict=True)
             return {key: value for key, value in pairs if value is not MISSING and value is not DROPPED}
         if errors or options.outcome == "filter" or options.pipelined:
@@ -283,19 +304,29 @@ class Items(Driven):
         return found
 
 
-def _one_each(results: Any, batch: list[Any]) -> list[Any]:
-    """Refuse what is not one result per item of the batch."""
+def _one_each(look: Callable[[Any, Any], Any] | None, results: Any, batch: list[Any]) -> list[Any]:
+    """``look`` at each of the results; refuse what is not one per item of the batch."""
     try:
         found = list(results)
     except TypeError as error:
         raise UsageError(f"a map with batch_size needs one result per item: got {shown(results)}") from error
     if len(found) != len(batch):
         raise UsageError(f"a map with batch_size needs one result per item: {len(found)} came for {len(batch)} items")
-    return found
+    return found if look is None else [look(result, item) for result, item in zip(found, batch, strict=True)]
 
 
 def _kept(verdict: Any, item: Any) -> Any:
     return item if verdict else DROPPED
+
+
+def _several(results: Any, item: Any) -> Any:
+    """Refuse what is not several results; those of a generator are the item's own doing, errors included."""
+    if isinstance(results, (str, bytes)) or not hasattr(results, "__iter__"):
+        raise UsageError(f"a flat_map needs a list of results per item: got {shown(results)}")
+    return list(results)
+
+
+_LOOKS: Final[dict[str, Callable[[Any, Any], Any]]] = {"filter": _kept, "flat": _several}
 
 
 def map_inline(outer: RunState, node: int, mapped: Mapped, *values: Any) -> Any:
@@ -335,7 +366,7 @@ def _chain(first: Items, node: int) -> Any:
         for follower in pipelines.get(at, ()):
             mapped: Any = outer.plan.binders[follower].fn
             values = [outer.values[slot] for slot in outer.plan.arguments[follower]]
-            stage = Items(outer, follower, mapped, values, stages[s].source)
+            stage = Items(outer, follower, mapped, values, stages[s])
             outer.stages[follower] = stage
             stages.append(stage)
             sources.append(s)

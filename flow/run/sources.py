@@ -7,8 +7,9 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
+from flow.data.mapresult import MapResult
 from flow.errors import UsageError, shown
-from flow.policy.mapping import MapOptions
+from flow.policy.mapping import MapOptions, check_source
 
 _END: Final[Any] = object()
 
@@ -29,10 +30,7 @@ class Source:
         self.stream: AsyncGenerator[Any, None] | None = None
         self.total = _total(sources.values(), options)
         for label, source in sources.items():
-            if isinstance(source, (str, bytes)) or not (hasattr(source, "__iter__") or hasattr(source, "__aiter__")):
-                hint = ": to go over its parts, make it a list" if isinstance(source, (str, bytes)) else ""
-                kind = type(source).__name__
-                raise UsageError(f"map {name!r} cannot go over {label!r}: it is {_a(kind)}, {shown(source)}{hint}")
+            check_source(f"map {name!r}", label, source)
         if any(hasattr(source, "__aiter__") for source in sources.values()):
             self.entries: Iterator[Any] = iter(())
             self.stream = self._awaited(name, sources, options)
@@ -51,7 +49,7 @@ class Source:
         entries: Iterator[Any]
         if others:
             entries = _zipped(name, sources)
-        elif isinstance(first, Mapping) and options.key is None:
+        elif options.key is None and _has_keys(first):
             entries = self._keyed(name, iter(first.items()), _second)
         else:
             entries = iter(first.values()) if isinstance(first, Mapping) else iter(first)
@@ -126,12 +124,17 @@ def _second(pair: Any) -> Any:
     return pair[1]
 
 
+def _has_keys(source: Any) -> bool:
+    return isinstance(source, Mapping) or (isinstance(source, MapResult) and source.keys is not None)
+
+
 def _total(sources: Iterable[Any], options: MapOptions) -> int | None:
     total = options.take
     for source in sources:
         if not isinstance(source, Sized) or hasattr(source, "__aiter__"):
             return None
-        total = len(source) if total is None else min(total, len(source))
+        count = source.completed if isinstance(source, MapResult) else len(source)
+        total = count if total is None else min(total, count)
     if total is not None and options.batch_size is not None:
         total = -(-total // options.batch_size)
     return total
@@ -168,7 +171,3 @@ def _step(source: Any) -> Callable[[], Any]:
         return next(iterator, _END)
 
     return step
-
-
-def _a(kind: str) -> str:
-    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"

@@ -231,7 +231,7 @@ class RunState(Driven):
 
             return partial(map_on_loop if self.on_loop else map_inline, self, i, fn)
         if isinstance(fn, Folded):
-            return fn.fold_awaiting if self.kinds[i] else fn.fold
+            return fn.fold_awaiting if fn.is_async else fn.fold
         from flow.run.api import execute_nested, run_nested
 
         assert isinstance(fn, Nested)

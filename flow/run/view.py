@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 
 
 class LiveView:
-    """A run as its store shows it, while it runs and after (:class:`flow.data.store.RunView`)."""
+    """A run as its store shows it, while it runs and after (:class:`flow.data.store.RunView`).
 
-    __slots__ = ("_plan", "_resolver", "_run", "_values")
+    :ivar outputs: outputs so far, by name.
+    """
+
+    __slots__ = ("_plan", "_resolver", "_run", "_values", "outputs")
 
     def __init__(self, run: RunState) -> None:
         self._run: RunState | None = run
         self._plan: Plan = run.plan
         self._values = run.values
         self._resolver: Any = None
+        values = run.values
+        self.outputs: Mapping[str, Any] = ByNode(run.plan, values.__getitem__, lambda i: values[i] is not MISSING)
 
     def ended(self) -> None:
         """Let go of the run, which holds the store that holds this."""
@@ -31,15 +36,9 @@ class LiveView:
             self._resolver, self._run = self._run.resolver, None
 
     @property
-    def outputs(self) -> Mapping[str, Any]:
-        """Outputs so far, by name."""
-        values = self._values
-        return ByNode(self._plan, values.__getitem__, lambda i: values[i] is not MISSING)
-
-    @property
     def statuses(self) -> Mapping[str, Status]:
         """Every node's status, by name."""
-        return ByNode(self._plan, self._status, lambda i: True)
+        return ByNode(self._plan, self._status, _always)
 
     def is_runnable(self, node: str) -> bool:
         """Tell whether all that ``node`` waits for has ended well and it has not begun.
@@ -70,3 +69,7 @@ class LiveView:
             else:
                 low = middle + 1
         return order[low] if low < len(order) else -1
+
+
+def _always(i: int) -> bool:
+    return True

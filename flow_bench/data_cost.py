@@ -1,0 +1,274 @@
+"""What operations of a store cost: each set of contenders in a process of its own, interleaved there.
+
+CPython adapts a method's code to the classes it is called with. A program that uses one kind of store has the
+figures of a process that uses one, so no kind is measured where others have been used before.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import flow
+from flow_bench.checks import Refused
+from flow_bench.measure import US, Row, Samples, Target, ratios
+from flow_bench.ways import Way, child, fresh, time_ways, traced_peak
+
+DICT = "dict"
+"""Stands for a bare dict among the kinds of stores."""
+
+KEYS = [f"key:{i}" for i in range(10)]
+TIMES = 200
+"""Times that all keys are used in one sample."""
+
+Loop: TypeAlias = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure."""
+
+    rounds: int = 61
+    held: int = 20_000  # values held while memory is traced
+
+
+QUICK = Effort(rounds=15, held=2_000)
+
+
+def made(kind: str) -> flow.WorkflowData:
+    """Return an empty store of a kind: a preset's name, or settings as ``memory=slots metrics=off``."""
+    return flow.WorkflowData(config_of(kind))
+
+
+def config_of(kind: str) -> flow.DataConfig:
+    """Return the settings that ``kind`` names."""
+    if "=" not in kind:
+        return flow.DataConfig.preset(kind)
+    words = {"True": True, "False": False}
+    pairs = (setting.split("=") for setting in kind.split())
+    return flow.DataConfig(**{name: words.get(value, value) for name, value in pairs})  # type: ignore[arg-type]
+
+
+# -- workloads: each calls what its name says ------------------------------------------------
+
+
+def dict_pairs(data: Any) -> Any:
+    """Set and get, of a dict."""
+    for number in range(TIMES):
+        for key in KEYS:
+            data[key] = number
+            data.get(key)
+
+
+def pairs(data: Any) -> Any:
+    """Set and get."""
+    for number in range(TIMES):
+        for key in KEYS:
+            data.set(key, number)
+            data.get(key)
+
+
+def reads(data: Any) -> Any:
+    """Set one key, get 19: 95 % reads."""
+    got: Any = None
+    for number in range(TIMES):
+        data.set(KEYS[number % 10], number)
+        for key in KEYS:
+            got = data.get(key)
+        for key in KEYS[:9]:
+            got = data.get(key)
+    return got
+
+
+def mixed(data: Any) -> Any:
+    """10 set, 10 get, 5 statuses, 5 outputs, 1 snapshot."""
+    snapshot: Any = None
+    for number in range(TIMES // 10):
+        for key in KEYS:
+            data.set(key, number)
+        for key in KEYS:
+            data.get(key)
+        for key in KEYS[:5]:
+            data.statuses[key]
+        for key in KEYS[:5]:
+            data.outputs[key]
+        snapshot = data.snapshot()
+    return snapshot
+
+
+def texts(data: Any) -> Any:
+    """Set fresh strings, half of them seen before, and get each ten times, as a service does with states and labels."""
+    for number in range(TIMES // 10):
+        for i, key in enumerate(KEYS):
+            data.set(key, bytes(TEXT % (i % 2 * number), "ascii").decode())
+            for _ in KEYS:
+                data.get(key)
+
+
+TEXT = "state of the worker: %06d"
+LOOPS: dict[str, tuple[Loop, int]] = {
+    "pairs": (pairs, TIMES * 10),
+    "reads": (reads, TIMES * 20),
+    "mixed": (mixed, TIMES // 10),
+    "texts": (texts, TIMES * 11),
+}
+"""The loop of each workload, and the operations that one call does (calls of ``mixed``: 31 operations each)."""
+
+
+def way(workload: str, kind: str) -> Way:
+    """Run the loop of ``workload`` on a store of ``kind``."""
+    if kind == DICT:
+        bare: dict[str, Any] = {}
+        return Way(kind, partial(fresh(dict_pairs), bare), lambda _: bare == dict.fromkeys(KEYS, TIMES - 1), TIMES * 10)
+    data = of_a_run(kind) if workload == "mixed" else made(kind)
+    loop, operations = LOOPS[workload]
+    return Way(kind, partial(fresh(loop), data), partial(_as_left_by, workload, data), operations)
+
+
+def _as_left_by(workload: str, data: flow.WorkflowData, found: Any) -> bool:
+    """Tell whether the store holds what the workload's last turn left there."""
+    by_workload: dict[str, dict[str, Any]] = {
+        "pairs": dict.fromkeys(KEYS, TIMES - 1),
+        "reads": {key: TIMES - 10 + i for i, key in enumerate(KEYS)},
+        "mixed": dict.fromkeys(KEYS, TIMES // 10 - 1),
+        "texts": {key: TEXT % (i % 2 * (TIMES // 10 - 1)) for i, key in enumerate(KEYS)},
+    }
+    last = by_workload[workload]
+    if workload == "mixed" and dict(found) != last:
+        return False
+    if workload == "reads" and found != last[KEYS[8]]:
+        return False
+    return dict(data.items()) == last == {key: data.get(key) for key in KEYS}
+
+
+def of_a_run(kind: str) -> flow.WorkflowData:
+    """Return the store of a run of ten nodes."""
+    dag = flow.Dag("ten")
+    for key in KEYS:
+        dag.add(key, partial(str, key))
+    result = flow.run(dag, config=flow.Config(data=config_of(kind)))
+    data = result.data
+    if dict(data.outputs) != {key: key for key in KEYS} or set(data.statuses.values()) != {flow.Status.COMPLETED}:
+        raise Refused(kind, ["its run's outputs and statuses are not to be seen"])
+    return data
+
+
+# -- memory ----------------------------------------------------------------------------------
+
+
+def held(kind: str, what: str, count: int) -> float:
+    """Peak bytes per value, traced, while a store holds ``count`` small records or strings of which half repeat."""
+    data = made(kind)
+    data.set("warm", "up")
+    keys = [f"value:{i}" for i in range(count)]
+
+    def fill() -> None:
+        for i, key in enumerate(keys):
+            data.set(key, _value(what, i))
+
+    peak, _ = traced_peak(fill)
+    if len(data) != count + 1 or any(data.get(key) != _value(what, i) for i, key in enumerate(keys)):
+        raise Refused(kind, ["it does not hold what was set"])
+    return peak / count
+
+
+def _value(what: str, number: int) -> Any:
+    if what == "texts":  # a fresh object each time, as one that was received
+        return bytes(TEXT % (number if number % 2 else 0), "ascii").decode()
+    return {"id": number, "name": f"user {number}", "score": number / 2}
+
+
+# -- rows ------------------------------------------------------------------------------------
+
+METRICS = [f"metrics={metrics}" for metrics in ("off", "counting", "sampled")]
+KINDS = (
+    "memory=standard", "memory=slots", "memory=arena", "direct_reads=True", "locked=True",
+    "interning=native intern=keys", "interning=pool intern=keys", "interning=pool", "interning=arena",
+)  # fmt: skip
+PRESETS = ("default", "read_optimized", "low_memory", "production", "metrics_disabled")
+SAMPLED = "metrics=sampled"
+"""No preset: it wins nothing over default, as its row shows."""
+
+
+def timed(workload: str, kinds: Sequence[str], effort: Effort) -> Samples:
+    """Seconds per operation of each kind, interleaved, in a process of their own."""
+    samples: Samples = child("data_cost", workload, effort.rounds, *kinds)
+    return samples
+
+
+def cost_rows(effort: Effort) -> Iterator[list[Row]]:
+    """Metrics beside one another and a dict; then every other kind beside a dict."""
+    section = "set + get of one key, ratio to a bare dict's"
+    samples = timed("pairs", [DICT, *METRICS], effort)
+    base, off = samples[DICT], samples["metrics=off"]
+    rows = [_row(section, kind, seconds, base) for kind, seconds in samples.items()]
+    rows[1].target = Target(2.5)
+    for metrics, at_most in (("counting", 1.5), ("sampled", 1.15)):
+        price = ratios(samples[f"metrics={metrics}"], off)
+        rows.append(Row(section, f"  {metrics} / off", "x", price, target=Target(at_most, of="figure")))
+    samples = timed("pairs", [DICT, "metrics=timing"], effort)
+    rows.append(_row(section, "metrics=timing", samples["metrics=timing"], samples[DICT]))
+    yield rows
+    rows = []
+    for kind in KINDS:
+        setting = f"{kind} metrics=off"
+        samples = timed("pairs", [DICT, setting], effort)
+        rows.append(_row(f"{section}, metrics off", kind, samples[setting], samples[DICT]))
+    yield rows
+
+
+def mixed_rows(effort: Effort) -> Iterator[list[Row]]:
+    """The mixed workload by preset."""
+    section = "10 set, 10 get, 5 statuses, 5 outputs, 1 snapshot of the store of a run of 10 nodes, ratio to default"
+    rows = []
+    for preset in PRESETS:
+        samples = timed("mixed", dict.fromkeys(["default", preset]), effort)  # type: ignore[arg-type]
+        rows.append(_row(section, preset, samples[preset], samples["default"]))
+    yield rows
+
+
+def preset_rows(effort: Effort) -> Iterator[list[Row]]:
+    """Every preset beside default on the workload that it is named for."""
+    section = "presets on the workload each is named for, ratio to default"
+    rows = []
+    for preset, workload, what, base in (
+        ("read_optimized", "reads", "95 % get", "default"),
+        ("metrics_disabled", "pairs", "set + get", "default"),
+        (SAMPLED, "pairs", "set + get", "default"),
+        ("production", "texts", "a fresh string set, got 10 times", "default"),
+        ("production", "texts", "the same beside metrics=timing, which shows as much", "metrics=timing"),
+    ):
+        samples = timed(workload, [base, preset], effort)
+        row = _row(section, f"{preset}: {what}", samples[preset], samples[base])
+        row.target = Target(1.0) if preset not in (SAMPLED, "production") or base != "default" else None
+        rows.append(row)
+    for preset, what, label in (
+        ("production", "texts", "strings held, half of them repeated"),
+        ("low_memory", "records", "small records held"),
+    ):
+        usual, mine = ([child("data_cost", "held", kind, what, effort.held)] for kind in ("default", preset))
+        note, over = f"traced; default: {usual[0]:,.0f}", ratios(mine, usual)
+        label = f"{preset}: {label}"
+        rows.append(Row(section, label, "bytes per value", mine, ratios=over, target=Target(1.0), note=note))
+    yield rows
+
+
+def _row(section: str, label: str, seconds: list[float], base: list[float]) -> Row:
+    return Row(section, label, "us", [s * US for s in seconds], ratios=ratios(seconds, base))
+
+
+def answer(workload: str, *arguments: str) -> float | Samples:
+    """What the child process prints."""
+    if workload == "held":
+        kind, what, count = arguments
+        return held(kind, what, int(count))
+    rounds, *kinds = arguments
+    return time_ways([way(workload, kind) for kind in kinds], int(rounds))
+
+
+if __name__ == "__main__":
+    print(json.dumps(answer(*sys.argv[1:])))
