@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flow.config import DEFAULT_CONFIG, Config
 from flow.data.store import WorkflowData
@@ -18,6 +18,9 @@ from flow.run.result import Result
 from flow.run.state import RunState, is_sync_run
 from flow.signature import location_of
 from flow.types import NAME_RULE, is_name, references
+
+if TYPE_CHECKING:
+    from flow.run.tasks import Tasks
 
 
 def run(
@@ -158,14 +161,16 @@ def _drive_inline(state: RunState) -> None:
         state.end()
 
 
-async def _drive_async(state: RunState) -> None:
+async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and _on_asyncio(asyncio):
-        from flow.run.asyncio import AsyncioTasks as Tasks
+        from flow.run.asyncio import AsyncioTasks
+
+        tasks: Tasks = AsyncioTasks(state, outer)
     else:
-        from flow.run.trio import AnyioTasks as Tasks  # type: ignore[assignment]
-    state.driver = Tasks
-    tasks = Tasks(state)
+        from flow.run.trio import AnyioTasks
+
+        tasks = AnyioTasks(state, outer)
     try:
         state.prepare()
         await tasks.drive()
@@ -215,7 +220,7 @@ async def execute_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState)
     """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
     config = outer.config.replace(timeout=None, keep="all")
     state = RunState(plan, inputs, config, None, outer=outer)
-    await _drive_async(state)
+    await _drive_async(state, outer.tasks)
     return _nested_outputs(state)
 
 

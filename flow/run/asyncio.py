@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -33,14 +32,13 @@ def _eager_task(
 class AsyncioTasks(Tasks):
     """One run on the running asyncio loop."""
 
-    def __init__(self, run: Driven) -> None:
-        super().__init__(run)
+    def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
+        super().__init__(run, outer)
         self.loop = asyncio.get_running_loop()
         self.tasks: dict[object, asyncio.Task[None]] = {}  # alive; by a key of their own
         self.joined: asyncio.Future[None] | None = None
         self.timed = False  # the spawning loop is to judge the first step of the node it starts
         self.spawning = False  # a loop that starts hosts is on, or goes on at the event loop's next turn
-        run.in_thread = partial(threads.on_asyncio, run)
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -149,7 +147,7 @@ class AsyncioTasks(Tasks):
                 if not task.done():
                     self.tasks[key] = task
                 now = perf_counter()
-                if self.timed and now - before > self.run.blocking_after:
+                if self.timed and now - before > self.blocking_after:
                     self.warn_blocking(i, now - before)
                 if now > late:
                     self.loop.call_soon(self._go_on_spawning, TURNS - 1)
@@ -187,7 +185,7 @@ class AsyncioTasks(Tasks):
                 if self.timed and key not in self.tasks:  # still within the step that the spawning loop times
                     self.timed = False
                     took = perf_counter() - began
-                    if took > run.blocking_after:
+                    if took > self.blocking_after:
                         self.warn_blocking(i, took)
                 await self.conduct()
         except Exception as error:
@@ -197,6 +195,9 @@ class AsyncioTasks(Tasks):
             self._forget(key)
         if more >= 0:  # something may have become ready since the host found nothing
             self.spawn_for_ready()
+
+    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        return threads.on_asyncio(self.outermost or self, call)
 
     def cancel_all(self) -> None:
         self.loop.call_soon(self._cancel_tasks)

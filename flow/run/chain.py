@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flow.run.driven import Driven, no_threads
+from flow.run.driven import Driven
 from flow.run.feed import Feed
 from flow.run.inline import count_down
 from flow.run.items import DROPPED, Items
@@ -26,12 +26,11 @@ class Chain(Driven):
     Of the items that may start, those furthest along go first, so that few are under way at a time.
     """
 
-    __slots__ = ("_followers", "_in_flight", "_stages", "limit")
+    __slots__ = ("_followers", "_in_flight", "_stages", "arguments", "limit")
 
     def __init__(self, stages: Sequence[Items], sources: Sequence[int]) -> None:
         first = stages[0]
         super().__init__(first.config)
-        self.driver, self.limiter = first.driver, first.limiter
         self.limit = min(first.outer.limit, sum(stage.limit for stage in stages))
         self._stages = stages
         self._in_flight = [0] * len(stages)
@@ -61,7 +60,7 @@ class Chain(Driven):
         """Let ``tasks``, made for this run, run all stages."""
         first = self._stages[0]
         for stage in self._stages:
-            stage.in_thread = self.in_thread
+            stage.tasks = tasks
         first.feed.on_broken = tasks.stop
         tasks.beside = first.pump(tasks.spawn_for_ready)
         try:
@@ -74,7 +73,7 @@ class Chain(Driven):
         """As of each stage."""
         for stage in self._stages:
             stage.close()
-        self.resolver, self.in_thread = None, no_threads
+        self.resolver = self.tasks = None
 
     def _at(self, i: int) -> tuple[Items, Feed, int]:
         k, s = divmod(i, len(self._stages))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn_explicit
 
 from flow.config import Config, Retry
 from flow.data.context import Context
-from flow.errors import BlockingNodeWarning, NodeTimeout, UsageError, described, note
+from flow.errors import BlockingNodeWarning, NodeTimeout, described, note
 from flow.run import events
+
+if TYPE_CHECKING:
+    from flow.run.tasks import Tasks
 
 
 class Driven:
@@ -17,35 +20,31 @@ class Driven:
 
     :ivar values: outputs by number (and, at negative slots, a run's inputs).
     :ivar fns: what to call; ``kinds`` says where that gives an awaitable, ``arguments`` with which values.
-    :ivar order: a fixed order to begin with; empty if the resolver is asked from the start.
+    :ivar order: the fixed order that a run begins with (a map has none).
     :ivar limit: most calls in flight.
-    :ivar driver: makes the tasks for a run within this one; None without an event loop.
+    :ivar tasks: what drives it on an event loop; None without one.
     """
 
     __slots__ = (
-        "_deadlines", "arguments", "attempts", "blocking_after", "clock", "config", "driver", "errors", "fns",
-        "in_thread", "interrupted", "kinds", "limiter", "order", "resolver", "timed_out", "values",
+        "_deadlines", "attempts", "clock", "config", "errors", "fns", "kinds", "resolver", "tasks", "timed_out",
+        "values",
     )  # fmt: skip
 
     limit: int
+    order: Sequence[int]
+    arguments: Sequence[tuple[int, ...]]
+    values: list[Any]
+    fns: Sequence[Callable[..., Any]]
+    kinds: Sequence[int]
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.clock = config.clock
-        self.values: list[Any]
-        self.fns: Sequence[Callable[..., Any]]
-        self.kinds: Sequence[int]
-        self.arguments: Sequence[tuple[int, ...]]
-        self.order: Sequence[int] = ()
         self.resolver: Any = None
         self.errors: dict[int, BaseException] = {}
         self.attempts: dict[int, int] = {}  # of nodes tried more than once
         self.timed_out = False
-        self.interrupted = False  # a cancellation has reached a node
-        self.blocking_after = config.blocking_after or float("inf")
-        self.in_thread: Callable[[Callable[..., Any]], Callable[..., Any]] = no_threads
-        self.limiter: Any = None  # of this run's threads
-        self.driver: Callable[[Driven], Any] | None = None
+        self.tasks: Tasks | None = None
         self._deadlines: dict[int, float] = {}
 
     @property
@@ -61,7 +60,12 @@ class Driven:
     @property
     def on_loop(self) -> bool:
         """True if an event loop drives it."""
-        return self.driver is not None
+        return self.tasks is not None
+
+    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an async callable that runs ``call`` in a worker thread."""
+        assert self.tasks is not None, "threads need an event loop"
+        return self.tasks.in_thread(call)
 
     # -- what differs ------------------------------------------------------------------------
 
@@ -159,7 +163,3 @@ class Driven:
             *where,
         )
 
-
-def no_threads(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Stands where a driver puts its threads."""
-    raise UsageError("thread nodes need an event loop: no driver is set")

@@ -19,7 +19,7 @@ from flow.policy.bind import limited_async, limited_sync
 from flow.policy.mapping import Mapped
 from flow.policy.middleware import settled
 from flow.run import events
-from flow.run.driven import Driven, no_threads
+from flow.run.driven import Driven
 from flow.run.feed import Feed, PushFeed
 from flow.run.inline import run_items
 from flow.run.sources import Source
@@ -44,15 +44,15 @@ class Items(Driven):
     """
 
     __slots__ = (
-        "_call", "_context", "_direct", "_extras", "_places", "_size", "_sizes", "_threaded", "feed", "limit",
-        "mapped", "name", "outer", "source",
+        "_call", "_context", "_direct", "_extras", "_places", "_size", "_sizes", "_threaded", "arguments", "feed",
+        "limit", "mapped", "name", "outer", "source",
     )  # fmt: skip
 
     def __init__(
         self, outer: RunState, node: int, mapped: Mapped, values: Sequence[Any], before: Items | None = None
     ) -> None:
         super().__init__(outer.config if outer.config.timeout is None else outer.config.replace(timeout=None))
-        self.outer, self.driver, self.limiter = outer, outer.driver, outer.limiter
+        self.outer = outer
         self.mapped, self.name = mapped, outer.plan.names[node]
         options = mapped.options
         self.limit = min(outer.limit, options.concurrency or outer.limit)
@@ -131,7 +131,7 @@ class Items(Driven):
     def close(self) -> None:
         """Nothing is called any more: let go of what points back here."""
         self.feed.close()
-        self.in_thread = no_threads
+        self.tasks = None
         del self._call, self._direct
 
     def pump(self, arrived: Callable[[], None]) -> Callable[[], Coroutine[Any, Any, None]] | None:
@@ -347,11 +347,15 @@ async def map_on_loop(outer: RunState, node: int, mapped: Mapped, *values: Any) 
         return outer.stages[node].outcome()
     items = Items(outer, node, mapped, values)
     chain = _chain(items, node)
-    driver: Any = outer.driver
     if chain is None:
-        return await items.run_on_loop(driver(items))
-    await chain.run_on_loop(driver(chain))
+        return await items.run_on_loop(_tasks(items, outer))
+    await chain.run_on_loop(_tasks(chain, outer))
     return items.outcome()
+
+
+def _tasks(run: Driven, outer: RunState) -> Any:
+    assert outer.tasks is not None
+    return type(outer.tasks)(run, outer.tasks)
 
 
 def _chain(first: Items, node: int) -> Any:

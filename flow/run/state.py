@@ -17,7 +17,7 @@ from flow.plan.resolver import CANCELLED, Resolver
 from flow.policy.bind import Binder
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
-from flow.run.driven import Driven, no_threads
+from flow.run.driven import Driven
 from flow.signature import Composite, Nested, location_of
 from flow.types import MISSING
 
@@ -34,6 +34,18 @@ _UNBOUNDED = 1 << 62
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
+class _More:
+    """What only some runs have."""
+
+    __slots__ = ("data", "outer", "stages", "view")
+
+    def __init__(self, data: WorkflowData | None, outer: RunState | None) -> None:
+        self.data = data
+        self.outer = outer
+        self.stages: dict[int, Items] = {}
+        self.view: LiveView | None = None
+
+
 class RunState(Driven):
     """What one run knows. Made per run; everything expensive in it is made at first use.
 
@@ -42,8 +54,7 @@ class RunState(Driven):
     """
 
     __slots__ = (
-        "_data", "_given_id", "_outer", "_stages", "_view", "ended", "finished", "inputs", "plan", "ranks", "started",
-        "started_at", "wall_time",
+        "_given_id", "_more", "finished", "inputs", "order", "plan", "ranks", "started", "started_at", "wall_time",
     )  # fmt: skip
 
     resolver: Resolver | None
@@ -57,9 +68,16 @@ class RunState(Driven):
         data: WorkflowData | None = None,
         outer: RunState | None = None,
     ) -> None:
-        super().__init__(config)
+        # As Driven.__init__, without the call: this is part of the fixed price of a run.
+        self.config = config
+        self.clock = config.clock
+        self.resolver = None
+        self.errors = {}
+        self.attempts = {}
+        self.timed_out = False
+        self.tasks = None
+        self._deadlines = {}
         self.plan = plan
-        self.arguments = plan.arguments
         self.inputs: dict[str, Any] = dict(inputs) if inputs else {}
         self.values = [MISSING] * plan.count
         if plan.tail:
@@ -69,21 +87,17 @@ class RunState(Driven):
                     self.values[slot] = value
         self.fns = plan.fns
         self.kinds = plan.kinds
-        self.order = plan.order
+        self.order: Sequence[int] = plan.order
         self.ranks: Sequence[int] | None = None
         if config.order == "critical_path":
             self.order, self.ranks = plan.critical_order()
         self.started: list[float] | None = None
         self.finished: list[float] | None = None
-        self.wall_time = 0.0
-        self.ended = False
-        if data is not None:
-            self.watch_from(data)
+        self.wall_time = NEVER
         self._given_id = run_id
-        self._data = data
-        self._view: LiveView | None = None
-        self._outer = outer
-        self._stages: dict[int, Items] | None = None
+        self._more = None if data is None and outer is None else _More(data, outer)
+        if data is not None:
+            self._watch_from(data)
         self.started_at = self.clock.now()
 
     # -- at the start ------------------------------------------------------------------------
@@ -184,9 +198,7 @@ class RunState(Driven):
     @property
     def stages(self) -> dict[int, Items]:
         """Pipelined maps whose items have been run with the map before them, by node."""
-        if self._stages is None:
-            self._stages = {}
-        return self._stages
+        return self._with_more().stages
 
     @property
     def deadline(self) -> float | None:
@@ -196,19 +208,29 @@ class RunState(Driven):
     @property
     def data(self) -> WorkflowData:
         """The store that all nodes of the run share."""
-        if self._data is None:
-            self._data = _new_store(self.config) if self._outer is None else self._outer.data.child()
-            self.watch_from(self._data)
-        return self._data
+        more = self._with_more()
+        if more.data is None:
+            more.data = _new_store(self.config) if more.outer is None else more.outer.data.child()
+            self._watch_from(more.data)
+        return more.data
 
-    def watch_from(self, data: WorkflowData) -> None:
+    def _watch_from(self, data: WorkflowData) -> None:
         """Let ``data`` show this run's outputs and statuses."""
         from flow.run.view import LiveView
 
-        self._view = LiveView(self)
-        if self.ended:
-            self._view.ended()
-        data.attach(self._view)
+        view = self._with_more().view = LiveView(self)
+        if self.wall_time == self.wall_time:  # the run has ended
+            view.ended()
+        data.attach(view)
+
+    def _with_more(self) -> _More:
+        if self._more is None:
+            self._more = _More(None, None)
+        return self._more
+
+    @property
+    def arguments(self) -> Sequence[tuple[int, ...]]:  # type: ignore[override]
+        return self.plan.arguments
 
     def name_of(self, i: int) -> str:
         return self.plan.names[i]
@@ -290,13 +312,16 @@ class RunState(Driven):
         resolver = self.resolver
         if resolver is not None and resolver.unfinished:
             resolver.cancel_rest(taken=True)
-        if self.timed_out and not self.interrupted and (resolver is None or CANCELLED not in resolver.state):
+        interrupted = self.tasks is not None and self.tasks.interrupted
+        if self.timed_out and not interrupted and (resolver is None or CANCELLED not in resolver.state):
             self.timed_out = False  # all ended in the very tick of the limit, by themselves
         # What was bound to this run points back at it; a Result should not need the garbage collector.
-        self.fns, self.in_thread, self.limiter, self.driver = self.plan.fns, no_threads, None, None
-        self._stages, self.ended = None, True
-        if self._view is not None:
-            self._view.ended()
+        self.fns, self.tasks = self.plan.fns, None
+        more = self._more
+        if more is not None:
+            more.stages.clear()
+            if more.view is not None:
+                more.view.ended()
         now = self.clock.now()
         self.wall_time = now - self.started_at
         if self.config.observers:

@@ -67,8 +67,13 @@ class Tasks:
     ``pausing`` of those that let the loop turn between two nodes: these go on with what is ready.
     """
 
-    def __init__(self, run: Driven) -> None:
+    def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         self.run = run
+        run.tasks = self
+        self.outermost: Tasks | None = None if outer is None else outer.outermost or outer  # all share its threads
+        self.limiter: Any = None  # of these threads
+        self.interrupted = False  # a cancellation has reached a node
+        self.blocking_after = run.config.blocking_after or float("inf")
         self.base = copy_context()
         self.todo: Iterator[int] = run.first_phase()  # shared by its successive hosts
         self.limit = run.limit
@@ -84,6 +89,10 @@ class Tasks:
 
     # -- what a subclass does ----------------------------------------------------------------
 
+    async def drive(self) -> None:
+        """Run to the end; every task is finished when this returns or raises."""
+        raise NotImplementedError
+
     def spawn(self) -> None:
         """Start one more host task."""
         raise NotImplementedError
@@ -94,6 +103,10 @@ class Tasks:
 
     def cancel_all(self) -> None:
         """Cancel every task, letting those that wake in this very turn have their say first."""
+        raise NotImplementedError
+
+    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an async callable that runs ``call`` in a worker thread."""
         raise NotImplementedError
 
     def turn_loop(self) -> Generator[Any, Any, None]:
@@ -188,14 +201,14 @@ class Tasks:
                         continue
                     if self.run.resolver is None:
                         host.node = self.start_counting()
-                    if self.left - host.resumed > self.run.blocking_after:
+                    if self.left - host.resumed > self.blocking_after:
                         self.warn_blocking(host.node, self.left - host.resumed)
                     self.waiting += 1
                     suspended = 1
                     self.spawn_for_ready()
                     value = yield signal
                     if value is not None and self.is_cancelling(value):
-                        self.run.interrupted = True
+                        self.interrupted = True
                 except StopIteration as end:
                     self.left = perf_counter()
                     again = end.value
@@ -208,7 +221,7 @@ class Tasks:
                     # Thrown in by the loop, or an interrupt between two lines of ours: the node's to handle.
                     if host.pausing and not self.stopping and self.forgive(error):
                         continue  # left behind by a node that has ended
-                    self.run.interrupted = True
+                    self.interrupted = True
                     resume, value = body.throw, error
 
     def _turn(self) -> Generator[Any, Any, None]:
@@ -227,7 +240,7 @@ class Tasks:
     @coroutine
     def stay_with(self, i: int, node: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Await node ``i``, timing each step after the first (which whoever started it times)."""
-        blocking_after = self.run.blocking_after
+        blocking_after = self.blocking_after
         resumed = 0.0
         try:
             signal = node.send(None)
@@ -235,7 +248,7 @@ class Tasks:
                 try:
                     value = yield signal
                 except BaseException as error:
-                    self.run.interrupted = True
+                    self.interrupted = True
                     resumed = perf_counter()
                     signal = node.throw(error)
                 else:
@@ -332,7 +345,7 @@ class Tasks:
     async def _long_burst(self, host: Host, i: int, before: float, now: float) -> None:
         """Between nodes, some time after the loop's last turn: warn of node ``i`` if it was that, and yield."""
         took = now - max(before, host.resumed)
-        if took > self.run.blocking_after:
+        if took > self.blocking_after:
             self.warn_blocking(i, took)
         if now - self.burst > YIELD_EVERY:
             host.pausing = True

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flow.run.driven import Driven
+from flow.run.tasks import Tasks
 
 
-def on_asyncio(run: Driven, call: Callable[..., Any]) -> Callable[..., Any]:
+def on_asyncio(tasks: Tasks, call: Callable[..., Any]) -> Callable[..., Any]:
     """Run ``call`` in a worker thread, with a copy of the contextvars; a cancelled wait still joins it."""
     import asyncio
 
     from anyio import CancelScope, CapacityLimiter, to_thread
 
     async def threaded(*values: Any) -> Any:
-        if run.limiter is None:
-            run.limiter = CapacityLimiter(run.config.threads)
+        if tasks.limiter is None:
+            tasks.limiter = CapacityLimiter(tasks.run.config.threads)
         inside = partial(_exit_as_value, call, values)
         slot = object()
-        await run.limiter.acquire_on_behalf_of(slot)
+        await tasks.limiter.acquire_on_behalf_of(slot)
         work = asyncio.ensure_future(to_thread.run_sync(inside, limiter=CapacityLimiter(1)))
         try:
             result, exit_ = await asyncio.shield(work)
@@ -35,7 +35,7 @@ def on_asyncio(run: Driven, call: Callable[..., Any]) -> Callable[..., Any]:
                 work.exception()  # seen: the cancellation goes on instead
             raise
         finally:
-            run.limiter.release_on_behalf_of(slot)
+            tasks.limiter.release_on_behalf_of(slot)
         if exit_ is not None:
             raise exit_
         return result
@@ -43,17 +43,17 @@ def on_asyncio(run: Driven, call: Callable[..., Any]) -> Callable[..., Any]:
     return threaded
 
 
-def on_anyio(run: Driven, call: Callable[..., Any]) -> Callable[..., Any]:
+def on_anyio(tasks: Tasks, call: Callable[..., Any]) -> Callable[..., Any]:
     """As :func:`on_asyncio`; anyio itself waits for the thread of a cancelled node."""
     import anyio
     import anyio.lowlevel
     import anyio.to_thread
 
     async def threaded(*values: Any) -> Any:
-        if run.limiter is None:
-            run.limiter = anyio.CapacityLimiter(run.config.threads)
+        if tasks.limiter is None:
+            tasks.limiter = anyio.CapacityLimiter(tasks.run.config.threads)
         work = partial(_exit_as_value, call, values)
-        result, exit_ = await anyio.to_thread.run_sync(work, limiter=run.limiter)
+        result, exit_ = await anyio.to_thread.run_sync(work, limiter=tasks.limiter)
         if exit_ is not None:
             raise exit_
         await anyio.lowlevel.checkpoint_if_cancelled()  # it was waited for, but its time was up

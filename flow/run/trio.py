@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from functools import partial
+from collections.abc import Callable, Generator
 from typing import Any
 
 import anyio
@@ -18,11 +17,10 @@ from flow.run.tasks import Tasks
 class AnyioTasks(Tasks):
     """One run in an anyio task group; the caller's task is the first host."""
 
-    def __init__(self, run: Driven) -> None:
-        super().__init__(run)
+    def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
+        super().__init__(run, outer)
         self.group: TaskGroup
         self.cancelled_class = anyio.get_cancelled_exc_class()
-        run.in_thread = partial(threads.on_anyio, run)
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -35,7 +33,7 @@ class AnyioTasks(Tasks):
                     await self.host_task()
         finally:
             self.settle()
-        if scope.cancelled_caught or (scope.cancel_called and self.run.interrupted):
+        if scope.cancelled_caught or (scope.cancel_called and self.interrupted):
             self.run.timed_out = True
         if self.fatal is not None:
             raise self.fatal
@@ -46,6 +44,9 @@ class AnyioTasks(Tasks):
 
     def spawn_delay(self, i: int, seconds: float) -> None:
         self.group.start_soon(self.delay, i, seconds)
+
+    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        return threads.on_anyio(self.outermost or self, call)
 
     def cancel_all(self) -> None:
         self.group.start_soon(self._cancel_soon)
