@@ -36,6 +36,24 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+MODES = [
+    pytest.param({"mode": "auto"}, id="auto"),
+    pytest.param({"mode": "inline"}, id="inline"),
+    pytest.param({"mode": "tasks"}, id="tasks"),
+    pytest.param({"mode": "workers", "limit": 2}, id="workers-2"),
+    pytest.param({"mode": "tasks", "limit": 1}, id="tasks-1"),
+    pytest.param({"sync": "thread", "limit": 3}, id="threads"),
+    pytest.param({"keep": "targets"}, id="freeing"),
+    pytest.param({"observers": [lambda event: None]}, id="observed"),
+]
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each way to drive a run in turn, as settings of a Config."""
+    return dict(request.param)
+
+
 @pytest.fixture
 def on_loop(backend: str) -> Callable[..., Any]:
     """Run an async function on the backend: ``on_loop(fn, *args)``."""

@@ -311,9 +311,8 @@ class TestOutcomes:
 
     def test_an_item_that_holds_the_event_loop_is_named(self, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ticks = count()
-        monkeypatch.setattr(
-            import_module("flow.run.tasks"), "perf_counter", lambda: float(next(ticks))
-        )  # a second at each look
+        for module in ("flow.run.tasks", "flow.run.first"):  # a second at each look
+            monkeypatch.setattr(import_module(module), "perf_counter", lambda: float(next(ticks)))
         dag = flow.Dag("d")
         dag.map("a", lambda x: x, over="xs")
         dag.map("b", lambda x: x, over="a", pipelined=True)

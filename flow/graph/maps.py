@@ -6,9 +6,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from flow.config import Retry, Timeout
-from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError
+from flow.errors import shown
+from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError, Over
 from flow.policy.middleware import Middleware
-from flow.types import NodeRef, references
+from flow.signature import identity_of
+from flow.types import NodeRef
 
 if TYPE_CHECKING:
     from flow.data.mapresult import MapResult
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 A = TypeVar("A")
 Ref: TypeAlias = str | NodeRef[Any] | Callable[..., Any]
-Over: TypeAlias = Ref | Sequence[Ref]
+Sources: TypeAlias = Ref | Sequence[Ref]
 
 
 class ItemOptions(TypedDict, total=False):
@@ -47,7 +49,7 @@ class Maps:
         self,
         name: str,
         fn: Callable[..., Coroutine[Any, Any, T]],
-        over: Over,
+        over: Sources,
         *,
         on_error: Literal["collect"],
         key: Callable[[Any], Any] | None = None,
@@ -59,7 +61,7 @@ class Maps:
         self,
         name: str,
         fn: Callable[..., Coroutine[Any, Any, T]],
-        over: Over,
+        over: Sources,
         *,
         on_error: Literal["fail", "skip"] = "fail",
         **options: Unpack[ItemOptions],
@@ -70,7 +72,7 @@ class Maps:
         self,
         name: str,
         fn: Callable[..., T],
-        over: Over,
+        over: Sources,
         *,
         on_error: Literal["collect"],
         key: Callable[[Any], Any] | None = None,
@@ -82,7 +84,7 @@ class Maps:
         self,
         name: str,
         fn: Callable[..., T],
-        over: Over,
+        over: Sources,
         *,
         on_error: Literal["fail", "skip"] = "fail",
         **options: Unpack[ItemOptions],
@@ -93,7 +95,7 @@ class Maps:
         self,
         name: str,
         fn: Any,
-        over: Over,
+        over: Sources,
         *,
         on_error: OnError = "fail",
         key: Callable[[Any], Any] | None = None,
@@ -104,7 +106,7 @@ class Maps:
         self,
         name: str,
         fn: Any,
-        over: Over,
+        over: Sources,
         *,
         on_error: OnError = "fail",
         key: Callable[[Any], Any] | None = None,
@@ -120,7 +122,7 @@ class Maps:
             its only required one).
         :param over: the node or run input that provides the items: anything that can be iterated, lazily and
             asynchronously too, or a mapping (``fn`` gets its values, the output is a dict of the same keys). Several
-            are zipped: ``item`` is a tuple then, or the first parameters get a part each.
+            are zipped, each named once: ``item`` is a tuple then, or the first parameters get a part each.
         :param concurrency: most items in flight, 50 if not given; None leaves it to ``Config.limit``. A lazy source
             is asked for an item when one can be started. Items of a sync function run one after another,
             unless ``thread``.
@@ -139,7 +141,7 @@ class Maps:
         self,
         name: str,
         fn: Any,
-        over: Over,
+        over: Sources,
         *,
         on_error: Literal["fail", "skip"] = "fail",
         **options: Unpack[ItemOptions],
@@ -151,7 +153,7 @@ class Maps:
         self,
         name: str,
         fn: Any,
-        over: Over,
+        over: Sources,
         *,
         on_error: Literal["fail", "skip"] = "fail",
         **options: Unpack[ItemOptions],
@@ -159,9 +161,15 @@ class Maps:
         """As :meth:`map`; the output is the list of the items for which ``fn`` returned something true."""
         return self._add_map(name, fn, over, options, on_error=on_error, outcome="filter")
 
+    @overload
     def reduce(
-        self, name: str, fn: Callable[[A, Any], A | Coroutine[Any, Any, A]], over: Ref, *, start: A, **options: Any
-    ) -> NodeRef[A]:
+        self, name: str, fn: Callable[[A, Any], Coroutine[Any, Any, A]], over: Ref, *, start: A, **options: Any
+    ) -> NodeRef[A]: ...
+
+    @overload
+    def reduce(self, name: str, fn: Callable[[A, Any], A], over: Ref, *, start: A, **options: Any) -> NodeRef[A]: ...
+
+    def reduce(self, name: str, fn: Any, over: Ref, *, start: Any, **options: Any) -> NodeRef[Any]:
         """Add a node that folds what ``over`` provides: ``fn(so_far, item)`` for each item, beginning with ``start``.
 
         :param fn: a sync or async function of two values.
@@ -181,20 +189,42 @@ class Maps:
         return self._add_over(name, lambda sources: Mapped(fn, sources, MapOptions(**settings)), over, rest)
 
     def _add_over(
-        self, name: str, make: Callable[[tuple[str, ...]], Any], over: Any, options: Mapping[str, Any]
+        self, name: str, make: Callable[[tuple[str, ...]], Over], over: Any, options: Mapping[str, Any]
     ) -> NodeRef[Any]:
         """Add what ``make`` gives for its sources' parameter names: those of the nodes, where they have names."""
         needs: dict[Any, Any] = dict(options.get("needs") or {})
+        refs, faults = _sources(over)
         sources: list[str] = []
-        for k, ref in enumerate(references(over)):
+        for k, ref in enumerate(refs):
             label = ref.name if isinstance(ref, NodeRef) else ref
-            if not isinstance(label, str) or label in sources:
+            if not isinstance(label, str):
                 label = f"over:{k}"  # no parameter can be called that
                 needs[label] = ref
             sources.append(label)
+        made = make(tuple(sources or ["?"]))  # one at least, so that all else that is wrong is found as well
+        made.misnamed = tuple(faults)
         dag: Any = self
-        added: NodeRef[Any] = dag.add(name, make(tuple(sources)), **{**options, "needs": needs or None})
+        added: NodeRef[Any] = dag.add(name, made, **{**options, "needs": needs or None})
         return added
+
+
+def _sources(over: Any) -> tuple[list[Any], list[str]]:
+    """Return the references that ``over`` gives, each once, and what is wrong with it, one sentence each."""
+    if isinstance(over, (set, frozenset)):
+        return [], ["over is a set, which has no order: give a list"]
+    refs = over if isinstance(over, Sequence) and not isinstance(over, str) else [over]
+    if not refs or not all(isinstance(ref, (str, NodeRef)) or callable(ref) for ref in refs):
+        wanted = "the node or run input that provides the items (its name, NodeRef or function), or a list of several"
+        return [], [f"over must be {wanted}, not {shown(over)}"]
+    once: dict[Any, Any] = {}
+    twice: dict[Any, str] = {}
+    for ref in refs:
+        label = ref.name if isinstance(ref, NodeRef) else ref
+        same = label if isinstance(label, str) else identity_of(label)
+        if same in once:
+            twice[same] = f"goes over {shown(getattr(label, '__name__', label))} twice: name each source once"
+        once[same] = ref
+    return list(once.values()), list(twice.values())
 
 
 __all__ = ["ItemOptions", "Maps"]

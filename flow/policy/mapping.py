@@ -78,13 +78,17 @@ class Roles(msgspec.Struct, frozen=True):
 
 
 class Over(Composite):
-    """A function, and where the items that it is called with come from: parameters ``sources`` of the node."""
+    """A function, and where the items that it is called with come from: parameters ``sources`` of the node.
 
-    __slots__ = ("fn", "sources")
+    :ivar misnamed: what is wrong with how the sources were named, one sentence each.
+    """
+
+    __slots__ = ("fn", "misnamed", "sources")
 
     def __init__(self, fn: Any, sources: tuple[str, ...]) -> None:
         self.fn = fn
         self.sources = sources
+        self.misnamed: tuple[str, ...] = ()
 
     @property
     def is_async(self) -> bool:
@@ -99,8 +103,8 @@ class Over(Composite):
         return self
 
     def faults(self) -> list[str]:
-        """Say what is wrong with its settings, one sentence each."""
-        return []
+        """Say what is wrong with its sources and settings, one sentence each; empty if nothing is."""
+        return list(self.misnamed)
 
 
 class Folded(Over):
@@ -126,7 +130,10 @@ class Folded(Over):
         return Shape(tuple(map(Parameter, self.sources)), False, False, self.is_async)
 
     def faults(self) -> list[str]:
-        return [] if len(self.sources) == 1 else [f"reduce goes over one source, not {len(self.sources)}"]
+        found = super().faults()
+        if len(self.sources) != 1:
+            found.append(f"reduce goes over one source, not {len(self.sources)}")
+        return found
 
     def fold(self, items: Any) -> Any:
         """Fold ``items`` from the start value on. :raises UsageError: if they are nothing to go over."""
@@ -175,7 +182,7 @@ class Mapped(Over):
         return self.thread or is_async_callable(self.fn)
 
     def faults(self) -> list[str]:
-        return self.options.faults()
+        return [*super().faults(), *self.options.faults()]
 
     @property
     def roles(self) -> Roles:

@@ -12,7 +12,7 @@ from flow.data.store import WorkflowData
 from flow.errors import ConfigError, InputError, UsageError, nearest, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
-from flow.run.inline import run_inline
+from flow.run.inline import OutOfTime, run_inline
 from flow.run.release import Releasing, kept_nodes
 from flow.run.result import Result
 from flow.run.state import RunState, is_sync_run
@@ -213,6 +213,8 @@ def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mappin
     config = outer.config.replace(mode="auto", sync="inline", timeout=None, limit=None, keep="all")
     state = RunState(plan, inputs, config, None, outer=outer)
     _drive_inline(state)
+    if state.timed_out:
+        raise OutOfTime
     return _nested_outputs(state)
 
 

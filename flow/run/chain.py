@@ -12,7 +12,7 @@ from typing import Any
 
 from flow.run.driven import Driven
 from flow.run.feed import Feed
-from flow.run.inline import count_down
+from flow.run.inline import OutOfTime, count_down
 from flow.run.items import DROPPED, Items
 from flow.types import Status
 
@@ -55,6 +55,8 @@ class Chain(Driven):
             count_down(self, self, delayed)
         finally:
             self._close()
+        if self.timed_out:
+            raise OutOfTime
 
     async def run_on_loop(self, tasks: Any) -> None:
         """Let ``tasks``, made for this run, run all stages."""
@@ -80,6 +82,10 @@ class Chain(Driven):
         return self._stages[s], self._stages[s].feed, k
 
     # -- what drivers ask --------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float | None:
+        return self._stages[0].deadline
 
     @property
     def run_id(self) -> str:

@@ -12,6 +12,7 @@ from flow.errors import BlockingNodeWarning, NodeTimeout, described, note
 from flow.run import events
 
 if TYPE_CHECKING:
+    from flow.run.feed import Feed
     from flow.run.tasks import Tasks
 
 
@@ -51,6 +52,11 @@ class Driven:
     def run_id(self) -> str:
         """The run's id."""
         raise NotImplementedError
+
+    @property
+    def plain_feed(self) -> Feed | None:
+        """The feed of a map whose function takes the item and nothing else, with nothing around it."""
+        return None
 
     @property
     def deadline(self) -> float | None:

@@ -33,7 +33,8 @@ class Feed:
     """The items of one map: pulled from ``source`` one by one, never more than can be started.
 
     Until an item suspends or fails only one is open at a time, and nothing is counted
-    (:meth:`one_by_one`, :meth:`call_all`); from :meth:`start_counting` on, several may be.
+    (:meth:`one_by_one`, :meth:`call_all`, :func:`flow.run.first.first_items`); from :meth:`start_counting` on,
+    several may be.
     The lists hold an entry per item pulled, and some to spare.
 
     :param fn: what is called with an item. Where that differs from item to item, ``bind`` makes it for number ``i``.
@@ -45,8 +46,8 @@ class Feed:
     """
 
     __slots__ = (
-        "_bind", "_fn", "_source", "arguments", "back", "broke", "counting", "delayed", "ended", "fns", "halted",
-        "kind", "kinds", "on_broken", "on_done", "pulled", "room", "state", "total", "values", "window",
+        "_bind", "arguments", "at_hand", "back", "broke", "counting", "delayed", "ended", "fn", "fns", "halted", "kind",
+        "kinds", "on_broken", "on_done", "pulled", "room", "source", "state", "total", "values", "window",
     )  # fmt: skip
 
     def __init__(
@@ -58,8 +59,8 @@ class Feed:
         total: int | None,
         window: int,
     ) -> None:
-        self._source = source
-        self._fn = fn
+        self.source = source
+        self.fn = fn
         self._bind = bind
         self.kind = bytes([kind])
         self.total = total
@@ -73,6 +74,7 @@ class Feed:
         self.back: list[int] = []  # heap of items to take again
         self.delayed: set[int] = set()  # items that wait for a retry
         self.halted = self.ended = self.counting = False
+        self.at_hand: Any = MISSING  # the item of a call whose result will be appended
         self.broke: BaseException | None = None
         self.on_broken: Callable[[], None] | None = None
         self.on_done: Callable[[int], None] | None = None
@@ -90,9 +92,10 @@ class Feed:
 
     @property
     def unfinished(self) -> int:
-        """Items pulled that are in no end state."""
+        """Items that are in no end state; of those to come, one stands for all."""
         count = self.state[: self.pulled].count
-        return count(TAKEN) + count(READY)
+        more = not (self.ended or self.halted) and self.pulled != self.total
+        return count(TAKEN) + count(READY) + more
 
     def status(self, i: int) -> Status:
         """Return item ``i``'s status."""
@@ -113,7 +116,7 @@ class Feed:
         """Pull items, each when the one before is done, until there are no more or counting starts."""
         values, bind, fns, on_done = self.values, self._bind, self.fns, self.on_done
         try:
-            for i, item in enumerate(self._source):
+            for i, item in enumerate(self.source):
                 if i == self.room:
                     self._make_room()
                 values[i] = item
@@ -136,7 +139,7 @@ class Feed:
 
         :return: the item that failed, which is taken, and its error; None if none did.
         """
-        values, source = self.values, self._source
+        values, source = self.values, self.source
         pulled, item = 0, None
         try:
             if numbered:
@@ -151,21 +154,24 @@ class Feed:
         else:
             self.pulled, self.ended = pulled, True
             return None
-        done = len(values)
-        while self.room < pulled:
-            self._make_room()
-        del values[self.room :]  # what was appended stands before the room made
-        self.pulled = pulled
-        self.start_counting()
-        if done == pulled:
-            self.state[done - 1 : done] = bytes([DONE]) * min(done, 1)
+        if len(values) == pulled:
+            self.pulled = pulled
             self.break_off(failed)
             return None
-        self._put(done, item)
         try:
-            return done, failed
+            return self.adopt(item), failed
         finally:
             del failed  # its traceback holds this frame: no cycle
+
+    def adopt(self, item: Any) -> int:
+        """Start counting after calls whose results have been appended to ``values``: ``item`` is at hand."""
+        done = len(self.values)
+        self.pulled = done + 1
+        while self.room < self.pulled:
+            self._make_room()
+        del self.values[self.room :]  # what was appended stands before the room made
+        self._put(done, item)
+        return self.start_counting()
 
     def start_counting(self) -> int:
         """All items pulled are done but the last: from now on several may be open. Return that one."""
@@ -185,7 +191,7 @@ class Feed:
         if self.ended or self.halted or len(self.delayed) > self.window:
             return -1
         try:
-            for item in self._source:
+            for item in self.source:
                 i = self.pulled
                 if i == self.room:
                     self._make_room()
@@ -262,7 +268,7 @@ class Feed:
         room = self.room
         self.room = room + CHUNK
         self.values += [MISSING] * CHUNK
-        self.fns += [self._fn] * CHUNK
+        self.fns += [self.fn] * CHUNK
         self.arguments += [(i,) for i in range(room, room + CHUNK)]
         self.kinds += self.kind * CHUNK
         self.state += bytes([TAKEN]) * CHUNK
@@ -294,7 +300,7 @@ class PushFeed(Feed):
         if self.halted or not (self.back or self._buffer):
             return -1
         if not self.back:
-            self._source = iter([self._buffer.popleft()])
+            self.source = iter([self._buffer.popleft()])
             self.ended = False
         return super().take()
 

@@ -2,6 +2,9 @@
 
 Any topological order will do, and the plan has one. When a node raises, the Resolver takes over from
 exactly that state; a run that has a time limit or frees outputs counts from its start.
+
+The time limit is looked at between calls: of nodes, of a map's items, of the nodes of a Dag within a Dag. Where it
+has passed within a node, :class:`OutOfTime` leads out of that.
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ from flow.run.feed import Feed
 from flow.run.state import RunState
 
 
+class OutOfTime(BaseException):
+    """The run's time limit has passed between two calls within a node."""
+
+
 def run_inline(run: RunState) -> None:
     """Call every node of a plan without async nodes, in the plan's order, on this thread."""
     if run.resolver is not None:  # it frees outputs
         count_down(run, run.resolver)
         return
-    if run.config.timeout is not None:
+    if run.timed:
         count_down(run, run.resolve())
         return
     values, fns, arguments, order = run.values, run.fns, run.arguments, run.order
@@ -68,7 +75,7 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
     while True:
         while delayed and delayed[0][0] <= clock.now():
             resolver.put_back(heappop(delayed)[1])
-        if deadline is not None and resolver.unfinished and clock.now() >= deadline:
+        if deadline is not None and clock.now() >= deadline and resolver.unfinished:
             run.timed_out = True
             return
         i = resolver.take()
@@ -83,6 +90,9 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
             values[i] = fns[i](*[values[slot] for slot in arguments[i]])
         except Exception as error:
             failed = error
+        except OutOfTime:
+            run.timed_out = True
+            return
         if failed is None:
             resolver.done(i)
         elif _failed(run, resolver, i, failed, delayed):

@@ -21,7 +21,7 @@ from flow.policy.middleware import settled
 from flow.run import events
 from flow.run.driven import Driven
 from flow.run.feed import Feed, PushFeed
-from flow.run.inline import run_items
+from flow.run.inline import OutOfTime, run_items
 from flow.run.sources import Source
 from flow.run.state import RunState, users_part
 from flow.signature import Composite, is_async_callable, may_return_awaitable
@@ -44,8 +44,8 @@ class Items(Driven):
     """
 
     __slots__ = (
-        "_call", "_context", "_direct", "_extras", "_places", "_size", "_sizes", "_threaded", "arguments", "feed",
-        "limit", "mapped", "name", "outer", "source",
+        "_call", "_context", "_direct", "_extras", "_places", "_plain", "_size", "_sizes", "_threaded", "arguments",
+        "feed", "limit", "mapped", "name", "outer", "source",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +63,7 @@ class Items(Driven):
         self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}))
         fn, is_async = self._function(outer, node)
         self._threaded = not is_async and outer.on_loop and (mapped.thread or outer.config.sync == "thread")
-        plain = (
+        self._plain = plain = (
             mapped.roles.bare
             and not self._threaded
             and mapped.timeout is None
@@ -100,11 +100,13 @@ class Items(Driven):
     def run_inline(self) -> Any:
         """Call the function with every item on this thread; return what the node returns."""
         self.refuse_stream()
-        direct = self.mapped.timeout is None and not self.config.observers
+        direct = self.mapped.timeout is None and not self.config.observers and self.deadline is None
         try:
             run_items(self, self.feed, self._direct if direct else None, self._direct is self._call)
         finally:
             self.close()
+        if self.timed_out:
+            raise OutOfTime
         return self.outcome()
 
     def refuse_stream(self) -> None:
@@ -152,29 +154,49 @@ class Items(Driven):
 
     def _caller(self, fn: Callable[..., Any]) -> Callable[[int, Any], Any]:
         """Return what is called with an entry's number and the item, whatever ``fn`` takes and in which order."""
-        roles, source = self.mapped.roles, self.source
-        items, index, key, context, positional = roles.items, roles.index, roles.key, roles.context, roles.positional
+        roles = self.mapped.roles
         extras = {p.name: self._extras[p.name] for p in roles.extras}
-        single = items[0] if roles.whole and items else None
+        own: dict[str, Callable[[int, Any], Any]] = {}  # what differs from item to item, besides the item
+        if roles.index is not None:
+            own[roles.index] = lambda i, item: self.index(i)
+        if roles.key is not None:
+            own[roles.key] = lambda i, item: self._key(i)
+        if roles.context is not None:
+            own[roles.context] = self._child
+        places = {name: at for at, name in enumerate(roles.positional)}
+        if not (roles.whole and roles.items and {*roles.items, *own} <= places.keys()):
+            return self._general_caller(fn, extras, own)
+        template = [extras.pop(name, None) for name in places]
+        at_item, at_own = places[roles.items[0]], [(places[name], make) for name, make in own.items()]
 
         def call(i: int, item: Any) -> Any:
-            named = extras.copy()
-            rest: tuple[Any, ...] = ()
-            if single is not None:
-                named[single] = item
-            else:
-                parts = (item,) if roles.whole else item
-                named.update(zip(items, parts, strict=False))
-                rest = parts[len(items) :]
-            if index is not None:
-                named[index] = self.index(i)
-            if key is not None:
-                named[key] = self.index(i) if source.keys is None else source.keys[self.index(i)]
-            if context is not None:
-                named[context] = self._child(i, item)
-            return fn(*[named.pop(name) for name in positional], *rest, **named)
+            values = template.copy()
+            values[at_item] = item
+            for at, make in at_own:
+                values[at] = make(i, item)
+            return fn(*values, **extras)
 
         return call
+
+    def _general_caller(
+        self, fn: Callable[..., Any], extras: dict[str, Any], own: dict[str, Callable[[int, Any], Any]]
+    ) -> Callable[[int, Any], Any]:
+        """As :meth:`_caller`, for an item in parts, ``*args``, or keyword-only parameters."""
+        roles = self.mapped.roles
+        items, positional, whole = roles.items, roles.positional, roles.whole
+
+        def call(i: int, item: Any) -> Any:
+            parts = (item,) if whole else item
+            named = extras | dict(zip(items, parts, strict=False))
+            for name, make in own.items():
+                named[name] = make(i, item)
+            return fn(*[named.pop(name) for name in positional], *parts[len(items) :], **named)
+
+        return call
+
+    def _key(self, i: int) -> Any:
+        keys, index = self.source.keys, self.index(i)
+        return index if keys is None else keys[index]
 
     def _followed(self, call: Callable[[int, Any], Any], is_async: bool) -> Callable[[int, Any], Any]:
         """Put around ``call`` what looks at its results: of a batch, a filter or a flat_map."""
@@ -215,6 +237,10 @@ class Items(Driven):
     # -- what drivers and bound calls ask ----------------------------------------------------
 
     @property
+    def deadline(self) -> float | None:
+        return None if self.on_loop else self.outer.deadline  # a loop cancels
+
+    @property
     def run_id(self) -> str:
         return self.outer.run_id
 
@@ -227,9 +253,13 @@ class Items(Driven):
     def first_phase(self) -> Iterator[int]:
         return self.feed.one_by_one()
 
+    @property
+    def plain_feed(self) -> Feed | None:
+        return self.feed if self._plain and self.feed.on_done is None else None
+
     def start_counting(self, left: Iterator[int]) -> int:
-        self.resolver = self.feed
-        return self.feed.start_counting()
+        self.resolver = feed = self.feed
+        return feed.start_counting() if feed.at_hand is MISSING else feed.adopt(feed.at_hand)
 
     def retry_of(self, i: int) -> Retry | None:
         return self.mapped.retry

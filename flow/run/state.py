@@ -202,8 +202,17 @@ class RunState(Driven):
 
     @property
     def deadline(self) -> float | None:
+        """When the run must have ended; without an event loop, that of the run it is part of as well."""
         limit = self.config.timeout
-        return None if limit is None else self.started_at + limit
+        if limit is not None:
+            return self.started_at + limit
+        outer = None if self._more is None else self._more.outer
+        return None if outer is None or outer.on_loop else outer.deadline
+
+    @property
+    def timed(self) -> bool:
+        """True if there is a deadline."""
+        return self.config.timeout is not None or (self._more is not None and self.deadline is not None)
 
     @property
     def data(self) -> WorkflowData:

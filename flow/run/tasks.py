@@ -32,6 +32,7 @@ from typing import Any
 from flow.config import YIELD_EVERY
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled
 from flow.run.driven import Driven
+from flow.run.first import first_items, first_nodes
 from flow.types import Status
 
 _PAUSE: Any = object()
@@ -264,8 +265,11 @@ class Tasks:
     async def _host(self, host: Host, context: Context) -> bool:
         """Run ready nodes until none is left; return True if a fresh context must take over."""
         run = self.run
-        if run.resolver is None and await self._first_phase(host, context):
-            return True
+        if run.resolver is None:
+            feed = run.plain_feed
+            phase = first_nodes(self, host, context) if feed is None else first_items(self, host, context, feed)
+            if await phase:
+                return True
         resolver = run.resolver
         if resolver is None:
             return False
@@ -288,7 +292,7 @@ class Tasks:
                 i = advance(i)
             now = perf_counter()
             if now > late:
-                await self._long_burst(host, at, before, now)
+                await self.long_burst(host, at, before, now)
                 now = perf_counter()
                 late = self.burst + YIELD_EVERY
             before = now
@@ -302,47 +306,7 @@ class Tasks:
                 return True
         return False
 
-    async def _first_phase(self, host: Host, context: Context) -> bool:
-        """Run nodes in the plan's order until one suspends or fails; return as :meth:`_host` does."""
-        run = self.run
-        values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.arguments, self.base
-        before = host.resumed
-        late = self.burst + YIELD_EVERY
-        i = -1
-        try:
-            for i in self.todo:
-                if kinds[i]:
-                    values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
-                    if run.resolver is not None:  # it suspended: other hosts are about
-                        run.resolver.done(i)
-                        break
-                else:
-                    values[i] = fns[i](*[values[slot] for slot in arguments[i]])
-                now = perf_counter()
-                if now > late:
-                    await self._long_burst(host, i, before, now)
-                    now = perf_counter()
-                    late = self.burst + YIELD_EVERY
-                before = now
-                try:
-                    changed = context != base
-                except Exception:  # a value that cannot be compared: not the one it was
-                    changed = True
-                if changed:
-                    return True
-            else:
-                return False
-        except BaseException as error:
-            if host.pausing:  # cancelled between two nodes
-                raise
-            if run.resolver is None:
-                self.start_counting()
-            self.node_raised(i, error)
-            return True
-        await self._long_burst(host, i, before, perf_counter())
-        return True  # counting begins, in a fresh context
-
-    async def _long_burst(self, host: Host, i: int, before: float, now: float) -> None:
+    async def long_burst(self, host: Host, i: int, before: float, now: float) -> None:
         """Between nodes, some time after the loop's last turn: warn of node ``i`` if it was that, and yield."""
         took = now - max(before, host.resumed)
         if took > self.blocking_after:
