@@ -283,6 +283,28 @@ class TestSubgraph:
             plan, part = dag.subgraph(target).compile(), dag.compile().part(target)
             assert (plan.names, plan.arguments, list(plan.order)) == (part.names, part.arguments, list(part.order))
 
+    def test_maps_keep_their_sources(self) -> None:
+        dag = flow.Dag()
+        dag.add("other", nothing)
+        dag.add("numbers", lambda: [1, 2])
+        dag.add("more", anything)
+        dag.map("m", pow, over=["numbers", "exponents"])
+        dag.reduce("total", max, over="m", start=0)
+        part = dag.subgraph("total")
+        assert part.names == ("numbers", "m", "total")
+        outer = flow.Dag()
+        outer.include(part, prefix="p")
+        for made, name in ((part, "total"), (outer, "p.total")):
+            assert flow.run(made, {"exponents": [5, 3]})[name] == 8
+
+    def test_a_refused_map_stays_refused(self) -> None:
+        dag = flow.Dag()
+        dag.map("m", abs, over=["xs", "xs"])
+        assert dag.names == ("m",)
+        for _ in range(2):
+            with pytest.raises(flow.DefinitionError, match="'m'.*: goes over 'xs' twice: name each source once"):
+                dag.compile()
+
     def test_an_edge_by_function(self) -> None:
         dag = flow.Dag()
         dag.add("a", waiting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Never, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from flow.config import Retry, Timeout
 from flow.errors import shown
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 A = TypeVar("A")
+E = TypeVar("E", bound=dict[Never, Never] | list[Never] | set[Never])  # of an empty literal, which tells no more
 Ref: TypeAlias = str | NodeRef[Any] | Callable[..., Any]
 Sources: TypeAlias = Ref | Sequence[Ref]
 
@@ -168,6 +169,16 @@ class Maps:
 
     @overload
     def reduce(self, name: str, fn: Callable[[A, Any], A], over: Ref, *, start: A, **options: Any) -> NodeRef[A]: ...
+
+    @overload
+    def reduce(
+        self, name: str, fn: Callable[[A | E, Any], Coroutine[Any, Any, A]], over: Ref, *, start: E, **options: Any
+    ) -> NodeRef[A]: ...
+
+    @overload
+    def reduce(
+        self, name: str, fn: Callable[[A | E, Any], A], over: Ref, *, start: E, **options: Any
+    ) -> NodeRef[A]: ...
 
     def reduce(self, name: str, fn: Any, over: Ref, *, start: Any, **options: Any) -> NodeRef[Any]:
         """Add a node that folds what ``over`` provides: ``fn(so_far, item)`` for each item, beginning with ``start``.

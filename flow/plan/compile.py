@@ -208,7 +208,7 @@ class _Compilation:
         for i in self.pipelined:
             if not plan.arguments[i]:  # its function could not be read
                 continue
-            fault = _pipeline_fault(fns[i], fns, plan.arguments[i])
+            fault = _pipeline_fault(fns[i], plan.names, fns, plan.arguments[i])
             if fault:
                 self.faults.append(f"{self.wirer.where(i)}: {fault}")
                 continue
@@ -268,13 +268,18 @@ class _Compilation:
         return topological_order(plan.dependencies, plan.successors, ranks)
 
 
-def _pipeline_fault(over: Mapped, fns: Sequence[Any], slots: Sequence[int]) -> str:
+def _pipeline_fault(over: Mapped, names: Sequence[Any], fns: Sequence[Any], slots: Sequence[int]) -> str:
     """Say why a map cannot take its items from the node at its first slot as they come; nothing if it can."""
-    label, source = over.sources[0], slots[0]
+    source = slots[0]
+    label = str(names[source]) if source >= 0 else over.sources[0]
     before = fns[source] if source >= 0 else None
     if len(over.sources) != 1 or not isinstance(before, Mapped):
         return f"pipelined goes over one other map; {label!r} is none"
-    if source in slots[1:] or any(p.name == label for p in over.roles.extras):
+    try:
+        takes_all = source in slots[1:] or any(p.name in over.sources for p in over.roles.extras)
+    except TypeError:  # its function cannot be read, which is another fault
+        return ""
+    if takes_all:
         return f"cannot be pipelined: its function also takes all of {label!r}, which is not there before it has ended"
     if over.options.take is not None:
         return "take and pipelined exclude each other: give take to the first map"

@@ -18,13 +18,13 @@ from flow.policy.bind import Binder
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
+from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
 from flow.types import MISSING
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
     from flow.run.items import Items
-    from flow.run.view import LiveView
 
 NEVER = float("nan")
 """Time of what did not happen; unlike any number it is not equal to itself."""
@@ -225,8 +225,6 @@ class RunState(Driven):
 
     def _watch_from(self, data: WorkflowData) -> None:
         """Let ``data`` show this run's outputs and statuses."""
-        from flow.run.view import LiveView
-
         view = self._with_more().view = LiveView(self)
         if self.wall_time == self.wall_time:  # the run has ended
             view.ended()

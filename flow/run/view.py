@@ -15,25 +15,30 @@ if TYPE_CHECKING:
 
 
 class LiveView:
-    """A run as its store shows it, while it runs and after (:class:`flow.data.store.RunView`).
+    """A run as its store shows it, while it runs and after (:class:`flow.data.store.RunView`)."""
 
-    :ivar outputs: outputs so far, by name.
-    """
-
-    __slots__ = ("_plan", "_resolver", "_run", "_values", "outputs")
+    __slots__ = ("_outputs", "_plan", "_resolver", "_run", "_values")
 
     def __init__(self, run: RunState) -> None:
         self._run: RunState | None = run
         self._plan: Plan = run.plan
         self._values = run.values
         self._resolver: Any = None
-        values = run.values
-        self.outputs: Mapping[str, Any] = ByNode(run.plan, values.__getitem__, lambda i: values[i] is not MISSING)
+        self._outputs: Mapping[str, Any] | None = None
 
     def ended(self) -> None:
         """Let go of the run, which holds the store that holds this."""
         if self._run is not None:
             self._resolver, self._run = self._run.resolver, None
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Outputs so far, by name."""
+        found = self._outputs
+        if found is None:
+            values = self._values
+            found = self._outputs = ByNode(self._plan, values.__getitem__, lambda i: values[i] is not MISSING)
+        return found
 
     @property
     def statuses(self) -> Mapping[str, Status]:
