@@ -6,7 +6,7 @@ interning (:mod:`flow_bench.data_memory`); here: all of a store at once, and a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from flow_bench.measure import US, Row, Samples, Target, ratios
 from flow_bench.ways import Way, again, fresh, time_ways
 from flow_bench.work import Work
 
-SECTIONS = ("cost", "mixed", "presets", "whole", "bytes", "access", "unused", "threads", "memory")
+SECTIONS = ("cost", "mixed", "presets", "whole", "bytes", "access", "unused", "recycled", "threads", "memory")
 STANDARD = flow.DataConfig.preset("metrics_disabled")
 
 
@@ -55,6 +55,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
         "bytes": lambda: bytes_section(effort),
         "access": lambda: access_section(effort),
         "unused": lambda: unused_section(effort),
+        "recycled": lambda: recycled_section(effort),
         "threads": lambda: data_threads.run(effort.threads),
         "memory": lambda: data_memory.run(effort.memory),
     }
@@ -276,7 +277,7 @@ def unused_section(effort: Effort) -> Iterator[list[Row]]:
         samples = time_ways(ways, effort.run_rounds)
         base = samples[ways[0].label]
         for label, seconds in samples.items():
-            target = Target(1.05) if nodes > 1 and label.endswith("store") else None
+            target = Target(1.1) if nodes > 1 and label.endswith("store") else None
             us, over = [s * US for s in seconds], ratios(seconds, base)
             rows.append(Row(section, label, "us", us, ratios=over, target=target))
     yield rows
@@ -284,3 +285,73 @@ def unused_section(effort: Effort) -> Iterator[list[Row]]:
 
 def _all_left(nodes: int, times: int, found: list[flow.Result]) -> bool:
     return len(found) == times and all(result.ok and len(result.outputs) == nodes for result in found)
+
+
+def recycled_section(effort: Effort) -> Iterator[list[Row]]:
+    """What could be used again from run to run: the store, and the list that a run keeps its outputs in."""
+    dag = flow.Dag("writes")
+    dag.add("write", _write)
+    plan = dag.compile()
+    times, settings = 1_000, flow.DataConfig.preset("metrics_disabled")
+    pool = flow.WorkflowData.pool(settings)
+    config = flow.Config(data=settings)
+    done = partial(_all_wrote, times)
+    ways = [
+        Way("its own store", again(lambda: flow.run(plan, config=config)["write"], times), done, times),
+        Way("a store from a pool", again(partial(_run_pooled, plan, pool), times), done, times),
+    ]
+    yield _compared("a run of one node that writes ten values to its store, ratio to one with its own", ways, effort)
+    rows = []
+    for nodes in (10, 1_000):
+        blank, outputs = [None] * nodes, [object()] * nodes
+        used = outputs.copy()
+        done = partial(_is_blank, nodes)
+        loops = max(1, 100_000 // nodes)
+        ways = [
+            Way(f"{nodes:,} outputs, made anew", again(lambda n=nodes: [None] * n, loops), done, loops),  # type: ignore[misc]
+            Way(
+                f"{nodes:,} outputs, reset by a slice",
+                again(partial(_reset, used, blank), loops),
+                done,
+                loops,
+                partial(_reset, used, outputs),
+            ),
+        ]
+        rows += _compared("the list of a run's outputs, ratio to one made anew", ways, effort)
+    yield rows
+
+
+def _compared(section: str, ways: Sequence[Way], effort: Effort) -> list[Row]:
+    samples = time_ways(ways, effort.run_rounds)
+    base = samples[ways[0].label]
+    return [
+        Row(section, label, "us", [s * US for s in seconds], ratios=ratios(seconds, base))
+        for label, seconds in samples.items()
+    ]
+
+
+def _write(ctx: flow.Context) -> int:
+    for key in _KEYS:
+        ctx.data[key] = 1
+    return len(ctx.data)
+
+
+_KEYS = [f"key {i}" for i in range(10)]
+
+
+def _run_pooled(plan: flow.Plan, pool: flow.ObjectPool[flow.WorkflowData]) -> Any:
+    with pool.acquire() as data:
+        return flow.run(plan, data=data)["write"]
+
+
+def _all_wrote(times: int, found: list[Any]) -> bool:
+    return found == [len(_KEYS)] * times
+
+
+def _reset(used: list[Any], blank: list[Any]) -> list[Any]:
+    used[:] = blank
+    return used
+
+
+def _is_blank(nodes: int, found: list[list[Any]]) -> bool:
+    return all(len(one) == nodes for one in found) and set(found[-1]) == {None}

@@ -76,7 +76,7 @@ class Binder(msgspec.Struct, frozen=True):
     def bind(self, run: Run, i: int, all_threads: bool = False) -> Call:
         """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
         call = self._with_arguments(run, i)
-        if may_return_awaitable(self.fn):
+        if not isinstance(self.fn, Composite) and may_return_awaitable(self.fn):
             call = settled(call)
         context = partial(run.context, i)
         layers = self.middleware

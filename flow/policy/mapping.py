@@ -10,7 +10,15 @@ import msgspec
 
 from flow.config import Retry, Timeout, is_int
 from flow.errors import UsageError, shown
-from flow.signature import Composite, Parameter, Shape, is_async_callable, location_of, shape_of
+from flow.signature import (
+    Composite,
+    Parameter,
+    Shape,
+    is_async_callable,
+    location_of,
+    may_return_awaitable,
+    shape_of,
+)
 
 DEFAULT_CONCURRENCY: Final = 50
 """Items of one map in flight at once, unless it says otherwise."""
@@ -61,12 +69,15 @@ class Roles(msgspec.Struct, frozen=True):
         there are parts if ``*args`` receives the rest.
     :ivar whole: the item is not in parts: one parameter (or ``*args``) receives it.
     :ivar extras: parameters filled once for all items, by the rule of any node.
+    :ivar awaits: what the function returns is to be awaited; ``lifted``, if it can be.
     """
 
     positional: tuple[str, ...]
     items: tuple[str, ...]
     whole: bool
     extras: tuple[Parameter, ...]
+    awaits: bool
+    lifted: bool
     context: str | None = None
     index: str | None = None
     key: str | None = None
@@ -161,7 +172,7 @@ class Folded(Over):
 class Mapped(Over):
     """A function, called once per item (:meth:`flow.Dag.map`)."""
 
-    __slots__ = ("_roles", "options", "retry", "thread", "timeout")
+    __slots__ = ("_names", "_roles", "options", "retry", "thread", "timeout")
 
     def __init__(self, fn: Any, sources: tuple[str, ...], options: MapOptions) -> None:
         super().__init__(fn, sources)
@@ -170,6 +181,7 @@ class Mapped(Over):
         self.timeout: Timeout | None = None
         self.thread = False
         self._roles: Roles | None = None
+        self._names: tuple[str, ...] | None = None
 
     def with_policy(self, retry: Retry | None, timeout: Timeout | None, thread: bool) -> Mapped:
         """Return a copy whose items are retried, limited and run in threads as given."""
@@ -179,7 +191,7 @@ class Mapped(Over):
 
     @property
     def is_async(self) -> bool:
-        return self.thread or is_async_callable(self.fn)
+        return self.thread or self.roles.awaits
 
     def faults(self) -> list[str]:
         return [*super().faults(), *self.options.faults()]
@@ -190,6 +202,13 @@ class Mapped(Over):
         if self._roles is None:
             self._roles = roles_of(self.fn, len(self.sources))
         return self._roles
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters of the node: the sources, then what the function needs besides its item."""
+        if self._names is None:
+            self._names = tuple([p.name for p in self.shape().parameters])
+        return self._names
 
     def shape(self) -> Shape:
         """The sources, then what the function needs besides its item."""
@@ -243,6 +262,8 @@ def roles_of(fn: Any, sources: int) -> Roles:
         items,
         sources == 1 or items == ("item",),
         tuple([p for p in shape.parameters if not p.is_context and p.name not in special]),
+        is_async_callable(fn),
+        may_return_awaitable(fn),
         context,
         "index" if "index" in names else None,
         "key" if "key" in names else None,

@@ -24,7 +24,7 @@ from flow.run.feed import Feed, PushFeed
 from flow.run.inline import OutOfTime, run_items
 from flow.run.sources import Source
 from flow.run.state import RunState, users_part
-from flow.signature import Composite, is_async_callable, may_return_awaitable
+from flow.signature import Composite
 from flow.types import MISSING
 
 DROPPED: Final[Any] = object()
@@ -58,7 +58,7 @@ class Items(Driven):
         self.limit = min(outer.limit, options.concurrency or outer.limit)
         self._size = options.batch_size or 1
         self._sizes: dict[int, int] = {}  # of failed batches
-        self._extras = dict(zip([p.name for p in mapped.shape().parameters], values, strict=True))
+        self._extras = dict(zip(mapped.names, values, strict=True))
         self.source: Source = self._new_source(node, values) if before is None else Source.handed_over(before.source)
         self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}))
         fn, is_async = self._function(outer, node)
@@ -150,7 +150,8 @@ class Items(Driven):
         fn = self.mapped.fn
         if isinstance(fn, Composite):
             return outer.expanded(fn, node), fn.is_async
-        return (settled(fn) if may_return_awaitable(fn) else fn), is_async_callable(fn)
+        roles = self.mapped.roles
+        return (settled(fn) if roles.lifted else fn), roles.awaits
 
     def _caller(self, fn: Callable[..., Any]) -> Callable[[int, Any], Any]:
         """Return what is called with an entry's number and the item, whatever ``fn`` takes and in which order."""
