@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -138,3 +139,9 @@ class LoopClock:
 
     async def wait(self, seconds: float) -> None:
         await anyio.sleep(seconds)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector forget what collecting the tests has made: many of them collect, and would look at it all."""
+    gc.collect()
+    gc.freeze()

@@ -158,8 +158,12 @@ class Folded(Over):
         check_source("reduce", self.sources[0], items)
         so_far, fn, awaited = self.start, self.fn, is_async_callable(self.fn)
         if hasattr(items, "__aiter__"):
-            async for item in items:
-                so_far = await fn(so_far, item) if awaited else fn(so_far, item)
+            iterator = items.__aiter__()
+            try:
+                async for item in iterator:
+                    so_far = await fn(so_far, item) if awaited else fn(so_far, item)
+            finally:
+                await left(iterator)
         else:
             for item in items.values() if isinstance(items, Mapping) else items:
                 so_far = await fn(so_far, item) if awaited else fn(so_far, item)
@@ -228,6 +232,13 @@ def check_source(who: str, label: str, source: Any) -> None:
         article = "an" if kind[:1].lower() in "aeiou" else "a"
         hint = ": to go over its parts, make it a list" if text else ""
         raise UsageError(f"{who} cannot go over {label!r}: it is {article} {kind}, {shown(source)}{hint}")
+
+
+async def left(iterator: Any) -> None:
+    """Close what is not gone over any more: an async generator that is left halfway must be told."""
+    close = getattr(iterator, "aclose", None)
+    if close is not None and not getattr(iterator, "ag_running", False):  # (by another node, whose it is then)
+        await close()
 
 
 def roles_of(fn: Any, sources: int) -> Roles:

@@ -88,7 +88,8 @@ class Feed:
             return 0
         if self.ended or len(self.delayed) > self.window:
             return len(self.back)
-        return len(self.back) + (_PLENTY if self.total is None else self.total - self.pulled)
+        # a list may grow meanwhile: until it has ended, there may be one more
+        return len(self.back) + (_PLENTY if self.total is None else max(1, self.total - self.pulled))
 
     @property
     def unfinished(self) -> int:

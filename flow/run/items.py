@@ -362,8 +362,9 @@ _LOOKS: Final[dict[str, Callable[[Any, Any], Any]]] = {"filter": _kept, "flat": 
 
 def map_inline(outer: RunState, node: int, mapped: Mapped, *values: Any) -> Any:
     """Run a map as node ``node`` of a run without an event loop."""
-    if node in outer.stages:  # it ran with the map before it
-        return outer.stages[node].outcome()
+    stage = outer.stages.pop(node, None)
+    if stage is not None:  # it ran with the map before it
+        return stage.outcome()
     items = Items(outer, node, mapped, values)
     chain = _chain(items, node)
     if chain is None:
@@ -374,8 +375,9 @@ def map_inline(outer: RunState, node: int, mapped: Mapped, *values: Any) -> Any:
 
 async def map_on_loop(outer: RunState, node: int, mapped: Mapped, *values: Any) -> Any:
     """Run a map as node ``node`` of a run on an event loop."""
-    if node in outer.stages:
-        return outer.stages[node].outcome()
+    stage = outer.stages.pop(node, None)
+    if stage is not None:
+        return stage.outcome()
     items = Items(outer, node, mapped, values)
     chain = _chain(items, node)
     if chain is None:

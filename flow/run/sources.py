@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sized
-from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 from flow.data.mapresult import MapResult
 from flow.errors import UsageError, shown
-from flow.policy.mapping import MapOptions, check_source
+from flow.policy.mapping import MapOptions, check_source, left
 
 _END: Final[Any] = object()
 
@@ -33,7 +32,10 @@ class Source:
             check_source(f"map {name!r}", label, source)
         if any(hasattr(source, "__aiter__") for source in sources.values()):
             self.entries: Iterator[Any] = iter(())
-            self.stream = self._awaited(name, sources, options)
+            keys = _Keys(name)
+            if options.key is not None:
+                self.keys = keys.all
+            self.stream = _awaited(name, sources, options, keys)
         else:
             self.entries = self._pulled(name, sources, options)
 
@@ -52,7 +54,7 @@ class Source:
         elif options.key is None and _has_keys(first):
             entries = self._keyed(name, iter(first.items()), _second)
         else:
-            entries = iter(first.values()) if isinstance(first, Mapping) else iter(first)
+            entries = iter(_elements(first))
         if options.take is not None:
             entries = islice(entries, options.take)
         if options.key is not None:
@@ -66,37 +68,36 @@ class Source:
             return (keys.add(k, item) for k, item in entries)
         return (keys.add(key(item), item) for item in entries)
 
-    async def _awaited(self, name: str, sources: Mapping[str, Any], options: MapOptions) -> AsyncGenerator[Any, None]:
-        keys = _Keys(name)
-        if options.key is not None:
-            self.keys = keys.all
-        steps = [_step(source) for source in sources.values()]
-        batch: list[Any] = []
-        taken = 0
-        try:
-            while taken != options.take:
-                parts = [await step() for step in steps]
-                if _END in parts:
-                    _refuse_unequal(name, sources, [part is _END for part in parts])
-                    break
-                taken += 1
-                item = parts[0] if len(parts) == 1 else tuple(parts)
-                if options.key is not None:
-                    keys.add(options.key(item), item)
-                if options.batch_size is None:
-                    yield item
-                    continue
-                batch.append(item)
-                if len(batch) == options.batch_size:
-                    yield batch
-                    batch = []
-            if batch:
+
+async def _awaited(
+    name: str, sources: Mapping[str, Any], options: MapOptions, keys: _Keys
+) -> AsyncGenerator[Any, None]:
+    iterators = [
+        source.__aiter__() if hasattr(source, "__aiter__") else iter(_elements(source)) for source in sources.values()
+    ]
+    batch: list[Any] = []
+    taken = 0
+    try:
+        while taken != options.take:
+            parts = [await anext(it, _END) if hasattr(it, "__anext__") else next(it, _END) for it in iterators]
+            if _have_ended(name, sources, parts):
+                break
+            taken += 1
+            item = parts[0] if len(parts) == 1 else tuple(parts)
+            if options.key is not None:
+                keys.add(options.key(item), item)
+            if options.batch_size is None:
+                yield item
+                continue
+            batch.append(item)
+            if len(batch) == options.batch_size:
                 yield batch
-        finally:
-            for source in sources.values():  # an async generator that is left halfway must be told
-                close = getattr(source, "aclose", None)
-                if close is not None:
-                    await close()
+                batch = []
+        if batch:
+            yield batch
+    finally:
+        for iterator in iterators:
+            await left(iterator)
 
 
 class _Keys:
@@ -133,7 +134,10 @@ def _total(sources: Iterable[Any], options: MapOptions) -> int | None:
     for source in sources:
         if not isinstance(source, Sized) or hasattr(source, "__aiter__"):
             return None
-        count = source.completed if isinstance(source, MapResult) else len(source)
+        try:
+            count = source.completed if isinstance(source, MapResult) else len(source)
+        except TypeError:  # a wrapper of what has no length, as list() takes it too
+            return None
         total = count if total is None else min(total, count)
     if total is not None and options.batch_size is not None:
         total = -(-total // options.batch_size)
@@ -146,28 +150,20 @@ def _batches(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _zipped(name: str, sources: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    iterators = [iter(s.values() if isinstance(s, Mapping) else s) for s in sources.values()]
-    while True:
-        parts = [next(iterator, _END) for iterator in iterators]
-        if _END in parts:
-            _refuse_unequal(name, sources, [part is _END for part in parts])
-            return
+    iterators = [iter(_elements(source)) for source in sources.values()]
+    while not _have_ended(name, sources, parts := [next(iterator, _END) for iterator in iterators]):
         yield tuple(parts)
 
 
-def _refuse_unequal(name: str, sources: Mapping[str, Any], ended: list[bool]) -> None:
-    if not all(ended):
+def _have_ended(name: str, sources: Mapping[str, Any], parts: list[Any]) -> bool:
+    """Tell whether the sources have ended. :raises UsageError: if only some have."""
+    ended = [part is _END for part in parts]  # never ==, which is the items' own
+    if any(ended) and not all(ended):
         short = ", ".join(repr(label) for label, end in zip(sources, ended, strict=True) if end)
         more = ", ".join(repr(label) for label, end in zip(sources, ended, strict=True) if not end)
         raise UsageError(f"map {name!r} goes over sources of different lengths: {short} ended before {more}")
+    return all(ended)
 
 
-def _step(source: Any) -> Callable[[], Any]:
-    if hasattr(source, "__aiter__"):
-        return partial(anext, source.__aiter__(), _END)
-    iterator = iter(source.values() if isinstance(source, Mapping) else source)
-
-    async def step() -> Any:
-        return next(iterator, _END)
-
-    return step
+def _elements(source: Any) -> Any:
+    return source.values() if isinstance(source, Mapping) else source
