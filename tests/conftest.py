@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
@@ -141,7 +141,10 @@ class LoopClock:
         await anyio.sleep(seconds)
 
 
-def pytest_collection_finish() -> None:
-    """Let the collector forget what collecting the tests has made: many of them collect, and would look at it all."""
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[None]:
+    """Hide from the collector what all tests have made: for those that collect often, which would look at it all."""
     gc.collect()
     gc.freeze()
+    yield
+    gc.unfreeze()

@@ -20,6 +20,8 @@ from conftest import LoopClock, collected, error_of
 import flow
 from flow import Config, Context, Retry, Status, Timeout
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 DEEP = 10_000
 
 

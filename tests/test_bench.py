@@ -35,6 +35,8 @@ from flow_bench.contenders import Contender, bare_loop, counter_loop, task_per_n
 from flow_bench.measure import Row, Target, time_async, time_sync
 from flow_bench.work import DONE, Work
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 TINY = core.Settings(
     nodes=(12,),
     rounds=2,

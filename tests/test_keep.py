@@ -23,6 +23,8 @@ from flow.plan.resolver import Resolver
 from flow.run.release import Releasing
 from flow.types import MISSING
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 MODES = ("inline", "tasks", "workers")
 
 

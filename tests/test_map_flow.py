@@ -15,6 +15,8 @@ from map_cases import FUNCTIONS, double, go, mapped, slow_double
 import flow
 from flow import Config, Context, Retry, Status
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 
 class TestOrderAndConcurrency:
     def test_results_are_in_item_order_whatever_ends_first(self, virtual: Any) -> None:

@@ -17,6 +17,8 @@ from map_cases import mapped
 import flow
 from flow import Config, Context, Retry
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 
 class Big:
     pass

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from flow.errors import UsageError, shown
+from flow.data.key import plain_key
+from flow.errors import UsageError, note, shown
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
@@ -118,7 +119,7 @@ class Context(msgspec.Struct, frozen=True):
             _merge_into(self.data, key, [value], merge)
             return
         mine = self._written().published
-        mine.append((key, value, merge))
+        mine.append((plain_key(key), value, merge))
         gathered = self._scope.published
         if gathered is not None and self.index is not None and self._parent._parent is None:  # no child of an item's
             gathered[self.index] = mine
@@ -143,7 +144,11 @@ class Context(msgspec.Struct, frozen=True):
                     )
                 values.setdefault(key, []).append(value)
         for key, published in values.items():
-            _merge_into(self.data, key, published, rules[key])
+            try:
+                _merge_into(self.data, key, published, rules[key])
+            except Exception as error:
+                note(error, f"in the merge of what was published under {key!r}")
+                raise
 
     def _written(self) -> _Own:
         own = self._own

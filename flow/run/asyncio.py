@@ -71,8 +71,9 @@ class AsyncioTasks(Tasks):
                 self.joined = self.loop.create_future()
                 await self.joined
         except asyncio.CancelledError:
-            self.stop()
-            self._cancel_tasks()
+            if self.stopping:
+                self._cancel_tasks()
+            self.stop()  # cancels once: a second time would break into the nodes' clearing up
             await self._join()
             raise
         except BaseException:  # closed from outside: nobody can wait any more

@@ -16,9 +16,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
 from heapq import heappop, heappush
+from time import perf_counter
 from typing import Any, Final
 
+from flow.config import YIELD_EVERY
 from flow.errors import note
 from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN
 from flow.types import MISSING, Status
@@ -322,22 +325,31 @@ class PushFeed(Feed):
     async def pump(self, stream: AsyncGenerator[Any, None], limit: int, arrived: Callable[[], None]) -> None:
         """Let items arrive, ``limit`` open at a time, and say so each time, until there are no more."""
         from anyio import Event, get_cancelled_exc_class
+        from anyio.lowlevel import checkpoint
 
+        from flow.run.tasks import TURNS
+
+        late = perf_counter() + YIELD_EVERY
         try:
             async for item in stream:
                 self._buffer.append(item)
                 self._arrived += 1
                 arrived()
-                while self._arrived - self._closed >= limit:
+                while self.halted or self._arrived - self._closed >= limit:  # (halted: the cancellation is coming)
                     self._room_made = Event()
                     await self._room_made.wait()
+                if perf_counter() > late:  # neither the stream nor the items may ever suspend
+                    for _ in range(TURNS):
+                        await checkpoint()
+                    late = perf_counter() + YIELD_EVERY
         except BaseException as error:
             if not self.halted:
                 self.break_off(error)
             if isinstance(error, get_cancelled_exc_class()):
                 raise
         finally:
-            await stream.aclose()
+            with suppress(Exception):  # left halfway, the map has failed with something else already
+                await stream.aclose()
 
 
 __all__ = ["Feed", "PushFeed"]

@@ -338,9 +338,12 @@ class Items(Driven):
 def _one_each(look: Callable[[Any, Any], Any] | None, results: Any, batch: list[Any]) -> list[Any]:
     """``look`` at each of the results; refuse what is not one per item of the batch."""
     try:
-        found = list(results)
+        if isinstance(results, (str, bytes)):
+            raise TypeError("its characters are no results")
+        parts = iter(results)
     except TypeError as error:
         raise UsageError(f"a map with batch_size needs one result per item: got {shown(results)}") from error
+    found = list(parts)  # outside: a TypeError of a generator is the user's own
     if len(found) != len(batch):
         raise UsageError(f"a map with batch_size needs one result per item: {len(found)} came for {len(batch)} items")
     return found if look is None else [look(result, item) for result, item in zip(found, batch, strict=True)]

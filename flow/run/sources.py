@@ -158,11 +158,13 @@ def _zipped(name: str, sources: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 def _have_ended(name: str, sources: Mapping[str, Any], parts: list[Any]) -> bool:
     """Tell whether the sources have ended. :raises UsageError: if only some have."""
     ended = [part is _END for part in parts]  # never ==, which is the items' own
-    if any(ended) and not all(ended):
+    if True not in ended:
+        return False
+    if not all(ended):
         short = ", ".join(repr(label) for label, end in zip(sources, ended, strict=True) if end)
         more = ", ".join(repr(label) for label, end in zip(sources, ended, strict=True) if not end)
         raise UsageError(f"map {name!r} goes over sources of different lengths: {short} ended before {more}")
-    return all(ended)
+    return True
 
 
 def _elements(source: Any) -> Any:
