@@ -185,7 +185,7 @@ class MapError(FlowError, ExceptionGroup[Exception]):
         return MapError(self.message, excs, [own[id(leaf)] for exc in excs if id(leaf := next(_leaves(exc))) in own])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.message, self.exceptions, self.indices)
+        return type(self), (self.message, self.exceptions, self.indices), _notes_of(self)
 
 
 class RunError(FlowError, ExceptionGroup[Exception]):
@@ -229,7 +229,7 @@ class RunError(FlowError, ExceptionGroup[Exception]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The Result holds the plan and so the users' functions; only what travels is sent.
-        return type(self), (self.message, self.exceptions, None, self.nodes, self.timed_out)
+        return type(self), (self.message, self.exceptions, None, self.nodes, self.timed_out), _notes_of(self)
 
 
 class BlockingNodeWarning(RuntimeWarning):
@@ -292,6 +292,12 @@ def described(error: BaseException) -> str:
     if len(line) > MAX_MESSAGE_SHOWN:
         line = line[: MAX_MESSAGE_SHOWN - 3] + "..."
     return f"{kind}: {line}" if line else kind
+
+
+def _notes_of(error: BaseException) -> dict[str, Any] | None:
+    """The state to pickle besides an exception's arguments: its notes, if it has some."""
+    notes = getattr(error, "__notes__", None)
+    return {"__notes__": list(notes)} if notes else None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

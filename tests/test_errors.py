@@ -131,3 +131,12 @@ def test_everything_is_exported() -> None:
     for name, value in vars(errors).items():
         if isinstance(value, type) and issubclass(value, (errors.FlowError, Warning)):
             assert getattr(flow, name) is value
+
+
+def test_groups_keep_their_notes_when_they_travel() -> None:
+    error = flow.MapError("two failed", [ValueError(1), KeyError(2)], [3, 4])
+    error.add_note("in node 'm'")
+    there = pickle.loads(pickle.dumps(error))
+    assert (there.indices, there.__notes__, str(there)) == ((3, 4), ["in node 'm'"], str(error))
+    run = flow.RunError("failed", [ValueError(1)], None, ["a"])
+    assert not hasattr(pickle.loads(pickle.dumps(run)), "__notes__")
