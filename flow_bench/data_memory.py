@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import flow
 from flow_bench.checks import Refused
 from flow_bench.measure import US, Row, Samples, Target, ratios, schedule
-from flow_bench.ways import child
+from flow_bench.ways import child, peak_memory
 
 Found: TypeAlias = dict[str, float]
 Use: TypeAlias = Callable[[Sequence[str], Sequence[Any]], list[Any]]
@@ -177,32 +177,17 @@ def _started() -> float:
     store("standard").set("key", text(1, 8))  # whatever is imported at first use
     store("arena").set("key", text(1, 8))
     gc.collect()
-    return _peak()
+    return peak_memory()
 
 
 def _peak_and_pause(before: float) -> Found:
     pauses = []
-    peak = _peak() - before
+    peak = peak_memory() - before
     for _ in range(5):
         began = perf_counter()
         gc.collect()
         pauses.append(perf_counter() - began)
     return {"MB": max(peak, PAGE), "ms": min(pauses) * 1e3}  # what is above the least is the machine
-
-
-def _peak() -> float:
-    """Peak resident memory of this process in MB."""
-    try:  # unlike ru_maxrss, this does not start with the parent's
-        with open("/proc/self/status", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def _require(true: bool, label: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import flow
 from flow_bench.checks import Refused
 from flow_bench.measure import Row, Target
-from flow_bench.ways import child
+from flow_bench.ways import child, peak_memory
 from flow_bench.work import noop, noop_async
 
 Seconds: TypeAlias = dict[str, float]
@@ -109,11 +109,11 @@ async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seco
 
 def memory(topology: str, nodes: int, *, is_async: bool) -> Seconds:
     """Build, compile and run; return the process's peak memory in MB (10**6 bytes), and before anything was built."""
-    before = _peak()
+    before = peak_memory()
     plan = topologies()[topology](nodes, fn=noop_async if is_async else noop).compile()
     result = flow.run(plan)
     _require(result.counts == {flow.Status.COMPLETED: nodes}, "run")
-    return {"peak MB": _peak(), "before MB": before}
+    return {"peak MB": peak_memory(), "before MB": before}
 
 
 def _look_all_up(names: list[str]) -> int:
@@ -139,15 +139,6 @@ def _fails_first() -> Callable[..., None]:
             raise ValueError("the first node fails")
 
     return fails_first
-
-
-def _peak() -> float:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def _require(true: bool, label: str) -> None:

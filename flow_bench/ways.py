@@ -128,3 +128,18 @@ def child(module: str, *arguments: str | int) -> Any:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise Refused(" ".join(command[3:]), last)
     return json.loads(done.stdout)
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process in MB."""
+    try:  # unlike ru_maxrss, this does not start with the parent's
+        with open("/proc/self/status", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -148,3 +148,19 @@ def frozen() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+def dag_of(specs: Sequence[Any], function: Callable[[int, Any], Callable[..., Any]]) -> flow.Dag:
+    """The Dag that specs (data, after, attempts, tolerant, priority) describe, of the nodes ``function`` makes."""
+    dag = flow.Dag("world")
+    for i, spec in enumerate(specs):
+        dag.add(
+            f"n{i}",
+            function(i, spec),
+            needs=[f"n{d}" for d in spec.data],
+            after=[f"n{d}" for d in spec.after],
+            retry=flow.Retry(spec.attempts, delay=0.0) if spec.attempts > 1 else None,
+            continue_on_error=spec.tolerant,
+            priority=spec.priority,
+        )
+    return dag

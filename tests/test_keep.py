@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
+from conftest import dag_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -676,17 +677,7 @@ class World:
         self.failed: set[int] = set()
         self.over = False
         self.faults: list[tuple[str, set[int], set[int]]] = []
-        self.dag = flow.Dag("world")
-        for i, spec in enumerate(specs):
-            self.dag.add(
-                f"n{i}",
-                self._function(i, spec),
-                needs=[f"n{d}" for d in spec.data],
-                after=[f"n{d}" for d in spec.after],
-                retry=Retry(spec.attempts, delay=0.0) if spec.attempts > 1 else None,
-                continue_on_error=spec.tolerant,
-                priority=spec.priority,
-            )
+        self.dag = dag_of(specs, self._function)
 
     def _function(self, i: int, spec: Spec) -> Callable[..., Any]:
         def call(*values: Output) -> Output:

@@ -10,7 +10,7 @@ from typing import Any
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import LoopClock
+from conftest import LoopClock, dag_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +56,7 @@ def dags(draw: st.DrawFn, most: int = 200) -> list[Spec]:
     return specs
 
 
+
 class World:
     """Builds the Dag of a Spec list and watches it run."""
 
@@ -64,17 +65,7 @@ class World:
         self.calls = [0] * len(specs)
         self.started: list[int] = []
         self.ended: set[int] = set()
-        self.dag = flow.Dag("world")
-        for i, spec in enumerate(specs):
-            self.dag.add(
-                f"n{i}",
-                self._function(i, spec),
-                needs=[f"n{d}" for d in spec.data],
-                after=[f"n{d}" for d in spec.after],
-                retry=Retry(spec.attempts, delay=0.0) if spec.attempts > 1 else None,
-                continue_on_error=spec.tolerant,
-                priority=spec.priority,
-            )
+        self.dag = dag_of(specs, self._function)
 
     def _function(self, i: int, spec: Spec) -> Callable[..., Any]:
         def call(*values: Any) -> Any:
