@@ -8,6 +8,7 @@ plain integers, so that a million records are a few hundred objects to Python.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from threading import Lock
 from typing import Final, TypeAlias
 
@@ -56,28 +57,27 @@ class ArenaStatistics(msgspec.Struct, frozen=True, gc=False):
 class Blocks:
     """Append-only bytes in blocks. A *position* is one integer: block number and offset. Without a lock."""
 
-    __slots__ = ("_base", "_end", "_tails", "_view", "bits", "block_size", "blocks", "filled", "low", "opened", "views")
+    __slots__ = ("_base", "_end", "_view", "bits", "block_size", "blocks", "filled", "low", "opened", "tails", "views")
 
-    def __init__(self, block_size: int = DEFAULT_BLOCK_SIZE) -> None:
+    def __init__(self, block_size: int = DEFAULT_BLOCK_SIZE, kept: Iterable[bytearray] = ()) -> None:
         if not is_int(block_size) or not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
             wanted = f"from {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE:,} bytes"
             raise ConfigError("Arena", [f"block_size must be an integer {wanted}, not {shown(block_size)}"])
         self.block_size = block_size
         self.bits = block_size.bit_length()  # of an offset; it may equal the size: an empty record at the end
         self.low = (1 << self.bits) - 1
-        self.blocks: list[bytearray] = []
-        self.views: list[memoryview] = []
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the contents. Blocks stay, except those made for one large record."""
-        self.blocks = [block for block in self.blocks if len(block) == self.block_size]
+        self.blocks = [block for block in kept if len(block) == block_size]
         self.views = [memoryview(block) for block in self.blocks]
         self.opened = 0  # blocks in use; the rest are kept for later
         self.filled = 0  # bytes of those
         self._view = memoryview(bytearray())
-        self._base = self._tails = 0
+        self.tails = 0  # bytes at the ends of full blocks
+        self._base = 0
         self._end = self.block_size + 1  # as if full: even an empty record opens a block
+
+    def emptied(self) -> Blocks:
+        """Return blocks that hold nothing: these again, except those made for one large record."""
+        return Blocks(self.block_size, self.blocks)
 
     def append(self, data: bytes | bytearray | memoryview) -> int:
         """Copy ``data`` in and return its position. O(len(data))."""
@@ -94,25 +94,25 @@ class Blocks:
         return self._base + start
 
     def _open(self) -> None:
-        if self._view:
-            self._tails += self.block_size - self._end
         if self.opened == len(self.blocks):
-            self._insert(bytearray(self.block_size))
+            self._insert(bytearray(self.block_size))  # first: there may be no memory for it
+        if self._view:
+            self.tails += self.block_size - self._end
         self._view = self.views[self.opened]
         self._base = self.opened << self.bits
         self.opened += 1
         self.filled += self.block_size
 
     def _append_alone(self, data: bytes | bytearray | memoryview) -> int:
-        number = self.opened  # before the empty blocks; the block that is being filled stays so
+        number, size = self.opened, len(data)  # before the empty blocks; the block that is being filled stays so
         self._insert(bytearray(data))
         self.opened += 1
-        self.filled += len(data)
+        self.filled += size
         return number << self.bits
 
     def _insert(self, block: bytearray) -> None:
-        self.blocks.insert(self.opened, block)
-        self.views.insert(self.opened, memoryview(block))
+        at, view = self.opened, memoryview(block)
+        self.blocks[at:at], self.views[at:at] = [block], [view]  # no call between: see Records
 
     def view(self, position: int, size: int) -> memoryview:
         """Return the bytes there: writable, not copied."""
@@ -124,7 +124,7 @@ class Blocks:
         new = Blocks(self.block_size)
         new.blocks = [bytearray(block) for block in self.blocks[: self.opened]]
         new.views = [memoryview(block) for block in new.blocks]
-        new.opened, new.filled, new._tails = self.opened, self.filled, self._tails
+        new.opened, new.filled, new.tails = self.opened, self.filled, self.tails
         new._base, new._end = self._base, self._end
         if self._view:
             new._view = new.views[self._base >> self.bits]
@@ -134,8 +134,8 @@ class Blocks:
         """Count, given how many records are alive and how many bytes of dead ones there are. O(blocks)."""
         capacity = sum(map(len, self.blocks))
         tail = self.block_size - self._end if self._view else 0
-        used = self.filled - tail - self._tails - dead
-        return ArenaStatistics(len(self.blocks), self.block_size, capacity, used, self._tails + dead, records)
+        used = self.filled - tail - self.tails - dead
+        return ArenaStatistics(len(self.blocks), self.block_size, capacity, used, self.tails + dead, records)
 
 
 class Arena:
@@ -171,7 +171,7 @@ class Arena:
         if not isinstance(data, (bytes, bytearray)):
             try:
                 data = memoryview(data).tobytes()
-            except TypeError:
+            except (TypeError, ValueError):  # a ValueError: it has been released
                 raise UsageError(f"an Arena keeps bytes, not {shown(data)}: encode it first") from None
         if len(data) > _SIZE:
             raise UsageError(f"one record of an Arena is smaller than 4 GiB, not {len(data):,} bytes")
@@ -202,8 +202,7 @@ class Arena:
         one large record are given back.
         """
         with self._lock:
-            self._blocks.reset()
-            self._records = 0
+            self._blocks, self._records = self._blocks.emptied(), 0
 
     def statistics(self) -> ArenaStatistics:
         """Count blocks and bytes. O(blocks)."""
@@ -227,68 +226,82 @@ class Records:
     """Records found by a string: each is a msgpack array whose first element is its key.
 
     ``table`` maps a hash to the number of a record (0: none), probing onwards; ``hashes``, ``positions`` and ``sizes``
-    are indexed by that number, in the order in which keys were first added. A deleted record keeps its number and
-    loses its hash.
+    are indexed by that number, in the order in which keys were first added, up to ``_next``; beyond are spare places.
+    A deleted record keeps its number and loses its hash, and a spare place has none.
 
     Who writes holds ``_lock``. Who reads does not: the index is one tuple, replaced as a whole whenever records
     move or are forgotten, so a reader that finds it unchanged after copying a record's bytes has read that record.
+
+    Ctrl-C may raise KeyboardInterrupt in whoever writes, at any call or jump back. What belongs together is therefore
+    stored by statements without either between them, and an interrupted write is done or not begun.
     """
 
-    __slots__ = ("_blocks", "_dead", "_index", "_live", "_lock")
+    __slots__ = ("_blocks", "_dead", "_index", "_live", "_lock", "_next")
 
     def __init__(self, block_size: int = DEFAULT_BLOCK_SIZE) -> None:
-        self._start(Blocks(block_size))
-        self._forget()
-
-    def _start(self, blocks: Blocks) -> None:
-        self._blocks = blocks
         self._lock = Lock()
+        self._begin(Blocks(block_size))
 
-    def _forget(self) -> None:
-        self._live = self._dead = 0  # records that can be read; bytes of those that cannot
-        self._reindex(array("I", [DEAD]), array("Q", [0]), array("I", [0]))  # record 0 is none
+    def _begin(self, blocks: Blocks) -> None:
+        """Hold nothing, in these blocks."""
+        self._reindex(blocks, array("I", [DEAD]), array("Q", [0]), array("I", [0]), 1, 0)  # record 0 is none
 
-    def _reindex(self, hashes: array[int], positions: array[int], sizes: array[int]) -> None:
-        """Make a table for records of which none is dead. O(records)."""
+    def _reindex(
+        self, blocks: Blocks, hashes: array[int], positions: array[int], sizes: array[int], after: int, dead: int
+    ) -> None:
+        """Make a table for the records before number ``after``, of which none is dead. O(records)."""
         size = _MIN_TABLE
-        while size < 3 * len(hashes):
+        while size < 3 * after:
             size *= 2
         mask = size - 1
         table = array("I", bytes(4 * size))
-        for number, hashed in enumerate(hashes):
-            if number:
-                slot = hashed & mask
-                while table[slot]:
-                    slot = (slot + 1) & mask
-                table[slot] = number
-        self._point(table, hashes, positions, sizes)
+        for number in range(1, after):
+            slot = hashes[number] & mask
+            while table[slot]:
+                slot = (slot + 1) & mask
+            table[slot] = number
+        self._point(blocks, table, hashes, positions, sizes, after, after - 1, dead)
 
-    def _point(self, table: array[int], hashes: array[int], positions: array[int], sizes: array[int]) -> None:
-        """Let readers see these: in one assignment."""
-        blocks = self._blocks
-        self._index: Index = (len(table) - 1, table, hashes, positions, sizes, blocks.blocks, blocks.bits, blocks.low)
+    def _point(
+        self,
+        blocks: Blocks,
+        table: array[int],
+        hashes: array[int],
+        positions: array[int],
+        sizes: array[int],
+        after: int,
+        live: int,
+        dead: int,
+    ) -> None:
+        """Hold these from now on: ``live`` records that can be read, and ``dead`` bytes of those that cannot."""
+        index: Index = (len(table) - 1, table, hashes, positions, sizes, blocks.blocks, blocks.bits, blocks.low)
+        self._blocks, self._index, self._next, self._live, self._dead = blocks, index, after, live, dead
 
     def _rebuild(self) -> None:
         """Drop the dead and make room in the table. O(records)."""
         _, _, hashes, positions, sizes, *_ = self._index
-        if self._live < len(hashes) - 1:
-            alive = [number for number, hashed in enumerate(hashes) if number == 0 or hashed != DEAD]
+        after = self._next
+        if self._live < after - 1:
+            alive = [0, *(number for number, hashed in enumerate(hashes) if hashed != DEAD)]
             hashes = array("I", map(hashes.__getitem__, alive))
             positions = array("Q", map(positions.__getitem__, alive))
             sizes = array("I", map(sizes.__getitem__, alive))
-        self._reindex(hashes, positions, sizes)
+            after = len(alive)
+        self._reindex(self._blocks, hashes, positions, sizes, after, self._dead)
 
     def _compact(self) -> None:
         """Copy the living into new blocks. O(bytes). Who still reads the old blocks reads what was there."""
         _, _, hashes, positions, sizes, *_ = self._index
         old = self._blocks
-        self._blocks = new = Blocks(old.block_size)
+        new = Blocks(old.block_size)
         alive = [number for number, hashed in enumerate(hashes) if hashed != DEAD]
-        self._dead = 0
         self._reindex(
+            new,
             array("I", [DEAD, *(hashes[number] for number in alive)]),
             array("Q", [0, *(new.append(old.view(positions[number], sizes[number])) for number in alive)]),
             array("I", [0, *(sizes[number] for number in alive)]),
+            len(alive) + 1,
+            0,
         )
 
     def _find(self, index: Index, hashed: int, probe: bytes) -> int:
@@ -306,24 +319,39 @@ class Records:
     def _add(self, hashed: int, record: bytes) -> int:
         """Append a record whose key is not there yet, and return its number."""
         mask, table, hashes, positions, sizes, *_ = self._index
-        number = len(hashes)
-        positions.append(self._blocks.append(record))
-        sizes.append(len(record))
-        hashes.append(hashed)
-        self._live += 1
-        if 2 * number > mask:
-            self._rebuild()
-            return len(self._index[2]) - 1
+        number = self._next
+        if number == len(hashes):
+            self._make_room()
+        size, position = len(record), self._blocks.append(record)
         slot = hashed & mask
         while table[slot]:
             slot = (slot + 1) & mask
+        # No call from here on.
+        sizes[number], positions[number], hashes[number] = size, position, hashed
+        self._next = number + 1
+        self._live += 1
         table[slot] = number  # last: from here on readers see it
+        if 2 * number > mask:
+            self._rebuild()
+            return self._next - 1
         return number
 
+    def _make_room(self) -> None:
+        """Add spare places, an eighth more. O(1) amortised."""
+        _, _, hashes, positions, sizes, *_ = self._index
+        more = self._next // 8 + 8
+        positions.extend(array("Q", bytes(8 * more)))
+        sizes.extend(array("I", bytes(4 * more)))
+        hashes.extend(array("I", [DEAD]) * more)  # last: its length says how many there are
+
     def _waste(self, size: int) -> None:
-        """Count a dead record's bytes; compact once they are more than half."""
+        """Count a dead record's bytes; compact once they are more than the living's.
+
+        The ends of blocks do not count: there may be as many of them after compacting.
+        """
         self._dead += size
-        if self._dead > self._blocks.block_size and 2 * self._dead > self._blocks.filled:
+        blocks = self._blocks
+        if self._dead > blocks.block_size and 2 * self._dead > blocks.filled - blocks.tails:
             self._compact()
 
     def statistics(self) -> ArenaStatistics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from threading import Lock
 from typing import Any, Final
 
 import msgspec
@@ -89,16 +90,12 @@ class ArenaDict(Records, MutableMapping[str, Any]):
         :raises DataError: if ``key`` is no str, or if msgpack cannot encode it or the value.
         """
         hashed, probe, record = _made(key, value)
-        lock = self._lock
-        lock.acquire()  # "with" takes half as long again
-        try:
+        with self._lock:  # not acquire(): Ctrl-C may come after that call and before a try
             number = self._find(self._index, hashed, probe)
             if number:
                 self._replace(number, record)
             else:
                 self._add(hashed, record)
-        finally:
-            lock.release()
 
     def _replace(self, number: int, record: bytes) -> None:
         _, _, _, positions, sizes, _, bits, low = self._index
@@ -108,8 +105,8 @@ class ArenaDict(Records, MutableMapping[str, Any]):
             start = position & low
             blocks.views[position >> bits][start : start + size] = record
         else:
-            positions[number] = blocks.append(record)
-            sizes[number] = len(record)
+            new, position = len(record), blocks.append(record)
+            positions[number], sizes[number] = position, new
             self._waste(size)
 
     def __delitem__(self, key: str) -> None:
@@ -186,19 +183,18 @@ class ArenaDict(Records, MutableMapping[str, Any]):
         """Forget everything and keep the blocks. O(blocks)."""
         with self._lock:
             self._cleared += 1
-            self._blocks.reset()
-            self._forget()
+            self._begin(self._blocks.emptied())
 
     reset = clear
 
     def copy(self) -> ArenaDict:
         """The same keys and values in blocks of their own. O(bytes), at the speed of copying memory."""
         new = ArenaDict.__new__(ArenaDict)
+        new._lock, new._cleared = Lock(), 0
         with self._lock:
-            new._start(self._blocks.copy())
             _, table, hashes, positions, sizes, *_ = self._index
-            new._live, new._dead, new._cleared = self._live, self._dead, 0
-            new._point(table[:], hashes[:], positions[:], sizes[:])
+            blocks, arrays = self._blocks.copy(), (table[:], hashes[:], positions[:], sizes[:])
+            new._point(blocks, *arrays, self._next, self._live, self._dead)
         return new
 
     def __eq__(self, other: object) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
+from operator import call
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
@@ -19,6 +21,7 @@ from flow.data.slots import Layout, SlotValues
 from flow.data.standard import Store
 from flow.data.store import Snapshot
 from flow.data.strings import ArenaStrings, StringPool
+from flow.errors import DataError, UsageError, shown
 from flow.types import MISSING
 
 if TYPE_CHECKING:
@@ -29,7 +32,12 @@ GIL: Final = bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def kind_of(config: DataConfig) -> type[WorkflowData]:
-    """Return the class whose instances do what ``config`` says, and nothing else."""
+    """Return the class whose instances do what ``config`` says, and nothing else.
+
+    :raises UsageError: if ``config`` is no DataConfig.
+    """
+    if not isinstance(config, DataConfig):
+        raise UsageError(f"config must be a flow.DataConfig, not {shown(config)} (a {type(config).__name__})")
     arena = "arena" in (config.memory, config.interning)
     parts: list[type[Store]] = []
     if config.direct_reads:
@@ -136,8 +144,10 @@ class Eager(Store):
         return snapshot
 
     def _adopt(self, snapshot: Snapshot) -> None:
-        self._values.clear()
-        self._values.update(snapshot._values)
+        values, new = self._values, dict(snapshot._values)
+        old = values.copy()  # so that no destructor runs within the next line
+        list(map(call, (values.clear, partial(values.update, new))))  # one call of C code: readers see no gap
+        del old
 
 
 class InSlots(Eager):
@@ -148,7 +158,12 @@ class InSlots(Eager):
     def _empty(self) -> Any:
         if self._layout is None:
             self._layout = Layout()
+        if not isinstance(self._layout, Layout):
+            raise UsageError(f"layout must be a flow.Layout, not {shown(self._layout)}")
         return SlotValues(self._layout)
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        self._values.fill(snapshot._values)
 
     def items(self) -> list[tuple[str, Any]]:
         return self._values.pairs()  # type: ignore[no-any-return]
@@ -235,7 +250,8 @@ class TextValues(MutableMapping[str, Any]):
         strings = self._strings
         fits = value.__class__ is str and len(value) <= self._longest
         if fits and (len(strings) < self._capacity or value in strings):
-            value = Text(strings.add(value))
+            with suppress(DataError):  # lone surrogates have no bytes: such a string stays an object
+                value = Text(strings.add(value))
         self._values[key] = value
 
     def __delitem__(self, key: str) -> None:

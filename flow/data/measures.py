@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -100,19 +101,30 @@ class Recorder:
 class MeteredLock:
     """A re-entrant lock that counts how often and how long threads wait for it."""
 
-    __slots__ = ("_lock", "seconds", "waits")
+    # After a call, and when a function begins, Ctrl-C may raise KeyboardInterrupt. Were that between taking the lock
+    # and the body of "with", or before releasing it, nobody would ever release it. So it is taken by "for", which gets
+    # its items without a call, and __exit__ is the lock's own.
+    __slots__ = ("__exit__", "_tries", "_waiting", "seconds", "waits")
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        lock = RLock()
+        self.__exit__ = lock.__exit__
+        self._tries = iter(partial(lock.acquire, blocking=False), None)
+        self._waiting = iter(lock.acquire, None)
         self.waits = 0
         self.seconds = 0.0
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            start = perf_counter()
-            self._lock.acquire()
-            self.waits += 1  # we hold it: no other thread counts now
-            self.seconds += perf_counter() - start
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.release()
+        for free in self._tries:
+            if free:
+                return
+            break
+        start = perf_counter()
+        for _ in self._waiting:
+            try:
+                self.waits += 1  # we hold it: no other thread counts now
+                self.seconds += perf_counter() - start
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
+            return

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import cycle
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from flow.data.key import plain_key
 from flow.data.measures import SLOW_KEPT, MeteredLock, Recorder, SlowOperation
@@ -160,9 +160,10 @@ class Timed(Store):
         return new
 
     def _counts(self) -> dict[str, Any]:
-        timed = {name: recorder.latency() for name, recorder in list(self._recorders.items())}
+        misses = self._misses * self._every  # first: a get is recorded before its miss is counted
+        recorders = self._recorders.copy()
+        timed = {name: recorder.latency() for name, recorder in recorders.items() if recorder.recent}
         operations = {name: latency.timed * self._every for name, latency in timed.items()}
-        misses = self._misses * self._every
         return {
             "operations": operations,
             "hits": operations.get("get", 0) - misses,
@@ -171,6 +172,10 @@ class Timed(Store):
             "slow": self._slow_count,
             "slow_operations": tuple(self._slow.copy()),
         }
+
+
+_RAREST: Final = 1e12
+"""Operations between two timed ones; one divided by a very small rate is infinite."""
 
 
 @cache
@@ -197,7 +202,7 @@ class Sampled(Timed):
 
     def _forget(self) -> None:
         super()._forget()
-        self._every = round(1 / self._config.sample_rate)
+        self._every = round(min(1 / self._config.sample_rate, _RAREST))
         self._upcoming = cycle(_gaps(self._every))
         self._rewind()
 

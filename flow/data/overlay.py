@@ -62,16 +62,16 @@ class Overlay(WorkflowData):
             if not self.has(key):
                 return False
             own = self._written()
-            own.pop(key, None)
             if self._parent.has(key):
-                own[plain_key(key)] = _DELETED
+                own[plain_key(key)] = _DELETED  # in one step: readers never see the parent's value
+            else:
+                own.pop(key, None)
             return True
 
     def has(self, key: object) -> bool:
         own = self._own
-        if own is not None and key in own:
-            return own[key] is not _DELETED
-        return key in self._parent
+        value = MISSING if own is None else own.get(key, MISSING)  # type: ignore[call-overload]
+        return key in self._parent if value is MISSING else value is not _DELETED
 
     def increment(self, key: str, by: float = 1) -> Any:
         return self.update(key, lambda old: added(key, old, by), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -73,7 +74,7 @@ class ObjectPool(Generic[T]):
             raise ConfigError("ObjectPool", faults)
         self._factory = factory
         self._reset = reset
-        self._idle: deque[T] = deque(maxlen=capacity)
+        self._idle: deque[T] = deque(maxlen=min(capacity, sys.maxsize))
         self._out: set[int] = set()  # ids, not references: an object that is never put back can be freed
         self._created = self._reused = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from threading import Lock
 from typing import Any
 
@@ -73,9 +73,10 @@ class SlotValues(MutableMapping[str, Any]):
             self._list[self._grown(key)] = value
 
     def __delitem__(self, key: str) -> None:
-        if key not in self:
+        number, values = self._index.get(key, -1), self._list
+        if not 0 <= number < len(values) or values[number] is MISSING:
             raise KeyError(key)
-        self._list[self._index[key]] = MISSING
+        values[number] = MISSING  # no call since the look: one of several deleting threads gets here
 
     def __contains__(self, key: object) -> bool:
         number = self._index.get(key, -1)  # type: ignore[call-overload]
@@ -105,6 +106,13 @@ class SlotValues(MutableMapping[str, Any]):
         """Forget all values. One slice assignment, O(keys of the layout)."""
         with self._layout._lock:  # as _grown has it: a list never gets shorter
             self._list[:] = [MISSING] * len(self._list)
+
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Hold exactly ``values``. One slice assignment, O(keys of the layout)."""
+        for key in values:
+            self._layout.slot(key)
+        with self._layout._lock:  # no key is added meanwhile, so the list gets no shorter
+            self._list[:] = [values.get(key, MISSING) for key in self._index]
 
     def copy(self) -> SlotValues:
         """Return an independent mapping of the same values. One slice."""

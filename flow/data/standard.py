@@ -94,7 +94,7 @@ class Store(WorkflowData):
                     if self._values[key] is old:
                         self._values[key] = new
                         return new
-            except (KeyError, TypeError):  # there is none yet; or the values are shared, so nothing was stored
+            except (KeyError, TypeError, OverflowError):  # none is there; or it is shared, so nothing was stored
                 pass
         return self._incremented(key, by)
 
@@ -139,7 +139,7 @@ class Store(WorkflowData):
         except TypeError:
             with self._lock:
                 self._unshared()
-            return False
+            return Store._swap(self, key, old, new)
         return True
 
     # All keys
@@ -209,8 +209,8 @@ class Store(WorkflowData):
     def _shared(self) -> Snapshot:
         """Return the values as a Snapshot, after which the next write copies them. The caller holds the lock."""
         if self._frozen is None:
-            self._frozen = Snapshot(self._values)
-            self._values = MappingProxyType(self._values)
+            values = self._values
+            self._values, self._frozen = MappingProxyType(values), Snapshot(values)  # both: Ctrl-C may come at any call
         return self._frozen
 
     def _unshared(self) -> Any:

@@ -60,6 +60,9 @@ class Snapshot(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Snapshot, (dict(self),)  # whatever the values are kept in
+
     def __repr__(self) -> str:
         return f"Snapshot({len(self)} keys)"
 
@@ -180,7 +183,10 @@ class WorkflowData:
     def get_float(self, key: str, default: Any = MISSING) -> float:
         """Return a float; an int (no bool) is converted. Otherwise as :meth:`get_int`."""
         value = self._typed(key, default, "a float", float, (float, int))
-        return float(value) if type(value) is int else value
+        try:
+            return float(value) if type(value) is int else value
+        except OverflowError:
+            raise WrongType(f"key {shown(key)} holds {_what(value)}, which is too large for a float") from None
 
     def get_str(self, key: str, default: Any = MISSING) -> str:
         """Return a str. Otherwise as :meth:`get_int`."""
@@ -347,9 +353,11 @@ class WorkflowData:
 
         :param capacity: most idle stores kept.
         """
+        from flow.data.kinds import kind_of
         from flow.data.pool import ObjectPool
         from flow.data.slots import Layout
 
+        kind_of(config)  # refuses what is no DataConfig, now and not at the first use
         if layout is None and config.memory == "slots":
             layout = Layout()
         return ObjectPool(lambda: WorkflowData(config, layout), lambda data: data.reset(), capacity)
@@ -378,7 +386,10 @@ def added(key: str, old: Any, by: Any) -> Any:
     for value, subject in ((by, "by is"), (old, "it holds")):
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise WrongType(f"key {shown(key)} cannot be incremented: {subject} {_what(value)}, not an int or a float")
-    return old + by
+    try:
+        return old + by
+    except OverflowError:
+        raise WrongType(f"key {shown(key)} cannot be incremented: {shown(old)} + {shown(by)} is no float") from None
 
 
 def filled(store: WorkflowData, values: Mapping[str, Any]) -> WorkflowData:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from flow.config import is_int
-from flow.data.arena import HASH, Records, encode
+from flow.data.arena import DEAD, HASH, Records, encode
 from flow.errors import ConfigError, DataError, UsageError, shown
 
 DEFAULT_CAPACITY: Final = 10_000
@@ -191,7 +191,7 @@ class ArenaStrings(Records):
         :raises UsageError: if there is no such handle (since :meth:`reset`).
         """
         index = self._index
-        if not is_int(handle) or not 0 < handle < len(index[2]):
+        if not is_int(handle) or not 0 < handle < len(index[2]) or index[2][handle] == DEAD:
             raise UsageError(f"{shown(handle)} is no handle of these ArenaStrings; was it added before a reset()?")
         _, _, _, positions, sizes, blocks, bits, low = index
         position = positions[handle]
@@ -201,8 +201,7 @@ class ArenaStrings(Records):
     def reset(self) -> None:
         """Forget all strings and keep the blocks. O(blocks). Handles lose their meaning."""
         with self._lock:
-            self._blocks.reset()
-            self._forget()
+            self._begin(self._blocks.emptied())
 
     def __contains__(self, text: object) -> bool:
         if not isinstance(text, str):
