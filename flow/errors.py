@@ -132,10 +132,21 @@ class DataError(FlowError, ValueError):
 
 
 class MissingKey(FlowError, KeyError):
-    """A store was asked for a key it does not hold."""
+    """A store was asked for a key it does not hold. Its message names the nearest that it did hold."""
 
-    def __str__(self) -> str:  # KeyError would print the repr of its argument
+    def __init__(self, text: str, key: object = None, known: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self._key = key
+        self._known = known
+
+    def __str__(self) -> str:  # now: comparing names takes milliseconds, and many a MissingKey is only caught
+        if self._known:
+            self.args = (self.args[0] + nearest(self._key, self._known),)
+            self._known = ()
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
 
 
 class WrongType(FlowError, TypeError):

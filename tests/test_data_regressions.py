@@ -327,3 +327,21 @@ def test_a_released_memoryview_is_refused() -> None:
     view.release()
     with pytest.raises(flow.UsageError, match="an Arena keeps bytes"):
         flow.Arena().add(view)
+
+
+def test_an_update_whose_function_writes_its_own_key_ends() -> None:
+    data = flow.WorkflowData()
+    data["n"] = 0
+    with pytest.raises(flow.UsageError, match=r"update\('n'\).*does the function itself write that key"):
+        data.update("n", lambda n: data.increment("n") + 1)
+
+
+def test_a_missing_key_compares_names_only_when_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = flow.WorkflowData()
+    data["total"] = 1
+    with pytest.raises(flow.MissingKey) as caught:
+        data["totl"]
+    del data["total"]
+    again = pickle.loads(pickle.dumps(caught.value))
+    text = "no data is stored under 'totl' (did you mean 'total'?)"
+    assert (str(caught.value), str(caught.value), str(again), again.args) == (text, text, text, (text,))

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from flow.data.slots import Layout
 
 
+MAX_UPDATES: Final = 10_000
+"""Times that :meth:`Store.update` calls its function again because the value has changed meanwhile."""
+
 _NUMBERS: Final = frozenset({int, float})
 
 
@@ -109,13 +112,17 @@ class Store(WorkflowData):
     def update(self, key: str, fn: Callable[[Any], Any], default: Any = MISSING) -> Any:
         key = plain_key(key)
         with self._lock:  # updates wait for one another, so that fn is called again only after a plain set
-            while True:
+            for _ in range(MAX_UPDATES):
                 old = self._value(key)
                 if old is MISSING and default is MISSING:
                     raise self._missing(key)
                 new = fn(default if old is MISSING else old)
                 if self._swap(key, old, new):
                     return new
+        raise UsageError(
+            f"update({shown(key)}): the value was another each of {MAX_UPDATES:,} times that its function had run: "
+            "does the function itself write that key?"
+        )
 
     def _value(self, key: str) -> Any:
         """Return the value or MISSING, uncounted."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.key import Key
-from flow.errors import DataError, MissingKey, UsageError, WrongType, nearest, shown
+from flow.errors import DataError, MissingKey, UsageError, WrongType, shown
 from flow.types import MISSING, Status
 
 if TYPE_CHECKING:
@@ -375,7 +375,7 @@ class WorkflowData:
         raise NotImplementedError
 
     def _missing(self, key: object) -> MissingKey:
-        return MissingKey(f"no data is stored under {shown(key)}{nearest(key, self.keys())}")
+        return MissingKey(f"no data is stored under {shown(key)}", key, self.keys())
 
 
 def added(key: str, old: Any, by: Any) -> Any:

@@ -162,8 +162,7 @@ def _drive_inline(state: RunState) -> None:
 
 
 async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is not None and _on_asyncio(asyncio):
+    if _on_asyncio():
         from flow.run.asyncio import AsyncioTasks
 
         tasks: Tasks = AsyncioTasks(state, outer)
@@ -178,16 +177,18 @@ async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
         state.end()
 
 
-def _on_asyncio(asyncio: Any) -> bool:
+def _on_asyncio() -> bool:
+    """Tell whether this is an asyncio task; without importing asyncio, which another thread may just be doing."""
+    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
     try:
-        return asyncio.current_task() is not None
+        return current_task is not None and current_task() is not None
     except RuntimeError:  # no running loop: trio
         return False
 
 
 def _run_on_a_loop(state: RunState) -> None:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is not None and asyncio._get_running_loop() is not None:
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)  # as above
+    if running is not None and running() is not None:
         raise UsageError(
             f"flow.run needs an event loop for dag {state.plan.name!r}, and this thread already runs one: "
             "use 'await flow.execute(...)' here"
