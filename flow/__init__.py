@@ -81,6 +81,10 @@ _LAZY_NAMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     """Import the rooms that only some programs need at their first use."""
     if name in _LAZY:

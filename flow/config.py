@@ -374,7 +374,8 @@ def replaced(config: S, changes: dict[str, Any]) -> S:
     unknown = changes.keys() - set(config.__struct_fields__)
     if unknown:
         kind = type(config).__name__
-        raise ConfigError(kind, [f"no setting is called {shown(name)}" for name in sorted(unknown)])
+        known = config.__struct_fields__
+        raise ConfigError(kind, [f"no setting is called {shown(n)}{nearest(n, known)}" for n in sorted(unknown)])
     return msgspec.structs.replace(config, **changes)
 
 

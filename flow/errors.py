@@ -294,6 +294,13 @@ def note(error: BaseException, text: str) -> None:
 
 def described(error: BaseException) -> str:
     """Return ``"Type: first line"`` of an exception, shortened, and safe if its ``__str__`` fails."""
+    if isinstance(error, BaseExceptionGroup):  # its own message counts, the first one within it says why
+        inner = next(_leaves(error))
+        return f"{_first_line(error)}; {described(inner)}"[:MAX_MESSAGE_SHOWN]
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         text = str(error.msg if isinstance(error, SyntaxError) else error)

@@ -141,6 +141,8 @@ def xs(): return [1, 2, 0]
 def invert(x): return 1 / x
 dag.map("some", invert, over="xs", on_error="collect")
 dag.map("all", invert, over="xs")
+dag.map("threads", invert, over="xs", thread=True)
+dag.add("thread", lambda: 1, thread=True)
 """
         file = write("maps.py", text)
         result = call("run", file)
@@ -150,7 +152,9 @@ dag.map("all", invert, over="xs")
         assert nodes["some"]["output"] == {
             "completed": 2, "failed": 1, "values": [1.0, 0.5], "errors": {"2": "ZeroDivisionError: division by zero"},
         }  # fmt: skip
-        assert "1      all   map, sync  xs" in call("show", file).stdout
+        rows = [line.split() for line in call("show", file).stdout.splitlines()]
+        assert ["1", "all", "map,", "sync", "xs"] in rows and ["1", "threads", "map,", "thread", "xs"] in rows
+        assert ["0", "thread", "thread"] in rows
 
     def test_outputs_that_json_cannot_hold(self) -> None:
         text = """

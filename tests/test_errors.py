@@ -9,7 +9,7 @@ import pytest
 
 import flow
 from flow import errors
-from flow.errors import MAX_FAULTS_SHOWN, nearest, shown
+from flow.errors import MAX_FAULTS_SHOWN, described, nearest, shown
 
 
 @pytest.mark.parametrize(
@@ -140,3 +140,28 @@ def test_groups_keep_their_notes_when_they_travel() -> None:
     assert (there.indices, there.__notes__, str(there)) == ((3, 4), ["in node 'm'"], str(error))
     run = flow.RunError("failed", [ValueError(1)], None, ["a"])
     assert not hasattr(pickle.loads(pickle.dumps(run)), "__notes__")
+
+
+def test_a_group_is_described_by_what_is_within() -> None:
+    inner = ExceptionGroup("two", [KeyError("k"), ValueError("v")])
+    assert described(flow.MapError("2 items failed", [inner], [3])) == (
+        "MapError: 2 items failed (1 sub-exception); KeyError: 'k'"
+    )
+
+
+def test_settings_that_do_not_exist_name_the_nearest() -> None:
+    with pytest.raises(flow.ConfigError, match=r"no setting is called 'limt' \(did you mean 'limit'\?\)"):
+        flow.Config().replace(limt=3)
+
+
+def test_dir_lists_what_is_public() -> None:
+    assert dir(flow) == sorted(flow.__all__)
+
+
+def test_an_input_that_a_map_goes_over_is_called_that() -> None:
+    dag = flow.Dag("d")
+    dag.add("records", lambda: [1])
+    dag.map("m", str, over="record")
+    with pytest.raises(flow.InputError) as caught:
+        flow.run(dag)
+    assert "goes over that, which is no node (did you mean 'records'?); pass inputs=" in str(caught.value)

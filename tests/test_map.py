@@ -120,7 +120,7 @@ class TestSources:
             ("text", "it is a str, 'text': to go over its parts, make it a list"),
             (b"bytes", "it is a bytes, b'bytes': to go over its parts, make it a list"),
             (5, "it is an int, 5"),
-            (None, "it is a NoneType, None"),
+            (None, "it is a NoneType, None: does the node that provides it return it?"),
         ],
     )
     def test_what_is_nothing_to_go_over_is_refused(self, value: Any, what: str, backend: str) -> None:

@@ -154,7 +154,7 @@ class TestOver:
             if name == "m":
                 dag.map(name, fn, over=over, **options)
             else:
-                dag.reduce(name, fn, over=over, start=0)
+                dag.reduce(name, operator.mul if fn is double else fn, over=over, start=0)
             with pytest.raises(flow.DefinitionError) as caught:
                 dag.compile()
             assert all(fault.startswith(f"node {name!r} (") for fault in caught.value.faults)
@@ -255,8 +255,28 @@ class TestOptions:
             dag.compile()
 
     def test_an_unknown_option(self) -> None:
-        with pytest.raises(TypeError, match="concurency"):
+        with pytest.raises(flow.UsageError) as caught:
             mapped(double, [1], concurency=4)
+        assert str(caught.value) == "node 'm' takes no option 'concurency' (did you mean 'concurrency'?)"
+        with pytest.raises(flow.UsageError, match="node 'r' takes no option 'concurrency'"):
+            flow.Dag("d").reduce("r", operator.mul, "xs", start=1, concurrency=4)
+
+    @pytest.mark.parametrize("needs", [["rate"], "rate", ("xs",)])
+    def test_needs_by_position_are_refused(self, needs: Any) -> None:
+        dag = mapped(double, [1], needs=needs)
+        with pytest.raises(flow.DefinitionError, match=r"node 'm' .*: needs is a mapping here, from parameters"):
+            dag.compile()
+
+    @pytest.mark.parametrize("fn", [lambda x: x, lambda a, b, rate: a, lambda: 0, lambda a, *, b: a])
+    def test_what_cannot_fold(self, fn: Any) -> None:
+        dag = flow.Dag("d")
+        dag.reduce("r", fn, "xs", start=0)
+        with pytest.raises(flow.DefinitionError, match="the function of reduce takes two values"):
+            dag.compile()
+        for good in (lambda a, b: a, lambda a, b, c=1: a, lambda *both: 0, operator.add):
+            dag = flow.Dag("d")
+            dag.reduce("r", good, "xs", start=0)
+            dag.compile()
 
     def test_thread_is_for_sync_functions(self) -> None:
         with pytest.raises(flow.DefinitionError, match="thread=True is for sync functions"):
@@ -275,7 +295,7 @@ class TestOptions:
         assert isinstance(failure_of(double, [1], key=lambda x: [x]), TypeError)
         error = failure_of(double, [1, 0], key=lambda x: 1 // x)
         assert isinstance(error, ZeroDivisionError)
-        assert error.__notes__[0] == "from the source of the items, after 1 of them"
+        assert error.__notes__[0] == "from the map's key= for item 1 (0)"
 
     def test_batches(self, mode: dict[str, Any], backend: str) -> None:
         config = Config(backend=backend, **mode)  # type: ignore[arg-type]
@@ -349,6 +369,11 @@ async def total(so_far: int, x: int) -> int: return so_far + x
 
 assert_type(dag.map("a", size, over="xs"), flow.NodeRef[list[int]])
 assert_type(dag.map("b", asize, over="xs"), flow.NodeRef[list[int]])
+def batch(words: list[str]) -> list[int]: return [len(word) for word in words]
+async def abatch(words: list[str]) -> tuple[int, ...]: return tuple(batch(words))
+assert_type(dag.map("b1", batch, over="xs", batch_size=10), flow.NodeRef[list[int]])
+assert_type(dag.map("b2", abatch, over="xs", batch_size=10), flow.NodeRef[list[int]])
+assert_type(dag.map("b3", abatch, over="xs", batch_size=10, on_error="collect"), flow.NodeRef[flow.MapResult[int]])
 assert_type(dag.map("c", size, over="xs", on_error="skip", concurrency=3), flow.NodeRef[list[int]])
 assert_type(dag.map("d", size, over="xs", on_error="collect"), flow.NodeRef[flow.MapResult[int]])
 e = dag.map("e", asize, over="xs", on_error="collect", retry=flow.Retry(2))

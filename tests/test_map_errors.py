@@ -162,7 +162,7 @@ class TestErrors:
         with pytest.raises(TypeError, match="unhashable"):
             hash(whole)
         for index in (3, -4, True, "0", 1.0):
-            with pytest.raises(flow.UsageError, match=f"map 'm' has 3 items; there is none at {index!r}"):
+            with pytest.raises(flow.UsageError, match=f"by index from 0; there is none at {index!r}"):
                 whole[index]
         many = go(self.failing(*range(9)), range(9), on_error="collect")
         assert repr(many).endswith("\n  ... and 4 more errors>")

@@ -350,7 +350,7 @@ class TestCompiling:
     def test_what_cannot_be_pipelined(self) -> None:
         assert self.faults(over="xs") == ("pipelined goes over one other map; 'xs' is none",)
         assert self.faults(over="input") == ("pipelined goes over one other map; 'input' is none",)
-        assert self.faults(over=["a", "xs"]) == ("pipelined goes over one other map; 'a' is none",)
+        assert self.faults(over=["a", "xs"]) == ("pipelined goes over one other map, not over 2 sources",)
         assert self.faults(first={"batch_size": 2}) == ("cannot be pipelined after 'a', which has batches",)
         assert self.faults(take=3) == ("take and pipelined exclude each other: give take to the first map",)
         assert self.faults(key=str) == ("key and pipelined exclude each other: give key to the first map",)

@@ -259,12 +259,13 @@ class TestMaps:
         )
         console = terminal()
         console.print(progress._picture())
-        assert "1 running, pages 4/1,200 items, lines 1 items" in lines(console)[0]
+        assert "1 running, 1 items failed, pages 4/1,200 items, lines 1 items" in lines(console)[0]
         feed(progress, [events.NodeFinished("r", "pages", 1, 1.0, 1.0)])
         console = terminal()
         console.print(progress._picture())
-        assert "1 completed, lines 1 items" in lines(console)[0]
+        assert "1 completed, 1 items failed, lines 1 items" in lines(console)[0]
         feed(progress, [events.RunFinished("r", "d", False, {"completed": 1, "skipped": 1}, 1.0, 1.0)])
         console = terminal()
         console.print(progress._picture())
-        assert "items" not in lines(console)[0]
+        assert "1 items failed" in lines(console)[0]
+        assert "lines 1 items" not in lines(console)[0]

@@ -80,8 +80,7 @@ def _table(plan: Plan, everything: bool) -> list[str]:
     for i in shown:
         needs = _some([names[d] for d in plan.dependencies[i]], everything, MAX_LINE // 2)
         cost = duration(plan.costs[i]) if i in plan.costs else "-"
-        kind = ("map, " if isinstance(plan.fns[i], Mapped) else "") + ("async" if plan.kinds[i] else "sync")
-        rows.append([str(levels[i]), names[i], kind, cost, needs])
+        rows.append([str(levels[i]), names[i], _kind(plan, i), cost, needs])
     if not plan.costs:
         rows = [[cell for k, cell in enumerate(row) if k != 3] for row in rows]
     lines = table(rows)
@@ -107,3 +106,11 @@ def _some(names: Sequence[str], everything: bool, width: int, separator: str = "
         count += 1
     more = f" and {len(names) - count:,} more" if count < len(names) else ""
     return separator.join(names[:count]) + more
+
+
+def _kind(plan: Plan, i: int) -> str:
+    binder = plan.binders.get(i)
+    fn = plan.fns[i] if binder is None else binder.fn
+    thread = fn.thread if isinstance(fn, Mapped) else binder is not None and binder.thread
+    how = "thread" if thread else "async" if plan.kinds[i] else "sync"
+    return f"map, {how}" if isinstance(fn, Mapped) else how

@@ -78,7 +78,7 @@ class MapResult(Generic[T]):
         """
         count = len(self._outcomes)
         if isinstance(index, bool) or not isinstance(index, int) or not -count <= index < count:
-            raise UsageError(f"map {self.name!r} has {count} items; there is none at {shown(index)}")
+            raise UsageError(f"map {self.name!r} has {count} items, by index from 0; there is none at {shown(index)}")
         index %= count
         if index in self.errors:
             raise self.errors[index]

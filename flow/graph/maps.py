@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Never, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from flow.config import Retry, Timeout
-from flow.errors import shown
+from flow.errors import UsageError, nearest, shown
 from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError, Over
 from flow.policy.middleware import Middleware
 from flow.signature import identity_of
@@ -26,7 +26,6 @@ class ItemOptions(TypedDict, total=False):
     """What :meth:`flow.Dag.map` takes by keyword; see there. The last six are as of :meth:`flow.Dag.add`."""
 
     concurrency: int | None
-    batch_size: int | None
     take: int | None
     pipelined: bool
     needs: Mapping[str, Ref] | None
@@ -40,6 +39,10 @@ class ItemOptions(TypedDict, total=False):
     cost: float | None
 
 
+NODE_OPTIONS: Final = tuple(o for o in ItemOptions.__annotations__ if o not in ("concurrency", "take", "pipelined"))
+"""What those of them take that are one call: the options of any node, but for ``needs`` by position."""
+
+
 class Maps:
     """The methods of a Dag that add nodes which go over items."""
 
@@ -49,9 +52,47 @@ class Maps:
     def map(
         self,
         name: str,
-        fn: Callable[..., Coroutine[Any, Any, T]],
+        fn: Callable[..., Coroutine[Any, Any, Iterable[T]]],
         over: Sources,
         *,
+        batch_size: int,
+        on_error: Literal["fail", "skip"] = "fail",
+        **options: Unpack[ItemOptions],
+    ) -> NodeRef[list[T]]: ...
+
+    @overload
+    def map(
+        self,
+        name: str,
+        fn: Callable[..., Iterable[T]],
+        over: Sources,
+        *,
+        batch_size: int,
+        on_error: Literal["fail", "skip"] = "fail",
+        **options: Unpack[ItemOptions],
+    ) -> NodeRef[list[T]]: ...
+
+    @overload
+    def map(
+        self,
+        name: str,
+        fn: Callable[..., Coroutine[Any, Any, Iterable[T]]],
+        over: Sources,
+        *,
+        batch_size: int,
+        on_error: Literal["collect"],
+        key: Callable[[Any], Any] | None = None,
+        **options: Unpack[ItemOptions],
+    ) -> NodeRef[MapResult[T]]: ...
+
+    @overload
+    def map(
+        self,
+        name: str,
+        fn: Callable[..., Iterable[T]],
+        over: Sources,
+        *,
+        batch_size: int,
         on_error: Literal["collect"],
         key: Callable[[Any], Any] | None = None,
         **options: Unpack[ItemOptions],
@@ -64,7 +105,21 @@ class Maps:
         fn: Callable[..., Coroutine[Any, Any, T]],
         over: Sources,
         *,
+        on_error: Literal["collect"],
+        batch_size: None = None,
+        key: Callable[[Any], Any] | None = None,
+        **options: Unpack[ItemOptions],
+    ) -> NodeRef[MapResult[T]]: ...
+
+    @overload
+    def map(
+        self,
+        name: str,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        over: Sources,
+        *,
         on_error: Literal["fail", "skip"] = "fail",
+        batch_size: None = None,
         **options: Unpack[ItemOptions],
     ) -> NodeRef[list[T]]: ...
 
@@ -76,6 +131,7 @@ class Maps:
         over: Sources,
         *,
         on_error: Literal["collect"],
+        batch_size: None = None,
         key: Callable[[Any], Any] | None = None,
         **options: Unpack[ItemOptions],
     ) -> NodeRef[MapResult[T]]: ...
@@ -88,6 +144,7 @@ class Maps:
         over: Sources,
         *,
         on_error: Literal["fail", "skip"] = "fail",
+        batch_size: None = None,
         **options: Unpack[ItemOptions],
     ) -> NodeRef[list[T]]: ...
 
@@ -99,6 +156,7 @@ class Maps:
         over: Sources,
         *,
         on_error: OnError = "fail",
+        batch_size: int | None = None,
         key: Callable[[Any], Any] | None = None,
         **options: Unpack[ItemOptions],
     ) -> NodeRef[Any]: ...
@@ -110,6 +168,7 @@ class Maps:
         over: Sources,
         *,
         on_error: OnError = "fail",
+        batch_size: int | None = None,
         key: Callable[[Any], Any] | None = None,
         **options: Any,
     ) -> NodeRef[Any]:
@@ -136,7 +195,7 @@ class Maps:
         :param needs: which node fills which parameter, where names differ.
         :param options: the rest of :meth:`add`'s; ``retry``, ``timeout`` and ``thread`` are each item's.
         """
-        return self._add_map(name, fn, over, options, on_error=on_error, key=key)
+        return self._add_map(name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
 
     def flat_map(
         self,
@@ -145,10 +204,11 @@ class Maps:
         over: Sources,
         *,
         on_error: Literal["fail", "skip"] = "fail",
+        batch_size: int | None = None,
         **options: Unpack[ItemOptions],
     ) -> NodeRef[list[Any]]:
         """As :meth:`map`, for a function that returns several results per item: the output is one list of all."""
-        return self._add_map(name, fn, over, options, on_error=on_error, outcome="flat")
+        return self._add_map(name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="flat")
 
     def filter(
         self,
@@ -157,10 +217,11 @@ class Maps:
         over: Sources,
         *,
         on_error: Literal["fail", "skip"] = "fail",
+        batch_size: int | None = None,
         **options: Unpack[ItemOptions],
     ) -> NodeRef[list[Any]]:
         """As :meth:`map`; the output is the list of the items for which ``fn`` returned something true."""
-        return self._add_map(name, fn, over, options, on_error=on_error, outcome="filter")
+        return self._add_map(name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="filter")
 
     @overload
     def reduce(
@@ -186,7 +247,7 @@ class Maps:
         :param fn: a sync or async function of two values.
         :param options: as of :meth:`add`.
         """
-        return self._add_over(name, lambda sources: Folded(fn, sources, start), over, options)
+        return self._add_over(name, lambda sources: Folded(fn, sources, start), over, options, NODE_OPTIONS)
 
     def _add_map(self, name: str, fn: Any, over: Any, options: Mapping[str, Any], **settings: Any) -> NodeRef[Any]:
         from flow.graph.dag import Dag
@@ -194,17 +255,33 @@ class Maps:
 
         if isinstance(fn, Dag):
             fn = Nested.of(fn)
-        own = {"concurrency": DEFAULT_CONCURRENCY, "batch_size": None, "take": None, "pipelined": False}
+        known = {*ItemOptions.__annotations__, *settings} - {"outcome"}
+        own = {"concurrency": DEFAULT_CONCURRENCY, "take": None, "pipelined": False}
         settings.update({setting: options.get(setting, default) for setting, default in own.items()})
         rest = {option: value for option, value in options.items() if option not in own}
-        return self._add_over(name, lambda sources: Mapped(fn, sources, MapOptions(**settings)), over, rest)
+        return self._add_over(name, lambda sources: Mapped(fn, sources, MapOptions(**settings)), over, rest, known)
 
     def _add_over(
-        self, name: str, make: Callable[[tuple[str, ...]], Over], over: Any, options: Mapping[str, Any]
+        self,
+        name: str,
+        make: Callable[[tuple[str, ...]], Over],
+        over: Any,
+        options: Mapping[str, Any],
+        known: Iterable[str],
     ) -> NodeRef[Any]:
         """Add what ``make`` gives for its sources' parameter names: those of the nodes, where they have names."""
-        needs: dict[Any, Any] = dict(options.get("needs") or {})
+        unknown = [f"{shown(option)}{nearest(option, known)}" for option in options if option not in known]
+        if unknown:
+            raise UsageError(f"node {shown(name)} takes no option {', '.join(unknown)}")
         refs, faults = _sources(over)
+        needs: dict[Any, Any] = {}
+        if isinstance(options.get("needs"), Mapping):
+            needs.update(options["needs"])
+        elif options.get("needs"):
+            faults.append(
+                "needs is a mapping here, from parameters of the function to nodes (a list would be by position, "
+                f"where the item goes), not {shown(options['needs'])}"
+            )
         sources: list[str] = []
         for k, ref in enumerate(refs):
             label = ref.name if isinstance(ref, NodeRef) else ref

@@ -41,6 +41,7 @@ class Row(msgspec.Struct):
     failed: int = 0
     skipped: int = 0
     cancelled: int = 0
+    items_failed: int = 0
     maps: dict[str, Items] = {}
 
     @property
@@ -92,6 +93,8 @@ def _counts(row: Row) -> Text:
 
     colours = {"running": "cyan", "failed": "red", "skipped": "yellow", "cancelled": "magenta"}
     shown = [(f"{count:,} {what}", colour) for what, colour in colours.items() if (count := getattr(row, what)) > 0]
+    if row.items_failed:
+        shown.append((f"{row.items_failed:,} items failed", "red"))
     for name, items in list(row.maps.items())[:MAX_MAPS]:
         of = "" if items.total is None else f"/{items.total:,}"
         shown.append((f"{name[:24]} {items.completed + items.failed:,}{of} items", "red" if items.failed else "cyan"))

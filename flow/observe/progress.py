@@ -177,7 +177,9 @@ class Progress:
 
     def _item_failed(self, event: events.ItemFailed) -> None:
         self._items_failed += 1
-        self._rows[event.run_id].maps[event.node].failed += 1
+        row = self._rows[event.run_id]
+        row.items_failed += 1
+        row.maps[event.node].failed += 1
 
     # -- drawing -----------------------------------------------------------------------------
 

@@ -273,7 +273,9 @@ def _pipeline_fault(over: Mapped, names: Sequence[Any], fns: Sequence[Any], slot
     source = slots[0]
     label = str(names[source]) if source >= 0 else over.sources[0]
     before = fns[source] if source >= 0 else None
-    if len(over.sources) != 1 or not isinstance(before, Mapped):
+    if len(over.sources) != 1:
+        return f"pipelined goes over one other map, not over {len(over.sources)} sources"
+    if not isinstance(before, Mapped):
         return f"pipelined goes over one other map; {label!r} is none"
     try:
         takes_all = source in slots[1:] or any(p.name in over.sources for p in over.roles.extras)

@@ -138,6 +138,12 @@ class Folded(Over):
     def shape(self) -> Shape:
         if not callable(self.fn):
             raise TypeError(f"{shown(self.fn)} is not callable: give a function of what was folded so far and an item")
+        shape = shape_of(self.fn)
+        free = [p for p in shape.parameters if not p.keyword_only]
+        required = [p.name for p in shape.parameters if not p.default]
+        if len(required) > 2 or (len(free) < 2 and not shape.varargs):
+            names = ", ".join(p.name for p in shape.parameters) or "nothing"
+            raise TypeError(f"the function of reduce takes two values, what was folded so far and an item, not {names}")
         return Shape(tuple(map(Parameter, self.sources)), False, False, self.is_async)
 
     def faults(self) -> list[str]:
@@ -231,6 +237,7 @@ def check_source(who: str, label: str, source: Any) -> None:
         kind = type(source).__name__
         article = "an" if kind[:1].lower() in "aeiou" else "a"
         hint = ": to go over its parts, make it a list" if text else ""
+        hint = ": does the node that provides it return it?" if source is None else hint
         raise UsageError(f"{who} cannot go over {label!r}: it is {article} {kind}, {shown(source)}{hint}")
 
 

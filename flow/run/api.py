@@ -12,6 +12,7 @@ from flow.data.store import WorkflowData
 from flow.errors import ConfigError, InputError, UsageError, nearest, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
+from flow.policy.mapping import Over
 from flow.run.inline import OutOfTime, run_inline
 from flow.run.release import Releasing, kept_nodes
 from flow.run.result import Result
@@ -116,9 +117,13 @@ def _check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> None:
             slots = set(plan.inputs[name])
             taker = next(i for i, args in enumerate(plan.arguments) if not slots.isdisjoint(args))
             where = f"node {plan.names[taker]!r} ({location_of(plan.fns[taker])})"
+            fn = plan.fns[taker]
+            over = isinstance(fn, Over) and name in fn.sources
+            why = "goes over that" if over else "has a parameter of that name"
+            default = "" if over else " and has no default"
             faults.append(
-                f"input {name!r} is missing: {where} has a parameter of that name, which is "
-                f"no node{nearest(name, plan.names)} and has no default; {_advice(name)}"
+                f"input {name!r} is missing: {where} {why}, which is no node{nearest(name, plan.names)}{default}; "
+                f"{_advice(name)}"
             )
     anything_goes = any(b.context != -1 or b.middleware for b in plan.binders.values())  # ctx.inputs may be read
     for name in inputs:

@@ -6,7 +6,7 @@ so bounding, retrying, cancelling, threads and sharing the loop are written once
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Set
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -338,8 +338,8 @@ class Items(Driven):
 def _one_each(look: Callable[[Any, Any], Any] | None, results: Any, batch: list[Any]) -> list[Any]:
     """``look`` at each of the results; refuse what is not one per item of the batch."""
     try:
-        if isinstance(results, (str, bytes)):
-            raise TypeError("its characters are no results")
+        if isinstance(results, (str, bytes, Mapping, Set)):
+            raise TypeError("characters, keys and sets are no results in order")
         parts = iter(results)
     except TypeError as error:
         raise UsageError(f"a map with batch_size needs one result per item: got {shown(results)}") from error

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final
 
 from flow.data.mapresult import MapResult
-from flow.errors import UsageError, shown
+from flow.errors import UsageError, note, shown
 from flow.policy.mapping import MapOptions, check_source, left
 
 _END: Final[Any] = object()
@@ -66,7 +66,7 @@ class Source:
         self.keys = keys.all
         if key is _second:
             return (keys.add(k, item) for k, item in entries)
-        return (keys.add(key(item), item) for item in entries)
+        return (keys.add_by(key, item) for item in entries)
 
 
 async def _awaited(
@@ -85,7 +85,7 @@ async def _awaited(
             taken += 1
             item = parts[0] if len(parts) == 1 else tuple(parts)
             if options.key is not None:
-                keys.add(options.key(item), item)
+                keys.add_by(options.key, item)
             if options.batch_size is None:
                 yield item
                 continue
@@ -109,6 +109,15 @@ class _Keys:
         self.name = name
         self.all: list[Any] = []
         self.seen: dict[Any, int] = {}
+
+    def add_by(self, key: Callable[[Any], Any], item: Any) -> Any:
+        """Add the key that the map's ``key=`` gives; what that raises is told apart from the source's own errors."""
+        try:
+            return self.add(key(item), item)
+        except Exception as error:
+            if not isinstance(error, UsageError):
+                note(error, f"from the map's key= for item {len(self.all)} ({shown(item)})")
+            raise
 
     def add(self, key: Any, item: Any) -> Any:
         at = self.seen.setdefault(key, len(self.all))
