@@ -27,7 +27,7 @@ def run_inline(run: RunState) -> None:
     if run.resolver is not None:  # it frees outputs
         count_down(run, run.resolver)
         return
-    if run.timed:
+    if run.deadline is not None:
         count_down(run, run.resolve())
         return
     values, fns, arguments, order = run.values, run.fns, run.arguments, run.order

@@ -206,13 +206,10 @@ class RunState(Driven):
         limit = self.config.timeout
         if limit is not None:
             return self.started_at + limit
-        outer = None if self._more is None else self._more.outer
+        if self._more is None:
+            return None
+        outer = self._more.outer
         return None if outer is None or outer.on_loop else outer.deadline
-
-    @property
-    def timed(self) -> bool:
-        """True if there is a deadline."""
-        return self.config.timeout is not None or (self._more is not None and self.deadline is not None)
 
     @property
     def data(self) -> WorkflowData:
@@ -319,9 +316,9 @@ class RunState(Driven):
         resolver = self.resolver
         if resolver is not None and resolver.unfinished:
             resolver.cancel_rest(taken=True)
-        interrupted = self.tasks is not None and self.tasks.interrupted
-        if self.timed_out and not interrupted and (resolver is None or CANCELLED not in resolver.state):
-            self.timed_out = False  # all ended in the very tick of the limit, by themselves
+        if self.timed_out and (resolver is None or CANCELLED not in resolver.state):
+            # All ended in the very tick of the limit, by themselves, unless a cancellation has reached one.
+            self.timed_out = self.tasks is not None and self.tasks.interrupted
         # What was bound to this run points back at it; a Result should not need the garbage collector.
         self.fns, self.tasks = self.plan.fns, None
         more = self._more
