@@ -93,9 +93,9 @@ class TestA10Items:
         result = flow.run(map_of(fn, concurrency=concurrency), {"xs": (x for x in range(100_000))})
         assert result["m"] == list(range(1, 100_001))
 
-    def test_a_hundred_thousand_that_wait_or_fail(self) -> None:
-        result = flow.run(map_of(waits, concurrency=100), {"xs": range(100_000)})
-        assert result["m"] == list(range(1, 100_001))
+    def test_many_that_wait_or_fail(self) -> None:
+        result = flow.run(map_of(waits, concurrency=100), {"xs": range(20_000)})
+        assert result["m"] == list(range(1, 20_001))
 
         def odd(x: int) -> int:
             if x % 2:
@@ -106,14 +106,14 @@ class TestA10Items:
         assert (result["m"].completed, result["m"].failed) == (50_000, 50_000)
         assert result["m"].values == list(range(0, 100_000, 2))
 
-    def test_a_hundred_thousand_from_an_asynchronous_source(self) -> None:
+    def test_many_from_an_asynchronous_source(self) -> None:
         async def xs() -> AsyncIterator[int]:
-            for x in range(100_000):
+            for x in range(20_000):
                 yield x
 
         dag = map_of(plain)
         dag.add("xs", xs)
-        assert flow.run(dag)["m"] == list(range(1, 100_001))
+        assert flow.run(dag)["m"] == list(range(1, 20_001))
 
     @pytest.mark.parametrize("bad", [[0], [9], list(range(10))], ids=["first", "last", "all"])
     @pytest.mark.parametrize("concurrency", [1, 3, 10])
