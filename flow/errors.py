@@ -283,6 +283,12 @@ def shown(value: object) -> str:
     return f"{text[: MAX_VALUE_SHOWN - 20]}...{length}"
 
 
+def a_kind(value: object) -> str:
+    """Return ``value``'s type with its article, for a message: ``an int``."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 def note(error: BaseException, text: str) -> None:
     """Add a note to a user's exception, if it takes one; a shared object collects a few, not thousands."""
     try:

@@ -46,7 +46,7 @@ class ArenaDict(Records, MutableMapping[str, Any]):
             index = self._index
             mask, table, hashes, positions, sizes, blocks, bits, low = index
             slot = hashed & mask
-            while number := table[slot]:  # Records._find, without calling it: the call costs a fifth of a get
+            while number := table[slot]:  # Records._find, without the price of calling it
                 if hashes[number] == hashed:
                     position = positions[number]
                     block, start = blocks[position >> bits], position & low

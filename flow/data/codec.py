@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.errors import DataError, described, shown
+from flow.errors import DataError, a_kind, described, shown
 
 Format: TypeAlias = Literal["JSON", "msgpack"]
 
@@ -148,11 +148,7 @@ def _int_fault(number: int, form: Format) -> str | None:
 
 
 def _named(item: Any) -> str:
-    kind = type(item)
-    if kind is float:
-        return f"the float {item}"
-    name = kind.__name__
-    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
+    return f"the float {item}" if type(item) is float else a_kind(item)
 
 
 def _place(path: Any) -> str:

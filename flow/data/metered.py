@@ -22,7 +22,7 @@ from flow.types import MISSING
 class Counting(Store):
     """``metrics="counting"``.
 
-    Counters are floats, exact up to 2**53: CPython recycles float objects, and adding to one is a fifth cheaper than
+    Counters are floats, exact up to 2**53: CPython recycles float objects, so adding to one is cheaper than
     adding to an int. No call stands between reading and writing one, so under the GIL no count is lost.
     """
 

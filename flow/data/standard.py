@@ -90,7 +90,7 @@ class Store(WorkflowData):
 
     def increment(self, key: str, by: float = 1) -> Any:
         if self._values.__class__ is dict and by.__class__ in _NUMBERS:
-            try:  # without calls what _swap does: three times as fast
+            try:  # what _swap does, without its calls
                 old: Any = self._values[key]
                 if old.__class__ in _NUMBERS:
                     new = old + by  # type: ignore[operator]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.key import Key
-from flow.errors import DataError, MissingKey, UsageError, WrongType, shown
+from flow.errors import DataError, MissingKey, UsageError, WrongType, a_kind, shown
 from flow.types import MISSING, Status
 
 if TYPE_CHECKING:
@@ -414,5 +414,4 @@ def _rebuilt(config: DataConfig, values: dict[str, Any]) -> WorkflowData:
 
 
 def _what(value: Any) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name} ({shown(value)})"
+    return f"{a_kind(value)} ({shown(value)})"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType
-from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, TypeVar, Unpack, overload
 
 from flow.config import Retry, Timeout
 from flow.errors import UsageError, shown
 from flow.graph.inline import inline
-from flow.graph.maps import Maps
+from flow.graph.maps import CommonOptions, Maps, Ref
 from flow.plan.compile import compile_definition
 from flow.plan.definition import Definition, Policy
 from flow.plan.plan import Plan
@@ -19,26 +19,16 @@ from flow.types import NodeRef, references
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-Ref: TypeAlias = str | NodeRef[Any] | Callable[..., Any]
-"""A node named by its name, by what :meth:`Dag.add` returned, or by its decorated function."""
 
 # Defaults that add() knows by identity, so that it need not compare what may be anything.
 _NO_PRIORITY: Final = 0
 _NO_MIDDLEWARE: Final[Sequence[Middleware]] = ()
 
 
-class NodeOptions(TypedDict, total=False):
+class NodeOptions(CommonOptions, total=False):
     """What :meth:`Dag.add` and :meth:`Dag.node` take by keyword; see there."""
 
-    after: Ref | Iterable[Ref]
     needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None
-    retry: Retry | None
-    timeout: float | Timeout | None
-    thread: bool
-    continue_on_error: bool
-    priority: int
-    middleware: Sequence[Middleware]
-    cost: float | None
 
 
 class Dag(Maps):

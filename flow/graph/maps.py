@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Never, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from flow.config import Retry, Timeout
 from flow.errors import UsageError, nearest, shown
@@ -19,28 +19,31 @@ T = TypeVar("T")
 A = TypeVar("A")
 E = TypeVar("E", bound=dict[Never, Never] | list[Never] | set[Never])  # of an empty literal, which tells no more
 Ref: TypeAlias = str | NodeRef[Any] | Callable[..., Any]
+"""A node named by its name, by what :meth:`flow.Dag.add` returned, or by its decorated function."""
+
 Sources: TypeAlias = Ref | Sequence[Ref]
 
 
-class ItemOptions(TypedDict, total=False):
-    """What :meth:`flow.Dag.map` takes by keyword; see there. The last six are as of :meth:`flow.Dag.add`."""
+class CommonOptions(TypedDict, total=False):
+    """What every method of a Dag that adds a node takes by keyword; see :meth:`flow.Dag.add`."""
 
-    concurrency: int | None
-    take: int | None
-    pipelined: bool
-    needs: Mapping[str, Ref] | None
+    after: Ref | Iterable[Ref]
     retry: Retry | None
     timeout: float | Timeout | None
     thread: bool
-    after: Ref | Iterable[Ref]
     continue_on_error: bool
     priority: int
     middleware: Sequence[Middleware]
     cost: float | None
 
 
-NODE_OPTIONS: Final = tuple(o for o in ItemOptions.__annotations__ if o not in ("concurrency", "take", "pipelined"))
-"""What those of them take that are one call: the options of any node, but for ``needs`` by position."""
+class ItemOptions(CommonOptions, total=False):
+    """What :meth:`flow.Dag.map` takes by keyword; see there."""
+
+    concurrency: int | None
+    take: int | None
+    pipelined: bool
+    needs: Mapping[str, Ref] | None
 
 
 class Maps:
@@ -247,7 +250,9 @@ class Maps:
         :param fn: a sync or async function of two values.
         :param options: as of :meth:`add`.
         """
-        return self._add_over(name, lambda sources: Folded(fn, sources, start), over, options, NODE_OPTIONS)
+        return self._add_over(
+            name, lambda sources: Folded(fn, sources, start), over, options, (*CommonOptions.__annotations__, "needs")
+        )
 
     def _add_map(self, name: str, fn: Any, over: Any, options: Mapping[str, Any], **settings: Any) -> NodeRef[Any]:
         from flow.graph.dag import Dag
@@ -315,4 +320,4 @@ def _sources(over: Any) -> tuple[list[Any], list[str]]:
     return list(once.values()), list(twice.values())
 
 
-__all__ = ["ItemOptions", "Maps"]
+__all__ = ["CommonOptions", "ItemOptions", "Maps", "Ref"]

@@ -19,7 +19,7 @@ _LINES_OF_NAMES: Final = re.compile(rf"(?:{NAME_CHARACTERS}\n)*+")
 def checked_names(names: list[Any], start: int, fns: list[Any], faults: list[str]) -> list[Any]:
     """Return the names from ``start`` on as plain strings; note each that is refused.
 
-    One match over all of them: a call per name would cost three times as much.
+    One match over all of them: a call per name would cost far more.
     """
     new = names[start:] if start else names
     try:

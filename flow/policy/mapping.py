@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from flow.config import Retry, Timeout, is_int
-from flow.errors import UsageError, shown
+from flow.errors import UsageError, a_kind, shown
 from flow.signature import (
     Composite,
     Parameter,
@@ -234,11 +234,9 @@ def check_source(who: str, label: str, source: Any) -> None:
     """:raises UsageError: if ``source`` is nothing to go over item by item."""
     text = isinstance(source, (str, bytes))
     if text or not (hasattr(source, "__iter__") or hasattr(source, "__aiter__")):
-        kind = type(source).__name__
-        article = "an" if kind[:1].lower() in "aeiou" else "a"
         hint = ": to go over its parts, make it a list" if text else ""
         hint = ": does the node that provides it return it?" if source is None else hint
-        raise UsageError(f"{who} cannot go over {label!r}: it is {article} {kind}, {shown(source)}{hint}")
+        raise UsageError(f"{who} cannot go over {label!r}: it is {a_kind(source)}, {shown(source)}{hint}")
 
 
 async def left(iterator: Any) -> None:

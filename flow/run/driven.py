@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn_explicit
 
 from flow.config import Config, Retry
-from flow.data.context import Context
 from flow.errors import BlockingNodeWarning, NodeTimeout, described, note
 from flow.run import events
 
@@ -89,10 +88,6 @@ class Driven:
 
     def node_limit(self, i: int) -> float | None:
         """Return node ``i``'s overall limit in seconds."""
-        raise NotImplementedError
-
-    def context(self, i: int) -> Context:
-        """Make the Context of node ``i``'s present attempt."""
         raise NotImplementedError
 
     def resolve(self, done: Sequence[int] = ()) -> Any:

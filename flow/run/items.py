@@ -44,7 +44,7 @@ class Items(Driven):
     """
 
     __slots__ = (
-        "_call", "_context", "_direct", "_extras", "_places", "_plain", "_size", "_sizes", "_threaded", "arguments",
+        "_call", "_context", "_extras", "_places", "_plain", "_size", "_sizes", "_threaded", "arguments",
         "feed", "limit", "mapped", "name", "outer", "source",
     )  # fmt: skip
 
@@ -70,8 +70,7 @@ class Items(Driven):
             and options.batch_size is None
             and options.outcome == "list"
         )
-        self._call = self._followed(self._caller(fn), is_async)
-        self._direct = fn if plain else self._call
+        self._call = fn if plain else self._followed(self._caller(fn), is_async)
         make = Feed if self.source.stream is None else PushFeed
         self.feed = feed = make(
             self.source.entries,
@@ -102,7 +101,7 @@ class Items(Driven):
         self.refuse_stream()
         direct = self.mapped.timeout is None and not self.config.observers and self.deadline is None
         try:
-            run_items(self, self.feed, self._direct if direct else None, self._direct is self._call)
+            run_items(self, self.feed, self._call if direct else None, not self._plain)
         finally:
             self.close()
         if self.timed_out:
@@ -134,7 +133,7 @@ class Items(Driven):
         """Nothing is called any more: let go of what points back here."""
         self.feed.close()
         self.tasks = None
-        del self._call, self._direct
+        del self._call
 
     def pump(self, arrived: Callable[[], None]) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What lets items come that come asynchronously, calling ``arrived`` each time; None if they do not."""

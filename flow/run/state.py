@@ -243,6 +243,7 @@ class RunState(Driven):
         return location_of(self.plan.fns[i])
 
     def context(self, i: int) -> Context:
+        """Make the Context of node ``i``'s present attempt."""
         scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
         return Context(scope, self.attempts.get(i, 1))
 
