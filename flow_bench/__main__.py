@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from flow_bench import context, core, data, report, scale
+from flow_bench import context, core, data, harness, report, scale
 from flow_bench.checks import Refused
 from flow_bench.measure import Row
+
+CASE_SUITES = {
+    "dag": "building, compiling and resolving",
+    "node": "single nodes of every kind: mean, P50, P95, P99",
+    "workflow": "whole workflows, one and thousands at once",
+    "concurrency": "unbounded and bounded runs beside the ideal",
+    "scenarios": "four everyday workflows with simulated waits",
+    "traces": "real workflow traces, as no-ops and replayed",
+    "memory": "bytes per node; importing flow",
+}
+"""Suites made of cases (:mod:`flow_bench.case`): module ``flow_bench.NAME`` has ``cases(quick)``."""
 
 REFUSED = 3
 MISSED = 1
@@ -63,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     ):
         command = suites.add_parser(name, parents=[common], help=what)
         command.add_argument("--only", action="append", choices=suite.SECTIONS, default=[], help="these sections alone")
+    for name, what in CASE_SUITES.items():
+        command = suites.add_parser(name, parents=[common], help=what)
+        command.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
     return top
 
 
@@ -80,6 +95,9 @@ def run_suite(options: argparse.Namespace) -> dict[str, Any]:
         if options.suite == "core":
             effort = core_settings(options)
             tables = core.run(effort)
+        elif options.suite in CASE_SUITES:
+            effort = harness.QUICK if options.quick else harness.Effort()
+            tables = case_tables(options.suite, effort, options)
         else:
             suite: Any = context if options.suite == "context" else data
             effort = replace(suite.QUICK if options.quick else suite.Effort(), sections=tuple(options.only))
@@ -90,6 +108,14 @@ def run_suite(options: argparse.Namespace) -> dict[str, Any]:
         rows += table
     print(f"\n{report.summary(rows)}", flush=True)
     return {"suite": options.suite, "machine": facts, "settings": asdict(effort), "rows": [r.to_dict() for r in rows]}
+
+
+def case_tables(suite: str, effort: harness.Effort, options: argparse.Namespace) -> Iterator[list[Row]]:
+    """Measure a suite's cases, section by section."""
+    cases = importlib.import_module(f"flow_bench.{suite}").cases(options.quick)
+    for section in dict.fromkeys(case.section for case in cases):
+        if not options.only or section in options.only:
+            yield harness.measure(suite, [case for case in cases if case.section == section], effort)
 
 
 def core_settings(options: argparse.Namespace) -> core.Settings:

@@ -60,6 +60,9 @@ class Row:
     topology: str = ""
     target: Target | None = None
     note: str = ""  # why there is no figure, or what to know about it
+    suite: str = ""
+    each: bool = False  # every sample is one call, so percentiles of the samples mean calls
+    figures: dict[str, float] = field(default_factory=dict)  # more of the same row, by name: efficiency, p99, bytes
 
     def __post_init__(self) -> None:
         if self.figure is None and self.samples:

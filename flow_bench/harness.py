@@ -1,0 +1,173 @@
+"""Cases run under pytest-benchmark, each round beside a calibration loop.
+
+pytest-benchmark times the rounds. What stands between them is ours: before each, untimed by it, a
+sample of the *calibration loop* is taken (hand-written counters over 100 no-op nodes, the work of a workflow
+engine without one), so that each round has its own measure of how fast the machine was just then; after each,
+the result is checked, and a case that did not do its work ends the suite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import os
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import flow
+from flow_bench.case import UNITS, Case
+from flow_bench.checks import Refused
+from flow_bench.contenders import counter_loop
+from flow_bench.measure import Row
+from flow_bench.work import Work
+
+CALIBRATION_NODES = 100
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure: rounds per row, and the least seconds of one sample."""
+
+    rounds: int = 40
+    sample: float = 0.002
+    each_rounds: int = 2_000
+    """Rounds of cases whose every call is a sample."""
+
+
+QUICK = Effort(rounds=9, sample=0.0005, each_rounds=300)
+
+
+def measure(suite: str, cases: Sequence[Case], effort: Effort) -> list[Row]:
+    """Run every case under pytest-benchmark; return their rows, in order.
+
+    :raises Refused: by the first case that did not do its work.
+    """
+    import pytest
+
+    session = Session(suite, cases, effort)
+    here = Path(__file__).parent
+    arguments = [
+        str(here / "bench_case.py"), "-c", os.devnull, "--rootdir", str(here), "-q", "--no-header", "--exitfirst",
+        "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "-o", "python_files=bench_*.py",
+        "-o", "python_functions=bench_*", "--benchmark-disable-gc", "--benchmark-warmup=off", "--benchmark-quiet",
+    ]  # fmt: skip
+    printed = io.StringIO()
+    was_on = gc.isenabled()
+    try:
+        with redirect_stdout(printed):
+            code = pytest.main(arguments, plugins=[session])
+    finally:
+        session.close()
+        if was_on:
+            gc.enable()
+    if session.refused is not None:
+        raise session.refused
+    if code != 0 or len(session.rows) != len(cases):
+        raise RuntimeError(f"pytest-benchmark ended with {code!r} after {len(session.rows)} rows:\n{printed.getvalue()}")
+    return session.rows
+
+
+class Session:
+    """The plugin that gives pytest the cases and takes their rounds."""
+
+    def __init__(self, suite: str, cases: Sequence[Case], effort: Effort) -> None:
+        self.suite = suite
+        self.cases = cases
+        self.effort = effort
+        self.rows: list[Row] = []
+        self.refused: Refused | None = None
+        self._runner: asyncio.Runner | None = None
+        self._calibration = counter_loop(Work.of(flow.topologies.sparse_random(CALIBRATION_NODES, seed=1)))
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Make one test of every case."""
+        metafunc.parametrize("case", self.cases, ids=[f"{c.section}-{c.label}-{c.size}-{c.series}" for c in self.cases])
+        metafunc.parametrize("session", [self], ids=[self.suite])
+
+    def run(self, case: Case, benchmark: Any) -> None:
+        """Measure one case and keep its row."""
+        try:
+            self.rows.append(self._row(case, benchmark))
+        except Refused as error:
+            self.refused = error
+            raise
+
+    def close(self) -> None:
+        """Close the event loop of async cases."""
+        if self._runner is not None:
+            self._runner.close()
+
+    def _row(self, case: Case, benchmark: Any) -> Row:
+        shared = None if case.fresh else case.make()
+        repeat = self._repeat(case, shared)
+        calibration: list[float] = []
+        last: list[Any] = []
+
+        def setup() -> tuple[tuple[Any, ...], dict[str, Any]]:
+            last.clear()
+            operations = [case.make() for _ in range(repeat)] if shared is None else [shared] * repeat
+            if not case.each:
+                gc.collect()
+            if not case.waits:
+                calibration.append(self._calibrate())
+            return (operations,), {}
+
+        def teardown(operations: Any) -> None:
+            for raw in last[0]:
+                case.refuse_unless_done(raw)
+
+        def sample(operations: Sequence[Callable[[], Any]]) -> None:
+            last.append(self._call(case, operations))
+
+        rounds = case.rounds or (self.effort.each_rounds if case.each else self.effort.rounds)
+        benchmark.pedantic(sample, setup=setup, teardown=teardown, rounds=rounds)
+        seconds = [took / repeat for took in benchmark.stats.stats.data]
+        scale = UNITS[case.unit] / case.per
+        figures = dict(case.figures)
+        row = Row(
+            case.section, case.label, case.unit, [s * scale for s in seconds],
+            ratios=[s / base for s, base in zip(seconds, calibration, strict=True)] if calibration else [],
+            nodes=case.size, topology=case.series, target=case.target, note=case.note, suite=self.suite,
+            each=case.each, figures=figures,
+        )  # fmt: skip
+        if case.ideal is not None and row.figure:
+            figures["efficiency"] = case.ideal * scale / row.figure
+        return row
+
+    def _repeat(self, case: Case, shared: Callable[[], Any] | None) -> int:
+        """Calls per sample: as many as make it long against the clock; the first two are for warming up."""
+        took = 0.0
+        for _ in range(2):
+            operation = case.make() if shared is None else shared
+            began = perf_counter()
+            raw = self._call(case, [operation])
+            took = perf_counter() - began
+            case.refuse_unless_done(raw[0])
+        if case.each or took >= self.effort.sample:
+            return 1
+        return min(10_000, int(self.effort.sample / max(took, 1e-7)) + 1)
+
+    def _call(self, case: Case, operations: Sequence[Callable[[], Any]]) -> list[Any]:
+        if not case.is_async:
+            return [operation() for operation in operations]
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner.run(_await_all(operations))
+
+    def _calibrate(self) -> float:
+        """Seconds of the calibration loop: the lesser of two, since it is short."""
+        took = []
+        for _ in range(2):
+            began = perf_counter()
+            self._calibration()
+            took.append(perf_counter() - began)
+        return min(took)
+
+
+async def _await_all(operations: Sequence[Callable[[], Any]]) -> list[Any]:
+    return [await operation() for operation in operations]
