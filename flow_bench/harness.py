@@ -68,7 +68,8 @@ def measure(suite: str, cases: Sequence[Case], effort: Effort) -> list[Row]:
     if session.refused is not None:
         raise session.refused
     if code != 0 or len(session.rows) != len(cases):
-        raise RuntimeError(f"pytest-benchmark ended with {code!r} after {len(session.rows)} rows:\n{printed.getvalue()}")
+        done = f"{len(session.rows)} of {len(cases)} rows"
+        raise RuntimeError(f"pytest-benchmark ended with {code!r} after {done}:\n{printed.getvalue()}")
     return session.rows
 
 
