@@ -17,7 +17,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from flow.config import Clock, Config, DataConfig, Retry, Timeout
+from flow.clock import Clock
+from flow.config import Config, DataConfig, Retry, Timeout
 from flow.data.context import Context
 from flow.data.key import Key
 from flow.data.mapresult import MapResult

@@ -1,4 +1,4 @@
-"""Frozen settings with named defaults: :class:`Config`, :class:`DataConfig`, :class:`Retry`, :class:`Timeout`; Clock.
+"""Frozen settings with named defaults: :class:`Config`, :class:`DataConfig`, :class:`Retry`, :class:`Timeout`.
 
 ``Retry`` and ``Timeout`` do not raise when made: compiling a Dag lists *all* its faults in one
 error, and theirs belong in that list. ``Config`` raises at once and lists all of its own.
@@ -6,14 +6,17 @@ error, and theirs belong in that list. ``Config`` raises at once and lists all o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from math import isfinite
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from flow.clock import SYSTEM_CLOCK, Clock
 from flow.errors import ConfigError, nearest, shown
+
+if TYPE_CHECKING:
+    import os
 
 DEFAULT_WORKERS: Final = 8
 """Limit of ``mode="workers"`` when none is given."""
@@ -31,41 +34,6 @@ Mode: TypeAlias = Literal["auto", "inline", "tasks", "workers"]
 Observer: TypeAlias = Callable[[Any], object]
 S = TypeVar("S", bound=msgspec.Struct)
 RetryIf: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-
-
-@runtime_checkable
-class Clock(Protocol):
-    """Time as a run sees it for retry delays and durations. See :class:`flow.testing.FakeClock`."""
-
-    def now(self) -> float:
-        """Seconds on a monotonic scale."""
-
-    def sleep(self, seconds: float) -> None:
-        """Block for ``seconds`` (runs without an event loop)."""
-
-    async def wait(self, seconds: float) -> None:
-        """Suspend for ``seconds`` (runs on an event loop)."""
-
-
-class SystemClock:
-    """The machine's monotonic clock and real sleeping."""
-
-    __slots__ = ()
-
-    now = staticmethod(time.perf_counter)
-    sleep = staticmethod(time.sleep)
-
-    async def wait(self, seconds: float) -> None:
-        """Suspend on whichever event loop is running."""
-        from anyio import sleep
-
-        await sleep(seconds)
-
-    def __repr__(self) -> str:
-        return "SystemClock()"
-
-
-SYSTEM_CLOCK: Final = SystemClock()
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -179,6 +147,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         any: of the nodes that nothing depends on), or those of the listed nodes (names, NodeRefs, functions).
         Any other output is freed as soon as every node that reads it has ended.
     :param data: how the run's own store (``ctx.data``) is made; None is ``DataConfig()``.
+    :param optimize: generate straight-line code for a plan of sync functions once it has been run often
+        (:mod:`flow.plan.straight`); ``at_once`` does so before its first run.
     :param observers: callables that receive every event (see :mod:`flow.run.events`).
     :param blocking_after: seconds a node may hold the event loop before a
         :class:`flow.BlockingNodeWarning` names it; None turns the warning off.
@@ -197,6 +167,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     timing: bool = False
     keep: Literal["all", "targets"] | list[Any] | tuple[Any, ...] = "all"
     data: DataConfig | None = None
+    optimize: bool | Literal["at_once"] = True
     observers: tuple[Observer, ...] = ()
     blocking_after: float | None = DEFAULT_BLOCKING_AFTER
     backend: Literal["asyncio", "uvloop", "trio"] = "asyncio"
@@ -231,6 +202,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 found.append(f"{label} must be a number of seconds > 0, or None, not {shown(seconds)}")
         if not isinstance(self.timing, bool):
             found.append(f"timing must be True or False, not {shown(self.timing)}")
+        if not isinstance(self.optimize, bool) and self.optimize != "at_once":
+            found.append(f"optimize must be True, False or 'at_once', not {shown(self.optimize)}")
         if not _is_keep(self.keep):
             wanted = "'all', 'targets' or a list of nodes (names, NodeRefs, functions)"
             found.append(f"keep must be {wanted}, not {shown(self.keep)}")
@@ -248,6 +221,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         :raises ConfigError: for an unknown field or a value out of range.
         """
         return replaced(self, changes)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] = "flow.toml") -> Config:
+        """Read the table ``[flow]`` of a TOML file; of a ``pyproject.toml``, ``[tool.flow]``. O(size of the file).
+
+        Its keys are the fields that are plain data, all but ``observers`` and ``clock``; ``[flow.data]`` holds those of
+        :class:`DataConfig`, and ``preset``, over which they go. The text "none" stands for None.
+
+        :raises ConfigError: listing every fault, with its line: no such file or table, settings that are unknown or
+            out of range.
+        """
+        from flow.settings import load
+
+        return load(path)
 
 
 MIN_BLOCK: Final = 64

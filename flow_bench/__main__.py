@@ -1,4 +1,8 @@
-"""``python -m flow_bench core|scale|context|data``: measure, print, and write every round as JSON if asked."""
+"""Measure, print, keep and compare.
+
+``python -m flow_bench SUITE`` measures one suite in this process; ``run`` measures many, each in processes of its own,
+pass after pass, and can save what it found; ``compare`` judges two saved runs.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from flow_bench import context, core, data, harness, report, scale
+from flow_bench import command, context, core, data, harness, report, scale
 from flow_bench.checks import Refused
-from flow_bench.measure import Row
+from flow_bench.measure import Row, shared
+from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE
 
 CASE_SUITES = {
     "dag": "building, compiling and resolving",
@@ -29,17 +34,18 @@ CASE_SUITES = {
 }
 """Suites made of cases (:mod:`flow_bench.case`): module ``flow_bench.NAME`` has ``cases(quick)``."""
 
-REFUSED = 3
-MISSED = 1
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one suite.
+    """Run one suite, or what :mod:`flow_bench.command` does.
 
-    :return: 0; 1 if a target is missed under ``--strict``; 3 if a contender did not do its work.
+    :return: 0; 1 if a target is missed under ``--strict``, or a row is slower than ``--fail-over`` allows; 2 for what
+        cannot be done as asked; 3 if a contender did not do its work; 4 if the suite needs something not installed.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = parser().parse_args(arguments)
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.suite in command.COMMANDS:
+        return command.main(options, top)
     if options.python:
         return _under_each(options, arguments)
     try:
@@ -47,9 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refused as error:
         print(f"flow_bench: {error}", file=sys.stderr)
         return REFUSED
+    except ModuleNotFoundError as error:
+        print(
+            f"flow_bench: {error.name} is not installed; pip install 'flow[bench]' has what it needs", file=sys.stderr
+        )
+        return UNAVAILABLE
     if options.json:
         Path(options.json).write_text(json.dumps(document), encoding="utf-8")
-    return MISSED if options.strict and any(row["verdict"] == "MISS" for row in document["rows"]) else 0
+    return MISSED if options.strict and any(row["verdict"] == "MISS" for row in document["rows"]) else OK
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--quick", action="store_true", help="fewer rounds, smaller graphs")
     common.add_argument("--json", metavar="FILE", help="write all rounds of all rows")
     common.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
+    common.add_argument("--share", type=int, default=1, metavar="N", help="only 1/N of the rounds: a pass of many")
     common.add_argument(
         "--python", metavar="PROGRAM", action="append", default=[], help="run under this interpreter (repeatable)"
     )
@@ -73,11 +85,12 @@ def parser() -> argparse.ArgumentParser:
         ("context", context, "children of a Context, maps over items, outputs freed after their last reader"),
         ("data", data, "operations, presets, threads, memory strategies and interning of WorkflowData"),
     ):
-        command = suites.add_parser(name, parents=[common], help=what)
-        command.add_argument("--only", action="append", choices=suite.SECTIONS, default=[], help="these sections alone")
-    for name, what in CASE_SUITES.items():
-        command = suites.add_parser(name, parents=[common], help=what)
-        command.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
+        which = suites.add_parser(name, parents=[common], help=what)
+        which.add_argument("--only", action="append", choices=suite.SECTIONS, default=[], help="these sections alone")
+    for name, what in {**CASE_SUITES, "peers": "the same graphs in other libraries"}.items():
+        which = suites.add_parser(name, parents=[common], help=what)
+        which.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
+    command.add_to(suites)
     return top
 
 
@@ -92,22 +105,30 @@ def run_suite(options: argparse.Namespace) -> dict[str, Any]:
         tables = scale.run(effort)
     else:
         print("medians over interleaved rounds; collector off within a round, run between rounds; spread: IQR / median")
-        if options.suite == "core":
-            effort = core_settings(options)
-            tables = core.run(effort)
-        elif options.suite in CASE_SUITES:
-            effort = harness.QUICK if options.quick else harness.Effort()
-            tables = case_tables(options.suite, effort, options)
-        else:
-            suite: Any = context if options.suite == "context" else data
-            effort = replace(suite.QUICK if options.quick else suite.Effort(), sections=tuple(options.only))
-            tables = suite.run(effort)
+        effort, tables = suite_tables(options)
     rows: list[Row] = []
     for table in tables:
+        for row in table:
+            row.suite = row.suite or options.suite
         print(f"\n{report.table(table)}", flush=True)
         rows += table
     print(f"\n{report.summary(rows)}", flush=True)
     return {"suite": options.suite, "machine": facts, "settings": asdict(effort), "rows": [r.to_dict() for r in rows]}
+
+
+def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]:
+    """Return how much is measured of a suite, and its tables, which are measured as they are taken."""
+    if options.suite in CASE_SUITES:
+        effort: Any = shared(harness.QUICK if options.quick else harness.Effort(), options.share)
+        return effort, case_tables(options.suite, effort, options)
+    if options.suite == "core":
+        effort = shared(core_settings(options), options.share)
+        return effort, core.run(effort)
+    suite: Any = importlib.import_module(f"flow_bench.{options.suite}")
+    effort = shared(suite.QUICK if options.quick else suite.Effort(), options.share)
+    if options.only:
+        effort = replace(effort, sections=tuple(options.only))
+    return effort, suite.run(effort)
 
 
 def case_tables(suite: str, effort: harness.Effort, options: argparse.Namespace) -> Iterator[list[Row]]:

@@ -36,6 +36,7 @@ class Case:
     :ivar rounds: so many instead of the suite's.
     :ivar ideal: seconds per call that waiting and work alone would take; gives the row its efficiency.
     :ivar target: the most it may be.
+    :ivar missing: why it cannot be measured here; its row then says that, after "n/a", and has no figure.
     """
 
     section: str
@@ -53,6 +54,7 @@ class Case:
     rounds: int | None = None
     ideal: float | None = None
     target: Target | None = None
+    missing: str = ""
     note: str = ""
     figures: dict[str, float] = field(default_factory=dict)
 

@@ -114,9 +114,18 @@ def graphlib_drive(work: Work, *, build: bool) -> Callable[[], Any]:
     return run
 
 
+LOOP = flow.Config(optimize=False)
+HOT = flow.Config(optimize="at_once")
+
+
 def flow_run(work: Work, *, fresh: bool) -> Callable[[], Any]:
-    """``flow.run`` of a compiled all-sync plan: its first run ever, or one of many."""
-    return partial(flow.run, work.plan("sync", fresh=fresh))
+    """``flow.run`` of a compiled all-sync plan: its first run ever, or one of the first thousands."""
+    return partial(flow.run, work.plan("sync", fresh=fresh), config=LOOP)
+
+
+def flow_run_hot(work: Work) -> Callable[[], Any]:
+    """``flow.run`` of a plan that code has been generated for (in the round before the first)."""
+    return partial(flow.run, work.plan("sync"), config=HOT)
 
 
 # -- async -----------------------------------------------------------------------------------

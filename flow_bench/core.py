@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import flow
-from flow_bench import singles
+from flow_bench import hot, singles
 from flow_bench.build import build_rows
 from flow_bench.checks import check_async, check_sync
 from flow_bench.contenders import (
@@ -25,6 +25,7 @@ from flow_bench.contenders import (
     eager_tasks,
     flow_execute,
     flow_run,
+    flow_run_hot,
     graphlib_drive,
     ordered_loop,
     outputs_of,
@@ -45,7 +46,11 @@ LIMITED = flow.Config(limit=8)
 UNBOUNDED, BOUNDED = "flow.execute, warm plan", "flow.execute(limit=8), warm plan"
 ASYNC_TARGET = Target(0.8, 0.6) if EAGER else Target(0.3, binding=True)
 TARGETS: Mapping[str, Mapping[str, Target]] = {
-    "sync": {"flow.run, fresh plan": Target(0.9, 0.6), "flow.run, warm plan": Target(0.9, 0.6)},
+    "sync": {
+        "flow.run, fresh plan": Target(0.9, 0.6),
+        "flow.run, warm plan": Target(0.9, 0.6),
+        "flow.run, hot plan": Target(0.25, 0.15),
+    },
     "async": {"flow.execute, fresh plan": ASYNC_TARGET, UNBOUNDED: ASYNC_TARGET},
     "trio": {"flow.execute, fresh plan": Target(0.3), UNBOUNDED: Target(0.3)},
     "uvloop": {},
@@ -59,6 +64,7 @@ SYNC = [
     Contender("graphlib, add + prepare + run", partial(graphlib_drive, build=True)),
     Contender("flow.run, fresh plan", partial(flow_run, fresh=True), outputs_of),
     Contender("flow.run, warm plan", partial(flow_run, fresh=False), outputs_of),
+    Contender("flow.run, hot plan", flow_run_hot, outputs_of),
 ]
 EXECUTE = [
     Contender("flow.execute, fresh plan", partial(flow_execute, fresh=True), outputs_of),
@@ -81,6 +87,10 @@ ASYNC = [
 UVLOOP = [*([Contender(EAGERLY, eager_tasks)] if EAGER else []), Contender(PER_NODE, task_per_node), *EXECUTE]
 
 
+RUNS = 5
+"""Runs in a sample of sync contenders: a hot plan is one that is run again and again."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How much to measure. ``rounds`` is for small and middle graphs; of the large there are ``large_rounds``."""
@@ -90,6 +100,7 @@ class Settings:
     large_rounds: int = 15
     sections: Sequence[str] = ()  # all if empty
     singles: singles.Effort = field(default_factory=singles.Effort)
+    hot: hot.Effort = field(default_factory=hot.Effort)
 
     def rounds_of(self, nodes: int) -> int:
         """Rounds to take on graphs of so many nodes."""
@@ -100,7 +111,7 @@ class Settings:
         return [n for n in self.nodes if n == JUDGED] or list(self.nodes[:1])
 
 
-QUICK = Settings(rounds=9, large_rounds=3, singles=singles.QUICK)
+QUICK = Settings(rounds=9, large_rounds=3, singles=singles.QUICK, hot=hot.QUICK)
 
 
 def topologies(nodes: int) -> Mapping[str, flow.Dag]:
@@ -125,13 +136,14 @@ def run(settings: Settings) -> Iterator[list[Row]]:
         "uvloop": uvloop_section,
         "build": build_section,
         "single": lambda s: singles.run(s.singles),
+        "hot": lambda s: hot.run(s.hot),
     }
     for name, section in sections.items():
         if not settings.sections or name in settings.sections:
             yield from section(settings)
 
 
-SECTIONS = ("sync", "async", "trio", "uvloop", "build", "single")
+SECTIONS = ("sync", "async", "trio", "uvloop", "build", "single", "hot")
 
 
 def sync_section(settings: Settings) -> Iterator[list[Row]]:
@@ -142,7 +154,7 @@ def sync_section(settings: Settings) -> Iterator[list[Row]]:
             work = Work.of(dag)
             for contender in SYNC:
                 check_sync(contender, work)
-            samples = time_sync(SYNC, work, settings.rounds_of(nodes), repeat_of(nodes))
+            samples = time_sync(SYNC, work, settings.rounds_of(nodes), RUNS * repeat_of(nodes))
             rows += per_node("sync", topology, nodes, samples)
         yield rows
 

@@ -12,10 +12,11 @@ import asyncio
 import gc
 import io
 import os
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -23,10 +24,12 @@ import flow
 from flow_bench.case import UNITS, Case
 from flow_bench.checks import Refused
 from flow_bench.contenders import counter_loop
-from flow_bench.measure import Row
+from flow_bench.measure import Row, percentile
 from flow_bench.work import Work
 
 CALIBRATION_NODES = 100
+EACH = 10
+"""Calls per round, one after the other, of cases whose every call is a sample."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Effort:
     rounds: int = 40
     sample: float = 0.002
     each_rounds: int = 2_000
-    """Rounds of cases whose every call is a sample."""
+    """Calls of cases whose every call is a sample; :data:`EACH` of them are one round."""
 
 
 QUICK = Effort(rounds=9, sample=0.0005, each_rounds=300)
@@ -47,19 +50,31 @@ def measure(suite: str, cases: Sequence[Case], effort: Effort) -> list[Row]:
 
     :raises Refused: by the first case that did not do its work.
     """
+    session = Session(suite, [case for case in cases if not case.missing], effort)
+    if session.cases:
+        _run(session)
+    rows = iter(session.rows)
+    return [_absent(suite, case) if case.missing else next(rows) for case in cases]
+
+
+def _absent(suite: str, case: Case) -> Row:
+    note = f"n/a: {case.missing}"
+    return Row(case.section, case.label, case.unit, nodes=case.size, topology=case.series, note=note, suite=suite)
+
+
+def _run(session: Session) -> None:
     import pytest
 
-    session = Session(suite, cases, effort)
     here = Path(__file__).parent
     arguments = [
         str(here / "bench_case.py"), "-c", os.devnull, "--rootdir", str(here), "-q", "--no-header", "--exitfirst",
-        "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "-o", "python_files=bench_*.py",
+        "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider", "-o", "python_files=bench_*.py",
         "-o", "python_functions=bench_*", "--benchmark-disable-gc", "--benchmark-warmup=off", "--benchmark-quiet",
     ]  # fmt: skip
     printed = io.StringIO()
     was_on = gc.isenabled()
     try:
-        with redirect_stdout(printed):
+        with redirect_stdout(printed), _no_other_plugins():
             code = pytest.main(arguments, plugins=[session])
     finally:
         session.close()
@@ -67,10 +82,24 @@ def measure(suite: str, cases: Sequence[Case], effort: Effort) -> list[Row]:
             gc.enable()
     if session.refused is not None:
         raise session.refused
-    if code != 0 or len(session.rows) != len(cases):
-        done = f"{len(session.rows)} of {len(cases)} rows"
+    if code != 0 or len(session.rows) != len(session.cases):
+        done = f"{len(session.rows)} of {len(session.cases)} rows"
         raise RuntimeError(f"pytest-benchmark ended with {code!r} after {done}:\n{printed.getvalue()}")
-    return session.rows
+
+
+@contextmanager
+def _no_other_plugins() -> Iterator[None]:
+    """Let pytest load none that happens to be installed: importing them takes longer than many a row."""
+    name = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 class Session:
@@ -92,6 +121,8 @@ class Session:
 
     def run(self, case: Case, benchmark: Any) -> None:
         """Measure one case and keep its row."""
+        gc.collect()
+        gc.freeze()  # what pytest and the suite hold need not be looked at again between rounds
         try:
             self.rows.append(self._row(case, benchmark))
         except Refused as error:
@@ -99,7 +130,8 @@ class Session:
             raise
 
     def close(self) -> None:
-        """Close the event loop of async cases."""
+        """Close the event loop of async cases, and show the collector again what was kept from it."""
+        gc.unfreeze()
         if self._runner is not None:
             self._runner.close()
 
@@ -108,6 +140,7 @@ class Session:
         repeat = self._repeat(case, shared)
         calibration: list[float] = []
         last: list[Any] = []
+        calls: list[float] = []  # seconds of every single one, if each is a sample
 
         def setup() -> tuple[tuple[Any, ...], dict[str, Any]]:
             last.clear()
@@ -123,19 +156,23 @@ class Session:
                 case.refuse_unless_done(raw)
 
         def sample(operations: Sequence[Callable[[], Any]]) -> None:
-            last.append(self._call(case, operations))
+            last.append(self._call(case, operations, calls if case.each else None))
 
-        rounds = case.rounds or (self.effort.each_rounds if case.each else self.effort.rounds)
+        rounds = case.rounds or (-(-self.effort.each_rounds // EACH) if case.each else self.effort.rounds)
         benchmark.pedantic(sample, setup=setup, teardown=teardown, rounds=rounds)
-        seconds = [took / repeat for took in benchmark.stats.stats.data]
+        took = [sum(calls[k : k + repeat]) for k in range(0, len(calls), repeat)] or benchmark.stats.stats.data
+        seconds = [one / repeat for one in took]
         scale = UNITS[case.unit] / case.per
         figures = dict(case.figures)
         row = Row(
-            case.section, case.label, case.unit, [s * scale for s in seconds],
+            case.section, case.label, case.unit, [s * scale for s in calls or seconds],
             ratios=[s / base for s, base in zip(seconds, calibration, strict=True)] if calibration else [],
             nodes=case.size, topology=case.series, target=case.target, note=case.note, suite=self.suite,
             each=case.each, figures=figures,
         )  # fmt: skip
+        if calls:
+            figures["mean"] = fmean(row.samples)
+            figures |= {f"p{percent}": percentile(row.samples, percent) for percent in (50, 95, 99)}
         if case.ideal is not None and row.figure:
             figures["efficiency"] = case.ideal * scale / row.figure
         return row
@@ -149,16 +186,21 @@ class Session:
             raw = self._call(case, [operation])
             took = perf_counter() - began
             case.refuse_unless_done(raw[0])
-        if case.each or took >= self.effort.sample:
+        if case.each:
+            return EACH
+        if took >= self.effort.sample:
             return 1
         return min(10_000, int(self.effort.sample / max(took, 1e-7)) + 1)
 
-    def _call(self, case: Case, operations: Sequence[Callable[[], Any]]) -> list[Any]:
+    def _call(
+        self, case: Case, operations: Sequence[Callable[[], Any]], calls: list[float] | None = None
+    ) -> list[Any]:
+        """Call all, one after the other; append to ``calls``, if given, how long each took."""
         if not case.is_async:
-            return [operation() for operation in operations]
+            return [operation() for operation in operations] if calls is None else _timed(operations, calls)
         if self._runner is None:
             self._runner = asyncio.Runner()
-        return self._runner.run(_await_all(operations))
+        return self._runner.run(_await_all(operations) if calls is None else _await_timed(operations, calls))
 
     def _calibrate(self) -> float:
         """Seconds of the calibration loop: the lesser of two, since it is short."""
@@ -170,5 +212,25 @@ class Session:
         return min(took)
 
 
+def _timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[Any]:
+    raw = []
+    for operation in operations:
+        began = perf_counter()
+        made = operation()
+        calls.append(perf_counter() - began)
+        raw.append(made)
+    return raw
+
+
 async def _await_all(operations: Sequence[Callable[[], Any]]) -> list[Any]:
     return [await operation() for operation in operations]
+
+
+async def _await_timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[Any]:
+    raw = []
+    for operation in operations:
+        began = perf_counter()
+        made = await operation()
+        calls.append(perf_counter() - began)
+        raw.append(made)
+    return raw

@@ -11,10 +11,11 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from math import ceil
 from statistics import median, quantiles
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import anyio.lowlevel
 
@@ -27,6 +28,10 @@ JUDGED = 1_000
 """The graph size for which the targets per node are set."""
 
 Samples = dict[str, list[float]]
+Identity = tuple[str, str, str, int, str]
+"""Of a row: suite, section, label, nodes, topology; the same on every machine and day."""
+
+Effort = TypeVar("Effort")
 Verdict = Literal["", "PASS", "MISS", "pass", "miss"]
 """In capitals where the target is set for this interpreter, in small letters where it is only compared with it."""
 
@@ -63,10 +68,16 @@ class Row:
     suite: str = ""
     each: bool = False  # every sample is one call, so percentiles of the samples mean calls
     figures: dict[str, float] = field(default_factory=dict)  # more of the same row, by name: efficiency, p99, bytes
+    better: Literal["lower", "higher"] = "lower"
 
     def __post_init__(self) -> None:
         if self.figure is None and self.samples:
             self.figure = median(self.samples)
+
+    @property
+    def identity(self) -> Identity:
+        """What makes it the same row as one of another run."""
+        return self.suite, self.section, self.label, self.nodes, self.topology
 
     @property
     def ratio(self) -> float | None:
@@ -96,6 +107,14 @@ class Row:
             found["quartiles"] = quartiles(self.samples)
             found["mad"] = mad(self.samples)
         return asdict(self) | found
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> Row:
+        """Return the row that :meth:`to_dict` made this of."""
+        known = {one.name: found[one.name] for one in fields(cls) if one.name in found}
+        if known.get("target") is not None:
+            known["target"] = Target(**known["target"])
+        return cls(**known)
 
 
 # -- statistics ------------------------------------------------------------------------------
@@ -131,6 +150,20 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def ratios(samples: Sequence[float], baseline: Sequence[float]) -> list[float]:
     """Round by round, how much longer it took than the baseline."""
     return [mine / base for mine, base in zip(samples, baseline, strict=True)]
+
+
+def shared(effort: Effort, passes: int) -> Effort:
+    """Return the same effort with one pass's share of all numbers of rounds (fields named so, nested ones too)."""
+    if passes == 1:
+        return effort
+    changed: dict[str, Any] = {}
+    for one in fields(effort):  # type: ignore[arg-type]
+        value = getattr(effort, one.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            changed[one.name] = shared(value, passes)
+        elif one.name.endswith(("rounds", "batches", "runs")) and isinstance(value, int):
+            changed[one.name] = ceil(value / passes)
+    return replace(effort, **changed)  # type: ignore[type-var]
 
 
 # -- rounds ----------------------------------------------------------------------------------

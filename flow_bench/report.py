@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import flow
-from flow_bench.measure import Row
+from flow_bench.measure import Row, percentile
 
 LIBRARIES = ("anyio", "msgspec", "trio", "uvloop")
 TITLES = {
@@ -19,6 +22,9 @@ TITLES = {
     "uvloop": "async on uvloop",
     "build": "build and compile",
 }
+PERCENTILES = {"p50": 50, "p95": 95, "p99": 99}
+COLUMNS = ("efficiency", *PERCENTILES)
+"""Figures that have a column of their own; others follow the row as ``name value``."""
 
 
 def machine() -> dict[str, Any]:
@@ -31,7 +37,19 @@ def machine() -> dict[str, Any]:
         "flow": flow.__version__,
         "libraries": {name: _version(name) for name in LIBRARIES},
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else [],
+        "commit": commit(),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def commit() -> str:
+    """The commit of this code, with ``-dirty`` if files differ from it; empty if there is no telling."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def _cpu_model() -> str:
@@ -62,35 +80,47 @@ def heading(facts: dict[str, Any]) -> str:
     )
 
 
+# -- tables ----------------------------------------------------------------------------------
+
+
 def table(rows: Sequence[Row]) -> str:
-    """The rows of one section (and size) as a table: topologies across, or one figure per line."""
-    if any(row.topology for row in rows):
-        return _across(rows)
-    return _lines(rows)
+    """The rows of one section as a table: topologies (or other series) across, or one figure per line."""
+    return _across(rows) if any(row.topology for row in rows) else _lines(rows)
 
 
 def _across(rows: Sequence[Row]) -> str:
-    first = rows[0]
-    topologies = list(dict.fromkeys(row.topology for row in rows))
-    header = ["", *topologies, "spread", "target", ""]
+    """One line per label and size, one column per series."""
+    series = list(dict.fromkeys(row.topology for row in rows))
+    sizes = list(dict.fromkeys(row.nodes for row in rows))
+    units = {row.unit for row in rows} - {"x"}
+    several = len(sizes) > 1
+    figures = _figures_of(rows)
+    header = ["", *(["size"] if several else []), *series, *figures, "spread", "target", ""]
     body = []
-    for label in dict.fromkeys(row.label for row in rows):
-        mine = [row for row in rows if row.label == label]
+    for label, size in dict.fromkeys((row.label, row.nodes) for row in rows):
+        mine = [row for row in rows if (row.label, row.nodes) == (label, size)]
+        cells = {row.topology: _cell(row, with_unit=len(units) > 1) for row in mine}
         spread = max(row.spread or 0.0 for row in mine)
         target = next((str(row.target) for row in mine if row.target is not None), "")
-        body.append([label, *map(_cell, mine), f"{spread:.0%}", target, _verdict(mine)])
-    title = f"{TITLES.get(first.section, first.section)}, {first.nodes:,} nodes: us per node, ratio to baseline"
-    base = next((row.label for row in rows if row.ratios and set(row.ratios) == {1.0}), "")
-    return f"{title} ({base!r})\n" + _grid(header, body)
+        body.append([
+            label, *([f"{size:,}"] if several else []), *(cells.get(name, "") for name in series),
+            *(_shown_figure(mine, name) for name in figures), f"{spread:.0%}", target, _verdict(mine),
+        ])  # fmt: skip
+    of = "" if several or not sizes[0] else f", {sizes[0]:,} nodes"
+    unit = f": {next(iter(units))}{' per node' if rows[0].section in TITLES else ''}" if len(units) == 1 else ":"
+    base = next((row.label for row in rows if len(row.ratios) > 1 and set(row.ratios) == {1.0}), "")
+    ratio = ", ratio to " + (f"baseline ({base!r})" if base else "the calibration loop")
+    title = f"{TITLES.get(rows[0].section, rows[0].section)}{of}{unit}"
+    return title + (ratio if any(row.ratios for row in rows) else "") + "\n" + _grid(header, body)
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Row, *, with_unit: bool) -> str:
     if row.figure is None:
         return row.note
     if row.unit == "x":
         return f"{row.figure:.2f}x"
-    ratio = "" if row.ratio is None else f" {row.ratio:5.2f}x"
-    return f"{_number(row.figure)}{ratio}"
+    ratio = "" if row.ratio is None else f" {row.ratio:5.2f}x" if row.ratio < 100 else f" {row.ratio:5,.0f}x"
+    return f"{number(row.figure)}{' ' + row.unit if with_unit else ''}{ratio}"
 
 
 def _verdict(rows: Sequence[Row]) -> str:
@@ -105,22 +135,56 @@ def _verdict(rows: Sequence[Row]) -> str:
 
 
 def _lines(rows: Sequence[Row]) -> str:
+    """One line per row."""
+    sizes = {row.nodes for row in rows}
+    several = len(sizes) > 1 and len({row.label for row in rows}) < len(rows)
+    figures = _figures_of(rows)
+    header = ["", *(["size"] if several else []), "median", "ratio", *figures, "spread", "target", "", ""]
     body = []
     for row in rows:
-        value = "" if row.figure is None else f"{_number(row.figure)} {row.unit}"
+        value = "" if row.figure is None else f"{number(row.figure)} {row.unit}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
         spread = f"{row.spread:.0%}" if row.spread is not None else ""
-        body.append([row.label, value, ratio, spread, str(row.target or ""), row.verdict, row.note])
-    return f"{TITLES.get(rows[0].section, rows[0].section)}\n" + _grid(
-        ["", "median", "ratio", "spread", "target", "", ""], body
-    )
+        body.append([
+            row.label, *([f"{row.nodes:,}"] if several else []), value, ratio,
+            *(_shown_figure([row], name) for name in figures), spread, str(row.target or ""), row.verdict, _note(row),
+        ])  # fmt: skip
+    return f"{TITLES.get(rows[0].section, rows[0].section)}\n" + _grid(header, body)
 
 
-def _number(value: float) -> str:
+def _figures_of(rows: Sequence[Row]) -> list[str]:
+    """The columns that any of these rows has."""
+    found = {name for row in rows for name in row.figures}
+    if any(row.each for row in rows):
+        found |= PERCENTILES.keys()
+    return [name for name in COLUMNS if name in found]
+
+
+def _shown_figure(rows: Sequence[Row], name: str) -> str:
+    """A row's figure by name; of several rows, the worst."""
+    values = [value for row in rows if (value := _figure(row, name)) is not None]
+    if not values:
+        return ""
+    return f"{min(values):.0%}" if name == "efficiency" else number(max(values))
+
+
+def _figure(row: Row, name: str) -> float | None:
+    if name in row.figures or name == "efficiency":
+        return row.figures.get(name)
+    return percentile(row.samples, PERCENTILES[name]) if row.each and row.samples else None
+
+
+def _note(row: Row) -> str:
+    others = [f"{name} {number(value)}" for name, value in row.figures.items() if name not in COLUMNS]
+    return ", ".join([*others, *filter(None, [row.note])])
+
+
+def number(value: float) -> str:
     """Three significant digits, without an exponent."""
-    if value >= 100:
+    size = abs(value)
+    if size >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 or not value else f"{value:.3f}"
 
 
 def _grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
-from flow.config import DEFAULT_CONFIG, Clock, SystemClock, Timeout
+from flow.clock import Clock, SystemClock
+from flow.config import DEFAULT_CONFIG, Timeout
 
 NO_NUMBER = [True, False, "1", None, float("nan"), float("inf"), float("-inf"), [], 1j]
 

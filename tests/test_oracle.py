@@ -115,7 +115,8 @@ settings_of = st.fixed_dictionaries(
     {
         "mode": st.sampled_from(["auto", "inline", "tasks", "workers"]),
         "limit": st.sampled_from([None, 1, 2, 5, 1000]),
-        "timing": st.booleans(),
+        "timing": st.sampled_from([False, False, True]),
+        "optimize": st.sampled_from(["at_once", "at_once", True]),
         "order": st.sampled_from(["definition", "definition", "critical_path"]),
     }
 )

@@ -38,9 +38,7 @@ def _checked_one_by_one(names: list[Any], fns: list[Any], faults: list[str]) -> 
     checked: list[Any] = []
     for name, fn in zip(names, fns, strict=True):
         if not isinstance(name, str):
-            faults.append(
-                f"node name {shown(name)} ({location_of(fn)}) is of type {type(name).__name__}, not a string"
-            )
+            faults.append(f"node name {shown(name)} ({location_of(fn)}) is of type {type(name).__name__}, not a string")
             checked.append(object())  # equal to no other name
             continue
         if not is_name(name):

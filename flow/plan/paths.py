@@ -65,9 +65,7 @@ def longest_chain(
     return path, length
 
 
-def longest_below(
-    dependencies: Sequence[Sequence[int]], order: Sequence[int], weight: Sequence[float]
-) -> list[float]:
+def longest_below(dependencies: Sequence[Sequence[int]], order: Sequence[int], weight: Sequence[float]) -> list[float]:
     """Per node, the weight of the heaviest path that begins with it."""
     below = [0.0] * len(dependencies)
     for i in reversed(order):

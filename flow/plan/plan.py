@@ -11,6 +11,7 @@ from flow.errors import UsageError, nearest, shown
 from flow.plan.order import extended_successors, inverse, reach, successors_of, topological_order
 from flow.plan.part import part_of
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_below, longest_chain, weights
+from flow.plan.straight import HOT_AFTER, Straight
 from flow.signature import is_same
 from flow.types import MISSING, NodeRef, references
 
@@ -59,6 +60,7 @@ class Plan:
         "count",
         "dependencies",
         "fns",
+        "heat",
         "index",
         "inputs",
         "kinds",
@@ -70,6 +72,7 @@ class Plan:
         "required_inputs",
         "retries",
         "shapes",
+        "straight",
         "tail",
         "tolerant",
     )
@@ -102,6 +105,9 @@ class Plan:
         self._levels: list[int] | None = None
         self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
         self._parts: dict[frozenset[int], Plan] = {}
+        # Generated code (flow.plan.straight), all there is of it, and runs to go until more of it is made: 0 is never.
+        self.straight: Straight | None = None
+        self.heat = HOT_AFTER
 
     # -- building (flow.plan.compile only) ---------------------------------------------------
 

@@ -212,9 +212,7 @@ class Wirer:
             node = self.index.get(p.name, -1)
         return self.inputs.slot(p) if node < 0 else node
 
-    def _by_position(
-        self, i: int, shape: Shape, needs: Sequence[Any], given: dict[str, int], extra: list[int]
-    ) -> None:
+    def _by_position(self, i: int, shape: Shape, needs: Sequence[Any], given: dict[str, int], extra: list[int]) -> None:
         positional = shape.positional
         if len(needs) > len(positional) and not shape.varargs:
             self.faults.append(

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from flow.config import Clock, Timeout
+from flow.clock import Clock
+from flow.config import Timeout
 from flow.data.context import Context
 from flow.errors import NodeTimeout
 from flow.policy.mapping import Mapped

@@ -1,6 +1,7 @@
 """The driver for plans of sync functions: no event loop, and no counting while all goes well.
 
-Any topological order will do, and the plan has one. When a node raises, the Resolver takes over from
+Any topological order will do, and the plan has one: a loop over it at first, generated code once the plan is
+hot (:mod:`flow.plan.straight`). When a node raises, the Resolver takes over from
 exactly that state; a run that has a time limit or frees outputs counts from its start.
 
 The time limit is looked at between calls: of nodes, of a map's items, of the nodes of a Dag within a Dag. Where it
@@ -9,13 +10,18 @@ has passed within a node, :class:`OutOfTime` leads out of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final
 
+from flow.plan.straight import HOT_AFTER, Straight, straightened, warm
 from flow.run.driven import Driven
 from flow.run.feed import Feed
 from flow.run.state import RunState
+from flow.types import MISSING
+
+WORTH: Final = 20e-6
+"""Seconds per node of a run above which generated code would gain less than a hundredth."""
 
 
 class OutOfTime(BaseException):
@@ -30,25 +36,59 @@ def run_inline(run: RunState) -> None:
     if run.deadline is not None:
         count_down(run, run.resolve())
         return
-    values, fns, arguments, order = run.values, run.fns, run.arguments, run.order
-    i = -1
+    values, fns, arguments, order, plan = run.values, run.fns, run.arguments, run.order, run.plan
+    straight, optimize = plan.straight, run.config.optimize
+    if straight is not None or optimize is not True:
+        straight = _straight(run)
     try:
+        if straight is not None:
+            for stretch in straight.calls:
+                stretch(values, fns)
+            order = straight.rest
         for i in order:
             values[i] = fns[i](*[values[slot] for slot in arguments[i]])
-        return
     except Exception as error:
         raised = error
     except BaseException:
-        run.resolve(order[: order.index(i) if i >= 0 else 0])
+        run.resolve(_done(run))
         raise
+    else:
+        if plan.heat and optimize:
+            plan.heat -= 1
+            if not plan.heat:
+                _warm(run)
+        return
     # Out of the except block: what fails from here on has nothing to do with this error.
-    resolver = run.resolve(order[: order.index(i)])
-    resolver.take()  # the best ready node, as the order had it: i
+    resolver = run.resolve(_done(run))
+    i = resolver.take()  # the best ready node, as the order had it: the one that raised
     delayed: list[tuple[float, int]] = []
     over = _failed(run, resolver, i, raised, delayed)
     del raised  # its traceback holds this frame: no cycle
     if not over:
         count_down(run, resolver, delayed)
+
+
+def _straight(run: RunState) -> Straight | None:
+    """Return the plan's generated code, if this run may use it."""
+    plan, optimize = run.plan, run.config.optimize
+    if not optimize or run.started is not None or run.order is not plan.order:
+        return None  # turned off; every call is watched; in another order
+    return straightened(plan) if optimize == "at_once" and plan.heat else plan.straight
+
+
+def _warm(run: RunState) -> None:
+    """Generate code for a plan that has been run often, unless its nodes are slow: they would not gain by it."""
+    plan = run.plan
+    if run.clock.now() - run.started_at > WORTH * plan.count:
+        plan.heat = HOT_AFTER
+    else:
+        warm(plan)
+
+
+def _done(run: RunState) -> Sequence[int]:
+    """Return the nodes that have ended: those of the order before the first without an output."""
+    order, values = run.order, run.values
+    return order[: next((k for k, i in enumerate(order) if values[i] is MISSING), len(order))]
 
 
 def run_items(run: Driven, feed: Feed, call: Callable[..., Any] | None, numbered: bool) -> None:

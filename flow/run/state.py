@@ -14,6 +14,7 @@ from flow.data.context import Context, Scope
 from flow.errors import note
 from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
+from flow.plan.straight import FILE_PREFIX
 from flow.policy.bind import Binder
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
@@ -31,7 +32,8 @@ NEVER = float("nan")
 
 _UNBOUNDED = 1 << 62
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OURS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep, FILE_PREFIX)
+"""How the files of our own frames begin."""
 
 
 class _More:
@@ -357,7 +359,7 @@ def users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> Trace
         if at.tb_frame.f_code is code:
             return at
         at = at.tb_next
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
         traceback = traceback.tb_next
     return traceback
 

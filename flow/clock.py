@@ -1,0 +1,41 @@
+"""Time as a run sees it: :class:`Clock`, and the machine's own."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Time as a run sees it for retry delays and durations. See :class:`flow.testing.FakeClock`."""
+
+    def now(self) -> float:
+        """Seconds on a monotonic scale."""
+
+    def sleep(self, seconds: float) -> None:
+        """Block for ``seconds`` (runs without an event loop)."""
+
+    async def wait(self, seconds: float) -> None:
+        """Suspend for ``seconds`` (runs on an event loop)."""
+
+
+class SystemClock:
+    """The machine's monotonic clock and real sleeping."""
+
+    __slots__ = ()
+
+    now = staticmethod(time.perf_counter)
+    sleep = staticmethod(time.sleep)
+
+    async def wait(self, seconds: float) -> None:
+        """Suspend on whichever event loop is running."""
+        from anyio import sleep
+
+        await sleep(seconds)
+
+    def __repr__(self) -> str:
+        return "SystemClock()"
+
+
+SYSTEM_CLOCK: Final = SystemClock()

@@ -1,0 +1,210 @@
+"""Settings as TOML: what :meth:`flow.Config.load` reads, and what ``flow tune --write`` writes.
+
+::
+
+    [flow]                      # in pyproject.toml: [tool.flow]
+    limit = 32
+    sync = "thread"
+
+    [flow.data]
+    preset = "low_memory"       # or single settings of DataConfig, or both
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from flow.errors import ConfigError, a_kind, nearest, shown
+
+if TYPE_CHECKING:
+    from flow.config import Config, DataConfig
+
+NOT_IN_FILES: Final = ("observers", "clock")
+"""Fields of Config that no file can hold: they are objects."""
+
+NONE: Final = "none"
+"""How a file writes None, for which TOML has no word."""
+
+OPTIONAL: Final = ("limit", "timeout", "blocking_after", "slow_after", "locked")
+"""Fields that may be None."""
+
+_HEADER: Final = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]")
+_KEY: Final = re.compile(r"""^\s*([\w\-."' ]+?)\s*=""")
+
+Keys = tuple[str, ...]
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """See :meth:`flow.Config.load`."""
+    name = os.fspath(path)
+    what = f"config file {shown(name)}"
+    text = _text(name, what)
+    place: Keys = ("tool", "flow") if os.path.basename(name) == "pyproject.toml" else ("flow",)
+    reader = _Reader(_lines(text))
+    table = reader.table(_parsed(text, what), place)
+    config = None if table is None else reader.config(table, place)
+    if config is None or reader.faults:
+        raise ConfigError(what, reader.faults)
+    return config
+
+
+def _text(name: str, what: str) -> str:
+    try:
+        with open(name, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        folder = os.path.dirname(name) or "."
+        beside = os.listdir(folder) if os.path.isdir(folder) else []
+        raise ConfigError(what, [f"there is no such file{nearest(os.path.basename(name), beside)}"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(what, [f"it cannot be read: {reason}"]) from None
+
+
+def _parsed(text: str, what: str) -> dict[str, Any]:
+    import tomllib  # here: few programs read a file
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(what, [f"it is not TOML: {error}"]) from None
+
+
+class _Reader:
+    """Makes settings of tables, and gathers what is wrong with them."""
+
+    def __init__(self, lines: Mapping[Keys, int]) -> None:
+        self.lines = lines
+        self.faults: list[str] = []
+
+    def table(self, document: dict[str, Any], place: Keys) -> dict[str, Any] | None:
+        """Return the table at ``place``, or note that there is none."""
+        found: Any = document
+        for key in place:
+            if not isinstance(found, dict) or key not in found:
+                close = nearest(key, found) if isinstance(found, dict) else ""
+                self.faults.append(f"it has no table [{'.'.join(place)}]{close}: its settings stand below that line")
+                return None
+            found = found[key]
+        if not isinstance(found, dict):
+            self.fault(place, f"{'.'.join(place)} must be a table [{'.'.join(place)}], not {shown(found)}")
+            return None
+        return found
+
+    def config(self, table: dict[str, Any], place: Keys) -> Config | None:
+        """Make the Config."""
+        from flow.config import Config
+
+        plain = [field for field in Config.__struct_fields__ if field not in NOT_IN_FILES]
+        values = self.known(table, plain, place)
+        given = values.pop("data", None)
+        if given is not None:
+            values["data"] = self.data(given, (*place, "data"))
+        return self.made(Config, values, place)
+
+    def data(self, table: Any, place: Keys) -> DataConfig | None:
+        """Make the DataConfig of ``[flow.data]``: its preset, and single settings over it."""
+        from flow.config import DATA_PRESETS, DataConfig
+
+        if not isinstance(table, dict):
+            self.fault(place, f"data must be a table [{'.'.join(place)}], not {a_kind(table)}")
+            return None
+        values = self.known(table, ["preset", *DataConfig.__struct_fields__], place)
+        preset = values.pop("preset", "default")
+        if not isinstance(preset, str) or preset not in DATA_PRESETS:
+            close = nearest(preset, DATA_PRESETS)
+            known = ", ".join(DATA_PRESETS)
+            self.fault((*place, "preset"), f"no preset is called {shown(preset)}; there are {known}{close}")
+            preset = "default"
+        return self.made(DataConfig, {**DATA_PRESETS[preset], **values}, place)
+
+    def known(self, table: dict[str, Any], fields: list[str], place: Keys) -> dict[str, Any]:
+        """Return the settings that there are, and note the others."""
+        values = {}
+        for key, value in table.items():
+            if key in fields:
+                values[key] = None if key in OPTIONAL and value == NONE else value
+            elif key in NOT_IN_FILES:
+                self.fault((*place, key), f"{key} cannot stand in a file: give it to flow.Config")
+            else:
+                self.fault((*place, key), f"no setting is called {shown(key)}{nearest(key, fields)}")
+        return values
+
+    def made(self, kind: Any, values: dict[str, Any], place: Keys) -> Any:
+        """Make a Config or DataConfig; its own faults begin with the name of the setting."""
+        try:
+            return kind(**values)
+        except ConfigError as error:
+            for fault in error.faults:
+                self.fault((*place, fault.partition(" ")[0].partition("=")[0]), fault)
+            return None
+
+    def fault(self, keys: Keys, text: str) -> None:
+        """Note a fault, with its line if that was found."""
+        line = self.lines.get(keys)
+        self.faults.append(text if line is None else f"line {line}: {text}")
+
+
+def _lines(text: str) -> dict[Keys, int]:
+    """Line numbers of tables and keys, as far as a look at each line alone can tell."""
+    found: dict[Keys, int] = {}
+    table: Keys = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = _parts(header[1])
+            found.setdefault(table, number)
+        elif key := _KEY.match(line):
+            found.setdefault((*table, *_parts(key[1])), number)
+    return found
+
+
+def _parts(dotted: str) -> Keys:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+# -- writing ---------------------------------------------------------------------------------
+
+
+def to_toml(config: Config, heading: Iterable[str] = (), notes: Mapping[str, str] | None = None) -> str:
+    """Return the settings that differ from their defaults as TOML, which :func:`load` reads back. O(settings).
+
+    :param heading: comments before the first table, a line each.
+    :param notes: comments after settings, by ``limit`` or ``data.metrics``.
+    """
+    notes = notes or {}
+    lines = [f"# {text}" for text in heading]
+    lines += ["[flow]", *_assignments(config, notes, "")]
+    left_out = [name for name in NOT_IN_FILES if getattr(config, name) != getattr(type(config)(), name)]
+    if left_out:
+        lines.append(f"# {' and '.join(left_out)}: not written, give to flow.Config")
+    if config.data is not None:
+        lines += ["", "[flow.data]", *_assignments(config.data, notes, "data.")]
+    return "\n".join(lines) + "\n"
+
+
+def _assignments(config: Config | DataConfig, notes: Mapping[str, str], prefix: str) -> Iterator[str]:
+    default = type(config)()
+    for field in config.__struct_fields__:
+        value = getattr(config, field)
+        if field in ("data", *NOT_IN_FILES) or value == getattr(default, field):
+            continue
+        line = f"{field} = {_value(value)}"
+        note = notes.get(f"{prefix}{field}")
+        yield f"{line}  # {note}" if note else line
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return f'"{NONE}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):  # the nodes of keep
+        return f"[{', '.join(_value(_name(node)) for node in value)}]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _name(node: Any) -> str:
+    return node if isinstance(node, str) else str(getattr(node, "name", None) or node.__name__)

@@ -1,0 +1,105 @@
+"""The commands ``run`` and ``compare``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from flow_bench import report, session, store
+from flow_bench.measure import Row
+from flow_bench.session import OK, REFUSED, UNAVAILABLE, USAGE, Session
+
+COMMANDS = ("run", "compare")
+
+
+def add_to(suites: Any) -> None:
+    """Add both commands to the parser's."""
+    run = suites.add_parser("run", help="many suites, each in fresh processes; save and compare")
+    run.add_argument("--all", action="store_true", help="all suites, the other libraries too (needs flow[peers])")
+    for name in session.SUITES:
+        run.add_argument(f"--{name}", action="store_true", help=f"the suite {name}")
+    run.add_argument("--quick", action="store_true", help="fewer rounds: 2 minutes for all but the other libraries")
+    run.add_argument("--save", nargs="?", const="", metavar="NAME", help="keep it; default name: date and commit")
+    run.add_argument(
+        "--compare", nargs="?", const="", metavar="NAME|FILE", help="with this saved run; default: the newest"
+    )
+    run.add_argument("--html", metavar="FILE", help="one self-contained page of plots")
+    run.add_argument("--json", metavar="FILE", help="all rounds of all rows")
+    compare = suites.add_parser("compare", help="judge two saved runs row by row")
+    compare.add_argument("before", metavar="BEFORE", help="name of a saved run, or a file")
+    compare.add_argument("after", metavar="AFTER", nargs="?", default="", help="default: the newest saved run")
+    for one in (run, compare):
+        one.add_argument(
+            "--fail-over", type=float, metavar="PERCENT", help="exit with 1 if a row is slower by surely more than this"
+        )
+
+
+def main(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Do what was asked. The exit codes are those of :func:`flow_bench.__main__.main`."""
+    try:
+        return compare(options) if options.suite == "compare" else run(options, parser)
+    except store.NotSaved as error:
+        print(f"flow_bench: {error}", file=sys.stderr)
+        return USAGE
+
+
+def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Measure suites, print their tables, and keep, compare and draw them as asked."""
+    if options.fail_over is not None and options.compare is None:
+        parser.error("--fail-over is for --compare")
+    if options.html and find_spec("plotly") is None:
+        parser.error("--html needs plotly: pip install 'flow[bench]'")
+    if options.save:
+        store.path_of(options.save)
+    baseline = None if options.compare is None else store.load(options.compare, but=options.save or "")
+    facts = report.machine()
+    print(report.heading(facts), flush=True)
+    began = perf_counter()
+    measured = Session(chosen(options), quick=options.quick, say=lambda line: print(line, flush=True))
+    measured.measure()
+    document = measured.document(options.save or store.default_name(facts))
+    print(f"\n{session.tables(document['rows'])}\n")
+    print(report.summary([Row.from_dict(row) for row in document["rows"]]))
+    print(f"{len(document['rows'])} rows in {perf_counter() - began:.0f} s")
+    write(options, document, baseline)
+    code = OK if baseline is None else compared(baseline, document, options.fail_over)
+    for fault in measured.faults.values():
+        print(f"flow_bench: {fault}", file=sys.stderr)
+    return REFUSED if any(fault.code != UNAVAILABLE for fault in measured.faults.values()) else code
+
+
+def chosen(options: argparse.Namespace) -> list[str]:
+    """The suites asked for; all but the other libraries if none is."""
+    if options.all:
+        return list(session.SUITES)
+    named = [name for name in session.SUITES if getattr(options, name)]
+    return named or [name for name in session.SUITES if name not in session.ON_REQUEST]
+
+
+def write(options: argparse.Namespace, document: dict[str, Any], baseline: dict[str, Any] | None) -> None:
+    """Write what ``--save``, ``--json`` and ``--html`` ask for."""
+    if options.save is not None:
+        print(f"saved as {store.save(document)}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(document), encoding="utf-8")
+    if options.html:
+        from flow_bench import html
+
+        html.write(document, Path(options.html), baseline)
+        print(f"drawn in {options.html}")
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Compare two saved runs."""
+    before = store.load(options.before)
+    return compared(before, store.load(options.after, but=before["name"]), options.fail_over)
+
+
+def compared(before: dict[str, Any], after: dict[str, Any], fail_over: float | None) -> int:
+    """Print what differs; return 1 if a row is slower by surely more than ``fail_over`` per cent."""
+    return OK

@@ -1,0 +1,297 @@
+"""The dag suite: building and compiling graphs, asking what may run, following statuses. No node is called.
+
+Graphs are those of :mod:`flow.topologies`. Resolution is that of a plan which has run before: it knows each node's
+successors, as it does from its first run on; "a plan's first" says what finding them costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import flow
+from flow_bench.case import Case, Operation, expect
+from flow_bench.work import Work, noop
+
+SIZES = (10, 100, 1_000)
+LARGE = 10_000
+JUDGED = 100
+"""Nodes of the graphs whose topologies are compared."""
+
+RANDOM = "random p=0.3"
+
+
+def cases(quick: bool) -> list[Case]:
+    """Every row of the suite; a quick run has the same ones, in fewer rounds."""
+    return [
+        *_scaling(), *_topologies(), *_recompiling(),
+        *_asked(), *_resolving(), *_counting_down(), *_growing(),
+        *_following(), *_looking(),
+    ]  # fmt: skip
+
+
+@cache
+def shapes() -> Mapping[str, Callable[[int], flow.Dag]]:
+    """The topologies, by the name of their column."""
+    made = flow.topologies
+    return {
+        "linear": made.linear,
+        "diamond": made.diamond,
+        "tree": made.tree,
+        RANDOM: partial(made.random_dag, p=0.3, seed=1),
+        "sparse random": partial(made.sparse_random, seed=1),
+    }
+
+
+@cache
+def graph(shape: str, nodes: int) -> Work:
+    """The graph that all rows of this shape and size share. Its nodes stand in topological order."""
+    return Work.of(shapes()[shape](nodes))
+
+
+def edges(work: Work) -> int:
+    """How many dependencies there are."""
+    return sum(work.in_degrees)
+
+
+# -- building and compiling ------------------------------------------------------------------
+
+BUILD, COMPILE = "Dag.add of every node", "compile"
+MAKES: dict[str, Callable[[Work], Operation]] = {
+    BUILD: lambda work: partial(work.dag, "sync"),
+    COMPILE: lambda work: work.dag("sync").compile,
+}
+"""By label: what makes the operation. A Dag keeps its plan, so each compile needs a Dag of its own."""
+
+
+def as_in(work: Work) -> Callable[[Any], str | None]:
+    """Check that a Dag or a plan has the nodes and dependencies of ``work``."""
+
+    def check(made: Any) -> str | None:
+        plan = made.compile() if isinstance(made, flow.Dag) else made
+        if list(plan) != work.names:
+            return f"it made {len(plan)} nodes, or under other names, where {len(work.names)} were to be"
+        wrong = [name for name, a, b in zip(plan, plan.dependencies, work.dependencies, strict=True) if a != b]
+        return f"{len(wrong)} nodes have other dependencies, {wrong[0]} for one" if wrong else None
+
+    return check
+
+
+def _definition(section: str, label: str, suffix: str, shape: str, nodes: int, per: int, note: str = "") -> Case:
+    work = graph(shape, nodes)
+    make = partial(MAKES[label], work)
+    fresh = label == COMPILE
+    return Case(
+        section, f"{label}{suffix}", make, as_in(work), fresh=fresh, per=per, size=nodes, series=shape, note=note
+    )
+
+
+def _scaling() -> Iterator[Case]:
+    for label in MAKES:
+        for shape in ("linear", "sparse random"):
+            for nodes in (*SIZES, LARGE):
+                yield _definition("definition, per node", label, "", shape, nodes, nodes)
+
+
+def _topologies() -> Iterator[Case]:
+    for label in MAKES:
+        for shape in ("linear", "diamond", "tree", RANDOM):
+            count = edges(graph(shape, JUDGED))
+            for what, per in (("node", JUDGED), ("edge", count)):
+                yield _definition(
+                    "topologies", label, f", per {what}", shape, JUDGED, per, f"{JUDGED} nodes, {count:,} edges"
+                )
+
+
+def _recompiling() -> Iterator[Case]:
+    section = "compiling again"
+    for nodes in (*SIZES[1:], LARGE):
+        work = graph("sparse random", nodes)
+        yield Case(
+            section, "after one more node", partial(_one_more, work), expect(nodes + 1, len), fresh=True, size=nodes
+        )
+    dag = graph("sparse random", 1_000).dag("sync")
+    yield Case(section, "an unchanged Dag", lambda: dag.compile, lambda plan: plan is not dag.compile(), size=1_000)
+
+
+def _one_more(work: Work) -> Operation:
+    dag = work.dag("sync")
+    dag.compile()
+    dag.add("one-more", noop, needs=[work.names[-1]])
+    return dag.compile
+
+
+# -- resolution ------------------------------------------------------------------------------
+
+RESOLVED = ("linear", "diamond", RANDOM)
+
+
+def resolve(plan: flow.Plan) -> list[bool]:
+    """Complete a third of the nodes, then ask of every node whether it may run."""
+    resolver = a_third_done(plan)
+    return [resolver.is_runnable(i) for i in range(len(plan))]
+
+
+def a_third_done(plan: flow.Plan) -> flow.Resolver:
+    """Return a Resolver of the plan, a third of the nodes taken and done."""
+    resolver = flow.Resolver(plan)
+    for _ in range(len(plan) // 3):
+        resolver.done(resolver.take())
+    return resolver
+
+
+def runnable(dependencies: Sequence[tuple[int, ...]], done: int) -> list[bool]:
+    """Say by brute force which nodes may run once the first ``done`` of a topological order are done."""
+    return [i >= done and all(d < done for d in deps) for i, deps in enumerate(dependencies)]
+
+
+def _resolved(shape: str, nodes: int) -> Callable[[Any], str | None]:
+    wanted = runnable(graph(shape, nodes).dependencies, nodes // 3)
+
+    def check(found: list[bool]) -> str | None:
+        return None if found == wanted else f"it calls {sum(found)} nodes runnable where {sum(wanted)} are, or others"
+
+    return check
+
+
+def _asked() -> Iterator[Case]:
+    for shape in RESOLVED:
+        for nodes in SIZES:
+            yield Case(
+                "resolution, per node asked", "is_runnable of every node, a third done",
+                partial(_asking, graph(shape, nodes)), _resolved(shape, nodes),
+                per=nodes, size=nodes, series=shape, unit="ns",
+            )  # fmt: skip
+
+
+def _asking(work: Work) -> Operation:
+    resolver, nodes = a_third_done(work.plan("sync")), range(len(work.names))
+    return lambda: [resolver.is_runnable(i) for i in nodes]
+
+
+def _resolving() -> Iterator[Case]:
+    """Linear in the edges: from ten nodes to a thousand, the time per edge must not grow."""
+    for first in (False, True):
+        for shape in RESOLVED:
+            for nodes in SIZES:
+                count = edges(graph(shape, nodes))
+                label = "Resolver, a third done, every node asked"
+                yield Case(
+                    "resolution, per edge", f"{label}: a plan's first" if first else label,
+                    partial(_resolving_one, graph(shape, nodes), first), _resolved(shape, nodes),
+                    fresh=first, per=count, size=nodes, series=shape, note=f"{count:,} edges", unit="ns",
+                )  # fmt: skip
+
+
+def _resolving_one(work: Work, first: bool) -> Operation:
+    return partial(resolve, work.plan("sync", fresh=first))
+
+
+# -- incremental resolution ------------------------------------------------------------------
+
+
+def count_down(plan: flow.Plan) -> list[int]:
+    """Complete node after node, asking after each which is next, to the end; return the order."""
+    resolver = flow.Resolver(plan)
+    order, i = [], resolver.take()
+    while i >= 0:
+        order.append(i)
+        i = resolver.advance(i)
+    return order
+
+
+def _counting_down() -> Iterator[Case]:
+    for shape in RESOLVED:
+        for nodes in SIZES:
+            plan = graph(shape, nodes).plan("sync")
+            yield Case(
+                "incremental resolution, per node", "each completed, and the next one asked for",
+                partial(partial, count_down, plan), expect(list(range(nodes))),
+                per=nodes, size=nodes, series=shape, note=f"{plan.edge_count:,} edges",
+            )  # fmt: skip
+
+
+def grow(plan: flow.Plan) -> Any:
+    """Complete every node of the plan, each adding one that waits for it; return the statistics at the end."""
+    resolver = flow.Resolver(plan)
+    for _ in range(len(plan)):
+        i = resolver.take()
+        resolver.add((i,))
+        resolver.done(i)
+    return resolver.statistics()
+
+
+def _growing() -> Iterator[Case]:
+    for nodes in SIZES:
+        plan = graph("linear", nodes).plan("sync")
+        yield Case(
+            "incremental resolution, per node", "each taken, adds a node that waits for it, is done",
+            partial(partial, grow, plan), expect((nodes, nodes), lambda found: (found.done, found.ready)),
+            per=nodes, size=nodes, series="linear",
+        )  # fmt: skip
+
+
+# -- statuses --------------------------------------------------------------------------------
+
+STEPS = (flow.Status.READY, flow.Status.RUNNING, flow.Status.COMPLETED)
+
+
+def follow(tracker: flow.StatusTracker, names: Sequence[str]) -> flow.StatusTracker:
+    """Move every node to ready, then to running, then to completed."""
+    for status in STEPS:
+        for name in names:
+            tracker.set(name, status)
+    return tracker
+
+
+def _following() -> Iterator[Case]:
+    kinds: dict[str, Callable[[Sequence[str]], flow.StatusTracker]] = {
+        "statuses": flow.StatusTracker,
+        "and times": partial(flow.StatusTracker, timestamps=True),
+        "and a subscriber": _subscribed,
+    }
+    for kind, make in kinds.items():
+        for nodes in SIZES:
+            names = graph("linear", nodes).names
+            yield Case(
+                "status tracking", "StatusTracker.set, per change", partial(_following_one, make, names),
+                _all_completed, fresh=True, per=len(STEPS) * nodes, size=nodes, series=kind, unit="ns",
+            )  # fmt: skip
+
+
+def _subscribed(names: Sequence[str]) -> flow.StatusTracker:
+    tracker = flow.StatusTracker(names)
+    tracker.subscribe(id)
+    return tracker
+
+
+def _following_one(make: Callable[[Sequence[str]], flow.StatusTracker], names: Sequence[str]) -> Operation:
+    return partial(follow, make(names), names)
+
+
+def _all_completed(tracker: flow.StatusTracker) -> str | None:
+    counted, wanted = tracker.statistics(), {flow.Status.COMPLETED}
+    if set(tracker.values()) == wanted and counted.completed == counted.total and counted.done:
+        return None
+    left = [name for name, status in tracker.items() if status not in wanted]
+    return f"it left {len(left)} nodes in another status than completed, and counts {counted.completed} completed"
+
+
+def _looking() -> Iterator[Case]:
+    section = "status tracking"
+    for nodes in SIZES:
+        names = graph("linear", nodes).names
+        tracker = follow(flow.StatusTracker(names), names)
+        yield Case(
+            section, "tracker[name], per node", partial(partial, _look, tracker, names),
+            expect([flow.Status.COMPLETED] * nodes), per=nodes, size=nodes, series="statuses", unit="ns",
+        )  # fmt: skip
+        yield Case(
+            section, "statistics()", partial(getattr, tracker, "statistics"),
+            expect(nodes, lambda found: found.completed), size=nodes, series="statuses", unit="ns",
+        )  # fmt: skip
+
+
+def _look(tracker: flow.StatusTracker, names: Sequence[str]) -> list[flow.Status]:
+    return [tracker[name] for name in names]

@@ -1,0 +1,15 @@
+"""Dask's raw graph run by ``dask.threaded.get``, the scheduler Dask uses by default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dask import threaded
+
+from flow_bench.peers.dask_get import build, outputs, prepare
+
+__all__ = ["build", "outputs", "prepare", "run"]
+
+
+def run(built: tuple[dict[str, Any], list[str]]) -> Any:
+    return threaded.get(*built)

@@ -1,0 +1,31 @@
+"""flow, dependencies named with ``needs=``: ``flow.run`` and ``flow.execute`` of a compiled Dag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flow
+from flow_bench.peers.graph import Graph
+
+
+def prepare(graph: Graph) -> Graph:
+    return graph
+
+
+def build(graph: Graph) -> flow.Plan:
+    dag = flow.Dag("bench")
+    for name, function, needs in zip(graph.names, graph.functions, graph.needs, strict=True):
+        dag.add(name, function, needs=needs)
+    return dag.compile()
+
+
+def run(plan: flow.Plan) -> flow.Result:
+    return flow.run(plan)
+
+
+async def run_async(plan: flow.Plan) -> flow.Result:
+    return await flow.execute(plan)
+
+
+def outputs(result: flow.Result, graph: Graph) -> list[Any]:
+    return [result[name] for name in graph.names]

@@ -1,0 +1,135 @@
+"""A process that knows one library: ``python -m flow_bench.peers.worker MODULE``.
+
+It reads one JSON command per line, ``{"do": "run", "repeat": 5}``, and answers with one line of JSON; what the
+library prints goes to stderr. An exception is answered as ``{"error": ...}``, and the worker goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+from flow_bench.peers.graph import DONE, Graph
+
+
+class Worker:
+    """The commands, as methods; each returns what is answered."""
+
+    def __init__(self, module: str) -> None:
+        began = perf_counter()
+        self._module: Any = importlib.import_module(module)
+        self._import_seconds = perf_counter() - began
+        self._runner = asyncio.Runner()
+        self._graph = Graph([])
+        self._prepared: Any = None
+        self._built: Any = None
+        gc.collect()
+        gc.freeze()  # the library's own objects are not looked at again at every collection between samples
+
+    def hello(self) -> dict[str, Any]:
+        """Seconds its import took, and resident MB after it."""
+        return {"seconds": self._import_seconds, "rss_mb": resident_mb()}
+
+    def graph(self, dependencies: Sequence[Sequence[int]], is_async: bool) -> dict[str, Any]:
+        """Take a graph of no-op nodes, and prepare it."""
+        self._built = self._prepared = None
+        self._graph = Graph(dependencies, is_async=is_async)
+        self._prepared = self._module.prepare(self._graph)
+        return {}
+
+    def check(self) -> dict[str, Any]:
+        """Run the graph once with nodes that record: the calls with their arguments, and the outputs."""
+        graph = Graph(self._graph.dependencies, is_async=self._graph.is_async, record=True)
+        built = self._module.build(self._module.prepare(graph))
+        raw = self._runner.run(self._module.run_async(built)) if graph.is_async else self._module.run(built)
+        return {"calls": graph.calls, "outputs": self._module.outputs(raw, graph)}
+
+    def build(self, repeat: int) -> dict[str, Any]:
+        """Seconds per build, of so many in a row; the last is kept for running."""
+        made, build, prepared = [], self._module.build, self._prepared
+        with Uncollected():
+            began = perf_counter()
+            for _ in range(repeat):
+                made.append(build(prepared))
+            took = perf_counter() - began
+        self._built = made[-1]
+        return {"seconds": took / repeat}
+
+    def run(self, repeat: int) -> dict[str, Any]:
+        """Seconds per run, of so many in a row, and the least number of nodes that any of them left done."""
+        if self._built is None:
+            self._built = self._module.build(self._prepared)
+        with Uncollected():
+            took, runs = self._runner.run(self._timed_async(repeat)) if self._graph.is_async else self._timed(repeat)
+        done = min(self._module.outputs(raw, self._graph).count(DONE) for raw in runs)
+        return {"seconds": took / repeat, "done": done}
+
+    def _timed(self, repeat: int) -> tuple[float, list[Any]]:
+        runs, run, built = [], self._module.run, self._built
+        began = perf_counter()
+        for _ in range(repeat):
+            runs.append(run(built))
+        return perf_counter() - began, runs
+
+    async def _timed_async(self, repeat: int) -> tuple[float, list[Any]]:
+        runs, run, built = [], self._module.run_async, self._built
+        began = perf_counter()
+        for _ in range(repeat):
+            runs.append(await run(built))
+        return perf_counter() - began, runs
+
+
+class Uncollected:
+    """The collector is run before what is timed and off within it, for all libraries alike."""
+
+    def __enter__(self) -> None:
+        gc.collect()
+        gc.disable()
+
+    def __exit__(self, *exc: object) -> None:
+        gc.enable()
+
+
+def resident_mb() -> float:
+    """Resident memory of this process now, in MB; its peak where the system does not tell."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def serve(worker: Worker, commands: Any, answer: Callable[[str], object]) -> None:
+    """Answer every command, until there are no more."""
+    for line in commands:
+        arguments = json.loads(line)
+        try:
+            reply = getattr(worker, arguments.pop("do"))(**arguments)
+        except Exception as error:
+            first = str(error).strip().partition("\n")[0]
+            reply = {"error": f"{type(error).__name__}: {first}".rstrip(": ")}
+        answer(json.dumps(reply) + "\n")
+
+
+def main() -> None:
+    """Serve on stdin and stdout."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # a library that prints must not spoil the protocol
+    serve(Worker(sys.argv[1]), sys.stdin, replies.write)
+
+
+if __name__ == "__main__":
+    main()

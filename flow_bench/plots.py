@@ -1,0 +1,328 @@
+"""Which plots the rows of a section make: decided by the rows alone, so that a new suite needs nothing here.
+
+Rows of several sizes make curves over size; rows of several limits or numbers of workers, curves over these, with the
+ideal dotted; rows whose every call is a sample, boxes and percentile curves; rows with an efficiency, dots from 0 to
+100 %; all others bars. Rows in different units never share a plot. Where there are several series (topologies), each has
+a panel, or is a curve.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import isfinite, log10
+from statistics import median
+from typing import Any, TypeVar
+
+from flow_bench.draw import Curve, Lane, curves, lanes, short
+from flow_bench.measure import JUDGED, Row, percentile, quartiles
+from flow_bench.report import PERCENTILES, number
+
+PEERS = "peers"
+MOST_CURVES = 8
+"""More in one panel cannot be told apart, so they are shared out between panels."""
+UNITS = {"us": "µs"}
+SIZES = {"concurrency": "tasks", "workflow": "workflows", "data": "entries"}
+"""What a row's size counts, if not nodes."""
+NINES = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plotly figure and, in words, what it shows."""
+
+    title: str
+    says: str
+    figure: Any
+
+
+@dataclass(frozen=True)
+class Group:
+    """Plots side by side, with one caption, and one legend of (name, style) for all of them."""
+
+    caption: str
+    plots: list[Plot]
+    legend: list[tuple[str, int]] = field(default_factory=list)
+
+
+def groups(rows: Sequence[Row]) -> list[Group]:
+    """All plots that the rows of one section make. O(rows)."""
+    drawn = [row for row in rows if row.figure is not None and isfinite(row.figure)]
+    found: list[Group] = []
+    for mine in parted(drawn, lambda row: row.unit).values():
+        if len(mine) > 1:
+            found += _of_one_unit(mine)
+    timed = [row for row in drawn if "efficiency" in row.figures]
+    return [*found, efficiency(timed)] if len(timed) > 1 else found
+
+
+def _of_one_unit(rows: Sequence[Row]) -> list[Group]:
+    limited = _by_limit(rows)
+    scaled = {id(row) for mine in _by_size(rows).values() for row in mine} if not limited else {id(r) for r in rows}
+    calls = [row for row in rows if row.each and len(row.samples) > 1]
+    rest = [row for row in rows if id(row) not in scaled and not row.each]
+    found = []
+    if rows[0].suite == PEERS:
+        rest = judged(rows)
+    if limited:
+        found.append(over_limits(rows, limited))
+    elif scaled:
+        found.append(over_sizes([row for row in rows if id(row) in scaled]))
+    if calls:
+        found += latency(calls)
+    if rest:
+        found.append(bars(rest))
+    return found
+
+
+def unit_of(row: Row) -> str:
+    """The unit, as it is written on a page."""
+    return UNITS.get(row.unit, row.unit)
+
+
+def shown(row: Row) -> str:
+    """The figure with its unit."""
+    if row.figure is None:
+        return "n/a"
+    return f"{number(row.figure)}{'x' if row.unit == 'x' else ' ' + unit_of(row)}"
+
+
+def parted(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items by key, in order of appearance."""
+    found: dict[Key, list[Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
+def named(rows: Sequence[Row]) -> Callable[[Row], str]:
+    """Return what gives a row the shortest name that no other of these rows has: its label, with size or series."""
+    sized = len({(r.label, r.topology) for r in rows}) < len(rows)
+    series = len({(r.label, r.nodes) for r in rows}) < len(rows)
+
+    def name(row: Row) -> str:
+        size = f"{row.nodes:,} {size_word(row)}" if sized and row.nodes else ""
+        return ", ".join(filter(None, [row.label.strip(), size, row.topology if series else ""]))
+
+    return name
+
+
+def size_word(row: Row) -> str:
+    """What the row's size counts."""
+    return SIZES.get(row.suite, "nodes")
+
+
+# -- bars ------------------------------------------------------------------------------------
+
+
+def judged(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the size that has the targets, or else of the largest."""
+    sizes = {row.nodes for row in rows}
+    size = JUDGED if JUDGED in sizes else max(sizes)
+    return [row for row in rows if row.nodes == size]
+
+
+def bars(rows: Sequence[Row]) -> Group:
+    """A bar per row, a panel per series; peers fastest first."""
+    if rows[0].suite == PEERS:
+        order = {label: median([r.figure or 0 for r in mine]) for label, mine in parted(rows, _label).items()}
+        rows = sorted(rows, key=lambda row: order[row.label])
+    panels = parted(rows, lambda row: row.topology)
+    if max(map(len, panels.values())) < 2:
+        panels = {"": list(rows)}
+    plots = [_bars(title, mine) for title, mine in panels.items()]
+    size = f"{rows[0].nodes:,} {size_word(rows[0])}, " if len({r.nodes for r in rows}) == 1 and rows[0].nodes else ""
+    target = "; the upright stroke is the target" if any(_target(row) for row in rows) else ""
+    return Group(f"{size}{unit_of(rows[0])}: medians, with quartiles as whiskers{target}", plots)
+
+
+def _bars(title: str, rows: Sequence[Row]) -> Plot:
+    name = named(rows)
+    some = {is_ours(row.label) for row in rows} == {True, False}
+    found = [
+        Lane(
+            name(row), row.figure or 0.0, *_quartiles(row), shown(row), ours=is_ours(row.label) or not some,
+            target=_target(row),
+        )
+        for row in rows
+    ]  # fmt: skip
+    least, most = min(rows, key=_figure), max(rows, key=_figure)
+    says = f"{len(rows)} bars, from {shown(least)} ({name(least)}) to {shown(most)} ({name(most)})."
+    return Plot(title, says, lanes(found, unit_of(rows[0])))
+
+
+def is_ours(label: str) -> bool:
+    """Whether it is this library that is measured, and not what it is compared with."""
+    return re.match(r"(flow\b|Dag\b|ctx\.|WorkflowData\b)", label.strip()) is not None
+
+
+def _quartiles(row: Row) -> tuple[float | None, float | None]:
+    if len(row.samples) < 2:
+        return None, None
+    first, _, third = quartiles(row.samples)
+    return first, third
+
+
+def _target(row: Row) -> float | None:
+    return row.target.at_most if row.target is not None and row.target.of == "figure" else None
+
+
+def _figure(row: Row) -> float:
+    return row.figure or 0.0
+
+
+def _label(row: Row) -> str:
+    return row.label
+
+
+# -- efficiency ------------------------------------------------------------------------------
+
+
+def efficiency(rows: Sequence[Row]) -> Group:
+    """A lane per label and size, a dot per series."""
+    styles = {series: k for k, series in enumerate(dict.fromkeys(row.topology for row in rows))}
+    found = []
+    for mine in parted(rows, lambda row: (row.label, row.nodes)).values():
+        dots = tuple((styles[row.topology], 100 * row.figures["efficiency"]) for row in mine)
+        percents = [value for _, value in dots]
+        text = f"{min(percents):.0f} %" if len(dots) == 1 else f"{min(percents):.0f} to {max(percents):.0f} %"
+        found.append(Lane(named([r for r in rows if r.topology == mine[0].topology])(mine[0]), text=text, dots=dots))
+    says = f"Efficiency of {len(found)} kinds of work: " + "; ".join(f"{lane.name} {lane.text}" for lane in found) + "."
+    made = lanes(found, "%")
+    made.update_xaxes(type="linear", range=[0, max(105, *(v for lane in found for _, v in lane.dots))], nticks=6)
+    made.add_vline(100, line={"width": 1, "dash": "dot"})
+    legend = [(name, k) for name, k in styles.items()] if len(styles) > 1 else []
+    return Group("efficiency: the ideal time over the measured one, 100 % is no cost at all", [Plot("", says, made)], legend)
+
+
+# -- curves ----------------------------------------------------------------------------------
+
+
+def _by_size(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Series of rows that differ in nothing but size."""
+    found = parted((row for row in rows if row.nodes), lambda row: (row.label, row.topology))
+    return {key: mine for key, mine in found.items() if len({row.nodes for row in mine}) > 1}
+
+
+def over_sizes(rows: Sequence[Row]) -> Group:
+    """Curves over size; a panel per series or per label, whichever makes fewer."""
+    labels = list(dict.fromkeys(row.label for row in rows))
+    series = list(dict.fromkeys(row.topology for row in rows))
+    if len(labels) * len(series) <= MOST_CURVES or len(series) == 1:
+        panels, line = {"": list(rows)}, named(judged(rows))
+    elif len(series) <= len(labels) or len(series) > 2 * MOST_CURVES:
+        panels, line = parted(rows, lambda row: row.topology), lambda row: row.label.strip()
+    else:
+        panels, line = parted(rows, _label), lambda row: row.topology
+    sizes = sorted({row.nodes for row in rows})
+    ticks = ([float(size) for size in sizes], [short(size) for size in sizes])
+    caption = f"{unit_of(rows[0])} over {size_word(rows[0])}, both axes logarithmic"
+    return _curves(panels, line, lambda row: row.nodes, size_word(rows[0]), ticks, caption)
+
+
+def _by_limit(rows: Sequence[Row]) -> dict[str, float]:
+    """The number in each series' name, if these are limits: three numbers at least; "unbounded" is put beyond them."""
+    names = dict.fromkeys(row.topology for row in rows)
+    numbers = {name: re.findall(r"\d[\d,]*", name) for name in names}
+    limits = {name: float(found[0].replace(",", "")) for name, found in numbers.items() if len(found) == 1}
+    others = [name for name in names if name not in limits]
+    if len(set(limits.values())) < 3 or 0 in limits.values() or any("unbounded" not in name for name in others):
+        return {}
+    return limits | dict.fromkeys(others, max(limits.values()) * 4)
+
+
+def over_limits(rows: Sequence[Row], limits: dict[str, float]) -> Group:
+    """Curves over a limit or a number of workers, beside the ideal."""
+    word = re.sub(r"[\d,=]+", "", min(limits, key=lambda name: limits[name])).strip() or "limit"
+    places = sorted({(x, "unbounded" if "unbounded" in name else short(x)) for name, x in limits.items()})
+    ticks = ([x for x, _ in places], [text for _, text in places])
+    first = [row for row in rows if row.topology == rows[0].topology]
+    panels = {"": list(rows)}
+    if len(parted(rows, lambda row: (row.label, row.nodes))) > MOST_CURVES:
+        panels = {f"{n:,} {size_word(rows[0])}": mine for n, mine in parted(rows, lambda row: row.nodes).items()}
+        if len(panels) == 1 or max(len(parted(p, _label)) for p in panels.values()) > 2 * MOST_CURVES:
+            panels = {"": list(rows)}
+    caption = f"{unit_of(rows[0])} over {word}, both axes logarithmic"
+    if any("efficiency" in row.figures for row in rows):
+        caption += "; dotted: the ideal"
+    line = named(first) if len(panels) == 1 else lambda row: row.label.strip()
+    return _curves(panels, line, lambda row: limits[row.topology], word, ticks, caption)
+
+
+def _curves(
+    panels: dict[str, list[Row]],
+    line: Callable[[Row], str],
+    place: Callable[[Row], float],
+    x_title: str,
+    ticks: tuple[list[float], list[str]],
+    caption: str,
+) -> Group:
+    names = dict.fromkeys(line(row) for rows in panels.values() for row in rows)
+    styles = {name: k for k, name in enumerate(names)}
+    some = {is_ours(name) for name in names} == {True, False}
+    plots = []
+    for title, rows in panels.items():
+        found, said = [], []
+        for name, mine in parted(rows, line).items():
+            mine = sorted(mine, key=place)
+            ours = some and is_ours(name)
+            found.append(Curve(name, styles[name], [(place(r), _figure(r), _at(r)) for r in mine], ours=ours))
+            said.append(f"{name} from {shown(mine[0])} to {shown(mine[-1])}")
+            ideal = [(place(r), i, f"ideal {number(i)} {unit_of(r)}") for r in mine if (i := _ideal(r))]
+            if ideal and place(mine[0]) != mine[0].nodes:
+                found.append(Curve(name, styles[name], ideal, dashed=True))
+        says = f"Curves over {x_title} from {ticks[1][0]} to {ticks[1][-1]}: {'; '.join(said)}."
+        plots.append(Plot(title, says, curves(found, x_title, unit_of(rows[0]), ticks)))
+    return Group(caption, plots, list(styles.items()) if len(styles) > 1 or not plots[0].title else [])
+
+
+def _ideal(row: Row) -> float | None:
+    return row.figures["efficiency"] * _figure(row) if "efficiency" in row.figures else None
+
+
+def _at(row: Row) -> str:
+    first, third = _quartiles(row)
+    spread = f" ({number(first)} to {number(third)})" if first is not None and third is not None else ""
+    series = f", {row.topology}" if row.topology else ""
+    return f"{row.nodes:,} {size_word(row)}{series}: {shown(row)}{spread}"
+
+
+# -- latency ---------------------------------------------------------------------------------
+
+
+def latency(rows: Sequence[Row]) -> list[Group]:
+    """A box per row; and if there are few, a curve over the percentiles, where tails are seen."""
+    name = named(rows)
+    found = []
+    for row in rows:
+        box = tuple(percentile(row.samples, p) for p in (5, 25, 50, 75, 95, 99))
+        text = " / ".join(number(percentile(row.samples, p)) for p in PERCENTILES.values())
+        found.append(Lane(name(row), text=f"{text} {unit_of(row)}", box=box))
+    said = "; ".join(f"{lane.name} {lane.text}" for lane in found)
+    boxes = Plot("", f"Time of single calls, P50 / P95 / P99: {said}.", lanes(found, unit_of(rows[0])))
+    caption = "every call a sample, P50 / P95 / P99: box, middle half; whiskers, P5 to P95; diamond, P99"
+    if len(rows) > MOST_CURVES:
+        return [Group(caption, [boxes])]
+    tails = [Curve(name(row), k, _tail(row)) for k, row in enumerate(rows)]
+    last = max(x for curve in tails for x, _, _ in curve.points)
+    ticks = [(_nines(p), f"{p:g}") for p in NINES if _nines(p) <= last * 1.01]
+    figure = curves(tails, "percentile", unit_of(rows[0]), ([x for x, _ in ticks], [text for _, text in ticks]))
+    tail = Plot("", "The same calls by percentile, tails stretched out.", figure)
+    return [Group(caption, [boxes]), Group("the same calls by percentile", [tail], [(c.name, c.style) for c in tails])]
+
+
+def _nines(percent: float) -> float:
+    """Where a percentile stands on an axis that is as long from 90 to 99 as from 99 to 99.9; above 0 for its logarithm."""
+    return 10 ** (-log10(1 - percent / 100))
+
+
+def _tail(row: Row) -> list[tuple[float, float, str]]:
+    """About 60 points from the least sample to the last percentile that the samples can tell."""
+    most = 100 * (1 - 1 / len(row.samples))
+    percents = [p for k in range(61) if (p := 100 * (1 - 10 ** (-k / 20))) <= most]
+    values = [(p, percentile(row.samples, p)) for p in percents]
+    return [(_nines(p), value, f"P{p:.4g}: {number(value)} {unit_of(row)}") for p, value in values]
