@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from flow.graph import interop, render, topologies, traces
     from flow.plan.status import StatusTracker
     from flow.policy import middleware
+    from flow.tuning.api import tune
+    from flow.tuning.report import TuneReport
 
 __version__ = "0.1.0"
 
@@ -79,6 +81,8 @@ _LAZY_NAMES = {
     "ObjectPool": "flow.data.pool",
     "StatusTracker": "flow.plan.status",
     "StringPool": "flow.data.strings",
+    "TuneReport": "flow.tuning.report",
+    "tune": "flow.tuning.api",
 }
 
 
@@ -135,6 +139,7 @@ __all__ = [
     "Timeout",
     "TraceError",
     "TransitionError",
+    "TuneReport",
     "UsageError",
     "WorkflowData",
     "WrongType",
@@ -148,4 +153,5 @@ __all__ = [
     "testing",
     "topologies",
     "traces",
+    "tune",
 ]

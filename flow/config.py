@@ -133,8 +133,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     :param mode: ``auto`` runs an all-sync plan inline and anything else on the event loop;
         ``inline`` runs one node at a time; ``tasks`` runs every ready node concurrently;
         ``workers`` runs at most ``limit`` nodes at a time (:data:`DEFAULT_WORKERS` if unset).
-    :param limit: most nodes in flight; None is unbounded. Waiting for dependencies or for a
-        retry's delay holds no slot.
+    :param limit: most nodes in flight; None is unbounded, "auto" follows the latency that is observed
+        (:mod:`flow.run.adaptive`). Waiting for dependencies or for a retry's delay holds no slot.
     :param on_error: ``fail_fast`` cancels and awaits the rest and raises :class:`flow.RunError`;
         ``collect`` skips exactly the failed nodes' descendants, runs the rest and returns.
     :param timeout: seconds for the whole run, queueing and retries included.
@@ -158,7 +158,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     mode: Mode = "auto"
-    limit: int | None = None
+    limit: int | Literal["auto"] | None = None
     on_error: Literal["fail_fast", "collect"] = "fail_fast"
     timeout: float | None = None
     sync: Literal["inline", "thread"] = "inline"
@@ -193,8 +193,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ):
             if value not in allowed:
                 found.append(f"{label} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}")
-        if self.limit is not None and (not is_int(self.limit) or self.limit < 1):
-            found.append(f"limit must be an integer of at least 1, or None for unbounded, not {shown(self.limit)}")
+        if self.limit not in (None, "auto") and (not is_int(self.limit) or int(self.limit) < 1):
+            wanted = "an integer of at least 1, 'auto', or None for unbounded"
+            found.append(f"limit must be {wanted}, not {shown(self.limit)}")
         if not is_int(self.threads) or self.threads < 1:
             found.append(f"threads must be an integer of at least 1, not {shown(self.threads)}")
         for label, seconds in (("timeout", self.timeout), ("blocking_after", self.blocking_after)):

@@ -103,7 +103,8 @@ class _Reader:
         given = values.pop("data", None)
         if given is not None:
             values["data"] = self.data(given, (*place, "data"))
-        return self.made(Config, values, place)
+        config: Config | None = self.made(Config, values, place)
+        return config
 
     def data(self, table: Any, place: Keys) -> DataConfig | None:
         """Make the DataConfig of ``[flow.data]``: its preset, and single settings over it."""
@@ -119,7 +120,8 @@ class _Reader:
             known = ", ".join(DATA_PRESETS)
             self.fault((*place, "preset"), f"no preset is called {shown(preset)}; there are {known}{close}")
             preset = "default"
-        return self.made(DataConfig, {**DATA_PRESETS[preset], **values}, place)
+        data: DataConfig | None = self.made(DataConfig, {**DATA_PRESETS[preset], **values}, place)
+        return data
 
     def known(self, table: dict[str, Any], fields: list[str], place: Keys) -> dict[str, Any]:
         """Return the settings that there are, and note the others."""

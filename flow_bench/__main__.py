@@ -26,13 +26,19 @@ from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE
 CASE_SUITES = {
     "dag": "building, compiling and resolving",
     "node": "single nodes of every kind: mean, P50, P95, P99",
-    "workflow": "whole workflows, one and thousands at once",
-    "concurrency": "unbounded and bounded runs beside the ideal",
     "scenarios": "four everyday workflows with simulated waits",
     "traces": "real workflow traces, as no-ops and replayed",
-    "memory": "bytes per node; importing flow",
 }
 """Suites made of cases (:mod:`flow_bench.case`): module ``flow_bench.NAME`` has ``cases(quick)``."""
+RUN_SUITES = {
+    "workflow": "whole workflows, one and thousands at once",
+    "concurrency": "unbounded and bounded runs beside the ideal",
+    "memory": "bytes per node built, compiled and run; importing flow",
+    "adaptive": "limit='auto' beside fixed limits, where a backend degrades and where nothing waits",
+    "tune": "what flow.tune finds on five given workloads, as a share of the default",
+    "peers": "the same graphs in other libraries",
+}
+"""Suites that interleave contenders themselves: ``flow_bench.NAME`` has ``run(effort)``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"flow_bench: {error}", file=sys.stderr)
         return REFUSED
     except ModuleNotFoundError as error:
-        print(
-            f"flow_bench: {error.name} is not installed; pip install 'flow[bench]' has what it needs", file=sys.stderr
-        )
+        print(f"flow_bench: {error.name} is not installed: pip install 'flow[bench]'", file=sys.stderr)
         return UNAVAILABLE
     if options.json:
         Path(options.json).write_text(json.dumps(document), encoding="utf-8")
@@ -87,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         which = suites.add_parser(name, parents=[common], help=what)
         which.add_argument("--only", action="append", choices=suite.SECTIONS, default=[], help="these sections alone")
-    for name, what in {**CASE_SUITES, "peers": "the same graphs in other libraries"}.items():
+    for name, what in {**CASE_SUITES, **RUN_SUITES}.items():
         which = suites.add_parser(name, parents=[common], help=what)
         which.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
     command.add_to(suites)
@@ -124,7 +128,7 @@ def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]
     if options.suite == "core":
         effort = shared(core_settings(options), options.share)
         return effort, core.run(effort)
-    suite: Any = importlib.import_module(f"flow_bench.{options.suite}")
+    suite: Any = importlib.import_module(f"flow_bench.{'peers.suite' if options.suite == 'peers' else options.suite}")
     effort = shared(suite.QUICK if options.quick else suite.Effort(), options.share)
     if options.only:
         effort = replace(effort, sections=tuple(options.only))

@@ -10,9 +10,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from flow_bench import compare as judge
 from flow_bench import report, session, store
 from flow_bench.measure import Row
-from flow_bench.session import OK, REFUSED, UNAVAILABLE, USAGE, Session
+from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Session
 
 COMMANDS = ("run", "compare")
 
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     write(options, document, baseline)
     code = OK if baseline is None else compared(baseline, document, options.fail_over)
     for fault in measured.faults.values():
-        print(f"flow_bench: {fault}", file=sys.stderr)
+        print(f"flow_bench: {fault.suite}: {fault.text}", file=sys.stderr)
     return REFUSED if any(fault.code != UNAVAILABLE for fault in measured.faults.values()) else code
 
 
@@ -102,4 +103,9 @@ def compare(options: argparse.Namespace) -> int:
 
 def compared(before: dict[str, Any], after: dict[str, Any], fail_over: float | None) -> int:
     """Print what differs; return 1 if a row is slower by surely more than ``fail_over`` per cent."""
-    return OK
+    found = judge.compare(before, after)
+    print(f"\n{judge.text(found, before, after)}")
+    over = [] if fail_over is None else found.over(fail_over)
+    if over:
+        print(f"flow_bench: {len(over)} rows are slower by more than {fail_over:g} %", file=sys.stderr)
+    return MISSED if over else OK

@@ -137,7 +137,9 @@ def a_third_done(plan: flow.Plan) -> flow.Resolver:
     """Return a Resolver of the plan, a third of the nodes taken and done."""
     resolver = flow.Resolver(plan)
     for _ in range(len(plan) // 3):
-        resolver.done(resolver.take())
+        if (i := resolver.take()) < 0:
+            break  # it has lost a node, which the check will see
+        resolver.done(i)
     return resolver
 
 

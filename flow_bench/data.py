@@ -1,7 +1,8 @@
 """The data suite: what a store's operations cost, by configuration, and that nothing is lost among threads.
 
 Operations and presets (:mod:`flow_bench.data_cost`), threads (:mod:`flow_bench.data_threads`), memory strategies and
-interning (:mod:`flow_bench.data_memory`); here: all of a store at once, and a run as its store shows it.
+interning (:mod:`flow_bench.data_memory`), growing stores and runs (:mod:`flow_bench.data_cases`); here: all of a store
+at once, and a run as its store shows it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from typing import Any
 import msgspec
 
 import flow
-from flow_bench import data_cost, data_memory, data_threads
+from flow_bench import data_cases, data_cost, data_memory, data_threads, harness
 from flow_bench.measure import US, Row, Samples, Target, ratios
 from flow_bench.ways import Way, again, fresh, time_ways
 from flow_bench.work import Work
 
-SECTIONS = ("cost", "mixed", "presets", "whole", "bytes", "access", "unused", "recycled", "threads", "memory")
+SECTIONS = (
+    "cost", "mixed", "presets", "whole", "bytes", "access", "unused", "recycled", "threads", "memory",
+    "keys", "strings", "nodes",
+)  # fmt: skip
 STANDARD = flow.DataConfig.preset("metrics_disabled")
 
 
@@ -36,13 +40,15 @@ class Effort:
     encoded: int = 1_000  # values
     sections: tuple[str, ...] = ()  # all if empty
     cost: data_cost.Effort = field(default_factory=data_cost.Effort)
+    cases: harness.Effort = field(default_factory=harness.Effort)
     threads: data_threads.Effort = field(default_factory=data_threads.Effort)
     memory: data_memory.Effort = field(default_factory=lambda: data_memory.Effort(rounds=3))
 
 
 QUICK = Effort(
-    rounds=5, read_rounds=9, run_rounds=31, cost=data_cost.QUICK, threads=data_threads.QUICK, memory=data_memory.QUICK
-)
+    stores=8, rounds=5, read_rounds=9, run_rounds=15, cost=data_cost.QUICK, cases=harness.QUICK,
+    threads=data_threads.QUICK, memory=data_memory.QUICK,
+)  # fmt: skip
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -58,10 +64,16 @@ def run(effort: Effort) -> Iterator[list[Row]]:
         "recycled": lambda: recycled_section(effort),
         "threads": lambda: data_threads.run(effort.threads),
         "memory": lambda: data_memory.run(effort.memory),
+        **{name: partial(cases_section, name, effort.cases) for name in data_cases.SECTIONS},
     }
     for name in SECTIONS:
         if not effort.sections or name in effort.sections:
             yield from sections[name]()
+
+
+def cases_section(name: str, effort: harness.Effort) -> Iterator[list[Row]]:
+    """Rows that run under pytest-benchmark."""
+    yield harness.measure("data", data_cases.SECTIONS[name](), effort)
 
 
 # -- all of a store --------------------------------------------------------------------------

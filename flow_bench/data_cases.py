@@ -1,103 +1,142 @@
 """Rows of the data suite that run under pytest-benchmark: a store of 10 to 1,000 keys, a run of as many nodes.
 
-Kinds of stores share this process, as they do in a program that uses several, and the interpreter adapts a method to
-all that it is called with; :mod:`flow_bench.data_cost` gives each kind a process of its own.
+Each memory strategy is used in both protocols: with a store made for each use, and with one that is reset before
+each. In a table of one protocol no strategy is spared what another pays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import flow
-from flow_bench.case import Case, Operation, expect
-from flow_bench.data_cost import PRESETS, config_of, made
+from flow_bench.case import Case, Operation
+from flow_bench.data_cost import PRESETS, made
 from flow_bench.data_memory import STRATEGIES, record, store, text
 from flow_bench.ways import fresh
 
 SIZES = (10, 100, 1_000)
 BYTES = (8, 64, 256, 1_024, 4_096)
+STRINGS = 100
+"""Strings in a store whose size in bytes is varied."""
+
 RECORD = 64
 """Bytes of the record that a node sets."""
 
-
-def cases(quick: bool) -> list[Case]:
-    """Every row; a quick run has the same ones, in fewer rounds."""
-    return [*_pairs(), *_by_bytes(), *_runs()]
-
-
-# -- a store ---------------------------------------------------------------------------------
-
-
-def set_and_get(data: Any, keys: Sequence[str], values: Sequence[Any]) -> list[Any]:
-    """Set every value under its key, then get them all."""
-    for key, value in zip(keys, values, strict=True):
-        data.set(key, value)
-    return [data.get(key) for key in keys]
-
-
-def _pairs() -> Iterator[Case]:
-    for preset in PRESETS:
-        use = fresh(set_and_get)
-        for count in SIZES:
-            keys, values = [f"key:{i}" for i in range(count)], list(range(count))
-            yield Case(
-                "set and get, by number of keys: us per key", "every key set, then every key got",
-                partial(partial, use, made(preset), keys, values), expect(values),
-                per=count, size=count, series=preset,
-            )  # fmt: skip
-
-
-ARENA_KEYS = 100
-
-
-def _by_bytes() -> Iterator[Case]:
-    keys = [f"key:{i}" for i in range(ARENA_KEYS)]
-    for label, memory in (("standard", "standard"), ("arena", "arena")):
-        for protocol in PROTOCOLS:
-            use = fresh(set_and_get)
-            for size in BYTES:
-                values = [text(i, size) for i in range(ARENA_KEYS)]
-                yield Case(
-                    f"a string of so many bytes set and got, {ARENA_KEYS} of them: us per string", label,
-                    partial(_using, use, protocol, partial(store, memory), keys, values), expect(values),
-                    per=ARENA_KEYS, size=size, series=protocol,
-                )  # fmt: skip
-
-
 PROTOCOLS = ("new", "reset")
-"""A store made for each use, or one that is reset before each."""
+STALE = "stale"
+"""The key of what a store holds before it is reset."""
+
+Prepare = Callable[[], Callable[[], flow.WorkflowData]]
 
 
-def stores(protocol: str, make: Callable[[], flow.WorkflowData]) -> Callable[[], flow.WorkflowData]:
-    """Return what gives an empty store, by the protocol."""
+def cases() -> list[Case]:
+    """Every row."""
+    return [case for section in SECTIONS.values() for case in section()]
+
+
+def prepare_by(protocol: str, make: Callable[[], flow.WorkflowData]) -> Prepare:
+    """Return what prepares, untimed, a function that gives an empty store: a new one, or the same one reset."""
     if protocol == "new":
-        return make
+        return lambda: make
     kept = make()
 
     def again() -> flow.WorkflowData:
         kept.reset()
         return kept
 
-    return again
+    def prepare() -> Callable[[], flow.WorkflowData]:
+        kept.set(STALE, STALE)  # so that one that is not reset is found out
+        return again
+
+    return prepare
 
 
-def _using(
-    use: Callable[..., Any], protocol: str, make: Callable[[], flow.WorkflowData], keys: Sequence[str], values: Any
-) -> Operation:
-    give = stores(protocol, make)
-    return lambda: use(give(), keys, values)
+def kept_one(make: Callable[[], flow.WorkflowData]) -> Prepare:
+    """Return what always gives the same store, as it is."""
+    kept = make()
+    return lambda: lambda: kept
+
+
+# -- a store ---------------------------------------------------------------------------------
+
+
+def set_and_get(give: Callable[[], Any], values: Mapping[str, Any]) -> tuple[list[Any], Any]:
+    """Set every value under its key, then get them all; return them, and the store."""
+    data = give()
+    for key, value in values.items():
+        data.set(key, value)
+    return [data.get(key) for key in values], data
+
+
+def _stored(section: str, label: str, series: str, size: int, prepare: Prepare, values: Sequence[Any]) -> Case:
+    use, by_key = fresh(set_and_get), {f"key:{i}": value for i, value in enumerate(values)}
+
+    def check(found: tuple[list[Any], Any]) -> str | None:
+        got, data = found
+        if got != list(by_key.values()):
+            return f"it did not give back the {len(by_key)} values that were set"
+        return None if len(data) == len(by_key) else f"the store holds {len(data)} keys, not {len(by_key)}"
+
+    return Case(
+        section, label, lambda: partial(use, prepare(), by_key), check,
+        fresh=True, per=len(values), size=size, series=series,
+    )  # fmt: skip
+
+
+def keys_cases() -> list[Case]:
+    """More and more keys, by preset."""
+    section, label = "set + get by number of keys, per key", "every key set, then every key got"
+    return [
+        _stored(section, label, preset, count, kept_one(partial(made, preset)), range(count))
+        for preset in PRESETS
+        for count in SIZES
+    ]
+
+
+def strings_cases() -> list[Case]:
+    """Longer and longer strings: arena beside standard."""
+    section = f"{STRINGS} strings set + got by bytes of each, per string"
+    return [
+        _stored(
+            section, memory, protocol, size, prepare_by(protocol, partial(store, memory)),
+            [text(i, size) for i in range(STRINGS)],
+        )
+        for memory in ("standard", "arena")
+        for protocol in PROTOCOLS
+        for size in BYTES
+    ]  # fmt: skip
 
 
 # -- a run -----------------------------------------------------------------------------------
 
 
-def writing(nodes: int) -> flow.Plan:
+def nodes_cases() -> list[Case]:
+    """More and more nodes that use the run's store, by memory strategy."""
+    section = "a run whose nodes each set a small record and get it back, per node"
+    cases = []
+    for nodes in SIZES:
+        records = {f"key:{i}": record(i, RECORD) for i in range(nodes)}
+        plan, layout = writing(records), flow.Layout(records)
+        for memory in STRATEGIES:
+            for protocol in PROTOCOLS:
+                make = partial(store, memory, layout if memory == "slots" else None)
+                operation = partial(_running, plan, prepare_by(protocol, make))
+                cases.append(
+                    Case(
+                        section, memory, operation, partial(_all_written, records),
+                        fresh=True, per=nodes, size=nodes, series=protocol,
+                    )
+                )  # fmt: skip
+    return cases
+
+
+def writing(records: Mapping[str, Any]) -> flow.Plan:
     """Return a plan of independent nodes that each set a record under a key of its own and return what they get."""
     dag = flow.Dag("writing")
-    for i in range(nodes):
-        dag.add(f"n{i}", partial(_write, f"key:{i}", record(i, RECORD)))
+    for i, (key, value) in enumerate(records.items()):
+        dag.add(f"n{i}", partial(_write, key, value))
     return dag.compile()
 
 
@@ -107,26 +146,17 @@ def _write(key: str, value: Any, ctx: flow.Context) -> Any:
     return data.get(key)
 
 
-def _runs() -> Iterator[Case]:
-    for nodes in SIZES:
-        plan, layout = writing(nodes), flow.Layout([f"key:{i}" for i in range(nodes)])
-        wanted = {f"key:{i}": record(i, RECORD) for i in range(nodes)}
-        for memory in STRATEGIES:
-            make = partial(store, memory, layout if memory == "slots" else None)
-            for protocol in PROTOCOLS:
-                yield Case(
-                    "a run whose nodes each set a record and get it: us per node", memory,
-                    partial(_running, plan, stores(protocol, make)), partial(_all_written, wanted),
-                    per=nodes, size=nodes, series=protocol,
-                )  # fmt: skip
-
-
-def _running(plan: flow.Plan, give: Callable[[], flow.WorkflowData]) -> Operation:
+def _running(plan: flow.Plan, prepare: Prepare) -> Operation:
+    give = prepare()
     return lambda: flow.run(plan, data=give())
 
 
-def _all_written(wanted: dict[str, Any], result: flow.Result) -> str | None:
-    if not result.ok or list(result.outputs.values()) != list(wanted.values()):
+def _all_written(records: Mapping[str, Any], result: flow.Result) -> str | None:
+    if not result.ok or list(result.outputs.values()) != list(records.values()):
         return "a node did not get back what it had set"
     held = dict(result.data.items())
-    return None if held == wanted else f"its store holds {len(held)} of {len(wanted)} records, or other ones"
+    return None if held == records else f"its store holds {len(held)} of {len(records)} records, or others"
+
+
+SECTIONS: dict[str, Callable[[], list[Case]]] = {"keys": keys_cases, "strings": strings_cases, "nodes": nodes_cases}
+"""What makes the cases, by the names that ``--only`` takes."""

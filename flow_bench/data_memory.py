@@ -43,15 +43,13 @@ class Effort:
     counts: tuple[int, ...] = (10, 1_000, 100_000)
     rounds: int = 7
     values: int = 20_000  # set and got per sample, at least
-    held: int = 20_000  # values held at once, at least, while memory is measured
+    held: int = 20_000  # values held at once, at least, while memory is measured; 0: it is not measured
     million: int = 1_000_000
     million_rounds: int = 3
     batches: int = 100
 
 
-QUICK = Effort(
-    (64, 1024), (10, 1_000), rounds=3, values=2_000, held=2_000, million=50_000, million_rounds=1, batches=20
-)
+QUICK = Effort((64,), (1_000,), rounds=3, values=2_000, held=0, million=20_000, million_rounds=1, batches=10)
 
 
 # -- values ----------------------------------------------------------------------------------
@@ -257,11 +255,15 @@ def _matrix_rows(effort: Effort, kind: str, size: int, count: int) -> list[Row]:
     section = f"{kind} values, {count:,} per store: set + get of one, ratio to the first"
     samples = time_uses(effort, kind, size, count)
     copies = max(1, effort.held // count)
-    held = {memory: child("data_memory", "hold", memory, kind, size, count, copies) for memory in STRATEGIES}
+    held: dict[str, Found] = {}
+    if effort.held:
+        held = {memory: child("data_memory", "hold", memory, kind, size, count, copies) for memory in STRATEGIES}
     rows = []
     for label, seconds in samples.items():
         memory = label.split(",")[0]
-        note = _memory_note(held[memory], held["standard"], count * copies) if label.endswith("new") else ""
+        note = ""
+        if held and label.endswith("new"):
+            note = _memory_note(held[memory], held["standard"], count * copies)
         us = [second * US for second in seconds]
         rows.append(
             Row(section, f"{size:,} bytes: {label}", "us", us, ratios=ratios(seconds, samples[BASE]), note=note)
@@ -301,7 +303,9 @@ def _million_rows(effort: Effort) -> list[Row]:
 def _interning_rows(effort: Effort) -> list[Row]:
     section = "interning 100 strings, half of them in every batch: time per string, ratio to individual"
     samples = time_interning(effort)
-    held = {way: child("data_memory", "strings", way, 20 * effort.batches) for way in INTERNING}
+    held: dict[str, Found] = {}
+    if effort.held:
+        held = {way: child("data_memory", "strings", way, 20 * effort.batches) for way in INTERNING}
     rows = []
     for way, seconds in samples.items():
         us, over = [second * US for second in seconds], ratios(seconds, samples["individual"])

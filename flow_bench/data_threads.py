@@ -33,7 +33,7 @@ class Effort:
     completion_rounds: int = 9
 
 
-QUICK = Effort(seconds=0.1, rounds=3, longest=0.5, completion_rounds=3)
+QUICK = Effort(seconds=0.03, rounds=3, longest=0.2, completion_rounds=3)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:

@@ -18,18 +18,20 @@ from typing import Any
 
 from flow_bench.report import number
 
-INK, SOFT, GRID, OTHERS = "#1c2126", "#5b6570", "#dfe4e9", "#a3afbb"
+INK, SOFT, GRID, OTHERS, CARD = "#1c2126", "#5b6570", "#dfe4e9", "#a3afbb", "#ffffff"
 PALETTE = ("#0072b2", "#d55e00", "#008f6b", "#a8508a", "#b07d00", "#3a94c9", "#6b7580", "#8c2d5a")
 OURS, TARGET = PALETTE[0], PALETTE[1]
 DARK = {
-    INK: "#e6e9ed", SOFT: "#a0abb7", GRID: "#2d353f", OTHERS: "#65717e",
+    INK: "#e6e9ed", SOFT: "#a0abb7", GRID: "#2d353f", OTHERS: "#65717e", CARD: "#181d23",
     **dict(zip(
         PALETTE, ("#4da6e0", "#f0833a", "#2cc59b", "#dd8fbd", "#e6b422", "#8fd0f5", "#a5afb9", "#d9658f"), strict=True
     )),
 }  # fmt: skip
+LEAST = 0.6
+"""Decades of a logarithmic axis: noise between equal figures is not to look like a difference."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
-LANE, WRAP = 44, 40
-"""Pixels per lane; letters per line of its name."""
+LANE, WIDE, WRAP = 44, 46, 40
+"""Pixels per lane; letters of its name and figure on one line, on a telephone; letters per line elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Lane:
     :ivar value: what the bar shows; ``low`` and ``high`` are its quartiles.
     :ivar text: the figure, written out at the right.
     :ivar box: 5th percentile, quartiles, 95th and 99th percentile instead of a bar.
-    :ivar dots: values of several series, by the number of the series, instead of a bar.
+    :ivar dots: values by number of their series, instead of a bar; a single one may have ``low`` and ``high``.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Lane:
     def values(self) -> list[float]:
         """All that the axis must have room for."""
         quartiles = [v for v in (self.low, self.high, self.target) if v is not None]
-        return [*self.box] or [v for _, v in self.dots] or [self.value, *quartiles]
+        return [*self.box] or [*(v for _, v in self.dots or [(0, self.value)]), *quartiles]
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,17 @@ def figure() -> Any:
         "template": graph.layout.Template(), "dragmode": False, "hovermode": "closest", "showlegend": False,
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "bargap": 0,
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": SOFT},
-        "hoverlabel": {"bgcolor": "#1c2126", "bordercolor": "#1c2126", "font": {"color": "#ffffff"}},
+        "hoverlabel": {"bgcolor": "#26303a", "bordercolor": "#26303a", "font": {"color": "#fdfdfd"}},
     })  # fmt: skip
 
 
 # -- lanes -----------------------------------------------------------------------------------
 
 
-def lanes(rows: Sequence[Lane], unit: str) -> Any:
-    """Draw one lane under the other."""
-    names = [_wrapped(row.name) for row in rows]
+def lanes(rows: Sequence[Lane], unit: str, among: Sequence[float] = ()) -> Any:
+    """Draw one lane under the other; the axis has room for values ``among`` which they stand, of other panels."""
+    wide = max(18, WIDE - max(len(row.text) for row in rows))
+    names = [_wrapped(row.name, wide) for row in rows]
     most = max(name.count("<br>") for name in names)
     lane = LANE + 15 * most
     above = 9 / lane  # from the middle of a lane to its name, in lanes
@@ -105,15 +108,20 @@ def lanes(rows: Sequence[Lane], unit: str) -> Any:
         _dots(made, rows, places, unit)
     else:
         _bars(made, rows, places, 13 / lane, unit)
+    written = []
     for place, name, row in zip(places, names, rows, strict=True):
-        text = {"y": place + above, "xref": "paper", "yanchor": "bottom", "showarrow": False}
-        made.add_annotation(x=0, xanchor="left", align="left", text=name, font={"color": INK}, **text)
-        made.add_annotation(x=1, xanchor="right", text=f"<b>{escape(row.text, quote=False)}</b>", **text)
+        common = {
+            "y": place + above, "xref": "paper", "yanchor": "bottom", "showarrow": False, "bgcolor": CARD,
+            "borderpad": 0, "font": {"color": INK},
+        }  # fmt: skip
+        value = f"<b>{escape(row.text, quote=False)}</b>"
+        written.append(common | {"x": 0, "xanchor": "left", "align": "left", "text": name})
+        written.append(common | {"x": 1, "xanchor": "right", "text": value})
     top = above + (18 + 15 * most) / lane
     made.update_yaxes(visible=False, fixedrange=True, range=[places[-1] - 14 / lane, top])
-    made.update_xaxes(**axis([value for row in rows for value in row.values], unit, bars=not rows[0].box))
+    made.update_xaxes(**axis(among or [value for row in rows for value in row.values], unit, bars=not rows[0].box))
     height = lane * (top - places[-1]) + 14
-    made.update_layout(height=height + 40, margin={"l": 6, "r": 10, "t": 2, "b": 38})
+    made.update_layout(annotations=written, height=height + 40, margin={"l": 6, "r": 10, "t": 2, "b": 38})
     return made
 
 
@@ -133,20 +141,25 @@ def _bars(made: Any, rows: Sequence[Lane], places: Sequence[float], width: float
         made.add_scatter(
             x=[x for x, _ in limits], y=[y for _, y in limits], mode="markers", hoverinfo="text",
             hovertext=[_hover("target", f"at most {number(x)} {unit}") for x, _ in limits],
-            marker={"symbol": "line-ns", "size": 19, "line": {"width": 3, "color": TARGET}},
+            marker={"symbol": "line-ns", "size": 9, "line": {"width": 3, "color": TARGET}},
         )  # fmt: skip
 
 
 def _boxes(made: Any, rows: Sequence[Lane], places: Sequence[float], unit: str) -> None:
-    five, first, middle, third, most, last = zip(*(row.box for row in rows), strict=True)
-    made.add_box(
-        orientation="h", y=places, lowerfence=five, q1=first, median=middle, q3=third, upperfence=most, width=0.3,
-        line={"color": OURS, "width": 1.5}, hoverinfo="skip",
-    )  # fmt: skip
-    made.add_scatter(
-        x=last, y=places, mode="markers", marker={"symbol": "diamond", "size": 8, "color": TARGET}, hoverinfo="text",
-        hovertext=[_hover(row.name, f"P99 {number(row.box[-1])} {unit}") for row in rows],
-    )
+    for ours, colour in ((True, OURS), (False, SOFT)):
+        found = [(row, place) for row, place in zip(rows, places, strict=True) if row.ours == ours]
+        if not found:
+            continue
+        five, first, middle, third, most, last = zip(*(row.box for row, _ in found), strict=True)
+        made.add_box(
+            orientation="h", y=[place for _, place in found], lowerfence=five, q1=first, median=middle, q3=third,
+            upperfence=most, width=0.3, line={"color": colour, "width": 1.5}, hoverinfo="skip",
+        )  # fmt: skip
+        made.add_scatter(
+            x=last, y=[place for _, place in found], mode="markers", hoverinfo="text",
+            marker={"symbol": "diamond", "size": 8, "color": TARGET},
+            hovertext=[_hover(row.name, f"P99 {number(row.box[-1])} {unit}") for row, _ in found],
+        )  # fmt: skip
 
 
 def _dots(made: Any, rows: Sequence[Lane], places: Sequence[float], unit: str) -> None:
@@ -156,14 +169,25 @@ def _dots(made: Any, rows: Sequence[Lane], places: Sequence[float], unit: str) -
             x=[v for v, _, _ in found], y=[p for _, p, _ in found], mode="markers", hoverinfo="text",
             hovertext=[_hover(row.name, f"{number(v)} {unit}") for v, _, row in found],
             marker={"size": 11, "opacity": 0.85, **marker(style)},
+            error_x={
+                "symmetric": False, "thickness": 1.5, "width": 4,
+                "array": [(row.high or v) - v for v, _, row in found],
+                "arrayminus": [v - (row.low or v) for v, _, row in found],
+            },
         )  # fmt: skip
 
 
 # -- curves ----------------------------------------------------------------------------------
 
 
-def curves(found: Sequence[Curve], x_title: str, y_title: str, x_ticks: tuple[list[float], list[str]]) -> Any:
-    """Draw all curves into one figure with logarithmic axes (a linear one where a value is not above 0)."""
+def curves(
+    found: Sequence[Curve], x_title: str, y_title: str, x_ticks: tuple[list[float], list[str]], among: Sequence[float]
+) -> Any:
+    """Draw all curves into one figure with logarithmic axes (a linear one where a value is not above 0).
+
+    :param x_ticks: values marked on the x axis, and what stands there.
+    :param among: the values that the y axis must have room for, those of other panels too.
+    """
     made = figure()
     for curve in found:
         x, y, said = zip(*curve.points, strict=True)
@@ -183,7 +207,7 @@ def curves(found: Sequence[Curve], x_title: str, y_title: str, x_ticks: tuple[li
         type="log", range=[low - room, high + room], tickvals=values, ticktext=places, title={"text": x_title},
         fixedrange=True, gridcolor=GRID, zeroline=False, ticks="", automargin=True,
     )  # fmt: skip
-    made.update_yaxes(**axis([y for curve in found for _, y, _ in curve.points], y_title, log=True), automargin=True)
+    made.update_yaxes(**axis(among, y_title, log=True), automargin=True)
     made.update_layout(height=310, margin={"l": 8, "r": 8, "t": 6, "b": 8})
     return made
 
@@ -210,17 +234,18 @@ def axis(values: Sequence[float], title: str, *, log: bool = False, bars: bool =
         low = min(0.0, low)
         return common | {"range": [low * 1.05, high * 1.05 or 1.0], "nticks": 6}
     begin, end = log10(low), log10(high)
-    room = max(0.06 * (end - begin), 0.06)
+    room = max(0.06 * (end - begin), 0.06, (LEAST - end + begin) / 2)
     begin, end = begin - (room + 0.2 if bars else room), end + room
     ticks = log_ticks(begin, end)
     return common | {"type": "log", "range": [begin, end], "tickvals": ticks, "ticktext": [short(t) for t in ticks]}
 
 
 def log_ticks(begin: float, end: float) -> list[float]:
-    """About six of 1, 2, 5 by decade (or of whole decades) between two exponents of ten."""
+    """Three to seven round values between two exponents of ten; of many decades, whole ones alone."""
     decades = range(floor(begin), ceil(end) + 1)
-    if end - begin <= 1.7:
-        found = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    if end - begin <= 2.2:
+        digits = (1, 1.5, 2, 3, 5, 7) if end - begin <= 0.9 else (1, 2, 5)
+        found = [digit * 10.0**decade for decade in decades for digit in digits]
     else:
         found = [10.0**decade for decade in decades if (decade - decades[0]) % ceil((end - begin) / 6) == 0]
     return [tick for tick in found if begin <= log10(tick) <= end]
@@ -231,12 +256,12 @@ def short(value: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if value >= size:
             return f"{value / (1e3 if letter == 'k' else size):g}{letter}"
-    return f"{value:,.0f}" if value >= 1 else f"{value:.6f}".rstrip("0")
+    return f"{value:,.6g}" if value >= 1 else f"{value:.6f}".rstrip("0")
 
 
-def _wrapped(name: str) -> str:
-    """Escaped, on two lines at most."""
-    return "<br>".join(escape(line, quote=False) for line in textwrap.wrap(name, WRAP, max_lines=2, placeholder="…"))
+def _wrapped(name: str, wide: int) -> str:
+    """Escaped, on three lines at most."""
+    return "<br>".join(escape(line, quote=False) for line in textwrap.wrap(name, wide, max_lines=3, placeholder="…"))
 
 
 def _hover(name: str, text: str) -> str:

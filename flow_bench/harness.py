@@ -17,14 +17,14 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import flow
 from flow_bench.case import UNITS, Case
 from flow_bench.checks import Refused
 from flow_bench.contenders import counter_loop
-from flow_bench.measure import Row, percentile
+from flow_bench.measure import Measured, Row, percentile, ratios
 from flow_bench.work import Work
 
 CALIBRATION_NODES = 100
@@ -138,7 +138,8 @@ class Session:
     def _row(self, case: Case, benchmark: Any) -> Row:
         shared = None if case.fresh else case.make()
         repeat = self._repeat(case, shared)
-        calibration: list[float] = []
+        calibration: list[Measured] = []
+        cpu: list[float] = []
         last: list[Any] = []
         calls: list[float] = []  # seconds of every single one, if each is a sample
 
@@ -156,17 +157,19 @@ class Session:
                 case.refuse_unless_done(raw)
 
         def sample(operations: Sequence[Callable[[], Any]]) -> None:
+            began = process_time()
             last.append(self._call(case, operations, calls if case.each else None))
+            cpu.append(process_time() - began)
 
         rounds = case.rounds or (-(-self.effort.each_rounds // EACH) if case.each else self.effort.rounds)
         benchmark.pedantic(sample, setup=setup, teardown=teardown, rounds=rounds)
         took = [sum(calls[k : k + repeat]) for k in range(0, len(calls), repeat)] or benchmark.stats.stats.data
-        seconds = [one / repeat for one in took]
+        seconds = [Measured(one / repeat, used / repeat) for one, used in zip(took, cpu, strict=True)]
         scale = UNITS[case.unit] / case.per
         figures = dict(case.figures)
         row = Row(
             case.section, case.label, case.unit, [s * scale for s in calls or seconds],
-            ratios=[s / base for s, base in zip(seconds, calibration, strict=True)] if calibration else [],
+            ratios=ratios(seconds, calibration) if calibration else [],
             nodes=case.size, topology=case.series, target=case.target, note=case.note, suite=self.suite,
             each=case.each, figures=figures,
         )  # fmt: skip
@@ -192,9 +195,7 @@ class Session:
             return 1
         return min(10_000, int(self.effort.sample / max(took, 1e-7)) + 1)
 
-    def _call(
-        self, case: Case, operations: Sequence[Callable[[], Any]], calls: list[float] | None = None
-    ) -> list[Any]:
+    def _call(self, case: Case, operations: Sequence[Callable[[], Any]], calls: list[float] | None = None) -> list[Any]:
         """Call all, one after the other; append to ``calls``, if given, how long each took."""
         if not case.is_async:
             return [operation() for operation in operations] if calls is None else _timed(operations, calls)
@@ -202,14 +203,15 @@ class Session:
             self._runner = asyncio.Runner()
         return self._runner.run(_await_all(operations) if calls is None else _await_timed(operations, calls))
 
-    def _calibrate(self) -> float:
+    def _calibrate(self) -> Measured:
         """Seconds of the calibration loop: the lesser of two, since it is short."""
-        took = []
+        took, cpu = [], []
         for _ in range(2):
-            began = perf_counter()
+            used, began = process_time(), perf_counter()
             self._calibration()
             took.append(perf_counter() - began)
-        return min(took)
+            cpu.append(process_time() - used)
+        return Measured(min(took), min(cpu))
 
 
 def _timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[Any]:

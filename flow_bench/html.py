@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from html import escape
-from math import isfinite
+from math import isfinite, log
 from pathlib import Path
 from typing import Any
 
 from flow_bench import plots
+from flow_bench.compare import Change, Comparison, compare, summary
 from flow_bench.draw import DARK, SYMBOLS, figure, marker
 from flow_bench.measure import Identity, Row, percentile
 from flow_bench.plots import Group, Plot, parted, shown
@@ -49,8 +51,13 @@ SHAPES = {
     "hexagon": '<path d="M8.500 2.500h5L16 7l-2.500 4.500h-5L6 7z"/>',
 }  # fmt: skip
 
-Changes = dict[Identity, tuple[str, str]]
-"""Of a row: what is written in its cell, and the class of it."""
+PERCENTS = ("efficiency", "schedule", "of_real")
+"""Figures that are parts of 1."""
+MOST_CHANGES = 20
+"""That are drawn."""
+
+Changes = Mapping[Identity, Change] | None
+"""The rows' changes, if the page compares two runs."""
 
 
 def write(document: dict[str, Any], path: Path, baseline: dict[str, Any] | None = None) -> None:
@@ -68,11 +75,14 @@ def page(document: dict[str, Any], baseline: dict[str, Any] | None = None) -> st
     """Return the whole page as text, about 5 MB, nearly all of it plotly's script."""
     figure()  # says what is missing before any work is done
     rows = rows_of(document)
-    changed = changes(document, baseline) if baseline else {}
-    name = str(document.get("name") or document.get("suite") or "benchmark")
+    found = changes(document, baseline) if baseline else None
+    changed = {change.identity: change for change in found.changes} if found else None
+    name = name_of(document)
     suites = parted(rows, lambda row: row.suite)
-    sections = "".join(suite_section(suite, mine, changed, bool(baseline)) for suite, mine in suites.items())
-    body = f"{header(name, document, baseline, rows)}{navigation(suites)}<main>{misses(rows)}{sections}</main>{FOOTER}"
+    sections = "".join(suite_section(suite, mine, changed) for suite, mine in suites.items())
+    first = changes_section(found, name_of(baseline or {})) if found else ""
+    main = f"<main>{first}{misses(rows)}{sections}</main>"
+    body = f"{header(document, baseline, rows)}{navigation(suites)}{main}{FOOTER}"
     parts = {
         "title": f"flow benchmark: {escape(name)}", "body": body,
         "plotly": importlib.import_module("plotly.offline").get_plotlyjs(), "colours": json.dumps(DARK),
@@ -83,7 +93,12 @@ def page(document: dict[str, Any], baseline: dict[str, Any] | None = None) -> st
     return text
 
 
-FOOTER = '<footer><p>Plots by plotly, without network. Names in a legend hide and show their curves.</p></footer>'
+FOOTER = "<footer><p>Plots by plotly, without network. Names in a legend hide and show their curves.</p></footer>"
+
+
+def name_of(document: dict[str, Any]) -> str:
+    """The name that the run was given."""
+    return str(document.get("name") or document.get("suite") or "a run")
 
 
 def rows_of(document: dict[str, Any]) -> list[Row]:
@@ -97,19 +112,19 @@ def rows_of(document: dict[str, Any]) -> list[Row]:
 # -- top of the page -------------------------------------------------------------------------
 
 
-def header(name: str, document: dict[str, Any], baseline: dict[str, Any] | None, rows: Sequence[Row]) -> str:
+def header(document: dict[str, Any], baseline: dict[str, Any] | None, rows: Sequence[Row]) -> str:
     """The name, machine facts, how to read the page, and its sums."""
     compared = ""
     if baseline:
         facts = baseline.get("machine", {})
         told = ", ".join(str(facts[key]) for key in ("date", "commit", "python") if facts.get(key))
-        compared = f"<p>Compared with <b>{escape(str(baseline.get('name') or baseline.get('suite') or 'a run'))}</b>"
+        compared = f"<p>Compared with <b>{escape(name_of(baseline))}</b>"
         compared += f" ({escape(told)}).</p>" if told else ".</p>"
     facts = "<br>".join(escape(line) for line in machine_lines(document))
     faults = "".join(f"<li>{escape(str(fault))}</li>" for fault in document.get("faults", {}).values())
     faults = f'<ul class="missing">{faults}</ul>' if faults else ""
     return (
-        f'<header><h1>flow benchmark: {escape(name)}</h1><p class="soft">{facts}</p>{compared}'
+        f'<header><h1>flow benchmark: {escape(name_of(document))}</h1><p class="soft">{facts}</p>{compared}'
         f"<details><summary>How to read the figures</summary><p>{READING}</p></details>"
         f"{strip(rows, document)}{faults}</header>"
     )
@@ -191,21 +206,23 @@ def title_of(row: Row) -> str:
     return TITLES.get(row.section, row.section)
 
 
-def suite_section(suite: str, rows: Sequence[Row], changed: Changes, compared: bool) -> str:
+def suite_section(suite: str, rows: Sequence[Row], changed: Changes) -> str:
     """All sections of a suite under one heading."""
     said = f'<p class="soft">{escape(SUITES[suite])}</p>' if suite in SUITES else ""
-    articles = "".join(article(mine, changed, compared) for mine in parted(rows, lambda row: row.section).values())
+    articles = "".join(article(mine, changed) for mine in parted(rows, lambda row: row.section).values())
     return f'<section><h2 id="{escape(suite)}">{escape(suite)}</h2>{said}{articles}</section>'
 
 
-def article(rows: Sequence[Row], changed: Changes, compared: bool) -> str:
+def article(rows: Sequence[Row], changed: Changes) -> str:
     """A section: its plots, what is missing in it, and its table."""
     found = plots.groups(rows)
     title = title_of(rows[0])
     drawn = "".join(group_of(title, group) for group in found)
+    drawn = f'<div class="figures">{drawn}</div>' if drawn else ""
     missing = "".join(f"<li>{line}</li>" for line in missing_lines(rows))
     missing = f'<ul class="missing">{missing}</ul>' if missing else ""
-    full = f'<div class="table" tabindex="0" role="region" aria-label="{escape(title)}">{table(rows, changed, compared)}</div>'
+    name = f'tabindex="0" role="region" aria-label="{escape(title)}"'
+    full = f'<div class="table" {name}>{table(rows, changed)}</div>'
     if found:
         full = f"<details><summary>All {len(rows)} rows</summary>{full}</details>"
     return f"<article><h3>{escape(title)}</h3>{drawn}{missing}{full}</article>\n"
@@ -226,8 +243,9 @@ def group_of(title: str, group: Group) -> str:
     panels = "".join(panel(title, plot) for plot in group.plots)
     legend = "".join(legend_button(name, style) for name, style in group.legend) if len(group.legend) > 1 else ""
     legend = f'<div class="legend">{legend}</div>' if legend else ""
-    one = " one" if len(group.plots) == 1 else ""
-    return f'<figure><figcaption>{escape(group.caption)}</figcaption>{legend}<div class="panels{one}">{panels}</div></figure>'
+    one = ' class="one"' if len(group.plots) == 1 else ""
+    caption = f"<figcaption>{escape(group.caption)}</figcaption>"
+    return f'<figure{one}>{caption}{legend}<div class="panels">{panels}</div></figure>'
 
 
 def panel(title: str, plot: Plot) -> str:
@@ -259,29 +277,31 @@ Column = tuple[str, Callable[[Row], str], str]
 """Heading, text of a row's cell, class of the cell."""
 
 
-def table(rows: Sequence[Row], changed: Changes, compared: bool) -> str:
+def table(rows: Sequence[Row], changed: Changes) -> str:
     """Every row of a section; columns in which no row has anything are left out."""
-    columns = [column for column in _columns(rows, changed, compared) if any(column[1](row) for row in rows)]
+    columns = [column for column in _columns(rows, changed) if any(column[1](row) for row in rows)]
     head = "".join(f'<th scope="col" class="{kind}">{escape(name)}</th>' for name, _, kind in columns)
     lines = []
     for row in rows:
-        cells = "".join(f'<td class="{_class(kind, row, changed)}">{escape(text(row))}</td>' for _, text, kind in columns)
+        cells = "".join(
+            f'<td class="{_class(kind, row, changed)}">{escape(text(row))}</td>' for _, text, kind in columns
+        )
         lines.append(f'<tr><th scope="row">{escape(row.label.strip())}</th>{cells}</tr>')
     return f'<table><thead><tr><th scope="col">what</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
 
-def _columns(rows: Sequence[Row], changed: Changes, compared: bool) -> Iterator[Column]:
+def _columns(rows: Sequence[Row], changed: Changes) -> Iterator[Column]:
     yield plots.size_word(rows[0]), lambda row: f"{row.nodes:,}" if row.nodes else "", ""
     yield "series", lambda row: row.topology, "text"
     yield "median", shown, ""
-    if compared:
-        yield "change", lambda row: changed.get(row.identity, ("new", ""))[0], "change"
+    if changed is not None:
+        yield "times what it was", lambda row: _change_text(changed.get(row.identity)), "change"
     yield "spread", lambda row: f"{row.spread:.0%}" if row.spread is not None else "", ""
     yield "ratio", lambda row: f"{row.ratio:,.2f}x" if row.ratio is not None else "", ""
     for name, percent in PERCENTILES.items():
-        yield name.upper(), lambda row, name=name, percent=percent: _percentile(row, name, percent), ""
+        yield name.upper(), partial(_percentile, name=name, percent=percent), ""
     for name in dict.fromkeys(name for row in rows for name in row.figures if name not in PERCENTILES):
-        yield name.replace("_", " "), lambda row, name=name: _extra(row, name), ""
+        yield name.replace("_", " "), partial(_extra, name=name), ""
     yield "rounds", lambda row: f"{len(row.samples):,}" if row.samples else "", ""
     yield "target", lambda row: str(row.target or ""), ""
     yield "", lambda row: row.verdict, "verdict"
@@ -298,25 +318,54 @@ def _extra(row: Row, name: str) -> str:
     value = row.figures.get(name)
     if value is None or not isfinite(value):
         return ""
-    return f"{value:.0%}" if name in ("efficiency", "schedule") else number(value)
+    return f"{value:.0%}" if name in PERCENTS else number(value)
 
 
 def _class(kind: str, row: Row, changed: Changes) -> str:
     if kind == "verdict":
         return {"PASS": "good", "MISS": "bad"}.get(row.verdict, "")
-    return changed.get(row.identity, ("", ""))[1] if kind == "change" else kind
+    change = changed.get(row.identity) if changed and kind == "change" else None
+    return {"slower": "bad", "faster": "good", "same": ""}[change.verdict] if change else kind
 
 
 # -- changes ---------------------------------------------------------------------------------
 
 
-def changes(document: dict[str, Any], baseline: dict[str, Any]) -> Changes:
-    """The change of every row that both documents have, from median to median."""
+def changes(document: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
+    """Compare by passes, as the command does; or, where one has none, from median to median, judging nothing."""
+    if all("passes" in row for row in [*baseline["rows"], *document["rows"]]):
+        return compare(baseline, document)
     before = {row.identity: row for row in rows_of(baseline)}
-    found: Changes = {}
+    found = []
     for row in rows_of(document):
         old = before.get(row.identity)
-        if old is not None and old.figure and row.figure is not None:
-            change = row.figure / old.figure - 1
-            found[row.identity] = f"{change:+.0%}", ""
-    return found
+        if old is not None and old.figure and row.figure and row.unit == old.unit and row.better != "zero":
+            ratio = row.figure / old.figure if row.better == "lower" else old.figure / row.figure
+            found.append(Change(row.identity, "time", ratio, ratio, ratio, "same", old.figure, row.figure, row.unit))
+    return Comparison(found)
+
+
+def changes_section(found: Comparison, name: str) -> str:
+    """What is slower or faster, and how many rows are not."""
+    differing = sorted(found.of("slower") + found.of("faster"), key=lambda change: -abs(log(change.ratio)))
+    drawn = group_of("changes", plots.changes(differing[:MOST_CHANGES], words)) if differing else ""
+    rest = f"<p>The {MOST_CHANGES} largest; the tables have all.</p>" if len(differing) > MOST_CHANGES else ""
+    machines = f"<p>Two machines: {escape('; '.join(found.machines))}.</p>" if found.machines else ""
+    return (
+        f'<section><h2 id="changes">Changes since {escape(name)}</h2><article><p>{escape(summary(found))}.</p>'
+        f'{machines}<div class="figures">{drawn}</div>{rest}</article></section>'
+    )
+
+
+def words(change: Change) -> str:
+    """The name of the row that changed."""
+    suite, section, label, nodes, topology = change.identity
+    section = TITLES.get(section, section)
+    return ", ".join(filter(None, [f"{suite}: {label.strip()}", f"{nodes:,}" if nodes else "", topology, section]))
+
+
+def _change_text(change: Change | None) -> str:
+    if change is None:
+        return "not compared"
+    interval = f" ({change.low:.2f} to {change.high:.2f})" if change.low < change.high else ""
+    return f"{change.ratio:.2f}x{interval}" + (f" {change.verdict}" if change.verdict != "same" else "")

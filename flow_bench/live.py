@@ -35,7 +35,7 @@ NODES = 10
 WAIT = 0.001
 CROWD = 10_000
 MS = 1e3
-SUITE, SECTION = "workflow", "live"
+SECTION = "live"
 
 Fn: TypeAlias = Callable[..., Coroutine[Any, Any, int]]
 Workflow: TypeAlias = Callable[[], Awaitable[int]]
@@ -237,16 +237,19 @@ def _completion_rows(bursts: dict[str, list[Burst]], count: int) -> Iterator[Row
         target = Target(2.0) if label == OURS and count == CROWD else None
         yield Row(
             SECTION, f"P99 completion, {label}", "ms", p99[label], ratios=ratios(p99[label], p99[BARE]), nodes=count,
-            target=target, figures={"p50": p50}, note=f"{spent:.0%} of it in the collector", suite=SUITE,
+            target=target, figures={"p50": p50}, note=f"{spent:.0%} of it in the collector",
         )  # fmt: skip
     if PER_NODE in p99:
         yield Row(
-            SECTION, f"  {OURS} / {PER_NODE}", "x", ratios(p99[OURS], p99[PER_NODE]), nodes=count, suite=SUITE,
+            SECTION, f"  {OURS} / {PER_NODE}", "x", ratios(p99[OURS], p99[PER_NODE]), nodes=count,
             target=Target(2.0, of="figure") if count == CROWD else None,
         )  # fmt: skip
-    for label, found in bursts.items():
-        done = [one.throughput for one in found]
-        yield Row(SECTION, f"throughput, {label}", "workflows/s", done, nodes=count, better="higher", suite=SUITE)
+    done = {label: [one.throughput for one in found] for label, found in bursts.items()}
+    for label, rates in done.items():
+        yield Row(
+            SECTION, f"throughput, {label}", "workflows/s", rates, ratios=ratios(rates, done[BARE]), nodes=count,
+            better="higher",
+        )  # fmt: skip
 
 
 # -- what each holds -------------------------------------------------------------------------
@@ -320,7 +323,7 @@ async def memory(ways: Sequence[Way], count: int) -> list[Row]:
     return [
         Row(
             SECTION, f"memory of each while alive, {way.label}", "bytes", [await bytes_each(way, count)], nodes=count,
-            target=Target(12_000, of="figure") if way.label == OURS else None, suite=SUITE,
+            target=Target(12_000, of="figure") if way.label == OURS else None,
         )
         for way in ways
     ]  # fmt: skip
@@ -340,17 +343,17 @@ class Effort:
     memory_up_to: int = CROWD
 
 
-QUICK = Effort(rounds=9, crowd_rounds=3, all_ways_up_to=1_000, memory_up_to=1_000)
+QUICK = Effort(rounds=6, crowd_rounds=3, all_ways_up_to=1_000, memory_up_to=100)
 
 
-def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield a table per number of workflows."""
+def run(effort: Effort) -> list[Row]:
+    """Return the rows of all numbers of workflows."""
+    rows: list[Row] = []
     for count in effort.counts:
         ways = WAYS if count <= effort.all_ways_up_to else WAYS[:2]
-        rounds = effort.rounds if count < CROWD else effort.crowd_rounds
         with warnings.catch_warnings():  # a pause of the collector within a node's step counts as the node's
             warnings.simplefilter("ignore", flow.BlockingNodeWarning)
-            rows = asyncio.run(completion(ways, count, rounds))
+            rows += asyncio.run(completion(ways, count, effort.rounds if count < CROWD else effort.crowd_rounds))
             if count <= effort.memory_up_to:
                 rows += asyncio.run(memory(ways, count))
-        yield rows
+    return rows

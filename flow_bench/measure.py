@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from math import ceil
 from statistics import median, quantiles
-from time import perf_counter
+from time import get_clock_info, perf_counter, process_time
 from typing import Any, Literal, TypeVar
 
 import anyio.lowlevel
@@ -34,6 +34,26 @@ Identity = tuple[str, str, str, int, str]
 Effort = TypeVar("Effort")
 Verdict = Literal["", "PASS", "MISS", "pass", "miss"]
 """In capitals where the target is set for this interpreter, in small letters where it is only compared with it."""
+
+
+FINE = get_clock_info("process_time").resolution <= 1e-6
+"""Whether CPU time is told finely enough here to be worth taking."""
+
+
+class Measured(float):
+    """Seconds by the clock that know the CPU seconds of the same call; or a ratio of such.
+
+    Other processes take time from a call by the clock, but hardly any CPU time: that is what runs are compared by.
+    """
+
+    __slots__ = ("cpu",)
+    cpu: float
+
+    def __new__(cls, wall: float, cpu: float = 0.0) -> Measured:
+        """:param cpu: 0 if it is not known."""
+        made = super().__new__(cls, wall)
+        made.cpu = cpu if FINE else 0.0
+        return made
 
 
 @dataclass(frozen=True)
@@ -68,9 +88,13 @@ class Row:
     suite: str = ""
     each: bool = False  # every sample is one call, so percentiles of the samples mean calls
     figures: dict[str, float] = field(default_factory=dict)  # more of the same row, by name: efficiency, p99, bytes
-    better: Literal["lower", "higher"] = "lower"
+    better: Literal["lower", "higher", "zero"] = "lower"  # "zero": a growth, say, of which no ratio means anything
+    cpu: list[float] = field(default_factory=list)  # the ratios again, of CPU time, where that was taken
 
     def __post_init__(self) -> None:
+        if not self.cpu and self.ratios and all(isinstance(ratio, Measured) for ratio in self.ratios):
+            self.cpu = [ratio.cpu for ratio in self.ratios if isinstance(ratio, Measured)]
+        self.ratios = [float(ratio) for ratio in self.ratios]
         if self.figure is None and self.samples:
             self.figure = median(self.samples)
 
@@ -148,8 +172,14 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def ratios(samples: Sequence[float], baseline: Sequence[float]) -> list[float]:
-    """Round by round, how much longer it took than the baseline."""
-    return [mine / base for mine, base in zip(samples, baseline, strict=True)]
+    """Round by round, how much longer it took than the baseline; of CPU time too if that is known of all."""
+    by_clock = [mine / base for mine, base in zip(samples, baseline, strict=True)]
+    mine, base = (
+        [one.cpu for one in side if isinstance(one, Measured) and one.cpu > 0] for side in (samples, baseline)
+    )
+    if not len(mine) == len(base) == len(by_clock):
+        return by_clock
+    return [Measured(wall, a / b) for wall, a, b in zip(by_clock, mine, base, strict=True)]
 
 
 def shared(effort: Effort, passes: int) -> Effort:
@@ -199,14 +229,14 @@ def time_sync(contenders: Sequence[Contender], work: Work, rounds: int, repeat: 
     for turn, which in schedule(len(contenders), rounds):
         contender = contenders[which]
         runs = [contender.prepare(work) for _ in range(repeat)]
-        began = perf_counter()
+        cpu, began = process_time(), perf_counter()
         raw = [run() for run in runs]
-        took = perf_counter() - began
+        took, cpu = perf_counter() - began, process_time() - cpu
         for one in raw:
             refuse_unless_done(contender, one, work)
         del raw, one  # else the next contender's time has their freeing in it
         if turn >= 0:
-            samples[contender.label].append(took / repeat)
+            samples[contender.label].append(Measured(took / repeat, cpu / repeat))
     return samples
 
 
@@ -217,12 +247,12 @@ async def time_async(contenders: Sequence[Contender], work: Work, rounds: int, r
         contender = contenders[which]
         runs = [contender.prepare(work) for _ in range(repeat)]
         await anyio.lowlevel.checkpoint()
-        began = perf_counter()
+        cpu, began = process_time(), perf_counter()
         raw = [await run() for run in runs]
-        took = perf_counter() - began
+        took, cpu = perf_counter() - began, process_time() - cpu
         for one in raw:
             refuse_unless_done(contender, one, work)
         del raw, one  # else the next contender's time has their freeing in it
         if turn >= 0:
-            samples[contender.label].append(took / repeat)
+            samples[contender.label].append(Measured(took / repeat, cpu / repeat))
     return samples

@@ -201,7 +201,7 @@ def _pair(
     nodes = len(plan)
 
     def complete(result: flow.Result) -> object:
-        done = result.counts[flow.Status.COMPLETED]
+        done = result.counts.get(flow.Status.COMPLETED, 0)
         return shown(result[last]) if done == nodes else f"{done} of {nodes} nodes completed"
 
     shape: dict[str, Any] = {"section": "node", "per": nodes, "each": True, "is_async": is_async}

@@ -2,8 +2,8 @@
 
 Rows of several sizes make curves over size; rows of several limits or numbers of workers, curves over these, with the
 ideal dotted; rows whose every call is a sample, boxes and percentile curves; rows with an efficiency, dots from 0 to
-100 %; all others bars. Rows in different units never share a plot. Where there are several series (topologies), each has
-a panel, or is a curve.
+100 %; all others bars. Rows in different units never share a plot. Several series (topologies) have a panel each, or
+are a curve each.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, log10
+from math import isfinite
 from statistics import median
 from typing import Any, TypeVar
 
-from flow_bench.draw import Curve, Lane, curves, lanes, short
+from flow_bench.compare import Change
+from flow_bench.draw import SOFT, Curve, Lane, axis, curves, lanes, short
 from flow_bench.measure import JUDGED, Row, percentile, quartiles
 from flow_bench.report import PERCENTILES, number
 
 PEERS = "peers"
 MOST_CURVES = 8
 """More in one panel cannot be told apart, so they are shared out between panels."""
-UNITS = {"us": "µs"}
+UNITS = {"us": "µs", "x": "times"}
 SIZES = {"concurrency": "tasks", "workflow": "workflows", "data": "entries"}
 """What a row's size counts, if not nodes."""
+OURS = re.compile(r"\bflow\b|\bDag\b|\bctx\.child\b|\bWorkflowData\b|^(re)?compile\b")
+BY_HAND = "by hand"
+"""In a label: it is what others of the section are compared with."""
 NINES = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
 Item = TypeVar("Item")
@@ -74,7 +78,7 @@ def _of_one_unit(rows: Sequence[Row]) -> list[Group]:
         found.append(over_sizes([row for row in rows if id(row) in scaled]))
     if calls:
         found += latency(calls)
-    if rest:
+    if len(rest) > 1:
         found.append(bars(rest))
     return found
 
@@ -113,6 +117,8 @@ def named(rows: Sequence[Row]) -> Callable[[Row], str]:
 
 def size_word(row: Row) -> str:
     """What the row's size counts."""
+    if re.match(r"[\d,]+ tasks", row.section):
+        return "workers"
     return SIZES.get(row.suite, "nodes")
 
 
@@ -130,34 +136,37 @@ def bars(rows: Sequence[Row]) -> Group:
     """A bar per row, a panel per series; peers fastest first."""
     if rows[0].suite == PEERS:
         order = {label: median([r.figure or 0 for r in mine]) for label, mine in parted(rows, _label).items()}
-        rows = sorted(rows, key=lambda row: order[row.label])
+        rows = sorted(rows, key=lambda row: order[_label(row)])
     panels = parted(rows, lambda row: row.topology)
     if max(map(len, panels.values())) < 2:
         panels = {"": list(rows)}
-    plots = [_bars(title, mine) for title, mine in panels.items()]
+    drawn = {title: _lanes(mine) for title, mine in panels.items()}
+    among = [value for found in drawn.values() for lane in found for value in lane.values]
+    plots = [_bars(title, mine, drawn[title], among) for title, mine in panels.items()]
     size = f"{rows[0].nodes:,} {size_word(rows[0])}, " if len({r.nodes for r in rows}) == 1 and rows[0].nodes else ""
     target = "; the upright stroke is the target" if any(_target(row) for row in rows) else ""
     return Group(f"{size}{unit_of(rows[0])}: medians, with quartiles as whiskers{target}", plots)
 
 
-def _bars(title: str, rows: Sequence[Row]) -> Plot:
-    name = named(rows)
-    some = {is_ours(row.label) for row in rows} == {True, False}
-    found = [
-        Lane(
-            name(row), row.figure or 0.0, *_quartiles(row), shown(row), ours=is_ours(row.label) or not some,
-            target=_target(row),
-        )
+def _lanes(rows: Sequence[Row]) -> list[Lane]:
+    name, mine = named(rows), ours_of([row.label for row in rows])
+    return [
+        Lane(name(row), _figure(row), *_quartiles(row), shown(row), ours=row.label in mine, target=_target(row))
         for row in rows
-    ]  # fmt: skip
-    least, most = min(rows, key=_figure), max(rows, key=_figure)
-    says = f"{len(rows)} bars, from {shown(least)} ({name(least)}) to {shown(most)} ({name(most)})."
-    return Plot(title, says, lanes(found, unit_of(rows[0])))
+    ]
 
 
-def is_ours(label: str) -> bool:
-    """Whether it is this library that is measured, and not what it is compared with."""
-    return re.match(r"(flow\b|Dag\b|ctx\.|WorkflowData\b)", label.strip()) is not None
+def _bars(title: str, rows: Sequence[Row], found: Sequence[Lane], among: Sequence[float]) -> Plot:
+    least, most = min(found, key=lambda lane: lane.value), max(found, key=lambda lane: lane.value)
+    says = f"{len(rows)} bars, from {least.text} ({least.name}) to {most.text} ({most.name})."
+    return Plot(title, says, lanes(found, unit_of(rows[0]), among))
+
+
+def ours_of(labels: Iterable[str]) -> set[str]:
+    """Those labels that name this library, not what it is compared with; all, if none of them or none other does."""
+    every = set(labels)
+    by_hand = {label for label in every if BY_HAND in label}
+    return every - by_hand if by_hand else {label for label in every if OURS.search(label)} or every
 
 
 def _quartiles(row: Row) -> tuple[float | None, float | None]:
@@ -176,27 +185,47 @@ def _figure(row: Row) -> float:
 
 
 def _label(row: Row) -> str:
-    return row.label
+    return row.label.strip()
 
 
 # -- efficiency ------------------------------------------------------------------------------
 
 
 def efficiency(rows: Sequence[Row]) -> Group:
-    """A lane per label and size, a dot per series."""
-    styles = {series: k for k, series in enumerate(dict.fromkeys(row.topology for row in rows))}
+    """A lane per label, a dot per series; of rows without series, a dot per size."""
+    several = len({row.topology for row in rows}) > 1
+    dot = (lambda row: row.topology) if several else (lambda row: f"{row.nodes:,} {size_word(row)}")
+    styles = {name: k for k, name in enumerate(dict.fromkeys(map(dot, rows)))}
+    lane = named([row for row in rows if row.topology == rows[0].topology]) if several else _label
     found = []
-    for mine in parted(rows, lambda row: (row.label, row.nodes)).values():
-        dots = tuple((styles[row.topology], 100 * row.figures["efficiency"]) for row in mine)
+    for name, mine in parted(rows, lane).items():
+        dots = tuple((styles[dot(row)], 100 * row.figures["efficiency"]) for row in mine)
         percents = [value for _, value in dots]
         text = f"{min(percents):.0f} %" if len(dots) == 1 else f"{min(percents):.0f} to {max(percents):.0f} %"
-        found.append(Lane(named([r for r in rows if r.topology == mine[0].topology])(mine[0]), text=text, dots=dots))
-    says = f"Efficiency of {len(found)} kinds of work: " + "; ".join(f"{lane.name} {lane.text}" for lane in found) + "."
+        found.append(Lane(name, text=text, dots=dots))
+    said = "; ".join(f"{lane.name} {lane.text}" for lane in found)
     made = lanes(found, "%")
-    made.update_xaxes(type="linear", range=[0, max(105, *(v for lane in found for _, v in lane.dots))], nticks=6)
-    made.add_vline(100, line={"width": 1, "dash": "dot"})
-    legend = [(name, k) for name, k in styles.items()] if len(styles) > 1 else []
-    return Group("efficiency: the ideal time over the measured one, 100 % is no cost at all", [Plot("", says, made)], legend)
+    most = max(105, *(value for lane in found for _, value in lane.dots))
+    ticks = list(range(0, int(most) + 1, 25 if most < 300 else 100))
+    made.update_xaxes(type="linear", range=[0, most], tickvals=ticks, ticktext=list(map(str, ticks)))
+    caption = "efficiency: the ideal time over the measured one, 100 % is no cost at all"
+    return Group(caption, [Plot("", f"Efficiency of {said}.", made)], list(styles.items()))
+
+
+def changes(found: Sequence[Change], name: Callable[[Change], str]) -> Group:
+    """A lane per change: how many times what it was, with the interval."""
+    drawn = [
+        Lane(
+            name(c), low=c.low, high=c.high, text=f"{c.ratio:.2f}x", dots=((int(c.verdict == "slower"), c.ratio),),
+        )
+        for c in found
+    ]  # fmt: skip
+    made = lanes(drawn, "times what it was")
+    made.update_xaxes(**axis([1.0, *(v for lane in drawn for v in lane.values)], "times what it was", log=True))
+    made.add_vline(1, line={"width": 1.5, "color": SOFT}, layer="below")
+    says = "; ".join(f"{lane.name} {lane.text}" for lane in drawn) + "."
+    legend = [("better", 0), ("worse", 1)]
+    return Group("beyond noise, most different first; whiskers: the interval", [Plot("", says, made)], legend)
 
 
 # -- curves ----------------------------------------------------------------------------------
@@ -215,7 +244,7 @@ def over_sizes(rows: Sequence[Row]) -> Group:
     if len(labels) * len(series) <= MOST_CURVES or len(series) == 1:
         panels, line = {"": list(rows)}, named(judged(rows))
     elif len(series) <= len(labels) or len(series) > 2 * MOST_CURVES:
-        panels, line = parted(rows, lambda row: row.topology), lambda row: row.label.strip()
+        panels, line = parted(rows, lambda row: row.topology), _label
     else:
         panels, line = parted(rows, _label), lambda row: row.topology
     sizes = sorted({row.nodes for row in rows})
@@ -238,6 +267,7 @@ def _by_limit(rows: Sequence[Row]) -> dict[str, float]:
 def over_limits(rows: Sequence[Row], limits: dict[str, float]) -> Group:
     """Curves over a limit or a number of workers, beside the ideal."""
     word = re.sub(r"[\d,=]+", "", min(limits, key=lambda name: limits[name])).strip() or "limit"
+    word = f"number {word}" if word.startswith("at ") else word
     places = sorted({(x, "unbounded" if "unbounded" in name else short(x)) for name, x in limits.items()})
     ticks = ([x for x, _ in places], [text for _, text in places])
     first = [row for row in rows if row.topology == rows[0].topology]
@@ -247,9 +277,7 @@ def over_limits(rows: Sequence[Row], limits: dict[str, float]) -> Group:
         if len(panels) == 1 or max(len(parted(p, _label)) for p in panels.values()) > 2 * MOST_CURVES:
             panels = {"": list(rows)}
     caption = f"{unit_of(rows[0])} over {word}, both axes logarithmic"
-    if any("efficiency" in row.figures for row in rows):
-        caption += "; dotted: the ideal"
-    line = named(first) if len(panels) == 1 else lambda row: row.label.strip()
+    line = named(first) if len(panels) == 1 else _label
     return _curves(panels, line, lambda row: limits[row.topology], word, ticks, caption)
 
 
@@ -262,22 +290,25 @@ def _curves(
     caption: str,
 ) -> Group:
     names = dict.fromkeys(line(row) for rows in panels.values() for row in rows)
-    styles = {name: k for k, name in enumerate(names)}
-    some = {is_ours(name) for name in names} == {True, False}
+    mine = ours_of(names)
+    styles = {name: k for k, name in enumerate(sorted(names, key=lambda name: name not in mine))}
+    among = [value for rows in panels.values() for row in rows for value in (_figure(row), _ideal(row)) if value]
+    if any("efficiency" in row.figures for rows in panels.values() for row in rows):
+        caption += "; dotted: the ideal"
     plots = []
     for title, rows in panels.items():
         found, said = [], []
-        for name, mine in parted(rows, line).items():
-            mine = sorted(mine, key=place)
-            ours = some and is_ours(name)
-            found.append(Curve(name, styles[name], [(place(r), _figure(r), _at(r)) for r in mine], ours=ours))
-            said.append(f"{name} from {shown(mine[0])} to {shown(mine[-1])}")
-            ideal = [(place(r), i, f"ideal {number(i)} {unit_of(r)}") for r in mine if (i := _ideal(r))]
-            if ideal and place(mine[0]) != mine[0].nodes:
+        for name, group in parted(rows, line).items():
+            line_of = sorted(group, key=place)
+            bold = name in mine and len(mine) < len(names)
+            found.append(Curve(name, styles[name], [(place(r), _figure(r), _at(r)) for r in line_of], ours=bold))
+            said.append(f"{name} from {shown(line_of[0])} to {shown(line_of[-1])}")
+            ideal = [(place(r), i, f"ideal {number(i)} {unit_of(r)}") for r in line_of if (i := _ideal(r))]
+            if ideal:
                 found.append(Curve(name, styles[name], ideal, dashed=True))
         says = f"Curves over {x_title} from {ticks[1][0]} to {ticks[1][-1]}: {'; '.join(said)}."
-        plots.append(Plot(title, says, curves(found, x_title, unit_of(rows[0]), ticks)))
-    return Group(caption, plots, list(styles.items()) if len(styles) > 1 or not plots[0].title else [])
+        plots.append(Plot(title, says, curves(found, x_title, unit_of(rows[0]), ticks, among)))
+    return Group(caption, plots, list(styles.items()))
 
 
 def _ideal(row: Row) -> float | None:
@@ -296,12 +327,12 @@ def _at(row: Row) -> str:
 
 def latency(rows: Sequence[Row]) -> list[Group]:
     """A box per row; and if there are few, a curve over the percentiles, where tails are seen."""
-    name = named(rows)
+    name, mine = named(rows), ours_of([row.label for row in rows])
     found = []
     for row in rows:
         box = tuple(percentile(row.samples, p) for p in (5, 25, 50, 75, 95, 99))
         text = " / ".join(number(percentile(row.samples, p)) for p in PERCENTILES.values())
-        found.append(Lane(name(row), text=f"{text} {unit_of(row)}", box=box))
+        found.append(Lane(name(row), text=f"{text} {unit_of(row)}", box=box, ours=row.label in mine))
     said = "; ".join(f"{lane.name} {lane.text}" for lane in found)
     boxes = Plot("", f"Time of single calls, P50 / P95 / P99: {said}.", lanes(found, unit_of(rows[0])))
     caption = "every call a sample, P50 / P95 / P99: box, middle half; whiskers, P5 to P95; diamond, P99"
@@ -310,14 +341,16 @@ def latency(rows: Sequence[Row]) -> list[Group]:
     tails = [Curve(name(row), k, _tail(row)) for k, row in enumerate(rows)]
     last = max(x for curve in tails for x, _, _ in curve.points)
     ticks = [(_nines(p), f"{p:g}") for p in NINES if _nines(p) <= last * 1.01]
-    figure = curves(tails, "percentile", unit_of(rows[0]), ([x for x, _ in ticks], [text for _, text in ticks]))
+    among = [y for curve in tails for _, y, _ in curve.points]
+    places = [x for x, _ in ticks], [text for _, text in ticks]
+    figure = curves(tails, "percentile", unit_of(rows[0]), places, among)
     tail = Plot("", "The same calls by percentile, tails stretched out.", figure)
     return [Group(caption, [boxes]), Group("the same calls by percentile", [tail], [(c.name, c.style) for c in tails])]
 
 
 def _nines(percent: float) -> float:
-    """Where a percentile stands on an axis that is as long from 90 to 99 as from 99 to 99.9; above 0 for its logarithm."""
-    return 10 ** (-log10(1 - percent / 100))
+    """Where a percentile stands on a logarithmic axis, so that 90 to 99 is as long as 99 to 99.9."""
+    return 1 / (1 - percent / 100)
 
 
 def _tail(row: Row) -> list[tuple[float, float, str]]:

@@ -21,6 +21,9 @@ TITLES = {
     "trio": "async on trio",
     "uvloop": "async on uvloop",
     "build": "build and compile",
+    "peers sync": "one run, sync nodes",
+    "peers async": "one run, async nodes",
+    "peers build": "from functions to something that can be run",
 }
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99}
 COLUMNS = ("efficiency", *PERCENTILES)
@@ -111,14 +114,24 @@ def _across(rows: Sequence[Row]) -> str:
     base = next((row.label for row in rows if len(row.ratios) > 1 and set(row.ratios) == {1.0}), "")
     ratio = ", ratio to " + (f"baseline ({base!r})" if base else "the calibration loop")
     title = f"{TITLES.get(rows[0].section, rows[0].section)}{of}{unit}"
-    return title + (ratio if any(row.ratios for row in rows) else "") + "\n" + _grid(header, body)
+    text = title + (ratio if any(row.ratios for row in rows) else "") + "\n" + _grid(header, body)
+    return "\n".join([text, *_reasons(rows)])
+
+
+def _reasons(rows: Sequence[Row]) -> list[str]:
+    """Why cells have no figure, and what a ratio is to, each once per label."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.note and (row.unit == "x" or row.figure is None):
+            found.setdefault((row.label.strip(), row.note), []).append(row.topology)
+    return [f"{label}, {', '.join(series)}: {note}" for (label, note), series in found.items()]
 
 
 def _cell(row: Row, *, with_unit: bool) -> str:
     if row.figure is None:
-        return row.note
+        return row.note.partition(":")[0]  # the reason is told below the table
     if row.unit == "x":
-        return f"{row.figure:.2f}x"
+        return f"{number(row.figure)}x"
     ratio = "" if row.ratio is None else f" {row.ratio:5.2f}x" if row.ratio < 100 else f" {row.ratio:5,.0f}x"
     return f"{number(row.figure)}{' ' + row.unit if with_unit else ''}{ratio}"
 

@@ -28,15 +28,41 @@ OK, MISSED, USAGE, REFUSED, UNAVAILABLE = 0, 1, 2, 3, 4
 """Exit codes of a suite's process, and of the command."""
 PATIENCE = 3_600
 """Seconds after which a suite's process is given up."""
-SUITES = (
-    "core", "dag", "data", "node", "workflow", "concurrency", "context", "scenarios", "traces", "memory", "peers",
-)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """A suite, or some sections of it.
+
+    :ivar passes: of a run; each takes its share of the rounds. More passes tell more of what differs between
+        processes, and cost what a process must do before its first round.
+    :ivar flags: of the suite's command; ``quick_flags`` besides, with ``--quick``.
+    """
+
+    suite: str
+    passes: int
+    flags: tuple[str, ...] = ()
+    quick_flags: tuple[str, ...] = ()
+
+
+PARTS = (
+    Part("core", 5, ("--only", "sync", "--only", "build"), ("--nodes", "100,1000")),
+    Part("core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000")),
+    Part("core", 2, ("--only", "single")),
+    Part("dag", 5),
+    Part("data", 3),
+    Part("node", 5),
+    Part("workflow", 2),
+    Part("concurrency", 3),
+    Part("context", 3),
+    Part("scenarios", 3),
+    Part("traces", 3),
+    Part("memory", 2),
+    Part("peers", 1),  # contenders have processes of their own there
+)
+SUITES = tuple(dict.fromkeys(part.suite for part in PARTS))
 ON_REQUEST = ("peers",)
 """Left out unless named (or ``--all``): these need other libraries."""
-PASSES = 3
-ONCE = ("peers",)
-"""Suites measured in one pass: contenders there have processes of their own."""
-QUICK_FLAGS = {"core": ("--nodes", "100,1000")}
 
 
 @dataclass(frozen=True)
@@ -47,76 +73,83 @@ class Fault:
     what: str
     code: int
 
-    def __str__(self) -> str:
-        return f"{self.suite}: {'n/a: ' if self.code == UNAVAILABLE else ''}{self.what}"
+    @property
+    def text(self) -> str:
+        """What there is to say instead of rows."""
+        return f"n/a: {self.what}" if self.code == UNAVAILABLE else self.what
 
 
 class Session:
     """Measures suites pass by pass.
 
-    :ivar documents: what each suite's passes printed as JSON, in order.
+    :ivar documents: what each part's passes wrote as JSON, in order.
     :ivar faults: suites that ended early, by name.
     """
 
     def __init__(self, suites: Sequence[str], *, quick: bool, say: Callable[[str], object]) -> None:
-        self.suites = [name for name in SUITES if name in suites]
+        self.parts = [part for part in PARTS if part.suite in suites]
         self.quick = quick
         self.say = say
-        self.documents: dict[str, list[dict[str, Any]]] = {name: [] for name in self.suites}
+        self.documents: dict[Part, list[dict[str, Any]]] = {part: [] for part in self.parts}
         self.faults: dict[str, Fault] = {}
 
     def measure(self) -> None:
         """Run all passes, saying what is done and how long it took. A suite that fails is left out from then on."""
-        for number in range(1, PASSES + 1):
-            for suite in self.suites:
-                if suite in self.faults or (suite in ONCE and number > 1):
+        passes = max(part.passes for part in self.parts)
+        for number in range(1, passes + 1):
+            for part in self.parts:
+                if part.suite in self.faults or number > part.passes:
                     continue
                 began = perf_counter()
-                found = one_pass(suite, quick=self.quick, passes=1 if suite in ONCE else PASSES)
-                what = f"pass {number} of {PASSES}  {suite:<12}"
+                found = one_pass(part, quick=self.quick)
+                what = f"pass {number} of {part.passes}  {part.suite:<12}"
                 if isinstance(found, Fault):
-                    self.faults[suite] = found
-                    self.say(f"{what}{found}")
+                    self.faults[part.suite] = found
+                    self.say(what + found.text)
                 else:
-                    self.documents[suite].append(found)
+                    self.documents[part].append(found)
                     self.say(f"{what}{len(found['rows']):5} rows {perf_counter() - began:6.1f} s")
 
     def document(self, name: str) -> dict[str, Any]:
         """Everything measured, as one JSON-ready document."""
+        measured = [[one["rows"] for one in found] for found in self.documents.values()]
         return {
             "schema": SCHEMA,
             "name": name,
             "machine": report.machine(),
-            "settings": {"quick": self.quick, "suites": self.suites},
-            "passes": PASSES,
-            "faults": {suite: str(fault) for suite, fault in self.faults.items()},
-            "rows": [row for name in self.suites for row in merged([one["rows"] for one in self.documents[name]])],
+            "settings": {"quick": self.quick, "suites": list(dict.fromkeys(part.suite for part in self.parts))},
+            "passes": max(part.passes for part in self.parts),
+            "faults": {fault.suite: fault.text for fault in self.faults.values()},
+            "rows": [row for passes in measured for row in merged(passes)],
         }
 
 
-def one_pass(suite: str, *, quick: bool, passes: int) -> dict[str, Any] | Fault:
-    """Measure one pass of one suite in a new process and return its document."""
+def one_pass(part: Part, *, quick: bool) -> dict[str, Any] | Fault:
+    """Measure one pass of one part in a new process and return its document."""
     root = str(Path(__file__).resolve().parent.parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rows.json")
-        command = [sys.executable, "-m", "flow_bench", suite, "--share", str(passes), "--json", str(file)]
-        if quick:
-            command += ["--quick", *QUICK_FLAGS.get(suite, ())]
+        command = [sys.executable, "-m", "flow_bench", part.suite, "--share", str(part.passes), "--json", str(file)]
+        command += [*part.flags, *(["--quick", *part.quick_flags] if quick else [])]
         try:
             done = subprocess.run(
                 command, env=environment, check=False, capture_output=True, text=True, timeout=PATIENCE
             )
         except subprocess.TimeoutExpired:
-            return Fault(suite, f"its process did not end within {PATIENCE:,} s", REFUSED)
-        lines = done.stderr.strip().splitlines() or [f"its process ended with exit code {done.returncode}"]
-        if done.returncode == UNAVAILABLE:
-            return Fault(suite, lines[-1].removeprefix("flow_bench: "), UNAVAILABLE)
-        if done.returncode != OK:
-            died = "" if done.returncode == REFUSED else f"its process died with exit code {done.returncode}: "
-            return Fault(suite, died + lines[-1].removeprefix("flow_bench: "), REFUSED)
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return document
+            return Fault(part.suite, f"its process did not end within {PATIENCE:,} s", REFUSED)
+        if done.returncode == OK:
+            document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return document
+        return _fault(part.suite, done.returncode, done.stderr)
+
+
+def _fault(suite: str, code: int, stderr: str) -> Fault:
+    """What the last line of its errors says; of a process that died, that it did."""
+    last = (stderr.strip().splitlines() or ["it said nothing"])[-1].removeprefix("flow_bench: ")
+    if code in (REFUSED, UNAVAILABLE):
+        return Fault(suite, last, code)
+    return Fault(suite, f"its process died with exit code {code}: {last}", REFUSED)
 
 
 # -- passes of a row -------------------------------------------------------------------------
@@ -143,14 +176,15 @@ def _merged(rows: Sequence[Row]) -> dict[str, Any]:
     whole = Row.from_dict(rows[0].to_dict())
     whole.samples = [sample for row in rows for sample in row.samples]
     whole.ratios = [ratio for row in rows for ratio in row.ratios]
+    whole.cpu = [ratio for row in rows for ratio in row.cpu]
     figures = [row.figure for row in rows if row.figure is not None]
     if figures:
         own = any(row.samples and row.figure != median(row.samples) for row in rows) or not whole.samples
         whole.figure = median(figures) if own else median(whole.samples)
     names = dict.fromkeys(name for row in rows for name in row.figures)
     whole.figures = {name: median([row.figures[name] for row in rows if name in row.figures]) for name in names}
-    passes = [{"samples": r.samples, "ratios": r.ratios, "figure": r.figure, "figures": r.figures} for r in rows]
-    return whole.to_dict() | {"passes": passes}
+    kept = ("samples", "ratios", "cpu", "figure", "figures")
+    return whole.to_dict() | {"passes": [{name: getattr(row, name) for name in kept} for row in rows]}
 
 
 def tables(rows: Iterable[dict[str, Any]]) -> str:

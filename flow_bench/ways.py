@@ -11,14 +11,14 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from types import FunctionType
 from typing import Any
 
 import anyio.lowlevel
 
 from flow_bench.checks import Refused
-from flow_bench.measure import Samples, schedule
+from flow_bench.measure import Measured, Samples, schedule
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ def time_ways(ways: Sequence[Way], rounds: int) -> Samples:
         way = ways[which]
         if way.before is not None:
             way.before()
-        began = perf_counter()
+        cpu, began = process_time(), perf_counter()
         raw = way.run()
-        took = perf_counter() - began
+        took, cpu = perf_counter() - began, process_time() - cpu
         way.checked(raw)
         del raw  # not freed on the next one's time
         if turn >= 0:
-            samples[way.label].append(took / way.per)
+            samples[way.label].append(Measured(took / way.per, cpu / way.per))
     return samples
 
 

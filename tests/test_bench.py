@@ -21,6 +21,7 @@ from flow_bench import (
     data_cost,
     data_memory,
     data_threads,
+    harness,
     keeping,
     mapping,
     measure,
@@ -364,7 +365,7 @@ class TestContext:
 
 TINY_DATA = data.Effort(
     sizes=(10, 20), stores=2, rounds=2, reads=5, read_rounds=2, run_rounds=2, encoded=5,
-    cost=data_cost.Effort(rounds=2, held=50),
+    cost=data_cost.Effort(rounds=2, held=50), cases=harness.Effort(rounds=1, sample=0.0),
     threads=data_threads.Effort(seconds=0.001, rounds=2, longest=0.001, completions=10, completion_rounds=2),
 )  # fmt: skip
 

@@ -211,7 +211,7 @@ class TestOver:
 
     def test_with_all_else_that_is_wrong(self) -> None:
         assert self.faults((), concurrency=0, needs={"x": "nope"}, timeout=-1)[1:] == [
-            "concurrency must be an integer of at least 1, or None, not 0",
+            "concurrency must be an integer of at least 1, 'auto', or None, not 0",
             "timeout must be a number of seconds > 0, not -1",
             "needs names 'nope', which is no node of this dag",
             "needs gives parameter 'x', which its function does not have",
@@ -236,7 +236,7 @@ class TestOptions:
         with pytest.raises(flow.DefinitionError) as caught:
             mapped(double, [1], **options).compile()
         assert [fault.split(": ", 1)[1] for fault in caught.value.faults] == [
-            "concurrency must be an integer of at least 1, or None, not 0",
+            "concurrency must be an integer of at least 1, 'auto', or None, not 0",
             "batch_size must be an integer of at least 1, or None, not True",
             "take must be an integer of at least 0, or None for all items, not -1",
             "on_error must be one of 'fail', 'collect', 'skip', not 'raise'",

@@ -6,11 +6,14 @@ import bdb
 import gc
 import linecache
 import threading
+import time
 import traceback
 import warnings
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
+import anyio
 import pytest
 
 import flow
@@ -322,3 +325,132 @@ def test_a_warning_of_the_callers_line_names_us_as_the_loop_does() -> None:
             warnings.filterwarnings("always", module=r"flow\.")
             flow.run(dag, config=config)
         assert [str(w.message) for w in caught] == ["look"]
+
+
+# -- on an event loop ------------------------------------------------------------------------
+
+
+def chain_of(count: int, fn: Any = double) -> flow.Dag:
+    dag = flow.Dag("chain")
+    dag.add("n0", load)
+    for i in range(1, count):
+        dag.add(f"n{i}", fn, needs=[f"n{i - 1}"])
+    return dag
+
+
+def test_stretches_of_sync_nodes_are_generated_for_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(straight, "STRETCH", 6)
+    dag = chain_of(8)
+
+    async def fetch(value: int) -> int:
+        return value + 1
+
+    dag.add("fetch", fetch, needs=["n7"])
+    for i in range(3):  # too few
+        dag.add(f"m{i}", double, needs=[f"m{i - 1}" if i else "fetch"])
+    dag.add("fetch_more", fetch, needs=["m2"])
+    for i in range(5):
+        dag.add(f"k{i}", double, needs=[f"k{i - 1}" if i else "fetch_more"])
+    plan = dag.compile()
+    expected = dict(flow.run(plan, config=COLD).outputs)
+    plan.warmth = 1
+    for heads, warmth in (([0], 1), ([0, 13], 0), ([0, 13], 0)):
+        assert flow.run(plan).outputs == expected
+        assert (sorted(plan.heads), plan.warmth) == (heads, warmth)
+    assert [list(plan.heads[head].part) for head in (0, 13)] == [[0, 1, 2, 3, 4, 5], [13, 14, 15, 16, 17]]
+
+
+def test_execute_uses_it_and_says_the_same(on_loop: Any) -> None:
+    async def main() -> None:
+        results = []
+        for config in (COLD, HOT):
+            dag = failing()
+            dag.add("more", double, needs=["other"])
+            result = await flow.execute(dag, config=config.replace(on_error="collect"))
+            error = result.errors["bad"]
+            results.append((dict(result.status), dict(result.outputs), repr(error), error.__notes__, frames_of(error)))
+            assert len(result.plan.heads) == (config is HOT)
+        assert results[0] == results[1]
+
+    on_loop(main)
+
+
+def test_contextvars_stay_with_their_node(on_loop: Any) -> None:
+    async def main() -> None:
+        var: ContextVar[Any] = ContextVar("var", default="unset")
+
+        class Odd:
+            def __eq__(self, other: object) -> bool:
+                raise ValueError("cannot be compared")
+
+            __hash__ = None  # type: ignore[assignment]
+
+        def reads(*values: int) -> Any:
+            return var.get()
+
+        def sets(*values: int) -> None:
+            var.set("changed")
+
+        def sets_odd(*values: int) -> None:
+            var.set(Odd())
+
+        for change in (sets, sets_odd):
+            for place in range(1, 6):
+                dag = flow.Dag("vars")
+                for i in range(6):
+                    dag.add(f"n{i}", change if i == place else reads)
+                result = await flow.execute(dag, config=HOT)
+                assert result.plan.heads
+                assert [v for k, v in result.outputs.items() if k != f"n{place}"] == ["unset"] * 5
+                assert var.get() == "unset"
+
+    on_loop(main)
+
+
+def test_a_node_that_holds_the_loop_is_named(on_loop: Any) -> None:
+    async def main() -> None:
+        def holds(value: int) -> int:
+            until = time.perf_counter() + 0.2
+            while time.perf_counter() < until:
+                pass
+            return value
+
+        dag = chain_of(4)
+        dag.add("holds", holds, needs=["n3"])
+        dag.add("after", double, needs=["holds"])
+        plan = dag.compile()
+        with pytest.warns(flow.BlockingNodeWarning, match="node 'holds' held the event loop for 0.2"):
+            await flow.execute(plan, config=HOT)
+        assert plan.heads
+
+    on_loop(main)
+
+
+def test_long_stretches_let_the_loop_turn(on_loop: Any) -> None:
+    async def main() -> None:
+        ticks = 0
+
+        def works(value: int) -> int:
+            until = time.perf_counter() + 0.001
+            while time.perf_counter() < until:
+                pass
+            return value
+
+        dag = chain_of(60, works)
+        plan = dag.compile()
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await anyio.sleep(0)
+                ticks += 1
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(tick)
+            result = await flow.execute(plan, config=HOT)
+            group.cancel_scope.cancel()
+        assert result["n59"] == 2
+        assert ticks >= 5
+        assert plan.heads
+
+    on_loop(main)

@@ -17,6 +17,7 @@ from flow.cli import options as given
 from flow.cli import replay, report, show
 from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
+from flow.cli.tune import tune
 from flow.config import Config
 from flow.errors import DefinitionError, FlowError, RunError, TraceError, described
 from flow.graph.dag import Dag
@@ -74,16 +75,11 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("target")
-@click.option(
-    "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="A run input: JSON, else text. Repeatable."
-)
-@click.option(
-    "--inputs", "inputs_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE.json",
-    help="Run inputs as a JSON object; --input goes over it.",
-)  # fmt: skip
+@given.input_options
 @click.option("--target", "targets", multiple=True, metavar="NODE", help="Run only this and what it needs. Repeatable.")
+@given.config_option
 @click.option("--mode", type=click.Choice(["auto", "inline", "tasks", "workers"]), default="auto", show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Most nodes in flight.  [default: unbounded]")
+@click.option("--limit", type=given.LimitType(min=1), metavar="N|auto", help="Most in flight.  [default: unbounded]")
 @click.option("--on-error", type=click.Choice(["fail_fast", "collect"]), default="fail_fast", show_default=True)
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds for the whole run.")
 @click.option("--backend", type=click.Choice(["asyncio", "uvloop", "trio"]), default="asyncio", show_default=True)
@@ -115,7 +111,7 @@ def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> No
         inputs = given.inputs_from(options["inputs"], options["inputs_file"])
         graph = load_trace(target, work, scale) if trace else load(target)
         observers = given.observers_from(options["progress"], replays_noops=trace and work == "noop")
-        config = given.config_from(options, observers)
+        config = given.config_from(ctx, options, observers)
         if work == "sleep":
             replay.warm_up(config)
         result, error = _run(ctx, graph, inputs, options["targets"], config)
@@ -214,3 +210,6 @@ def check(ctx: click.Context, target: str) -> None:
 def _compiled(target: str, scale: float) -> Plan:
     graph = load_trace(target, "noop", scale) if is_trace(target) else load(target)
     return graph if isinstance(graph, Plan) else graph.compile()
+
+
+cli.add_command(tune)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from flow.config import Config
 
@@ -28,6 +29,27 @@ def debug_option(command: F) -> F:
     )(command)
 
 
+def input_options(command: F) -> F:
+    """Add ``--input`` and ``--inputs``."""
+    one = click.option(
+        "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="A run input: JSON, else text. Repeatable."
+    )
+    return one(
+        click.option(
+            "--inputs", "inputs_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE.json", help="Run inputs as a JSON object; --input goes over it.",
+        )(command)
+    )  # fmt: skip
+
+
+def config_option(command: F) -> F:
+    """Add ``--config``."""
+    return click.option(
+        "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE.toml",
+        help="Settings to start from: the table [flow] of a TOML file.",
+    )(command)  # fmt: skip
+
+
 def timeline_path(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
     """Refuse, before anything runs, a file that could not be written in the end."""
     if value is None:
@@ -37,6 +59,14 @@ def timeline_path(_: click.Context, __: click.Parameter, value: Path | None) -> 
     if not value.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(value.parent)!r}")
     return value
+
+
+class LimitType(click.IntRange):
+    """An integer in a range, or ``auto``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See :meth:`click.ParamType.convert`."""
+        return value if value == "auto" else super().convert(value, param, ctx)
 
 
 def inputs_from(given: Sequence[str], file: Path | None) -> dict[str, Any]:
@@ -58,12 +88,16 @@ def inputs_from(given: Sequence[str], file: Path | None) -> dict[str, Any]:
     return inputs
 
 
-def config_from(options: dict[str, Any], observers: Sequence[Any]) -> Config:
-    """Build the run's Config of the options that are its fields."""
+def config_from(ctx: click.Context, options: dict[str, Any], observers: Sequence[Any]) -> Config:
+    """Build the run's Config: of ``--config``, and over it the options that are given on the command line.
+
+    :raises ConfigError: listing what is wrong with the file.
+    """
+    base = Config() if options["config_file"] is None else Config.load(options["config_file"])
     fields = ("mode", "limit", "on_error", "timeout", "backend", "order", "sync")
-    return Config(
-        **{field: options[field] for field in fields},
-        timing=options["timeline"] is not None,
+    return base.replace(
+        **{field: options[field] for field in fields if ctx.get_parameter_source(field) is not ParameterSource.DEFAULT},
+        timing=base.timing or options["timeline"] is not None,
         observers=tuple(observers),
     )
 

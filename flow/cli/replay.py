@@ -65,8 +65,8 @@ def workers_of(work: Work, config: Config) -> int | None:
     """Return how many nodes can make progress at once under ``config``; None if nothing bounds them."""
     if config.mode == "inline":
         return 1
-    limit = config.limit
-    if config.mode == "workers" and limit is None:
+    limit = None if config.limit == "auto" else config.limit
+    if config.mode == "workers" and config.limit is None:
         limit = DEFAULT_WORKERS
     if work != "cpu":
         return limit

@@ -40,7 +40,7 @@ class CommonOptions(TypedDict, total=False):
 class ItemOptions(CommonOptions, total=False):
     """What :meth:`flow.Dag.map` takes by keyword; see there."""
 
-    concurrency: int | None
+    concurrency: int | Literal["auto"] | None
     take: int | None
     pipelined: bool
     needs: Mapping[str, Ref] | None
@@ -186,9 +186,9 @@ class Maps:
         :param over: the node or run input that provides the items: anything that can be iterated, lazily and
             asynchronously too, or a mapping (``fn`` gets its values, the output is a dict of the same keys). Several
             are zipped, each named once: ``item`` is a tuple then, or the first parameters get a part each.
-        :param concurrency: most items in flight, 50 if not given; None leaves it to ``Config.limit``. A lazy source
-            is asked for an item when one can be started. Items of a sync function run one after another,
-            unless ``thread``.
+        :param concurrency: most items in flight, 50 if not given; None leaves it to ``Config.limit``; "auto" follows
+            the items' latency (:mod:`flow.run.adaptive`). A lazy source is asked for an item when one can be
+            started. Items of a sync function run one after another, unless ``thread``.
         :param batch_size: call ``fn`` with lists of up to so many items; it returns a list of a result for each.
         :param on_error: ``fail`` ends the map with the item's own exception (several: a :class:`flow.MapError`);
             ``collect`` goes on and returns a :class:`flow.MapResult`; ``skip`` goes on and leaves failed items out.

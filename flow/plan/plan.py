@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,7 @@ from flow.errors import UsageError, nearest, shown
 from flow.plan.order import extended_successors, inverse, reach, successors_of, topological_order
 from flow.plan.part import part_of
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_below, longest_chain, weights
-from flow.plan.straight import HOT_AFTER, Straight
+from flow.plan.straight import HOT_AFTER, LEAST, Guarded, Straight
 from flow.signature import is_same
 from flow.types import MISSING, NodeRef, references
 
@@ -60,10 +60,12 @@ class Plan:
         "count",
         "dependencies",
         "fns",
+        "heads",
         "heat",
         "index",
         "inputs",
         "kinds",
+        "learned",
         "name",
         "names",
         "order",
@@ -75,6 +77,7 @@ class Plan:
         "straight",
         "tail",
         "tolerant",
+        "warmth",
     )
 
     def __init__(self, name: str, count: int) -> None:
@@ -105,9 +108,13 @@ class Plan:
         self._levels: list[int] | None = None
         self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
         self._parts: dict[frozenset[int], Plan] = {}
-        # Generated code (flow.plan.straight), all there is of it, and runs to go until more of it is made: 0 is never.
+        self.learned: dict[str, Any] = {}  # limits that have adapted (flow.run.adaptive), by map; of the nodes: ""
+        # Code generated so far (flow.plan.straight), and runs to go until more is, 0 if it is all there: of runs
+        # without an event loop, and of those on one, by the node that each stretch begins with.
         self.straight: Straight | None = None
         self.heat = HOT_AFTER
+        self.heads: Mapping[int, Guarded] = {}
+        self.warmth = HOT_AFTER
 
     # -- building (flow.plan.compile only) ---------------------------------------------------
 
@@ -130,6 +137,8 @@ class Plan:
         self.tail = tuple(reversed(inputs.values))
         self.order = order
         self.all_sync = 1 not in self.kinds
+        if self.kinds.count(0) < LEAST:
+            self.warmth = 0
         if not self.all_sync:  # a run on an event loop needs them, and must not hold the loop to make them
             _ = self.successors, self.sources
         tail = self.tail

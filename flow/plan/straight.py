@@ -12,6 +12,10 @@ Each output is stored as it comes, so at any moment the list of values tells how
 with the loop: whoever looks at the run from within sees the same, and when a node raises, the general driver goes
 on from exactly there. The source is in :mod:`linecache`, for tracebacks, debuggers and profilers.
 
+On an event loop the code is *guarded*: after each node it looks at the contextvars and at the clock, as the
+loop does, and breaks off for the driver to deal with either. There it covers the stretches of sync functions
+in the plan's order, and serves until a node suspends or fails: from then on the Resolver says what is next.
+
 Generating costs about 10 us per node, so a plan must have been run :data:`HOT_AFTER` times, and then one
 *stretch* of :data:`STRETCH` nodes is generated after each run until all are: no run waits long, and
 in total the loop alone would have taken at least nine tenths of the time.
@@ -19,9 +23,12 @@ in total the loop alone would have taken at least nine tenths of the time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
+
+from flow.policy.mapping import Mapped
+from flow.types import MISSING
 
 if TYPE_CHECKING:
     from flow.plan.plan import Plan
@@ -37,6 +44,9 @@ MANY: Final = 50
 
 FILE_PREFIX: Final = "<flow plan "
 """How the file names of generated code begin."""
+
+LEAST: Final = 4
+"""Nodes in the shortest stretch of sync functions worth guarded code."""
 
 _serials = count(1)
 
@@ -75,14 +85,72 @@ def warm(plan: Plan) -> None:
     plan.heat = 1 if found.rest else 0
 
 
-def source_of(plan: Plan, part: Sequence[int]) -> tuple[str, dict[str, Any]]:
+class Guarded:
+    """The guarded code of one stretch.
+
+    :ivar part: its nodes, in the plan's order.
+    :ivar call: called with a run's values and bound callables, the host's context and the run's, a clock and when to
+        break off; returns how many nodes it has run.
+    """
+
+    __slots__ = ("call", "part")
+
+    def __init__(self, call: Callable[..., int], part: Sequence[int]) -> None:
+        self.call = call
+        self.part = part
+
+    def done(self, values: Sequence[Any]) -> int:
+        """How many of its nodes have an output: those before the first without one."""
+        return next((k for k, i in enumerate(self.part) if values[i] is MISSING), len(self.part))
+
+    def is_guard(self, error: BaseException) -> bool:
+        """Tell whether ``error`` was raised by the look at the contextvars, not by a node."""
+        at = error.__traceback__
+        while at is not None and at.tb_frame.f_code is not self.call.__code__:  # type: ignore[attr-defined]
+            at = at.tb_next
+        return at is not None and at.tb_lineno % 2 == 1
+
+
+def guard(plan: Plan, *, all_of_it: bool) -> None:
+    """Generate guarded code for the next stretch of sync functions, or for all."""
+    taken = {i for head in plan.heads.values() for i in head.part}
+    heads = dict(plan.heads)
+    plan.warmth = 0
+    for part in sync_stretches(plan):
+        if part[0] not in taken:
+            if len(heads) > len(plan.heads) and not all_of_it:
+                plan.warmth = 1  # more to come
+                break
+            heads[part[0]] = Guarded(_generated(plan, part, guarded=True), part)
+    plan.heads = heads
+
+
+def sync_stretches(plan: Plan) -> Iterator[list[int]]:
+    """Nodes that stand together in the plan's order and are called without awaiting anything, also on a loop."""
+    part: list[int] = []
+    for i in plan.order:
+        binder = plan.binders.get(i)
+        if plan.kinds[i] or (binder is not None and isinstance(binder.fn, Mapped)):  # a map is awaited on a loop
+            if len(part) >= LEAST:
+                yield part
+            part = []
+        else:
+            part.append(i)
+            if len(part) == STRETCH:
+                yield part
+                part = []
+    if len(part) >= LEAST:
+        yield part
+
+
+def source_of(plan: Plan, part: Sequence[int], guarded: bool = False) -> tuple[str, dict[str, Any]]:
     """Return the source of one stretch, and the names it uses."""
     inside = set(part)
     known: dict[int, str] = {}
     # Of our name, as the loop's frame is: filters of warnings and loggers look at the caller's.
     names: dict[str, Any] = {"__name__": __name__, "__builtins__": {}}
-    lines = ["def stretch(values, fns):"]
-    for i in part:
+    lines = ["def stretch(values, fns, context, base, clock, late):" if guarded else "def stretch(values, fns):"]
+    for done, i in enumerate(part, 1):
         if i in plan.binders:
             call = f"fns[{i}]"
         else:
@@ -96,14 +164,18 @@ def source_of(plan: Plan, part: Sequence[int]) -> tuple[str, dict[str, Any]]:
             names[f"a{i}"] = slots
             arguments = f"*[values[slot] for slot in a{i}]"
         lines.append(f"    v{i} = values[{i}] = {call}({arguments})  # {plan.names[i]}")
+        if guarded:
+            lines.append(f"    if context != base or clock() > late: return {done}")
+    if guarded:
+        lines.append(f"    return {len(part)}")
     return "\n".join(lines) + "\n", names
 
 
-def _generated(plan: Plan, part: Sequence[int]) -> Callable[..., Any]:
+def _generated(plan: Plan, part: Sequence[int], guarded: bool = False) -> Callable[..., Any]:
     import linecache
     from weakref import finalize
 
-    source, names = source_of(plan, part)
+    source, names = source_of(plan, part, guarded)
     file = f"{FILE_PREFIX}{plan.name!r} #{next(_serials)}>"
     exec(compile(source, file, "exec"), names)
     stretch: Callable[..., Any] = names.pop("stretch")

@@ -30,7 +30,7 @@ Outcome: TypeAlias = Literal["list", "filter", "flat"]
 class MapOptions(msgspec.Struct, frozen=True):
     """How a map treats its items; see :meth:`flow.Dag.map`."""
 
-    concurrency: int | None = DEFAULT_CONCURRENCY
+    concurrency: int | Literal["auto"] | None = DEFAULT_CONCURRENCY
     batch_size: int | None = None
     on_error: OnError = "fail"
     key: Callable[[Any], Any] | None = None
@@ -38,12 +38,24 @@ class MapOptions(msgspec.Struct, frozen=True):
     pipelined: bool = False
     outcome: Outcome = "list"
 
+    @property
+    def adapts(self) -> bool:
+        """True if the number of items in flight follows their latency."""
+        return self.concurrency == "auto"
+
+    @property
+    def bound(self) -> int:
+        """Most items in flight, as far as the map itself says."""
+        return self.concurrency if isinstance(self.concurrency, int) else 1 << 62
+
     def faults(self) -> list[str]:
         """Say what is out of range, one sentence each; empty if nothing is."""
         found = []
-        for label, value in (("concurrency", self.concurrency), ("batch_size", self.batch_size)):
-            if value is not None and (not is_int(value) or value < 1):
-                found.append(f"{label} must be an integer of at least 1, or None, not {shown(value)}")
+        if self.concurrency not in (None, "auto") and (not is_int(self.concurrency) or self.bound < 1):
+            wanted = "an integer of at least 1, 'auto', or None"
+            found.append(f"concurrency must be {wanted}, not {shown(self.concurrency)}")
+        if self.batch_size is not None and (not is_int(self.batch_size) or self.batch_size < 1):
+            found.append(f"batch_size must be an integer of at least 1, or None, not {shown(self.batch_size)}")
         if self.take is not None and (not is_int(self.take) or self.take < 0):
             found.append(f"take must be an integer of at least 0, or None for all items, not {shown(self.take)}")
         if self.on_error not in ("fail", "collect", "skip"):

@@ -72,7 +72,12 @@ async def execute(
     All tasks it starts have ended when it returns or raises; cancelling it cancels the run.
     """
     state = _start(target, inputs, targets, DEFAULT_CONFIG if config is None else config, run_id, data)
-    await _drive_async(state)
+    tasks = _tasks_of(state)
+    try:  # not through _drive_async: every frame that lives as long as the run is paid by thousands of runs at once
+        state.prepare()
+        await tasks.drive()
+    finally:
+        state.end()
     return _finish(state)
 
 
@@ -166,15 +171,18 @@ def _drive_inline(state: RunState) -> None:
         state.end()
 
 
-async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
+def _tasks_of(state: RunState, outer: Tasks | None = None) -> Tasks:
     if _on_asyncio():
         from flow.run.asyncio import AsyncioTasks
 
-        tasks: Tasks = AsyncioTasks(state, outer)
-    else:
-        from flow.run.trio import AnyioTasks
+        return AsyncioTasks(state, outer)
+    from flow.run.trio import AnyioTasks
 
-        tasks = AnyioTasks(state, outer)
+    return AnyioTasks(state, outer)
+
+
+async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
+    tasks = _tasks_of(state, outer)
     try:
         state.prepare()
         await tasks.drive()

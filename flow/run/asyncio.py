@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from time import perf_counter
+from types import coroutine
 from typing import Any
 
 from flow.config import YIELD_EVERY
+from flow.errors import NodeTimeout
 from flow.run import threads
 from flow.run.driven import Driven
 from flow.run.tasks import TURNS, Tasks
@@ -48,25 +50,9 @@ class AsyncioTasks(Tasks):
             if self.beside is not None:
                 self._keep(self.loop.create_task(self.beside()))
             if _EAGER:
-                self.hosts += 1
-                task = _eager_task(self.host_task(), self.loop, self.base)
-                if not task.done():
-                    self._keep(task)
-                else:
-                    self._ended(task)
+                self._start_first()
             else:
                 self.spawn()
-            if self.tasks:
-                await self._supervise()
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self.settle()
-        if self.fatal is not None:
-            raise self.fatal
-
-    async def _supervise(self) -> None:
-        try:
             while self.tasks:
                 self.joined = self.loop.create_future()
                 await self.joined
@@ -80,6 +66,12 @@ class AsyncioTasks(Tasks):
             self.stop()
             self._cancel_tasks()
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.settle()
+        if self.fatal is not None:
+            raise self.fatal
 
     async def _join(self) -> None:
         """Wait for cancelled tasks to end, whatever else is thrown at the caller meanwhile."""
@@ -99,6 +91,25 @@ class AsyncioTasks(Tasks):
             self.stop()
 
     # -- tasks -------------------------------------------------------------------------------
+
+    def _start_first(self) -> None:
+        """Start the first host within this call."""
+        self.hosts += 1
+        key = object()
+        task = _eager_task(self._first_task(key), self.loop, self.base)
+        if not task.done():
+            self.tasks[key] = task
+
+    async def _first_task(self, key: object) -> None:
+        """:meth:`host_task`, which says itself when it ends: a callback would hold a context and a handle."""
+        try:
+            await self.conduct()
+        except Exception as error:
+            self.broke(error)
+        finally:
+            self.hosts -= 1
+            self._forget(key)
+        self.spawn_for_ready()
 
     def spawn(self) -> None:
         self.hosts += 1
@@ -183,6 +194,7 @@ class AsyncioTasks(Tasks):
                 more = resolver.advance(i)
             if more >= 0:
                 resolver.put_back(more)
+            if more >= 0 and self.hosts <= self.limit:  # which may have shrunk
                 if self.timed and key not in self.tasks:  # still within the step that the spawning loop times
                     self.timed = False
                     took = perf_counter() - began
@@ -196,6 +208,43 @@ class AsyncioTasks(Tasks):
             self._forget(key)
         if more >= 0:  # something may have become ready since the host found nothing
             self.spawn_for_ready()
+
+    @coroutine
+    def stay_with(self, i: int, node: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Await node ``i``, timing each step after the first (which whoever started it times)."""
+        blocking_after = self.blocking_after
+        resumed = 0.0
+        call, waits = None, 0
+        try:
+            signal = node.send(None)
+            if self.climb is not None:
+                waits = 1
+                self.waiting += 1
+                call = self.climb.began(self.waiting, self.run.clock.now())
+            while True:
+                try:
+                    value = yield signal
+                except BaseException as error:
+                    self.interrupted = True
+                    resumed = perf_counter()
+                    signal = node.throw(error)
+                else:
+                    resumed = perf_counter()
+                    signal = node.send(value)
+                if perf_counter() - resumed > blocking_after:
+                    self.warn_blocking(i, perf_counter() - resumed)
+        except StopIteration as end:
+            if resumed and perf_counter() - resumed > blocking_after:
+                self.warn_blocking(i, perf_counter() - resumed)
+            if call is not None:
+                self.came_back(call, i)
+            return end.value
+        except NodeTimeout:
+            if call is not None:
+                self.came_back(call, i)
+            raise
+        finally:
+            self.waiting -= waits
 
     def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
         return threads.on_asyncio(self.outermost or self, call)

@@ -64,7 +64,7 @@ class Chain(Driven):
         for stage in self._stages:
             stage.tasks = tasks
         first.feed.on_broken = tasks.stop
-        tasks.beside = first.pump(tasks.spawn_for_ready)
+        tasks.beside = first.pump(tasks)
         try:
             await tasks.drive()
         finally:
@@ -97,6 +97,14 @@ class Chain(Driven):
 
     def location(self, i: int) -> str:
         return self._at(i)[0].location(i)
+
+    def adaptive(self) -> Any:
+        first = self._stages[0]
+        adapts = self.limit > 1 and (first.outer.adapts or any(stage.mapped.options.adapts for stage in self._stages))
+        return first.outer.adaptive(first.name, self.limit) if adapts else None
+
+    def kind_of(self, i: int) -> int:
+        return i % len(self._stages)
 
     def first_phase(self) -> Iterator[int]:
         return iter(())

@@ -11,6 +11,7 @@ from flow.errors import BlockingNodeWarning, NodeTimeout, described, note
 from flow.run import events
 
 if TYPE_CHECKING:
+    from flow.run.adaptive import Climb
     from flow.run.feed import Feed
     from flow.run.tasks import Tasks
 
@@ -55,6 +56,14 @@ class Driven:
     @property
     def plain_feed(self) -> Feed | None:
         """The feed of a map whose function takes the item and nothing else, with nothing around it."""
+        return None
+
+    def adaptive(self) -> Climb | None:
+        """Return what moves the limit while it runs; None if nothing does."""
+        return None
+
+    def kind_of(self, i: int) -> Any:
+        """Return with which calls node ``i``'s latency may be compared: those of the same kind."""
         return None
 
     @property
@@ -163,4 +172,3 @@ class Driven:
             BlockingNodeWarning,
             *where,
         )
-

@@ -322,8 +322,10 @@ class PushFeed(Feed):
         if self._room_made is not None:
             self._room_made.set()
 
-    async def pump(self, stream: AsyncGenerator[Any, None], limit: int, arrived: Callable[[], None]) -> None:
-        """Let items arrive, ``limit`` open at a time, and say so each time, until there are no more."""
+    async def pump(
+        self, stream: AsyncGenerator[Any, None], limit: Callable[[], int], arrived: Callable[[], None]
+    ) -> None:
+        """Let items arrive, ``limit()`` open at a time, and say so each time, until there are no more."""
         from anyio import Event, get_cancelled_exc_class
         from anyio.lowlevel import checkpoint
 
@@ -335,7 +337,7 @@ class PushFeed(Feed):
                 self._buffer.append(item)
                 self._arrived += 1
                 arrived()
-                while self.halted or self._arrived - self._closed >= limit:  # (halted: the cancellation is coming)
+                while self.halted or self._arrived - self._closed >= limit():  # (halted: the cancellation is coming)
                     self._room_made = Event()
                     await self._room_made.wait()
                 if perf_counter() > late:  # neither the stream nor the items may ever suspend

@@ -5,12 +5,16 @@ Both functions return as :meth:`flow.run.tasks.Tasks._host` does: True if a fres
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import Context
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from flow.config import YIELD_EVERY
+from flow.plan.straight import Guarded, guard
 from flow.run.feed import Feed
+from flow.run.state import RunState
 
 if TYPE_CHECKING:
     from flow.run.tasks import Host, Tasks
@@ -20,12 +24,15 @@ async def first_nodes(tasks: Tasks, host: Host, context: Context) -> bool:
     """Run nodes in the plan's order."""
     run = tasks.run
     values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.arguments, tasks.base
+    heads = _heads(tasks, host)
     before = host.resumed
     late = tasks.burst + YIELD_EVERY
     i = -1
     try:
         for i in tasks.todo:
-            if kinds[i]:
+            if heads is not None and i in heads:
+                i = _straight_on(tasks, heads[i], context, late)
+            elif kinds[i]:
                 values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
                 if run.resolver is not None:  # it suspended: other hosts are about
                     run.resolver.done(i)
@@ -50,11 +57,50 @@ async def first_nodes(tasks: Tasks, host: Host, context: Context) -> bool:
         if host.pausing:  # cancelled between two nodes
             raise
         if run.resolver is None:
-            tasks.start_counting()
+            i = tasks.start_counting()  # in a stretch, not its first node
         tasks.node_raised(i, error)
         return True
     await tasks.long_burst(host, i, before, perf_counter())
     return True  # counting begins, in a fresh context
+
+
+def _heads(tasks: Tasks, host: Host) -> Mapping[int, Guarded] | None:
+    """Return the plan's generated code, if there is any that this run may use."""
+    run = tasks.run
+    if not isinstance(run, RunState):
+        return None  # a map
+    plan, optimize = run.plan, run.config.optimize
+    if not optimize or not (plan.warmth or plan.heads):
+        return None
+    if plan.warmth:
+        at_once = optimize == "at_once"
+        plan.warmth = 0 if at_once else plan.warmth - 1
+        if not plan.warmth:
+            guard(plan, all_of_it=at_once)
+            host.resumed = perf_counter()  # no node held the loop meanwhile
+    if run.started is not None or run.order is not plan.order or run.config.sync == "thread":
+        return None  # every call is watched; in another order; in threads
+    return (plan.heads or None) if tasks.blocking_after > 10 * YIELD_EVERY else None
+
+
+def _straight_on(tasks: Tasks, stretch: Guarded, context: Context, late: float) -> int:
+    """Run a stretch, of which ``todo`` has given the first node; return the last node it came to.
+
+    Before a node's exception leaves here, ``todo`` has given that node, and none after it.
+    """
+    values, todo = tasks.run.values, tasks.todo
+    done = 1
+    try:
+        done = stretch.call(values, tasks.run.fns, context, tasks.base, perf_counter, late)
+    except BaseException as error:
+        done = stretch.done(values)
+        if not (isinstance(error, Exception) and stretch.is_guard(error)):
+            done += 1
+            raise
+        # Contextvars that cannot be compared: the caller will find that too.
+    finally:
+        next(islice(todo, done - 1, done - 1), None)
+    return stretch.part[done - 1]
 
 
 async def first_items(tasks: Tasks, host: Host, context: Context, feed: Feed) -> bool:

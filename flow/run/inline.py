@@ -38,8 +38,10 @@ def run_inline(run: RunState) -> None:
         return
     values, fns, arguments, order, plan = run.values, run.fns, run.arguments, run.order, run.plan
     straight, optimize = plan.straight, run.config.optimize
-    if straight is not None or optimize is not True:
+    if optimize is not True:
         straight = _straight(run)
+    elif straight is not None and (run.started is not None or order is not plan.order):
+        straight = None  # every call is watched; in another order
     try:
         if straight is not None:
             for stretch in straight.calls:
@@ -69,11 +71,11 @@ def run_inline(run: RunState) -> None:
 
 
 def _straight(run: RunState) -> Straight | None:
-    """Return the plan's generated code, if this run may use it."""
-    plan, optimize = run.plan, run.config.optimize
-    if not optimize or run.started is not None or run.order is not plan.order:
-        return None  # turned off; every call is watched; in another order
-    return straightened(plan) if optimize == "at_once" and plan.heat else plan.straight
+    """Return the plan's generated code, if the run may use it: not by default, but turned off, or wanted at once."""
+    plan = run.plan
+    if not run.config.optimize or run.started is not None or run.order is not plan.order:
+        return None
+    return straightened(plan) if plan.heat or plan.straight is None else plan.straight
 
 
 def _warm(run: RunState) -> None:

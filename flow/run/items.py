@@ -55,7 +55,7 @@ class Items(Driven):
         self.outer = outer
         self.mapped, self.name = mapped, outer.plan.names[node]
         options = mapped.options
-        self.limit = min(outer.limit, options.concurrency or outer.limit)
+        self.limit = min(outer.limit, options.bound)
         self._size = options.batch_size or 1
         self._sizes: dict[int, int] = {}  # of failed batches
         self._extras = dict(zip(mapped.names, values, strict=True))
@@ -119,7 +119,7 @@ class Items(Driven):
     async def run_on_loop(self, tasks: Any) -> Any:
         """Let ``tasks``, made for this run, call the function with every item; return what the node returns."""
         self.feed.on_broken = tasks.stop
-        tasks.beside = self.pump(tasks.spawn_for_ready)
+        tasks.beside = self.pump(tasks)
         if tasks.beside is not None:
             self.start_counting(iter(()))
         try:
@@ -135,12 +135,16 @@ class Items(Driven):
         self.tasks = None
         del self._call
 
-    def pump(self, arrived: Callable[[], None]) -> Callable[[], Coroutine[Any, Any, None]] | None:
-        """What lets items come that come asynchronously, calling ``arrived`` each time; None if they do not."""
+    def pump(self, tasks: Any) -> Callable[[], Coroutine[Any, Any, None]] | None:
+        """What lets items come that come asynchronously, telling ``tasks`` each time; None if they do not."""
         stream = self.source.stream
         if stream is None or not isinstance(self.feed, PushFeed):
             return None
-        return partial(self.feed.pump, stream, self.limit, arrived)
+        return partial(self.feed.pump, stream, lambda: min(self.limit, tasks.limit), tasks.spawn_for_ready)
+
+    def adaptive(self) -> Any:
+        adapts = self.limit > 1 and (self.outer.adapts or self.mapped.options.adapts)
+        return self.outer.adaptive(self.name, self.limit) if adapts else None
 
     # -- calling the function ----------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from flow.types import MISSING, NodeRef, Status
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
+    from flow.run.adaptive import AdaptedLimit
     from flow.run.state import RunState
 
 T = TypeVar("T")
@@ -218,6 +219,11 @@ class Result(Mapping[str, Any]):
             return {Status.COMPLETED: len(self.plan)}
         state = run.resolver.state
         return {status: n for code, status in enumerate(STATUS_OF) if (n := state.count(code))}
+
+    @property
+    def limits(self) -> dict[str, AdaptedLimit]:
+        """Where limits that adapt have been, by map; that of the nodes has the name "". Empty if none adapts."""
+        return {name: climb.seen() for name, climb in self._run.limits.items()}
 
     @property
     def wall_time(self) -> float:

@@ -25,6 +25,7 @@ from flow.types import MISSING
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
+    from flow.run.adaptive import Climb
     from flow.run.items import Items
 
 NEVER = float("nan")
@@ -39,12 +40,13 @@ _OURS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep, F
 class _More:
     """What only some runs have."""
 
-    __slots__ = ("data", "outer", "stages", "view")
+    __slots__ = ("data", "limits", "outer", "stages", "view")
 
     def __init__(self, data: WorkflowData | None, outer: RunState | None) -> None:
         self.data = data
         self.outer = outer
         self.stages: dict[int, Items] = {}
+        self.limits: dict[str, Climb] = {}
         self.view: LiveView | None = None
 
 
@@ -193,9 +195,33 @@ class RunState(Driven):
         config = self.config
         if config.mode == "inline":
             return 1
-        if config.limit is not None:
+        if isinstance(config.limit, int):
             return config.limit
-        return DEFAULT_WORKERS if config.mode == "workers" else _UNBOUNDED
+        return DEFAULT_WORKERS if config.mode == "workers" and config.limit is None else _UNBOUNDED
+
+    @property
+    def adapts(self) -> bool:
+        """True if the limit is "auto", and not one because it is the mode that says so."""
+        return self.config.limit == "auto" and self.config.mode != "inline"
+
+    def adaptive(self, name: str = "", bound: int = _UNBOUNDED) -> Climb | None:
+        """What moves the limit of this run's nodes, or of the map ``name``, which has that for itself."""
+        if not name and not self.adapts:
+            return None
+        from flow.run.adaptive import resumed
+
+        climb = self.limits[name] = resumed(self.plan, name, bound)
+        return climb
+
+    def kind_of(self, i: int) -> Any:
+        from flow.run.adaptive import kind_of
+
+        return kind_of(self.plan.fns[i])
+
+    @property
+    def limits(self) -> dict[str, Climb]:
+        """What moves limits, by map; "" is that of the nodes."""
+        return self._with_more().limits
 
     @property
     def stages(self) -> dict[int, Items]:

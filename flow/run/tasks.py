@@ -30,12 +30,13 @@ from types import coroutine
 from typing import Any
 
 from flow.config import YIELD_EVERY
-from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled
+from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
 from flow.run.driven import Driven
 from flow.run.first import first_items, first_nodes
 from flow.types import Status
 
 _PAUSE: Any = object()
+_NOTHING: Iterator[int] = iter(())
 _IDLE = 0.0005
 """Seconds without any host running after which the event loop has surely had a turn."""
 
@@ -53,12 +54,14 @@ def _pause() -> Generator[Any, Any, None]:
 class Host:
     """What a conductor and its host coroutine tell each other."""
 
-    __slots__ = ("node", "pausing", "resumed")
+    __slots__ = ("call", "late", "node", "pausing", "resumed")
 
     def __init__(self) -> None:
         self.node = -1  # the node at hand, once the Resolver is in charge
         self.resumed = 0.0  # when this host last got the thread
         self.pausing = False  # suspended between two nodes
+        self.late = 1.0  # when, between two nodes, there is more to do than take the next; 0.0: at once
+        self.call: Any = None  # what a limit that adapts is to be told at the end of the node
 
 
 class Tasks:
@@ -77,7 +80,8 @@ class Tasks:
         self.blocking_after = run.config.blocking_after or float("inf")
         self.base = copy_context()
         self.todo: Iterator[int] = run.first_phase()  # shared by its successive hosts
-        self.limit = run.limit
+        self.climb = run.adaptive()
+        self.limit = run.limit if self.climb is None else self.climb.limit
         self.beside: Callable[[], Coroutine[Any, Any, None]] | None = None  # runs in a task of its own
         self.hosts = 0
         self.waiting = 0
@@ -159,7 +163,7 @@ class Tasks:
 
     def start_counting(self) -> int:
         """End the first phase: make the Resolver from what has been done; return the node at hand."""
-        todo, self.todo = self.todo, iter(())
+        todo, self.todo = self.todo, _NOTHING
         return self.run.start_counting(todo)
 
     def settle(self) -> None:
@@ -206,6 +210,9 @@ class Tasks:
                         self.warn_blocking(host.node, self.left - host.resumed)
                     self.waiting += 1
                     suspended = 1
+                    if self.climb is not None and host.late:  # its node's first time
+                        host.late = 0.0
+                        host.call = self.climb.began(self.waiting, self.run.clock.now())
                     self.spawn_for_ready()
                     value = yield signal
                     if value is not None and self.is_cancelling(value):
@@ -238,29 +245,11 @@ class Tasks:
             self.turn += 1
             self.burst = perf_counter()
 
-    @coroutine
-    def stay_with(self, i: int, node: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """Await node ``i``, timing each step after the first (which whoever started it times)."""
-        blocking_after = self.blocking_after
-        resumed = 0.0
-        try:
-            signal = node.send(None)
-            while True:
-                try:
-                    value = yield signal
-                except BaseException as error:
-                    self.interrupted = True
-                    resumed = perf_counter()
-                    signal = node.throw(error)
-                else:
-                    resumed = perf_counter()
-                    signal = node.send(value)
-                if perf_counter() - resumed > blocking_after:
-                    self.warn_blocking(i, perf_counter() - resumed)
-        except StopIteration as end:
-            if resumed and perf_counter() - resumed > blocking_after:
-                self.warn_blocking(i, perf_counter() - resumed)
-            return end.value
+    def came_back(self, call: Any, i: int) -> None:
+        """Node ``i`` has waited, and has ended well or at its time limit: let a limit that adapts look at how long."""
+        assert self.climb is not None
+        self.climb.ended(call, self.run.kind_of(i), self.run.clock.now())
+        self.limit = self.climb.limit
 
     async def _host(self, host: Host, context: Context) -> bool:
         """Run ready nodes until none is left; return True if a fresh context must take over."""
@@ -274,10 +263,10 @@ class Tasks:
         if resolver is None:
             return False
         values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.arguments, self.base
-        take, advance = resolver.take, resolver.advance
         before = host.resumed
-        late = self.burst + YIELD_EVERY
-        i = take()
+        host.late = self.burst + YIELD_EVERY
+        host.call = None
+        i = resolver.take()
         while i >= 0:
             host.node = at = i
             try:
@@ -286,15 +275,21 @@ class Tasks:
                 else:
                     values[i] = fns[i](*[values[slot] for slot in arguments[i]])
             except BaseException as error:
+                if not isinstance(error, NodeTimeout):
+                    host.call = None  # how soon it fails says nothing
                 self.node_raised(i, error)
-                i = take()
+                i = resolver.take()
             else:
-                i = advance(i)
+                i = resolver.advance(i)
             now = perf_counter()
-            if now > late:
+            if now > host.late:
                 await self.long_burst(host, at, before, now)
                 now = perf_counter()
-                late = self.burst + YIELD_EVERY
+                host.late = self.burst + YIELD_EVERY
+                if self.hosts > self.limit:  # which has shrunk
+                    if i >= 0:
+                        resolver.put_back(i)
+                    return False
             before = now
             try:
                 changed = context != base
@@ -308,6 +303,9 @@ class Tasks:
 
     async def long_burst(self, host: Host, i: int, before: float, now: float) -> None:
         """Between nodes, some time after the loop's last turn: warn of node ``i`` if it was that, and yield."""
+        if host.call is not None:
+            call, host.call = host.call, None
+            self.came_back(call, i)
         took = now - max(before, host.resumed)
         if took > self.blocking_after:
             self.warn_blocking(i, took)

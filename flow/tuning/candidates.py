@@ -69,8 +69,11 @@ def factors(plan: Plan, config: Config, objective: Objective, uses_data: bool) -
         yield Factor("sync", [{"sync": "inline" if config.sync == "thread" else "thread"}])
     if config.sync == "thread" or _has_threads(plan):
         wide = width(plan) > config.threads
-        yield Factor("threads", [{"threads": n} for n in THREADS if n < config.threads or wide and n != config.threads])
-    if config.order == "definition" and (config.limit is not None or config.mode in ("inline", "workers")):
+        yield Factor(
+            "threads", [{"threads": n} for n in THREADS if n < config.threads or (wide and n != config.threads)]
+        )
+    bounded = config.limit is not None or config.mode in ("inline", "workers")
+    if bounded and plan.edge_count and config.order == "definition":
         yield Factor("order", [{"order": "critical_path"}])
     if uses_data:
         yield Factor("data", list(_stores(config.data or DEFAULT_DATA_CONFIG)))
@@ -143,3 +146,9 @@ def put_back(config: Config, base: Config, setting: str) -> Config | None:
     except ConfigError:
         return None
     return config.replace(data=base.data if data == default else data)
+
+
+def setting_of(config: Config, setting: str) -> Any:
+    """Return a setting by its name in :func:`differences`."""
+    field, _, of_data = setting.partition(".")
+    return getattr(config.data or DEFAULT_DATA_CONFIG, of_data) if of_data else getattr(config, field)

@@ -7,6 +7,7 @@ import math
 import sys
 import tracemalloc
 from collections.abc import Callable, Mapping
+from statistics import median
 from typing import Any, Final
 
 from flow.config import Config
@@ -16,8 +17,11 @@ from flow.run.api import run
 from flow.run.result import Result
 from flow.tuning.candidates import Objective
 
-BATCH: Final = 0.005
+BATCH: Final = 0.02
 """Seconds of back-to-back runs in one sample of the throughput."""
+
+SHORT: Final = 0.005
+"""Seconds under which a first run is repeated before it is judged."""
 
 SINGLES: Final = 20
 """Most runs in one sample of the latency, of which it is the 95th percentile."""
@@ -69,6 +73,8 @@ class Bench:
         self._inputs = inputs
         self._targets = targets
         self._expected: dict[Any, Any] = {}
+        self._default: Trial | None = None
+        self._next_collection = float("-inf")
 
     # -- the first runs ----------------------------------------------------------------------
 
@@ -77,68 +83,70 @@ class Bench:
 
         :raises RunError: the user's own failure.
         """
-        first = self._outcome(self._run(default.config)[1])
-        default.once, result = self._run(default.config)
+        self._default = default
+        first = self._outcome(self._run(default)[1])
+        default.once, result = self._run(default)
+        used = bool(result.data.statistics().operations)  # before others are added
         second = self._outcome(result)
-        self.uses_data = any(kind == "data" for kind, _ in second) or bool(result.data.statistics().operations)
+        self.uses_data = used or any(kind == "data" for kind, _ in second)
         self._expected = {key: value for key, value in second.items() if key in first and _same(first[key], value)}
+        self._again(default)
 
     def first(self, trial: Trial) -> None:
         """Run a candidate for the first time.
 
         :raises Refused: if it fails, or what it leaves is not what the default leaves.
         """
-        try:
-            trial.once, result = self._run(trial.config)
-            found = self._outcome(result)
-        except Exception as error:
-            raise Refused(described(error)) from error
+        trial.once, result = self._run(trial)
+        found = self._outcome(result)
         for key, value in self._expected.items():
             kind, name = key
             if key not in found and (kind == "data" or trial.config.keep == "all"):
                 raise Refused(f"it leaves no {kind} {name!r}")
             if key in found and not _same(found[key], value):
                 raise Refused(f"it changes {kind} {name!r}")
-        for _ in range(2 if trial.once < BATCH else 0):
-            trial.once = min(trial.once, self._run(trial.config)[0])
+        self._again(trial)
 
     def forget(self) -> None:
         """Let go of the outputs that candidates are compared with."""
         self._expected = {}
 
+    def settle(self) -> None:
+        """Collect garbage between rounds, so that no config pays for another's; seldom, where that takes long."""
+        began = self.now()
+        if began >= self._next_collection:
+            gc.collect()
+            ended = self.now()
+            self._next_collection = ended + 20 * (ended - began)
+
     # -- samples -----------------------------------------------------------------------------
 
     def sample(self, trial: Trial) -> float:
-        """One sample of the objective: seconds per run, the 95th percentile of runs one by one, or peak bytes."""
+        """One sample of the objective: seconds per run, the 95th percentile of runs one by one, or peak bytes.
+
+        :raises Refused: if a candidate fails.
+        :raises RunError: if the default does.
+        """
         if self.objective == "memory":
-            return self._peak(trial.config)
+            return self._peak(trial)
         if self.objective == "throughput":
             return self.batch(trial)
-        times = sorted(self._run(trial.config)[0] for _ in range(_between(1, 0.05, trial.once, SINGLES)))
+        times = sorted(self._run(trial)[0] for _ in range(_between(1, 0.05, trial.once, SINGLES)))
         return times[math.ceil(0.95 * len(times)) - 1]
 
     def batch(self, trial: Trial) -> float:
-        """Seconds per run of as many back-to-back runs as make it long against the clock."""
-        given = [self._inputs() for _ in range(_between(1, BATCH, trial.once, 1_000))]
-        plan, targets, config, now = self.plan, self._targets, trial.config, self.now
-        began = now()
-        for inputs in given:
-            self.runs += 1
-            result = run(plan, inputs, targets=targets, config=config)
-            if not result.ok:
-                self._fail(result)
-            del result
-        return max(now() - began, 1e-9) / len(given)
+        """Seconds per run: the median of as many back-to-back runs as make it long against the clock."""
+        return median(self._run(trial)[0] for _ in range(_between(1, BATCH, trial.once, 1_000)))
 
-    def _peak(self, config: Config) -> float:
-        gc.collect()
+    def _peak(self, trial: Trial) -> float:
+        gc.collect(1)  # what is new; all of it takes long in a large program
         was_on = tracemalloc.is_tracing()
         if not was_on:
             tracemalloc.start()
         try:
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
-            self._run(config)
+            self._run(trial)
             return float(max(tracemalloc.get_traced_memory()[1] - before, 1))
         finally:
             if not was_on:
@@ -146,19 +154,28 @@ class Bench:
 
     # -- runs --------------------------------------------------------------------------------
 
-    def _run(self, config: Config) -> tuple[float, Result]:
-        inputs = self._inputs()
-        self.runs += 1
-        began = self.now()
-        result = run(self.plan, inputs, targets=self._targets, config=config)
-        took = max(self.now() - began, 1e-9)
-        if not result.ok:
-            self._fail(result)
-        return took, result
+    def _again(self, trial: Trial) -> None:
+        for _ in range(2 if trial.once < SHORT else 0):
+            trial.once = min(trial.once, self._run(trial)[0])
 
-    def _fail(self, result: Result) -> None:
-        error = result.error()
-        assert error is not None  # it is not ok
+    def _run(self, trial: Trial) -> tuple[float, Result]:
+        inputs = self._inputs()
+        began = self.now()
+        result = self._once(trial, inputs)
+        return max(self.now() - began, 1e-9), result
+
+    def _once(self, trial: Trial, inputs: Mapping[str, Any] | None) -> Result:
+        self.runs += 1
+        try:
+            result = run(self.plan, inputs, targets=self._targets, config=trial.config)
+            error: Exception | None = None if result.ok else result.error()
+        except Exception as raised:
+            error = raised
+        if error is None:
+            return result
+        if trial is not self._default:
+            raise Refused(described(error)) from error
+        note(error, f"flow.tune was running dag {self.plan.name!r} by its default config, run {self.runs:,}")
         raise error
 
     def _outcome(self, result: Result) -> dict[Any, Any]:
@@ -166,11 +183,6 @@ class Bench:
         left: dict[Any, Any] = {("output", name): value for name, value in result.outputs.items()}
         left.update({("data", key): value for key, value in result.data.items()})
         return left
-
-
-def blamed(error: BaseException, plan: Plan, runs: int) -> None:
-    """Say on a user's exception that it ended the tuning."""
-    note(error, f"flow.tune was running dag {plan.name!r} for the {runs:,}. time, under the config it is to beat")
 
 
 def _between(least: int, seconds: float, once: float, most: int) -> int:

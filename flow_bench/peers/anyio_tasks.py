@@ -9,10 +9,6 @@ import anyio
 from flow_bench.peers.graph import Graph, Node
 
 
-def prepare(graph: Graph) -> Graph:
-    return graph
-
-
 def build(graph: Graph) -> Graph:
     return graph
 
@@ -31,7 +27,3 @@ async def run_async(graph: Graph) -> dict[str, Any]:
         for name, function, needs in zip(graph.names, graph.functions, graph.needs, strict=True):
             group.start_soon(node, name, function, needs)
     return found
-
-
-def outputs(raw: dict[str, Any], graph: Graph) -> list[Any]:
-    return [raw[name] for name in graph.names]

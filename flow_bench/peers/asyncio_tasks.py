@@ -8,15 +8,11 @@ from typing import Any
 from flow_bench.peers.graph import Graph, Node
 
 
-def prepare(graph: Graph) -> Graph:
-    return graph
-
-
 def build(graph: Graph) -> Graph:
     return graph
 
 
-async def run_async(graph: Graph) -> dict[str, asyncio.Task[Any]]:
+async def run_async(graph: Graph) -> dict[str, Any]:
     tasks: dict[str, asyncio.Task[Any]] = {}
 
     async def node(function: Node, needs: list[str]) -> Any:
@@ -25,8 +21,4 @@ async def run_async(graph: Graph) -> dict[str, asyncio.Task[Any]]:
     async with asyncio.TaskGroup() as group:
         for name, function, needs in zip(graph.names, graph.functions, graph.needs, strict=True):
             tasks[name] = group.create_task(node(function, needs))
-    return tasks
-
-
-def outputs(tasks: dict[str, asyncio.Task[Any]], graph: Graph) -> list[Any]:
-    return [tasks[name].result() for name in graph.names]
+    return {name: task.result() for name, task in tasks.items()}

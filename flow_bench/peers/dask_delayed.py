@@ -9,10 +9,6 @@ import dask
 from flow_bench.peers.graph import Graph
 
 
-def prepare(graph: Graph) -> Graph:
-    return graph
-
-
 def build(graph: Graph) -> list[Any]:
     made: dict[str, Any] = {}
     for name, function, needs in zip(graph.names, graph.functions, graph.needs, strict=True):
@@ -22,7 +18,3 @@ def build(graph: Graph) -> list[Any]:
 
 def run(made: list[Any]) -> Any:
     return dask.compute(*made)
-
-
-def outputs(raw: Any, graph: Graph) -> list[Any]:
-    return list(raw)

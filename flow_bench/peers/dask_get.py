@@ -9,10 +9,6 @@ import dask
 from flow_bench.peers.graph import Graph
 
 
-def prepare(graph: Graph) -> Graph:
-    return graph
-
-
 def build(graph: Graph) -> tuple[dict[str, Any], list[str]]:
     entries = zip(graph.names, graph.functions, graph.needs, strict=True)
     return {name: (function, *needs) for name, function, needs in entries}, graph.names
@@ -20,7 +16,3 @@ def build(graph: Graph) -> tuple[dict[str, Any], list[str]]:
 
 def run(built: tuple[dict[str, Any], list[str]]) -> Any:
     return dask.get(*built)
-
-
-def outputs(raw: Any, graph: Graph) -> list[Any]:
-    return list(raw)

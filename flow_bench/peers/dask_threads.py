@@ -6,9 +6,9 @@ from typing import Any
 
 from dask import threaded
 
-from flow_bench.peers.dask_get import build, outputs, prepare
+from flow_bench.peers.dask_get import build
 
-__all__ = ["build", "outputs", "prepare", "run"]
+__all__ = ["build", "run"]
 
 
 def run(built: tuple[dict[str, Any], list[str]]) -> Any:

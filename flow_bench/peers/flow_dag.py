@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import flow
 from flow_bench.peers.graph import Graph
-
-
-def prepare(graph: Graph) -> Graph:
-    return graph
 
 
 def build(graph: Graph) -> flow.Plan:
@@ -25,7 +19,3 @@ def run(plan: flow.Plan) -> flow.Result:
 
 async def run_async(plan: flow.Plan) -> flow.Result:
     return await flow.execute(plan)
-
-
-def outputs(result: flow.Result, graph: Graph) -> list[Any]:
-    return [result[name] for name in graph.names]

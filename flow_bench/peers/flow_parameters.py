@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import flow
-from flow_bench.peers.flow_dag import outputs, prepare, run, run_async
+from flow_bench.peers.flow_dag import run, run_async
 from flow_bench.peers.graph import Graph
 
-__all__ = ["build", "outputs", "prepare", "run", "run_async"]
+__all__ = ["build", "run", "run_async"]
 
 
 def build(graph: Graph) -> flow.Plan:

@@ -29,11 +29,9 @@ class Graph:
         self.needs = [[self.names[d] for d in needed] for needed in self.dependencies]
         self.functions = self._functions(record)
 
-    @property
-    def sinks(self) -> list[int]:
-        """Nodes that no other waits for."""
-        needed = {d for dependencies in self.dependencies for d in dependencies}
-        return [i for i in range(len(self.dependencies)) if i not in needed]
+    def outputs(self, raw: Any) -> list[Any]:
+        """All outputs in node order, of what a run returned: a list of them, or a mapping by name."""
+        return [raw[name] for name in self.names] if hasattr(raw, "keys") else list(raw)
 
     def _functions(self, record: bool) -> list[Node]:
         define = "async def" if self.is_async else "def"
@@ -44,7 +42,8 @@ class Graph:
             body = f"return record({i}, ({values}))" if record else f"return {DONE!r}"
             lines.append(f"{define} {name}({parameters}) -> str: {body}")
         namespace: dict[str, Any] = {"record": self._record, "__name__": "nodes"}
-        exec("\n".join(lines), namespace)
+        code = compile("\n".join(lines), "nodes", "exec", dont_inherit=True)  # annotations are types, not strings
+        exec(code, namespace)
         return [namespace[name] for name in self.names]
 
     def _record(self, i: int, values: tuple[object, ...]) -> int:

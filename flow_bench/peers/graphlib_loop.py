@@ -11,10 +11,6 @@ from typing import Any
 from flow_bench.peers.graph import Graph
 
 
-def prepare(graph: Graph) -> Graph:
-    return graph
-
-
 def build(graph: Graph) -> Graph:
     _sorter(graph)
     return graph
@@ -39,7 +35,3 @@ def run(graph: Graph) -> dict[str, Any]:
             found[name] = functions[name](*[found[need] for need in needs[name]])
         sorter.done(*ready)
     return found
-
-
-def outputs(raw: dict[str, Any], graph: Graph) -> list[Any]:
-    return [raw[name] for name in graph.names]

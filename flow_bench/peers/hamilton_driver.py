@@ -34,7 +34,3 @@ def run(built: Built) -> Any:
 async def run_async(built: Built) -> Any:
     made, names = built
     return await made.execute(names)
-
-
-def outputs(raw: dict[str, Any], graph: Graph) -> list[Any]:
-    return [raw[name] for name in graph.names]

@@ -57,13 +57,9 @@ def build(prepared: tuple[Graph, list[Node]]) -> Built:
 
 def run(built: Built) -> Any:
     made, config = built
-    return made.invoke({"outputs": {}}, config)
+    return made.invoke({"outputs": {}}, config)["outputs"]
 
 
 async def run_async(built: Built) -> Any:
     made, config = built
-    return await made.ainvoke({"outputs": {}}, config)
-
-
-def outputs(raw: Any, graph: Graph) -> list[Any]:
-    return [raw["outputs"][name] for name in graph.names]
+    return (await made.ainvoke({"outputs": {}}, config))["outputs"]

@@ -9,10 +9,6 @@ import networkx as nx
 from flow_bench.peers.graph import Graph
 
 
-def prepare(graph: Graph) -> Graph:
-    return graph
-
-
 def build(graph: Graph) -> Any:
     made = nx.DiGraph()
     for name, function in zip(graph.names, graph.functions, strict=True):
@@ -28,7 +24,3 @@ def run(made: Any) -> dict[str, Any]:
     for name in nx.topological_sort(made):
         found[name] = made.nodes[name]["function"](*[found[need] for need in made.predecessors(name)])
     return found
-
-
-def outputs(raw: dict[str, Any], graph: Graph) -> list[Any]:
-    return [raw[name] for name in graph.names]

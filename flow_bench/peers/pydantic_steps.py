@@ -1,6 +1,7 @@
 """pydantic-graph: a step per node, outputs in the run's state, a join where a node needs several.
 
-All joins have the first fork as their parent ("farthest", the default), so that each waits for its own ancestors alone.
+A join waits for the tasks before it, but not for joins before it that have yet to go on. So it may go on too early in
+graphs where nodes of different depth are joined, and such a run ends with :class:`JoinedEarly`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ class State:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
+class JoinedEarly(Exception):
+    """A step was run before those it needs."""
+
+
 def _step(name: str, function: Node, needs: list[str]) -> Node:
     async def step(ctx: StepContext[State, None, Any]) -> None:
         found = ctx.state.outputs
-        found[name] = await function(*[found[need] for need in needs])
+        try:
+            values = [found[need] for need in needs]
+        except KeyError as error:
+            raise JoinedEarly(f"{name} was run before {error} was done") from None
+        found[name] = await function(*values)
 
     return step
 
@@ -52,11 +61,7 @@ def build(prepared: tuple[Graph, list[Node]]) -> Any:
     return builder.build()
 
 
-async def run_async(graph: Any) -> State:
+async def run_async(graph: Any) -> dict[str, Any]:
     state = State()
     await graph.run(state=state)
-    return state
-
-
-def outputs(state: State, graph: Graph) -> list[Any]:
-    return [state.outputs[name] for name in graph.names]
+    return state.outputs

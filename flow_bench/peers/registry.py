@@ -10,14 +10,16 @@ from importlib import metadata
 class Contender:
     """A library, and the module that runs a graph with it.
 
-    :ivar module: imported by the worker. It has ``prepare(graph)``, what the user has already written; ``build(prepared)``,
-        what makes something that can be run; ``run(built)`` and the async ``run_async(built)``, one or both; and
-        ``outputs(raw, graph)``, all nodes' outputs in order, from what a run returned. Build and runs are timed.
-    :ivar package: the distribution whose version is printed; empty for the standard library.
-    :ivar engine: whether it is a library that schedules a graph for its user. False for a loop written by hand on primitives.
+    :ivar module: imported by the worker. It has ``build(graph)``, which makes something that can be run; ``run(built)``
+        and the async ``run_async(built)``, one or both, which return all nodes' outputs, by name or in order; and,
+        if the user has to write more than the nodes' functions, ``prepare(graph)``, what is then given to ``build``.
+        Building and running are timed, preparing is not.
+    :ivar package: the distribution that must be installed, whose version is printed; empty if none need be.
+    :ivar engine: whether it is a library that runs a graph for its user; False for a loop by hand on primitives.
     :ivar sync: whether it runs sync nodes.
     :ivar is_async: whether it awaits async nodes.
-    :ivar lacks: by section, why it has no figure there.
+    :ivar ours: whether it is flow.
+    :ivar builds: whether it builds anything before the run that another contender does not build in the same way.
     """
 
     module: str
@@ -26,33 +28,45 @@ class Contender:
     engine: bool = True
     sync: bool = True
     is_async: bool = False
+    builds: bool = True
+    ours: bool = False
 
     @property
     def version(self) -> str:
-        """Of the installed package; empty if it is not installed."""
-        if not self.package:
-            return "standard library"
+        """Of the package, if there is one and it is installed; else empty."""
         try:
-            return metadata.version(self.package)
+            return metadata.version(self.package) if self.package else ""
         except metadata.PackageNotFoundError:
             return ""
 
 
-FLOW = Contender("flow_dag", "flow", "flow", is_async=True)
-PARAMETERS = Contender("flow_parameters", "flow, wired by parameter names", "flow", is_async=True)
-DASK_DICT = Contender("dask_get", "Dask get of a dict", "dask")
+FLOW = Contender("flow_bench.peers.flow_dag", "flow", "", ours=True, is_async=True)
+PARAMETERS = Contender(
+    "flow_bench.peers.flow_parameters", "flow, wired by parameter names", "", ours=True, is_async=True
+)
+DASK_DICT = Contender("flow_bench.peers.dask_get", "Dask get of a dict", "dask")
 CONTENDERS = [
     FLOW,
     PARAMETERS,
-    Contender("graphlib_loop", "graphlib loop", "", engine=False),
-    Contender("networkx_loop", "networkx loop", "networkx", engine=False),
-    Contender("asyncio_tasks", "asyncio TaskGroup", "", engine=False, sync=False, is_async=True),
-    Contender("anyio_tasks", "anyio task group", "anyio", engine=False, sync=False, is_async=True),
+    Contender("flow_bench.peers.graphlib_loop", "graphlib loop", "", engine=False),
+    Contender("flow_bench.peers.networkx_loop", "networkx loop", "networkx", engine=False),
+    Contender(
+        "flow_bench.peers.asyncio_tasks", "asyncio TaskGroup", "", engine=False, sync=False, is_async=True, builds=False
+    ),
+    Contender(
+        "flow_bench.peers.anyio_tasks",
+        "anyio task group",
+        "anyio",
+        engine=False,
+        sync=False,
+        is_async=True,
+        builds=False,
+    ),
     DASK_DICT,
-    Contender("dask_threads", "Dask threaded get", "dask"),
-    Contender("dask_delayed", "Dask delayed", "dask"),
-    Contender("hamilton_driver", "Hamilton", "sf-hamilton", is_async=True),
-    Contender("tawazi_dag", "tawazi", "tawazi"),
-    Contender("langgraph_state", "LangGraph", "langgraph", is_async=True),
-    Contender("pydantic_steps", "pydantic-graph", "pydantic-graph", sync=False, is_async=True),
+    Contender("flow_bench.peers.dask_threads", "Dask threaded get", "dask", builds=False),
+    Contender("flow_bench.peers.dask_delayed", "Dask delayed", "dask"),
+    Contender("flow_bench.peers.hamilton_driver", "Hamilton", "sf-hamilton", is_async=True),
+    Contender("flow_bench.peers.tawazi_dag", "tawazi", "tawazi"),
+    Contender("flow_bench.peers.langgraph_state", "LangGraph", "langgraph", is_async=True),
+    Contender("flow_bench.peers.pydantic_steps", "pydantic-graph", "pydantic-graph", sync=False, is_async=True),
 ]

@@ -12,14 +12,10 @@ from tawazi import Resource, dag, xn
 from flow_bench.peers.graph import Graph
 
 
-def prepare(graph: Graph) -> Graph:
-    return graph
-
-
 def build(graph: Graph) -> Any:
     nodes = [xn(function, resource=Resource.main_thread) for function in graph.functions]
 
-    @dag
+    @dag  # type: ignore[untyped-decorator]
     def pipeline() -> Any:
         made: dict[str, Any] = {}
         for name, node, needs in zip(graph.names, nodes, graph.needs, strict=True):
@@ -31,7 +27,3 @@ def build(graph: Graph) -> Any:
 
 def run(pipeline: Any) -> Any:
     return pipeline()
-
-
-def outputs(raw: dict[str, Any], graph: Graph) -> list[Any]:
-    return [raw[name] for name in graph.names]

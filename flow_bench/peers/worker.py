@@ -24,14 +24,16 @@ class Worker:
 
     def __init__(self, module: str) -> None:
         began = perf_counter()
-        self._module: Any = importlib.import_module(module)
+        library: Any = importlib.import_module(module)
         self._import_seconds = perf_counter() - began
+        self._prepare = getattr(library, "prepare", lambda graph: graph)
+        self._build = library.build
+        self._run: Any = getattr(library, "run", None)
+        self._run_async: Any = getattr(library, "run_async", None)
         self._runner = asyncio.Runner()
         self._graph = Graph([])
         self._prepared: Any = None
         self._built: Any = None
-        gc.collect()
-        gc.freeze()  # the library's own objects are not looked at again at every collection between samples
 
     def hello(self) -> dict[str, Any]:
         """Seconds its import took, and resident MB after it."""
@@ -41,23 +43,22 @@ class Worker:
         """Take a graph of no-op nodes, and prepare it."""
         self._built = self._prepared = None
         self._graph = Graph(dependencies, is_async=is_async)
-        self._prepared = self._module.prepare(self._graph)
+        self._prepared = self._prepare(self._graph)
         return {}
 
     def check(self) -> dict[str, Any]:
         """Run the graph once with nodes that record: the calls with their arguments, and the outputs."""
         graph = Graph(self._graph.dependencies, is_async=self._graph.is_async, record=True)
-        built = self._module.build(self._module.prepare(graph))
-        raw = self._runner.run(self._module.run_async(built)) if graph.is_async else self._module.run(built)
-        return {"calls": graph.calls, "outputs": self._module.outputs(raw, graph)}
+        built = self._build(self._prepare(graph))
+        raw = self._runner.run(self._run_async(built)) if graph.is_async else self._run(built)
+        return {"calls": graph.calls, "outputs": graph.outputs(raw)}
 
     def build(self, repeat: int) -> dict[str, Any]:
         """Seconds per build, of so many in a row; the last is kept for running."""
-        made, build, prepared = [], self._module.build, self._prepared
+        build, prepared = self._build, self._prepared
         with Uncollected():
             began = perf_counter()
-            for _ in range(repeat):
-                made.append(build(prepared))
+            made = [build(prepared) for _ in range(repeat)]
             took = perf_counter() - began
         self._built = made[-1]
         return {"seconds": took / repeat}
@@ -65,24 +66,22 @@ class Worker:
     def run(self, repeat: int) -> dict[str, Any]:
         """Seconds per run, of so many in a row, and the least number of nodes that any of them left done."""
         if self._built is None:
-            self._built = self._module.build(self._prepared)
+            self._built = self._build(self._prepared)
         with Uncollected():
             took, runs = self._runner.run(self._timed_async(repeat)) if self._graph.is_async else self._timed(repeat)
-        done = min(self._module.outputs(raw, self._graph).count(DONE) for raw in runs)
+        done = min(self._graph.outputs(raw).count(DONE) for raw in runs)
         return {"seconds": took / repeat, "done": done}
 
     def _timed(self, repeat: int) -> tuple[float, list[Any]]:
-        runs, run, built = [], self._module.run, self._built
+        run, built = self._run, self._built
         began = perf_counter()
-        for _ in range(repeat):
-            runs.append(run(built))
+        runs = [run(built) for _ in range(repeat)]
         return perf_counter() - began, runs
 
     async def _timed_async(self, repeat: int) -> tuple[float, list[Any]]:
-        runs, run, built = [], self._module.run_async, self._built
+        run, built = self._run_async, self._built
         began = perf_counter()
-        for _ in range(repeat):
-            runs.append(await run(built))
+        runs = [await run(built) for _ in range(repeat)]
         return perf_counter() - began, runs
 
 
@@ -117,18 +116,21 @@ def serve(worker: Worker, commands: Any, answer: Callable[[str], object]) -> Non
     for line in commands:
         arguments = json.loads(line)
         try:
-            reply = getattr(worker, arguments.pop("do"))(**arguments)
+            reply = json.dumps(getattr(worker, arguments.pop("do"))(**arguments))
         except Exception as error:
             first = str(error).strip().partition("\n")[0]
-            reply = {"error": f"{type(error).__name__}: {first}".rstrip(": ")}
-        answer(json.dumps(reply) + "\n")
+            reply = json.dumps({"error": f"{type(error).__name__}: {first}".rstrip(": ")})
+        answer(f"{reply}\n")
 
 
 def main() -> None:
     """Serve on stdin and stdout."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # a library that prints must not spoil the protocol
-    serve(Worker(sys.argv[1]), sys.stdin, replies.write)
+    worker = Worker(sys.argv[1])
+    gc.collect()
+    gc.freeze()  # the library's own objects are not looked at again at every collection between samples
+    serve(worker, sys.stdin, replies.write)
 
 
 if __name__ == "__main__":

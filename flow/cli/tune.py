@@ -1,0 +1,115 @@
+"""The command ``flow tune``: find a config for TARGET by running it under many."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flow.cli import options as given
+from flow.cli import report
+from flow.cli.target import is_trace, load, load_trace
+from flow.config import Config
+from flow.errors import RunError
+from flow.run.result import duration
+
+RUNS = "this runs the nodes of {}, with all that they do, for up to {} (--work runs stand-ins in their place)"
+UNITS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds_of(_: click.Context, __: click.Parameter, value: str) -> float:
+    """Read ``30s``, ``500ms`` or ``2m``; a bare number is seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+) *(ms|s|m|min|h|)", value.strip())
+    seconds = float(found[1]) * UNITS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise click.BadParameter(f"{value!r} is no time: write it as in 30s, 500ms or 2m")
+    return seconds
+
+
+def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse, before anything runs, a file that could not or must not be written in the end."""
+    if value is None:
+        return None
+    if value.name == "pyproject.toml":
+        raise click.BadParameter("a pyproject.toml is not overwritten: write another file and copy its table")
+    if value.suffix.lower() != ".toml":
+        raise click.BadParameter(f"{str(value)!r} must end in .toml")
+    if not value.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(value.parent)!r}")
+    return value
+
+
+@click.command()
+@click.argument("target")
+@given.input_options
+@click.option("--target", "targets", multiple=True, metavar="NODE", help="Run only this and what it needs. Repeatable.")
+@click.option(
+    "--objective", type=click.Choice(["throughput", "latency", "memory"]), default="throughput", show_default=True,
+    help="What to improve.",
+)  # fmt: skip
+@click.option(
+    "--budget", default="30s", show_default=True, callback=seconds_of, metavar="TIME", help="Time it may take."
+)
+@given.config_option
+@click.option(
+    "--write", type=click.Path(dir_okay=False, path_type=Path), callback=writable, metavar="FILE.toml",
+    help="Write the best config, for `flow run --config`.",
+)  # fmt: skip
+@click.option("--work", type=click.Choice(["noop", "sleep", "cpu"]), help="Run stand-ins in place of the nodes.")
+@click.option("--scale", type=click.FloatRange(min=0), metavar="S", help="Factor on the stand-ins' seconds.")
+@given.debug_option
+@click.pass_context
+def tune(ctx: click.Context, /, target: str, **options: Any) -> None:
+    """Find a better config for TARGET by running it under many.
+
+    This runs TARGET's nodes, with all that they do, again and again until the budget is used up. With --work,
+    stand-ins of the same shape run instead. What nodes print is dropped.
+    """
+    from flow.tuning.api import tune as tuned
+
+    work, scale = options["work"], options["scale"]
+    if scale is not None and work is None:
+        raise click.UsageError("--scale is for --work sleep and --work cpu")
+    base = Config() if options["config_file"] is None else Config.load(options["config_file"])
+    with _silence():
+        inputs = given.inputs_from(options["inputs"], options["inputs_file"])
+        if is_trace(target):
+            graph: Any = load_trace(target, work or "noop", 1e-4 if scale is None else scale)
+            work = None
+        else:
+            graph = load(target)
+        if work is None and not is_trace(target):
+            click.echo(RUNS.format(graph.name, duration(options["budget"])), err=True)
+        try:
+            found = tuned(
+                graph, inputs or None, objective=options["objective"], budget=options["budget"], config=base,
+                targets=options["targets"] or None, work=work, scale=1.0 if scale is None else scale,
+                say=lambda line: click.echo(line, err=True),
+            )  # fmt: skip
+        except RunError as error:
+            _explain(ctx, error)
+    click.echo(str(found))
+    if options["write"] is not None:
+        found.write(options["write"])
+        click.echo(f"written: {options['write']}", err=True)
+
+
+def _explain(ctx: click.Context, error: RunError) -> None:
+    click.echo("Error: the DAG fails by itself, so there is nothing to tune", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(note, err=True)
+    for line in report.failures(error.result):
+        click.echo(line, err=True)
+    ctx.exit(1)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what nodes print, which would be the same a thousand times over."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield

@@ -1,0 +1,83 @@
+"""A Dag of the same shape whose nodes have no side effects, to be tuned in place of the user's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from flow.config import is_number
+from flow.errors import ConfigError, UsageError, shown
+from flow.graph.dag import Dag
+from flow.plan.plan import Plan
+from flow.signature import Composite
+
+Work: TypeAlias = Literal["noop", "sleep", "cpu"]
+
+
+def stand_in(plan: Plan, work: Work, scale: float = 1.0) -> Plan:
+    """Return a plan of the same names, dependencies, priorities and kinds of nodes, that does ``work``. O(n + e).
+
+    :param work: ``noop`` returns at once; ``sleep`` waits for the node's ``cost`` in seconds (a sync node blocks its
+        thread); ``cpu`` computes for as long.
+    :param scale: factor on all costs.
+    :raises UsageError: for ``sleep`` and ``cpu``, if no node has a cost.
+    :raises ConfigError: for ``work`` or ``scale`` out of range.
+    """
+    _check(work, scale)
+    if work != "noop" and not plan.costs:
+        raise UsageError(
+            f"no node of dag {plan.name!r} has a cost, so a stand-in knows no seconds to {work}: give cost=seconds to "
+            "the nodes, or take work='noop'"
+        )
+    dag = Dag(plan.name)
+    for i in plan.order:
+        binder = plan.binders.get(i)
+        composite = isinstance(plan.fns[i] if binder is None else binder.fn, Composite)
+        thread = binder is not None and binder.thread and not composite
+        cost = plan.costs.get(i)
+        dag.add(
+            plan.names[i],
+            _function(work, (cost or 0.0) * scale, bool(plan.kinds[i]) and not thread),
+            needs=[plan.names[d] for d in plan.dependencies[i]],
+            priority=plan.priorities.get(i, 0),
+            thread=thread,
+            cost=None if cost is None else cost * scale,
+        )
+    return dag.compile()
+
+
+def _check(work: object, scale: object) -> None:
+    faults = []
+    if work not in ("noop", "sleep", "cpu"):
+        faults.append(f"work must be one of 'noop', 'sleep', 'cpu', not {shown(work)}")
+    if not is_number(scale) or scale < 0:  # type: ignore[operator]
+        faults.append(f"scale must be a number >= 0, not {shown(scale)}")
+    if faults:
+        raise ConfigError("stand-in", faults)
+
+
+def _function(work: Work, seconds: float, is_async: bool) -> Callable[..., Any]:
+    if is_async:
+        return _awaiting(work, seconds)
+    if work == "sleep":
+        return lambda *_: time.sleep(seconds)
+    return lambda *_: _compute(seconds if work == "cpu" else 0.0)
+
+
+def _awaiting(work: Work, seconds: float) -> Callable[..., Any]:
+    async def node(*_: object) -> None:
+        if work == "sleep":
+            from anyio import sleep
+
+            await sleep(seconds)
+        elif work == "cpu":
+            _compute(seconds)
+
+    return node
+
+
+def _compute(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while seconds and time.thread_time() < end:
+        pass

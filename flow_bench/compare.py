@@ -1,0 +1,277 @@
+"""What differs between two runs, row by row, and whether it is more than noise.
+
+**What is compared.** A pass of a row gives one value: the median of its rounds' ratios, to the contender or the
+calibration loop that stood in the same round, so that a slow machine or minute is on both sides of it. They are of CPU
+time, where that was taken (all that computes): other processes stretch a round by the clock, and the longer of the two
+more often. Rows without ratios give the median of their seconds or bytes. A row of baselines (all its ratios are 1)
+is what others are measured by, and is not compared.
+
+**How it is decided.** Rounds of one process are no independent witnesses: two processes of the same code differ, so the
+passes are the sample, and rounds only make a pass's value steady (T. Kalibera, R. Jones, *Rigorous Benchmarking
+in Reasonable Time*, ISMM 2013). On the logarithms of the passes' values:
+
+1. The variance between passes is pooled over both runs, and moderated: with few passes it is itself a poor estimate,
+   so it is averaged with the typical one of all rows of its kind, which counts as :data:`PRIOR` degrees of freedom
+   (G. K. Smyth, *Linear models and empirical Bayes methods*, Stat. Appl. Genet. Mol. Biol. 3, 2004).
+2. Minutes differ too, by what no pass of a run of two minutes shows. :data:`DRIFT` is added for it.
+3. The interval of the ratio of both runs' means is Student's, for a chance of :data:`FAMILY` that *any* of the rows
+   compared is called different where none is (Bonferroni).
+4. A row is ``slower`` or ``faster`` if its interval leaves out 1 and the ratio differs from 1 by more than
+   :data:`MARGIN`; else ``same``, which means: not shown to differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, expm1, log, pi, sqrt
+from statistics import NormalDist, fmean, median, variance
+from typing import Any, Literal
+
+from flow_bench.measure import Identity
+from flow_bench.report import number
+
+FAMILY = 0.02
+MARGIN = 0.05
+PRIOR = 4.0
+DRIFT = 0.02
+"""Standard deviation, as a part of the value, between runs of the same code, beyond what their passes show."""
+
+By = Literal["ratio", "time", "size"]
+Verdict = Literal["slower", "faster", "same"]
+TIMES = ("ns", "us", "ms", "s")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row in both runs.
+
+    :ivar by: what was compared: ratios taken within each run (which hold between machines), times, or sizes.
+    :ivar ratio: the second run's value over the first's (where more is better, the first's over the second's): above
+        1 is worse. ``low`` and ``high`` are its interval.
+    """
+
+    identity: Identity
+    by: By
+    ratio: float
+    low: float
+    high: float
+    verdict: Verdict
+    before: float
+    after: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows of two runs.
+
+    :ivar apart: rows that are in one run only, or cannot be compared, each with the reason.
+    :ivar machines: what differs between the machines, in words; empty if it is one.
+    """
+
+    changes: list[Change]
+    apart: list[tuple[Identity, str]] = field(default_factory=list)
+    machines: list[str] = field(default_factory=list)
+
+    def of(self, verdict: Verdict) -> list[Change]:
+        """Rows of this verdict, the most different first."""
+        return sorted((c for c in self.changes if c.verdict == verdict), key=lambda c: -abs(log(c.ratio)))
+
+    def over(self, percent: float) -> list[Change]:
+        """Rows slower by more than ``percent``, even at the lower end of their intervals.
+
+        Between two machines only those compared by ratios, since times are theirs.
+        """
+        limit = 1 + percent / 100
+        return [c for c in self.of("slower") if c.low > limit and (c.by == "ratio" or not self.machines)]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The logarithms of one row's values, by pass, in both runs."""
+
+    row: Mapping[str, Any]
+    by: By
+    before: list[float]
+    after: list[float]
+
+    @property
+    def degrees(self) -> int:
+        """Of freedom, of :attr:`variance`."""
+        return len(self.before) + len(self.after) - 2
+
+    @property
+    def variance(self) -> float:
+        """Between passes, pooled over both runs."""
+        squares = sum(variance(side) * (len(side) - 1) for side in (self.before, self.after) if len(side) > 1)
+        return squares / self.degrees if self.degrees else 0.0
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
+    """Compare two runs' documents.
+
+    :return: every row of either run: judged, or set apart with the reason. O(rows log rows).
+    """
+    apart: list[tuple[Identity, str]] = []
+    pairs: list[Pair] = []
+    old, new = _by_identity(before), _by_identity(after)
+    for identity, row in new.items():
+        if identity not in old:
+            apart.append((identity, "only in the second run"))
+            continue
+        pair = _pair(old[identity], row)
+        if isinstance(pair, Pair):
+            pairs.append(pair)
+        else:
+            apart.append((identity, pair))
+    apart += [(identity, "only in the first run") for identity in old if identity not in new]
+    typical = {by: _typical([pair for pair in pairs if pair.by == by]) for by in ("ratio", "time", "size")}
+    changes = [_judged(pair, typical[pair.by], len(pairs)) for pair in pairs]
+    return Comparison(changes, apart, _differences(before["machine"], after["machine"]))
+
+
+def _by_identity(document: Mapping[str, Any]) -> dict[Identity, Mapping[str, Any]]:
+    return {(r["suite"], r["section"], r["label"], r["nodes"], r["topology"]): r for r in document["rows"]}
+
+
+def _pair(old: Mapping[str, Any], new: Mapping[str, Any]) -> Pair | str:
+    """Return both sides by pass, or why there is nothing to compare."""
+    if old["figure"] is None or new["figure"] is None:
+        return new["note"] or old["note"] or "no figure"
+    if new.get("better") == "zero":
+        return "it should be about zero, where a ratio means nothing"
+    if old["unit"] != new["unit"]:
+        return f"in {old['unit']} before, in {new['unit']} now"
+    by = _by(old, new)
+    if by is None:
+        return "a baseline: others are measured by it"
+    among = "cpu" if old.get("cpu") and new.get("cpu") else "ratios"
+    sides = [_values(row, among if by == "ratio" and row["ratios"] else "figure") for row in (old, new)]
+    if min(map(min, sides)) <= 0:
+        return "zero or less"
+    return Pair(new, by, *[[log(value) for value in side] for side in sides])
+
+
+def _by(old: Mapping[str, Any], new: Mapping[str, Any]) -> By | None:
+    ratios = [*old["ratios"], *new["ratios"]]
+    if old["ratios"] and new["ratios"]:
+        return None if set(ratios) == {1.0} else "ratio"
+    return "time" if new["unit"].split()[0] in TIMES else "ratio" if new["unit"] == "x" else "size"
+
+
+def _values(row: Mapping[str, Any], among: str) -> list[float]:
+    """One value of each pass."""
+    found = [one[among] for one in row["passes"]]
+    return [value for value in found if value is not None] if among == "figure" else [median(many) for many in found]
+
+
+# -- statistics ------------------------------------------------------------------------------
+
+
+def _typical(pairs: Sequence[Pair]) -> float:
+    """The median variance between passes; a median of variances is less than their mean by a factor of chi square."""
+    found = [pair.variance / (1 - 2 / (9 * pair.degrees)) ** 3 for pair in pairs if pair.degrees]
+    return median(found) if found else 0.0
+
+
+def _judged(pair: Pair, typical: float, rows: int) -> Change:
+    degrees = pair.degrees + PRIOR
+    moderated = (pair.degrees * pair.variance + PRIOR * typical) / degrees
+    error = sqrt(moderated * (1 / len(pair.before) + 1 / len(pair.after)) + 2 * DRIFT**2)
+    middle = fmean(pair.after) - fmean(pair.before)
+    if pair.row.get("better") == "higher":
+        middle = -middle
+    reach = student(FAMILY / rows, degrees) * error
+    ratio, low, high = exp(middle), exp(middle - reach), exp(middle + reach)
+    verdict: Verdict = "same"
+    if low > 1 and ratio > 1 + MARGIN:
+        verdict = "slower"
+    elif high < 1 and ratio < 1 / (1 + MARGIN):
+        verdict = "faster"
+    row = pair.row
+    identity = (row["suite"], row["section"], row["label"], row["nodes"], row["topology"])
+    before, after = exp(fmean(pair.before)), exp(fmean(pair.after))
+    return Change(identity, pair.by, ratio, low, high, verdict, before, after, row["unit"])
+
+
+def student(chance: float, degrees: float) -> float:
+    """The value that Student's t exceeds, in either direction, with this chance (G. W. Hill, CACM 13:10, 1970)."""
+    n = degrees
+    a = 1 / (n - 0.5)
+    b = 48 / a**2
+    c = ((20700 * a / b - 98) * a - 16) * a + 96.36
+    d = ((94.5 / (b + c) - 3) / b + 1) * sqrt(a * pi / 2) * n
+    x = d * chance
+    y = x ** (2 / n)
+    if y > 0.05 + a:
+        x = NormalDist().inv_cdf(chance / 2)
+        y = x * x
+        c += 0.3 * (n - 4.5) * (x + 0.6) if n < 5 else 0
+        c = (((0.05 * d * x - 5) * x - 7) * x - 2) * x + b + c
+        y = (((((0.4 * y + 6.3) * y + 36) * y + 94.5) / c - y - 3) / b + 1) * x
+        y = expm1(a * y * y)
+    else:
+        first = 1 / (((n + 6) / (n * y) - 0.089 * d - 0.822) * (n + 2) * 3)
+        y = ((first + 0.5 / (n + 4)) * y - 1) * (n + 1) / (n + 2) + 1 / y
+    return sqrt(n * y)
+
+
+# -- in words --------------------------------------------------------------------------------
+
+
+def text(found: Comparison, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Every row under its verdict: the ratio, its interval, both values; then what was not compared; a summary last."""
+    lines = [f"{_named(after)} compared with {_named(before)}; ratio of the second to the first, and its interval"]
+    if found.machines:
+        times = sum(change.by == "time" for change in found.changes)
+        lines.append(f"two machines: {'; '.join(found.machines)}")
+        lines.append(f"{times} rows have times only, marked with *: these are their machines' as well")
+    for verdict in ("same", "faster", "slower"):
+        changes = found.of(verdict)
+        if changes:
+            lines += ["", f"{verdict} ({len(changes)})", *_lines(changes, two_machines=bool(found.machines))]
+    if found.apart:
+        lines += ["", f"not compared ({len(found.apart)})"]
+        lines += [f"  {_words(identity)}: {why}" for identity, why in found.apart]
+    return "\n".join([*lines, "", summary(found)])
+
+
+def summary(found: Comparison) -> str:
+    """How many rows are what, and how small a difference would have been seen in half of them."""
+    counts = ", ".join(f"{len(found.of(verdict))} {verdict}" for verdict in ("slower", "faster", "same"))
+    if not found.changes:
+        return f"{len(found.apart)} rows, none compared"
+    reach = median(change.high / change.ratio for change in found.changes)
+    return (
+        f"{len(found.changes)} rows compared: {counts}; {len(found.apart)} not; half of them to within {reach - 1:.0%}"
+    )
+
+
+def _lines(changes: Iterable[Change], *, two_machines: bool) -> list[str]:
+    names = {change.identity: _words(change.identity) for change in changes}
+    width = max(map(len, names.values()))
+    found = []
+    for c in changes:
+        unit = "x" if c.by == "ratio" else f" {c.unit}"
+        mark = " *" if two_machines and c.by == "time" else ""
+        values = f"{number(c.before)}{unit} -> {number(c.after)}{unit}{mark}"
+        found.append(f"  {names[c.identity]:<{width}}  {c.ratio:5.2f}x ({c.low:.2f} to {c.high:.2f})  {values}")
+    return found
+
+
+def _words(identity: Identity) -> str:
+    suite, section, label, nodes, topology = identity
+    return f"[{suite}] " + ", ".join(filter(None, [section, label.strip(), f"{nodes:,}" if nodes else "", topology]))
+
+
+def _named(document: Mapping[str, Any]) -> str:
+    machine = document["machine"]
+    facts = ", ".join(filter(None, [machine.get("date", ""), machine.get("commit", "")]))
+    return f"{document['name']!r}" + (f" ({facts})" if facts else "")
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What would make times differ without any change in the code."""
+    keys = ("cpu", "cores", "system", "python")
+    return [f"{k} {before.get(k)} and {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

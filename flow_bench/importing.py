@@ -1,0 +1,154 @@
+"""What ``import flow`` takes: the time and memory of new processes, interleaved with those of bare Python.
+
+Each process only imports, says what that loaded and ends. Compiled code is cached in a folder of its own, filled by a
+round that is not counted, so that neither a read-only installation nor ``PYTHONDONTWRITEBYTECODE`` makes a difference.
+The budget is one of processor time: importing is computing, and on a busy machine the rest is other programs' share.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from flow_bench.checks import Refused
+from flow_bench.measure import Row, Target, schedule
+
+BUDGET = 60.0
+"""Milliseconds of processor time that ``import flow`` may take above bare Python."""
+BARE = "sys"
+"""Imported already in every Python: nothing is added."""
+SUBJECT = "flow"
+MODULES = (BARE, "msgspec", "asyncio", SUBJECT)
+LAZY = ("anyio", "asyncio", "click", "networkx", "psutil", "rich", "trio", "uvloop")
+"""What ``import flow`` must not load: its extras, and what only runs on an event loop need."""
+
+CHILD = """
+import sys
+from time import process_time
+before = set(sys.modules)
+import {module}
+loaded = set(sys.modules) - before
+try:
+    with open("/proc/self/status", "rb") as lines:
+        held = next(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"VmRSS"))
+except (OSError, StopIteration):
+    try:
+        from resource import RUSAGE_SELF, getrusage
+        held = getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    except ImportError:
+        held = 0
+print(process_time(), held, *loaded)
+"""
+"""Reads its own memory with as little imported as can be."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure: processes per module."""
+
+    rounds: int = 21
+
+
+QUICK = Effort(rounds=9)
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process took: seconds from start to end, and of the processor; resident bytes; modules loaded."""
+
+    seconds: float
+    processor: float
+    held: int
+    loaded: frozenset[str]
+
+
+Processes = dict[str, list[Process]]
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield the tables of time, memory and modules."""
+    found = interleaved(effort.rounds)
+    check(SUBJECT, found[SUBJECT])
+    budget = Target(BUDGET, of="figure", binding=True)
+    yield rows(found, "importing in a new process: processor time", "ms", lambda one: one.processor * 1e3, budget)
+    yield rows(found, "importing in a new process: from its start to its end", "ms", lambda one: one.seconds * 1e3)
+    yield rows(found, "importing in a new process: resident memory", "bytes", lambda one: one.held)
+    yield [module_row(found)]
+
+
+def interleaved(rounds: int) -> Processes:
+    """Start a process per module and round, in turn."""
+    found: Processes = {module: [] for module in MODULES}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn, which in schedule(len(MODULES), rounds):
+            process = start(MODULES[which], folder)
+            if turn >= 0:
+                found[MODULES[which]].append(process)
+    return found
+
+
+def start(module: str, folder: str) -> Process:
+    """Import ``module`` in a new process that keeps compiled code in ``folder``.
+
+    :raises Refused: with the last line of its errors, if it fails.
+    """
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": folder}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-c", CHILD.format(module=module)]
+    began = perf_counter()
+    done = subprocess.run(command, env=environment, cwd=folder, check=False, capture_output=True, text=True)
+    seconds = perf_counter() - began
+    if done.returncode:
+        raise Refused(f"import {module}", done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"])
+    processor, held, *loaded = done.stdout.split()
+    return Process(seconds, float(processor), int(held), frozenset(loaded))
+
+
+def check(module: str, processes: Sequence[Process]) -> None:
+    """Look at what was loaded.
+
+    :raises Refused: unless the module was, in every process, and nothing of :data:`LAZY`.
+    """
+    faults = []
+    if not all(module in process.loaded for process in processes):
+        faults.append("it was not loaded")
+    if extra := sorted({name for process in processes for name in process.loaded} & set(LAZY)):
+        faults.append(f"it loads {', '.join(extra)}, which only some programs need")
+    if faults:
+        raise Refused(f"import {module}", faults)
+
+
+# -- rows ------------------------------------------------------------------------------------
+
+
+def rows(
+    found: Mapping[str, Sequence[Process]],
+    section: str,
+    unit: str,
+    figure: Callable[[Process], float],
+    target: Target | None = None,
+) -> list[Row]:
+    """A figure of bare Python's processes, and how far the others' are above it, round by round."""
+    bare = [figure(process) for process in found[BARE]]
+    made = [Row(section, "bare Python", unit, bare)]
+    for module in MODULES[1:]:
+        above = [figure(process) - base for process, base in zip(found[module], bare, strict=True)]
+        judged = target if module == SUBJECT else None
+        made.append(Row(section, f"import {module}, above bare Python", unit, above, target=judged))
+    return made
+
+
+def module_row(found: Mapping[str, Sequence[Process]]) -> Row:
+    """How many modules ``import flow`` loads, and how many of them are its own."""
+    loaded = found[SUBJECT][-1].loaded
+    own = sum(name.partition(".")[0] == SUBJECT for name in loaded)
+    note = f"{own} of them its own; none of {', '.join(LAZY)}"
+    return Row("modules loaded", f"import {SUBJECT}", "modules", figure=len(loaded), note=note)

@@ -1,0 +1,111 @@
+"""A worker process as its parent sees it: one command at a time, with a time limit, and a reason when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from threading import Timer
+from typing import IO, Any
+
+from flow_bench.checks import Recorder, Refused
+from flow_bench.contenders import Contender as Judged
+from flow_bench.peers.registry import Contender
+from flow_bench.work import Work
+
+MUTED = {"HAMILTON_TELEMETRY_ENABLED": "false", "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
+"""Libraries that would report their use elsewhere must not, and need not spend time on it."""
+
+
+class PeerFault(Exception):
+    """A contender that cannot be had, raised an exception, died or took too long; the message is the reason."""
+
+
+class Peer:
+    """One contender's worker. It is started by the first command, and again by the first after it was lost.
+
+    :param patience: seconds a command may take before the worker is killed.
+    """
+
+    def __init__(self, contender: Contender, patience: float) -> None:
+        self.contender = contender
+        self.patience = patience
+        self._process: subprocess.Popen[str] | None = None
+        self._errors: IO[str] | None = None
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a command; return the answer.
+
+        :raises PeerFault: why there is none.
+        """
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = Timer(self.patience, process.kill)
+        timer.start()
+        try:
+            process.stdin.write(json.dumps({"do": do} | arguments) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        in_time = timer.is_alive()
+        timer.cancel()
+        if not line:
+            raise PeerFault(self._lost() if in_time else self._late(do))
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise PeerFault(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+        if self._errors is not None:
+            self._errors.close()
+        self._process = self._errors = None
+
+    def _start(self) -> subprocess.Popen[str]:
+        if self.contender.package and not self.contender.version:
+            raise PeerFault("not installed (pip install '.[peers]')")
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - see close
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "flow_bench.peers.worker", self.contender.module],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, encoding="utf-8",
+            env=os.environ | MUTED | {"PYTHONPATH": path},
+        )  # fmt: skip
+        return self._process
+
+    def _late(self, do: str) -> str:
+        self.close()
+        return f"{do} did not end within {self.patience:g} s"
+
+    def _lost(self) -> str:
+        """What the worker said last, or how it ended."""
+        assert self._process is not None
+        assert self._errors is not None
+        code = self._process.wait()
+        self._errors.seek(0)
+        last = self._errors.read().strip().rpartition("\n")[2]
+        self.close()
+        return f"its process died: {last or f'exit code {code}'}"
+
+
+def refuse_unless_right(label: str, work: Work, checked: dict[str, Any]) -> None:
+    """Judge the answer to ``check``: each node once, after its dependencies, with their outputs.
+
+    :raises Refused: saying what was not so.
+    """
+    recorder = Recorder(work)
+    for i, values in checked["calls"]:
+        recorder.work.kinds["sync"][i](*values)
+    faults = recorder.faults(Judged(label, lambda work: lambda: None), checked["outputs"])
+    if faults:
+        raise Refused(label, faults)

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Make an environment and measure: `sh scripts/benchmark.sh --quick` takes two minutes. All flags: docs/benchmarks.md
+extras=bench
+for flag in "$@"; do
+    case "$flag" in
+        --all | --peers) extras=bench,peers ;;  # the other libraries, only on request
+    esac
+done
+. "$(dirname "$0")/venv.sh"
+exec "$python" -m flow_bench run "$@"

@@ -1,0 +1,72 @@
+"""The data suite's growing stores and runs: rows are distinct, and a store that loses something is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import flow
+from flow_bench import data, data_cases, data_cost, harness
+from flow_bench.case import Case
+from flow_bench.checks import Refused
+
+TINY = harness.Effort(rounds=1, sample=0.0)
+
+
+def once(case: Case) -> None:
+    case.refuse_unless_done(case.make()())
+
+
+def first(section: str, **wanted: object) -> Case:
+    cases = data_cases.SECTIONS[section]()
+    return next(case for case in cases if all(getattr(case, name) == value for name, value in wanted.items()))
+
+
+def test_rows_are_distinct_and_do_their_work() -> None:
+    cases = data_cases.cases()
+    assert len({(case.section, case.label, case.size, case.series) for case in cases}) == len(cases) == 53
+    for case in cases:
+        once(case)
+
+
+def test_all_strategies_are_used_in_both_protocols() -> None:
+    pairs = {(case.label, case.series) for case in data_cases.nodes_cases()}
+    assert pairs == {(memory, protocol) for memory in ("standard", "slots", "arena") for protocol in ("new", "reset")}
+
+
+def test_they_are_sections_of_the_suite() -> None:
+    effort = replace(data.QUICK, cases=TINY, sections=("keys",))
+    (rows,) = data.run(effort)
+    assert {row.topology for row in rows} == set(data_cost.PRESETS)
+    assert {row.suite for row in rows} == {"data"}
+
+
+@pytest.mark.parametrize("section", ["strings", "nodes"])
+def test_a_store_that_is_not_reset_is_refused(section: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = first(section, series="reset")
+    monkeypatch.setattr(type(flow.WorkflowData(flow.DataConfig(metrics="off"))), "reset", lambda self: None)
+    with pytest.raises(Refused, match="holds"):
+        once(case)
+
+
+@pytest.mark.parametrize("section", list(data_cases.SECTIONS))
+def test_a_store_that_forgets_is_refused(section: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = first(section)
+    kinds = {type(flow.WorkflowData(flow.DataConfig(metrics=metrics))) for metrics in ("off", "counting")}
+    for kind in kinds:
+        real = kind.get
+        monkeypatch.setattr(
+            kind, "get", lambda self, key, *default, get=real: None if key == "key:3" else get(self, key)
+        )
+    with pytest.raises(Refused, match="did not (give|get) back"):
+        once(case)
+
+
+def test_kinds_that_share_a_process_have_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_cost, "timed", lambda workload, kinds, effort: {kind: [1.0] for kind in kinds})
+    together, apart = (
+        [(row.section, row.label) for table in data_cost.cost_rows(data_cost.Effort(1, 10, apart)) for row in table]
+        for apart in (False, True)
+    )
+    assert together == apart

@@ -1,0 +1,100 @@
+"""What tuning must find: a config at least 1.3 times as good as the default on four workloads, and none on a chain.
+
+The backend's latency passes in virtual time, memory is counted; the other two are timed, by far wider margins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import flow
+from flow.config import DATA_PRESETS
+from flow.testing import FakeClock
+from flow_bench import tune as bench
+from flow_bench.checks import Refused
+from tests.conftest import VirtualLoop
+
+AT_LEAST = 1.3
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """Every loop goes on from where the one before ended; no loop ever waits."""
+    clock = FakeClock()
+
+    class Loop(VirtualLoop):
+        def __init__(self) -> None:
+            super().__init__()
+            self.jumping.time = clock.time
+
+        def close(self) -> None:
+            clock.time = self.jumping.time
+            super().close()
+
+    monkeypatch.setattr(asyncio.events, "new_event_loop", Loop)
+    return clock
+
+
+def done(name: str, report: flow.TuneReport) -> flow.TuneReport:
+    """Whatever was found, it does all of the work."""
+    workload = bench.WORKLOADS[name]
+    assert flow.run(workload.make(), config=report.best)["total"] == workload.total
+    assert report.objective == workload.objective
+    return report
+
+
+@pytest.mark.parametrize("objective", ["throughput", "latency"])
+def test_a_backend_that_degrades(virtual_time: FakeClock, objective: Any) -> None:
+    report = flow.tune(bench.backend(), objective=objective, budget=20, timer=virtual_time.now)
+    gains = {repr(t.settings.get("limit")): t.gain for t in report.trials if t.settings.keys() == {"limit"}}
+    assert report.gain.low >= AT_LEAST
+    assert report.best.limit is not None
+    assert max(gains, key=lambda limit: gains[limit] or 0) in ("24", "32", "48", "64", "'auto'")
+    assert [reason.setting for reason in report.why] == ["limit"]
+    assert done("backend", report).seconds <= 22
+
+
+def test_blocking_functions() -> None:
+    report = done("blocking", flow.tune(bench.blocking(), budget=4))
+    assert report.best.sync == "thread" and report.gain.times >= AT_LEAST
+    assert "sync" in [reason.setting for reason in report.why]
+
+
+def test_much_memory() -> None:
+    report = done("memory", flow.tune(bench.memory(), objective="memory", budget=10))
+    assert report.best.keep == "targets" and report.gain.low >= 10
+
+
+def test_light_work_on_shared_data() -> None:
+    stores = [flow.Config(data=flow.DataConfig.preset(name)) for name in DATA_PRESETS]
+    report = done("wide", flow.tune(bench.wide(), budget=6, candidates=[flow.Config(sync="thread"), *stores]))
+    assert report.best.data is not None and report.best.data.metrics == "off"
+    assert report.gain.times >= AT_LEAST
+
+
+def test_a_plain_chain() -> None:
+    for objective in ("throughput", "memory"):
+        report = flow.tune(bench.chain(), objective=objective, budget=2, candidates=[  # type: ignore[arg-type]
+            flow.Config(mode="tasks"), flow.Config(sync="thread"), flow.Config(order="critical_path", limit=2)
+        ])  # fmt: skip
+        assert report.is_default, report
+
+
+def test_a_workload_that_does_not_run_is_refused() -> None:
+    broken = bench.Workload("broken", lambda: flow.topologies.linear(2), 5)
+    with pytest.raises((Refused, flow.MissingOutput)):
+        bench.row(broken, 1.0)
+    lazy = flow.Dag("lazy")
+    lazy.add("total", lambda: 4)
+    with pytest.raises(Refused, match="left 4, not 5"):
+        bench.row(bench.Workload("lazy", lambda: lazy, 5), 1.0)
+
+
+def test_the_table() -> None:
+    row = bench.row(bench.WORKLOADS["memory"], 5.0)
+    assert row.verdict == "PASS" and row.figure == pytest.approx(1 / row.figures["gain"])
+    assert bench.row(bench.WORKLOADS["chain"], 1.0).note.startswith("default is as good; ")
+    assert [len(table) for table in bench.run(bench.Effort(budget=1.0, sections=("chain",)))] == [1]
