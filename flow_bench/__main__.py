@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from flow_bench import command, context, core, data, harness, report, scale
+from flow_bench import command, context, core, data, experiments, harness, report, scale
 from flow_bench.checks import Refused
 from flow_bench.measure import Row, shared
 from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE
@@ -88,12 +88,14 @@ def parser() -> argparse.ArgumentParser:
     for name, suite, what in (
         ("context", context, "children of a Context, maps over items, outputs freed after their last reader"),
         ("data", data, "operations, presets, threads, memory strategies and interning of WorkflowData"),
+        ("experiments", experiments, "changes that might make runs faster: docs/experiments.md says which did"),
     ):
         which = suites.add_parser(name, parents=[common], help=what)
         which.add_argument("--only", action="append", choices=suite.SECTIONS, default=[], help="these sections alone")
     for name, what in {**CASE_SUITES, **RUN_SUITES}.items():
         which = suites.add_parser(name, parents=[common], help=what)
         which.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
+        which.add_argument("--rounds", type=int, help="rounds of a row, where every sample is of many calls")
     command.add_to(suites)
     return top
 
@@ -123,7 +125,8 @@ def run_suite(options: argparse.Namespace) -> dict[str, Any]:
 def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]:
     """Return how much is measured of a suite, and its tables, which are measured as they are taken."""
     if options.suite in CASE_SUITES:
-        effort: Any = shared(harness.QUICK if options.quick else harness.Effort(), options.share)
+        effort: Any = harness.QUICK if options.quick else harness.Effort()
+        effort = shared(replace(effort, rounds=options.rounds or effort.rounds), options.share)
         return effort, case_tables(options.suite, effort, options)
     if options.suite == "core":
         effort = shared(core_settings(options), options.share)

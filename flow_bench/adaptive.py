@@ -15,9 +15,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from time import perf_counter
 from typing import Any
 
 import flow
+from flow_bench.checks import Refused
 from flow_bench.measure import US, Row, Samples, Target, ratios
 from flow_bench.ways import Way, again_on_loop, time_ways_on_loop
 from flow_bench.work import Work
@@ -30,6 +32,8 @@ FIXED = (8, 16, 32, 64, 128)
 STEEP = {"queues": 1.0, "degrades": 1.5, "breaks down": 2.0}
 FIRST, NEXT = "limit='auto', first run", "limit='auto', following runs"
 UNBOUNDED = "unbounded"
+PATIENCE = 15.0
+"""Seconds that an unbounded run may take to be measured, once."""
 AUTO = flow.Config(limit="auto")
 WITHIN = Target(1.10)
 OUT_OF_THE_WAY = Target(1.05)
@@ -39,13 +43,13 @@ OUT_OF_THE_WAY = Target(1.05)
 class Effort:
     """How much to measure."""
 
-    calls: int = 2_000
-    rounds: int = 9
+    calls: int = 3_000
+    rounds: int = 7
     noop_rounds: int = 61
     sections: Sequence[str] = ()  # all if empty
 
 
-QUICK = Effort(calls=1_000, rounds=3, noop_rounds=21)
+QUICK = Effort(calls=1_500, rounds=3, noop_rounds=21)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -100,11 +104,10 @@ async def crowd_rows(law: str, effort: Effort) -> list[Row]:
     ways.append(way(FIRST, lambda: flow.execute(fresh.pop(), config=AUTO)))
     ways.append(way(NEXT, partial(flow.execute, warm, config=AUTO)))
     samples = await time_ways_on_loop(ways, effort.rounds)
-    everything = await time_ways_on_loop([way(UNBOUNDED, partial(flow.execute, warm))], 1)
-    return _beside_the_best(law, effort.calls, samples, everything)
+    return [*_beside_the_best(law, effort.calls, samples), await _all_at_once(law, effort.calls)]
 
 
-def _beside_the_best(law: str, calls: int, samples: Samples, everything: Samples) -> list[Row]:
+def _beside_the_best(law: str, calls: int, samples: Samples) -> list[Row]:
     fixed = [samples[f"limit={n}"] for n in FIXED]
     best = [min(round_) for round_ in zip(*fixed, strict=True)]
     rows = []
@@ -112,11 +115,22 @@ def _beside_the_best(law: str, calls: int, samples: Samples, everything: Samples
         target = WITHIN if label in (FIRST, NEXT) else None
         found = ratios(seconds, best)
         rows.append(Row("crowd", label, "us/call", _micro(seconds), None, found, calls, law, target))
-    note = "one run, beside no other"
-    return [
-        *rows,
-        Row("crowd", UNBOUNDED, "us/call", _micro(everything[UNBOUNDED]), nodes=calls, topology=law, note=note),
-    ]
+    return rows
+
+
+async def _all_at_once(law: str, calls: int) -> Row:
+    """One run without a limit, beside no other: where it breaks down, that takes a hundred times as long."""
+    longest = BASE * (calls / KNEE) ** STEEP[law]
+    row = partial(Row, "crowd", UNBOUNDED, "us/call", nodes=calls, topology=law)
+    if longest > PATIENCE:
+        return row(note=f"not measured: it would take {longest:.0f} s")
+    plan = Backend(calls, STEEP[law]).plan()
+    began = perf_counter()
+    result = await flow.execute(plan)
+    took = perf_counter() - began
+    if list(result.values()) != list(range(calls)):
+        raise Refused(UNBOUNDED, ["the run did not do its work"])
+    return row(samples=[took / calls * US], note="one run")
 
 
 # -- nodes that never wait -------------------------------------------------------------------

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from graphlib import TopologicalSorter
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import flow
 from flow_bench.checks import Refused
-from flow_bench.measure import JUDGED, US, Row, Samples, Target, ratios, repeat_of, schedule
+from flow_bench.measure import JUDGED, US, Measured, Row, Samples, Target, ratios, repeat_of, schedule
 from flow_bench.work import Work, noop
 
 DICT, BUILD, COMPILE = "dict of lists", "Dag.add of every node", "compile"
@@ -25,13 +25,14 @@ def build_rows(work: Work, topology: str, rounds: int) -> list[Row]:
     for turn, which in schedule(len(labels), rounds):
         prepare, operation = operations[labels[which]]
         runs = [prepare() for _ in range(repeat_of(nodes))]
-        began = perf_counter()
+        cpu, began = process_time(), perf_counter()
         made = [operation(subject) for subject in runs]
-        took = perf_counter() - began
+        took, cpu = perf_counter() - began, process_time() - cpu
         if any(count not in (nodes, nodes + 1) for count in map(len, made)):
             raise Refused(labels[which], [f"it made {len(made[0])} nodes, not {nodes}"])
         if turn >= 0:
-            samples[labels[which]].append(took / len(runs) * US / nodes)
+            unit = US / nodes / len(runs)
+            samples[labels[which]].append(Measured(took * unit, cpu * unit))
     targets = {BUILD: Target(1.0, 0.5, of="figure"), COMPILE: Target(1.0, 0.5, of="figure")}
     found = [
         Row("build", label, "us", samples[label], ratios=ratios(samples[label], samples[DICT]), nodes=nodes,

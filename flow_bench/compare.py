@@ -14,10 +14,12 @@ in Reasonable Time*, ISMM 2013). On the logarithms of the passes' values:
    so it is averaged with the typical one of all rows of its kind, which counts as :data:`PRIOR` degrees of freedom
    (G. K. Smyth, *Linear models and empirical Bayes methods*, Stat. Appl. Genet. Mol. Biol. 3, 2004).
 2. Minutes differ too, by what no pass of a run of two minutes shows. :data:`DRIFT` is added for it.
-3. The interval of the ratio of both runs' means is Student's, for a chance of :data:`FAMILY` that *any* of the rows
-   compared is called different where none is (Bonferroni).
-4. A row is ``slower`` or ``faster`` if its interval leaves out 1 and the ratio differs from 1 by more than
-   :data:`MARGIN`; else ``same``, which means: not shown to differ.
+3. Which rows differ is decided for all at once, so that the *false discovery rate* is :data:`RATE`: where no row
+   differs, that is the chance that any is called different; where many do, each needs less evidence (Y. Benjamini,
+   Y. Hochberg, J. R. Stat. Soc. B 57:1, 1995, on Student's t of each row).
+4. The intervals are those that go with it: they leave out 1 exactly where a row differs, and hold for those at once
+   (Y. Benjamini, D. Yekutieli, *False Discovery Rate-Adjusted Multiple Confidence Intervals*, JASA 100, 2005).
+5. Below :data:`MARGIN` nothing is called ``slower`` or ``faster``. ``same`` means: not shown to differ.
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ from typing import Any, Literal
 from flow_bench.measure import Identity
 from flow_bench.report import number
 
-FAMILY = 0.02
+RATE = 0.02
 MARGIN = 0.05
 PRIOR = 4.0
-DRIFT = 0.02
+DRIFT = 0.01
 """Standard deviation, as a part of the value, between runs of the same code, beyond what their passes show."""
 
 By = Literal["ratio", "time", "size"]
@@ -89,10 +91,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pair:
-    """The logarithms of one row's values, by pass, in both runs."""
+    """The logarithms of one row's values, by pass, in both runs; ``cpu`` if they are of CPU time."""
 
     row: Mapping[str, Any]
     by: By
+    cpu: bool
     before: list[float]
     after: list[float]
 
@@ -126,8 +129,13 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
         else:
             apart.append((identity, pair))
     apart += [(identity, "only in the first run") for identity in old if identity not in new]
-    typical = {by: _typical([pair for pair in pairs if pair.by == by]) for by in ("ratio", "time", "size")}
-    changes = [_judged(pair, typical[pair.by], len(pairs)) for pair in pairs]
+    kinds: dict[tuple[By, bool], list[Pair]] = {}
+    for pair in pairs:
+        kinds.setdefault((pair.by, pair.cpu), []).append(pair)
+    typical = {kind: _typical(many) for kind, many in kinds.items()}
+    tests = [_test(pair, typical[pair.by, pair.cpu]) for pair in pairs]
+    chance = discoverable([(test.distance, test.degrees) for test in tests])
+    changes = [_judged(pair, test, chance) for pair, test in zip(pairs, tests, strict=True)]
     return Comparison(changes, apart, _differences(before["machine"], after["machine"]))
 
 
@@ -146,11 +154,12 @@ def _pair(old: Mapping[str, Any], new: Mapping[str, Any]) -> Pair | str:
     by = _by(old, new)
     if by is None:
         return "a baseline: others are measured by it"
-    among = "cpu" if old.get("cpu") and new.get("cpu") else "ratios"
-    sides = [_values(row, among if by == "ratio" and row["ratios"] else "figure") for row in (old, new)]
+    cpu = bool(old.get("cpu") and new.get("cpu"))
+    among = "cpu" if cpu else "ratios" if old["ratios"] and new["ratios"] else "figure"
+    sides = [_values(row, among) for row in (old, new)]
     if min(map(min, sides)) <= 0:
         return "zero or less"
-    return Pair(new, by, *[[log(value) for value in side] for side in sides])
+    return Pair(new, by, cpu, *[[log(value) for value in side] for side in sides])
 
 
 def _by(old: Mapping[str, Any], new: Mapping[str, Any]) -> By | None:
@@ -175,23 +184,54 @@ def _typical(pairs: Sequence[Pair]) -> float:
     return median(found) if found else 0.0
 
 
-def _judged(pair: Pair, typical: float, rows: int) -> Change:
+@dataclass(frozen=True)
+class Test:
+    """How far apart a pair's sides are (above 0: worse), the standard error of that, and its degrees of freedom."""
+
+    difference: float
+    error: float
+    degrees: float
+
+    @property
+    def distance(self) -> float:
+        """In standard errors."""
+        return abs(self.difference) / self.error
+
+
+def _test(pair: Pair, typical: float) -> Test:
     degrees = pair.degrees + PRIOR
     moderated = (pair.degrees * pair.variance + PRIOR * typical) / degrees
     error = sqrt(moderated * (1 / len(pair.before) + 1 / len(pair.after)) + 2 * DRIFT**2)
-    middle = fmean(pair.after) - fmean(pair.before)
-    if pair.row.get("better") == "higher":
-        middle = -middle
-    reach = student(FAMILY / rows, degrees) * error
-    ratio, low, high = exp(middle), exp(middle - reach), exp(middle + reach)
+    difference = fmean(pair.after) - fmean(pair.before)
+    return Test(-difference if pair.row.get("better") == "higher" else difference, error, degrees)
+
+
+def discoverable(tests: Sequence[tuple[float, float]]) -> float:
+    """Return the chance below which a row's distance is no chance: :data:`RATE` x rows that differ / rows.
+
+    :param tests: distance and degrees of freedom of each row.
+    """
+    differ = len(tests)
+    while differ:  # fewer differ, fewer are discovered: down to where that stands still
+        chance = RATE * differ / len(tests)
+        reaches = {degrees: student(chance, degrees) for _, degrees in tests}
+        found = sum(distance > reaches[degrees] for distance, degrees in tests)
+        if found == differ:
+            return chance
+        differ = found
+    return RATE / max(1, len(tests))
+
+
+def _judged(pair: Pair, test: Test, chance: float) -> Change:
+    reach = student(chance, test.degrees) * test.error
+    ratio, low, high = exp(test.difference), exp(test.difference - reach), exp(test.difference + reach)
     verdict: Verdict = "same"
     if low > 1 and ratio > 1 + MARGIN:
         verdict = "slower"
     elif high < 1 and ratio < 1 / (1 + MARGIN):
         verdict = "faster"
-    row = pair.row
+    row, before, after = pair.row, exp(fmean(pair.before)), exp(fmean(pair.after))
     identity = (row["suite"], row["section"], row["label"], row["nodes"], row["topology"])
-    before, after = exp(fmean(pair.before)), exp(fmean(pair.after))
     return Change(identity, pair.by, ratio, low, high, verdict, before, after, row["unit"])
 
 

@@ -30,6 +30,13 @@ DARK = {
 LEAST = 0.6
 """Decades of a logarithmic axis: noise between equal figures is not to look like a difference."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
+LANE, LINE, BAR = 44, 15, 13
+"""Pixels of a lane, of another line of its name, of its bar."""
+WIDE, WRAP = 46, 40
+"""Letters of a lane's name and figure on one line, on a telephone; letters per line of what is said of a point."""
+LEAST = 0.6
+"""Decades of a logarithmic axis: noise between equal figures is not to look like a difference."""
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
 LANE, WIDE, WRAP = 44, 46, 40
 """Pixels per lane; letters of its name and figure on one line, on a telephone; letters per line elsewhere."""
 
@@ -97,37 +104,31 @@ def lanes(rows: Sequence[Lane], unit: str, among: Sequence[float] = ()) -> Any:
     """Draw one lane under the other; the axis has room for values ``among`` which they stand, of other panels."""
     wide = max(18, WIDE - max(len(row.text) for row in rows))
     names = [_wrapped(row.name, wide) for row in rows]
-    most = max(name.count("<br>") for name in names)
-    lane = LANE + 15 * most
-    above = 9 / lane  # from the middle of a lane to its name, in lanes
+    places, height = [], 0.0  # of the bars' middles, in pixels from the top
+    for name in names:
+        height += LANE + LINE * name.count("<br>")
+        places.append(-height)
     made = figure()
-    places = [-float(k) for k in range(len(rows))]
-    if rows[0].box:
-        _boxes(made, rows, places, unit)
-    elif rows[0].dots:
-        _dots(made, rows, places, unit)
-    else:
-        _bars(made, rows, places, 13 / lane, unit)
+    draw = _boxes if rows[0].box else _dots if rows[0].dots else _bars
+    draw(made, rows, places, unit)
     written = []
     for place, name, row in zip(places, names, rows, strict=True):
         common = {
-            "y": place + above, "xref": "paper", "yanchor": "bottom", "showarrow": False, "bgcolor": CARD,
+            "y": place + 9, "xref": "paper", "yanchor": "bottom", "showarrow": False, "bgcolor": CARD,
             "borderpad": 0, "font": {"color": INK},
         }  # fmt: skip
         value = f"<b>{escape(row.text, quote=False)}</b>"
         written.append(common | {"x": 0, "xanchor": "left", "align": "left", "text": name})
         written.append(common | {"x": 1, "xanchor": "right", "text": value})
-    top = above + (18 + 15 * most) / lane
-    made.update_yaxes(visible=False, fixedrange=True, range=[places[-1] - 14 / lane, top])
+    made.update_yaxes(visible=False, fixedrange=True, range=[-height - 13, -13])
     made.update_xaxes(**axis(among or [value for row in rows for value in row.values], unit, bars=not rows[0].box))
-    height = lane * (top - places[-1]) + 14
     made.update_layout(annotations=written, height=height + 40, margin={"l": 6, "r": 10, "t": 2, "b": 38})
     return made
 
 
-def _bars(made: Any, rows: Sequence[Lane], places: Sequence[float], width: float, unit: str) -> None:
+def _bars(made: Any, rows: Sequence[Lane], places: Sequence[float], unit: str) -> None:
     made.add_bar(
-        orientation="h", y=places, x=[row.value for row in rows], width=width,
+        orientation="h", y=places, x=[row.value for row in rows], width=BAR,
         marker={"color": [OURS if row.ours else OTHERS for row in rows], "line": {"width": 0}},
         error_x={
             "symmetric": False, "thickness": 1, "width": 3, "color": INK,
@@ -153,7 +154,7 @@ def _boxes(made: Any, rows: Sequence[Lane], places: Sequence[float], unit: str) 
         five, first, middle, third, most, last = zip(*(row.box for row, _ in found), strict=True)
         made.add_box(
             orientation="h", y=[place for _, place in found], lowerfence=five, q1=first, median=middle, q3=third,
-            upperfence=most, width=0.3, line={"color": colour, "width": 1.5}, hoverinfo="skip",
+            upperfence=most, width=BAR, line={"color": colour, "width": 1.5}, hoverinfo="skip",
         )  # fmt: skip
         made.add_scatter(
             x=last, y=[place for _, place in found], mode="markers", hoverinfo="text",

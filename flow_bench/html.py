@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -87,10 +88,8 @@ def page(document: dict[str, Any], baseline: dict[str, Any] | None = None) -> st
         "title": f"flow benchmark: {escape(name)}", "body": body,
         "plotly": importlib.import_module("plotly.offline").get_plotlyjs(), "colours": json.dumps(DARK),
     }  # fmt: skip
-    text = TEMPLATE.read_text(encoding="utf-8")
-    for part in ("title", "colours", "body", "plotly"):  # the script last: nothing is looked for in it
-        text = text.replace("{{" + part + "}}", parts[part], 1)
-    return text
+    template = TEMPLATE.read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)  # once: nothing is looked for in the parts
 
 
 FOOTER = "<footer><p>Plots by plotly, without network. Names in a legend hide and show their curves.</p></footer>"

@@ -23,13 +23,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from statistics import median
+from time import perf_counter, process_time
 from typing import Any, TypeAlias
 
 import flow
 from flow_bench.checks import Refused
 from flow_bench.contenders import EAGER
-from flow_bench.measure import Row, Target, percentile, ratios
+from flow_bench.measure import Measured, Row, Target, percentile, ratios
 
 NODES = 10
 WAIT = 0.001
@@ -134,15 +135,21 @@ async def step(before: int = 0) -> int:
 
 @dataclass(frozen=True)
 class Burst:
-    """How one burst of workflows went, in seconds from the start of the first."""
+    """How one burst of workflows went.
+
+    :ivar ends: seconds from the start of the first workflow to each one's end.
+    :ivar collecting: seconds in the collector.
+    :ivar cpu: seconds of CPU time in all.
+    """
 
     ends: list[float]
     collecting: float
+    cpu: float
 
     @property
     def p99(self) -> float:
-        """When 99 of 100 were done."""
-        return percentile(self.ends, 99)
+        """When 99 of 100 were done, in ms; with the CPU time of all."""
+        return Measured(percentile(self.ends, 99) * MS, self.cpu * MS)
 
     @property
     def throughput(self) -> float:
@@ -161,12 +168,13 @@ async def burst(label: str, workflow: Workflow, count: int, nodes: int = NODES) 
 
     gc.collect()
     with collecting() as pauses:
-        began = perf_counter()
+        used, began = process_time(), perf_counter()
         tasks = [eager(one()) for _ in range(count)]
         for task in tasks:
             await task
+        used = process_time() - used
     refuse_unless(label, outputs, [nodes] * count)
-    return Burst([end - began for end in ends], sum(pauses))
+    return Burst([end - began for end in ends], sum(pauses), used)
 
 
 @contextmanager
@@ -230,15 +238,18 @@ async def completion(ways: Sequence[Way], count: int, rounds: int) -> list[Row]:
 
 
 def _completion_rows(bursts: dict[str, list[Burst]], count: int) -> Iterator[Row]:
-    p99 = {label: [one.p99 * MS for one in found] for label, found in bursts.items()}
+    p99 = {label: [one.p99 for one in found] for label, found in bursts.items()}
     for label, found in bursts.items():
         spent = sum(one.collecting for one in found) / sum(max(one.ends) for one in found)
         p50 = percentile([end * MS for one in found for end in one.ends], 50)
         target = Target(2.0) if label == OURS and count == CROWD else None
-        yield Row(
+        row = Row(
             SECTION, f"P99 completion, {label}", "ms", p99[label], ratios=ratios(p99[label], p99[BARE]), nodes=count,
-            target=target, figures={"p50": p50}, note=f"{spent:.0%} of it in the collector",
+            target=target, figures={"p50": p50},
         )  # fmt: skip
+        of_cpu = f"{median(row.cpu):.2f}x of the CPU time, " if row.cpu and label != BARE else ""
+        row.note = f"{of_cpu}{spent:.0%} of the time in the collector"
+        yield row
     if PER_NODE in p99:
         yield Row(
             SECTION, f"  {OURS} / {PER_NODE}", "x", ratios(p99[OURS], p99[PER_NODE]), nodes=count,

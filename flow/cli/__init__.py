@@ -1,4 +1,4 @@
-"""The command ``flow``: run, show and check a Dag or a workflow trace (the extra ``cli``).
+"""The command ``flow``: run, tune, show and check a Dag or a workflow trace (the extra ``cli``).
 
 Exit codes: 0 ok; 1 the run failed, or the target has faults; 2 wrong usage (a bad target or
 option, a missing file); 130 interrupted.

@@ -64,7 +64,7 @@ def _fail(ctx: click.Context, error: FlowError, code: int) -> None:
 @click.group(cls=Guard, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(flow.__version__, message=f"flow %(version)s ({PYTHON})")
 def cli() -> None:
-    """Run, show and check DAGs of plain functions, and traces of real workflows.
+    """Run, tune, show and check DAGs of plain functions, and traces of real workflows.
 
     TARGET is module:dag, file.py:dag (a Dag, a Plan, or a function without arguments that returns
     one; ":dag" may be left out) or a WfFormat trace (.json, .json.gz).

@@ -106,7 +106,7 @@ class Guarded:
     def is_guard(self, error: BaseException) -> bool:
         """Tell whether ``error`` was raised by the look at the contextvars, not by a node."""
         at = error.__traceback__
-        while at is not None and at.tb_frame.f_code is not self.call.__code__:  # type: ignore[attr-defined]
+        while at is not None and at.tb_frame.f_code is not self.call.__code__:
             at = at.tb_next
         return at is not None and at.tb_lineno % 2 == 1
 

@@ -19,7 +19,6 @@ part of the time that all slots had: else the quick ones alone would be judged.
 
 from __future__ import annotations
 
-from copy import copy
 from functools import partial
 from math import exp, inf, log, sqrt
 from typing import TYPE_CHECKING, Any, Final
@@ -91,6 +90,12 @@ class Level:
         self.look = FEWEST
         self.kinds: dict[Any, list[float]] = {}
 
+    def remember(self, before: Level) -> None:
+        """Add what was seen at the same limit before, at half the weight. O(kinds)."""
+        for kind, sums in before.kinds.items():
+            mine = self.kinds.get(kind, (0.0, 0.0, 0.0))
+            self.kinds[kind] = [a + b / 2 for a, b in zip(mine, sums, strict=True)]
+
     def latency_against(self, other: Level) -> tuple[float, float] | None:
         """Log of how many times longer the same kinds of calls took than at ``other``, and its standard error.
 
@@ -130,18 +135,15 @@ class Climb:
         self._beyond: int | None = None  # a limit above it that is worse
         self._reach = 1.0  # part of a whole step that the next one up may be
         self._held, self._hold = 0, HOLD
-        self._begin(start)
-
-    def _begin(self, limit: int) -> None:
-        self.limit = self.lowest = self.highest = max(1, min(limit, self.bound))
+        self.limit = self.lowest = self.highest = max(1, min(start, bound))
         self.changes = 0
         self._window = Level(self.limit)
 
     def again(self, bound: int) -> Climb:
         """Return one that goes on, in another run, from what this one knows."""
-        other = copy(self)
-        other.bound = bound
-        other._begin(self.limit if self._top is None else self._top.limit)
+        other = Climb(self.limit if self._top is None else self._top.limit, bound)
+        other._top, other._below, other._beyond = self._top, self._below, self._beyond
+        other._reach, other._held, other._hold = self._reach, self._held, self._hold
         return other
 
     def seen(self) -> AdaptedLimit:
@@ -204,7 +206,7 @@ class Climb:
         if top is None:
             self._top = window
         elif window.limit == top.limit:
-            window.kinds = top.kinds | window.kinds
+            window.remember(top)
             self._top = window
             self._held += 1
         elif slower is None or self._gain(window, top, slower) > 0:

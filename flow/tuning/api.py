@@ -65,8 +65,8 @@ def tune(
     often that was. ``work`` puts stand-ins in their place. A config is best only if it beats the default beyond noise.
 
     :param inputs: the run inputs; or a function that makes them before each run, where a run uses them up.
-    :param objective: ``throughput``: seconds per run, back to back; ``latency``: the 95th percentile of runs one by
-        one; ``memory``: the most bytes that a run holds at a time, as :mod:`tracemalloc` counts them.
+    :param objective: ``throughput``: the median time of back-to-back runs; ``latency``: the 95th percentile of runs one
+        by one; ``memory``: the most bytes that a run holds at a time, as :mod:`tracemalloc` counts them.
     :param budget: seconds that it may take, to within a few runs of the DAG.
     :param config: what you run with now, which is to be beaten; None is the default. Its ``on_error``, ``timeout``,
         ``observers``, ``timing``, ``blocking_after``, ``backend`` and ``clock`` are kept.
@@ -143,7 +143,8 @@ class _Tuning:
         if given is None:
             singles = self.finder.explore(base, self._factors(base), until["explore"])
         else:
-            singles = [t for t in map(self.finder.trial, given) if not t.note and t is not self.default]
+            tried = dict.fromkeys(map(self.finder.trial, given))
+            singles = [t for t in tried if not t.note and t is not self.default]
         ranked = self.finder.halve(singles, until["halve"])
         if not ranked or gain_of(ranked[0]) <= 1:
             return self.default

@@ -122,7 +122,7 @@ class Bench:
     # -- samples -----------------------------------------------------------------------------
 
     def sample(self, trial: Trial) -> float:
-        """One sample of the objective: seconds per run, the 95th percentile of runs one by one, or peak bytes.
+        """One sample of the objective: median seconds per run, the 95th percentile of runs one by one, or peak bytes.
 
         :raises Refused: if a candidate fails.
         :raises RunError: if the default does.

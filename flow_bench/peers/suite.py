@@ -50,7 +50,7 @@ class Effort:
     contenders: Sequence[Contender] = tuple(CONTENDERS)
 
 
-QUICK = Effort(nodes=(JUDGED,), rounds=5, budget=0.4, patience=6.0, topologies=JUDGED_TOPOLOGIES)
+QUICK = Effort(nodes=(JUDGED,), rounds=5, budget=0.3, patience=5.0, topologies=JUDGED_TOPOLOGIES)
 
 
 class Trial:

@@ -1,0 +1,218 @@
+"""The experiments: their models do the same work as what they are compared with, or are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flow
+from flow_bench import experiments, experiments_cache, experiments_compiled, experiments_fused, experiments_reuse
+from flow_bench.__main__ import REFUSED, main
+from flow_bench.checks import Refused
+from flow_bench.experiments_compiled import BUILDS, NOW, Build
+from flow_bench.work import noop
+
+TINY = experiments.Effort(rounds=1, turns=1, builds=("Cython, without coroutines",), oracle=False)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments, "QUICK", TINY)
+    monkeypatch.setattr(experiments_cache, "REPEAT", 2)
+    monkeypatch.setattr(experiments_fused, "SHAPES", ((1, 20), (3, 5)))
+    monkeypatch.setattr(experiments_reuse, "SIZES", (1, 5))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_three_experiments_end_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    flags = [flag for name in ("cache", "reuse", "fused") for flag in ("--only", name)]
+    assert main(["experiments", "--quick", "--json", str(file), *flags]) == 0
+    rows = json.loads(file.read_text())["rows"]
+    names = [(row["section"], row["label"]) for row in rows]
+    assert len(set(names)) == len(names) == 14 + 10 + 8 + 16
+    assert {row["suite"] for row in rows} == {"experiments"}
+    assert all(row["ratio"] == 1.0 for row in rows if ": now" in row["label"])
+    assert "lru_cache around each function" in capsys.readouterr().out
+
+
+# -- cache -----------------------------------------------------------------------------------
+
+
+def test_every_way_to_keep_results_gives_the_same() -> None:
+    last = experiments_cache.graph().names[-1]
+    for go in experiments_cache.runs().values():
+        assert [go(seed)[last] for seed in (3, 4, 3)] == [experiments_cache.expected(seed) for seed in (3, 4, 3)]
+
+    async def all_async() -> None:
+        for go in experiments_cache.runs_async().values():
+            assert [(await go(seed))[last] for seed in (3, 4, 3)] == [
+                experiments_cache.expected(seed) for seed in (3, 4, 3)
+            ]
+
+    asyncio.run(all_async())
+
+
+@pytest.mark.parametrize("wrap", [experiments_cache.by_arguments, functools.lru_cache])
+def test_a_kept_result_is_not_computed_again(wrap: Callable[[Any], Any]) -> None:
+    calls: list[tuple[int, ...]] = []
+
+    def double(*values: int) -> int:
+        calls.append(values)
+        return 2 * values[0]
+
+    cached = wrap(double)
+    assert [cached(2), cached(2), cached(3)] == [4, 4, 6]
+    assert calls == [(2,), (3,)]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_cache_that_forgets_its_arguments_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forgetful(fn: Callable[..., Any]) -> Callable[..., Any]:
+        kept: list[Any] = []
+
+        def cached(seed: Any, *values: Any) -> Any:
+            if not kept:
+                kept.append(fn(seed, *values))
+            return kept[0]
+
+        return cached
+
+    monkeypatch.setattr(experiments_cache, "by_arguments", forgetful)
+    assert main(["experiments", "--quick", "--only", "cache"]) == REFUSED
+    assert "'model of cache=True per node' is refused: a timed run did not do its work" in capsys.readouterr().err
+
+
+def test_flow_takes_a_cached_function_as_the_function_it_is() -> None:
+    calls: list[int] = []
+
+    @functools.lru_cache(maxsize=128)
+    def square(n: int, *, plus: int = 0) -> int:
+        calls.append(n)
+        if n < 0:
+            raise ValueError("negative")
+        return n * n + plus
+
+    dag = flow.Dag("cached")
+    assert dag.node(square) is square
+    dag.add("text", lambda square: str(square))
+    assert (dag.names, dag.compile().required_inputs) == (("square", "text"), ("n",))
+    assert [flow.run(dag, {"n": 3})["text"] for _ in range(2)] == ["9", "9"]
+    assert flow.run(dag, {"n": 3, "plus": 1})[square] == 10
+    assert calls == [3, 3]
+    with pytest.raises(flow.RunError) as caught:
+        flow.run(dag, {"n": -1})
+    (error,) = caught.value.exceptions
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["square"]
+    line = square.__wrapped__.__code__.co_firstlineno
+    assert error.__notes__ == [f"in node 'square' ({__file__}:{line})"]
+
+
+# -- reuse -----------------------------------------------------------------------------------
+
+
+def test_the_model_of_a_state_is_as_new_when_recycled() -> None:
+    plan = flow.topologies.linear(3, fn=noop).compile()
+    new, used = (experiments_reuse.State(plan, flow.Config()) for _ in range(2))
+    used.values[:] = [1, 2, 3]
+    used.errors[0], used.inputs["x"], used.timed_out, used.resolver = ValueError(), 1, True, object()  # type: ignore[assignment]
+    values = used.values
+    assert used.recycled(new.values.copy()) == [1, 2, 3]
+    assert used.values is values
+    fields = [name for name in experiments_reuse.State.__slots__ if name != "started_at"]
+    assert [getattr(used, name) for name in fields] == [getattr(new, name) for name in fields]
+
+
+def test_a_state_not_copied_for_its_result_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shared(self: experiments_reuse.State, blank: list[Any]) -> list[Any]:
+        return self.values
+
+    monkeypatch.setattr(experiments_reuse.State, "recycled", shared)
+    with pytest.raises(Refused, match="the model, recycled"):
+        list(experiments_reuse.run(1))
+
+
+# -- fused -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", experiments_fused.MODELS.values(), ids=lambda model: model.__name__)
+@pytest.mark.parametrize("fn", [experiments_fused.step, experiments_fused.step_waiting])
+def test_a_fused_chain_calls_each_function_with_the_output_before(model: Any, fn: Any) -> None:
+    assert asyncio.run(model([fn] * 5)()) == [1, 2, 3, 4, 5]
+    result = asyncio.run(flow.execute(experiments_fused.fused(fn, 2, 3, model)))
+    assert list(result.outputs.values()) == [[1, 2, 3]] * 2
+
+
+def test_a_fused_chain_that_leaves_one_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments_fused, "SHAPES", ((1, 5),))
+    monkeypatch.setattr(experiments_fused, "MODELS", {"lazy": lambda fns: experiments_fused.checked([*fns[:-1]])})
+    with pytest.raises(Refused, match="contender 'lazy'"):
+        list(experiments_fused.run(1))
+
+
+# -- compiled --------------------------------------------------------------------------------
+
+
+def test_a_copy_measures_itself_and_is_not_compiled() -> None:
+    found = experiments_compiled.measure(rounds=1)
+    assert found["compiled"] == []
+    assert len(found["seconds"]) == 9
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments_compiled, "find_spec", lambda name: None)
+    monkeypatch.setattr(experiments_compiled, "in_turns", lambda copies, turns: {NOW: [{"x": 1.0}]})
+    (rows,) = experiments_compiled.run(1, ["mypyc, without coroutines"])
+    assert [row.label for row in rows] == [f"x: {NOW}", "mypyc, without coroutines"]
+    assert rows[1].note == "n/a: mypyc, setuptools not found"
+
+
+def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
+    class Broken(Build):
+        def command(self) -> list[str]:
+            return [sys.executable, "-c", "print('one'); raise SystemExit('no such thing')"]
+
+    folder = experiments_compiled.copied(tmp_path / "copy")
+    assert experiments_compiled.compiled(Broken("Cython", ()), folder) == "no such thing"
+
+
+def test_text_that_a_compiler_refuses_is_there_to_be_changed(tmp_path: Path) -> None:
+    for build in BUILDS.values():
+        for module, text, _ in build.changed:
+            assert text in (Path(flow.__file__).parent.parent / f"{module.replace('.', '/')}.py").read_text()
+
+
+def test_a_copy_that_is_not_compiled_where_it_should_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(experiments_compiled, "_child", lambda label, folder: {"compiled": [], "seconds": {}})
+    label = "Cython, without coroutines"
+    with pytest.raises(Refused, match=r"compiled were \[\], not \['flow.plan.resolver'"):
+        experiments_compiled.in_turns({label: tmp_path}, 1)
+
+
+def test_a_copy_that_does_not_run_every_node_is_refused(tmp_path: Path) -> None:
+    folder = experiments_compiled.copied(tmp_path / "copy")
+    file = folder / "flow" / "run" / "inline.py"
+    text = file.read_text()
+    assert "resolver.done(i)\n" in text
+    file.write_text(text.replace("resolver.done(i)\n", "resolver.cancelled(i)\n", 1))
+    with pytest.raises(Refused, match="not compiled"):
+        experiments_compiled.in_turns({NOW: folder}, 1)
+
+
+def test_ratios_are_to_the_same_turn() -> None:
+    taken = {NOW: [{"x": 2.0}, {"x": 4.0}], "c": [{"x": 1.0}, {"x": 1.0}]}
+    rows = list(experiments_compiled.rows_of(taken))
+    assert [(row.label, row.ratios) for row in rows] == [(f"x: {NOW}", [1.0, 1.0]), ("x: c", [0.5, 0.25])]
