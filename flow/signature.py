@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from types import CodeType, FunctionType, MethodType, UnionType
+from types import CodeType, FunctionType, GenericAlias, MethodType, UnionType
 from typing import Any, Final, Union
 
 import msgspec
@@ -21,6 +21,8 @@ _ASYNC_GENERATOR: Final = 0x200
 _VARARGS: Final = 0x04
 _VARKEYWORDS: Final = 0x08
 _UNSET: Final = object()
+_PLAIN: Final = frozenset({type, type(None), GenericAlias})
+"""Types of annotations that never mean our Context, which most are: ``int``, ``None``, ``list[int]``."""
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -35,6 +37,8 @@ class Parameter(msgspec.Struct, frozen=True):
 class Shape(msgspec.Struct, frozen=True):
     """What the compiler must know of a callable to wire it.
 
+    :ivar listed: its parameters; None if they are of the usual kind, of which ``inferred`` has the names: most
+        functions are, and nothing more is asked of most.
     :ivar exact: how many positional needs leave nothing to infer; -1 if no number does.
     :ivar takes_any: ``*args`` alone: any number of positional needs leaves nothing to infer.
     :ivar inferred: what to look up when a node gives no needs; None if that takes more than
@@ -42,7 +46,7 @@ class Shape(msgspec.Struct, frozen=True):
     :ivar lifted: it is no ``async def`` itself but may return an awaitable (see :func:`may_return_awaitable`).
     """
 
-    parameters: tuple[Parameter, ...]
+    listed: tuple[Parameter, ...] | None
     varargs: bool
     varkeywords: bool
     is_async: bool
@@ -50,6 +54,11 @@ class Shape(msgspec.Struct, frozen=True):
     takes_any: bool = False
     inferred: tuple[str, ...] | None = None
     lifted: bool = False
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its parameters, variadic ones excluded."""
+        return tuple(map(Parameter, self.inferred or ())) if self.listed is None else self.listed
 
     @property
     def positional(self) -> tuple[Parameter, ...]:
@@ -245,12 +254,9 @@ def _from_code(fn: FunctionType) -> Shape:
     else:
         contexts = _context_names(fn)
         names = code.co_varnames[: count + keyword_only]
-        if keyword_only or contexts or fn.__defaults__:
-            parameters = _parameters(fn, names, count, contexts)
-        else:
-            parameters = tuple(map(Parameter, names))
-            if not flags & _VARARGS:  # the usual kind, by the shortest way
-                return Shape(parameters, False, bool(flags & _VARKEYWORDS), is_async, count, False, names)
+        if not (keyword_only or contexts or fn.__defaults__ or flags & _VARARGS):  # the usual kind, by the shortest way
+            return Shape(None, False, bool(flags & _VARKEYWORDS), is_async, count, False, names)
+        parameters = _parameters(fn, names, count, contexts)
     return _shape(parameters, bool(flags & _VARARGS), bool(flags & _VARKEYWORDS), is_async)
 
 
@@ -268,11 +274,10 @@ def _parameters(
 
 def _context_names(fn: FunctionType) -> Collection[str]:
     annotations = _annotations(fn)
-    if not annotations:
+    if not annotations or _PLAIN.issuperset(map(type, annotations.values())):
         return ()
     scope = fn.__globals__
-    # A plain class is none, and most annotations are plain classes.
-    return [name for name, a in annotations.items() if type(a) is not type and _is_context(a, scope)]
+    return [name for name, a in annotations.items() if type(a) not in _PLAIN and _is_context(a, scope)]
 
 
 def _from_partial(fn: partial[Any]) -> Shape:

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -119,6 +120,8 @@ def run_suite(options: argparse.Namespace) -> dict[str, Any]:
         print(f"\n{report.table(table)}", flush=True)
         rows += table
     print(f"\n{report.summary(rows)}", flush=True)
+    if twice := [row for row, times in Counter(row.identity for row in rows).items() if times > 1]:
+        raise Refused(options.suite, [f"two rows are called {' / '.join(map(str, row))}" for row in twice])
     return {"suite": options.suite, "machine": facts, "settings": asdict(effort), "rows": [r.to_dict() for r in rows]}
 
 

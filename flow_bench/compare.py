@@ -11,7 +11,7 @@ passes are the sample, and rounds only make a pass's value steady (T. Kalibera, 
 in Reasonable Time*, ISMM 2013). On the logarithms of the passes' values:
 
 1. The variance between passes is pooled over both runs, and moderated: with few passes it is itself a poor estimate,
-   so it is averaged with the typical one of all rows of its kind, which counts as :data:`PRIOR` degrees of freedom
+   so it is averaged with the typical one of its section's rows, which counts as :data:`PRIOR` degrees of freedom
    (G. K. Smyth, *Linear models and empirical Bayes methods*, Stat. Appl. Genet. Mol. Biol. 3, 2004).
 2. Minutes differ too, by what no pass of a run of two minutes shows. :data:`DRIFT` is added for it.
 3. Which rows differ is decided for all at once, so that the *false discovery rate* is :data:`RATE`: where no row
@@ -36,6 +36,8 @@ from flow_bench.report import number
 RATE = 0.02
 MARGIN = 0.05
 PRIOR = 4.0
+ALIKE = 8
+"""Rows of a section that make its noise typical."""
 DRIFT = 0.01
 """Standard deviation, as a part of the value, between runs of the same code, beyond what their passes show."""
 
@@ -77,8 +79,9 @@ class Comparison:
     machines: list[str] = field(default_factory=list)
 
     def of(self, verdict: Verdict) -> list[Change]:
-        """Rows of this verdict, the most different first."""
-        return sorted((c for c in self.changes if c.verdict == verdict), key=lambda c: -abs(log(c.ratio)))
+        """Rows of this verdict: those that differ, the most different first; the same in their order."""
+        found = [change for change in self.changes if change.verdict == verdict]
+        return found if verdict == "same" else sorted(found, key=lambda change: -abs(log(change.ratio)))
 
     def over(self, percent: float) -> list[Change]:
         """Rows slower by more than ``percent``, even at the lower end of their intervals.
@@ -98,6 +101,11 @@ class Pair:
     cpu: bool
     before: list[float]
     after: list[float]
+
+    @property
+    def kind(self) -> tuple[By, bool]:
+        """Rows of one kind have like noise."""
+        return self.by, self.cpu
 
     @property
     def degrees(self) -> int:
@@ -129,11 +137,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
         else:
             apart.append((identity, pair))
     apart += [(identity, "only in the first run") for identity in old if identity not in new]
-    kinds: dict[tuple[By, bool], list[Pair]] = {}
-    for pair in pairs:
-        kinds.setdefault((pair.by, pair.cpu), []).append(pair)
-    typical = {kind: _typical(many) for kind, many in kinds.items()}
-    tests = [_test(pair, typical[pair.by, pair.cpu]) for pair in pairs]
+    tests = [_test(pair, typical) for pair, typical in zip(pairs, _typical(pairs), strict=True)]
     chance = discoverable([(test.distance, test.degrees) for test in tests])
     changes = [_judged(pair, test, chance) for pair, test in zip(pairs, tests, strict=True)]
     return Comparison(changes, apart, _differences(before["machine"], after["machine"]))
@@ -178,8 +182,22 @@ def _values(row: Mapping[str, Any], among: str) -> list[float]:
 # -- statistics ------------------------------------------------------------------------------
 
 
-def _typical(pairs: Sequence[Pair]) -> float:
-    """The median variance between passes; a median of variances is less than their mean by a factor of chi square."""
+def _typical(pairs: Sequence[Pair]) -> list[float]:
+    """For each pair, the typical variance between passes of its section's rows, or of all of its kind if those are few."""
+    sections: dict[tuple[By, bool, str, str], list[Pair]] = {}
+    kinds: dict[tuple[By, bool], list[Pair]] = {}
+    for pair in pairs:
+        sections.setdefault(pair.kind + (pair.row["suite"], pair.row["section"]), []).append(pair)
+        kinds.setdefault(pair.kind, []).append(pair)
+    of_kind = {kind: _median_variance(many) for kind, many in kinds.items()}
+    of_section = {
+        key: _median_variance(many) if len(many) >= ALIKE else of_kind[key[:2]] for key, many in sections.items()
+    }
+    return [of_section[pair.kind + (pair.row["suite"], pair.row["section"])] for pair in pairs]
+
+
+def _median_variance(pairs: Sequence[Pair]) -> float:
+    """Of the variances between passes; a median of such is less than their mean by a factor of chi square."""
     found = [pair.variance / (1 - 2 / (9 * pair.degrees)) ** 3 for pair in pairs if pair.degrees]
     return median(found) if found else 0.0
 
