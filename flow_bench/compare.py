@@ -3,17 +3,19 @@
 **What is compared.** A pass of a row gives one value: the median of its rounds' ratios, to the contender or the
 calibration loop that stood in the same round, so that a slow machine or minute is on both sides of it. They are of CPU
 time, where that was taken (all that computes): other processes stretch a round by the clock, and the longer of the two
-more often. Rows without ratios give the median of their seconds or bytes. A row of baselines (all its ratios are 1)
-is what others are measured by, and is not compared.
+more often. Rows without ratios give the median of their seconds or bytes. Not compared are rows of baselines (all
+their ratios are 1), which others are measured by, and times that are a percentile or a maximum: what else the machine
+did makes those.
 
 **How it is decided.** Rounds of one process are no independent witnesses: two processes of the same code differ, so the
 passes are the sample, and rounds only make a pass's value steady (T. Kalibera, R. Jones, *Rigorous Benchmarking
 in Reasonable Time*, ISMM 2013). On the logarithms of the passes' values:
 
 1. The variance between passes is pooled over both runs, and moderated: with few passes it is itself a poor estimate,
-   so it is averaged with the typical one of its section's rows, which counts as :data:`PRIOR` degrees of freedom
+   so it is averaged with the typical one of all rows of its kind, which counts as :data:`PRIOR` degrees of freedom
    (G. K. Smyth, *Linear models and empirical Bayes methods*, Stat. Appl. Genet. Mol. Biol. 3, 2004).
-2. Minutes differ too, by what no pass of a run of two minutes shows. :data:`DRIFT` is added for it.
+2. Minutes differ too, by what no pass of a run of two minutes shows. :data:`DRIFT` is added for it; for times by the
+   clock :data:`DRIFT_BY_CLOCK`, and more if the load average of the machine was another.
 3. Which rows differ is decided for all at once, so that the *false discovery rate* is :data:`RATE`: where no row
    differs, that is the chance that any is called different; where many do, each needs less evidence (Y. Benjamini,
    Y. Hochberg, J. R. Stat. Soc. B 57:1, 1995, on Student's t of each row).
@@ -36,10 +38,11 @@ from flow_bench.report import number
 RATE = 0.02
 MARGIN = 0.05
 PRIOR = 4.0
-ALIKE = 8
-"""Rows of a section that make its noise typical."""
 DRIFT = 0.01
 """Standard deviation, as a part of the value, between runs of the same code, beyond what their passes show."""
+DRIFT_BY_CLOCK = 0.03
+DRIFT_BY_LOAD = 0.1
+"""The same for times by the clock: so much, and so much for each process more that ran beside one of the runs."""
 
 By = Literal["ratio", "time", "size"]
 Verdict = Literal["slower", "faster", "same"]
@@ -103,9 +106,9 @@ class Pair:
     after: list[float]
 
     @property
-    def kind(self) -> tuple[By, bool]:
-        """Rows of one kind have like noise."""
-        return self.by, self.cpu
+    def by_clock(self) -> bool:
+        """Whether other processes on the machine lengthen it."""
+        return not self.cpu and self.by != "size"
 
     @property
     def degrees(self) -> int:
@@ -137,7 +140,12 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
         else:
             apart.append((identity, pair))
     apart += [(identity, "only in the first run") for identity in old if identity not in new]
-    tests = [_test(pair, typical) for pair, typical in zip(pairs, _typical(pairs), strict=True)]
+    kinds: dict[tuple[By, bool], list[Pair]] = {}
+    for pair in pairs:
+        kinds.setdefault((pair.by, pair.cpu), []).append(pair)
+    typical = {kind: _typical(many) for kind, many in kinds.items()}
+    load = abs(_load(after) - _load(before))
+    tests = [_test(pair, typical[pair.by, pair.cpu], load) for pair in pairs]
     chance = discoverable([(test.distance, test.degrees) for test in tests])
     changes = [_judged(pair, test, chance) for pair, test in zip(pairs, tests, strict=True)]
     return Comparison(changes, apart, _differences(before["machine"], after["machine"]))
@@ -158,12 +166,18 @@ def _pair(old: Mapping[str, Any], new: Mapping[str, Any]) -> Pair | str:
     by = _by(old, new)
     if by is None:
         return "a baseline: others are measured by it"
+    if by == "time" and (_is_extreme(old) or _is_extreme(new)):
+        return "a percentile or maximum: what else the machine did makes it"
     cpu = bool(old.get("cpu") and new.get("cpu"))
     among = "cpu" if cpu else "ratios" if old["ratios"] and new["ratios"] else "figure"
     sides = [_values(row, among) for row in (old, new)]
     if min(map(min, sides)) <= 0:
         return "zero or less"
     return Pair(new, by, cpu, *[[log(value) for value in side] for side in sides])
+
+
+def _is_extreme(row: Mapping[str, Any]) -> bool:
+    return any(one["samples"] and one["figure"] != median(one["samples"]) for one in row["passes"])
 
 
 def _by(old: Mapping[str, Any], new: Mapping[str, Any]) -> By | None:
@@ -182,22 +196,8 @@ def _values(row: Mapping[str, Any], among: str) -> list[float]:
 # -- statistics ------------------------------------------------------------------------------
 
 
-def _typical(pairs: Sequence[Pair]) -> list[float]:
-    """For each pair, the typical variance between passes of its section's rows, or of all of its kind if those are few."""
-    sections: dict[tuple[By, bool, str, str], list[Pair]] = {}
-    kinds: dict[tuple[By, bool], list[Pair]] = {}
-    for pair in pairs:
-        sections.setdefault(pair.kind + (pair.row["suite"], pair.row["section"]), []).append(pair)
-        kinds.setdefault(pair.kind, []).append(pair)
-    of_kind = {kind: _median_variance(many) for kind, many in kinds.items()}
-    of_section = {
-        key: _median_variance(many) if len(many) >= ALIKE else of_kind[key[:2]] for key, many in sections.items()
-    }
-    return [of_section[pair.kind + (pair.row["suite"], pair.row["section"])] for pair in pairs]
-
-
-def _median_variance(pairs: Sequence[Pair]) -> float:
-    """Of the variances between passes; a median of such is less than their mean by a factor of chi square."""
+def _typical(pairs: Sequence[Pair]) -> float:
+    """The median variance between passes; a median of variances is less than their mean by a factor of chi square."""
     found = [pair.variance / (1 - 2 / (9 * pair.degrees)) ** 3 for pair in pairs if pair.degrees]
     return median(found) if found else 0.0
 
@@ -216,10 +216,17 @@ class Test:
         return abs(self.difference) / self.error
 
 
-def _test(pair: Pair, typical: float) -> Test:
+def _load(document: Mapping[str, Any]) -> float:
+    """The load average of five minutes, taken when the run ended; 0 if it is not known."""
+    found = document["machine"].get("load") or [0.0, 0.0]
+    return float(found[1])
+
+
+def _test(pair: Pair, typical: float, load: float) -> Test:
     degrees = pair.degrees + PRIOR
     moderated = (pair.degrees * pair.variance + PRIOR * typical) / degrees
-    error = sqrt(moderated * (1 / len(pair.before) + 1 / len(pair.after)) + 2 * DRIFT**2)
+    drift = DRIFT_BY_CLOCK + DRIFT_BY_LOAD * load if pair.by_clock else DRIFT
+    error = sqrt(moderated * (1 / len(pair.before) + 1 / len(pair.after)) + 2 * drift**2)
     difference = fmean(pair.after) - fmean(pair.before)
     return Test(-difference if pair.row.get("better") == "higher" else difference, error, degrees)
 

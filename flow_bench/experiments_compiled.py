@@ -195,13 +195,14 @@ async def _measure(rounds: int) -> dict[str, float]:
         "one sync node": _sync(partial(flow.run, single.plan("sync"), config=loop), 1, 200, rounds),
         "build and compile": _sync(partial(work.plan, "sync", fresh=True), NODES, 1, rounds),
     }
-    for what, plan, per, times in (
-        ("async, none suspends", work.plan("async"), NODES, 1),
-        ("async, the first suspends", work.plan("suspending"), NODES, 1),
-        ("async, each suspends", waiting.compile(), NODES, 1),
-        ("one async node", single.plan("async"), 1, 200),
+    for what, plan, config, per, times in (
+        ("async, none suspends", work.plan("async"), loop, NODES, 1),
+        ("async, outputs freed", work.plan("async"), freed, NODES, 1),
+        ("async, the first suspends", work.plan("suspending"), loop, NODES, 1),
+        ("async, each suspends", waiting.compile(), loop, NODES, 1),
+        ("one async node", single.plan("async"), loop, 1, 200),
     ):
-        seconds[what] = await _async(partial(flow.execute, plan), per, times, rounds)
+        seconds[what] = await _async(partial(flow.execute, plan, config=config), per, times, rounds)
     return seconds
 
 

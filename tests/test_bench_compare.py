@@ -39,10 +39,10 @@ def noisy(seed: int, *, rows: int = 300, passes: int = 5, slower: Callable[[int]
         for _ in range(passes):
             level = (1 + k) * slower(k) * rng.lognormvariate(0, noise)
             rounds = [level * rng.lognormvariate(0, 3 * noise) * rng.choice([1] * 29 + [3]) for _ in range(3)]
-            found.append({"ratios": rounds, "figure": median(rounds)})
+            found.append({"ratios": rounds, "cpu": rounds, "figure": median(rounds)})
         return {
             "suite": "x", "section": "s", "label": f"row {k}", "nodes": 0, "topology": "", "unit": "us", "note": "",
-            "figure": 1.0, "ratios": [2.0], "passes": found,
+            "figure": 1.0, "ratios": [2.0], "cpu": [2.0], "passes": found,
         }  # fmt: skip
 
     return document([one_row(k) for k in range(rows)])
@@ -83,6 +83,18 @@ class TestNoise:
         found = judge.compare(document(steady), document(moved))
         assert [c.verdict for c in found.changes] == ["same", "same", "faster", "slower", "same"]
 
+    def test_times_by_the_clock_are_trusted_less_if_the_load_was_another(self) -> None:
+        before = [row("cpu", *[1.0] * 5), row("clock", *[1.0] * 5, ratios=False)]
+        after = [row("cpu", *[1.3] * 5), row("clock", *[1.3] * 5, ratios=False)]
+        before[0]["cpu"] = after[0]["cpu"] = [1.0]
+        for one in (before[0], after[0]):
+            for found in one["passes"]:
+                found["cpu"] = found["ratios"]
+        alike = judge.compare(document(before, load=[0, 1.0, 0]), document(after, load=[9, 1.1, 9]))
+        assert [c.verdict for c in alike.changes] == ["slower", "slower"]
+        busier = judge.compare(document(before, load=[0, 1.0, 0]), document(after, load=[0, 4.0, 0]))
+        assert [c.verdict for c in busier.changes] == ["slower", "same"]
+
     def test_a_single_pass_is_judged_by_the_noise_of_other_rows(self) -> None:
         rng = random.Random(5)
         rows = [[row(f"r{k}", *[rng.lognormvariate(3, 0.03) for _ in range(5)]) for k in range(50)] for _ in "ab"]
@@ -109,18 +121,17 @@ class TestWhatIsCompared:
     def test_no_row_is_ignored_silently(self) -> None:
         baseline = merged([[Row("s", "base", "us", [1.0, 2.0], ratios=[1.0, 1.0], suite="x").to_dict()]])[0]
         absent = merged([[Row("s", "absent", "us", note="n/a: no trio", suite="x").to_dict()]])[0]
-        before = document(
-            [row("gone", 1.0), baseline, absent, row("nothing", 0.0, ratios=False), row("unit", 1.0)], "a"
-        )
-        after = document(
-            [row("new", 1.0), baseline, absent, row("nothing", 1.0, ratios=False), row("unit", 1.0, unit="ms")], "b"
-        )
+        worst = merged([[Row("s", "max", "ms", [1.0, 2.0], figure=2.0, suite="x").to_dict()]])[0]
+        both = [baseline, absent, worst]
+        before = document([row("gone", 1.0), *both, row("nothing", 0.0, ratios=False), row("unit", 1.0)], "a")
+        after = document([row("new", 1.0), *both, row("nothing", 1.0, ratios=False), row("unit", 1.0, unit="ms")], "b")
         found = judge.compare(before, after)
         assert not found.changes
         assert {identity[2]: why for identity, why in found.apart} == {
             "new": "only in the second run",
             "base": "a baseline: others are measured by it",
             "absent": "n/a: no trio",
+            "max": "a percentile or maximum: what else the machine did makes it",
             "nothing": "zero or less",
             "unit": "in us before, in ms now",
             "gone": "only in the first run",

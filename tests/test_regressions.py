@@ -449,3 +449,25 @@ def test_an_execute_that_is_closed_cancels_its_tasks() -> None:
 
     asyncio.run(main())
     assert ended == (["node"] if sys.version_info >= (3, 12) else []), "before 3.12 it had not begun"
+
+
+def test_a_retry_is_not_lost_when_starting_hosts_takes_long() -> None:
+    """Starting ready nodes gives the loop a turn after 5 ms; a run was over if no task was alive in that turn."""
+    calls = {"a": 0, "b": 0}
+
+    def make(name: str) -> Any:
+        def fn() -> str:
+            calls[name] += 1
+            if calls[name] == 1:
+                raise ValueError(name)
+            time.sleep(0.006)
+            return name
+
+        return fn
+
+    dag = flow.Dag("retries")
+    for name in calls:
+        dag.add(name, make(name), retry=flow.Retry(2, delay=0.0))
+    result = flow.run(dag, config=flow.Config(mode="tasks"))
+    assert dict(result.outputs) == {"a": "a", "b": "b"}
+    assert calls == {"a": 2, "b": 2}

@@ -144,6 +144,12 @@ class Plan:
         tail = self.tail
         self.required_inputs = tuple([n for n, slots in self.inputs.items() if any(tail[s] is MISSING for s in slots)])
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """What is pickled and copied: all but generated code, which a copy makes for itself."""
+        state = {field: getattr(self, field) for field in Plan.__slots__}
+        warmth = HOT_AFTER if self.warmth or self.heads else 0
+        return None, state | {"straight": None, "heat": HOT_AFTER, "heads": {}, "warmth": warmth}
+
     # -- names -------------------------------------------------------------------------------
 
     def __len__(self) -> int:

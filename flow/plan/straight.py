@@ -23,12 +23,13 @@ in total the loop alone would have taken at least nine tenths of the time.
 
 from __future__ import annotations
 
+import builtins
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.policy.mapping import Mapped
-from flow.types import MISSING
 
 if TYPE_CHECKING:
     from flow.plan.plan import Plan
@@ -65,9 +66,14 @@ class Straight:
         self.rest = rest
 
     def longer(self, plan: Plan) -> Straight:
-        """Generate the next stretch. About 10 us per node."""
+        """Generate the next stretch, if there is one. About 10 us per node."""
         part, rest = self.rest[:STRETCH], self.rest[STRETCH:]
-        return Straight((*self.calls, _generated(plan, part)), rest)
+        return Straight((*self.calls, _generated(plan, part)), rest) if part else self
+
+    def done(self, call: Callable[..., Any] | None) -> int:
+        """How many nodes of the order had ended when the exception at hand left ``call``; -1 if it was not there."""
+        line = _line_reached(call)
+        return self.calls.index(call) * STRETCH + line - 2 if call is not None and line else -1
 
 
 def straightened(plan: Plan) -> Straight:
@@ -99,16 +105,22 @@ class Guarded:
         self.call = call
         self.part = part
 
-    def done(self, values: Sequence[Any]) -> int:
-        """How many of its nodes have an output: those before the first without one."""
-        return next((k for k, i in enumerate(self.part) if values[i] is MISSING), len(self.part))
+    def done(self) -> tuple[int, bool]:
+        """Tell how many of its nodes had ended when the exception at hand left it, and if the next one raised that.
 
-    def is_guard(self, error: BaseException) -> bool:
-        """Tell whether ``error`` was raised by the look at the contextvars, not by a node."""
-        at = error.__traceback__
-        while at is not None and at.tb_frame.f_code is not self.call.__code__:
-            at = at.tb_next
-        return at is not None and at.tb_lineno % 2 == 1
+        (If not, it was the look at the contextvars.)
+        """
+        line = _line_reached(self.call)
+        return (line - 1) // 2, line % 2 == 0
+
+
+def _line_reached(call: Callable[..., Any] | None) -> int:
+    """Return the line of ``call`` that the exception at hand has left; 0 if it has not been there."""
+    at = sys.exc_info()[2]
+    code = getattr(call, "__code__", None)
+    while at is not None and at.tb_frame.f_code is not code:
+        at = at.tb_next
+    return 0 if at is None else at.tb_lineno
 
 
 def guard(plan: Plan, *, all_of_it: bool) -> None:
@@ -147,8 +159,9 @@ def source_of(plan: Plan, part: Sequence[int], guarded: bool = False) -> tuple[s
     """Return the source of one stretch, and the names it uses."""
     inside = set(part)
     known: dict[int, str] = {}
-    # Of our name, as the loop's frame is: filters of warnings and loggers look at the caller's.
-    names: dict[str, Any] = {"__name__": __name__, "__builtins__": {}}
+    # Of our name, as the loop's frame is: filters of warnings and loggers look at the caller's. With all builtins:
+    # what is written in C and imports something (datetime.strptime) looks there for how.
+    names: dict[str, Any] = {"__name__": __name__, "__builtins__": builtins}
     lines = ["def stretch(values, fns, context, base, clock, late):" if guarded else "def stretch(values, fns):"]
     for done, i in enumerate(part, 1):
         if i in plan.binders:

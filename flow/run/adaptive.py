@@ -9,7 +9,7 @@ end. A run has some hundreds to thousands of calls, so here it is a line search:
 1. Grow by :data:`GROWTH` as long as it pays (slow start), the less the less it did.
 2. Where it does not, go back, and try in between: latency never falls as more is in flight, which bounds what may be
    gained above (by the number in flight) and below (by the latency). The larger is tried first.
-3. With no more than some per cent to gain on either side, hold; after some windows, look up again.
+3. With no more than some per cent to gain on either side, hold; after some windows, try both sides again.
 
 Latencies are compared between two levels *per kind of call* (functions of the same code, items of the same map), so
 a slow function does not look like a crowded backend. A window has the calls that began since the limit last changed,
@@ -45,7 +45,7 @@ HOLD: Final = 16
 FEWEST: Final = 6
 """Calls that a window has at least."""
 
-SHARE: Final = 0.4
+SHARE: Final = 0.3
 """Part of the slots' time that calls which have come back must account for."""
 
 CROWDED: Final = 0.6
@@ -65,7 +65,7 @@ GAP_BELOW: Final = log(1.15)
 class AdaptedLimit(msgspec.Struct, frozen=True):
     """How a limit that adapts has moved in one run. See :attr:`flow.Result.limits`.
 
-    :ivar limit: the last one.
+    :ivar limit: the best that was found, with which the next run begins.
     :ivar lowest: the lowest one.
     :ivar highest: the highest one.
     :ivar changes: how often it changed.
@@ -141,14 +141,19 @@ class Climb:
 
     def again(self, bound: int) -> Climb:
         """Return one that goes on, in another run, from what this one knows."""
-        other = Climb(self.limit if self._top is None else self._top.limit, bound)
+        other = Climb(self.best, bound)
         other._top, other._below, other._beyond = self._top, self._below, self._beyond
         other._reach, other._held, other._hold = self._reach, self._held, self._hold
         return other
 
+    @property
+    def best(self) -> int:
+        """The best limit so far (the present one may be a try)."""
+        return self.limit if self._top is None else self._top.limit
+
     def seen(self) -> AdaptedLimit:
         """Return where it has been."""
-        return AdaptedLimit(self.limit, self.lowest, self.highest, self.changes)
+        return AdaptedLimit(self.best, self.lowest, self.highest, self.changes)
 
     # -- what it is told ---------------------------------------------------------------------
 

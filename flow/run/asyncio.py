@@ -53,7 +53,7 @@ class AsyncioTasks(Tasks):
                 self._start_first()
             else:
                 self.spawn()
-            while self.tasks:
+            while self.tasks or self.spawning:
                 self.joined = self.loop.create_future()
                 await self.joined
         except asyncio.CancelledError:
@@ -86,7 +86,7 @@ class AsyncioTasks(Tasks):
                     self._cancel_tasks()
 
     def _expire(self) -> None:
-        if self.tasks:
+        if self.tasks or self.spawning:
             self.run.timed_out = True
             self.stop()
 
@@ -129,9 +129,11 @@ class AsyncioTasks(Tasks):
         self._forget(task)
 
     def _forget(self, key: object) -> None:
-        tasks = self.tasks
-        tasks.pop(key, None)
-        if not tasks and self.joined is not None and not self.joined.done():
+        self.tasks.pop(key, None)
+        self._wake_if_over()
+
+    def _wake_if_over(self) -> None:
+        if not self.tasks and not self.spawning and self.joined is not None and not self.joined.done():
             self.joined.set_result(None)
 
     if _EAGER:
@@ -173,6 +175,7 @@ class AsyncioTasks(Tasks):
             return
         self.spawning = False
         self.spawn_for_ready()
+        self._wake_if_over()
 
     async def _node_task(self, i: int, key: object, began: float) -> None:
         """Run node ``i`` in this task, which is its own; then go on as a host if there is more to do."""

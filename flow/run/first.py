@@ -93,8 +93,8 @@ def _straight_on(tasks: Tasks, stretch: Guarded, context: Context, late: float) 
     try:
         done = stretch.call(values, tasks.run.fns, context, tasks.base, perf_counter, late)
     except BaseException as error:
-        done = stretch.done(values)
-        if not (isinstance(error, Exception) and stretch.is_guard(error)):
+        done, by_node = stretch.done()
+        if by_node or not isinstance(error, Exception):
             done += 1
             raise
         # Contextvars that cannot be compared: the caller will find that too.

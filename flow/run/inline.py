@@ -10,7 +10,7 @@ has passed within a node, :class:`OutOfTime` leads out of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ def run_inline(run: RunState) -> None:
         straight = _straight(run)
     elif straight is not None and (run.started is not None or order is not plan.order):
         straight = None  # every call is watched; in another order
+    stretch, i = None, -1
     try:
         if straight is not None:
             for stretch in straight.calls:
@@ -51,8 +52,14 @@ def run_inline(run: RunState) -> None:
             values[i] = fns[i](*[values[slot] for slot in arguments[i]])
     except Exception as error:
         raised = error
+        if i >= 0:
+            done = run.order.index(i)
+        else:
+            done = -1 if straight is None else straight.done(stretch)
+        if done < 0:  # a signal's handler raised it, between two nodes
+            done = min(_done(run), plan.count - 1)
     except BaseException:
-        run.resolve(_done(run))
+        run.resolve(run.order[: _done(run)])
         raise
     else:
         if plan.heat and optimize:
@@ -61,7 +68,7 @@ def run_inline(run: RunState) -> None:
                 _warm(run)
         return
     # Out of the except block: what fails from here on has nothing to do with this error.
-    resolver = run.resolve(_done(run))
+    resolver = run.resolve(run.order[:done])
     i = resolver.take()  # the best ready node, as the order had it: the one that raised
     delayed: list[tuple[float, int]] = []
     over = _failed(run, resolver, i, raised, delayed)
@@ -87,10 +94,10 @@ def _warm(run: RunState) -> None:
         warm(plan)
 
 
-def _done(run: RunState) -> Sequence[int]:
-    """Return the nodes that have ended: those of the order before the first without an output."""
+def _done(run: RunState) -> int:
+    """How many nodes have ended: those of the order before the first without an output."""
     order, values = run.order, run.values
-    return order[: next((k for k, i in enumerate(order) if values[i] is MISSING), len(order))]
+    return next((k for k, i in enumerate(order) if values[i] is MISSING), len(order))
 
 
 def run_items(run: Driven, feed: Feed, call: Callable[..., Any] | None, numbered: bool) -> None:

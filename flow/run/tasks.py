@@ -198,6 +198,8 @@ class Tasks:
                     host.resumed = now = perf_counter()
                     if now - self.left > _IDLE:
                         self.burst = now
+                        if host.call is None:
+                            host.late = now + YIELD_EVERY
                     signal = context.run(resume, value)
                     self.left = perf_counter()
                     resume, value = body.send, None
