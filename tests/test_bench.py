@@ -22,6 +22,7 @@ from flow_bench import (
     data_memory,
     data_threads,
     harness,
+    hot,
     keeping,
     mapping,
     measure,
@@ -45,6 +46,7 @@ TINY = core.Settings(
     singles=singles.Effort(
         batches=2, batch=3, waiting_nodes=5, waiting_rounds=2, ticker_nodes=200, ticker_runs=1, chain_rounds=1
     ),
+    hot=hot.Effort(rounds=1, looks=(5, 2_001), sizes=(4,)),
 )
 
 
@@ -196,7 +198,8 @@ class TestCore:
         assert main(["core", "--quick", "--json", str(file)]) == 0
         printed = capsys.readouterr().out
         for text in ("sync, no event loop, 12 nodes", "async on asyncio", "async on trio", "async on uvloop",
-                     "build and compile", "flow.run of one sync node", "two uneven chains", "1 ms ticker"):  # fmt: skip
+                     "build and compile", "flow.run of one sync node", "two uneven chains", "1 ms ticker",
+                     "total after 2,001 runs of 4 nodes", "memory of the code"):  # fmt: skip
             assert text in printed
         document = json.loads(file.read_text())
         assert {row["section"] for row in document["rows"]} >= {"sync", "async", "trio", "uvloop", "build"}

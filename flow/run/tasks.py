@@ -198,7 +198,7 @@ class Tasks:
                     host.resumed = now = perf_counter()
                     if now - self.left > _IDLE:
                         self.burst = now
-                        if host.call is None:
+                        if host.late:
                             host.late = now + YIELD_EVERY
                     signal = context.run(resume, value)
                     self.left = perf_counter()
