@@ -17,7 +17,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from flow.errors import ConfigError, a_kind, nearest, shown
+import msgspec
+
+from flow.errors import ConfigError, UsageError, a_kind, nearest, shown
 
 if TYPE_CHECKING:
     from flow.config import Config, DataConfig
@@ -33,13 +35,18 @@ OPTIONAL: Final = ("limit", "timeout", "blocking_after", "slow_after", "locked")
 
 _HEADER: Final = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]")
 _KEY: Final = re.compile(r"""^\s*([\w\-."' ]+?)\s*=""")
+_LONG_TEXT: Final = re.compile(r"""(\"{3}|'{3}).*?\1""", re.DOTALL)
+_NOT_IN_COMMENTS: Final = re.compile(r"[\x00-\x1f\x7f]+")
+
+TUNED: Final = ("mode", "limit", "sync", "threads", "order", "keep", "data")
+"""Fields of Config that tuning varies. The others say what a run means."""
 
 Keys = tuple[str, ...]
 
 
 def load(path: str | os.PathLike[str]) -> Config:
     """See :meth:`flow.Config.load`."""
-    name = os.fspath(path)
+    name = _name_of(path)
     what = f"config file {shown(name)}"
     text = _text(name, what)
     place: Keys = ("tool", "flow") if os.path.basename(name) == "pyproject.toml" else ("flow",)
@@ -51,17 +58,54 @@ def load(path: str | os.PathLike[str]) -> Config:
     return config
 
 
+def refuse_loss(path: str | os.PathLike[str], config: Config) -> None:
+    """Refuse to write ``config`` over a file that holds more than settings which tuning varies.
+
+    :raises UsageError: saying what would be lost.
+    :raises ConfigError: if what is there cannot be read, or is not valid.
+    """
+    name = _name_of(path)
+    if os.path.basename(name) == "pyproject.toml":
+        raise UsageError("a pyproject.toml is not overwritten: write another file and copy its table as [tool.flow]")
+    if not os.path.exists(name):
+        return
+    what = f"config file {shown(name)}, which would be overwritten,"
+    document = _parsed(_text(name, what), what)
+    if others := [repr(key) for key in document if key != "flow"]:
+        raise UsageError(f"{name!r} is not overwritten: it also holds {', '.join(others)}; write another file")
+    there = load(path) if document else config
+    fields = [field for field in config.__struct_fields__ if field not in (*TUNED, *NOT_IN_FILES)]
+    if lost := [f for f in fields if getattr(there, f) not in (getattr(config, f), getattr(type(config)(), f))]:
+        raise UsageError(
+            f"{name!r} is not overwritten: its {', '.join(lost)} would be lost; tune with these settings as config "
+            "(--config), or write another file"
+        )
+
+
+def _name_of(path: object) -> str:
+    try:
+        return os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise ConfigError("config file", [f"its path must be a str or a Path, not {shown(path)}"]) from None
+
+
 def _text(name: str, what: str) -> str:
     try:
-        with open(name, encoding="utf-8") as file:
+        with open(name, encoding="utf-8-sig") as file:
             return file.read()
     except FileNotFoundError:
-        folder = os.path.dirname(name) or "."
-        beside = os.listdir(folder) if os.path.isdir(folder) else []
-        raise ConfigError(what, [f"there is no such file{nearest(os.path.basename(name), beside)}"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(what, [f"there is no such file{nearest(os.path.basename(name), _beside(name))}"]) from None
+    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, a name with a NUL
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else reason
         raise ConfigError(what, [f"it cannot be read: {reason}"]) from None
+
+
+def _beside(name: str) -> list[str]:
+    try:
+        return os.listdir(os.path.dirname(name) or ".")
+    except OSError:
+        return []
 
 
 def _parsed(text: str, what: str) -> dict[str, Any]:
@@ -69,7 +113,7 @@ def _parsed(text: str, what: str) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML; an integer of 5,000 digits; tables too deep
         raise ConfigError(what, [f"it is not TOML: {error}"]) from None
 
 
@@ -145,8 +189,9 @@ class _Reader:
             return None
 
     def fault(self, keys: Keys, text: str) -> None:
-        """Note a fault, with its line if that was found."""
-        line = self.lines.get(keys)
+        """Note a fault, with its line, or that of the table it is in, if one was found."""
+        places = (keys[:length] for length in range(len(keys), 0, -1))
+        line = next((self.lines[place] for place in places if place in self.lines), None)
         self.faults.append(text if line is None else f"line {line}: {text}")
 
 
@@ -154,7 +199,8 @@ def _lines(text: str) -> dict[Keys, int]:
     """Line numbers of tables and keys, as far as a look at each line alone can tell."""
     found: dict[Keys, int] = {}
     table: Keys = ()
-    for number, line in enumerate(text.splitlines(), 1):
+    text = _LONG_TEXT.sub(lambda found: "\n" * found[0].count("\n"), text)
+    for number, line in enumerate(text.split("\n"), 1):
         if header := _HEADER.match(line):
             table = _parts(header[1])
             found.setdefault(table, number)
@@ -177,9 +223,10 @@ def to_toml(config: Config, heading: Iterable[str] = (), notes: Mapping[str, str
     :param notes: comments after settings, by ``limit`` or ``data.metrics``.
     """
     notes = notes or {}
-    lines = [f"# {text}" for text in heading]
+    lines = [_comment(text) for text in heading]
     lines += ["[flow]", *_assignments(config, notes, "")]
     left_out = [name for name in NOT_IN_FILES if getattr(config, name) != getattr(type(config)(), name)]
+    left_out += [] if _is_named(config.keep) else ["keep"]
     if left_out:
         lines.append(f"# {' and '.join(left_out)}: not written, give to flow.Config")
     if config.data is not None:
@@ -191,11 +238,15 @@ def _assignments(config: Config | DataConfig, notes: Mapping[str, str], prefix: 
     default = type(config)()
     for field in config.__struct_fields__:
         value = getattr(config, field)
-        if field in ("data", *NOT_IN_FILES) or value == getattr(default, field):
+        if field in ("data", *NOT_IN_FILES) or value == getattr(default, field) or not _is_named(value):
             continue
         line = f"{field} = {_value(value)}"
         note = notes.get(f"{prefix}{field}")
-        yield f"{line}  # {note}" if note else line
+        yield f"{line}  {_comment(note)}" if note else line
+
+
+def _comment(text: str) -> str:
+    return f"# {_NOT_IN_COMMENTS.sub(' ', text)}"
 
 
 def _value(value: Any) -> str:
@@ -205,8 +256,16 @@ def _value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (list, tuple)):  # the nodes of keep
         return f"[{', '.join(_value(_name(node)) for node in value)}]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        text = msgspec.json.encode(str.__str__(value)).decode()  # TOML escapes as JSON does
+        return text.replace("\x7f", "\\u007f")
+    return int.__repr__(value) if isinstance(value, int) else repr(value)  # an IntEnum's own is no number
 
 
-def _name(node: Any) -> str:
-    return node if isinstance(node, str) else str(getattr(node, "name", None) or node.__name__)
+def _is_named(value: object) -> bool:
+    """Tell whether a file can hold it: not the nodes of ``keep``, if one is a callable without a name."""
+    return not isinstance(value, (list, tuple)) or all(_name(node) is not None for node in value)
+
+
+def _name(node: Any) -> str | None:
+    return node if isinstance(node, str) else getattr(node, "name", None) or getattr(node, "__name__", None)

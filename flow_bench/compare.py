@@ -292,6 +292,8 @@ def text(found: Comparison, before: Mapping[str, Any], after: Mapping[str, Any])
         times = sum(change.by == "time" for change in found.changes)
         lines.append(f"two machines: {'; '.join(found.machines)}")
         lines.append(f"{times} rows have times only, marked with *: these are their machines' as well")
+    if before["settings"] != after["settings"] or before["passes"] != after["passes"]:
+        lines.append("the runs were made with other flags or passes: rows may differ for that alone")
     for verdict in ("same", "faster", "slower"):
         changes = found.of(verdict)
         if changes:

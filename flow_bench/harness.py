@@ -157,9 +157,9 @@ class Session:
                 case.refuse_unless_done(raw)
 
         def sample(operations: Sequence[Callable[[], Any]]) -> None:
-            began = process_time()
-            last.append(self._call(case, operations, calls if case.each else None))
-            cpu.append(process_time() - began)
+            raw, used = self._call(case, operations, calls if case.each else None)
+            last.append(raw)
+            cpu.append(used)
 
         rounds = case.rounds or (-(-self.effort.each_rounds // EACH) if case.each else self.effort.rounds)
         benchmark.pedantic(sample, setup=setup, teardown=teardown, rounds=rounds)
@@ -186,7 +186,7 @@ class Session:
         for _ in range(2):
             operation = case.make() if shared is None else shared
             began = perf_counter()
-            raw = self._call(case, [operation])
+            raw, _ = self._call(case, [operation])
             took = perf_counter() - began
             case.refuse_unless_done(raw[0])
         if case.each:
@@ -195,13 +195,20 @@ class Session:
             return 1
         return min(10_000, int(self.effort.sample / max(took, 1e-7)) + 1)
 
-    def _call(self, case: Case, operations: Sequence[Callable[[], Any]], calls: list[float] | None = None) -> list[Any]:
-        """Call all, one after the other; append to ``calls``, if given, how long each took."""
-        if not case.is_async:
-            return [operation() for operation in operations] if calls is None else _timed(operations, calls)
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        return self._runner.run(_await_all(operations) if calls is None else _await_timed(operations, calls))
+    def _call(
+        self, case: Case, operations: Sequence[Callable[[], Any]], calls: list[float] | None = None
+    ) -> tuple[list[Any], float]:
+        """Call all, one after the other; append to ``calls``, if given, how long each took.
+
+        :return: what they returned, and the CPU seconds they took, without the event loop's starting and stopping.
+        """
+        if case.is_async:
+            if self._runner is None:
+                self._runner = asyncio.Runner()
+            return self._runner.run(_await_all(operations, calls))
+        began = process_time()
+        raw = [operation() for operation in operations] if calls is None else _timed(operations, calls)
+        return raw, process_time() - began
 
     def _calibrate(self) -> Measured:
         """Seconds of the calibration loop: the lesser of two, since it is short."""
@@ -224,8 +231,10 @@ def _timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[
     return raw
 
 
-async def _await_all(operations: Sequence[Callable[[], Any]]) -> list[Any]:
-    return [await operation() for operation in operations]
+async def _await_all(operations: Sequence[Callable[[], Any]], calls: list[float] | None) -> tuple[list[Any], float]:
+    began = process_time()
+    raw = [await operation() for operation in operations] if calls is None else await _await_timed(operations, calls)
+    return raw, process_time() - began
 
 
 async def _await_timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[Any]:

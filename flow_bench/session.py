@@ -44,19 +44,24 @@ class Part:
     flags: tuple[str, ...] = ()
     quick_flags: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """How much of it is measured."""
+        return " ".join([self.suite, f"x{self.passes}", *self.flags, *self.quick_flags])
+
 
 PARTS = (
     Part("core", 5, ("--only", "sync", "--only", "build"), ("--nodes", "100,1000", "--rounds", "20")),
     Part("core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000", "--rounds", "12")),
-    Part("core", 2, ("--only", "single")),
+    Part("core", 1, ("--only", "single"), ("--share", "2")),
     Part("dag", 5, (), ("--rounds", "20")),
-    Part("data", 3),
+    Part("data", 2),
     Part("node", 5, (), ("--rounds", "20")),
-    Part("workflow", 2),
-    Part("concurrency", 3),
-    Part("context", 3),
+    Part("workflow", 1, (), ("--share", "2")),
+    Part("concurrency", 2),
+    Part("context", 2),
     Part("scenarios", 3),
-    Part("traces", 3),
+    Part("traces", 2),
     Part("memory", 2),
     Part("peers", 1),  # contenders have processes of their own there
 )
@@ -117,7 +122,8 @@ class Session:
             "schema": SCHEMA,
             "name": name,
             "machine": report.machine(),
-            "settings": {"quick": self.quick, "suites": list(dict.fromkeys(part.suite for part in self.parts))},
+            "settings": {"quick": self.quick, "parts": [part.text for part in PARTS]},
+            "suites": list(dict.fromkeys(part.suite for part in self.parts)),
             "passes": max(part.passes for part in self.parts),
             "faults": {fault.suite: fault.text for fault in self.faults.values()},
             "rows": [row for passes in measured for row in merged(passes)],

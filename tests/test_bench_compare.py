@@ -17,7 +17,7 @@ MACHINE = {"cpu": "one", "cores": 2, "system": "Linux", "python": "CPython 3.13.
 
 
 def document(rows: list[dict[str, Any]], name: str = "run", **machine: Any) -> dict[str, Any]:
-    return {"schema": 1, "name": name, "machine": MACHINE | machine, "passes": 5, "rows": rows}
+    return {"schema": 1, "name": name, "machine": MACHINE | machine, "settings": {}, "passes": 5, "rows": rows}
 
 
 def row(label: str, *passes: float, unit: str = "us", ratios: bool = True, rounds: int = 3) -> dict[str, Any]:
@@ -150,6 +150,13 @@ class TestWhatIsCompared:
         assert "two machines: cpu one and another" in text
         assert text.count(" *\n") == 1
         assert [c.identity[2] for c in judge.compare(here, document(rows[1])).over(10)] == ["ratio", "time"]
+
+    def test_other_settings_are_said(self) -> None:
+        here = document([row("r", 1.0)])
+        there = here | {"settings": {"quick": True}}
+        said = "other flags or passes"
+        assert said in judge.text(judge.compare(here, there), here, there)
+        assert said not in judge.text(judge.compare(here, here), here, here)
 
     def test_more_is_better_where_a_row_says_so(self) -> None:
         rows = [row("throughput", *[value] * 5) | {"better": "higher"} for value in (1.0, 1.5)]

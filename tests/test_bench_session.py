@@ -59,6 +59,7 @@ class TestRun:
         assert main(["run", "--core", "--quick", "--save", "--compare", "--fail-over", "10000"]) == OK
         printed = capsys.readouterr().out
         assert "compared with 'first'" in printed
+        assert "other flags or passes" not in printed
         assert "rows compared: " in printed
         second = next(path.stem for path in store.saved() if path.stem != "first")
         assert main(["compare", "first", second]) == OK
@@ -238,7 +239,7 @@ class TestFailOver:
         machine = {"cpu": "c", "cores": 1, "system": "s", "python": "p", "commit": "", "date": "d"}
         for name, value in (("before", 1.0), ("after", 1.5)):
             rows = merged([[Row("s", "l", "us", [1.0], ratios=[value], suite="x").to_dict()] for _ in range(5)])
-            store.save({"schema": 1, "name": name, "machine": machine, "passes": 5, "rows": rows})
+            store.save({"schema": 1, "name": name, "machine": machine, "settings": {}, "passes": 5, "rows": rows})
         assert main(["compare", "before", "after", *percent]) == code
         found = capsys.readouterr()
         assert "slower (1)\n  [x] s, l" in found.out

@@ -340,7 +340,7 @@ def chain_of(count: int, fn: Any = double) -> flow.Dag:
 
 
 def test_stretches_of_sync_nodes_are_generated_for_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "STRETCH", 6)
+    monkeypatch.setattr(straight, "GUARDED_STRETCH", 6)
     dag = chain_of(8)
 
     async def fetch(value: int) -> int:

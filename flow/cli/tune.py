@@ -13,10 +13,12 @@ import click
 
 from flow.cli import options as given
 from flow.cli import report
+from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
 from flow.config import Config
-from flow.errors import RunError
+from flow.errors import RunError, described
 from flow.run.result import duration
+from flow.settings import refuse_loss
 
 RUNS = "this runs the nodes of {}, with all that they do, for up to {} (--work runs stand-ins in their place)"
 UNITS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -76,6 +78,8 @@ def tune(ctx: click.Context, /, target: str, **options: Any) -> None:
     if scale is not None and work is None:
         raise click.UsageError("--scale is for --work sleep and --work cpu")
     base = Config() if options["config_file"] is None else Config.load(options["config_file"])
+    if options["write"] is not None:
+        refuse_loss(options["write"], base)  # before anything runs
     with _silence():
         inputs = given.inputs_from(options["inputs"], options["inputs_file"])
         if is_trace(target):
@@ -93,6 +97,9 @@ def tune(ctx: click.Context, /, target: str, **options: Any) -> None:
             )  # fmt: skip
         except RunError as error:
             _explain(ctx, error)
+        except (SystemExit, GeneratorExit) as error:  # a node's
+            click.echo(f"Error: a node ended the tuning: {described(error)} ({where(error)})", err=True)
+            ctx.exit(1)
     click.echo(str(found))
     if options["write"] is not None:
         found.write(options["write"])

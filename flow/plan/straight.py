@@ -40,6 +40,9 @@ HOT_AFTER: Final = 2_000
 STRETCH: Final = 500
 """Most nodes in one generated function: about 5 ms of generating."""
 
+GUARDED_STRETCH: Final = 250
+"""Most nodes in one with guards, which cost as much again: the event loop waits while it is generated."""
+
 MANY: Final = 50
 """Arguments from which on a line gathers them in a list rather than writing each one out."""
 
@@ -71,24 +74,22 @@ class Straight:
         return Straight((*self.calls, _generated(plan, part)), rest) if part else self
 
     def done(self, call: Callable[..., Any] | None) -> int:
-        """How many nodes of the order had ended when the exception at hand left ``call``; -1 if it was not there."""
+        """How many nodes of the order had ended when the exception at hand left ``call``; -1 if no node raised it."""
         line = _line_reached(call)
-        return self.calls.index(call) * STRETCH + line - 2 if call is not None and line else -1
+        return self.calls.index(call) * STRETCH + line - 2 if call is not None and line > 1 else -1
 
 
-def straightened(plan: Plan) -> Straight:
-    """Return the code of the whole plan, generating what is missing."""
+def warm(plan: Plan, *, all_of_it: bool) -> None:
+    """Generate the next stretch of a plan, or all that is missing; put it off if that cannot be done now."""
     found = plan.straight or Straight((), plan.order)
-    while found.rest:
-        found = found.longer(plan)
-    plan.straight, plan.heat = found, 0
-    return found
-
-
-def warm(plan: Plan) -> None:
-    """Generate one more stretch of a plan that has been run often enough."""
-    found = plan.straight = (plan.straight or Straight((), plan.order)).longer(plan)
-    plan.heat = 1 if found.rest else 0
+    heat = 0
+    try:
+        while found.rest and not heat:
+            found = found.longer(plan)
+            heat = 1 if found.rest and not all_of_it else 0
+    except Exception:  # the end of the stack, or an audit hook that forbids it: no reason for a run to fail
+        heat = HOT_AFTER
+    plan.straight, plan.heat = found, heat
 
 
 class Guarded:
@@ -108,7 +109,7 @@ class Guarded:
     def done(self) -> tuple[int, bool]:
         """Tell how many of its nodes had ended when the exception at hand left it, and if the next one raised that.
 
-        (If not, it was the look at the contextvars.)
+        (If not, it was the look at the contextvars, or a signal's handler.)
         """
         line = _line_reached(self.call)
         return (line - 1) // 2, line % 2 == 0
@@ -124,23 +125,29 @@ def _line_reached(call: Callable[..., Any] | None) -> int:
 
 
 def guard(plan: Plan, *, all_of_it: bool) -> None:
-    """Generate guarded code for the next stretch of sync functions, or for all."""
-    taken = {i for head in plan.heads.values() for i in head.part}
+    """Generate guarded code for the next stretch of sync functions, or for all; put it off as :func:`warm` does."""
     heads = dict(plan.heads)
-    plan.warmth = 0
-    for part in sync_stretches(plan):
-        if part[0] not in taken:
-            if len(heads) > len(plan.heads) and not all_of_it:
-                plan.warmth = 1  # more to come
+    order = plan.order
+    if heads:  # in the plan's order, as they were made
+        order = order[order.index(list(heads.values())[-1].part[-1]) + 1 :]
+    warmth = 0
+    try:
+        for part in sync_stretches(plan, order):
+            if warmth:
                 break
             heads[part[0]] = Guarded(_generated(plan, part, guarded=True), part)
-    plan.heads = heads
+            warmth = 0 if all_of_it else 1
+        else:
+            warmth = 0
+    except Exception:  # as above
+        warmth = HOT_AFTER
+    plan.heads, plan.warmth = heads, warmth
 
 
-def sync_stretches(plan: Plan) -> Iterator[list[int]]:
-    """Nodes that stand together in the plan's order and are called without awaiting anything, also on a loop."""
+def sync_stretches(plan: Plan, order: Sequence[int]) -> Iterator[list[int]]:
+    """Nodes that stand together in the order and are called without awaiting anything, also on a loop."""
     part: list[int] = []
-    for i in plan.order:
+    for i in order:
         binder = plan.binders.get(i)
         if plan.kinds[i] or (binder is not None and isinstance(binder.fn, Mapped)):  # a map is awaited on a loop
             if len(part) >= LEAST:
@@ -148,7 +155,7 @@ def sync_stretches(plan: Plan) -> Iterator[list[int]]:
             part = []
         else:
             part.append(i)
-            if len(part) == STRETCH:
+            if len(part) == GUARDED_STRETCH:
                 yield part
                 part = []
     if len(part) >= LEAST:

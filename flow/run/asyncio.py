@@ -104,7 +104,9 @@ class AsyncioTasks(Tasks):
         """:meth:`host_task`, which says itself when it ends: a callback would hold a context and a handle."""
         try:
             await self.conduct()
-        except Exception as error:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # not a node's: a predicate's or an observer's
             self.broke(error)
         finally:
             self.hosts -= 1
@@ -204,7 +206,9 @@ class AsyncioTasks(Tasks):
                     if took > self.blocking_after:
                         self.warn_blocking(i, took)
                 await self.conduct()
-        except Exception as error:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # not a node's: a predicate's or an observer's
             self.broke(error)
         finally:
             self.hosts -= 1

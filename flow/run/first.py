@@ -93,14 +93,21 @@ def _straight_on(tasks: Tasks, stretch: Guarded, context: Context, late: float) 
     try:
         done = stretch.call(values, tasks.run.fns, context, tasks.base, perf_counter, late)
     except BaseException as error:
-        done, by_node = stretch.done()
-        if by_node or not isinstance(error, Exception):
-            done += 1
-            raise
+        ended, by_node = stretch.done()
+        done = max(1, ended + by_node)
+        if by_node or not isinstance(error, Exception) or _comparable(context, tasks.base):
+            raise  # a node's, or a signal handler's
         # Contextvars that cannot be compared: the caller will find that too.
     finally:
         next(islice(todo, done - 1, done - 1), None)
     return stretch.part[done - 1]
+
+
+def _comparable(context: Context, base: Context) -> bool:
+    try:
+        return context == base or True
+    except Exception:
+        return False
 
 
 async def first_items(tasks: Tasks, host: Host, context: Context, feed: Feed) -> bool:

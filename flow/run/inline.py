@@ -14,7 +14,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from flow.plan.straight import HOT_AFTER, Straight, straightened, warm
+from flow.plan.straight import HOT_AFTER, Straight, warm
 from flow.run.driven import Driven
 from flow.run.feed import Feed
 from flow.run.state import RunState
@@ -82,7 +82,9 @@ def _straight(run: RunState) -> Straight | None:
     plan = run.plan
     if not run.config.optimize or run.started is not None or run.order is not plan.order:
         return None
-    return straightened(plan) if plan.heat or plan.straight is None else plan.straight
+    if plan.heat or plan.straight is None:
+        warm(plan, all_of_it=True)
+    return plan.straight
 
 
 def _warm(run: RunState) -> None:
@@ -91,7 +93,7 @@ def _warm(run: RunState) -> None:
     if run.clock.now() - run.started_at > WORTH * plan.count:
         plan.heat = HOT_AFTER
     else:
-        warm(plan)
+        warm(plan, all_of_it=False)
 
 
 def _done(run: RunState) -> int:

@@ -202,11 +202,12 @@ class RunState(Driven):
     @property
     def adapts(self) -> bool:
         """True if the limit is "auto", and not one because it is the mode that says so."""
-        return self.config.limit == "auto" and self.config.mode != "inline"
+        config = self.config
+        return config.limit == "auto" and config.mode != "inline"
 
     def adaptive(self, name: str = "", bound: int = _UNBOUNDED) -> Climb | None:
         """What moves the limit of this run's nodes, or of the map ``name``, which has that for itself."""
-        if not name and not self.adapts:
+        if not (name or self.adapts):
             return None
         from flow.run.adaptive import resumed
 

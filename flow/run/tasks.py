@@ -33,6 +33,7 @@ from flow.config import YIELD_EVERY
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
 from flow.run.driven import Driven
 from flow.run.first import first_items, first_nodes
+from flow.run.state import users_part
 from flow.types import Status
 
 _PAUSE: Any = object()
@@ -337,7 +338,7 @@ class Tasks:
                 return
             self.forgive(error)
             cancelled = NodeCancelled(f"node {run.name_of(i)!r} raised {type(error).__name__} by itself")
-            cancelled.__cause__ = error
+            cancelled.__cause__ = error.with_traceback(users_part(error.__traceback__, run.fns[i]))
             error = cancelled
         if isinstance(error, BaseExceptionGroup) and self.must_propagate(error):
             self._split_cancellation(i, error)

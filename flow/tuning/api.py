@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import median
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from flow.tuning.candidates import (
     setting_of,
 )
 from flow.tuning.measure import Bench, Trial
-from flow.tuning.report import Reason, Tried, TuneReport, assigned
+from flow.tuning.report import Reason, Tried, TuneReport, assigned, nodes
 from flow.tuning.search import ENOUGH, MARGIN, ROUNDS, Gain, Search, gain_of, times
 from flow.tuning.standin import Work, stand_in
 from flow.types import references
@@ -77,13 +77,13 @@ def tune(
     :param timer: seconds on a monotonic scale.
     :param say: is told, in a line before it begins, how long a run takes and how many there may be.
     :raises UsageError: on a thread that runs an event loop; if one run takes more than an eighth of the budget.
-    :raises ConfigError: listing every argument out of range.
+    :raises ConfigError: listing every argument out of range, and inputs that the first run uses up.
     :raises RunError: the failure of your own nodes by the default config. A candidate that fails is only left out, and
         so is one that leaves other outputs, where two runs by the default left equal ones.
     """
     config = DEFAULT_CONFIG if config is None else config
-    given = None if candidates is None else list(candidates)
-    _check(target, objective, budget, config, given)
+    given = list(candidates) if isinstance(candidates, Iterable) else candidates
+    _check(target, inputs, objective, budget, config, given)
     _refuse_on_a_loop()
     began = timer()
     plan = target.compile() if isinstance(target, Dag) else target
@@ -110,6 +110,7 @@ class _Tuning:
         self.objective: Objective = objective
         self.default = default
         self.ends = ends
+        self.given = False
         self.why: list[Reason] = []
         self.closest = ""
         self.gain = Gain(1.0, 1.0, 1.0, 0)
@@ -119,7 +120,7 @@ class _Tuning:
 
     def begin(self, budget: float, say: Callable[[str], object] | None) -> None:
         """Run the default, and see whether the budget suffices."""
-        self.bench.probe(self.default)
+        self.bench.probe(self.default, budget / 2)
         once, name = self.default.once, self.plan.name
         if once > budget / LEAST_RUNS:
             raise UsageError(
@@ -129,7 +130,7 @@ class _Tuning:
         if say is not None:
             left = self.ends - self.bench.now()
             say(
-                f"one run of {name} takes {duration(once)}; its {len(self.plan):,} nodes are now run again and again "
+                f"one run of {name} takes {duration(once)}; its {nodes(len(self.plan))} will be run again and again "
                 f"for at most {duration(left)}: up to {max(1, round(left / once)):,} times, more where a run is faster"
             )
 
@@ -143,6 +144,7 @@ class _Tuning:
         if given is None:
             singles = self.finder.explore(base, self._factors(base), until["explore"])
         else:
+            self.given = True
             tried = dict.fromkeys(map(self.finder.trial, given))
             singles = [t for t in tried if not t.note and t is not self.default]
         ranked = self.finder.halve(singles, until["halve"])
@@ -259,6 +261,8 @@ class _Tuning:
         )
 
     def _more_notes(self, best: Trial) -> list[str]:
+        if not self.finder.trials and self.given:
+            return ["there is nothing to try: the default is the only candidate"]
         if not self.finder.trials:
             return ["there is nothing to vary: no two of its nodes can be in flight, and it uses no data"]
         if best is self.default:
@@ -285,20 +289,50 @@ def changed(base: Config, config: Config) -> Changes:
     return {f: getattr(config, f) for f in fields if getattr(config, f) != getattr(base, f)}
 
 
-def _check(target: object, objective: object, budget: object, config: object, candidates: object) -> None:
+def _check(
+    target: object, inputs: object, objective: object, budget: object, config: object, candidates: object
+) -> None:
     if not isinstance(target, (Dag, Plan)):
         raise UsageError(f"tune takes a flow.Dag or a flow.Plan, not {shown(target)} (a {type(target).__name__})")
-    faults = []
+    faults = list(_faults_of_inputs(inputs))
     if objective not in ("throughput", "latency", "memory"):
         faults.append(f"objective must be one of 'throughput', 'latency', 'memory', not {shown(objective)}")
     if not is_number(budget) or budget <= 0:  # type: ignore[operator]
         faults.append(f"budget must be a number of seconds > 0, not {shown(budget)}")
     if not isinstance(config, Config):
         faults.append(f"config must be a flow.Config, not {shown(config)}")
-    if isinstance(candidates, list) and not (candidates and all(isinstance(c, Config) for c in candidates)):
-        faults.append(f"candidates must be flow.Configs, and at least one, not {shown(candidates)}")
+    some = isinstance(candidates, list) and candidates and all(isinstance(c, Config) for c in candidates)
+    if candidates is not None and not some:
+        faults.append(f"candidates must be a list of flow.Configs, at least one, not {shown(candidates)}")
     if faults:
         raise ConfigError("tune", faults)
+
+
+def _faults_of_inputs(inputs: object) -> Iterator[str]:
+    """Yield what would end, or empty, every run but the first."""
+    if callable(inputs):
+        if not _takes_nothing(inputs):
+            yield f"inputs must be a mapping, or a plain function without arguments that makes one, not {shown(inputs)}"
+    elif isinstance(inputs, Mapping):
+        for name, value in inputs.items():
+            if hasattr(type(value), "__next__") or hasattr(type(value), "__anext__"):
+                yield (
+                    f"input {name!r} is used up by the first of many runs ({shown(value)}): give a function that makes "
+                    f"the inputs anew, as in tune(dag, lambda: {{{name!r}: ...}})"
+                )
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    """Tell whether a plain function can be called without arguments."""
+    import inspect
+
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # builtins without a signature: calling will tell
+        return True
+    return not inspect.iscoroutinefunction(function)
 
 
 def _refuse_on_a_loop() -> None:

@@ -14,7 +14,8 @@ from flow.config import Config
 from flow.errors import described, note
 from flow.plan.plan import Plan
 from flow.run.api import run
-from flow.run.result import Result
+from flow.run.result import Result, duration
+from flow.run.state import is_sync_run
 from flow.tuning.candidates import Objective
 
 BATCH: Final = 0.02
@@ -22,6 +23,9 @@ BATCH: Final = 0.02
 
 SHORT: Final = 0.005
 """Seconds under which a first run is repeated before it is judged."""
+
+COLD: Final = 0.5
+"""Seconds over which it is not imports, threads and event loops being started that make a first run slow."""
 
 SINGLES: Final = 20
 """Most runs in one sample of the latency, of which it is the 95th percentile."""
@@ -73,39 +77,63 @@ class Bench:
         self._inputs = inputs
         self._targets = targets
         self._expected: dict[Any, Any] = {}
+        self._may_hang = False
         self._default: Trial | None = None
         self._next_collection = float("-inf")
 
     # -- the first runs ----------------------------------------------------------------------
 
-    def probe(self, default: Trial) -> None:
+    def probe(self, default: Trial, most: float) -> None:
         """Run the default twice: for the time of one run, and for the outputs that no run changes.
+
+        It is left at one run if that takes over ``most`` seconds.
 
         :raises RunError: the user's own failure.
         """
         self._default = default
-        first = self._outcome(self._run(default)[1])
+        self._may_hang = not is_sync_run(self.plan, default.config)
+        default.once, result = self._run(default)
+        if default.once > most:
+            return
+        first = self._outcome(result)
         default.once, result = self._run(default)
         used = bool(result.data.statistics().operations)  # before others are added
         second = self._outcome(result)
         self.uses_data = used or any(kind == "data" for kind, _ in second)
         self._expected = {key: value for key, value in second.items() if key in first and _same(first[key], value)}
         self._again(default)
+        if self.objective == "memory":
+            self._peak(default)  # the first counts what is kept for later runs as well
 
-    def first(self, trial: Trial) -> None:
-        """Run a candidate for the first time.
+    def first(self, trial: Trial, most: float) -> None:
+        """Run a candidate for the first time; end it after ``most`` seconds, as its nodes may wait for one another.
 
         :raises Refused: if it fails, or what it leaves is not what the default leaves.
         """
-        trial.once, result = self._run(trial)
+        trial.once, result = self._run(trial, most if self._may_hang else None)
         found = self._outcome(result)
+        if self._changes(trial, found):
+            self._expect_less()
+        if changes := self._changes(trial, found):
+            raise Refused(changes)
+        self._again(trial)
+
+    def _changes(self, trial: Trial, found: dict[Any, Any]) -> str:
+        """Say in what a candidate differs from the default; nothing if it does not."""
         for key, value in self._expected.items():
             kind, name = key
             if key not in found and (kind == "data" or trial.config.keep == "all"):
-                raise Refused(f"it leaves no {kind} {name!r}")
+                return f"it leaves no {kind} {name!r}"
             if key in found and not _same(found[key], value):
-                raise Refused(f"it changes {kind} {name!r}")
-        self._again(trial)
+                return f"it changes {kind} {name!r}"
+        return ""
+
+    def _expect_less(self) -> None:
+        """Run the default again, and expect no longer what changes by itself, as the time of day does."""
+        assert self._default is not None
+        for _ in range(2):
+            found = self._outcome(self._run(self._default)[1])
+            self._expected = {k: v for k, v in self._expected.items() if k in found and _same(found[k], v)}
 
     def forget(self) -> None:
         """Let go of the outputs that candidates are compared with."""
@@ -155,19 +183,32 @@ class Bench:
     # -- runs --------------------------------------------------------------------------------
 
     def _again(self, trial: Trial) -> None:
-        for _ in range(2 if trial.once < SHORT else 0):
+        """Repeat a first run that says little: a short one, or one that may have been slow by what it imports."""
+        assert self._default is not None
+        cold = 2 * self._default.once < trial.once < COLD
+        for _ in range(2 if trial.once < SHORT or cold else 0):
             trial.once = min(trial.once, self._run(trial)[0])
 
-    def _run(self, trial: Trial) -> tuple[float, Result]:
+    def _run(self, trial: Trial, most: float | None = None) -> tuple[float, Result]:
+        config = trial.config
+        ends_it = most is not None and (config.timeout is None or most < config.timeout)
+        if ends_it:
+            config = config.replace(timeout=most)
         inputs = self._inputs()
         began = self.now()
-        result = self._once(trial, inputs)
+        try:
+            result = self._once(trial, config, inputs)
+        except Refused as refused:
+            trial.once = self.now() - began
+            if ends_it and getattr(refused.__cause__, "timed_out", False):
+                raise Refused(f"one run had not ended after {duration(trial.once)}") from refused
+            raise
         return max(self.now() - began, 1e-9), result
 
-    def _once(self, trial: Trial, inputs: Mapping[str, Any] | None) -> Result:
+    def _once(self, trial: Trial, config: Config, inputs: Mapping[str, Any] | None) -> Result:
         self.runs += 1
         try:
-            result = run(self.plan, inputs, targets=self._targets, config=trial.config)
+            result = run(self.plan, inputs, targets=self._targets, config=config)
             error: Exception | None = None if result.ok else result.error()
         except Exception as raised:
             error = raised

@@ -11,7 +11,7 @@ import msgspec
 from flow.config import Config
 from flow.errors import UsageError
 from flow.run.result import duration
-from flow.settings import to_toml
+from flow.settings import refuse_loss, to_toml
 from flow.tuning.candidates import Changes, Objective
 from flow.tuning.search import Gain, times
 
@@ -89,29 +89,28 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         lines = [self.headline(), *self._why(), *(f"  {note}" for note in self.notes), "", *self._table(), ""]
-        return "\n".join([*lines, f"{self.runs:,} runs of {self.nodes:,} nodes in {duration(self.seconds)}"])
+        return "\n".join([*lines, f"{self.runs:,} runs of {nodes(self.nodes)} in {duration(self.seconds)}"])
 
     def to_toml(self) -> str:
         """Return the best config as the text of a ``flow.toml``, with what was measured as comments."""
         heading = [f"by flow tune, {self.headline()}", *self.notes]
         notes = {reason.setting: _told(reason) for reason in self.why}
-        return to_toml(self.best, [line.replace("\n", " ") for line in heading], notes)
+        return to_toml(self.best, heading, notes)
 
     def write(self, path: str | os.PathLike[str] = "flow.toml") -> None:
         """Write :meth:`to_toml` to a file that :meth:`flow.Config.load` reads.
 
-        :raises UsageError: if it cannot be written, or is a ``pyproject.toml``, which holds more than this.
+        :raises UsageError: if it cannot be written; if what is there already holds more than the table ``[flow]``, or
+            settings that tuning never changes and that ``best`` does not have; if it is a ``pyproject.toml``.
+        :raises ConfigError: if what is there is no valid file of settings.
         """
-        name = os.fspath(path)
-        if os.path.basename(name) == "pyproject.toml":
-            raise UsageError(
-                "a pyproject.toml is not overwritten: write another file and copy its table as [tool.flow]"
-            )
+        refuse_loss(path, self.best)
+        text = self.to_toml()
         try:
-            with open(name, "w", encoding="utf-8") as file:
-                file.write(self.to_toml())
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
         except OSError as error:
-            raise UsageError(f"{name!r} cannot be written: {error.strerror}") from error
+            raise UsageError(f"{os.fspath(path)!r} cannot be written: {error.strerror}") from error
 
     def _why(self) -> Iterator[str]:
         widest = max((len(_assigned(r.setting, r.value)) for r in self.why), default=0)
@@ -130,6 +129,11 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def _figure(self, value: float) -> str:
         return size(value) if self.objective == "memory" else duration(value)
+
+
+def nodes(count: int) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{count:,} node{'' if count == 1 else 's'}"
 
 
 def size(count: float) -> str:

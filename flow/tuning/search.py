@@ -28,7 +28,7 @@ CLEARLY: Final = 1.25
 ENOUGH: Final = 6
 """Rounds from which an interval is drawn by resampling them."""
 
-FEWEST: Final = 3
+FEWEST: Final = 4
 """Rounds without which nothing is claimed."""
 
 ROUNDS: Final = 61
@@ -36,6 +36,9 @@ ROUNDS: Final = 61
 
 SAMPLE: Final = 0.025
 """Seconds that a sample of short runs takes, about."""
+
+PATIENT: Final = 0.5
+"""Seconds that the first run of any config may take."""
 
 CONFIDENCE: Final = 0.99
 DRAWS: Final = 1_000
@@ -47,8 +50,8 @@ class Measures(Protocol):
     def now(self) -> float:
         """Seconds on a monotonic scale."""
 
-    def first(self, trial: Trial) -> None:
-        """Run it for the first time; set ``trial.once``. :raises Refused: if it cannot be used."""
+    def first(self, trial: Trial, most: float) -> None:
+        """Run it for the first time, for ``most`` seconds; set ``trial.once``. :raises Refused: if it is not usable."""
 
     def sample(self, trial: Trial) -> float:
         """Measure it; less is better. :raises Refused: if it fails."""
@@ -67,9 +70,10 @@ class Gain(msgspec.Struct, frozen=True):
 
     @property
     def sure(self) -> bool:
-        """True if it is an improvement beyond noise."""
-        margin = MARGIN if self.rounds >= ENOUGH else WIDE_MARGIN
-        return self.rounds >= FEWEST and self.low > 1 + margin
+        """True if it is an improvement beyond noise; of few rounds, if they also differ less among them than from 1."""
+        if self.rounds >= ENOUGH:
+            return self.low > 1 + MARGIN
+        return self.rounds >= FEWEST and self.low > max(1 + WIDE_MARGIN, self.high / self.low)
 
     @property
     def needed(self) -> bool:
@@ -108,7 +112,7 @@ class Search:
         trial = Trial(config)
         self.trials.append(trial)
         try:
-            self.bench.first(trial)
+            self.bench.first(trial, max(PATIENT, self.patience * self.default.once))
         except Refused as error:
             self._refuse(trial, error)
             return trial
