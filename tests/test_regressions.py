@@ -471,3 +471,32 @@ def test_a_retry_is_not_lost_when_starting_hosts_takes_long() -> None:
     result = flow.run(dag, config=flow.Config(mode="tasks"))
     assert dict(result.outputs) == {"a": "a", "b": "b"}
     assert calls == {"a": 2, "b": 2}
+
+
+def test_threads_that_ask_first_get_one_store_and_one_run_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flow.run import state
+
+    make_store, make_id, gate = state._new_store, state.new_run_id, threading.Barrier(8)
+
+    def slow_store(config: Any) -> Any:
+        time.sleep(0.005)
+        return make_store(config)
+
+    def slow_id() -> str:
+        time.sleep(0.005)
+        return make_id()
+
+    monkeypatch.setattr(state, "_new_store", slow_store)
+    monkeypatch.setattr(state, "new_run_id", slow_id)
+
+    def asks(ctx: Context) -> tuple[int, str]:
+        gate.wait()
+        ctx.data.increment("asked")
+        return id(ctx.data), ctx.run_id
+
+    dag = flow.Dag("first")
+    for i in range(8):
+        dag.add(f"n{i}", asks, thread=True)
+    result = flow.run(dag)
+    assert len(set(result.outputs.values())) == 1
+    assert result.data.get("asked") == 8

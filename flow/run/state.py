@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import length_hint
+from threading import RLock
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from flow.policy.bind import Binder
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
+from flow.run.ids import new_run_id
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
 from flow.types import MISSING
@@ -32,6 +34,9 @@ NEVER = float("nan")
 """Time of what did not happen; unlike any number it is not equal to itself."""
 
 _UNBOUNDED = 1 << 62
+
+_FIRST = RLock()
+"""Held while something of a run is made at its first use: nodes in threads may all be the first."""
 
 _OURS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep, FILE_PREFIX)
 """How the files of our own frames begin."""
@@ -186,7 +191,9 @@ class RunState(Driven):
     def run_id(self) -> str:
         """The run's id: given by the caller, or made at first use."""
         if self._given_id is None:
-            self._given_id = _new_run_id()
+            with _FIRST:
+                if self._given_id is None:
+                    self._given_id = new_run_id()
         return self._given_id
 
     @property
@@ -245,8 +252,11 @@ class RunState(Driven):
         """The store that all nodes of the run share."""
         more = self._with_more()
         if more.data is None:
-            more.data = _new_store(self.config) if more.outer is None else more.outer.data.child()
-            self._watch_from(more.data)
+            with _FIRST:
+                if more.data is None:
+                    data = _new_store(self.config) if more.outer is None else more.outer.data.child()
+                    self._watch_from(data)
+                    more.data = data
         return more.data
 
     def _watch_from(self, data: WorkflowData) -> None:
@@ -258,7 +268,9 @@ class RunState(Driven):
 
     def _with_more(self) -> _More:
         if self._more is None:
-            self._more = _More(None, None)
+            with _FIRST:
+                if self._more is None:
+                    self._more = _More(None, None)
         return self._more
 
     @property
@@ -395,25 +407,3 @@ def _new_store(config: Config) -> WorkflowData:
     from flow.data.store import WorkflowData
 
     return WorkflowData() if config.data is None else WorkflowData(config.data)
-
-
-_prefix = ""
-_serial = 0
-
-
-def _new_run_id() -> str:
-    """``<random per process>-<number>``; cheap, unique across processes and after a fork."""
-    global _prefix, _serial
-    if not _prefix:
-        _prefix = os.urandom(6).hex()
-    _serial += 1
-    return f"{_prefix}-{_serial}"
-
-
-def _forget_prefix() -> None:
-    global _prefix
-    _prefix = ""
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_prefix)

@@ -102,8 +102,6 @@ class Bench:
         self.uses_data = used or any(kind == "data" for kind, _ in second)
         self._expected = {key: value for key, value in second.items() if key in first and _same(first[key], value)}
         self._again(default)
-        if self.objective == "memory":
-            self._peak(default)  # the first counts what is kept for later runs as well
 
     def first(self, trial: Trial, most: float) -> None:
         """Run a candidate for the first time; end it after ``most`` seconds, as its nodes may wait for one another.
@@ -140,9 +138,12 @@ class Bench:
         self._expected = {}
 
     def settle(self) -> None:
-        """Collect garbage between rounds, so that no config pays for another's; seldom, where that takes long."""
+        """Collect garbage between rounds, so that no config pays for another's; seldom, where that takes long.
+
+        Not for ``memory``: a full collection empties CPython's free lists, and whoever runs next would be charged.
+        """
         began = self.now()
-        if began >= self._next_collection:
+        if self.objective != "memory" and began >= self._next_collection:
             gc.collect()
             ended = self.now()
             self._next_collection = ended + 20 * (ended - began)
