@@ -218,8 +218,8 @@ class Test:
 
 def _load(document: Mapping[str, Any]) -> float:
     """The load average of five minutes, taken when the run ended; 0 if it is not known."""
-    found = document["machine"].get("load") or [0.0, 0.0]
-    return float(found[1])
+    found = document["machine"].get("load") or [0.0]
+    return float(found[min(1, len(found) - 1)])
 
 
 def _test(pair: Pair, typical: float, load: float) -> Test:
