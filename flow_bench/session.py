@@ -58,7 +58,7 @@ PARTS = (
     Part("data", 2),
     Part("node", 5, (), ("--rounds", "20")),
     Part("workflow", 1, (), ("--share", "2")),
-    Part("concurrency", 2),
+    Part("concurrency", 1),  # most of it is waiting, which passes do not make truer
     Part("context", 2),
     Part("scenarios", 3),
     Part("traces", 2),

@@ -120,9 +120,16 @@ def document(found: list[Row], **more: Any) -> dict[str, Any]:
 def passes(found: list[Row], factor: float = 1.0, name: str = "nightly") -> dict[str, Any]:
     made = document([replace(one, samples=[s * factor for s in one.samples], figure=None) for one in found], name=name)
     for one in made["rows"]:
-        figures = [one["figure"] * k for k in (0.999, 1.0, 1.001)] if one["figure"] is not None else []
         one["passes"] = [
-            {"samples": one["samples"], "ratios": [], "cpu": [], "figure": figure, "figures": {}} for figure in figures
+            {
+                "samples": [s * k for s in one["samples"]],
+                "ratios": [],
+                "cpu": [],
+                "figure": one["figure"] * k,
+                "figures": {},
+            }
+            for k in (0.999, 1.0, 1.001)
+            if one["figure"] is not None
         ]
     return made
 
