@@ -153,8 +153,10 @@ def test_inputs_many_arguments_and_an_order_that_is_not_the_definitions() -> Non
     dag.add("all", total, needs=[f"n{i}" for i in range(60)])  # before what it needs
     for i in range(60):
         dag.add(f"n{i}", lambda start, i=i: start + i)
+    dag.add("backwards", lambda *values: values, needs=[f"n{i}" for i in reversed(range(60))])
     result = flow.run(dag, {"start": 100}, config=HOT)
     assert result["all"] == 60 * 100 + sum(range(60))
+    assert result["backwards"] == tuple(range(159, 99, -1))
     assert list(result.outputs)[:2] == ["all", "n0"]
 
 

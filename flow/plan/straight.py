@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 HOT_AFTER: Final = 2_000
 """Runs of a plan before code is generated for it."""
 
-STRETCH: Final = 500
-"""Most nodes in one generated function: about 5 ms of generating."""
+STRETCH: Final = 1_000
+"""Most nodes in one generated function: 10 to 15 ms of generating."""
 
 GUARDED_STRETCH: Final = 250
 """Most nodes in one with guards, which cost as much again: the event loop waits while it is generated."""
 
 MANY: Final = 50
-"""Arguments from which on a line gathers them in a list rather than writing each one out."""
+"""Arguments from which on a line gathers them rather than writing each one out."""
 
 FILE_PREFIX: Final = "<flow plan "
 """How the file names of generated code begin."""
@@ -180,6 +180,8 @@ def source_of(plan: Plan, part: Sequence[int], guarded: bool = False) -> tuple[s
         slots = plan.arguments[i]
         if len(slots) < MANY:
             arguments = ", ".join([f"v{slot}" if slot in inside else f"values[{slot}]" for slot in slots])
+        elif slots[0] >= 0 and slots == tuple(range(slots[0], slots[-1] + 1)):
+            arguments = f"*values[{slots[0]}:{slots[-1] + 1}]"
         else:
             names[f"a{i}"] = slots
             arguments = f"*[values[slot] for slot in a{i}]"
