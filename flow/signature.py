@@ -195,6 +195,19 @@ def may_return_awaitable(fn: Any) -> bool:
     return iscoroutinefunction(fn)
 
 
+def takes_nothing(fn: Callable[..., Any]) -> bool:
+    """Tell whether ``fn`` can be called without arguments. Slow: for functions that are no nodes."""
+    import inspect
+
+    try:
+        inspect.signature(fn).bind()
+    except TypeError:
+        return False
+    except ValueError:  # builtins without a signature: calling will tell
+        return True
+    return True
+
+
 def _is_coroutine_function(fn: Any) -> bool:
     while isinstance(fn, partial):
         fn = fn.func

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,24 +21,13 @@ from typing import Any
 from flow_bench import command, context, core, data, experiments, harness, report, scale
 from flow_bench.checks import Refused
 from flow_bench.measure import Row, shared
-from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE
+from flow_bench.processes import environment
+from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE, USAGE
 
-CASE_SUITES = {
-    "dag": "building, compiling and resolving",
-    "node": "single nodes of every kind: mean, P50, P95, P99",
-    "scenarios": "four everyday workflows with simulated waits",
-    "traces": "real workflow traces, as no-ops and replayed",
-}
+CASE_SUITES = ("dag", "node", "scenarios", "traces")
 """Suites made of cases (:mod:`flow_bench.case`): module ``flow_bench.NAME`` has ``cases(quick)``."""
-RUN_SUITES = {
-    "workflow": "whole workflows, one and thousands at once",
-    "concurrency": "unbounded and bounded runs beside the ideal",
-    "memory": "bytes per node built, compiled and run; importing flow",
-    "adaptive": "limit='auto' beside fixed limits, where a backend degrades and where nothing waits",
-    "tune": "what flow.tune finds on five given workloads, as a share of the default",
-    "peers": "the same graphs in other libraries",
-}
-"""Suites that interleave contenders themselves: ``flow_bench.NAME`` has ``run(effort)``."""
+RUN_SUITES = ("workflow", "concurrency", "memory", "adaptive", "tune", "peers")
+"""Suites that interleave contenders themselves: ``flow_bench.NAME`` has ``run(effort)``, and ``SECTIONS``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.python:
         return _under_each(options, arguments)
     try:
+        if fault := unknown_sections(options):
+            print(f"flow_bench: {fault}", file=sys.stderr)
+            return USAGE
         document = run_suite(options)
     except Refused as error:
         print(f"flow_bench: {error}", file=sys.stderr)
@@ -74,31 +65,49 @@ def parser() -> argparse.ArgumentParser:
     suites = top.add_subparsers(dest="suite", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--quick", action="store_true", help="fewer rounds, smaller graphs")
-    common.add_argument("--json", metavar="FILE", help="write all rounds of all rows")
+    common.add_argument("--json", type=command.new_file, metavar="FILE", help="write all rounds of all rows")
     common.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
-    common.add_argument("--share", type=int, default=1, metavar="N", help="only 1/N of the rounds: a pass of many")
+    common.add_argument("--share", type=_count, default=1, metavar="N", help="only 1/N of the rounds: a pass of many")
     common.add_argument(
         "--python", metavar="PROGRAM", action="append", default=[], help="run under this interpreter (repeatable)"
     )
-    one = suites.add_parser("core", parents=[common], help="cost per node beside hand-written loops")
+    one = suites.add_parser("core", parents=[common], help=report.SUITES["core"])
     one.add_argument("--nodes", type=_sizes, metavar="N,N,...", help="graph sizes, default 100,1000,10000")
-    one.add_argument("--rounds", type=int, help="rounds for graphs of at most 1,000 nodes")
+    one.add_argument("--rounds", type=_count, metavar="N", help="rounds for graphs of at most 1,000 nodes")
     one.add_argument("--only", action="append", choices=core.SECTIONS, default=[], help="this section (repeatable)")
-    two = suites.add_parser("scale", parents=[common], help="100,000 and 1,000,000 nodes: seconds, ratios, memory")
+    two = suites.add_parser("scale", parents=[common], help=report.SUITES["scale"])
     two.add_argument("--nodes", type=_sizes, metavar="SMALL,LARGE", help="the two sizes, default 100000,1000000")
-    for name, suite, what in (
-        ("context", context, "children of a Context, maps over items, outputs freed after their last reader"),
-        ("data", data, "operations, presets, threads, memory strategies and interning of WorkflowData"),
-        ("experiments", experiments, "changes that might make runs faster: docs/experiments.md says which did"),
-    ):
-        which = suites.add_parser(name, parents=[common], help=what)
+    for name, suite in (("context", context), ("data", data), ("experiments", experiments)):
+        which = suites.add_parser(name, parents=[common], help=report.SUITES[name])
         which.add_argument("--only", action="append", choices=suite.SECTIONS, default=[], help="these sections alone")
-    for name, what in {**CASE_SUITES, **RUN_SUITES}.items():
-        which = suites.add_parser(name, parents=[common], help=what)
+    for name in (*CASE_SUITES, *RUN_SUITES):
+        which = suites.add_parser(name, parents=[common], help=report.SUITES[name])
         which.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
-        which.add_argument("--rounds", type=int, help="rounds of a row, where every sample is of many calls")
+        if name in CASE_SUITES:
+            which.add_argument(
+                "--rounds", type=_count, metavar="N", help="rounds of a row, where every sample is of many calls"
+            )
     command.add_to(suites)
     return top
+
+
+def unknown_sections(options: argparse.Namespace) -> str:
+    """Say which sections of ``--only`` the suite does not have, and which it has; nothing if all is well."""
+    wanted = getattr(options, "only", [])
+    if not wanted:
+        return ""
+    if options.suite in CASE_SUITES:
+        known = dict.fromkeys(case.section for case in _module(options.suite).cases(options.quick))
+    else:
+        known = dict.fromkeys(_module(options.suite).SECTIONS)
+    unknown = [name for name in wanted if name not in known]
+    if not unknown:
+        return ""
+    return f"{options.suite} has no section {', '.join(map(repr, unknown))}; it has {', '.join(map(repr, known))}"
+
+
+def _module(suite: str) -> Any:
+    return importlib.import_module(f"flow_bench.{'peers.suite' if suite == 'peers' else suite}")
 
 
 def run_suite(options: argparse.Namespace) -> dict[str, Any]:
@@ -134,7 +143,7 @@ def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]
     if options.suite == "core":
         effort = shared(core_settings(options), options.share)
         return effort, core.run(effort)
-    suite: Any = importlib.import_module(f"flow_bench.{'peers.suite' if options.suite == 'peers' else options.suite}")
+    suite = _module(options.suite)
     effort = shared(suite.QUICK if options.quick else suite.Effort(), options.share)
     if options.only:
         effort = replace(effort, sections=tuple(options.only))
@@ -143,7 +152,7 @@ def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]
 
 def case_tables(suite: str, effort: harness.Effort, options: argparse.Namespace) -> Iterator[list[Row]]:
     """Measure a suite's cases, section by section."""
-    cases = importlib.import_module(f"flow_bench.{suite}").cases(options.quick)
+    cases = _module(suite).cases(options.quick)
     for section in dict.fromkeys(case.section for case in cases):
         if not options.only or section in options.only:
             yield harness.measure(suite, [case for case in cases if case.section == section], effort)
@@ -166,8 +175,6 @@ def _under_each(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         if not skip and not argument.startswith(("--python=", "--json=")) and argument not in ("--python", "--json"):
             rest.append(argument)
         skip = not skip and argument in ("--python", "--json")
-    root = str(Path(__file__).resolve().parent.parent)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     worst, runs = 0, []
     for number, program in enumerate(options.python):
         if number:
@@ -176,7 +183,7 @@ def _under_each(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             file = Path(folder, "rows.json")
             command = [program, "-m", "flow_bench", *rest, "--json", str(file)]
             try:
-                code = subprocess.run(command, env=environment, check=False).returncode
+                code = subprocess.run(command, env=environment(), check=False).returncode
             except OSError as error:
                 print(f"flow_bench: cannot run {program}: {error.strerror}", file=sys.stderr)
                 code = 2
@@ -188,9 +195,16 @@ def _under_each(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return worst
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least 1")
+    return int(text)
+
+
 def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(part.replace("_", "")) for part in text.split(",") if part)
-    if not sizes or min(sizes) < 4:
+    parts = [part.replace("_", "") for part in text.split(",") if part]
+    sizes = tuple(int(part) for part in parts if part.isdecimal())
+    if not sizes or min(sizes) < 4 or len(sizes) < len(parts):
         raise argparse.ArgumentTypeError("sizes are integers of at least 4, separated by commas")
     return sizes
 

@@ -18,26 +18,47 @@ from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Session
 COMMANDS = ("run", "compare")
 
 
+def new_file(text: str) -> str:
+    """An argument that is a file to be written: refused before anything is measured if its folder is not there."""
+    folder = Path(text).parent
+    if not folder.is_dir() or Path(text).is_dir():
+        what = f"there is no folder {str(folder)!r}" if not folder.is_dir() else f"{text!r} is a folder"
+        raise argparse.ArgumentTypeError(what)
+    return text
+
+
+def percent(text: str) -> float:
+    """An argument that is a percentage."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage: write a number of at least 0, as in 10")
+    return value
+
+
 def add_to(suites: Any) -> None:
     """Add both commands to the parser's."""
     run = suites.add_parser("run", help="many suites, each in fresh processes; save and compare")
     run.add_argument("--all", action="store_true", help="all suites, the other libraries too (needs flow[peers])")
     for name in session.SUITES:
-        run.add_argument(f"--{name}", action="store_true", help=f"the suite {name}")
+        run.add_argument(f"--{name}", action="store_true", help=report.SUITES[name])
     run.add_argument("--quick", action="store_true", help="fewer rounds: 2 minutes for all but the other libraries")
     run.add_argument("--save", nargs="?", const="", metavar="NAME", help="keep it; default name: date and commit")
     run.add_argument(
         "--compare", nargs="?", const="", metavar="NAME|FILE", help="with this saved run; default: the newest"
     )
-    run.add_argument("--html", metavar="FILE", help="one self-contained page of plots")
-    run.add_argument("--json", metavar="FILE", help="all rounds of all rows")
+    run.add_argument("--html", type=new_file, metavar="FILE", help="one self-contained page of plots")
+    run.add_argument("--json", type=new_file, metavar="FILE", help="all rounds of all rows")
     compare = suites.add_parser("compare", help="judge two saved runs row by row")
     compare.add_argument("before", metavar="BEFORE", help="name of a saved run, or a file")
     compare.add_argument("after", metavar="AFTER", nargs="?", default="", help="default: the newest saved run")
     for one in (run, compare):
         one.add_argument(
-            "--fail-over", type=float, metavar="PERCENT", help="exit with 1 if a row is slower by surely more than this"
-        )
+            "--fail-over", type=percent, metavar="PERCENT",
+            help="exit with 1 if a row is surely slower by more than this",
+        )  # fmt: skip
 
 
 def main(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

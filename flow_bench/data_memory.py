@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 import flow
 from flow_bench.checks import Refused
 from flow_bench.measure import US, Row, Samples, Target, ratios, schedule
-from flow_bench.ways import child, peak_memory
+from flow_bench.processes import peak_mb
+from flow_bench.ways import child
 
 Found: TypeAlias = dict[str, float]
 Use: TypeAlias = Callable[[Sequence[str], Sequence[Any]], list[Any]]
@@ -175,12 +176,12 @@ def _started() -> float:
     store("standard").set("key", text(1, 8))  # whatever is imported at first use
     store("arena").set("key", text(1, 8))
     gc.collect()
-    return peak_memory()
+    return peak_mb()
 
 
 def _peak_and_pause(before: float) -> Found:
     pauses = []
-    peak = peak_memory() - before
+    peak = peak_mb() - before
     for _ in range(5):
         began = perf_counter()
         gc.collect()

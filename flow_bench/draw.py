@@ -34,11 +34,6 @@ LANE, LINE, BAR = 44, 15, 13
 """Pixels of a lane, of another line of its name, of its bar."""
 WIDE, WRAP = 46, 40
 """Letters of a lane's name and figure on one line, on a telephone; letters per line of what is said of a point."""
-LEAST = 0.6
-"""Decades of a logarithmic axis: noise between equal figures is not to look like a difference."""
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
-LANE, WIDE, WRAP = 44, 46, 40
-"""Pixels per lane; letters of its name and figure on one line, on a telephone; letters per line elsewhere."""
 
 
 @dataclass(frozen=True)

@@ -20,23 +20,9 @@ from flow_bench.compare import Change, Comparison, compare, summary
 from flow_bench.draw import DARK, SYMBOLS, figure, marker
 from flow_bench.measure import Identity, Row, percentile
 from flow_bench.plots import Group, Plot, parted, shown
-from flow_bench.report import PERCENTILES, TITLES, number
+from flow_bench.report import PERCENTILES, SUITES, TITLES, number
 
 TEMPLATE = Path(__file__).with_name("page.html")
-SUITES = {
-    "core": "what running a graph costs per node, beside hand-written loops",
-    "dag": "building, compiling and resolving graphs",
-    "data": "the store: operations, presets, memory strategies",
-    "node": "single nodes of every kind",
-    "workflow": "whole workflows, one and thousands at once",
-    "concurrency": "unbounded and bounded runs beside the ideal",
-    "context": "contexts, and maps over items",
-    "scenarios": "everyday workflows with simulated waits",
-    "traces": "real workflow traces, as no-ops and replayed",
-    "memory": "bytes per node; importing flow",
-    "peers": "the same graphs in other libraries",
-    "scale": "100,000 and 1,000,000 nodes",
-}
 READING = """
 Figures are medians over rounds; the <b>spread</b> is the interquartile range over the median. A <b>ratio</b> is taken
 within each round, to the baseline of its section (1.00x) or, where there is none, to a calibration loop that stands
@@ -64,7 +50,7 @@ Changes = Mapping[Identity, Change] | None
 def write(document: dict[str, Any], path: Path, baseline: dict[str, Any] | None = None) -> None:
     """Write the page.
 
-    :param document: what ``--json`` writes: of one suite, or of a session of several.
+    :param document: what :meth:`flow_bench.session.Session.document` returns.
     :param baseline: an earlier document; every row that it has too then shows its change.
     :raises ModuleNotFoundError: without plotly, saying how to get it.
     :raises OSError: if the file cannot be written.
@@ -75,17 +61,16 @@ def write(document: dict[str, Any], path: Path, baseline: dict[str, Any] | None 
 def page(document: dict[str, Any], baseline: dict[str, Any] | None = None) -> str:
     """Return the whole page as text, about 5 MB, nearly all of it plotly's script."""
     figure()  # says what is missing before any work is done
-    rows = rows_of(document)
-    found = changes(document, baseline) if baseline else None
+    rows = [Row.from_dict(found) for found in document["rows"]]
+    found = compare(baseline, document) if baseline else None
     changed = {change.identity: change for change in found.changes} if found else None
-    name = name_of(document)
     suites = parted(rows, lambda row: row.suite)
     sections = "".join(suite_section(suite, mine, changed) for suite, mine in suites.items())
-    first = changes_section(found, name_of(baseline or {})) if found else ""
+    first = changes_section(found, baseline["name"]) if baseline and found else ""
     main = f"<main>{first}{misses(rows)}{sections}</main>"
     body = f"{header(document, baseline, rows)}{navigation(suites)}{main}{FOOTER}"
     parts = {
-        "title": f"flow benchmark: {escape(name)}", "body": body,
+        "title": f"flow benchmark: {escape(document['name'])}", "body": body,
         "plotly": importlib.import_module("plotly.offline").get_plotlyjs(), "colours": json.dumps(DARK),
     }  # fmt: skip
     template = TEMPLATE.read_text(encoding="utf-8")
@@ -93,19 +78,6 @@ def page(document: dict[str, Any], baseline: dict[str, Any] | None = None) -> st
 
 
 FOOTER = "<footer><p>Plots by plotly, without network. Names in a legend hide and show their curves.</p></footer>"
-
-
-def name_of(document: dict[str, Any]) -> str:
-    """The name that the run was given."""
-    return str(document.get("name") or document.get("suite") or "a run")
-
-
-def rows_of(document: dict[str, Any]) -> list[Row]:
-    """The rows; those of a document of one suite get its name."""
-    rows = [Row.from_dict(found) for found in document["rows"]]
-    for row in rows:
-        row.suite = row.suite or str(document.get("suite", ""))
-    return rows
 
 
 # -- top of the page -------------------------------------------------------------------------
@@ -117,13 +89,15 @@ def header(document: dict[str, Any], baseline: dict[str, Any] | None, rows: Sequ
     if baseline:
         facts = baseline.get("machine", {})
         told = ", ".join(str(facts[key]) for key in ("date", "commit", "python") if facts.get(key))
-        compared = f"<p>Compared with <b>{escape(name_of(baseline))}</b>"
+        compared = f"<p>Compared with <b>{escape(baseline['name'])}</b>"
         compared += f" ({escape(told)}).</p>" if told else ".</p>"
     facts = "<br>".join(escape(line) for line in machine_lines(document))
-    faults = "".join(f"<li>{escape(str(fault))}</li>" for fault in document.get("faults", {}).values())
+    faults = "".join(
+        f"<li>{escape(suite)}: {escape(str(fault))}</li>" for suite, fault in document.get("faults", {}).items()
+    )
     faults = f'<ul class="missing">{faults}</ul>' if faults else ""
     return (
-        f'<header><h1>flow benchmark: {escape(name_of(document))}</h1><p class="soft">{facts}</p>{compared}'
+        f'<header><h1>flow benchmark: {escape(document["name"])}</h1><p class="soft">{facts}</p>{compared}'
         f"<details><summary>How to read the figures</summary><p>{READING}</p></details>"
         f"{strip(rows, document)}{faults}</header>"
     )
@@ -151,7 +125,7 @@ def strip(rows: Sequence[Row], document: dict[str, Any]) -> str:
     met = sum(row.verdict.upper() == "PASS" for row in judged)
     missing = sum(row.figure is None for row in rows)
     faults = [str(fault) for fault in document.get("faults", {}).values()]
-    absent = sum(": n/a: " in fault for fault in faults)
+    absent = sum(fault.startswith("n/a: ") for fault in faults)
     refused = len(faults) - absent
     cells = [
         ("good" if met == len(judged) else "bad", f"{met} of {len(judged)}", "targets met"),
@@ -330,20 +304,6 @@ def _class(kind: str, row: Row, changed: Changes) -> str:
 # -- changes ---------------------------------------------------------------------------------
 
 
-def changes(document: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
-    """Compare by passes, as the command does; or, where one has none, from median to median, judging nothing."""
-    if all("passes" in row for row in [*baseline["rows"], *document["rows"]]):
-        return compare(baseline, document)
-    before = {row.identity: row for row in rows_of(baseline)}
-    found = []
-    for row in rows_of(document):
-        old = before.get(row.identity)
-        if old is not None and old.figure and row.figure and row.unit == old.unit and row.better != "zero":
-            ratio = row.figure / old.figure if row.better == "lower" else old.figure / row.figure
-            found.append(Change(row.identity, "time", ratio, ratio, ratio, "same", old.figure, row.figure, row.unit))
-    return Comparison(found)
-
-
 def changes_section(found: Comparison, name: str) -> str:
     """What is slower or faster, and how many rows are not."""
     differing = sorted(found.of("slower") + found.of("faster"), key=lambda change: -abs(log(change.ratio)))
@@ -366,5 +326,6 @@ def words(change: Change) -> str:
 def _change_text(change: Change | None) -> str:
     if change is None:
         return "not compared"
-    interval = f" ({change.low:.2f} to {change.high:.2f})" if change.low < change.high else ""
-    return f"{change.ratio:.2f}x{interval}" + (f" {change.verdict}" if change.verdict != "same" else "")
+    return f"{change.ratio:.2f}x ({change.low:.2f} to {change.high:.2f})" + (
+        f" {change.verdict}" if change.verdict != "same" else ""
+    )

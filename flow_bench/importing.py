@@ -7,17 +7,16 @@ The budget is one of processor time: importing is computing, and on a busy machi
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 from flow_bench.checks import Refused
 from flow_bench.measure import Row, Target, schedule
+from flow_bench.processes import environment
 
 BUDGET = 60.0
 """Milliseconds of processor time that ``import flow`` may take above bare Python."""
@@ -98,13 +97,11 @@ def start(module: str, folder: str) -> Process:
 
     :raises Refused: with the last line of its errors, if it fails.
     """
-    root = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": folder}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    given = environment(PYTHONPYCACHEPREFIX=folder)
+    given.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", CHILD.format(module=module)]
     began = perf_counter()
-    done = subprocess.run(command, env=environment, cwd=folder, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, env=given, cwd=folder, check=False, capture_output=True, text=True)
     seconds = perf_counter() - began
     if done.returncode:
         raise Refused(f"import {module}", done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"])

@@ -193,7 +193,7 @@ def cases(quick: bool) -> list[Case]:
 
 def _pair(
     label: str, hand: Callable[[], Operation], plan: flow.Plan, wanted: Any, last: str = "only", *,
-    is_async: bool = False, inputs: dict[str, Any] | None = None, note: str = "",
+    is_async: bool = False, inputs: dict[str, Any] | None = None,
 ) -> list[Case]:  # fmt: skip
     """The same work by hand and as a run of ``plan``, whose node ``last`` is to return what the hand does."""
     call: Any = flow.execute if is_async else flow.run

@@ -25,6 +25,24 @@ TITLES = {
     "peers async": "one run, async nodes",
     "peers build": "from functions to something that can be run",
 }
+SUITES = {
+    "core": "what running a graph costs per node, beside hand-written loops",
+    "dag": "building, compiling and resolving graphs; statuses",
+    "data": "the store: operations, presets, threads, memory and interning strategies",
+    "node": "single nodes of every kind, call by call: mean, P50, P95, P99",
+    "workflow": "whole workflows, one and thousands at once; failures; memory over time",
+    "concurrency": "unbounded and bounded runs beside the ideal",
+    "context": "children of a Context, maps over items, outputs freed after their last reader",
+    "scenarios": "four everyday workflows with simulated waits",
+    "traces": "real workflow traces, as no-ops and replayed",
+    "memory": "bytes per node built, compiled and run; importing flow",
+    "peers": "the same graphs in other libraries",
+    "scale": "100,000 and 1,000,000 nodes: seconds, ratios, memory",
+    "adaptive": "limit='auto' beside fixed limits, where a backend degrades and where nothing waits",
+    "tune": "what flow.tune finds on five given workloads, as a share of the default",
+    "experiments": "changes that might make runs faster: docs/experiments.md says what came of them",
+}
+"""Every suite, in words."""
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99}
 COLUMNS = ("efficiency", *PERCENTILES)
 """Figures that have a column of their own; others follow the row as ``name value``."""
@@ -103,11 +121,12 @@ def _across(rows: Sequence[Row]) -> str:
     for label, size in dict.fromkeys((row.label, row.nodes) for row in rows):
         mine = [row for row in rows if (row.label, row.nodes) == (label, size)]
         cells = {row.topology: _cell(row, with_unit=len(units) > 1) for row in mine}
-        spread = max(row.spread or 0.0 for row in mine)
+        spread = max((row.spread for row in mine if row.spread is not None), default=None)
         target = next((str(row.target) for row in mine if row.target is not None), "")
         body.append([
             label, *([f"{size:,}"] if several else []), *(cells.get(name, "") for name in series),
-            *(_shown_figure(mine, name) for name in figures), f"{spread:.0%}", target, _verdict(mine),
+            *(_shown_figure(mine, name) for name in figures), "" if spread is None else f"{spread:.0%}", target,
+            _verdict(mine),
         ])  # fmt: skip
     of = "" if several or not sizes[0] else f", {sizes[0]:,} nodes"
     unit = f": {next(iter(units))}{' per node' if rows[0].section in TITLES else ''}" if len(units) == 1 else ":"
@@ -216,6 +235,8 @@ def _grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 def summary(rows: Sequence[Row]) -> str:
     """How many targets are met."""
     judged = [row for row in rows if row.verdict]
+    if not judged:
+        return "no figure here has a target"
     missed = [row for row in judged if row.verdict in ("MISS", "miss")]
     binding = sum(row.verdict == "MISS" for row in missed)
     text = f"{len(judged) - len(missed)} of {len(judged)} figures meet their target"

@@ -19,7 +19,8 @@ from typing import Any, TypeAlias
 import flow
 from flow_bench.checks import Refused
 from flow_bench.measure import Row, Target
-from flow_bench.ways import child, peak_memory
+from flow_bench.processes import peak_mb
+from flow_bench.ways import child
 from flow_bench.work import noop, noop_async
 
 Seconds: TypeAlias = dict[str, float]
@@ -109,11 +110,11 @@ async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seco
 
 def memory(topology: str, nodes: int, *, is_async: bool) -> Seconds:
     """Build, compile and run; return the process's peak memory in MB (10**6 bytes), and before anything was built."""
-    before = peak_memory()
+    before = peak_mb()
     plan = topologies()[topology](nodes, fn=noop_async if is_async else noop).compile()
     result = flow.run(plan)
     _require(result.counts == {flow.Status.COMPLETED: nodes}, "run")
-    return {"peak MB": peak_memory(), "before MB": before}
+    return {"peak MB": peak_mb(), "before MB": before}
 
 
 def _look_all_up(names: list[str]) -> int:

@@ -9,7 +9,6 @@ of the rounds, one pass over all suites after the other; and a row keeps its rou
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 
 from flow_bench import report
 from flow_bench.measure import Identity, Row
+from flow_bench.processes import environment
 
 SCHEMA = 1
 OK, MISSED, USAGE, REFUSED, UNAVAILABLE = 0, 1, 2, 3, 4
@@ -132,15 +132,13 @@ class Session:
 
 def one_pass(part: Part, *, quick: bool) -> dict[str, Any] | Fault:
     """Measure one pass of one part in a new process and return its document."""
-    root = str(Path(__file__).resolve().parent.parent)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rows.json")
         command = [sys.executable, "-m", "flow_bench", part.suite, "--share", str(part.passes), "--json", str(file)]
         command += [*part.flags, *(["--quick", *part.quick_flags] if quick else [])]
         try:
             done = subprocess.run(
-                command, env=environment, check=False, capture_output=True, text=True, timeout=PATIENCE
+                command, env=environment(), check=False, capture_output=True, text=True, timeout=PATIENCE
             )
         except subprocess.TimeoutExpired:
             return Fault(part.suite, f"its process did not end within {PATIENCE:,} s", REFUSED)

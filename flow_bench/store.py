@@ -64,8 +64,10 @@ def load(name_or_file: str, *, but: str = "") -> dict[str, Any]:
             raise NotSaved(f"no run is saved as {name_or_file!r}, nor is there such a file; saved in {FOLDER}: {names}")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise NotSaved(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise NotSaved(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise NotSaved(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict) or document.get("schema") != 1 or "rows" not in document:
-        raise NotSaved(f"{path} is not a run of flow_bench: 'schema': 1 and 'rows' are missing")
+        raise NotSaved(f"{path} is not a run of flow_bench: give a file that 'run --json' or 'run --save' has written")
     return document

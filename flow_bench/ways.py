@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter, process_time
 from types import FunctionType
 from typing import Any
@@ -19,6 +17,7 @@ import anyio.lowlevel
 
 from flow_bench.checks import Refused
 from flow_bench.measure import Measured, Samples, schedule
+from flow_bench.processes import environment
 
 
 @dataclass(frozen=True)
@@ -123,26 +122,9 @@ def child(module: str, *arguments: str | int) -> Any:
 
     :raises Refused: with the last line of its errors, if it fails.
     """
-    root = str(Path(__file__).resolve().parent.parent)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     command = [sys.executable, "-m", f"flow_bench.{module}", *map(str, arguments)]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment(), check=False, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise Refused(" ".join(command[3:]), last)
     return json.loads(done.stdout)
-
-
-def peak_memory() -> float:
-    """Peak resident memory of this process in MB."""
-    try:  # unlike ru_maxrss, this does not start with the parent's
-        with open("/proc/self/status", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -46,8 +46,14 @@ TINY = core.Settings(
     singles=singles.Effort(
         batches=2, batch=3, waiting_nodes=5, waiting_rounds=2, ticker_nodes=200, ticker_runs=1, chain_rounds=1
     ),
-    hot=hot.Effort(rounds=1, looks=(5, 2_001), sizes=(4,)),
+    hot=hot.Effort(rounds=1, looks=(5, 30), sizes=(4,)),
 )
+
+
+@pytest.fixture(autouse=True)
+def _short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "RUNS", 1)
+    monkeypatch.setattr(core, "repeat_of", lambda nodes: 2)
 
 
 @pytest.fixture
@@ -199,7 +205,7 @@ class TestCore:
         printed = capsys.readouterr().out
         for text in ("sync, no event loop, 12 nodes", "async on asyncio", "async on trio", "async on uvloop",
                      "build and compile", "flow.run of one sync node", "two uneven chains", "1 ms ticker",
-                     "total after 2,001 runs of 4 nodes", "memory of the code"):  # fmt: skip
+                     "total after 30 runs of 4 nodes", "memory of the code"):  # fmt: skip
             assert text in printed
         document = json.loads(file.read_text())
         assert {row["section"] for row in document["rows"]} >= {"sync", "async", "trio", "uvloop", "build"}
@@ -246,6 +252,7 @@ class TestReport:
         table = report.table(rows)
         assert "<= 0.9x (aim 0.6x)  MISS: tree" in table
         assert "1 of 2 figures meet their target; 1 MISS" in report.summary(rows)
+        assert report.summary([Row("s", "a", "us", [1.0])]) == "no figure here has a target"
 
 
 class TestScale:
@@ -302,7 +309,7 @@ class TestWays:
 
 TINY_CONTEXT = context.Effort(
     sizes=(0, 3), rounds=2, deep_rounds=2, children=20, counts=(10, 20), deep=10,
-    mapping=mapping.Effort(sizes=(10, 1_000, 2_000), nodes=1_000, rounds=2, traced=50, waiting=60, waiting_rounds=2),
+    mapping=mapping.Effort(sizes=(10, 1_000, 2_000), nodes=1_000, rounds=1, traced=50, waiting=60, waiting_rounds=2),
     keeping=keeping.Effort(nodes=30, rounds=2),
 )  # fmt: skip
 

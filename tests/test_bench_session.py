@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,46 @@ class TestRefused:
         assert "is refused: " in capsys.readouterr().err
 
 
+class TestUsage:
+    """What makes no sense is said before anything is measured."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["run", "--core", "--html", "no/such/page.html"], "there is no folder 'no/such'"),
+            (["run", "--core", "--json", "."], "'.' is a folder"),
+            (["core", "--json", "no/rows.json"], "there is no folder 'no'"),
+            (["run", "--core", "--compare", "--fail-over", "-5"], "'-5' is no percentage"),
+            (["compare", "a", "b", "--fail-over", "ten"], "'ten' is no percentage"),
+            (["dag", "--rounds", "0"], "'0' is no integer of at least 1"),
+            (["dag", "--share", "-1"], "'-1' is no integer of at least 1"),
+            (["core", "--nodes", "8,x"], "sizes are integers of at least 4"),
+            (["peers", "--rounds", "3"], "unrecognized arguments: --rounds 3"),
+        ],
+    )
+    def test_flags(self, arguments: list[str], said: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert said in capsys.readouterr().err
+
+    @pytest.mark.parametrize("suite", ["dag", "memory", "concurrency", "workflow", "adaptive", "tune", "peers"])
+    def test_sections(self, suite: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([suite, "--quick", "--only", "nonsense"]) == USAGE
+        found = capsys.readouterr()
+        assert f"{suite} has no section 'nonsense'; it has '" in found.err
+        assert found.out == ""
+
+
+def test_the_documentation_has_every_flag_of_run_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    told = {
+        flag for line in page.splitlines() if line.startswith("| `--") for flag in re.findall(r"`(--[a-z-]+)", line)
+    }
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert told == set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+
+
 class TestMerged:
     def rows(self, *values: float, **fields: Any) -> list[dict[str, Any]]:
         return [Row("s", "l", "us", list(values), suite="x", **fields).to_dict()]
@@ -215,6 +256,9 @@ class TestStore:
         (here / "other.json").write_text("[1]", encoding="utf-8")
         assert main(["compare", "kept", "other.json"]) == USAGE
         assert "other.json is not a run of flow_bench" in capsys.readouterr().err
+        (here / "notes.md").write_text("# notes", encoding="utf-8")
+        assert main(["compare", "kept", "notes.md"]) == USAGE
+        assert "notes.md is not JSON" in capsys.readouterr().err
 
     def test_the_newest_but_the_one_asked_about(self, here: Path) -> None:
         for name in ("b", "a"):

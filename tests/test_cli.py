@@ -321,7 +321,7 @@ MISTAKES: list[tuple[str, list[str], int, str]] = [
     ("bad input", ["run", "good.py", "--input", "factor"], 2, "'factor' is not NAME=VALUE"),
     ("bad inputs", ["run", "good.py", "--inputs", "list.json"], 2, "'list.json' holds no JSON object"),
     ("unknown target", ["run", "good.py", "--target", "totl"], 2, "no node 'totl' (did you mean 'total'?)"),
-    ("bad option", ["run", "good.py", "--limit", "0"], 2, "0 is not in the range x>=1"),
+    ("bad option", ["run", "good.py", "--limit", "0"], 2, "'0' is neither an integer of at least 1 nor 'auto'"),
     ("bad timeline", ["run", "good.py", "--timeline", "x.png"], 2, "'x.png' must end in .svg or .mmd"),
     ("no folder", ["run", "good.py", "--timeline", "no/x.svg"], 2, "there is no folder 'no'"),
     ("work of no trace", ["run", "good.py", "--work", "cpu"], 2, "--work and --scale are for traces only"),

@@ -464,6 +464,14 @@ class TestStandIns:
         assert report.nodes == 3
         assert f"measured on stand-ins ({work}), not on your functions" in report.notes
 
+    def test_a_scale_without_work_and_other_faults_are_told_at_once(self) -> None:
+        with pytest.raises(flow.ConfigError) as caught:
+            flow.tune(self.dag(), scale=2, budget=0)
+        assert caught.value.faults == (
+            "budget must be a number of seconds > 0, not 0",
+            "scale=2 is a factor on the stand-ins' seconds: give work too, 'sleep' or 'cpu'",
+        )
+
     def test_seconds_must_be_known(self) -> None:
         dag = flow.topologies.linear(3)
         with pytest.raises(flow.UsageError, match="no node of dag 'linear' has a cost"):

@@ -66,7 +66,10 @@ class LimitType(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See :meth:`click.ParamType.convert`."""
-        return value if value == "auto" else super().convert(value, param, ctx)
+        try:
+            return value if value == "auto" else super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            raise click.BadParameter(f"{value!r} is neither an integer of at least 1 nor 'auto'", ctx, param) from error
 
 
 def inputs_from(given: Sequence[str], file: Path | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from flow.cli.replay import Work
 from flow.errors import DefinitionError, described, nearest
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
+from flow.signature import takes_nothing
 
 DEFAULT_NAME: Final = "dag"
 FORMS: Final = "TARGET is module:dag, file.py:dag or a WfFormat trace (.json, .json.gz)"
@@ -135,7 +136,7 @@ def _no_attribute(place: str, module: ModuleType, name: str) -> str:
 def _called(target: str, value: Any) -> Dag | Plan:
     is_function = callable(value)
     if is_function:
-        if not _takes_nothing(value):
+        if not takes_nothing(value):
             raise TargetError(f"{target!r} takes arguments; only a function without any can stand for a Dag")
         value = _guarded(f"calling {target!r}", value)
     if isinstance(value, (Dag, Plan)):
@@ -145,16 +146,6 @@ def _called(target: str, value: Any) -> Dag | Plan:
         raise TargetError(f"{target!r} is async; only a plain function can stand for a Dag")
     verb = "returned" if is_function else "is"
     raise TargetError(f"{target!r} {verb} {type(value).__name__}, not a flow.Dag or flow.Plan")
-
-
-def _takes_nothing(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return False
-    except ValueError:  # builtins without a signature: calling will tell
-        return True
-    return True
 
 
 def _guarded(doing: str, act: Callable[[], T]) -> T:

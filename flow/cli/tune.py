@@ -84,7 +84,7 @@ def tune(ctx: click.Context, /, target: str, **options: Any) -> None:
         inputs = given.inputs_from(options["inputs"], options["inputs_file"])
         if is_trace(target):
             graph: Any = load_trace(target, work or "noop", 1e-4 if scale is None else scale)
-            work = None
+            work = scale = None
         else:
             graph = load(target)
         if work is None and not is_trace(target):

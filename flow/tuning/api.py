@@ -14,6 +14,7 @@ from flow.errors import BlockingNodeWarning, ConfigError, UsageError, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.run.result import duration
+from flow.signature import is_async_callable, takes_nothing
 from flow.tuning.candidates import (
     CONSEQUENCES,
     Changes,
@@ -28,7 +29,7 @@ from flow.tuning.candidates import (
 from flow.tuning.measure import Bench, Trial
 from flow.tuning.report import Reason, Tried, TuneReport, assigned, nodes
 from flow.tuning.search import ENOUGH, MARGIN, ROUNDS, Gain, Search, gain_of, times
-from flow.tuning.standin import Work, stand_in
+from flow.tuning.standin import Work, faults_of_work, stand_in
 from flow.types import references
 
 Inputs = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
@@ -83,7 +84,7 @@ def tune(
     """
     config = DEFAULT_CONFIG if config is None else config
     given = list(candidates) if isinstance(candidates, Iterable) else candidates
-    _check(target, inputs, objective, budget, config, given)
+    _check(target, inputs, objective, budget, config, given, work, scale)
     _refuse_on_a_loop()
     began = timer()
     plan = target.compile() if isinstance(target, Dag) else target
@@ -290,7 +291,14 @@ def changed(base: Config, config: Config) -> Changes:
 
 
 def _check(
-    target: object, inputs: object, objective: object, budget: object, config: object, candidates: object
+    target: object,
+    inputs: object,
+    objective: object,
+    budget: object,
+    config: object,
+    candidates: object,
+    work: object,
+    scale: object,
 ) -> None:
     if not isinstance(target, (Dag, Plan)):
         raise UsageError(f"tune takes a flow.Dag or a flow.Plan, not {shown(target)} (a {type(target).__name__})")
@@ -304,6 +312,7 @@ def _check(
     some = isinstance(candidates, list) and candidates and all(isinstance(c, Config) for c in candidates)
     if candidates is not None and not some:
         faults.append(f"candidates must be a list of flow.Configs, at least one, not {shown(candidates)}")
+    faults += faults_of_work(work, scale)
     if faults:
         raise ConfigError("tune", faults)
 
@@ -311,7 +320,7 @@ def _check(
 def _faults_of_inputs(inputs: object) -> Iterator[str]:
     """Yield what would end, or empty, every run but the first."""
     if callable(inputs):
-        if not _takes_nothing(inputs):
+        if not takes_nothing(inputs) or is_async_callable(inputs):
             yield f"inputs must be a mapping, or a plain function without arguments that makes one, not {shown(inputs)}"
     elif isinstance(inputs, Mapping):
         for name, value in inputs.items():
@@ -320,19 +329,6 @@ def _faults_of_inputs(inputs: object) -> Iterator[str]:
                     f"input {name!r} is used up by the first of many runs ({shown(value)}): give a function that makes "
                     f"the inputs anew, as in tune(dag, lambda: {{{name!r}: ...}})"
                 )
-
-
-def _takes_nothing(function: Callable[..., Any]) -> bool:
-    """Tell whether a plain function can be called without arguments."""
-    import inspect
-
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return False
-    except ValueError:  # builtins without a signature: calling will tell
-        return True
-    return not inspect.iscoroutinefunction(function)
 
 
 def _refuse_on_a_loop() -> None:

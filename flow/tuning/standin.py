@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 
 from flow.config import is_number
-from flow.errors import ConfigError, UsageError, shown
+from flow.errors import UsageError, shown
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 from flow.signature import Composite
@@ -22,9 +22,7 @@ def stand_in(plan: Plan, work: Work, scale: float = 1.0) -> Plan:
         thread); ``cpu`` computes for as long.
     :param scale: factor on all costs.
     :raises UsageError: for ``sleep`` and ``cpu``, if no node has a cost.
-    :raises ConfigError: for ``work`` or ``scale`` out of range.
     """
-    _check(work, scale)
     if work != "noop" and not plan.costs:
         raise UsageError(
             f"no node of dag {plan.name!r} has a cost, so a stand-in knows no seconds to {work}: give cost=seconds to "
@@ -47,14 +45,14 @@ def stand_in(plan: Plan, work: Work, scale: float = 1.0) -> Plan:
     return dag.compile()
 
 
-def _check(work: object, scale: object) -> None:
-    faults = []
-    if work not in ("noop", "sleep", "cpu"):
-        faults.append(f"work must be one of 'noop', 'sleep', 'cpu', not {shown(work)}")
+def faults_of_work(work: object, scale: object) -> Iterator[str]:
+    """Yield what is wrong with the arguments of :func:`stand_in`; ``work`` is None where none are wanted."""
+    if work not in (None, "noop", "sleep", "cpu"):
+        yield f"work must be one of 'noop', 'sleep', 'cpu', or None for your own nodes, not {shown(work)}"
     if not is_number(scale) or scale < 0:  # type: ignore[operator]
-        faults.append(f"scale must be a number >= 0, not {shown(scale)}")
-    if faults:
-        raise ConfigError("stand-in", faults)
+        yield f"scale must be a number >= 0, not {shown(scale)}"
+    elif work is None and scale != 1:
+        yield f"scale={shown(scale)} is a factor on the stand-ins' seconds: give work too, 'sleep' or 'cpu'"
 
 
 def _function(work: Work, seconds: float, is_async: bool) -> Callable[..., Any]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from threading import Timer
 from typing import IO, Any
 
 from flow_bench.checks import Recorder, Refused
 from flow_bench.contenders import Contender as Judged
 from flow_bench.peers.registry import Contender
+from flow_bench.processes import environment
 from flow_bench.work import Work
 
 MUTED = {"HAMILTON_TELEMETRY_ENABLED": "false", "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
@@ -73,13 +72,11 @@ class Peer:
     def _start(self) -> subprocess.Popen[str]:
         if self.contender.package and not self.contender.version:
             raise PeerFault("not installed (pip install '.[peers]')")
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - see close
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flow_bench.peers.worker", self.contender.module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, encoding="utf-8",
-            env=os.environ | MUTED | {"PYTHONPATH": path},
+            env=environment(**MUTED),
         )  # fmt: skip
         return self._process
 

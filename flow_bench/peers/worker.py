@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from flow_bench.peers.graph import DONE, Graph
+from flow_bench.processes import resident_mb
 
 
 class Worker:
@@ -94,21 +95,6 @@ class Uncollected:
 
     def __exit__(self, *exc: object) -> None:
         gc.enable()
-
-
-def resident_mb() -> float:
-    """Resident memory of this process now, in MB; its peak where the system does not tell."""
-    try:
-        with open("/proc/self/status", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def serve(worker: Worker, commands: Any, answer: Callable[[str], object]) -> None:
