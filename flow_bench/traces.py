@@ -43,7 +43,8 @@ TRACES = {
 }
 """Every trace and its number of tasks."""
 
-QUICK_REPLAYS = ("rnaseq-dirt02-001", "montage-chameleon-2mass-02d-001")
+QUICK_REPLAYS = ("rnaseq-dirt02-001", "1000genome-chameleon-2ch-100k-001")
+"""Two of those that come with the repository."""
 
 _ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (_ROOT / "tests" / "data", _ROOT.parent / "shared" / "workloads")

@@ -73,7 +73,8 @@ def tune(
         ``observers``, ``timing``, ``blocking_after``, ``backend`` and ``clock`` are kept.
     :param candidates: try these configs, and nothing else.
     :param targets: as for :func:`flow.run`.
-    :param work: run stand-ins that do nothing (``noop``), or ``sleep`` or compute (``cpu``) for their node's ``cost``.
+    :param work: run stand-ins that do nothing (``noop``), or ``sleep`` or compute (``cpu``) for their node's ``cost``;
+        ``inputs`` are not looked at then.
     :param scale: factor on these costs.
     :param timer: seconds on a monotonic scale.
     :param say: is told, in a line before it begins, how long a run takes and how many there may be.
