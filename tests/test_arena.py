@@ -234,7 +234,7 @@ class DictModel(RuleBasedStateMachine):
 
 
 TestDictModel = DictModel.TestCase
-TestDictModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestDictModel.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
 class Name(str):
