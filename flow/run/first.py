@@ -70,12 +70,13 @@ def _heads(tasks: Tasks, host: Host) -> Mapping[int, Guarded] | None:
     if not isinstance(run, RunState):
         return None  # a map
     plan, optimize = run.plan, run.config.optimize
-    if not optimize or not (plan.warmth or plan.heads):
+    warmth = plan.warmth
+    if not optimize or not (warmth or plan.heads):
         return None
-    if plan.warmth:
+    if warmth:
         at_once = optimize == "at_once"
-        plan.warmth = 0 if at_once else plan.warmth - 1
-        if not plan.warmth:
+        plan.warmth = 0 if at_once else warmth - 1
+        if at_once or warmth == 1:
             guard(plan, all_of_it=at_once)
             host.resumed = perf_counter()  # no node held the loop meanwhile
     if run.started is not None or run.order is not plan.order or run.config.sync == "thread":

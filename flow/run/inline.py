@@ -62,9 +62,10 @@ def run_inline(run: RunState) -> None:
         run.resolve(run.order[: _done(run)])
         raise
     else:
-        if plan.heat and optimize:
-            plan.heat -= 1
-            if not plan.heat:
+        heat = plan.heat
+        if heat and optimize:
+            plan.heat = heat - 1  # of two threads that read the same, neither leads past 0
+            if heat == 1:
                 _warm(run)
         return
     # Out of the except block: what fails from here on has nothing to do with this error.
