@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import flow
 from flow_bench.checks import Refused
-from flow_bench.contenders import HOT, LOOP
-from flow_bench.measure import US, Row, Target, ratios, schedule
+from flow_bench.contenders import HOT, LOOP, Contender, flow_execute, outputs_of
+from flow_bench.measure import US, Row, Target, ratios, repeat_of, schedule, time_async
 from flow_bench.work import DONE, Work
 
 SECTION = "generated code"
+ON_LOOP = {
+    "sync": "generated code on asyncio, no node suspends",
+    "fetched": "generated code on asyncio, after the first node has suspended",
+}
 LOOKS = (500, 1_000, 2_000, 2_001, 2_010, 2_100, 2_500, 3_000, 4_000, 8_000)
 """Numbers of runs after which the totals are compared; code is generated from the 2,000th on."""
 
@@ -32,13 +38,36 @@ QUICK = Effort(rounds=3, looks=LOOKS[:8], sizes=(100,))
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield the rows: per node and plan, then totals by number of runs."""
+    """Yield the rows: per node and plan, then totals by number of runs; on an event loop."""
     rows = []
     for nodes in effort.sizes:
         rows += price(nodes, effort)
     for nodes in effort.sizes:
         rows += totals(nodes, effort)
     yield rows
+    for kind in ON_LOOP:
+        yield [row for nodes in effort.sizes for row in on_loop(kind, nodes, effort)]
+
+
+def on_loop(kind: str, nodes: int, effort: Effort) -> Iterator[Row]:
+    """Yield per node what ``flow.execute`` of sync functions takes, by the driver's loop and with generated code."""
+    shapes = {
+        "linear": flow.topologies.linear(nodes),
+        "diamond": flow.topologies.diamond(nodes),
+        "tree": flow.topologies.tree(nodes),
+        "sparse random": flow.topologies.sparse_random(nodes, max_in_degree=3, seed=1),
+    }
+    ways = [
+        Contender(label, partial(flow_execute, kind=kind, config=config), outputs_of)
+        for label, config in (("flow.execute, loop", LOOP), ("flow.execute, hot plan", HOT))
+    ]
+    for topology, dag in shapes.items():
+        samples = asyncio.run(time_async(ways, Work.of(dag), 3 * effort.rounds, 2 * repeat_of(nodes)))
+        for label, seconds in samples.items():
+            yield Row(
+                ON_LOOP[kind], label, "us", [s * US / nodes for s in seconds],
+                ratios=ratios(seconds, samples[ways[0].label]), nodes=nodes, topology=topology,
+            )  # fmt: skip
 
 
 def price(nodes: int, effort: Effort) -> list[Row]:

@@ -35,7 +35,10 @@ class Work:
     def __init__(self, dependencies: Sequence[tuple[int, ...]], fns: Fns, async_fns: Fns) -> None:
         self.dependencies = [tuple(deps) for deps in dependencies]
         self.names = [f"n{i}" for i in range(len(dependencies))]
-        self.kinds = {"sync": fns, "async": async_fns, "suspending": [_suspends_once(async_fns[0]), *async_fns[1:]]}
+        suspends = _suspends_once(async_fns[0])
+        self.kinds = {
+            "sync": fns, "async": async_fns, "suspending": [suspends, *async_fns[1:]], "fetched": [suspends, *fns[1:]],
+        }  # fmt: skip
         self._plans: dict[str, flow.Plan] = {}
 
     @classmethod

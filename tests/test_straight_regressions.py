@@ -151,7 +151,8 @@ def test_an_exception_of_a_signal_handler_between_two_nodes_is_not_lost(
             raise TimeoutError("late")
         return 0.0
 
-    monkeypatch.setattr(import_module("flow.run.first"), "perf_counter", clock)
+    for module in ("flow.run.first", "flow.run.hot"):
+        monkeypatch.setattr(import_module(module), "perf_counter", clock)
     result = execute(plan, config)
     assert [(name, str(error)) for name, error in result.errors.items()] == [("n2", "late")]
 
@@ -180,7 +181,7 @@ def never(*_: Any, **__: Any) -> Any:
 
 @both
 def test_a_run_goes_well_where_code_cannot_be_generated(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "_generated", never)
+    monkeypatch.setattr(straight, "generated", never)
     plan = row().compile()
     expected = dict(go(plan, COLD).outputs)
     plan.heat = plan.warmth = 1

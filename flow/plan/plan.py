@@ -16,6 +16,7 @@ from flow.signature import is_same
 from flow.types import MISSING, NodeRef, references
 
 if TYPE_CHECKING:
+    from flow.plan.blocks import Blocks
     from flow.plan.wiring import InputSlots
     from flow.policy.bind import Binder
     from flow.signature import Shape
@@ -56,6 +57,7 @@ class Plan:
         "all_sync",
         "arguments",
         "binders",
+        "blocks",
         "costs",
         "count",
         "dependencies",
@@ -115,6 +117,7 @@ class Plan:
         self.heat = HOT_AFTER
         self.heads: Mapping[int, Guarded] = {}
         self.warmth = HOT_AFTER
+        self.blocks: Blocks | None = None  # of those that go on after a node has suspended (flow.plan.blocks)
 
     # -- building (flow.plan.compile only) ---------------------------------------------------
 
@@ -148,7 +151,7 @@ class Plan:
         """What is pickled and copied: all but generated code, which a copy makes for itself."""
         state = {field: getattr(self, field) for field in Plan.__slots__}
         warmth = HOT_AFTER if self.warmth or self.heads else 0
-        return None, state | {"straight": None, "heat": HOT_AFTER, "heads": {}, "warmth": warmth}
+        return None, state | {"straight": None, "heat": HOT_AFTER, "heads": {}, "warmth": warmth, "blocks": None}
 
     # -- names -------------------------------------------------------------------------------
 

@@ -233,6 +233,22 @@ class Resolver:
             return i
         return self.take()
 
+    def passed(self, nodes: Sequence[int], at: int, outside: Iterable[int]) -> None:
+        """Say that ``nodes`` ended well one after another, the first of which was taken, and that ``at`` is now taken.
+
+        :param outside: their successors that are not among them or ``at``, as often as they are; others do no harm.
+        """
+        state, waiting, ready, rank = self.state, self._waiting, self._ready, self._rank
+        for i in nodes:
+            state[i] = DONE
+        state[at] = TAKEN
+        for s in outside:
+            left = waiting[s] - 1
+            waiting[s] = left
+            if not left and not state[s]:
+                state[s] = READY
+                heappush(ready, s if rank is None else rank[s])
+
     def failed(self, i: int) -> list[int]:
         """Say that the taken node ``i`` failed; return the nodes skipped for it, in index order.
 

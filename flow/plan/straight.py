@@ -71,7 +71,7 @@ class Straight:
     def longer(self, plan: Plan) -> Straight:
         """Generate the next stretch, if there is one. About 10 us per node."""
         part, rest = self.rest[:STRETCH], self.rest[STRETCH:]
-        return Straight((*self.calls, _generated(plan, part)), rest) if part else self
+        return Straight((*self.calls, generated(plan, part)), rest) if part else self
 
     def done(self, call: Callable[..., Any] | None) -> int:
         """How many nodes of the order had ended when the exception at hand left ``call``; -1 if no node raised it."""
@@ -135,7 +135,7 @@ def guard(plan: Plan, *, all_of_it: bool) -> None:
         for part in sync_stretches(plan, order):
             if warmth:
                 break
-            heads[part[0]] = Guarded(_generated(plan, part, guarded=True), part)
+            heads[part[0]] = Guarded(generated(plan, part, guarded=True), part)
             warmth = 0 if all_of_it else 1
         else:
             warmth = 0
@@ -148,18 +148,20 @@ def sync_stretches(plan: Plan, order: Sequence[int]) -> Iterator[list[int]]:
     """Nodes that stand together in the order and are called without awaiting anything, also on a loop."""
     part: list[int] = []
     for i in order:
-        binder = plan.binders.get(i)
-        if plan.kinds[i] or (binder is not None and isinstance(binder.fn, Mapped)):  # a map is awaited on a loop
+        if is_plain_sync(plan, i):
+            part.append(i)
+        if len(part) == GUARDED_STRETCH or (part and part[-1] != i):
             if len(part) >= LEAST:
                 yield part
             part = []
-        else:
-            part.append(i)
-            if len(part) == GUARDED_STRETCH:
-                yield part
-                part = []
     if len(part) >= LEAST:
         yield part
+
+
+def is_plain_sync(plan: Plan, i: int) -> bool:
+    """Tell whether node ``i`` is called without awaiting anything, also on a loop, where a map is awaited."""
+    binder = plan.binders.get(i)
+    return not plan.kinds[i] and (binder is None or not isinstance(binder.fn, Mapped))
 
 
 def source_of(plan: Plan, part: Sequence[int], guarded: bool = False) -> tuple[str, dict[str, Any]]:
@@ -193,7 +195,8 @@ def source_of(plan: Plan, part: Sequence[int], guarded: bool = False) -> tuple[s
     return "\n".join(lines) + "\n", names
 
 
-def _generated(plan: Plan, part: Sequence[int], guarded: bool = False) -> Callable[..., Any]:
+def generated(plan: Plan, part: Sequence[int], guarded: bool = False) -> Callable[..., Any]:
+    """Return the function of one stretch, its source in :mod:`linecache` for as long as it lives."""
     import linecache
     from weakref import finalize
 

@@ -22,7 +22,7 @@ copy to itself: its host coroutine ends and a fresh one goes on in a fresh copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextvars import Context, copy_context
 from operator import length_hint
 from time import perf_counter
@@ -31,8 +31,10 @@ from typing import Any
 
 from flow.config import YIELD_EVERY
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
+from flow.plan.blocks import HEAD, Block
 from flow.run.driven import Driven
 from flow.run.first import first_items, first_nodes
+from flow.run.hot import generated_blocks, run_block
 from flow.run.state import users_part
 from flow.types import Status
 
@@ -80,6 +82,9 @@ class Tasks:
         self.interrupted = False  # a cancellation has reached a node
         self.blocking_after = run.config.blocking_after or float("inf")
         self.base = copy_context()
+        self.kinds: Sequence[int] | None = None  # once nodes are counted: the run's, with the heads of blocks
+        self.blocks: Mapping[int, Block] | None = None  # generated code, as long as all goes well
+        self.block: Sequence[int] = ()  # nodes that such code is at
         self.todo: Iterator[int] = run.first_phase()  # shared by its successive hosts
         self.climb = run.adaptive()
         self.limit = run.limit if self.climb is None else self.climb.limit
@@ -162,9 +167,12 @@ class Tasks:
                 self.run.resolver.halt()
             self.cancel_all()
 
-    def start_counting(self) -> int:
+    def start_counting(self, host: Host) -> int:
         """End the first phase: make the Resolver from what has been done; return the node at hand."""
         todo, self.todo = self.todo, _NOTHING
+        blocks = generated_blocks(self, host)
+        if blocks is not None:
+            self.kinds, self.blocks = blocks.kinds, blocks.by_head
         return self.run.start_counting(todo)
 
     def settle(self) -> None:
@@ -208,7 +216,7 @@ class Tasks:
                         yield from self._turn()
                         continue
                     if self.run.resolver is None:
-                        host.node = self.start_counting()
+                        host.node = self.start_counting(host)
                     if self.left - host.resumed > self.blocking_after:
                         self.warn_blocking(host.node, self.left - host.resumed)
                     self.waiting += 1
@@ -265,7 +273,7 @@ class Tasks:
         resolver = run.resolver
         if resolver is None:
             return False
-        values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.arguments, self.base
+        values, fns, kinds, arguments, base = run.values, run.fns, self.kinds or run.kinds, run.arguments, self.base
         before = host.resumed
         host.late = self.burst + YIELD_EVERY
         host.call = None
@@ -273,14 +281,18 @@ class Tasks:
         while i >= 0:
             host.node = at = i
             try:
-                if kinds[i]:
-                    values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
-                else:
+                if not kinds[i]:
                     values[i] = fns[i](*[values[slot] for slot in arguments[i]])
+                elif kinds[i] != HEAD:
+                    values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
+                elif self.blocks is None:
+                    values[i] = fns[i](*[values[slot] for slot in arguments[i]])
+                else:
+                    at = i = run_block(self, host, self.blocks[i], context)
             except BaseException as error:
                 if not isinstance(error, NodeTimeout):
                     host.call = None  # how soon it fails says nothing
-                self.node_raised(i, error)
+                self.node_raised(host.node, error)
                 i = resolver.take()
             else:
                 i = resolver.advance(i)
@@ -323,6 +335,7 @@ class Tasks:
         """Decide what a node's exception means: a retry, a failure, a cancellation, the end of everything."""
         run = self.run
         resolver = run.resolver
+        self.blocks = None  # they are for runs in which every node ends well
         assert resolver is not None
         if resolver.status(i) is not Status.RUNNING:  # the run is over, and this coroutine is being cleared away
             raise error

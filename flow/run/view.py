@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flow.plan.plan import Plan
-from flow.plan.resolver import READY, STATUS_OF
+from flow.plan.resolver import READY, STATUS_OF, WAITING
 from flow.run.result import ByNode
 from flow.types import MISSING, Status
 
@@ -55,14 +55,32 @@ class LiveView:
     def _status(self, i: int) -> Status:
         resolver = self._resolver if self._run is None else self._run.resolver
         if resolver is not None:
-            return STATUS_OF[resolver.state[i]]
+            tasks = None if self._run is None else self._run.tasks
+            return STATUS_OF[resolver.state[i]] if tasks is None or not tasks.block else self._within(tasks.block, i)
         # Nothing is counted: the nodes are run in a fixed order, and the first without an output is at hand.
         if self._run is None or self._values[i] is not MISSING:
             return Status.COMPLETED
         if i == self._at_hand(self._run):
             return Status.RUNNING
+        return self._before(i)
+
+    def _before(self, i: int) -> Status:
+        """Return the status of a node that has not begun, in a run in which none has failed."""
         ready = all(self._values[d] is not MISSING for d in self._plan.dependencies[i])
         return Status.READY if ready else Status.PENDING
+
+    def _within(self, block: Sequence[int], i: int) -> Status:
+        """Return node ``i``'s status while generated code is at a block, of which the Resolver will know afterwards."""
+        assert self._run is not None
+        assert self._run.resolver is not None
+        values = self._values
+        if i in block:
+            if values[i] is not MISSING:
+                return Status.COMPLETED
+            at_hand = next(j for j in block if values[j] is MISSING)
+            return Status.RUNNING if i == at_hand else self._before(i)
+        code = self._run.resolver.state[i]
+        return self._before(i) if code == WAITING else STATUS_OF[code]
 
     def _at_hand(self, run: RunState) -> int:
         order, values = run.order, self._values
