@@ -16,13 +16,15 @@ import msgspec
 from flow.data.context import Context
 from flow.errors import shown
 
-_COROUTINE: Final = 0x80 | 0x100  # inspect.CO_COROUTINE | CO_ITERABLE_COROUTINE
+COROUTINE: Final = 0x80 | 0x100  # inspect.CO_COROUTINE | CO_ITERABLE_COROUTINE
 _ASYNC_GENERATOR: Final = 0x200
-_VARARGS: Final = 0x04
+VARARGS: Final = 0x04
 _VARKEYWORDS: Final = 0x08
 _UNSET: Final = object()
-_PLAIN: Final = frozenset({type, type(None), GenericAlias})
+PLAIN: Final = frozenset({type, type(None), GenericAlias})
 """Types of annotations that never mean our Context, which most are: ``int``, ``None``, ``list[int]``."""
+TELLING: Final = frozenset({"__wrapped__", "__signature__", "__partialmethod__", "_is_coroutine_marker"})
+"""Attributes by which a function takes or returns something else than its code says."""
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -37,8 +39,7 @@ class Parameter(msgspec.Struct, frozen=True):
 class Shape(msgspec.Struct, frozen=True):
     """What the compiler must know of a callable to wire it.
 
-    :ivar listed: its parameters; None if they are of the usual kind, of which ``inferred`` has the names: most
-        functions are, and nothing more is asked of most.
+    :ivar parameters: variadic ones excluded.
     :ivar exact: how many positional needs leave nothing to infer; -1 if no number does.
     :ivar takes_any: ``*args`` alone: any number of positional needs leaves nothing to infer.
     :ivar inferred: what to look up when a node gives no needs; None if that takes more than
@@ -46,7 +47,7 @@ class Shape(msgspec.Struct, frozen=True):
     :ivar lifted: it is no ``async def`` itself but may return an awaitable (see :func:`may_return_awaitable`).
     """
 
-    listed: tuple[Parameter, ...] | None
+    parameters: tuple[Parameter, ...]
     varargs: bool
     varkeywords: bool
     is_async: bool
@@ -56,14 +57,14 @@ class Shape(msgspec.Struct, frozen=True):
     lifted: bool = False
 
     @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Its parameters, variadic ones excluded."""
-        return tuple(map(Parameter, self.inferred or ())) if self.listed is None else self.listed
+    def defaults(self) -> tuple[Any, ...]:
+        """The values of those parameters that have one: of the last ones, if ``inferred``."""
+        return tuple([value for p in self.parameters for value in p.default])
 
     @property
     def positional(self) -> tuple[Parameter, ...]:
         """The parameters that values can be passed to by position, Context excluded."""
-        return tuple(p for p in self.parameters if not p.keyword_only and not p.is_context)
+        return tuple([p for p in self.parameters if not (p.keyword_only or p.is_context)])
 
 
 class Composite:
@@ -175,7 +176,7 @@ def may_return_awaitable(fn: Any) -> bool:
         fn = fn.func
     if isinstance(fn, MethodType):
         fn = fn.__func__
-    if type(fn) is FunctionType and not fn.__dict__:
+    if type(fn) is FunctionType and TELLING.isdisjoint(fn.__dict__):
         return False
     inner = fn
     for _ in range(100):  # a __wrapped__ may lead back to itself
@@ -216,7 +217,7 @@ def _is_coroutine_function(fn: Any) -> bool:
     if not isinstance(fn, FunctionType):
         fn = getattr(type(fn), "__call__", None)  # noqa: B004  the function behind it, not a test
     code = getattr(fn, "__code__", None)
-    return isinstance(code, CodeType) and bool(code.co_flags & _COROUTINE)
+    return isinstance(code, CodeType) and bool(code.co_flags & COROUTINE)
 
 
 def identity_of(fn: Any) -> Any:
@@ -260,23 +261,16 @@ def _from_code(fn: FunctionType) -> Shape:
     code = fn.__code__
     flags = code.co_flags
     count = code.co_argcount
-    keyword_only = code.co_kwonlyargcount
-    is_async = bool(flags & _COROUTINE)
-    if not count and not keyword_only:
-        parameters: tuple[Parameter, ...] = ()
-    else:
-        contexts = _context_names(fn)
-        names = code.co_varnames[: count + keyword_only]
-        if not (keyword_only or contexts or fn.__defaults__ or flags & _VARARGS):  # the usual kind, by the shortest way
-            return Shape(None, False, bool(flags & _VARKEYWORDS), is_async, count, False, names)
-        parameters = _parameters(fn, names, count, contexts)
-    return _shape(parameters, bool(flags & _VARARGS), bool(flags & _VARKEYWORDS), is_async)
+    size = count + code.co_kwonlyargcount
+    parameters = _parameters(fn, code.co_varnames[:size], count) if size else ()
+    return _shape(parameters, flags & VARARGS != 0, flags & _VARKEYWORDS != 0, flags & COROUTINE != 0)
 
 
-def _parameters(
-    fn: FunctionType, names: tuple[str, ...], count: int, contexts: Collection[str]
-) -> tuple[Parameter, ...]:
+def _parameters(fn: FunctionType, names: tuple[str, ...], count: int) -> tuple[Parameter, ...]:
+    contexts = _context_names(fn)
     defaults: Mapping[str, Any] = fn.__kwdefaults__ or {}
+    if not (defaults or contexts or fn.__defaults__ or len(names) > count):  # the shortest way, for most
+        return tuple(map(Parameter, names))
     if fn.__defaults__:
         defaults = {**defaults, **dict(zip(reversed(names[:count]), reversed(fn.__defaults__), strict=False))}
     return tuple([
@@ -286,11 +280,8 @@ def _parameters(
 
 
 def _context_names(fn: FunctionType) -> Collection[str]:
-    annotations = _annotations(fn)
-    if not annotations or _PLAIN.issuperset(map(type, annotations.values())):
-        return ()
     scope = fn.__globals__
-    return [name for name, a in annotations.items() if type(a) not in _PLAIN and _is_context(a, scope)]
+    return [name for name, a in annotations_of(fn).items() if type(a) not in PLAIN and means_context(a, scope)]
 
 
 def _from_partial(fn: partial[Any]) -> Shape:
@@ -325,26 +316,26 @@ def _from_inspect(fn: Callable[..., Any]) -> Shape:
             p.name,
             () if p.default is p.empty else (p.default,),
             p.kind is kinds.KEYWORD_ONLY,
-            _is_context(p.annotation, scope),
+            means_context(p.annotation, scope),
         )
         for p in signature.parameters.values()
         if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
     ]
     found = {p.kind for p in signature.parameters.values()}
-    return _shape(
-        tuple(parameters), kinds.VAR_POSITIONAL in found, kinds.VAR_KEYWORD in found, is_async_callable(fn)
-    )
+    return _shape(tuple(parameters), kinds.VAR_POSITIONAL in found, kinds.VAR_KEYWORD in found, is_async_callable(fn))
 
 
 def _shape(parameters: tuple[Parameter, ...], varargs: bool, varkeywords: bool, is_async: bool) -> Shape:
-    if any(p.keyword_only or p.is_context for p in parameters):
-        return Shape(parameters, varargs, varkeywords, is_async)
-    inferred = tuple([p.name for p in parameters])
+    for p in parameters:
+        if p.keyword_only or p.is_context:
+            return Shape(parameters, varargs, varkeywords, is_async)
+    inferred = tuple([p.name for p in parameters]) if parameters else ()
     exact = -1 if varargs else len(parameters)
     return Shape(parameters, varargs, varkeywords, is_async, exact, varargs and not parameters, inferred)
 
 
-def _annotations(fn: FunctionType) -> dict[str, Any]:
+def annotations_of(fn: FunctionType) -> dict[str, Any]:
+    """Return what a function's parameters, and ``"return"``, are annotated with."""
     try:
         return fn.__annotations__
     except Exception:  # 3.14 evaluates lazily: a name only known to type checkers
@@ -353,7 +344,7 @@ def _annotations(fn: FunctionType) -> dict[str, Any]:
         return dict(get_annotations(fn, format=Format.FORWARDREF))
 
 
-def _is_context(annotation: Any, scope: Mapping[str, Any]) -> bool:
+def means_context(annotation: Any, scope: Mapping[str, Any]) -> bool:
     """Tell whether an annotation means our Context: itself, in a union, or as text (``from __future__``)."""
     if annotation is Context:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from functools import partial
 from typing import Any, Optional, Union
 from unittest import mock
@@ -11,6 +12,7 @@ import pytest
 
 import flow
 from flow.plan.plan import Plan
+from flow.plan.usual import Usual
 from flow.signature import is_async_callable, location_of, shape_of
 from flow.types import MISSING
 
@@ -450,3 +452,139 @@ class TestCallables:
         dag.add("b", unhashable)
         dag.add("c", lambda x: None, needs=[unhashable])
         assert sources(dag.compile(), "c") == ["b"]
+
+
+def defined(source: str, **scope: Any) -> Any:
+    """The function ``fn`` that ``source`` defines in a module of its own."""
+    exec(compile(source, "a_module", "exec", dont_inherit=True), scope)
+    return scope["fn"]
+
+
+TEXT = "from __future__ import annotations\n"
+
+
+class TestUsual:
+    """Most functions are wired by their number of parameters alone; it must come to what their Shape says."""
+
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            ("def fn(): ...", 0),
+            ("def fn(a, b): ...", 2),
+            ("def fn(a, /, b=1): ...", 2),
+            ("def fn(a: int, b: list[str] | None = None) -> str: ...", 2),
+            ("def fn(a, **more): ...", 1),
+            ("fn = lambda a: a", 1),
+            ("def fn(a): yield a", 1),
+            ("async def fn(): ...", -2),
+            ("async def fn(a, b): ...", -4),
+            ("async def fn(a): yield a", 1),
+            ("def fn(*rest): ...", -1),
+            ("def fn(a, *, b): ...", -1),
+            ("def fn(a, *, b=1): ...", -1),
+            ("def fn(a, ctx: Context): ...", -1),
+            ("def fn(a, ctx: 'Context | None'): ...", -1),
+            (TEXT + "def fn(a: list[str], ctx: Context) -> int: ...", -1),
+            (TEXT + "def fn(a: list[str]) -> dict[str, int]: ...", 1),
+        ],
+    )
+    def test_agrees_with_the_shape(self, source: str, expected: int) -> None:
+        fn = defined(source, Context=flow.Context)
+        usual, shape = Usual(), shape_of(fn)
+        assert (usual.arity(fn), usual.arity(fn)) == (expected, expected)
+        if expected != -1:
+            assert (shape.exact, shape.is_async) == ((expected, False) if expected >= 0 else (-2 - expected, True))
+            assert shape.inferred == fn.__code__.co_varnames[: shape.exact]
+            assert not shape.lifted
+
+    def test_the_same_text_may_mean_the_context_in_one_module_only(self) -> None:
+        source = TEXT + "def fn(a: Alias): ..."
+        usual = Usual()
+        plain, context = defined(source, Alias=int), defined(source, Alias=flow.Context)
+        other, more = defined(source, Alias=str), defined(source, Alias=flow.Context)
+        assert [usual.arity(fn) for fn in (plain, context, other, more)] == [1, -1, 1, -1]
+
+    def test_text_seen_to_be_plain_is_not_taken_for_the_context(self) -> None:
+        scope: dict[str, Any] = {"Context": flow.Context}
+        exec(TEXT + "def first(a: int): ...\ndef second(a: int, b: Context): ...\ndef third(b: int): ...", scope)
+        usual = Usual()
+        assert [usual.arity(scope[name]) for name in ("first", "second", "third")] == [1, -1, 1]
+
+    def test_annotations_need_not_be_hashable(self) -> None:
+        def fn(a: Any) -> None: ...
+
+        fn.__annotations__ = {"a": ["unhashable"], "return": {}}
+        assert wired(fn, needs=["a"])[1] == ["a"]
+
+    def test_annotations_that_raise_are_refused_as_ever(self) -> None:
+        class Hostile:
+            @property
+            def __origin__(self) -> Any:
+                raise TypeError("no origin")
+
+        def fn(a: Any) -> None: ...
+
+        fn.__annotations__ = {"a": Hostile()}
+        with pytest.raises(flow.DefinitionError, match="no origin"):
+            wired(fn)
+
+    def test_attributes_of_a_function_change_nothing(self) -> None:
+        def fn(a: Any, b: int = 2) -> None: ...
+
+        fn.owner = "me"  # type: ignore[attr-defined]
+        assert Usual().arity(fn) == 2  # type: ignore[arg-type]
+        assert wired(fn)[1] == ["a", "b"]
+
+    @pytest.mark.parametrize("attribute", ["__wrapped__", "__signature__", "_is_coroutine_marker"])
+    def test_but_those_that_say_something_else_do(self, attribute: str) -> None:
+        def fn(a: Any) -> None: ...
+
+        setattr(fn, attribute, None)
+        assert Usual().arity(fn) == -1  # type: ignore[arg-type]
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="inspect.markcoroutinefunction")
+    def test_a_marked_function_is_async(self) -> None:
+        import inspect
+
+        def fn() -> Any: ...
+
+        inspect.markcoroutinefunction(fn)  # type: ignore[attr-defined, unused-ignore]
+        dag = flow.Dag()
+        dag.add("a", nothing)
+        dag.add("b", fn)
+        assert list(dag.compile().kinds) == [0, 1]
+
+    @pytest.mark.parametrize("nodes", ["b", "a d", "c", "a b c d"])
+    def test_defaults_are_those_of_the_last_parameters(self, nodes: str) -> None:
+        def fn(a: Any, b: Any, c: Any = 3, d: Any = 4) -> None: ...
+
+        inputs = {"a": "in:a", "b": "in:b", "c": "in:c=3", "d": "in:d=4"}
+        expected = [name if name in nodes else text for name, text in inputs.items()]
+        assert wired(fn, nodes=nodes)[1] == expected
+
+        class Holder:
+            def method(self, a: Any, b: Any, c: Any = 3, d: Any = 4) -> None: ...
+
+        assert wired(Holder().method, nodes=nodes)[1] == expected
+        assert wired(partial(fn, 1), nodes=nodes)[1] == expected[1:]
+
+    def test_functions_that_take_turns(self) -> None:
+        async def double(a: Any) -> None: ...
+
+        def join(*values: Any) -> None: ...
+
+        def single(a: Any) -> None: ...
+
+        dag = flow.Dag()
+        dag.add("a", nothing)
+        for i, fn in enumerate([double, join, single] * 3):
+            dag.add(f"n{i}", fn, needs=["a"])
+        plan = dag.compile()
+        assert plan.arguments == [(), *[(0,)] * 9]
+        assert list(plan.kinds) == [0, *[1, 0, 0] * 3]
+
+    def test_a_wrong_number_of_needs_is_refused_as_ever(self) -> None:
+        def fn(a: Any) -> None: ...
+
+        with pytest.raises(flow.DefinitionError, match="passes 2 outputs by position, but its function takes 1"):
+            wired(fn, needs=["a", "b"])

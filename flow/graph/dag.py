@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
@@ -141,11 +142,14 @@ class Dag(Maps):
         :raises UsageError: if what is decorated is no function, or has no name of its own and none is given.
         """
 
-        def decorate(fn: F) -> F:
-            self.add(_name_for(fn, name), fn, **options)
-            return fn
+        return partial(self._decorate, name, options) if fn is None else self._decorate(name, options, fn)
 
-        return decorate if fn is None else decorate(fn)
+    def _decorate(self, name: str | None, options: Mapping[str, Any], fn: F) -> F:
+        if options:
+            self.add(_name_for(fn, name), fn, **options)
+        else:  # unpacking nothing has its price too
+            self.add(_name_for(fn, name), fn)
+        return fn
 
     def edge(self, upstream: Ref, downstream: Ref) -> None:
         """Make ``downstream`` wait for ``upstream``: ``edge(a, b)`` draws ``a -> b``, a runs first. No data passes."""

@@ -13,6 +13,7 @@ O(nodes + edges); plus O(log nodes) per node that stands before something it nee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any, Final
 
 from msgspec import structs
@@ -23,6 +24,7 @@ from flow.plan.checks import checked_names, dag_faults, duplicate_faults, policy
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.order import cycle_in, is_ordered, reach, topological_order
 from flow.plan.plan import Plan
+from flow.plan.usual import Usual
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.bind import Binder
 from flow.policy.mapping import Mapped, Over
@@ -104,17 +106,25 @@ class _Compilation:
     def _wire_nodes(self) -> None:
         """Fill in arguments, kinds and index. The loop all of compiling's time is spent in."""
         d, plan, start, ordering = self.d, self.plan, self.start, self.ordering
-        index, shapes = plan.index, plan.shapes
+        index, shapes, arity_of = plan.index, plan.shapes, Usual().arity
         add_arguments = plan.arguments.append
         plan.kinds.extend(bytes(plan.count - start))
         columns: tuple[list[Any], ...] = (plan.names, plan.fns, d.needs, d.after)
         if start:
             columns = tuple([column[start:] for column in columns])
-        shape, last, exact, takes_any, is_async = _ANY_SHAPE, self, -1, False, False
+        last, shape, usual, exact, takes_any, is_async = self, _ANY_SHAPE, False, -1, False, False
         for i, name, fn, needs, after in zip(range(start, plan.count), *columns, strict=True):
             if fn is not last:
-                shape = shapes.get(id(fn)) or self._read(fn)
-                last, exact, takes_any, is_async = fn, shape.exact, shape.takes_any, shape.is_async
+                last = fn
+                exact = arity_of(fn) if type(fn) is FunctionType and needs.__class__ is not dict else -1
+                usual = exact != -1
+                if usual:
+                    takes_any, is_async = False, exact < 0
+                    if is_async:
+                        exact = -2 - exact
+                else:
+                    shape = shapes.get(id(fn)) or self._read(fn)
+                    exact, takes_any, is_async = shape.exact, shape.takes_any, shape.is_async
             if needs.__class__ is tuple and ((size := len(needs)) == exact or takes_any):
                 try:  # the usual sizes on their own: cheaper than a comprehension and a set
                     if size == 1:
@@ -137,14 +147,15 @@ class _Compilation:
                         args = ()
                 except Exception:  # not a name, or of a later node or none; a reference may even fail to hash
                     args = self._wire_references(i, needs)
-            elif needs is None and shape.inferred is not None:
+            elif needs is None and (usual or shape.inferred is not None):
+                parameters = fn.__code__.co_varnames[:exact] if usual else shape.inferred or ()
                 try:  # different names are different nodes: nothing to make distinct
-                    args = tuple([index[parameter] for parameter in shape.inferred])
+                    args = tuple([index[parameter] for parameter in parameters])
                 except KeyError:  # a later node, or a run input
-                    args = self.wirer.infer(shape)
+                    args = self.wirer.infer(parameters, fn.__defaults__ or () if usual else shape.defaults)
                     ordering[i] = _distinct(args)
             else:
-                args = self._wire_with_care(i, fn, shape, needs)
+                args = self._wire_with_care(i, fn, needs)
             if after:
                 ordering[i] = _distinct((*args, *self.wirer.find_all(after, i, "after")))
             if is_async:
@@ -157,7 +168,8 @@ class _Compilation:
         self.ordering[i] = _distinct(args)
         return tuple(args)
 
-    def _wire_with_care(self, i: int, fn: Any, shape: Shape, needs: Any) -> tuple[int, ...]:
+    def _wire_with_care(self, i: int, fn: Any, needs: Any) -> tuple[int, ...]:
+        shape = self.plan.shapes.get(id(fn)) or self._read(fn)
         wiring = self.wirer.wire(i, shape, needs)
         self.ordering[i] = _distinct(wiring.slots)
         if wiring.keywords or wiring.context != -1 or shape.lifted or isinstance(fn, Composite):

@@ -14,7 +14,7 @@ import msgspec
 
 from flow.errors import nearest, shown
 from flow.plan.definition import Needs
-from flow.signature import Parameter, Shape, identity_of, location_of
+from flow.signature import Shape, identity_of, location_of
 from flow.types import MISSING, NodeRef
 
 COMPARISONS: Final = 200_000
@@ -48,10 +48,12 @@ class InputSlots:
             (name, id(self.values[-slot - 1])): slot for name, slots in names.items() for slot in slots
         }  # the values are alive, so their ids stay theirs
 
-    def slot(self, parameter: Parameter) -> int:
-        """Return the slot that provides ``parameter``, making it at first use. O(1)."""
-        name = parameter.name
-        value = parameter.default[0] if parameter.default else MISSING
+    def slot(self, name: str, default: tuple[Any, ...]) -> int:
+        """Return the slot that provides parameter ``name``, making it at first use. O(1).
+
+        :param default: a 1-tuple, or nothing if it has none.
+        """
+        value = default[0] if default else MISSING
         key = (name, id(value))
         slot = self._slots.get(key)
         if slot is None:
@@ -107,14 +109,17 @@ class Wirer:
 
     def find(self, ref: Any) -> int:
         """Return the index that ``ref`` (a name, a NodeRef, or a node's function) stands for, else -1."""
-        name = ref.name if isinstance(ref, NodeRef) else ref
-        if not isinstance(name, str):
-            runs = self._run_by(name)
-            if len(runs) != 1:
-                return -1
-            name = runs[0]
-        elif name.__class__ is not str:
-            name = str.__str__(name)
+        if ref.__class__ is str:  # as most are
+            name = ref
+        else:
+            name = ref.name if isinstance(ref, NodeRef) else ref
+            if not isinstance(name, str):
+                runs = self._run_by(name)
+                if len(runs) != 1:
+                    return -1
+                name = runs[0]
+            elif name.__class__ is not str:
+                name = str.__str__(name)
         found = self.index.get(name, -1)
         if found < 0 and not self.forward:
             self.foresee()
@@ -169,9 +174,10 @@ class Wirer:
 
     # -- arguments ---------------------------------------------------------------------------
 
-    def infer(self, shape: Shape) -> tuple[int, ...]:
-        """Wire a function whose every parameter goes by position and none was given."""
-        return tuple([self._infer_one(p) for p in shape.parameters])
+    def infer(self, names: Sequence[str], defaults: Sequence[Any]) -> tuple[int, ...]:
+        """Wire a function whose every parameter goes by position and none was given; the last ones have defaults."""
+        given = [()] * (len(names) - len(defaults)) + [(value,) for value in defaults]
+        return tuple(map(self._infer_one, names, given))
 
     def wire(self, i: int, shape: Shape, needs: Needs) -> Wiring:
         """Wire node ``i``: explicit ``needs`` first, then each parameter left by the usual rule.
@@ -182,12 +188,12 @@ class Wirer:
         given: dict[str, int] = {}
         extra: list[int] = []  # for *args
         extra_keywords: dict[str, int] = {}  # for **kwargs
-        if isinstance(needs, (set, frozenset)):
-            self.faults.append(f"{self.where(i)}: needs is a set, which has no order: give a list or a mapping")
-        elif isinstance(needs, Mapping):
+        if isinstance(needs, tuple):
+            self._by_position(i, shape, needs, given, extra)
+        elif isinstance(needs, dict):
             self._by_name(i, shape, needs, given, extra_keywords)
         elif needs is not None:
-            self._by_position(i, shape, needs, given, extra)
+            self.faults.append(f"{self.where(i)}: needs is a set, which has no order: give a list or a mapping")
         context: int | str = -1
         slots: list[int] = []
         keywords: dict[str, int] = {}
@@ -197,7 +203,7 @@ class Wirer:
                     self.faults.append(f"{self.where(i)} asks for the Context twice: one parameter is enough")
                 context = p.name if p.keyword_only else len(slots)
                 continue
-            slot = given[p.name] if p.name in given else self._infer_one(p)
+            slot = given[p.name] if p.name in given else self._infer_one(p.name, p.default)
             if p.keyword_only:
                 keywords[p.name] = slot
             else:
@@ -205,12 +211,12 @@ class Wirer:
         keywords.update(extra_keywords)
         return Wiring((*slots, *extra, *keywords.values()), tuple(keywords), context)
 
-    def _infer_one(self, p: Parameter) -> int:
-        node = self.index.get(p.name, -1)
+    def _infer_one(self, name: str, default: tuple[Any, ...]) -> int:
+        node = self.index.get(name, -1)
         if node < 0 and not self.forward:
             self.foresee()
-            node = self.index.get(p.name, -1)
-        return self.inputs.slot(p) if node < 0 else node
+            node = self.index.get(name, -1)
+        return self.inputs.slot(name, default) if node < 0 else node
 
     def _by_position(self, i: int, shape: Shape, needs: Sequence[Any], given: dict[str, int], extra: list[int]) -> None:
         positional = shape.positional
