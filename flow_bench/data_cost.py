@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import flow
@@ -49,10 +50,87 @@ def config_of(kind: str) -> flow.DataConfig:
     """Return the settings that ``kind`` names."""
     if "=" not in kind:
         return flow.DataConfig.preset(kind)
-    words = {"True": True, "False": False}
+    words = {"True": True, "False": False, "0.001": 0.001}
     pairs = (setting.split("=") for setting in kind.split())
     return flow.DataConfig(**{name: words.get(value, value) for name, value in pairs})  # type: ignore[arg-type]
 
+
+# -- the least that counting down costs, written by hand --------------------------------------
+
+
+class Plain:
+    """Set and get of a dict as methods, and nothing else."""
+
+    __slots__ = ("_left", "_ticks", "_values")
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._left = 1e15
+        self._ticks = repeat(None)
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a value."""
+        self._values[key] = value
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """Return a value."""
+        try:
+            return self._values[key]
+        except KeyError:
+            return default
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return keys and values."""
+        return list(self._values.items())
+
+
+class Decremented(Plain):
+    """The same after one decrement of a slot and one test."""
+
+    __slots__ = ()
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a value."""
+        self._left -= 1.0
+        if self._left > 0.0:
+            self._values[key] = value
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """Return a value."""
+        self._left -= 1.0
+        if self._left > 0.0:
+            try:
+                return self._values[key]
+            except KeyError:
+                pass
+        return default
+
+
+class Stepped(Plain):
+    """The same after one step of an iterator, which counts and tests at once."""
+
+    __slots__ = ()
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a value."""
+        for _ in self._ticks:
+            self._values[key] = value
+            return
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """Return a value."""
+        for _ in self._ticks:
+            try:
+                return self._values[key]
+            except KeyError:
+                return default
+        return default
+
+
+BY_HAND: dict[str, type[Plain]] = {
+    "by hand": Plain, "by hand, a decrement and a test": Decremented, "by hand, an iterator's step": Stepped,
+}  # fmt: skip
+"""What stands beside stores; see :func:`cost_rows`."""
 
 # -- workloads: each calls what its name says ------------------------------------------------
 
@@ -125,12 +203,12 @@ def way(workload: str, kind: str) -> Way:
     if kind == DICT:
         bare: dict[str, Any] = {}
         return Way(kind, partial(fresh(dict_pairs), bare), lambda _: bare == dict.fromkeys(KEYS, TIMES - 1), TIMES * 10)
-    data = of_a_run(kind) if workload == "mixed" else made(kind)
+    data: Any = BY_HAND[kind]() if kind in BY_HAND else of_a_run(kind) if workload == "mixed" else made(kind)
     loop, operations = LOOPS[workload]
     return Way(kind, partial(fresh(loop), data), partial(_as_left_by, workload, data), operations)
 
 
-def _as_left_by(workload: str, data: flow.WorkflowData, found: Any) -> bool:
+def _as_left_by(workload: str, data: Any, found: Any) -> bool:
     """Tell whether the store holds what the workload's last turn left there."""
     by_workload: dict[str, dict[str, Any]] = {
         "pairs": dict.fromkeys(KEYS, TIMES - 1),
@@ -191,6 +269,7 @@ KINDS = (
     "interning=native intern=keys", "interning=pool intern=keys", "interning=pool", "interning=arena",
 )  # fmt: skip
 PRESETS = ("default", "read_optimized", "low_memory", "production", "metrics_disabled")
+RARELY = "metrics=sampled sample_rate=0.001"
 SAMPLED = "metrics=sampled"
 """No preset: it wins nothing over default, as its row shows."""
 
@@ -211,15 +290,26 @@ def cost_rows(effort: Effort) -> Iterator[list[Row]]:
     for metrics, at_most in (("counting", 1.5), ("sampled", 1.15)):
         price = ratios(samples[f"metrics={metrics}"], off)
         rows.append(Row(section, f"  {metrics} / off", "x", price, target=Target(at_most, of="figure")))
-    samples = timed("pairs", [DICT, "metrics=timing"], effort)
-    rows.append(_row(section, "metrics=timing", samples["metrics=timing"], samples[DICT]))
+    for others in ([RARELY, "metrics=off"], ["metrics=timing"]):
+        samples = timed("pairs", [DICT, *others], effort)
+        rows.append(_row(section, others[0], samples[others[0]], samples[DICT]))
+        if others[0] == RARELY:
+            rows.append(Row(section, "  sampled at 0.001 / off", "x", ratios(samples[RARELY], samples["metrics=off"])))
     yield rows
+    yield by_hand_rows(effort)
     rows = []
     settings = {f"{kind} metrics=off": kind for kind in KINDS}
     for group in [[one] for one in settings] if effort.apart else [list(settings)]:
         samples = timed("pairs", [DICT, *group], effort)
         rows += [_row(f"{section}, metrics off", settings[one], samples[one], samples[DICT]) for one in group]
     yield rows
+
+
+def by_hand_rows(effort: Effort) -> list[Row]:
+    """What a countdown must cost: the fewest lines that count each call, beside the same without."""
+    section = "set + get of one key, methods over a dict by hand, ratio to those that count nothing"
+    samples = timed("pairs", list(BY_HAND), effort)
+    return [_row(section, kind, seconds, samples["by hand"]) for kind, seconds in samples.items()]
 
 
 def mixed_rows(effort: Effort) -> Iterator[list[Row]]:

@@ -546,6 +546,33 @@ class TestStatistics:
         assert sum(latency.timed for latency in found.latency.values()) == pytest.approx(800, rel=0.1)
         assert (found.misses, found.hits) == (pytest.approx(20_000, rel=0.2), pytest.approx(20_000, rel=0.2))
 
+    @pytest.mark.parametrize("rate", [0.3, 0.03, 0.002])  # a gap is less than a row of ticks, about one, several
+    def test_a_sample_is_of_the_right_size_at_any_rate(self, rate: float) -> None:
+        data = flow.WorkflowData(flow.DataConfig(metrics="sampled", sample_rate=rate))
+        for i in range(50_000):
+            data.set("a", i)
+            assert data.get("a") == i
+        found = data.statistics()
+        assert sum(latency.timed for latency in found.latency.values()) == pytest.approx(100_000 * rate, rel=0.15)
+        assert found.operations == {name: pytest.approx(50_000, rel=0.2) for name in ("set", "get")}
+
+    @pytest.mark.parametrize("memory", MEMORY)
+    def test_snapshots_and_restores_do_not_change_the_sample(self, memory: Any) -> None:
+        """They take the ticks away, which know where the values are; the countdown goes on where it was."""
+        data = flow.WorkflowData(flow.DataConfig(memory=memory, metrics="sampled", sample_rate=0.01))
+        for i in range(4_000):
+            data.set("a", i)
+            before = data.snapshot()
+            data.set("a", -1)
+            data.set("b", i)
+            assert (before["a"], "b" in before, data.get("a")) == (i, False, -1)
+            data.restore(before)
+            assert (data.get("a"), data.get("b")) == (i, None)
+            data.clear() if i % 2 else data.delete("a")  # of shared values
+        found = data.statistics()
+        assert sum(latency.timed for latency in found.latency.values()) == pytest.approx(260, rel=0.1)
+        assert (found.operations["set"], found.operations["get"]) == pytest.approx((12_000, 12_000), rel=0.25)
+
     def test_a_sample_of_everything_is_everything(self) -> None:
         data = flow.WorkflowData(flow.DataConfig(metrics="sampled", sample_rate=1.0))
         self.work(data)

@@ -192,22 +192,29 @@ def _gaps(every: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+_TICKS: Final = 256
+"""Operations counted by one iterator, at most: CPython keeps the ints below it, and makes an object for any other."""
+
+
 class Sampled(Timed):
     """``metrics="sampled"``: one in ``1 / sample_rate`` operations is timed, by a countdown over all of them.
 
     The countdown is a range's iterator: taking its next item in a ``for`` is cheaper than counting in a slot.
     """
 
-    __slots__ = ("_ticks", "_upcoming")
+    __slots__ = ("_left", "_ticks", "_upcoming")
 
     def _forget(self) -> None:
         super()._forget()
         self._every = round(min(1 / self._config.sample_rate, _RAREST))
         self._upcoming = cycle(_gaps(self._every))
-        self._rewind()
+        self._wind_up(next(self._upcoming))
 
-    def _rewind(self) -> None:
-        self._ticks = iter(range(next(self._upcoming)))
+    def _wind_up(self, operations: int) -> None:
+        """Let so many operations pass."""
+        now = operations if operations < _TICKS else _TICKS
+        self._left = operations - now
+        self._ticks = iter(range(now))
 
     def set(self, key: str, value: Any) -> None:
         for _ in self._ticks:
@@ -219,8 +226,10 @@ class Sampled(Timed):
                 with self._lock:
                     self._unshared()[key] = value
             return
-        self._rewind()
-        Timed.set(self, key, value)
+        if self._ran_out():
+            Timed.set(self, key, value)
+        else:
+            Store.set(self, key, value)
 
     def get(self, key: str, default: Any = None, /) -> Any:
         for _ in self._ticks:
@@ -228,8 +237,7 @@ class Sampled(Timed):
                 return self._values[key]
             except KeyError:
                 return default
-        self._rewind()
-        return Timed.get(self, key, default)
+        return Timed.get(self, key, default) if self._ran_out() else Store.get(self, key, default)
 
     def __getitem__(self, key: str) -> Any:
         return Timed.__getitem__(self, key) if self._due() else Store.__getitem__(self, key)
@@ -247,7 +255,13 @@ class Sampled(Timed):
         return Timed.update(self, key, fn, default) if self._due() else Store.update(self, key, fn, default)
 
     def _due(self) -> bool:
+        """Count an operation, and tell whether it is to be timed."""
         for _ in self._ticks:
             return False
-        self._rewind()
-        return True
+        return self._ran_out()
+
+    def _ran_out(self) -> bool:
+        """Count an operation that found no tick, and tell whether it is to be timed."""
+        left = self._left
+        self._wind_up(left - 1 if left else next(self._upcoming))
+        return not left
