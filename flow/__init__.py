@@ -42,6 +42,7 @@ from flow.errors import (
     RunError,
     TraceError,
     TransitionError,
+    UnknownSetting,
     UsageError,
     WrongType,
 )
@@ -140,6 +141,7 @@ __all__ = [
     "TraceError",
     "TransitionError",
     "TuneReport",
+    "UnknownSetting",
     "UsageError",
     "WorkflowData",
     "WrongType",

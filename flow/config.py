@@ -1,6 +1,6 @@
 """Frozen settings with named defaults: :class:`Config`, :class:`DataConfig`, :class:`Retry`, :class:`Timeout`.
 
-``Retry`` and ``Timeout`` do not raise when made: compiling a Dag lists *all* its faults in one
+``Retry`` and ``Timeout`` do not raise for their values: compiling a Dag lists *all* its faults in one
 error, and theirs belong in that list. ``Config`` raises at once and lists all of its own.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -32,11 +32,43 @@ YIELD_EVERY: Final = 0.005
 
 Mode: TypeAlias = Literal["auto", "inline", "tasks", "workers"]
 Observer: TypeAlias = Callable[[Any], object]
-S = TypeVar("S", bound=msgspec.Struct)
 RetryIf: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
 
-class Retry(msgspec.Struct, frozen=True):
+class _Named(msgspec.StructMeta):
+    """Lists the settings that there are not, of which msgspec names one. (Not for Timeout: compiling makes many.)"""
+
+    if not TYPE_CHECKING:  # checkers go by the fields
+
+        def __call__(cls, *values: Any, **settings: Any) -> Any:
+            try:
+                return _make(cls, *values, **settings)
+            except TypeError:
+                from flow.settings import misnamed
+
+                error = misnamed(cls, values, settings)
+                if error is None:
+                    raise
+                raise error from None
+
+
+_make: Final = msgspec.StructMeta.__call__
+
+
+class _Replaceable(msgspec.Struct, frozen=True, metaclass=_Named):
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with ``changes``, validated like a new one.
+
+        :raises ConfigError: for a value out of range or an unknown field (then a TypeError as well).
+        """
+        if changes.keys() <= set(self.__struct_fields__):
+            return msgspec.structs.replace(self, **changes)
+        from flow.settings import misnamed
+
+        raise misnamed(type(self), (), msgspec.structs.asdict(self) | changes) or TypeError(changes)
+
+
+class Retry(msgspec.Struct, frozen=True, metaclass=_Named):
     """How often, when and for which errors a node is tried again.
 
     :param attempts: calls in all, the first included; ``Retry(3)`` calls a failing node 3 times.
@@ -127,7 +159,7 @@ class Timeout(msgspec.Struct, frozen=True):
         return found
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
+class Config(_Replaceable, frozen=True, kw_only=True):
     """How a run is driven. Immutable; :meth:`replace` makes a changed copy.
 
     :param mode: ``auto`` runs an all-sync plan inline and anything else on the event loop;
@@ -174,7 +206,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock = SYSTEM_CLOCK
 
     def __post_init__(self) -> None:
-        faults = list(self._faults())
+        faults = self._faults()
         if faults:
             raise ConfigError("Config", faults)
         if not isinstance(self.observers, tuple):
@@ -212,16 +244,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             found.append(f"data must be a flow.DataConfig, or None for the default, not {shown(self.data)}")
         if not isinstance(self.observers, (tuple, list)) or not all(map(callable, self.observers)):
             found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
-        if not isinstance(self.clock, Clock):
+        if self.clock is not SYSTEM_CLOCK and not isinstance(self.clock, Clock):  # the check takes a microsecond
             found.append(f"clock must have now, sleep and wait, not {shown(self.clock)}")
         return found
-
-    def replace(self, **changes: Any) -> Config:
-        """Return a copy with ``changes``, validated like a new one.
-
-        :raises ConfigError: for an unknown field or a value out of range.
-        """
-        return replaced(self, changes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] = "flow.toml") -> Config:
@@ -245,7 +270,7 @@ MAX_BLOCK: Final = 2**30
 """Bytes of the largest one."""
 
 
-class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
+class DataConfig(_Replaceable, frozen=True, kw_only=True):
     """How a :class:`flow.WorkflowData` keeps, counts and shares its values. Immutable; flat, so that TOML maps to it.
 
     :param memory: ``standard`` keeps objects in a dict; ``slots`` keeps them in a flat list whose keys
@@ -322,13 +347,6 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         if self.locked is False and "arena" in (self.memory, self.interning):
             yield "locked=False does not go with an arena: its operations take several steps"
 
-    def replace(self, **changes: Any) -> DataConfig:
-        """Return a copy with ``changes``, validated like a new one.
-
-        :raises ConfigError: for an unknown field or a value out of range.
-        """
-        return replaced(self, changes)
-
     @classmethod
     def preset(cls, name: str) -> DataConfig:
         """Return the settings for a kind of workload; see :data:`DATA_PRESETS` for their names.
@@ -352,19 +370,6 @@ DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
     "metrics_disabled": {"metrics": "off"},
 }  # fmt: skip
 """The settings that each preset changes, by its name."""
-
-
-def replaced(config: S, changes: dict[str, Any]) -> S:
-    """Return a copy of a Struct with ``changes``.
-
-    :raises ConfigError: for a field it does not have.
-    """
-    unknown = changes.keys() - set(config.__struct_fields__)
-    if unknown:
-        kind = type(config).__name__
-        known = config.__struct_fields__
-        raise ConfigError(kind, [f"no setting is called {shown(n)}{nearest(n, known)}" for n in sorted(unknown)])
-    return msgspec.structs.replace(config, **changes)
 
 
 def is_int(value: object) -> bool:

@@ -6,6 +6,7 @@
     ├── DefinitionError  ValueError  a Dag that cannot be compiled; lists every fault
     │   └── CycleError               ... whose one fault is a cycle; ``cycle`` holds its path
     ├── ConfigError      ValueError  settings or a run id out of range; lists every fault
+    │   └── UnknownSetting   TypeError   ... or given by a name that there is not
     ├── InputError       ValueError  run inputs missing or unknown
     ├── TraceError       ValueError  a file that is not a usable WfFormat trace
     ├── UsageError       RuntimeError  a call made at the wrong time or place
@@ -83,6 +84,10 @@ class ConfigError(FlowError, ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.what, self.faults)
+
+
+class UnknownSetting(ConfigError, TypeError):
+    """A setting was given by a name that there is not, or without one; :attr:`faults` lists all that is wrong."""
 
 
 class InputError(FlowError, ValueError):

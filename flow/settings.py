@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from flow.errors import ConfigError, UsageError, a_kind, nearest, shown
+from flow.errors import ConfigError, UnknownSetting, UsageError, a_kind, nearest, shown
 
 if TYPE_CHECKING:
     from flow.config import Config, DataConfig
@@ -211,6 +211,25 @@ def _lines(text: str) -> dict[Keys, int]:
 
 def _parts(dotted: str) -> Keys:
     return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+# -- by keyword -----------------------------------------------------------------------------
+
+
+def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> UnknownSetting | None:
+    """Say all that is wrong with these settings, if some have no name, or one that ``kind`` does not know."""
+    fields, places = kind.__struct_fields__, kind.__match_args__
+    faults = [f"no setting is called {shown(n)}{nearest(n, fields)}" for n in sorted(settings.keys() - set(fields))]
+    faults += [f"{shown(v)} is given without the name of a setting: {', '.join(fields)}" for v in values[len(places) :]]
+    given = dict(zip(places, values, strict=False))
+    faults += [f"{n} is given twice, as {shown(given[n])} and {shown(settings[n])}" for n in given if n in settings]
+    if not faults:
+        return None
+    try:
+        kind(**given | {name: value for name, value in settings.items() if name in fields})
+    except ConfigError as error:
+        faults += error.faults
+    return UnknownSetting(kind.__name__, faults)
 
 
 # -- writing ---------------------------------------------------------------------------------

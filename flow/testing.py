@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from heapq import heapify, heappush
+from itertools import count
 from types import MappingProxyType
 from typing import Any
 
 from flow.data.context import Context, Scope
 from flow.data.store import WorkflowData
+from flow.errors import UsageError
 
 
 def context(
@@ -47,20 +50,21 @@ class FakeClock:
     >>> flow.run(dag, config=config); clock.slept   # the delays, in order
     [0.1, 0.2]
 
-    On an event loop, sleepers wake in the order of their due times, once nothing else has been
-    runnable for some turns of the loop. Time limits there are the event loop's own and stay real;
-    those of runs without a loop go by this clock.
+    On an event loop, sleepers wake one by one, in the order of their due times, and time moves only when nothing
+    else can: no task is ready to go on, no node to be started, no callback queued. So what a test sees does not
+    depend on the speed of the machine. What takes real time is not waited for: a thread, a socket, a real
+    sleep. Time limits there are the event loop's own and stay real; those of runs without a loop go by this clock.
 
     :ivar slept: every delay asked for, in seconds, in order.
     """
 
-    IDLE_TURNS = 8
-    """Turns of the event loop a sleeper waits for others to start sleeping before time moves."""
-
     def __init__(self, start: float = 0.0) -> None:
         self.time = start
         self.slept: list[float] = []
-        self._due: list[tuple[float, int]] = []
+        self._due: list[tuple[float, int]] = []  # a heap: when each sleeper is to wake, and its number
+        self._told: dict[tuple[float, int], Any] = {}  # the event by which a sleeper learns that it is the first
+        self._numbers = count()
+        self._moves = 0
 
     def now(self) -> float:
         """Return the present fake time."""
@@ -72,19 +76,77 @@ class FakeClock:
         self.time += seconds
 
     async def wait(self, seconds: float) -> None:
-        """Suspend until fake time has moved by ``seconds``."""
-        from anyio.lowlevel import checkpoint
+        """Suspend until fake time has moved by ``seconds``. O(sleepers).
+
+        :raises UsageError: if a task polls, so that time can never move (asyncio; on trio it stands still).
+        """
+        from anyio import Event
 
         self.slept.append(seconds)
-        mine = (self.time + seconds, len(self.slept))
+        mine = (self.time + seconds, next(self._numbers))
         heappush(self._due, mine)
         try:
             while True:
-                for _ in range(self.IDLE_TURNS):
-                    await checkpoint()
-                if self._due[0] == mine:
+                if self._due[0] != mine:
+                    told = self._told[mine] = Event()
+                    await told.wait()
+                    continue
+                moves = self._moves
+                await _all_else_waits()
+                if self._due[0] == mine and self._moves == moves:  # none that came later was to wake before
+                    self._moves += 1
                     self.time = max(self.time, mine[0])
                     return
         finally:
             self._due.remove(mine)
             heapify(self._due)
+            self._told.pop(mine, None)
+            if self._due and self._due[0] in self._told:
+                self._told.pop(self._due[0]).set()
+
+
+# -- when nothing else can run ---------------------------------------------------------------
+
+IDLE_TURNS = 8
+"""Turns in which no task may have gone on, on a loop that does not show which callbacks it has queued."""
+
+PATIENCE = 100_000
+"""Turns after which a sleeper gives up. Nodes that compute for minutes, and let the loop turn, take fewer."""
+
+_watching: dict[Any, int] = {}
+"""How many tasks of a loop are in :func:`_all_else_waits`: they do not wait for each other."""
+
+
+async def _all_else_waits() -> None:
+    """Return as soon as nothing on the event loop can go on but those that have called this."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        loop = None if asyncio is None or asyncio.current_task() is None else asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if asyncio is None or loop is None:
+        from anyio import wait_all_tasks_blocked
+
+        await wait_all_tasks_blocked()  # trio's own, and exact
+        return
+    _watching[loop] = _watching.get(loop, 0) + 1
+    waits: dict[Any, Any] = {}
+    try:
+        for turn in range(PATIENCE):
+            await asyncio.sleep(0)  # in a turn the loop looks at sockets and timers as well
+            if hasattr(loop, "_ready"):  # asyncio's own loops
+                if len(loop._ready) < _watching[loop]:
+                    return
+            elif turn % IDLE_TURNS == 0:  # all tasks are to wait, and for the same as some turns ago
+                before, waits = waits, {t: getattr(t, "_fut_waiter", None) for t in asyncio.all_tasks(loop)}
+                able = sum(waiter is None or waiter.done() for waiter in waits.values())
+                if able <= _watching[loop] and waits == before:
+                    return
+    finally:
+        _watching[loop] -= 1
+        if not _watching[loop]:
+            del _watching[loop]
+    raise UsageError(
+        f"a FakeClock's time cannot move: in {PATIENCE:,} turns of the event loop there was always something ready to "
+        "go on. Does a task poll, as 'while ...: await sleep(0)' does? Let it wait for an event, or on the clock"
+    )

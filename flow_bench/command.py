@@ -59,6 +59,7 @@ def add_to(suites: Any) -> None:
             "--fail-over", type=percent, metavar="PERCENT",
             help="exit with 1 if a row is surely slower by more than this",
         )  # fmt: skip
+        one.add_argument("--every-row", action="store_true", help="list also the rows that do not differ")
 
 
 def main(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -74,6 +75,8 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Measure suites, print their tables, and keep, compare and draw them as asked."""
     if options.fail_over is not None and options.compare is None:
         parser.error("--fail-over is for --compare")
+    if options.every_row and options.compare is None:
+        parser.error("--every-row is for --compare")
     if options.html and find_spec("plotly") is None:
         parser.error("--html needs plotly: pip install 'flow[bench]'")
     if options.save:
@@ -89,7 +92,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     print(report.summary([Row.from_dict(row) for row in document["rows"]]))
     print(f"{len(document['rows'])} rows in {perf_counter() - began:.0f} s")
     write(options, document, baseline)
-    code = OK if baseline is None else compared(baseline, document, options.fail_over)
+    code = OK if baseline is None else compared(baseline, document, options)
     for fault in measured.faults.values():
         print(f"flow_bench: {fault.suite}: {fault.text}", file=sys.stderr)
     return REFUSED if any(fault.code != UNAVAILABLE for fault in measured.faults.values()) else code
@@ -119,14 +122,14 @@ def write(options: argparse.Namespace, document: dict[str, Any], baseline: dict[
 def compare(options: argparse.Namespace) -> int:
     """Compare two saved runs."""
     before = store.load(options.before)
-    return compared(before, store.load(options.after, but=before["name"]), options.fail_over)
+    return compared(before, store.load(options.after, but=before["name"]), options)
 
 
-def compared(before: dict[str, Any], after: dict[str, Any], fail_over: float | None) -> int:
-    """Print what differs; return 1 if a row is slower by surely more than ``fail_over`` per cent."""
+def compared(before: dict[str, Any], after: dict[str, Any], options: argparse.Namespace) -> int:
+    """Print what differs; return 1 if a row is slower by surely more than ``--fail-over`` per cent."""
     found = judge.compare(before, after)
-    print(f"\n{judge.text(found, before, after)}")
-    over = [] if fail_over is None else found.over(fail_over)
+    print(f"\n{judge.text(found, before, after, every_row=options.every_row)}")
+    over = [] if options.fail_over is None else found.over(options.fail_over)
     if over:
-        print(f"flow_bench: {len(over)} rows are slower by more than {fail_over:g} %", file=sys.stderr)
+        print(f"flow_bench: {len(over)} rows are slower by more than {options.fail_over:g} %", file=sys.stderr)
     return MISSED if over else OK

@@ -26,6 +26,7 @@ in Reasonable Time*, ISMM 2013). On the logarithms of the passes' values:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, expm1, log, pi, sqrt
@@ -47,6 +48,8 @@ DRIFT_BY_LOAD = 0.1
 By = Literal["ratio", "time", "size"]
 Verdict = Literal["slower", "faster", "same"]
 TIMES = ("ns", "us", "ms", "s")
+NEWS = ("only in ", "in ")
+"""How reasons begin, for which rows are not compared, that tell of a difference: in one run only, in another unit."""
 
 
 @dataclass(frozen=True)
@@ -285,8 +288,11 @@ def student(chance: float, degrees: float) -> float:
 # -- in words --------------------------------------------------------------------------------
 
 
-def text(found: Comparison, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Every row under its verdict: the ratio, its interval, both values; then what was not compared; a summary last."""
+def text(found: Comparison, before: Mapping[str, Any], after: Mapping[str, Any], *, every_row: bool = False) -> str:
+    """Rows that differ, under their verdicts: the ratio, its interval, both values; then what is in one run only.
+
+    :param every_row: those that are the same or cannot be compared as well, not just how many each suite has.
+    """
     lines = [f"{_named(after)} compared with {_named(before)}; ratio of the second to the first, and its interval"]
     if found.machines:
         times = sum(change.by == "time" for change in found.changes)
@@ -294,14 +300,25 @@ def text(found: Comparison, before: Mapping[str, Any], after: Mapping[str, Any])
         lines.append(f"{times} rows have times only, marked with *: these are their machines' as well")
     if before["settings"] != after["settings"] or before["passes"] != after["passes"]:
         lines.append("the runs were made with other flags or passes: rows may differ for that alone")
+    same = [] if every_row else [change.identity for change in found.of("same")]
     for verdict in ("same", "faster", "slower"):
         changes = found.of(verdict)
         if changes:
-            lines += ["", f"{verdict} ({len(changes)})", *_lines(changes, two_machines=bool(found.machines))]
+            counted = same if verdict == "same" else []
+            lines += ["", f"{verdict} ({len(changes)}){_by_suite(counted)}"]
+            lines += [] if counted else _lines(changes, two_machines=bool(found.machines))
+    apart = [] if every_row else [identity for identity, why in found.apart if not why.startswith(NEWS)]
     if found.apart:
-        lines += ["", f"not compared ({len(found.apart)})"]
-        lines += [f"  {_words(identity)}: {why}" for identity, why in found.apart]
+        lines += ["", f"not compared ({len(found.apart)}){_by_suite(apart)}"]
+        lines += [f"  {_words(identity)}: {why}" for identity, why in found.apart if identity not in apart]
+    if same or apart:
+        lines += ["", "--every-row lists those that are only counted"]
     return "\n".join([*lines, "", summary(found)])
+
+
+def _by_suite(identities: Iterable[Identity]) -> str:
+    counts = Counter(suite for suite, *_ in identities)
+    return f": {', '.join(f'{suite} {count}' for suite, count in counts.items())}" if counts else ""
 
 
 def summary(found: Comparison) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from statistics import NormalDist, median
 from typing import Any
 
 import pytest
 
 from flow_bench import compare as judge
+from flow_bench.__main__ import main
 from flow_bench.measure import Row
-from flow_bench.session import merged
+from flow_bench.session import OK, USAGE, merged
 
 MACHINE = {"cpu": "one", "cores": 2, "system": "Linux", "python": "CPython 3.13.0", "commit": "abc", "date": "today"}
 
@@ -151,6 +154,39 @@ class TestWhatIsCompared:
         assert text.count(" *\n") == 1
         assert [c.identity[2] for c in judge.compare(here, document(rows[1])).over(10)] == ["ratio", "time"]
 
+    def test_listed_is_what_differs_and_the_rest_only_counted(self) -> None:
+        baseline = merged([[Row("s", "base", "us", [1.0, 2.0], ratios=[1.0, 1.0], suite="y").to_dict()]])[0]
+        same = [row(f"same {k}", *[1.0] * 5) | {"suite": "xxy"[k % 3]} for k in range(6)]
+        moved = [[row("up", *[one] * 5), row("down", *[1 / one] * 5)] for one in (1.0, 2.0)]
+        units = [row("unit", 1.0, unit=unit) for unit in ("us", "ms")]
+        before = document([*same, *moved[0], baseline, units[0], row("gone", 1.0)], "a")
+        after = document([*same, *moved[1], baseline, units[1], row("new", 1.0)], "b")
+        found = judge.compare(before, after)
+        text = judge.text(found, before, after)
+        assert text.split("\n\n")[1:] == [
+            "same (6): x 4, y 2",
+            "faster (1)\n  [x] s, down   0.50x (0.43 to 0.58)  0.50x -> 0.25x",
+            "slower (1)\n  [x] s, up   2.00x (1.73 to 2.31)  0.50x -> 1.00x",
+            "not compared (4): y 1\n"
+            "  [x] s, unit: in us before, in ms now\n"
+            "  [x] s, new: only in the second run\n"
+            "  [x] s, gone: only in the first run",
+            "--every-row lists those that are only counted",
+            judge.summary(found),
+        ]
+        every = judge.text(found, before, after, every_row=True)
+        assert all(every.count(f"] s, same {k} ") == 1 for k in range(6))
+        assert "[y] s, base: a baseline" in every
+        assert "same (6)\n" in every
+        assert "--every-row" not in every
+        assert set(text.splitlines()) - {"same (6): x 4, y 2", "not compared (4): y 1"} <= {
+            *every.splitlines(), "--every-row lists those that are only counted",
+        }  # fmt: skip
+
+    def test_where_all_is_listed_no_flag_is_named(self) -> None:
+        before, after = document([row("r", *[1.0] * 5)]), document([row("r", *[2.0] * 5), row("new", 1.0)])
+        assert "--every-row" not in judge.text(judge.compare(before, after), before, after)
+
     def test_other_settings_are_said(self) -> None:
         here = document([row("r", 1.0)])
         there = here | {"settings": {"quick": True}}
@@ -162,6 +198,19 @@ class TestWhatIsCompared:
         rows = [row("throughput", *[value] * 5) | {"better": "higher"} for value in (1.0, 1.5)]
         found = judge.compare(document(rows[:1]), document(rows[1:]))
         assert [(c.verdict, c.ratio) for c in found.changes] == [("faster", pytest.approx(1 / 1.5))]
+
+    def test_the_flag(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        files = [str(tmp_path / name) for name in ("a.json", "b.json")]
+        for file in files:
+            Path(file).write_text(json.dumps(document([row("one", 1.0), row("two", 1.0)])), encoding="utf-8")
+        assert main(["compare", *files]) == OK
+        assert "same (2): x 2\n" in capsys.readouterr().out
+        assert main(["compare", *files, "--every-row"]) == OK
+        assert "[x] s, one " in capsys.readouterr().out
+        with pytest.raises(SystemExit) as caught:
+            main(["run", "--every-row"])
+        assert caught.value.code == USAGE
+        assert "--every-row is for --compare" in capsys.readouterr().err
 
 
 class TestDiscoverable:

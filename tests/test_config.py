@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import random
+import traceback
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +19,10 @@ from flow.clock import Clock, SystemClock
 from flow.config import DEFAULT_CONFIG, Timeout
 
 NO_NUMBER = [True, False, "1", None, float("nan"), float("inf"), float("-inf"), [], 1j]
+
+
+class Plain(SystemClock):
+    """One that can be pickled, as any instance without a state."""
 
 
 class TestConfig:
@@ -68,6 +76,56 @@ class TestConfig:
         assert (changed.limit, changed.mode, DEFAULT_CONFIG.limit) == (4, "workers", None)
         with pytest.raises(flow.ConfigError, match="no setting is called 'limits'"):
             DEFAULT_CONFIG.replace(limits=4)
+
+    @pytest.mark.parametrize("make", [flow.Config, DEFAULT_CONFIG.replace])
+    def test_unknown_names_are_named_with_the_nearest_and_all_else_that_is_wrong(self, make: Any) -> None:
+        with pytest.raises(flow.ConfigError) as caught:
+            make(limt=3, mode="x", colour=1)
+        error = caught.value
+        assert isinstance(error, TypeError)  # as for any function
+        assert error.faults == (
+            "no setting is called 'colour'",
+            "no setting is called 'limt' (did you mean 'limit'?)",
+            "mode must be one of 'auto', 'inline', 'tasks', 'workers', not 'x'",
+        )
+        assert error.__suppress_context__ or error.__context__ is None
+        assert len(traceback.extract_tb(error.__traceback__)) == 2  # this line, and the call
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), again.faults) == (type(error), error.faults)
+
+    def test_each_kind_of_settings_says_so(self) -> None:
+        with pytest.raises(
+            flow.ConfigError, match=r"^DataConfig is not valid: .* 'metrix' \(did you mean 'metrics'\?\)$"
+        ):
+            flow.DataConfig(metrix="off")  # type: ignore[call-arg]
+        with pytest.raises(flow.ConfigError, match=r"^Retry is not valid: .* 'atempts' \(did you mean 'attempts'\?\)$"):
+            flow.Retry(atempts=3)  # type: ignore[call-arg]
+        with pytest.raises(flow.ConfigError, match="^Retry is not valid: attempts is given twice, as 3 and 4$"):
+            flow.Retry(3, attempts=4)  # type: ignore[misc]
+        with pytest.raises(
+            TypeError, match="^Config is not valid: 8 is given without the name of a setting: mode, limit,"
+        ):
+            flow.Config(8)  # type: ignore[misc,arg-type]
+
+    def test_a_type_error_of_another_kind_is_left_alone(self) -> None:
+        class Odd(tuple):  # type: ignore[type-arg]
+            def __iter__(self) -> Any:
+                raise TypeError("odd")
+
+        with pytest.raises(TypeError, match="^odd$"):
+            flow.Config(observers=Odd())
+
+    def test_settings_are_what_msgspec_makes_of_them(self) -> None:
+        config = flow.Config(limit=4, data=flow.DataConfig(metrics="off"))
+        assert pickle.loads(pickle.dumps(config.replace(clock=Plain()))).limit == 4
+        assert copy.deepcopy(config.data) == config.data == msgspec.structs.replace(flow.DataConfig(), metrics="off")
+        data = msgspec.json.decode(msgspec.json.encode(config.data), type=flow.DataConfig)
+        assert data == config.data
+        assert msgspec.convert({"metrics": "off"}, flow.DataConfig) == config.data
+        assert msgspec.structs.astuple(flow.Retry(5)) == msgspec.structs.astuple(flow.Retry(attempts=5))
+        assert repr(flow.Timeout(2.0)) == "Timeout(attempt=2.0, node=None)"
+        with pytest.raises(AttributeError):
+            config.limit = 3  # type: ignore[misc]
 
     def test_observers_are_kept_as_a_tuple(self) -> None:
         assert flow.Config(observers=[print]).observers == (print,)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from flow.errors import MAX_FAULTS_SHOWN, described, nearest, shown
         (errors.DefinitionError, (ValueError,)),
         (errors.CycleError, (errors.DefinitionError,)),
         (errors.ConfigError, (ValueError,)),
+        (errors.UnknownSetting, (errors.ConfigError, TypeError)),
         (errors.InputError, (ValueError,)),
         (errors.TraceError, (ValueError,)),
         (errors.UsageError, (RuntimeError,)),

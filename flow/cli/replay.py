@@ -58,7 +58,7 @@ def warm_up(config: Config) -> None:
 
     dag = Dag("warm-up")
     dag.add("once", once)
-    run(dag, config=Config(backend=config.backend, mode=config.mode, limit=config.limit))
+    run(dag, config=Config(backend=config.backend, mode=config.mode, limit=config.limit, blocking_after=None))
 
 
 def workers_of(work: Work, config: Config) -> int | None:
