@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -23,11 +26,11 @@ def _installed(name: str) -> bool:
     return True
 
 
-def loops() -> list[Any]:
-    """The event loops to test on; the optional ones skip with a reason when absent."""
+def loops(*names: str) -> list[Any]:
+    """These event loops to test on, or all; the optional ones skip with a reason when absent."""
     return [
         pytest.param(name, marks=[] if _installed(name) else pytest.mark.skip(reason=f"{name} is not installed"))
-        for name in WAYS
+        for name in names or WAYS
     ]
 
 
@@ -80,6 +83,25 @@ def error_of(dag: flow.Dag | flow.Plan, inputs: Any = None, **settings: Any) -> 
     return caught.value
 
 
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """``busy(seconds)`` holds the event loop for so long, in a time that nothing else moves.
+
+    By that time runs tell who holds the loop, and when to let it turn: on a slow machine too it does so where told.
+    """
+    now = 1.0
+
+    def hold(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    for found in pkgutil.iter_modules(import_module("flow.run").__path__, "flow.run."):
+        module = import_module(found.name)
+        if hasattr(module, "perf_counter"):
+            monkeypatch.setattr(module, "perf_counter", lambda: now)
+    return hold
+
+
 class _JumpingSelector:
     """Wraps a selector: where it would wait, the loop's clock jumps instead."""
 
@@ -112,7 +134,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.jumping.time
 
 
-@pytest.fixture(params=["asyncio", pytest.param("trio", marks=[] if _installed("trio") else pytest.mark.skip)])
+@pytest.fixture(params=loops("asyncio", "trio"))
 def virtual(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Run an async function on virtual time: ``virtual(fn)``. ``anyio.current_time`` starts anywhere."""
 
@@ -141,13 +163,41 @@ class LoopClock:
         await anyio.sleep(seconds)
 
 
+def pytest_collection_finish() -> None:
+    """Hide what collecting made from the collector: thousands of tests, which it would look at again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Show it again what is left: plugins may be looking for something in it."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="module")
 def frozen() -> Iterator[None]:
-    """Hide from the collector what all tests have made: for those that collect often, which would look at it all."""
+    """Hide from the collector what all tests have made: for those that collect often, which would look at it all.
+
+    The benchmarks freeze and thaw too, and would thaw this. At the end everything is thawed and looked at once.
+    """
+    thaw, gc.unfreeze = gc.unfreeze, lambda: None
     gc.collect()
     gc.freeze()
     yield
+    gc.unfreeze = thaw
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where Python is told to keep no compiled code, keep it here: the processes that tests start would all compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.dont_write_bytecode:
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compiled")))
+        yield
 
 
 def dag_of(specs: Sequence[Any], function: Callable[[int, Any], Callable[..., Any]]) -> flow.Dag:

@@ -727,9 +727,9 @@ class TestA14BlockingCode:
     """A node that holds the loop is named; thread nodes let others go on."""
 
     @pytest.mark.parametrize("where", ["first step", "later step", "sync", "waiting crowd", "after a wait"])
-    def test_a_warning_names_the_node(self, backend: str, where: str) -> None:
+    def test_a_warning_names_the_node(self, backend: str, where: str, busy: Any) -> None:
         def block() -> None:
-            time.sleep(0.12)  # well above what a busy machine stalls by
+            busy(0.12)
 
         async def ablock() -> None:
             if where != "first step":
@@ -752,18 +752,18 @@ class TestA14BlockingCode:
         assert len(named) == 1
         assert named[0].filename == __file__
 
-    def test_no_warning_without_a_loop_or_when_turned_off(self) -> None:
+    def test_no_warning_without_a_loop_or_when_turned_off(self, busy: Any) -> None:
         dag = flow.Dag("d")
-        dag.add("blocker", lambda: time.sleep(0.02))
+        dag.add("blocker", lambda: busy(0.02))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             flow.run(dag, config=Config(blocking_after=0.01))
             flow.run(dag, config=Config(blocking_after=None, mode="tasks"))
 
-    def test_a_filter_that_makes_it_an_error_ends_the_run_cleanly(self, backend: str) -> None:
+    def test_a_filter_that_makes_it_an_error_ends_the_run_cleanly(self, backend: str, busy: Any) -> None:
         dag = flow.Dag("d")
         dag.add("first", await_once)
-        dag.add("blocker", lambda first: time.sleep(0.02), needs=["first"])
+        dag.add("blocker", lambda first: busy(0.02), needs=["first"])
         dag.add("waits", anyio.sleep_forever)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -784,14 +784,14 @@ class TestA14BlockingCode:
 
         assert on_loop(main)
 
-    def test_a_long_run_of_quick_nodes_lets_the_loop_turn(self, on_loop: Any) -> None:
+    def test_a_long_run_of_quick_nodes_lets_the_loop_turn(self, on_loop: Any, busy: Any) -> None:
         """Nodes that take 1 ms each, 60 of them: another task gets its turn at least every few nodes."""
         turns: list[int] = []
         done = 0
 
         def node(*values: Any) -> None:
             nonlocal done
-            time.sleep(0.001)
+            busy(0.001)
             done += 1
 
         async def ticker() -> None:

@@ -20,6 +20,8 @@ from flow_bench.checks import Refused
 from flow_bench.experiments_compiled import BUILDS, NOW, Build
 from flow_bench.work import noop
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 TINY = experiments.Effort(rounds=1, turns=1, builds=("Cython, without coroutines",), oracle=False)
 
 

@@ -15,6 +15,8 @@ from flow_bench.checks import Refused
 from flow_bench.importing import Process
 from flow_bench.work import noop
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 TINY = memory.Effort(sizes=(10,), topologies=("linear", "sparse_random"), imports=importing.Effort(rounds=1))
 
 

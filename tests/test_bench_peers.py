@@ -20,6 +20,8 @@ from flow_bench.peers.peer import Peer, PeerFault, refuse_unless_right
 from flow_bench.peers.registry import CONTENDERS, DASK_DICT, FLOW, Contender
 from flow_bench.work import Work
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 TINY = suite.Effort(nodes=(20,), rounds=2, sample=1e-6, budget=5.0, topologies=("layered", "tree"))
 BARE = [one for one in CONTENDERS if one.label in ("flow", "graphlib loop", "asyncio TaskGroup")]
 

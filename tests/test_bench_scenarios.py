@@ -17,6 +17,8 @@ from flow_bench.case import Case
 from flow_bench.scenarios import NO_WAITS, SCENARIOS, WAITS, Scenario
 from flow_bench.workflows import Pause, Wait, checkout, etl
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.label)
 
 

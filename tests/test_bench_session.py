@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from flow_bench.__main__ import main
 from flow_bench.measure import Measured, Row, Target, ratios, shared
 from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Part, merged
 
-TINY = Part("core", 2, ("--only", "sync"), ("--nodes", "12", "--rounds", "4"))
+pytestmark = pytest.mark.usefixtures("frozen")
+
+TINY = Part("core", 2, ("--only", "build"), ("--nodes", "12", "--rounds", "4"))  # its quickest section
 
 SKIPPING = """
 from flow.run import api
@@ -46,13 +49,13 @@ class TestRun:
         assert main(["run", "--core", "--quick", "--save", "first", "--json", "all.json"]) == OK
         printed = capsys.readouterr().out
         assert "pass 2 of 2  core" in printed
-        assert "[core] sync, no event loop, 12 nodes: us per node" in printed
+        assert "[core] build and compile, 12 nodes: us per node" in printed
         assert "saved as .benchmarks/first.json" in printed
         document = json.loads((here / ".benchmarks" / "first.json").read_text(encoding="utf-8"))
         assert document == json.loads((here / "all.json").read_text(encoding="utf-8"))
         assert (document["schema"], document["name"], document["passes"]) == (1, "first", 2)
         assert document["machine"].keys() >= {"cpu", "cores", "python", "flow", "libraries", "commit", "load", "date"}
-        (row,) = [r for r in document["rows"] if (r["label"], r["topology"]) == ("flow.run, warm plan", "tree")]
+        (row,) = [r for r in document["rows"] if (r["label"], r["topology"]) == ("compile", "tree")]
         assert [len(one["samples"]) for one in row["passes"]] == [2, 2]
         assert row["samples"] == [*row["passes"][0]["samples"], *row["passes"][1]["samples"]]
         assert [len(row[name]) for name in ("ratios", "cpu")] == [4, 4]
@@ -70,6 +73,7 @@ class TestRun:
     def test_a_broken_driver_is_refused(
         self, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        monkeypatch.setattr(session, "PARTS", (replace(TINY, flags=("--only", "sync")),))
         sabotage(here, monkeypatch, SKIPPING)
         assert main(["run", "--core", "--quick", "--save", "broken"]) == REFUSED
         error = capsys.readouterr().err

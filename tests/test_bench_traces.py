@@ -16,6 +16,8 @@ from flow_bench.__main__ import REFUSED, main
 from flow_bench.case import Case
 from flow_bench.work import DONE
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 SMALL = "sarek-dirt02-001"
 
 
@@ -29,7 +31,7 @@ def names(cases: list[Case]) -> list[tuple[Any, ...]]:
     return [(case.section, case.label, case.size, case.series) for case in cases]
 
 
-def replay(limit: int | None, seconds: float = 0.5) -> traces.Replay:
+def replay(limit: int | None, seconds: float = 60.0) -> traces.Replay:
     path = traces.find(SMALL)
     assert path is not None
     return traces.Replay(path, flow.traces.load(path).compile(), limit, seconds)
@@ -103,7 +105,7 @@ def test_a_replay_that_does_not_wait_is_refused() -> None:
     one = replay(2)
     fault = one.check(run(one))  # virtual time: the wall clock has hardly moved
     assert fault is not None
-    assert "cannot take less than 0.5000 s" in fault
+    assert "cannot take less than 60.0000 s" in fault
 
 
 def test_a_replay_beyond_its_limit_is_refused() -> None:
@@ -137,7 +139,9 @@ def test_the_suite_end_to_end(
     assert "n/a: its file is not here" in capsys.readouterr().out
     rows = json.loads(file.read_text())["rows"]
     assert [row["topology"] for row in rows] == ["sync", "async", "sync", "async", "8 at a time"]
-    assert 0.1 < rows[-1]["figures"]["efficiency"] <= 1.02
+    assert rows[-1]["unit"] == "ms"
+    assert rows[-1]["figures"]["efficiency"] == pytest.approx(30 / rows[-1]["figure"])
+    assert rows[-1]["figure"] >= 30 / 1.02
     assert 0.1 < rows[-1]["figures"]["schedule"] <= 1
 
 

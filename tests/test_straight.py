@@ -7,7 +7,6 @@ import gc
 import linecache
 import sys
 import threading
-import time
 import traceback
 import warnings
 from contextvars import ContextVar
@@ -416,12 +415,10 @@ def test_contextvars_stay_with_their_node(on_loop: Any) -> None:
     on_loop(main)
 
 
-def test_a_node_that_holds_the_loop_is_named(on_loop: Any) -> None:
+def test_a_node_that_holds_the_loop_is_named(on_loop: Any, busy: Any) -> None:
     async def main() -> None:
         def holds(value: int) -> int:
-            until = time.perf_counter() + 0.2
-            while time.perf_counter() < until:
-                pass
+            busy(0.25)
             return value
 
         dag = chain_of(4)
@@ -435,14 +432,12 @@ def test_a_node_that_holds_the_loop_is_named(on_loop: Any) -> None:
     on_loop(main)
 
 
-def test_long_stretches_let_the_loop_turn(on_loop: Any) -> None:
+def test_long_stretches_let_the_loop_turn(on_loop: Any, busy: Any) -> None:
     async def main() -> None:
         ticks = 0
 
         def works(value: int) -> int:
-            until = time.perf_counter() + 0.001
-            while time.perf_counter() < until:
-                pass
+            busy(0.001)
             return value
 
         dag = chain_of(60, works)

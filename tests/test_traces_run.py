@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import flow
@@ -30,14 +32,9 @@ MODES = [
 ]
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda m: "-".join(map(str, m.values())))
-@pytest.mark.parametrize("path", trace_files(), ids=lambda p: p.name.split(".")[0])
-@pytest.mark.parametrize("waits", [False, True], ids=["sync", "waits"])
-def test_every_trace_in_every_mode(path: Path, mode: dict[str, Any], waits: bool) -> None:
-    if "backend" in mode:
-        pytest.importorskip(mode["backend"])
-    import anyio
-
+@cache
+def recording(path: Path, waits: bool) -> tuple[flow.Plan, list[str]]:
+    """A plan of the trace whose tasks say that they are called, and check what with; and the list where they do."""
     calls: list[str] = []
 
     def make(task: flow.traces.Task) -> Any:
@@ -52,7 +49,17 @@ def test_every_trace_in_every_mode(path: Path, mode: dict[str, Any], waits: bool
 
         return wait if waits else once
 
-    plan = flow.traces.load(path, work=make).compile()
+    return flow.traces.load(path, work=make).compile(), calls
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda m: "-".join(map(str, m.values())))
+@pytest.mark.parametrize("path", trace_files(), ids=lambda p: p.name.split(".")[0])
+@pytest.mark.parametrize("waits", [False, True], ids=["sync", "waits"])
+def test_every_trace_in_every_mode(path: Path, mode: dict[str, Any], waits: bool) -> None:
+    if "backend" in mode:
+        pytest.importorskip(mode["backend"])
+    plan, calls = recording(path, waits)
+    calls.clear()
     result = flow.run(plan, config=Config(**mode))
     assert len(calls) == len(set(calls)) == len(plan) == result.counts[Status.COMPLETED]
     position = {name: k for k, name in enumerate(calls)}
