@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ import flow
 from flow import Config, Retry, Status
 from flow.plan import blocks
 from flow.plan.blocks import HEAD, blocks_of
+from flow.plan.resolver import Resolver
 
 HOT = Config(optimize="at_once", on_error="collect")
 COLD = Config(optimize=False, on_error="collect")
@@ -115,8 +117,29 @@ def test_when_its_head_may_run_all_of_a_block_may(seed: int) -> None:
 # -- that nothing else changes ---------------------------------------------------------------
 
 
+class BusyWorld(World):
+    """One in which some nodes hold the loop for so long that it has to turn after them."""
+
+    def __init__(self, specs: list[Spec], busy: Callable[[float], None]) -> None:
+        self.busy = busy
+        super().__init__(specs)
+
+    def _function(self, i: int, spec: Spec) -> Callable[..., Any]:
+        fn = super()._function(i, spec)
+
+        def held(*values: Any) -> Any:
+            self.busy(0.006)
+            return fn(*values)
+
+        async def held_async(*values: Any) -> Any:
+            self.busy(0.006)
+            return await fn(*values)
+
+        return fn if i % 5 else held if spec.style == "sync" else held_async
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
-def test_runs_with_blocks_agree_with_the_oracle(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_with_blocks_agree_with_the_oracle(backend: str, monkeypatch: pytest.MonkeyPatch, busy: Any) -> None:
     pytest.importorskip(backend)
     monkeypatch.setattr(blocks, "LEAST", 2)
     used = 0
@@ -128,7 +151,7 @@ def test_runs_with_blocks_agree_with_the_oracle(backend: str, monkeypatch: pytes
         monkeypatch.setattr(blocks, "GUARDED_STRETCH", longest + 1)
         specs = [msgspec.structs.replace(spec, priority=0, style="sync" if i % 4 else "waits")
                  for i, spec in enumerate(specs)]  # fmt: skip
-        world = World(specs)
+        world = BusyWorld(specs, busy)
         config = HOT.replace(backend=backend, limit=limit)
         result = flow.run(world.dag, config=config)
         status = world.expected()
@@ -342,3 +365,117 @@ def test_a_run_goes_well_where_code_cannot_be_generated(monkeypatch: pytest.Monk
     monkeypatch.undo()
     asyncio.run(flow.execute(plan, config=HOT))
     assert made(plan) == ["b"]
+
+
+# -- faults it has had -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [COLD, HOT], ids=["cold", "hot"])
+@pytest.mark.parametrize("turns", range(1, 9))
+def test_while_the_loop_turns_nobody_takes_from_a_block_whose_head_is_taken(
+    config: Config, turns: int, on_loop: Any, busy: Any
+) -> None:
+    async def main() -> None:
+        calls: list[str] = []
+
+        def calling(name: str) -> Any:
+            return lambda *_: calls.append(name) or 1  # type: ignore[func-returns-value]
+
+        async def waits() -> int:
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            return 1
+
+        async def holds(value: int) -> int:
+            busy(0.02)  # the loop is to turn before b; meanwhile W ends, whose host looks for what is ready
+            return value
+
+        fns = {name: calling(name) for name in "bcdegh"} | {"W": waits, "X": holds}
+        dag = dag_of("A:, W:, X: A, b: X, c: X, d: b c, e: d, g: c W, S: e, h: c S", fns)
+        result = await flow.execute(dag, config=config)
+        assert result.errors == {}
+        assert sorted(calls) == ["b", "c", "d", "e", "g", "h"]
+        assert bool(made(result.plan)) == (config is HOT)
+
+    on_loop(main)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_node_that_holds_the_loop_within_a_block_is_named(raises: bool, on_loop: Any, busy: Any) -> None:
+    async def main() -> None:
+        def holds(value: int) -> int:
+            busy(0.2)
+            if raises:
+                raise ValueError
+            return value
+
+        with pytest.warns(flow.BlockingNodeWarning, match="node 'd' held the event loop for 0.2"):
+            result = await flow.execute(dag_of(CHAIN, {"d": holds}), config=HOT)
+        assert made(result.plan) == ["b"]
+
+    on_loop(main)
+
+
+def test_generating_hides_no_node_that_held_the_loop(on_loop: Any, busy: Any) -> None:
+    async def main() -> None:
+        async def holds() -> int:
+            busy(0.2)
+            await anyio.lowlevel.checkpoint()
+            return 1
+
+        with pytest.warns(flow.BlockingNodeWarning, match="node 'A' held the event loop for 0.2"):
+            result = await flow.execute(dag_of(CHAIN, {"A": holds}), config=HOT)
+        assert made(result.plan) == ["b"]
+
+    on_loop(main)
+
+
+def test_what_another_thread_sees_while_the_resolver_is_told(on_loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        seen = []
+
+        def passed(self: Resolver, *args: Any) -> None:
+            seen.append([str(status) for status in views[0].statuses.values()])
+            tell(self, *args)
+
+        def looks(value: int, ctx: flow.Context) -> int:
+            views.append(ctx.data)
+            return value
+
+        views: list[Any] = []
+        tell = Resolver.passed
+        monkeypatch.setattr(Resolver, "passed", passed)
+        await flow.execute(dag_of(CHAIN, {"d": looks}), config=HOT)
+        assert seen == [["completed"] * 6 + ["pending"]] or seen == [["completed"] * 6 + ["ready"]]
+
+    on_loop(main)
+
+
+def test_a_debugger_that_quits_at_the_end_of_the_code(on_loop: Any) -> None:
+    async def main() -> None:
+        plan = dag_of(CHAIN.replace(", Z: f", "")).compile()
+        await flow.execute(plan, config=HOT)
+        assert plan.blocks is not None
+        block = plan.blocks.by_head[plan.find("b")]
+
+        def quits(values: Any, *rest: Any) -> int:
+            values[1:6] = [1] * 5
+            raise ValueError("quit")
+
+        quits.__code__ = quits.__code__.replace(co_firstlineno=10)  # so that it raises on the line of the return
+        block.call = quits
+        result = await flow.execute(plan, config=HOT)
+        assert {name: str(error) for name, error in result.errors.items()} == {"f": "quit"}
+        assert [str(status) for status in result.status.values()] == ["completed"] * 5 + ["failed"]
+
+    on_loop(main)
+
+
+def test_a_run_goes_well_where_blocks_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(plan: flow.Plan) -> Any:
+        raise RecursionError("no room to look")
+
+    monkeypatch.setattr(blocks, "blocks_of", never)
+    plan = dag_of(CHAIN).compile()
+    assert asyncio.run(flow.execute(plan, config=HOT))["Z"] == 2
+    assert made(plan) == []

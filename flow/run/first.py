@@ -54,7 +54,7 @@ async def first_nodes(tasks: Tasks, host: Host, context: Context) -> bool:
         if host.pausing:  # cancelled between two nodes
             raise
         if run.resolver is None:
-            i = tasks.start_counting(host)  # in a stretch, not its first node
+            i = tasks.start_counting()  # in a stretch, not its first node
         tasks.node_raised(i, error)
         return True
     await tasks.long_burst(host, i, before, perf_counter())
@@ -104,7 +104,7 @@ async def first_items(tasks: Tasks, host: Host, context: Context, feed: Feed) ->
                 feed.pulled = pulled
                 feed.break_off(error)
                 return False
-            host.node = tasks.start_counting(host)
+            host.node = tasks.start_counting()
         tasks.node_raised(host.node, error)
         return True
     await tasks.long_burst(host, host.node, before, perf_counter())

@@ -35,7 +35,7 @@ def generated_heads(tasks: Tasks, host: Host) -> Mapping[int, Guarded] | None:
     return (plan.heads or None) if _allowed(tasks, run) else None
 
 
-def generated_blocks(tasks: Tasks, host: Host) -> Blocks | None:
+def generated_blocks(tasks: Tasks) -> Blocks | None:
     """Return the plan's blocks, if this run may use them."""
     run = tasks.run
     if not isinstance(run, RunState):
@@ -52,7 +52,6 @@ def generated_blocks(tasks: Tasks, host: Host) -> Blocks | None:
         blocks.wait -= 1
     elif blocks.parts:
         blocks.generate(plan, all_of_them=optimize == "at_once")
-        host.resumed = perf_counter()
     return blocks if blocks.by_head else None
 
 
@@ -98,13 +97,13 @@ def run_block(tasks: Tasks, host: Host, block: Block, context: Context) -> int:
             done = -done
             raise
     finally:
-        tasks.block = ()
         last = host.node = part[done - 1]
         passed = part[: done - 1]
         if passed:
             successors = resolver.successors
             whole = done == len(part)
             resolver.passed(passed, last, block.outside if whole else [s for i in passed for s in successors[i]])
+        tasks.block = ()  # after that: another thread that looks meanwhile sees the one or the other
     return last
 
 

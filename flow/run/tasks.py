@@ -167,10 +167,10 @@ class Tasks:
                 self.run.resolver.halt()
             self.cancel_all()
 
-    def start_counting(self, host: Host) -> int:
+    def start_counting(self) -> int:
         """End the first phase: make the Resolver from what has been done; return the node at hand."""
         todo, self.todo = self.todo, _NOTHING
-        blocks = generated_blocks(self, host)
+        blocks = generated_blocks(self)
         if blocks is not None:
             self.kinds, self.blocks = blocks.kinds, blocks.by_head
         return self.run.start_counting(todo)
@@ -216,7 +216,7 @@ class Tasks:
                         yield from self._turn()
                         continue
                     if self.run.resolver is None:
-                        host.node = self.start_counting(host)
+                        host.node = self.start_counting()
                     if self.left - host.resumed > self.blocking_after:
                         self.warn_blocking(host.node, self.left - host.resumed)
                     self.waiting += 1
@@ -292,19 +292,21 @@ class Tasks:
             except BaseException as error:
                 if not isinstance(error, NodeTimeout):
                     host.call = None  # how soon it fails says nothing
-                self.node_raised(host.node, error)
+                at = host.node  # of a block, the one that raised
+                self.node_raised(at, error)
                 i = resolver.take()
             else:
                 i = resolver.advance(i)
             now = perf_counter()
             if now > host.late:
+                if i >= 0:  # nobody keeps a node while others go on: all of a block is to be there when its head is
+                    resolver.put_back(i)
                 await self.long_burst(host, at, before, now)
                 now = perf_counter()
                 host.late = self.burst + YIELD_EVERY
                 if self.hosts > self.limit:  # which has shrunk
-                    if i >= 0:
-                        resolver.put_back(i)
                     return False
+                i = resolver.take()
             before = now
             try:
                 changed = context != base

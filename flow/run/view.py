@@ -53,14 +53,16 @@ class LiveView:
         return self._status(self._plan.find(node)) is STATUS_OF[READY]
 
     def _status(self, i: int) -> Status:
-        resolver = self._resolver if self._run is None else self._run.resolver
+        run = self._run  # once: it may end while another thread looks
+        resolver = self._resolver if run is None else run.resolver
         if resolver is not None:
-            tasks = None if self._run is None else self._run.tasks
-            return STATUS_OF[resolver.state[i]] if tasks is None or not tasks.block else self._within(tasks.block, i)
+            tasks = None if run is None else run.tasks
+            block = () if tasks is None else tasks.block
+            return self._within(resolver, block, i) if block else STATUS_OF[resolver.state[i]]
         # Nothing is counted: the nodes are run in a fixed order, and the first without an output is at hand.
-        if self._run is None or self._values[i] is not MISSING:
+        if run is None or self._values[i] is not MISSING:
             return Status.COMPLETED
-        if i == self._at_hand(self._run):
+        if i == self._at_hand(run):
             return Status.RUNNING
         return self._before(i)
 
@@ -69,17 +71,15 @@ class LiveView:
         ready = all(self._values[d] is not MISSING for d in self._plan.dependencies[i])
         return Status.READY if ready else Status.PENDING
 
-    def _within(self, block: Sequence[int], i: int) -> Status:
+    def _within(self, resolver: Any, block: Sequence[int], i: int) -> Status:
         """Return node ``i``'s status while generated code is at a block, of which the Resolver will know afterwards."""
-        assert self._run is not None
-        assert self._run.resolver is not None
         values = self._values
         if i in block:
             if values[i] is not MISSING:
                 return Status.COMPLETED
-            at_hand = next(j for j in block if values[j] is MISSING)
+            at_hand = next((j for j in block if values[j] is MISSING), i)  # all done: another thread is looking
             return Status.RUNNING if i == at_hand else self._before(i)
-        code = self._run.resolver.state[i]
+        code = resolver.state[i]
         return self._before(i) if code == WAITING else STATUS_OF[code]
 
     def _at_hand(self, run: RunState) -> int:
