@@ -68,6 +68,7 @@ class Plan:
         "inputs",
         "kinds",
         "learned",
+        "lone",
         "name",
         "names",
         "order",
@@ -117,6 +118,7 @@ class Plan:
         self.heat = HOT_AFTER
         self.heads: Mapping[int, Guarded] = {}
         self.warmth = HOT_AFTER
+        self.lone: frozenset[int] | None = None  # once asked for (flow.plan.resolver.lone_nodes)
         self.blocks: Blocks | None = None  # of those that go on after a node has suspended (flow.plan.blocks)
 
     # -- building (flow.plan.compile only) ---------------------------------------------------

@@ -11,15 +11,22 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
+from operator import length_hint
 from time import perf_counter
 from types import coroutine
 from typing import Any
 
 from flow.config import YIELD_EVERY
 from flow.errors import NodeTimeout
+from flow.plan.resolver import lone_nodes
 from flow.run import threads
 from flow.run.driven import Driven
+from flow.run.state import RunState
 from flow.run.tasks import TURNS, Tasks
+
+_NONE: frozenset[int] = frozenset()
+_NO_TASKS: dict[object, asyncio.Task[None]] = {}
+"""Never changed: most runs whose nodes wait one at a time have no task but the first."""
 
 _EAGER = sys.version_info >= (3, 12)
 
@@ -32,14 +39,26 @@ def _eager_task(
 
 
 class AsyncioTasks(Tasks):
-    """One run on the running asyncio loop."""
+    """One run on the running asyncio loop.
+
+    :ivar resumed: when the node at hand last got the thread.
+    :ivar suspensions: how often nodes have suspended that are stepped in their own task.
+    :ivar lone: nodes beside which nothing can run.
+    :ivar alone: the node at hand is one of these, and has suspended in the first phase.
+    """
+
+    __slots__ = ("alone", "first", "joined", "lone", "loop", "resumed", "spawning", "suspensions", "tasks")
 
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         super().__init__(run, outer)
         self.loop = asyncio.get_running_loop()
-        self.tasks: dict[object, asyncio.Task[None]] = {}  # alive; by a key of their own
-        self.joined: asyncio.Future[None] | None = None
-        self.timed = False  # the spawning loop is to judge the first step of the node it starts
+        self.first: asyncio.Task[None] | None = None  # while it is alive
+        self.tasks = _NO_TASKS  # the others that are; by a key of their own
+        self.resumed = 0.0
+        self.suspensions = 0
+        self.lone = _NONE
+        self.alone = False
+        self.joined: asyncio.Future[None] | None = None  # done when none is alive any more
         self.spawning = False  # a loop that starts hosts is on, or goes on at the event loop's next turn
 
     async def drive(self) -> None:
@@ -53,7 +72,7 @@ class AsyncioTasks(Tasks):
                 self._start_first()
             else:
                 self.spawn()
-            while self.tasks or self.spawning:
+            while self.first is not None or self.tasks or self.spawning:
                 self.joined = self.loop.create_future()
                 await self.joined
         except asyncio.CancelledError:
@@ -78,7 +97,7 @@ class AsyncioTasks(Tasks):
         from anyio import CancelScope
 
         with CancelScope(shield=True):  # else a cancelled anyio scope would wake us at every turn
-            while self.tasks:
+            while self.first is not None or self.tasks:
                 self.joined = self.loop.create_future()
                 try:
                     await self.joined
@@ -86,32 +105,150 @@ class AsyncioTasks(Tasks):
                     self._cancel_tasks()
 
     def _expire(self) -> None:
-        if self.tasks or self.spawning:
+        if self.first is not None or self.tasks or self.spawning:
             self.run.timed_out = True
             self.stop()
 
     # -- tasks -------------------------------------------------------------------------------
 
-    def _start_first(self) -> None:
-        """Start the first host within this call."""
-        self.hosts += 1
-        key = object()
-        task = _eager_task(self._first_task(key), self.loop, self.base)
-        if not task.done():
-            self.tasks[key] = task
-
-    async def _first_task(self, key: object) -> None:
-        """:meth:`host_task`, which says itself when it ends: a callback would hold a context and a handle."""
+    @coroutine
+    def _let_turn(self) -> Generator[Any, Any, None]:
+        """Let the event loop turn after a long step; what a node that has ended left behind is not the next one's."""
         try:
-            await self.conduct()
+            yield from self._turn()
+        except BaseException as error:
+            if self.stopping or not self.forgive(error):
+                raise
+
+    @coroutine
+    def stay_with(self, i: int, node: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Await node ``i``, timing each of its steps but the last, which whoever awaits this times."""
+        blocking_after = self.blocking_after
+        call, waits = None, 0
+        try:
+            signal = node.send(None)
+            self.suspensions += 1
+            if perf_counter() - self.resumed > blocking_after:
+                self.warn_blocking(i, perf_counter() - self.resumed)
+            if self.climb is not None:
+                waits = 1
+                self.waiting += 1
+                call = self.climb.began(self.waiting, self.run.clock.now())
+            if i in self.lone:
+                self.alone = True
+            else:
+                self._waits(i)
+            while True:
+                try:
+                    value = yield signal
+                except BaseException as error:
+                    self.interrupted = True
+                    self.resumed = perf_counter()
+                    signal = node.throw(error)
+                else:
+                    self.resumed = perf_counter()
+                    signal = node.send(value)
+                if perf_counter() - self.resumed > blocking_after:
+                    self.warn_blocking(i, perf_counter() - self.resumed)
+        except StopIteration as end:
+            if call is not None:
+                self.came_back(call, i)
+            return end.value
+        except NodeTimeout:
+            if call is not None:
+                self.came_back(call, i)
+            raise
+        finally:
+            self.waiting -= waits
+
+    def _start_first(self) -> None:
+        """Start the first host within this call, with the first node if that is async."""
+        run, i, began = self.run, -1, 0.0
+        self.hosts += 1
+        context = self.base
+        if (
+            isinstance(run, RunState)
+            and run.resolver is None
+            and run.kinds[run.order[0]]
+            and not (run.plan.warmth or run.plan.heads)  # generated code is for a conductor
+        ):
+            i, context, began = next(self.todo), context.copy(), perf_counter()
+        task = _eager_task(self._task(i, None, began, context), self.loop, context)
+        if not task.done():
+            self.first = task
+
+    async def _task(self, i: int, key: object | None, began: float, context: Context) -> None:
+        """Run the taken node ``i``, if any, and what comes next, then go on as a host while there is more to do.
+
+        As long as nodes suspend each is stepped in this task itself, which costs them less than under a conductor;
+        one that does not costs more. In the first phase nothing is counted meanwhile if each is the only one that can
+        run. The task says itself when it ends: a callback would hold a context and a handle.
+
+        :param key: its own in ``tasks``; None for the first.
+        :param began: since when it has the thread.
+        :param context: its own.
+        """
+        run, idle, more = self.run, 0, i < 0
+        try:
+            while i >= 0:
+                suspensions, self.resumed = self.suspensions, began
+                call, values = run.fns[i], run.values
+                try:
+                    if run.kinds[i]:
+                        values[i] = await self.stay_with(i, call(*[values[slot] for slot in run.arguments[i]]))
+                    else:
+                        values[i] = call(*[values[slot] for slot in run.arguments[i]])
+                except BaseException as error:
+                    self.alone = False
+                    if run.resolver is None:
+                        self.start_counting()
+                    self.node_raised(i, error)
+                    done = False
+                else:
+                    self.alone, done = False, True
+                idle = 0 if self.suspensions != suspensions else idle + 1 + run.kinds[i]
+                began = perf_counter()
+                long = began - self.resumed > YIELD_EVERY
+                if long and began - self.resumed > self.blocking_after:
+                    self.warn_blocking(i, began - self.resumed)
+                resolver = run.resolver
+                if resolver is not None:
+                    i = resolver.advance(i) if done else resolver.take()
+                    if i < 0:
+                        break
+                try:
+                    fresh = long or idle > 1 or self.hosts > self.limit or context != self.base
+                except Exception:  # a value that cannot be compared: not the one it was
+                    fresh = True
+                if resolver is None:
+                    if not fresh and not self.stopping:
+                        i = next(self.todo, -1)
+                        continue
+                    more = not self.stopping and length_hint(self.todo) > 0
+                elif fresh or (self.blocks is not None and i in self.blocks):
+                    resolver.put_back(i)
+                    more = True
+                else:
+                    continue
+                if long and more:
+                    await self._let_turn()
+                break
+            if more and self.hosts <= self.limit:  # which may have shrunk
+                await self.conduct()
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # not a node's: a predicate's or an observer's
             self.broke(error)
         finally:
             self.hosts -= 1
-            self._forget(key)
-        self.spawn_for_ready()
+            if key is None:
+                self.first = None
+            else:
+                self.tasks.pop(key, None)
+            if self.joined is not None:
+                self._wake_if_over()
+        if more and run.resolver is not None:  # something may have become ready since the host found nothing
+            self.spawn_for_ready()
 
     def spawn(self) -> None:
         self.hosts += 1
@@ -121,8 +258,13 @@ class AsyncioTasks(Tasks):
         self._keep(self.loop.create_task(self.delay(i, seconds)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
-        self.tasks[task] = task
+        self._own_tasks()[task] = task
         task.add_done_callback(self._ended)
+
+    def _own_tasks(self) -> dict[object, asyncio.Task[None]]:
+        if self.tasks is _NO_TASKS:
+            self.tasks = {}
+        return self.tasks
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -135,7 +277,13 @@ class AsyncioTasks(Tasks):
         self._wake_if_over()
 
     def _wake_if_over(self) -> None:
-        if not self.tasks and not self.spawning and self.joined is not None and not self.joined.done():
+        if (
+            self.first is None
+            and not self.tasks
+            and not self.spawning
+            and self.joined is not None
+            and not self.joined.done()
+        ):
             self.joined.set_result(None)
 
     if _EAGER:
@@ -157,14 +305,11 @@ class AsyncioTasks(Tasks):
                 if i < 0:
                     break
                 self.hosts += 1
-                key = object()
-                self.timed = True
-                task = _eager_task(self._node_task(i, key, before), self.loop, base.copy())
+                key, context = object(), base.copy()
+                task = _eager_task(self._task(i, key, before, context), self.loop, context)
                 if not task.done():
-                    self.tasks[key] = task
+                    self._own_tasks()[key] = task
                 now = perf_counter()
-                if self.timed and now - before > self.blocking_after:
-                    self.warn_blocking(i, now - before)
                 if now > late:
                     self.loop.call_soon(self._go_on_spawning, TURNS - 1)
                     return
@@ -179,79 +324,23 @@ class AsyncioTasks(Tasks):
         self.spawn_for_ready()
         self._wake_if_over()
 
-    async def _node_task(self, i: int, key: object, began: float) -> None:
-        """Run node ``i`` in this task, which is its own; then go on as a host if there is more to do."""
+    def _waits(self, i: int) -> None:
+        """Node ``i`` has suspended: start what is ready, if anything can be."""
         run = self.run
-        resolver = run.resolver
-        assert resolver is not None
-        more = -1
-        try:
-            call, values = run.fns[i], run.values
-            try:
-                if run.kinds[i]:
-                    values[i] = await self.stay_with(i, call(*[values[slot] for slot in run.arguments[i]]))
-                else:
-                    values[i] = call(*[values[slot] for slot in run.arguments[i]])
-            except BaseException as error:
-                self.node_raised(i, error)
-                more = resolver.take()
-            else:
-                more = resolver.advance(i)
-            if more >= 0:
-                resolver.put_back(more)
-            if more >= 0 and self.hosts <= self.limit:  # which may have shrunk
-                if self.timed and key not in self.tasks:  # still within the step that the spawning loop times
-                    self.timed = False
-                    took = perf_counter() - began
-                    if took > self.blocking_after:
-                        self.warn_blocking(i, took)
-                await self.conduct()
-        except (asyncio.CancelledError, GeneratorExit):
-            raise
-        except BaseException as error:  # not a node's: a predicate's or an observer's
-            self.broke(error)
-        finally:
-            self.hosts -= 1
-            self._forget(key)
-        if more >= 0:  # something may have become ready since the host found nothing
+        if run.resolver is None:
+            if isinstance(run, RunState) and run.order is run.plan.order:
+                self.lone = lone_nodes(run.plan)
+                if i in self.lone:
+                    self.alone = True
+                    return
+            self.start_counting()
+        if not self.spawning:
             self.spawn_for_ready()
 
-    @coroutine
-    def stay_with(self, i: int, node: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """Await node ``i``, timing each step after the first (which whoever started it times)."""
-        blocking_after = self.blocking_after
-        resumed = 0.0
-        call, waits = None, 0
-        try:
-            signal = node.send(None)
-            if self.climb is not None:
-                waits = 1
-                self.waiting += 1
-                call = self.climb.began(self.waiting, self.run.clock.now())
-            while True:
-                try:
-                    value = yield signal
-                except BaseException as error:
-                    self.interrupted = True
-                    resumed = perf_counter()
-                    signal = node.throw(error)
-                else:
-                    resumed = perf_counter()
-                    signal = node.send(value)
-                if perf_counter() - resumed > blocking_after:
-                    self.warn_blocking(i, perf_counter() - resumed)
-        except StopIteration as end:
-            if resumed and perf_counter() - resumed > blocking_after:
-                self.warn_blocking(i, perf_counter() - resumed)
-            if call is not None:
-                self.came_back(call, i)
-            return end.value
-        except NodeTimeout:
-            if call is not None:
-                self.came_back(call, i)
-            raise
-        finally:
-            self.waiting -= waits
+    def stop(self) -> None:
+        if self.alone and self.run.resolver is None and not self.stopping:
+            self.start_counting()  # which is then halted
+        super().stop()
 
     def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
         return threads.on_asyncio(self.outermost or self, call)
@@ -260,8 +349,9 @@ class AsyncioTasks(Tasks):
         self.loop.call_soon(self._cancel_tasks)
 
     def _cancel_tasks(self) -> None:
-        for task in list(self.tasks.values()):
-            task.cancel()
+        for task in [self.first, *self.tasks.values()]:
+            if task is not None:
+                task.cancel()
 
     def turn_loop(self) -> Generator[Any, Any, None]:
         yield

@@ -147,6 +147,8 @@ class Driven:
         if i in self._deadlines and self.clock.now() + delay >= self._deadlines[i]:
             note(error, f"not retried: the node's overall limit of {self.node_limit(i):g} s leaves no time")
             return None
+        if not self.attempts:
+            self.attempts = {}
         self.attempts[i] = attempt + 1
         if self.config.observers:
             self.retried(i, attempt, error, delay)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from flow.run.adaptive import Climb
     from flow.run.items import Items
 
+_NOTHING: Any = {}
+"""What few runs have any of: errors, further attempts, inputs. Dicts are made at the first."""
+
 NEVER = float("nan")
 """Time of what did not happen; unlike any number it is not equal to itself."""
 
@@ -81,13 +84,12 @@ class RunState(Driven):
         self.config = config
         self.clock = config.clock
         self.resolver = None
-        self.errors = {}
-        self.attempts = {}
+        self.errors = self.attempts = _NOTHING
+        self._deadlines = {}  # of nodes in threads as well, which would race to make it
         self.timed_out = False
         self.tasks = None
-        self._deadlines = {}
         self.plan = plan
-        self.inputs: dict[str, Any] = dict(inputs) if inputs else {}
+        self.inputs: Mapping[str, Any] = dict(inputs) if inputs else _NOTHING
         self.values = [MISSING] * plan.count
         if plan.tail:
             self.values += plan.tail
@@ -342,6 +344,8 @@ class RunState(Driven):
         # The base's own methods: an exception may be frozen, or have others of these names.
         BaseException.with_traceback(error, users_part(error.__traceback__, plan.fns[i]))
         note(error, f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
+        if not self.errors:
+            self.errors = {}
         self.errors[i] = error
         skipped = self.resolver.failed(i)
         if self.config.observers:

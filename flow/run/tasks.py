@@ -74,6 +74,12 @@ class Tasks:
     ``pausing`` of those that let the loop turn between two nodes: these go on with what is ready.
     """
 
+    __slots__ = (  # more names than objects of one class share
+        "base", "beside", "block", "blocking_after", "blocks", "burst", "climb", "fatal", "hosts",
+        "interrupted", "kinds", "left", "limit", "limiter", "outermost", "pausing", "run", "stopping",
+        "todo", "turn", "waiting",
+    )  # fmt: skip
+
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         self.run = run
         run.tasks = self
