@@ -146,3 +146,101 @@ def test_contextvars_stay_with_their_node() -> None:
 
     result = execute(plan_of("a, b: a, c: b, d: c", dict.fromkeys("abcd", changes)))
     assert list(result.values()) == ["unset changed"] * 4
+
+
+# -- faults it has had -----------------------------------------------------------------------
+
+
+@EAGER
+@pytest.mark.filterwarnings("error::flow.BlockingNodeWarning")
+def test_nothing_starts_after_a_warning_that_is_an_error(busy: Any) -> None:
+    started = []
+
+    async def holds() -> None:
+        busy(0.2)
+        await asyncio.sleep(0)
+
+    async def starts(*_: Any) -> None:
+        started.append("beside")
+        await asyncio.sleep(0)
+
+    for text in ("a, b, c", "a, b, c: a"):
+        with pytest.raises(flow.BlockingNodeWarning, match="node 'a' held the event loop"):
+            execute(plan_of(text, {"a": holds, "b": starts, "c": starts}))
+    assert started == []
+
+
+@pytest.mark.parametrize("text", ["a, z: a", "a, b, z: a b"])
+def test_an_error_has_only_the_users_own_context(text: str) -> None:
+    async def fails() -> None:
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.sleep(60)
+        except TimeoutError:
+            pass
+        raise ValueError("mine")
+
+    error = execute(plan_of(text, {"a": fails})).errors["a"]
+    assert repr(error) == "ValueError('mine')"
+    assert error.__context__ is None
+
+
+@EAGER  # elsewhere one that holds it for less than 5 ms may be taken for the next that waits
+@pytest.mark.parametrize(("kinds", "named"), [("ss", "s0 s1"), ("wdw", "d1"), ("wlw", "l1")])
+def test_a_short_blocking_after_names_the_right_nodes(kinds: str, named: str, busy: Any) -> None:
+    async def slow(*_: int) -> int:
+        await asyncio.sleep(0)
+        busy(0.003)
+        return 1
+
+    async def dry(*_: int) -> int:
+        busy(0.003)
+        return 1
+
+    def plain(*_: int) -> int:
+        busy(0.003)
+        return 1
+
+    fns = {"s": slow, "d": dry, "w": waits, "l": plain}
+    dag = flow.Dag("line")
+    for i, kind in enumerate(kinds):
+        dag.add(f"{kind}{i}", fns[kind], needs=[f"{kinds[i - 1]}{i - 1}"] if i else [])
+    with pytest.warns(flow.BlockingNodeWarning) as warned:
+        execute(dag.compile(), blocking_after=0.002)
+    assert [str(w.message).split("'")[1] for w in warned] == named.split()
+
+
+@pytest.mark.parametrize("shape", ["chain", "chains"])
+def test_the_loop_turns_in_time(shape: str, busy: Any) -> None:
+    held = [0.0]
+
+    def holds(*_: int) -> int:
+        busy(0.0045 if shape == "chain" else 0.001)
+        held[-1] += 0.0045 if shape == "chain" else 0.001
+        return 1
+
+    async def twice(*_: int) -> int:
+        holds()
+        await asyncio.sleep(0)
+        return holds()
+
+    async def dry(*_: int) -> int:
+        return holds()
+
+    dag = flow.Dag("line")
+    for k in range(1 if shape == "chain" else 10):
+        for i in range(30):
+            dag.add(f"n{k}_{i}", dry if i % 2 else twice, needs=[f"n{k}_{i - 1}"] if i else [])
+
+    async def main() -> None:
+        async def tick() -> None:
+            while True:
+                held.append(0.0)
+                await asyncio.sleep(0)
+
+        ticker = asyncio.create_task(tick())
+        assert (await flow.execute(dag)).ok
+        ticker.cancel()
+
+    asyncio.run(main())
+    assert max(held) < 0.0141

@@ -22,7 +22,7 @@ from flow.plan.resolver import lone_nodes
 from flow.run import threads
 from flow.run.driven import Driven
 from flow.run.state import RunState
-from flow.run.tasks import TURNS, Tasks
+from flow.run.tasks import IDLE, TURNS, Tasks
 
 _NONE: frozenset[int] = frozenset()
 _NO_TASKS: dict[object, asyncio.Task[None]] = {}
@@ -128,28 +128,40 @@ class AsyncioTasks(Tasks):
         try:
             signal = node.send(None)
             self.suspensions += 1
-            if perf_counter() - self.resumed > blocking_after:
-                self.warn_blocking(i, perf_counter() - self.resumed)
+            if self.resumed - self.left > IDLE:
+                self.burst = self.resumed
+            self.left = now = perf_counter()
+            took = now - self.resumed
             if self.climb is not None:
                 waits = 1
                 self.waiting += 1
                 call = self.climb.began(self.waiting, self.run.clock.now())
-            if i in self.lone:
-                self.alone = True
-            else:
-                self._waits(i)
+            self.alone = i in self.lone or self._counts(i)
+            if took > blocking_after:
+                self.warn_blocking(i, took)
+            if not self.alone and not self.spawning:
+                self.spawn_for_ready()
+            thrown: BaseException | None = None
             while True:
                 try:
                     value = yield signal
                 except BaseException as error:
-                    self.interrupted = True
-                    self.resumed = perf_counter()
-                    signal = node.throw(error)
-                else:
-                    self.resumed = perf_counter()
+                    thrown = error
+                self.resumed = now = perf_counter()
+                if now - self.left > IDLE:
+                    self.burst = now
+                if thrown is None:
                     signal = node.send(value)
-                if perf_counter() - self.resumed > blocking_after:
-                    self.warn_blocking(i, perf_counter() - self.resumed)
+                else:  # outside of the handler: it is not the context of what the node raises later
+                    self.interrupted = True
+                    threw, thrown = thrown, None
+                    try:
+                        signal = node.throw(threw)
+                    finally:
+                        del threw  # its traceback holds this frame: no cycle
+                self.left = now = perf_counter()
+                if now - self.resumed > blocking_after:
+                    self.warn_blocking(i, now - self.resumed)
         except StopIteration as end:
             if call is not None:
                 self.came_back(call, i)
@@ -208,8 +220,11 @@ class AsyncioTasks(Tasks):
                     self.alone, done = False, True
                 idle = 0 if self.suspensions != suspensions else idle + 1 + run.kinds[i]
                 began = perf_counter()
-                long = began - self.resumed > YIELD_EVERY
-                if long and began - self.resumed > self.blocking_after:
+                if self.resumed - self.left > IDLE:
+                    self.burst = self.resumed
+                self.left = began
+                long = began - self.burst > YIELD_EVERY
+                if began - self.resumed > self.blocking_after:
                     self.warn_blocking(i, began - self.resumed)
                 resolver = run.resolver
                 if resolver is not None:
@@ -324,18 +339,16 @@ class AsyncioTasks(Tasks):
         self.spawn_for_ready()
         self._wake_if_over()
 
-    def _waits(self, i: int) -> None:
-        """Node ``i`` has suspended: start what is ready, if anything can be."""
+    def _counts(self, i: int) -> bool:
+        """Node ``i`` has suspended: count from now on, unless it is one beside which nothing can run; tell if it is."""
         run = self.run
         if run.resolver is None:
             if isinstance(run, RunState) and run.order is run.plan.order:
                 self.lone = lone_nodes(run.plan)
                 if i in self.lone:
-                    self.alone = True
-                    return
+                    return True
             self.start_counting()
-        if not self.spawning:
-            self.spawn_for_ready()
+        return False
 
     def stop(self) -> None:
         if self.alone and self.run.resolver is None and not self.stopping:

@@ -40,7 +40,7 @@ from flow.types import Status
 
 _PAUSE: Any = object()
 _NOTHING: Iterator[int] = iter(())
-_IDLE = 0.0005
+IDLE = 0.0005
 """Seconds without any host running after which the event loop has surely had a turn."""
 
 TURNS = 3
@@ -211,7 +211,7 @@ class Tasks:
                     self.waiting -= suspended
                     suspended = 0
                     host.resumed = now = perf_counter()
-                    if now - self.left > _IDLE:
+                    if now - self.left > IDLE:
                         self.burst = now
                         if host.late:
                             host.late = now + YIELD_EVERY
