@@ -44,7 +44,7 @@ def add_to(suites: Any) -> None:
     run.add_argument("--all", action="store_true", help="all suites, the other libraries too (needs flow[peers])")
     for name in session.SUITES:
         run.add_argument(f"--{name}", action="store_true", help=report.SUITES[name])
-    run.add_argument("--quick", action="store_true", help="fewer rounds: 2 to 2.5 minutes for all but the other libraries")
+    run.add_argument("--quick", action="store_true", help="fewer rounds: 2 to 2.5 minutes without the other libraries")
     run.add_argument("--save", nargs="?", const="", metavar="NAME", help="keep it; default name: date and commit")
     run.add_argument(
         "--compare", nargs="?", const="", metavar="NAME|FILE", help="with this saved run; default: the newest"
