@@ -738,13 +738,16 @@ class TestA14BlockingCode:
             if where == "later step":
                 await anyio.sleep(0)
 
+        async def other() -> None:
+            await anyio.sleep(0.05)
+
         dag = flow.Dag("d")
         if where == "waiting crowd":
             dag.add("first", await_once)
             for i in range(3):
                 dag.add(f"w{i}", await_once, after="first")
         dag.add("blocker", block if where == "sync" else ablock)
-        dag.add("other", await_once)
+        dag.add("other", other)  # is held up
         config = Config(backend=backend, blocking_after=0.1)  # type: ignore[arg-type]
         with pytest.warns(flow.BlockingNodeWarning, match="node 'blocker' held the event loop for 0.1") as caught:
             flow.run(dag, config=config)

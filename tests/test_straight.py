@@ -277,10 +277,10 @@ def test_the_source_can_be_read_and_goes_with_the_plan() -> None:
     file = plan.straight.calls[0].__code__.co_filename
     assert file.startswith("<flow plan 'small'")
     assert linecache.getlines(file) == [
-        "def stretch(values, fns):\n",
-        "    v0 = values[0] = f0()  # load\n",
-        "    v1 = values[1] = f1(v0)  # twice\n",
-        "    v2 = values[2] = f2(v0, v1)  # sum\n",
+        "def stretch(values, fns, copy):\n",
+        "    v0 = values[0] = copy().run(f0)  # load\n",
+        "    v1 = values[1] = copy().run(f1, v0)  # twice\n",
+        "    v2 = values[2] = copy().run(f2, v0, v1)  # sum\n",
     ]
     linecache.checkcache()
     assert linecache.getline(file, 2).endswith("# load\n")
@@ -318,7 +318,7 @@ def test_a_debugger_stops_in_a_node_and_sees_the_line_that_called_it() -> None:
         debugger.runcall(flow.run, plan, config=HOT)
     finally:
         sys.settrace(outer)
-    assert debugger.stops == [("2", "v1 = values[1] = f1(v0)  # twice")]
+    assert debugger.stops == [("2", "v1 = values[1] = copy().run(f1, v0)  # twice")]
 
 
 def test_a_warning_of_the_callers_line_names_us_as_the_loop_does() -> None:

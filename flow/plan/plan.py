@@ -16,7 +16,6 @@ from flow.signature import is_same
 from flow.types import MISSING, NodeRef, references
 
 if TYPE_CHECKING:
-    from flow.plan.blocks import Blocks
     from flow.plan.wiring import InputSlots
     from flow.policy.bind import Binder
     from flow.signature import Shape
@@ -57,7 +56,6 @@ class Plan:
         "all_sync",
         "arguments",
         "binders",
-        "blocks",
         "costs",
         "count",
         "dependencies",
@@ -68,7 +66,6 @@ class Plan:
         "inputs",
         "kinds",
         "learned",
-        "lone",
         "name",
         "names",
         "order",
@@ -118,8 +115,6 @@ class Plan:
         self.heat = HOT_AFTER
         self.heads: Mapping[int, Guarded] = {}
         self.warmth = HOT_AFTER
-        self.lone: frozenset[int] | None = None  # once asked for (flow.plan.resolver.lone_nodes)
-        self.blocks: Blocks | None = None  # of those that go on after a node has suspended (flow.plan.blocks)
 
     # -- building (flow.plan.compile only) ---------------------------------------------------
 
@@ -153,7 +148,7 @@ class Plan:
         """What is pickled and copied: all but generated code, which a copy makes for itself."""
         state = {field: getattr(self, field) for field in Plan.__slots__}
         warmth = HOT_AFTER if self.warmth or self.heads else 0
-        return None, state | {"straight": None, "heat": HOT_AFTER, "heads": {}, "warmth": warmth, "blocks": None}
+        return None, state | {"straight": None, "heat": HOT_AFTER, "heads": {}, "warmth": warmth}
 
     # -- names -------------------------------------------------------------------------------
 

@@ -27,7 +27,6 @@ import msgspec
 
 from flow.errors import UsageError
 from flow.plan.plan import Plan, successors_of
-from flow.plan.straight import LEAST
 from flow.types import Status
 
 WAITING: Final = 0
@@ -51,37 +50,6 @@ STATUS_OF: Final = (
 
 _REST_CANCELLED: Final = bytes([CANCELLED, CANCELLED, *range(TAKEN, 256)])
 _ALL_CANCELLED: Final = bytes([CANCELLED, CANCELLED, CANCELLED, *range(DONE, 256)])
-
-
-_MAX_LONE: Final = 10_000
-"""Nodes of an order among which :func:`lone_nodes` looks, so as not to hold an event loop for longer."""
-
-
-def lone_nodes(plan: Plan) -> frozenset[int]:
-    """Return the nodes at the beginning of the plan's order beside which nothing else can run: all the rest waits.
-
-    As long as only these suspend, there is nothing to count. Those after the first async node that is none are left
-    out; all are in a plan for which code may be generated, which depends on the counting. Computed at first use and
-    kept, O(nodes looked at + their edges).
-    """
-    if plan.lone is None and plan.kinds.count(0) >= LEAST:
-        plan.lone = frozenset()
-    if plan.lone is None:
-        successors, in_degrees = plan.successors, plan.in_degrees
-        left: dict[int, int] = {}
-        lone = set()
-        ready = len(plan.sources)
-        for i in plan.order[:_MAX_LONE]:
-            ready -= 1
-            if not ready:
-                lone.add(i)
-            elif plan.kinds[i]:
-                break
-            for s in successors[i]:
-                left[s] = waits = left.get(s, in_degrees[s]) - 1
-                ready += not waits
-        plan.lone = frozenset(lone)
-    return plan.lone
 
 
 class ResolverStatistics(msgspec.Struct, frozen=True):
@@ -264,22 +232,6 @@ class Resolver:
                 state[i] = TAKEN
             return i
         return self.take()
-
-    def passed(self, nodes: Sequence[int], at: int, outside: Iterable[int]) -> None:
-        """Say that ``nodes`` ended well one after another, the first of which was taken, and that ``at`` is now taken.
-
-        :param outside: their successors that are not among them or ``at``, as often as they are; others do no harm.
-        """
-        state, waiting, ready, rank = self.state, self._waiting, self._ready, self._rank
-        for i in nodes:
-            state[i] = DONE
-        state[at] = TAKEN
-        for s in outside:
-            left = waiting[s] - 1
-            waiting[s] = left
-            if not left and not state[s]:
-                state[s] = READY
-                heappush(ready, s if rank is None else rank[s])
 
     def failed(self, i: int) -> list[int]:
         """Say that the taken node ``i`` failed; return the nodes skipped for it, in index order.

@@ -3,17 +3,17 @@
 The ordered loop pays for its generality at each node: it looks up the function, and builds a list of
 arguments from a tuple of slots. Generated code has both written out::
 
-    def stretch(values, fns):
-        v0 = values[0] = f0()  # load
-        v1 = values[1] = f1(v0, values[-1])  # clean: takes a run input
-        v2 = values[2] = fns[2](v1)  # report: has a policy, so each run binds its own callable
+    def stretch(values, fns, copy):
+        v0 = values[0] = copy().run(f0)  # load
+        v1 = values[1] = copy().run(f1, v0, values[-1])  # clean: takes a run input
+        v2 = values[2] = copy().run(fns[2], v1)  # report: has a policy, so each run binds its own callable
 
 Each output is stored as it comes, so at any moment the list of values tells how far the run is, as
 with the loop: whoever looks at the run from within sees the same, and when a node raises, the general driver goes
 on from exactly there. The source is in :mod:`linecache`, for tracebacks, debuggers and profilers.
 
-On an event loop the code is *guarded*: after each node it looks at the contextvars and at the clock, as the
-loop does, and breaks off for the driver to deal with either. There it covers the stretches of sync functions
+``copy`` copies the run's contextvars: each node has its own. On an event loop the code is *guarded*: after each node
+it looks at the clock, and breaks off when the event loop is to have its turn. There it covers the stretches of sync functions
 in the plan's order, and serves until a node suspends or fails: from then on the Resolver says what is next.
 
 Generating costs about 10 us per node, so a plan must have been run :data:`HOT_AFTER` times, and then one
@@ -96,8 +96,8 @@ class Guarded:
     """The guarded code of one stretch.
 
     :ivar part: its nodes, in the plan's order.
-    :ivar call: called with a run's values and bound callables, the host's context and the run's, a clock and when to
-        break off; returns how many nodes it has run.
+    :ivar call: called with a run's values and bound callables, what copies its context, a clock and when to break off;
+        returns how many nodes it has run.
     """
 
     __slots__ = ("call", "part")
@@ -109,7 +109,7 @@ class Guarded:
     def done(self) -> tuple[int, bool]:
         """Tell how many of its nodes had ended when the exception at hand left it, and if the next one raised that.
 
-        (If not, it was the look at the contextvars, or a signal's handler.)
+        (If not, it was a signal's handler.)
         """
         line = min(_line_reached(self.call), 2 * len(self.part) + 1)  # a debugger may leave it on its last line
         return (line - 1) // 2, line % 2 == 0
@@ -171,7 +171,7 @@ def source_of(plan: Plan, part: Sequence[int], guarded: bool = False) -> tuple[s
     # Of our name, as the loop's frame is: filters of warnings and loggers look at the caller's. With all builtins:
     # what is written in C and imports something (datetime.strptime) looks there for how.
     names: dict[str, Any] = {"__name__": __name__, "__builtins__": builtins}
-    lines = ["def stretch(values, fns, context, base, clock, late):" if guarded else "def stretch(values, fns):"]
+    lines = ["def stretch(values, fns, copy, clock, until):" if guarded else "def stretch(values, fns, copy):"]
     for done, i in enumerate(part, 1):
         if i in plan.binders:
             call = f"fns[{i}]"
@@ -181,15 +181,15 @@ def source_of(plan: Plan, part: Sequence[int], guarded: bool = False) -> tuple[s
             names[call] = fn
         slots = plan.arguments[i]
         if len(slots) < MANY:
-            arguments = ", ".join([f"v{slot}" if slot in inside else f"values[{slot}]" for slot in slots])
+            arguments = "".join([f", v{slot}" if slot in inside else f", values[{slot}]" for slot in slots])
         elif slots[0] >= 0 and slots == tuple(range(slots[0], slots[-1] + 1)):
-            arguments = f"*values[{slots[0]}:{slots[-1] + 1}]"
+            arguments = f", *values[{slots[0]}:{slots[-1] + 1}]"
         else:
             names[f"a{i}"] = slots
-            arguments = f"*[values[slot] for slot in a{i}]"
-        lines.append(f"    v{i} = values[{i}] = {call}({arguments})  # {plan.names[i]}")
+            arguments = f", *[values[slot] for slot in a{i}]"
+        lines.append(f"    v{i} = values[{i}] = copy().run({call}{arguments})  # {plan.names[i]}")
         if guarded:
-            lines.append(f"    if context != base or clock() > late: return {done}")
+            lines.append(f"    if clock() > until: return {done}")
     if guarded:
         lines.append(f"    return {len(part)}")
     return "\n".join(lines) + "\n", names

@@ -153,7 +153,7 @@ def _advice(name: str) -> str:
 
 def _finish(state: RunState) -> Result:
     result = Result(state)
-    if state.resolver is not None and (state.timed_out or state.config.on_error == "fail_fast"):
+    if state.resolver is not None and (state.timed_out or state.cut_off or state.config.on_error == "fail_fast"):
         error = result.error()
         try:
             if error is not None:
@@ -176,9 +176,9 @@ def _tasks_of(state: RunState, outer: Tasks | None = None) -> Tasks:
         from flow.run.asyncio import AsyncioTasks
 
         return AsyncioTasks(state, outer)
-    from flow.run.trio import AnyioTasks
+    from flow.run.trio import TrioTasks
 
-    return AnyioTasks(state, outer)
+    return TrioTasks(state, outer)
 
 
 async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
@@ -199,27 +199,57 @@ def _on_asyncio() -> bool:
         return False
 
 
-def _run_on_a_loop(state: RunState) -> None:
-    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)  # as above
+async def _drive_alone(state: RunState) -> None:
+    """As :func:`_drive_async`, on an event loop that is there for this run alone."""
+    tasks = _tasks_of(state)
+    tasks.owns_loop = True
+    try:
+        state.prepare()
+        await tasks.drive()
+    finally:
+        state.end()
+
+
+def _loop_is_running() -> bool:
+    """Tell whether this thread runs an event loop, without importing one (as above)."""
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
     if running is not None and running() is not None:
+        return True
+    in_trio_run = getattr(getattr(sys.modules.get("trio"), "lowlevel", None), "in_trio_run", None)
+    return in_trio_run is not None and bool(in_trio_run())
+
+
+def _is_installed(backend: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(backend) is not None
+
+
+def _run_on_a_loop(state: RunState) -> None:
+    if _loop_is_running():
         raise UsageError(
             f"flow.run needs an event loop for dag {state.plan.name!r}, and this thread already runs one: "
             "use 'await flow.execute(...)' here"
         )
     backend = state.config.backend
-    if backend == "asyncio":
-        import asyncio as loop
-
-        loop.run(_drive_async(state))
-        return
-    from importlib.util import find_spec
-
-    if find_spec(backend) is None:
+    if backend != "asyncio" and not _is_installed(backend):
         raise UsageError(f"backend {backend!r} is not installed: pip install {backend}")
-    import anyio
+    try:
+        if backend == "asyncio":
+            import asyncio
 
-    name, options = ("trio", {}) if backend == "trio" else ("asyncio", {"use_uvloop": True})
-    anyio.run(_drive_async, state, backend=name, backend_options=options)
+            asyncio.run(_drive_alone(state))
+        elif backend == "uvloop":
+            import anyio
+
+            anyio.run(_drive_alone, state, backend="asyncio", backend_options={"use_uvloop": True})
+        else:
+            import trio
+
+            trio.run(_drive_alone, state)
+    except KeyboardInterrupt as interrupt:  # the event loop's answer to Ctrl-C
+        state.attach_errors(interrupt)
+        raise
 
 
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mapping[str, Any]:

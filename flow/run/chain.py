@@ -64,12 +64,17 @@ class Chain(Driven):
         for stage in self._stages:
             stage.tasks = tasks
         first.feed.on_broken = tasks.stop
-        tasks.beside = first.pump(tasks)
+        tasks.beside = first.companion(tasks)
         try:
             await tasks.drive()
         finally:
             tasks.beside = None
             self._close()
+        if self.cut_off:
+            for stage in self._stages:
+                stage.cut_off = True
+                if stage.failures:
+                    stage.outcome()
 
     def _close(self) -> None:
         """As of each stage."""
@@ -105,6 +110,10 @@ class Chain(Driven):
 
     def kind_of(self, i: int) -> int:
         return i % len(self._stages)
+
+    @property
+    def failures(self) -> int:
+        return sum(stage.failures for stage in self._stages)
 
     def first_phase(self) -> Iterator[int]:
         return iter(())

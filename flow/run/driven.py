@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn_explicit
 
 from flow.config import Config, Retry
-from flow.errors import BlockingNodeWarning, NodeTimeout, described, note
+from flow.errors import BlockingNodeWarning, NodeAborted, NodeTimeout, described, note
 from flow.run import events
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ class Driven:
     :ivar fns: what to call; ``kinds`` says where that gives an awaitable, ``arguments`` with which values.
     :ivar order: the fixed order that a run begins with (a map has none).
     :ivar limit: most calls in flight.
+    :ivar cut_off: a cancellation has ended it, and the errors of calls take its place.
     :ivar tasks: what drives it on an event loop; None without one.
     """
 
     __slots__ = (
-        "_deadlines", "attempts", "clock", "config", "errors", "fns", "kinds", "resolver", "tasks", "timed_out",
-        "values",
+        "_deadlines", "attempts", "clock", "config", "cut_off", "errors", "fns", "kinds", "resolver", "tasks",
+        "timed_out", "values",
     )  # fmt: skip
 
     limit: int
@@ -44,7 +45,7 @@ class Driven:
         self.resolver: Any = None
         self.errors: dict[int, BaseException] = {}
         self.attempts: dict[int, int] = {}  # of nodes tried more than once
-        self.timed_out = False
+        self.timed_out = self.cut_off = False
         self.tasks: Tasks | None = None
         self._deadlines: dict[int, float] = {}
 
@@ -119,6 +120,10 @@ class Driven:
         """Tell observers that attempt number ``attempt`` failed and another follows in ``delay`` seconds."""
         raise NotImplementedError
 
+    def others_ready(self, i: int | None) -> bool:
+        """Tell, in the first phase, whether a node could have begun while ``i`` (the one at hand) was running."""
+        raise NotImplementedError
+
     # -- what is shared ----------------------------------------------------------------------
 
     def time_left(self, i: int) -> float | None:
@@ -153,6 +158,17 @@ class Driven:
         if self.config.observers:
             self.retried(i, attempt, error, delay)
         return delay
+
+    @property
+    def failures(self) -> int:
+        """How many have failed for good."""
+        return len(self.errors)
+
+    def attach_errors(self, fatal: BaseException) -> None:
+        """Note on what has ended the run what nodes have raised meanwhile."""
+        for i, error in self.errors.items():
+            if not isinstance(error, NodeAborted):
+                note(fatal, f"while the run ended, node {self.name_of(i)!r} raised {described(error)}")
 
     def emit(self, event: events.Event) -> None:
         """Tell every observer; one that raises is logged and harms nothing."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any, Final
@@ -143,16 +144,16 @@ class Feed:
 
         :return: the item that failed, which is taken, and its error; None if none did.
         """
-        values, source = self.values, self.source
+        values, source, copy = self.values, self.source, copy_context().copy
         pulled, item = 0, None
         try:
             if numbered:
                 for pulled, item in enumerate(source, 1):
-                    values.append(call(pulled - 1, item))
+                    values.append(copy().run(call, pulled - 1, item))
             else:
                 for item in source:
                     pulled += 1
-                    values.append(call(item))
+                    values.append(copy().run(call, item))
         except Exception as error:
             failed = error
         else:
@@ -329,7 +330,7 @@ class PushFeed(Feed):
         from anyio import Event, get_cancelled_exc_class
         from anyio.lowlevel import checkpoint
 
-        from flow.run.tasks import TURNS
+        from flow.run.pace import TURNS
 
         late = perf_counter() + YIELD_EVERY
         try:

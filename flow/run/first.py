@@ -1,111 +1,88 @@
 """The first phase on an event loop: one after another, nothing counted, until something suspends or fails.
 
-Both functions return as :meth:`flow.run.tasks.Tasks._host` does: True if a fresh context must take over.
+Both functions end as :meth:`flow.run.tasks.Tasks.work` does: where another worker must take over.
 """
 
 from __future__ import annotations
 
-from contextvars import Context
-from time import perf_counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from flow.config import YIELD_EVERY
 from flow.run.feed import Feed
 from flow.run.hot import generated_heads, run_stretch
 
 if TYPE_CHECKING:
-    from flow.run.tasks import Host, Tasks
+    from flow.run.tasks import Tasks, Worker
 
 
-async def first_nodes(tasks: Tasks, host: Host, context: Context) -> bool:
+async def first_nodes(tasks: Tasks, me: Worker) -> None:
     """Run nodes in the plan's order."""
     run = tasks.run
-    values, fns, kinds, arguments, base = run.values, run.fns, run.kinds, run.arguments, tasks.base
-    heads = generated_heads(tasks, host)
-    before = host.resumed
-    late = tasks.burst + YIELD_EVERY
-    i = -1
-    try:
-        for i in tasks.todo:
-            if heads is not None and i in heads:
-                i = run_stretch(tasks, heads[i], context, late)
-            elif kinds[i]:
+    values, fns, kinds, arguments = run.values, run.fns, run.kinds, run.arguments
+    copy, clock, until, before = tasks.base.copy, tasks.pace.clock, tasks.pace.until, me.resumed
+    heads = generated_heads(tasks, me)
+    handed, tasks.handed = tasks.handed, -1
+    ran, failed = False, None
+    for i in tasks.todo if handed < 0 else chain((handed,), tasks.todo):
+        try:
+            if kinds[i]:
+                if ran and tasks.marked(me):
+                    tasks.handed = i
+                    return
                 values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
-                if run.resolver is not None:  # it suspended: other hosts are about
-                    run.resolver.done(i)
-                    break
+            elif heads is not None and i in heads:
+                i = run_stretch(tasks, heads[i], until)
             else:
-                values[i] = fns[i](*[values[slot] for slot in arguments[i]])
-            now = perf_counter()
-            if now > late:
-                await tasks.long_burst(host, i, before, now)
-                now = perf_counter()
-                late = tasks.burst + YIELD_EVERY
-            before = now
+                values[i] = copy().run(fns[i], *[values[slot] for slot in arguments[i]])
+            now = clock()
+        except BaseException as error:
+            failed = error
+        if failed is not None or me.suspended or now > until:
+            if failed is not None and run.resolver is None:
+                i = tasks.start_counting()  # in a stretch, not its first node
             try:
-                changed = context != base
-            except Exception:  # a value that cannot be compared: not the one it was
-                changed = True
-            if changed:
-                return True
-        else:
-            return False
-    except BaseException as error:
-        if host.pausing:  # cancelled between two nodes
-            raise
-        if run.resolver is None:
-            i = tasks.start_counting()  # in a stretch, not its first node
-        tasks.node_raised(i, error)
-        return True
-    await tasks.long_burst(host, i, before, perf_counter())
-    return True  # counting begins, in a fresh context
+                tasks.leave(me, i, failed, before)
+            finally:
+                failed = None  # its traceback holds this frame: no cycle
+            return
+        before, ran = now, True
+    tasks.serial = False
 
 
-async def first_items(tasks: Tasks, host: Host, context: Context, feed: Feed) -> bool:
+async def first_items(tasks: Tasks, me: Worker, feed: Feed) -> None:
     """Call a map's function with its items, appending the results."""
-    run, base = tasks.run, tasks.base
-    fn, values, source, is_async = feed.fn, feed.values, feed.source, feed.kind[0]
-    before = host.resumed
-    late = tasks.burst + YIELD_EVERY
+    run, fn, values, is_async = tasks.run, feed.fn, feed.values, feed.kind[0]
+    copy, clock, until, before = tasks.base.copy, tasks.pace.clock, tasks.pace.until, me.resumed
     pulled = len(values)
+    failed = None
     try:
-        for item in source:
+        for item in feed.source:
             pulled += 1
             feed.at_hand = item
-            if is_async:
-                value = await fn(item)
-                if run.resolver is not None:  # it suspended: other hosts are about
-                    values[host.node] = value
-                    run.resolver.done(host.node)
-                    break
-                values.append(value)
-            else:
-                values.append(fn(item))
-            now = perf_counter()
-            if now > late:
-                await tasks.long_burst(host, pulled - 1, before, now)
-                now = perf_counter()
-                late = tasks.burst + YIELD_EVERY
-            before = now
             try:
-                changed = context != base
-            except Exception:  # a value that cannot be compared: not the one it was
-                changed = True
-            if changed:
-                return True
+                value = await fn(item) if is_async else copy().run(fn, item)
+            except BaseException as error:
+                failed = error
+                break
+            if me.suspended:
+                values[me.node] = value
+                break
+            values.append(value)
+            if (now := clock()) > until or (is_async and tasks.marked(me)):
+                break
+            before = now
         else:
             feed.pulled, feed.ended = pulled, True
-            return False
-    except BaseException as error:
-        if host.pausing:  # cancelled between two items
-            raise
-        if run.resolver is None:
-            if len(values) == pulled:  # it was the source
-                feed.pulled = pulled
-                feed.break_off(error)
-                return False
-            host.node = tasks.start_counting()
-        tasks.node_raised(host.node, error)
-        return True
-    await tasks.long_burst(host, host.node, before, perf_counter())
-    return True
+            tasks.serial = False
+            return
+    except BaseException as error:  # the source's own
+        feed.pulled = pulled
+        tasks.serial = False
+        feed.break_off(error)
+        return
+    if failed is not None and run.resolver is None:
+        me.node = tasks.start_counting()
+    try:
+        tasks.leave(me, pulled - 1 if run.resolver is None else me.node, failed, before)
+    finally:
+        failed = None  # as above

@@ -11,6 +11,7 @@ has passed within a node, :class:`OutOfTime` leads out of that.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -43,13 +44,14 @@ def run_inline(run: RunState) -> None:
     elif straight is not None and (run.started is not None or order is not plan.order):
         straight = None  # every call is watched; in another order
     stretch, i = None, -1
+    copy = copy_context().copy  # each node has contextvars of its own
     try:
         if straight is not None:
             for stretch in straight.calls:
-                stretch(values, fns)
+                stretch(values, fns, copy)
             order = straight.rest
         for i in order:
-            values[i] = fns[i](*[values[slot] for slot in arguments[i]])
+            values[i] = copy().run(fns[i], *[values[slot] for slot in arguments[i]])
     except Exception as error:
         raised = error
         if i >= 0:
@@ -122,6 +124,7 @@ def run_items(run: Driven, feed: Feed, call: Callable[..., Any] | None, numbered
 def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | None = None) -> None:
     """Run what the resolver says is ready until nothing is, or a failure ends the run."""
     values, fns, arguments, clock = run.values, run.fns, run.arguments, run.clock
+    copy = copy_context().copy
     delayed = [] if delayed is None else delayed  # heap of (due, node): retries that wait
     deadline = run.deadline
     while True:
@@ -139,7 +142,7 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
             continue
         failed: Exception | None = None
         try:
-            values[i] = fns[i](*[values[slot] for slot in arguments[i]])
+            values[i] = copy().run(fns[i], *[values[slot] for slot in arguments[i]])
         except Exception as error:
             failed = error
         except OutOfTime:

@@ -119,7 +119,7 @@ class Items(Driven):
     async def run_on_loop(self, tasks: Any) -> Any:
         """Let ``tasks``, made for this run, call the function with every item; return what the node returns."""
         self.feed.on_broken = tasks.stop
-        tasks.beside = self.pump(tasks)
+        tasks.beside = self.companion(tasks)
         if tasks.beside is not None:
             self.start_counting(iter(()))
         try:
@@ -135,12 +135,12 @@ class Items(Driven):
         self.tasks = None
         del self._call
 
-    def pump(self, tasks: Any) -> Callable[[], Coroutine[Any, Any, None]] | None:
+    def companion(self, tasks: Any) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What lets items come that come asynchronously, telling ``tasks`` each time; None if they do not."""
         stream = self.source.stream
         if stream is None or not isinstance(self.feed, PushFeed):
             return None
-        return partial(self.feed.pump, stream, lambda: min(self.limit, tasks.limit), tasks.spawn_for_ready)
+        return partial(self.feed.pump, stream, lambda: min(self.limit, tasks.limit), tasks.pump)
 
     def adaptive(self) -> Any:
         adapts = self.limit > 1 and (self.outer.adapts or self.mapped.options.adapts)
@@ -265,6 +265,9 @@ class Items(Driven):
         self.resolver = feed = self.feed
         return feed.start_counting() if feed.at_hand is MISSING else feed.adopt(feed.at_hand)
 
+    def others_ready(self, i: int | None) -> bool:
+        return self.feed.ready_count > 0
+
     def retry_of(self, i: int) -> Retry | None:
         return self.mapped.retry
 
@@ -311,7 +314,7 @@ class Items(Driven):
             raise feed.broke
         errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
         self.errors = {}  # an exception keeps the frames it went through, and so this object: no cycle
-        if errors and options.on_error == "fail":
+        if errors and (options.on_error == "fail" or self.cut_off):
             raise error_of(self.name, errors)
         published = self._context._scope.published or {}
         self._context._merge([one for one in published.items() if feed.is_done(one[0] // self._size)])

@@ -86,7 +86,7 @@ class RunState(Driven):
         self.resolver = None
         self.errors = self.attempts = _NOTHING
         self._deadlines = {}  # of nodes in threads as well, which would race to make it
-        self.timed_out = False
+        self.timed_out = self.cut_off = False
         self.tasks = None
         self.plan = plan
         self.inputs: Mapping[str, Any] = dict(inputs) if inputs else _NOTHING
@@ -354,6 +354,15 @@ class RunState(Driven):
             for s in skipped:
                 self.emit(events.NodeSkipped(self.run_id, plan.names[s], name, now))
         return self.config.on_error == "fail_fast" and i not in plan.tolerant
+
+    def others_ready(self, i: int | None) -> bool:
+        values, dependencies = self.values, self.plan.dependencies
+        if i is None:
+            i = next((j for j in self.order if values[j] is MISSING), -1)
+        return any(
+            j != i and values[j] is MISSING and all(d != i and values[d] is not MISSING for d in dependencies[j])
+            for j in self.order
+        )
 
     # -- at the end --------------------------------------------------------------------------
 

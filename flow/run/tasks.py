@@ -1,108 +1,171 @@
 """The driver for event loops: one machine, unbounded or bounded, on asyncio, uvloop and trio.
 
-*The scheduling moves on, not the node* (Cilk calls it continuation stealing). A host task takes
-ready nodes and awaits them one after the other; a node that finishes without suspending never
-meets the event loop. When a node does suspend, its host stays with it, and other hosts are
-started for whatever else is ready: as many tasks as nodes really wait, and a limit is simply the
-most hosts there may be.
+*The scheduling moves on, not the node* (Cilk calls it continuation stealing). A worker takes ready nodes and
+awaits them one after the other; a node that finishes without suspending never meets the event loop. When a
+node does suspend, its worker stays with it, and other workers are started for whatever else is ready: as many tasks
+as nodes really wait, and a limit is simply the most workers there may be.
 
-Two phases. Until the first suspension or failure nothing needs counting: nodes are run in the
-plan's fixed order. From then on the Resolver says what is ready. (A run that frees outputs has its
+**A task in which a node has suspended runs no other node.** The worker ends with that node, and what the node left
+pending on its task (a cancellation, a timer, a callback) hits nothing. A node that has not suspended may leave
+the same behind; :meth:`Tasks.marked` sees that on the task. So a worker awaits nothing but nodes.
+
+Two phases. Until the first suspension or failure nothing needs counting: nodes are run in the plan's
+fixed order. From then on the Resolver says what is ready. (A run that frees outputs has its
 Resolver from the start, and so no first phase.)
 
-::
-
-    _conduct (generator)      sees every yield of its host: that is a node suspending
-      '-- _host (coroutine)   takes, awaits, stores; ends when nothing is ready
-            '-- the node
-
-Each host runs in its own copy of the caller's contextvars. A node that changes one keeps that
-copy to itself: its host coroutine ends and a fresh one goes on in a fresh copy.
+Each sync node runs in a copy of the caller's contextvars; async ones in that of their worker, which ends when
+one of them has changed it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
-from contextvars import Context, copy_context
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextvars import copy_context
 from operator import length_hint
-from time import perf_counter
-from types import coroutine
-from typing import Any
+from typing import Any, Final
 
-from flow.config import YIELD_EVERY
-from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
-from flow.plan.blocks import HEAD, Block
+from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout, described, note
 from flow.run.driven import Driven
 from flow.run.first import first_items, first_nodes
-from flow.run.hot import generated_blocks, run_block
+from flow.run.pace import IDLE
 from flow.run.state import users_part
 from flow.types import Status
 
-_PAUSE: Any = object()
 _NOTHING: Iterator[int] = iter(())
-IDLE = 0.0005
-"""Seconds without any host running after which the event loop has surely had a turn."""
-
-TURNS = 3
-"""Turns of the loop in one pause: a sleeper's timer is seen in the first, its task woken in the second,
-run in the third; with one turn it would sit through three bursts."""
+_ENDED: Final[Any] = object()
 
 
-@coroutine
-def _pause() -> Generator[Any, Any, None]:
-    """Ask the conductor to let the event loop turn once."""
-    yield _PAUSE
+class Worker(Coroutine[Any, Any, None]):
+    """The coroutine of one task: steps ``body``, which runs nodes, and looks at the clock around each step.
 
+    :ivar node: the node at hand, once the Resolver is in charge.
+    :ivar suspended: it has suspended, and is the last node of this worker.
+    :ivar rests: the burst is over: the event loop is to turn before anything else starts.
+    :ivar resumed: when this worker last got the thread.
+    :ivar task: the event loop's task that steps this.
+    :ivar clean: what ``task`` was like before any node was run in it.
+    :ivar call: what a limit that adapts is to be told at the end of the node.
+    """
 
-class Host:
-    """What a conductor and its host coroutine tell each other."""
+    __slots__ = ("body", "call", "clean", "context", "node", "rests", "resumed", "suspended", "task", "tasks")
 
-    __slots__ = ("call", "late", "node", "pausing", "resumed")
+    def __init__(self, tasks: Tasks, i: int) -> None:
+        self.tasks = tasks
+        self.context = tasks.base.copy()
+        self.node = i
+        self.suspended = self.rests = False
+        self.resumed = 0.0
+        self.task: Any = None
+        self.clean: Any = None
+        self.call: Any = None
+        self.body: Coroutine[Any, Any, None] = tasks.work(self)
 
-    def __init__(self) -> None:
-        self.node = -1  # the node at hand, once the Resolver is in charge
-        self.resumed = 0.0  # when this host last got the thread
-        self.pausing = False  # suspended between two nodes
-        self.late = 1.0  # when, between two nodes, there is more to do than take the next; 0.0: at once
-        self.call: Any = None  # what a limit that adapts is to be told at the end of the node
+    def send(self, value: Any) -> Any:
+        """Go on to the node's next suspension. :raises StopIteration: at the end."""
+        tasks = self.tasks
+        pace = tasks.pace
+        signal = _ENDED
+        try:
+            if value is not None and tasks.is_cancelling(value):
+                tasks.interrupted = True
+            self.resumed = now = pace.clock()
+            if now - pace.left > IDLE:
+                pace.renew(now)
+            signal = self.body.send(value)
+            pace.left = now = pace.clock()
+            if not self.suspended:
+                self.suspended = True
+                tasks.node_suspended(self)
+            if now - self.resumed > tasks.blocking_after:
+                tasks.warn_blocking(self.node, now - self.resumed)
+        except StopIteration:
+            pass
+        except BaseException as error:
+            value = None  # on trio it holds the error, whose traceback holds this frame: no cycle
+            if tasks.must_leave(self, error):
+                raise
+        if signal is _ENDED:  # out of the handler: it is not the context of what other nodes raise
+            tasks.ended(self)
+            raise StopIteration
+        return signal
+
+    def throw(self, error: Any, *rest: Any) -> Any:
+        """Throw what the event loop says into the node: its cancellation."""
+        tasks = self.tasks
+        pace = tasks.pace
+        tasks.interrupted = True
+        signal = _ENDED
+        try:
+            self.resumed = now = pace.clock()
+            if now - pace.left > IDLE:
+                pace.renew(now)
+            signal = self.body.throw(error)
+            pace.left = now = pace.clock()
+            if now - self.resumed > tasks.blocking_after:
+                tasks.warn_blocking(self.node, now - self.resumed)
+        except StopIteration:
+            pass
+        except BaseException as raised:
+            if tasks.must_leave(self, raised):
+                raise
+        finally:
+            del error, rest  # its traceback holds this frame: no cycle
+        if signal is _ENDED:
+            tasks.ended(self)
+            raise StopIteration
+        return signal
+
+    def close(self) -> None:
+        """The event loop is gone."""
+        self.body.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self.body.__await__()
+
+    @property
+    def cr_frame(self) -> Any:
+        """Where it stands, for debuggers and for trio."""
+        return getattr(self.body, "cr_frame", None)
 
 
 class Tasks:
     """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.
 
-    ``hosts`` is the number of host tasks alive, ``waiting`` of those whose node is suspended and
-    ``pausing`` of those that let the loop turn between two nodes: these go on with what is ready.
+    :ivar workers: tasks alive that run nodes; ``waiting`` of them are suspended in one. ``companions`` run none.
+    :ivar uncounted: failures that were there before a cancellation from outside; 0 if it is a failure that ends the run.
+    :ivar serial: the first phase is on.
+    :ivar todo: the nodes of the first phase that are left, shared by its successive workers; ``handed`` goes before.
     """
 
     __slots__ = (  # more names than objects of one class share
-        "base", "beside", "block", "blocking_after", "blocks", "burst", "climb", "fatal", "hosts",
-        "interrupted", "kinds", "left", "limit", "limiter", "outermost", "pausing", "run", "stopping",
-        "todo", "turn", "waiting",
+        "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "interrupted", "limit", "limiter",
+        "outer", "outermost", "owns_loop", "pace", "run", "serial", "stopping", "todo", "uncounted", "waiting",
+        "workers",
     )  # fmt: skip
 
-    def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
+    def __init__(self, run: Driven, pace: Any, outer: Tasks | None = None) -> None:
         self.run = run
         run.tasks = self
+        self.pace = pace
+        self.outer = outer
         self.outermost: Tasks | None = None if outer is None else outer.outermost or outer  # all share its threads
         self.limiter: Any = None  # of these threads
+        self.owns_loop = outer is not None and outer.owns_loop  # nothing of the caller's runs on it
         self.interrupted = False  # a cancellation has reached a node
         self.blocking_after = run.config.blocking_after or float("inf")
         self.base = copy_context()
-        self.kinds: Sequence[int] | None = None  # once nodes are counted: the run's, with the heads of blocks
-        self.blocks: Mapping[int, Block] | None = None  # generated code, as long as all goes well
-        self.block: Sequence[int] = ()  # nodes that such code is at
-        self.todo: Iterator[int] = run.first_phase()  # shared by its successive hosts
+        self.todo: Iterator[int] = run.first_phase()
+        self.serial = run.resolver is None
+        self.handed = -1
         self.climb = run.adaptive()
         self.limit = run.limit if self.climb is None else self.climb.limit
         self.beside: Callable[[], Coroutine[Any, Any, None]] | None = None  # runs in a task of its own
-        self.hosts = 0
+        self.workers = 0
         self.waiting = 0
-        self.pausing = 0
+        self.companions = 0
         self.stopping = False
+        self.uncounted = 1 << 62
         self.fatal: BaseException | None = None
-        self.burst = 0.0  # since when hosts have had the thread without letting the loop turn
-        self.left = 0.0  # when a host last gave the thread back
-        self.turn = 0  # counts loop turns asked for, so that one reset serves all hosts
 
     # -- what a subclass does ----------------------------------------------------------------
 
@@ -110,8 +173,12 @@ class Tasks:
         """Run to the end; every task is finished when this returns or raises."""
         raise NotImplementedError
 
-    def spawn(self) -> None:
-        """Start one more host task."""
+    def pump(self) -> None:
+        """Start workers for what is ready."""
+        raise NotImplementedError
+
+    def rest(self) -> None:
+        """Let the event loop turn, then :meth:`pump`."""
         raise NotImplementedError
 
     def spawn_delay(self, i: int, seconds: float) -> None:
@@ -126,8 +193,16 @@ class Tasks:
         """Return an async callable that runs ``call`` in a worker thread."""
         raise NotImplementedError
 
-    def turn_loop(self) -> Generator[Any, Any, None]:
-        """Let the event loop turn once."""
+    def enter(self, me: Worker) -> None:
+        """Look at the task that is about to run nodes, for :meth:`marked`."""
+        raise NotImplementedError
+
+    def marked(self, me: Worker) -> bool:
+        """Tell whether nodes have left something on the task or in the context of ``me`` that the next would meet."""
+        raise NotImplementedError
+
+    def cancel_requested(self) -> bool:
+        """Tell whether the run is about to be cancelled, by its own limit or from outside."""
         raise NotImplementedError
 
     def is_cancellation(self, error: BaseException) -> bool:
@@ -138,129 +213,104 @@ class Tasks:
         """Tell whether what the loop sent into a node will raise its cancellation there."""
         return False
 
-    # -- scheduling --------------------------------------------------------------------------
+    def must_propagate(self, error: BaseException) -> bool:
+        """Tell whether the loop insists on getting its cancellation back (trio does)."""
+        return False
 
-    def spawn_for_ready(self) -> None:
-        """Start hosts for ready nodes: two at most, since each does the same when its node suspends.
+    # -- running nodes -----------------------------------------------------------------------
 
-        (Doubling: one per turn of the loop would start a thousand waiting nodes late, and one for
-        each ready node would be waste where few of them wait.)
-        """
-        resolver = self.run.resolver
-        if self.stopping or resolver is None or self.pausing:
+    async def work(self, me: Worker) -> None:
+        """Run ready nodes, ``me.node`` first if it is one, until one suspends or the burst is over."""
+        self.enter(me)
+        run = self.run
+        if run.resolver is None:
+            feed = run.plain_feed
+            await (first_nodes(self, me) if feed is None else first_items(self, me, feed))
             return
-        wanted = min(2, resolver.ready_count - (self.hosts - self.waiting), self.limit - self.hosts)
-        for _ in range(wanted):
-            self.spawn()
-
-    def requeue(self, i: int) -> None:
-        """A retry's delay is over: node ``i`` is ready again."""
-        if not self.stopping:
-            assert self.run.resolver is not None
-            self.run.resolver.put_back(i)
-            self.spawn_for_ready()
-
-    async def delay(self, i: int, seconds: float) -> None:
-        """What the task of a waiting retry runs."""
-        await self.run.clock.wait(seconds)
-        self.requeue(i)
-
-    def stop(self) -> None:
-        """End the run: nothing more starts, everything that waits is cancelled."""
-        if not self.stopping:
-            self.stopping = True
-            if self.run.resolver is not None:
-                self.run.resolver.halt()
-            self.cancel_all()
-
-    def start_counting(self) -> int:
-        """End the first phase: make the Resolver from what has been done; return the node at hand."""
-        todo, self.todo = self.todo, _NOTHING
-        blocks = generated_blocks(self)
-        if blocks is not None:
-            self.kinds, self.blocks = blocks.kinds, blocks.by_head
-        return self.run.start_counting(todo)
-
-    def settle(self) -> None:
-        """At the end: if the first phase was left between two nodes, say so to the Resolver."""
-        left = length_hint(self.todo)
-        if left and self.run.resolver is None:
-            self.run.resolve(self.run.order[: len(self.run.order) - left])
-
-    async def host_task(self) -> None:
-        """What a host task runs."""
-        try:
-            await self.conduct()
-        finally:
-            self.hosts -= 1
-        self.spawn_for_ready()  # something may have become ready since it found nothing
-
-    @coroutine
-    def conduct(self) -> Generator[Any, Any, None]:
-        """Drive host coroutines, passing everything their nodes yield, receive and throw."""
-        host = Host()
-        again = True
-        while again:
-            context = self.base.copy()
-            body: Any = self._host(host, context)
-            resume: Callable[[Any], Any] = body.send
-            value: Any = None
-            suspended = 0
-            while True:
+        resolver, values, fns, kinds, arguments = run.resolver, run.values, run.fns, run.kinds, run.arguments
+        copy, clock, until, before = self.base.copy, self.pace.clock, self.pace.until, me.resumed
+        i, ran, failed = me.node, False, None
+        if i < 0:
+            i = resolver.take()
+        while i >= 0:
+            me.node = i
+            try:
+                if kinds[i]:
+                    if ran and self.marked(me):
+                        resolver.put_back(i)
+                        return
+                    values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
+                else:
+                    values[i] = copy().run(fns[i], *[values[slot] for slot in arguments[i]])
+                now = clock()
+            except BaseException as error:
+                failed = error
+                now = clock()
+            if me.suspended or now > until:
                 try:
-                    self.waiting -= suspended
-                    suspended = 0
-                    host.resumed = now = perf_counter()
-                    if now - self.left > IDLE:
-                        self.burst = now
-                        if host.late:
-                            host.late = now + YIELD_EVERY
-                    signal = context.run(resume, value)
-                    self.left = perf_counter()
-                    resume, value = body.send, None
-                    if signal is _PAUSE:
-                        yield from self._turn()
-                        continue
-                    if self.run.resolver is None:
-                        host.node = self.start_counting()
-                    if self.left - host.resumed > self.blocking_after:
-                        self.warn_blocking(host.node, self.left - host.resumed)
-                    self.waiting += 1
-                    suspended = 1
-                    if self.climb is not None and host.late:  # its node's first time
-                        host.late = 0.0
-                        host.call = self.climb.began(self.waiting, self.run.clock.now())
-                    self.spawn_for_ready()
-                    value = yield signal
-                    if value is not None and self.is_cancelling(value):
-                        self.interrupted = True
-                except StopIteration as end:
-                    self.left = perf_counter()
-                    again = end.value
-                    value = None  # a cancellation's traceback holds this frame: no cycle
-                    break
-                except BaseException as error:
-                    if body.cr_frame is None:  # it has ended, with this
-                        value = None  # as above
-                        raise
-                    # Thrown in by the loop, or an interrupt between two lines of ours: the node's to handle.
-                    if host.pausing and not self.stopping and self.forgive(error):
-                        continue  # left behind by a node that has ended
-                    self.interrupted = True
-                    resume, value = body.throw, error
+                    self.leave(me, i, failed, before)
+                finally:
+                    failed = None  # its traceback holds this frame: no cycle
+                return
+            if failed is None:
+                i = resolver.advance(i)
+            else:
+                self.node_raised(i, failed)
+                failed = None  # as above
+                i = resolver.take()
+            before, ran = now, True
 
-    def _turn(self) -> Generator[Any, Any, None]:
-        """Let the event loop turn once; the first host to go on begins a new burst for all."""
-        turn = self.turn
-        self.pausing += 1
+    def node_suspended(self, me: Worker) -> None:
+        """The node of ``me`` has suspended for the first time: count from now on, and start what else is ready."""
+        if self.run.resolver is None:
+            me.node = self.start_counting()
+        self.waiting += 1
+        if self.climb is not None:
+            me.call = self.climb.began(self.waiting, self.run.clock.now())
+        self.pump()
+
+    def leave(self, me: Worker, i: int, failed: BaseException | None, before: float) -> None:
+        """Node ``i`` is the last of ``me``: it has suspended, or the burst is over. It has ended, or raised ``failed``.
+
+        :param before: when the node before it had ended.
+        """
+        now = self.pace.clock()
+        self.pace.left = now
+        me.rests = now > self.pace.until
+        if not self.stopping and self.cancel_requested():
+            self.stop(self.run.failures)
+        took = now - max(before, me.resumed)
+        if took > self.blocking_after:
+            self.warn_blocking(i, took)
+        if me.call is not None and (failed is None or isinstance(failed, NodeTimeout)):  # else how soon says nothing
+            self.came_back(me.call, i)
         try:
-            for _ in range(TURNS):
-                yield from self.turn_loop()
+            if failed is not None:
+                self.node_raised(i, failed)
+            elif self.run.resolver is not None:
+                self.run.resolver.done(i)
         finally:
-            self.pausing -= 1
-        if self.turn == turn:
-            self.turn += 1
-            self.burst = perf_counter()
+            del failed  # its traceback holds this frame: no cycle
+
+    def ended(self, me: Worker) -> None:
+        """The worker ``me`` has ended: others go on with what is ready."""
+        self.workers -= 1
+        self.waiting -= me.suspended
+        me.task = None  # which holds this: no cycle
+        if me.rests and not self.stopping:
+            self.rest()
+        else:
+            self.pump()
+
+    def must_leave(self, me: Worker, error: BaseException) -> bool:
+        """Tell whether ``error``, with which the worker ``me`` ends, is for the event loop; else it ends the run."""
+        if not self.is_cancellation(error) and not isinstance(error, GeneratorExit):
+            self.broke(error)
+            return False
+        self.workers -= 1
+        self.waiting -= me.suspended
+        me.task = None  # as above
+        return True
 
     def came_back(self, call: Any, i: int) -> None:
         """Node ``i`` has waited, and has ended well or at its time limit: let a limit that adapts look at how long."""
@@ -268,74 +318,55 @@ class Tasks:
         self.climb.ended(call, self.run.kind_of(i), self.run.clock.now())
         self.limit = self.climb.limit
 
-    async def _host(self, host: Host, context: Context) -> bool:
-        """Run ready nodes until none is left; return True if a fresh context must take over."""
-        run = self.run
-        if run.resolver is None:
-            feed = run.plain_feed
-            phase = first_nodes(self, host, context) if feed is None else first_items(self, host, context, feed)
-            if await phase:
-                return True
-        resolver = run.resolver
-        if resolver is None:
-            return False
-        values, fns, kinds, arguments, base = run.values, run.fns, self.kinds or run.kinds, run.arguments, self.base
-        before = host.resumed
-        host.late = self.burst + YIELD_EVERY
-        host.call = None
-        i = resolver.take()
-        while i >= 0:
-            host.node = at = i
-            try:
-                if not kinds[i]:
-                    values[i] = fns[i](*[values[slot] for slot in arguments[i]])
-                elif kinds[i] != HEAD:
-                    values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
-                elif self.blocks is None:
-                    values[i] = fns[i](*[values[slot] for slot in arguments[i]])
-                else:
-                    at = i = run_block(self, host, self.blocks[i], context)
-            except BaseException as error:
-                if not isinstance(error, NodeTimeout):
-                    host.call = None  # how soon it fails says nothing
-                at = host.node  # of a block, the one that raised
-                self.node_raised(at, error)
-                i = resolver.take()
-            else:
-                i = resolver.advance(i)
-            now = perf_counter()
-            if now > host.late:
-                if i >= 0:  # nobody keeps a node while others go on: all of a block is to be there when its head is
-                    resolver.put_back(i)
-                await self.long_burst(host, at, before, now)
-                now = perf_counter()
-                host.late = self.burst + YIELD_EVERY
-                if self.hosts > self.limit:  # which has shrunk
-                    return False
-                i = resolver.take()
-            before = now
-            try:
-                changed = context != base
-            except Exception:  # a value that cannot be compared: not the one it was
-                changed = True
-            if changed:
-                if i >= 0:
-                    resolver.put_back(i)
-                return True
-        return False
+    # -- scheduling --------------------------------------------------------------------------
 
-    async def long_burst(self, host: Host, i: int, before: float, now: float) -> None:
-        """Between nodes, some time after the loop's last turn: warn of node ``i`` if it was that, and yield."""
-        if host.call is not None:
-            call, host.call = host.call, None
-            self.came_back(call, i)
-        took = now - max(before, host.resumed)
-        if took > self.blocking_after:
-            self.warn_blocking(i, took)
-        if now - self.burst > YIELD_EVERY:
-            host.pausing = True
-            await _pause()
-            host.pausing = False
+    def wanted(self) -> int:
+        """How many workers to start where a task begins only when the event loop turns.
+
+        Two at most, since each does the same when its node suspends. (Doubling: one per turn of the loop would start
+        a thousand waiting nodes late, and one for each ready node would be waste where few of them wait.)
+        """
+        resolver = self.run.resolver
+        if self.stopping:
+            return 0
+        if resolver is None:
+            return int(self.serial and not self.workers)
+        return min(2, resolver.ready_count - (self.workers - self.waiting), self.limit - self.workers)
+
+    def requeue(self, i: int) -> None:
+        """A retry's delay is over: node ``i`` is ready again."""
+        if not self.stopping:
+            assert self.run.resolver is not None
+            self.run.resolver.put_back(i)
+            self.pump()
+
+    async def delay(self, i: int, seconds: float) -> None:
+        """What the task of a waiting retry runs."""
+        await self.run.clock.wait(seconds)
+        self.requeue(i)
+
+    def stop(self, uncounted: int = 0) -> None:
+        """End the run: nothing more starts, everything that waits is cancelled."""
+        if not self.stopping:
+            self.stopping = True
+            self.uncounted = uncounted
+            if self.run.resolver is not None:
+                self.run.resolver.halt()
+            self.cancel_all()
+
+    def start_counting(self) -> int:
+        """End the first phase: make the Resolver from what has been done; return the node at hand."""
+        todo, self.todo, self.serial = self.todo, _NOTHING, False
+        i = self.run.start_counting(todo)
+        if self.stopping:
+            self.run.resolver.halt()
+        return i
+
+    def settle(self) -> None:
+        """At the end: if the first phase was left between two nodes, say so to the Resolver."""
+        left = length_hint(self.todo) + (self.handed >= 0)
+        if left and self.run.resolver is None:
+            self.run.resolve(self.run.order[: len(self.run.order) - left])
 
     # -- outcomes ----------------------------------------------------------------------------
 
@@ -343,21 +374,20 @@ class Tasks:
         """Decide what a node's exception means: a retry, a failure, a cancellation, the end of everything."""
         run = self.run
         resolver = run.resolver
-        self.blocks = None  # they are for runs in which every node ends well
         assert resolver is not None
         if resolver.status(i) is not Status.RUNNING:  # the run is over, and this coroutine is being cleared away
             raise error
+        if not self.stopping and self.cancel_requested():  # else what its clean-up raises would be tried again
+            self.stop(run.failures)
         if self.is_cancellation(error):
             if self.stopping or self.must_propagate(error):
                 resolver.cancelled(i)
                 if self.must_propagate(error):
-                    self.stopping = True
                     try:
                         raise error
                     finally:
                         del error  # its traceback holds this frame: no cycle
                 return
-            self.forgive(error)
             cancelled = NodeCancelled(f"node {run.name_of(i)!r} raised {type(error).__name__} by itself")
             cancelled.__cause__ = error.with_traceback(users_part(error.__traceback__, run.fns[i]))
             error = cancelled
@@ -380,19 +410,11 @@ class Tasks:
         ours, own = group.split(lambda error: self.is_cancellation(error))
         if ours is None:
             return
-        if own is None:
-            assert self.run.resolver is not None
-            self.run.resolver.cancelled(i)
-        elif isinstance(own, Exception):
+        if isinstance(own, Exception):
             self.run.fail(i, own)
         else:
             self.fatal = own
-        self.stopping = True
         raise ours
-
-    def forgive(self, error: BaseException) -> bool:
-        """Take back a cancellation of the present task that the run did not ask for; tell whether it was one."""
-        return False
 
     def broke(self, error: BaseException) -> None:
         """End the run with an error that is no node's: a warning made an error by a filter, or a fault of ours."""
@@ -400,13 +422,44 @@ class Tasks:
             self.fatal = error
         self.stop()
 
-    def must_propagate(self, error: BaseException) -> bool:
-        """Tell whether the loop insists on getting its cancellation back (trio does)."""
-        return False
+    def cut_off(self) -> bool:
+        """A cancellation has ended the run: tell whether errors take its place, as in the loop's own task group.
+
+        They are those of nodes that have failed since, in their clearing up. (Not in a run that owns its loop, where
+        it means Ctrl-C: there they are attached to that.)
+        """
+        run = self.run
+        run.cut_off = run.failures > self.uncounted and (self.outer is not None or not self.owns_loop)
+        return run.cut_off
+
+    def raise_fatal(self) -> None:
+        """Raise what has ended the run, if it is no node's failure."""
+        fatal, self.fatal = self.fatal, None
+        if fatal is None:
+            return
+        try:
+            self.run.attach_errors(fatal)
+            raise fatal
+        finally:
+            del fatal  # its traceback holds this frame: no cycle
 
     def warn_blocking(self, i: int, seconds: float) -> None:
-        """Say which node held the event loop; where a filter makes that an error, it ends the run."""
+        """Say which node held the event loop, if anybody else waited for it; a filter's error ends the run."""
+        if self.owns_loop and not self.held_up(i):
+            return
         try:
             self.run.warn_of_blocking(i, seconds)
         except BlockingNodeWarning as error:
             self.broke(error)
+
+    def held_up(self, i: int | None) -> bool:
+        """Tell whether anything of this run, or of those around it, could have gone on but for its node ``i``.
+
+        :param i: None for the one in which the run stands that asks.
+        """
+        run = self.run
+        if self.workers + self.companions > 1:
+            return True
+        if self.limit > 1 and (run.others_ready(i) if run.resolver is None else run.resolver.ready_count):
+            return True
+        return self.outer is not None and self.outer.held_up(None)

@@ -1,68 +1,146 @@
-"""Tasks on any other event loop that anyio knows (trio), in an anyio task group."""
+"""Tasks on trio, in a nursery."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine
+from functools import partial
+from math import inf
 from typing import Any
 
-import anyio
-import anyio.lowlevel
-from anyio.abc import TaskGroup
+import trio
 
 from flow.run import threads
 from flow.run.driven import Driven
-from flow.run.tasks import Tasks
+from flow.run.pace import TURNS, pace_of
+from flow.run.tasks import Tasks, Worker
 
 
-class AnyioTasks(Tasks):
-    """One run in an anyio task group; the caller's task is the first host."""
+class TrioTasks(Tasks):
+    """One run in a nursery of its own. The caller's task only supervises."""
+
+    __slots__ = ("nursery", "resting")
 
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
-        super().__init__(run, outer)
-        self.group: TaskGroup
-        self.cancelled_class = anyio.get_cancelled_exc_class()
+        token = trio.lowlevel.current_trio_token()
+        super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
+        self.nursery: trio.Nursery
+        self.resting = False
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
+        timeout = self.run.config.timeout
+        scope = trio.CancelScope(deadline=inf if timeout is None else trio.current_time() + timeout)
         try:
-            with anyio.move_on_after(self.run.config.timeout) as scope:
-                async with anyio.create_task_group() as self.group:
+            with scope:
+                async with trio.open_nursery() as self.nursery:
                     if self.beside is not None:
-                        self.group.start_soon(self.beside)
-                    self.hosts += 1
-                    await self.host_task()
+                        self._accompany(self.beside)
+                    self.pace.begin()
+                    self.pump()
+        except BaseException as error:
+            if self.fatal is None:
+                self.fatal = _exit_in(error)
+            if self.fatal is None and not self.cut_off():
+                raise
         finally:
             self.settle()
         if scope.cancelled_caught or (scope.cancel_called and self.interrupted):
             self.run.timed_out = True
-        if self.fatal is not None:
-            raise self.fatal
+        self.raise_fatal()
 
-    def spawn(self) -> None:
-        self.hosts += 1
-        self.group.start_soon(self.host_task)
+    # -- tasks -------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        for _ in range(0 if self.resting else self.wanted()):
+            self.workers += 1
+            self._spawn(partial(Worker, self, -1))
+
+    def _spawn(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task in a copy of the caller's context; the present one is a node's, maybe."""
+        self.base.copy().run(self.nursery.start_soon, body)
+
+    def _accompany(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task that runs no node."""
+
+        async def companion() -> None:
+            try:
+                await body()
+            except trio.Cancelled:
+                raise
+            except BaseException as error:
+                self.broke(error)
+            finally:
+                self.companions -= 1
+
+        self.companions += 1
+        self._spawn(companion)
 
     def spawn_delay(self, i: int, seconds: float) -> None:
-        self.group.start_soon(self.delay, i, seconds)
+        self._accompany(partial(self.delay, i, seconds))
+
+    def rest(self) -> None:
+        if not self.resting:
+            self.resting = True
+            self._spawn(self._go_on)
+
+    async def _go_on(self) -> None:
+        pace = self.pace
+        pace.resting += 1
+        try:
+            for _ in range(TURNS):
+                await trio.lowlevel.checkpoint()
+        finally:
+            pace.resting -= 1
+            self.resting = False
+        pace.renew(pace.clock())
+        self.pump()
 
     def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
         return threads.on_anyio(self.outermost or self, call)
 
     def cancel_all(self) -> None:
-        self.group.start_soon(self._cancel_soon)
+        self._spawn(self._cancel_soon)
 
     async def _cancel_soon(self) -> None:
-        await anyio.lowlevel.checkpoint()
-        self.group.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint()
+        self.nursery.cancel_scope.cancel()
 
-    def turn_loop(self) -> Generator[Any, Any, None]:
-        return anyio.lowlevel.checkpoint().__await__()
+    def cancel_requested(self) -> bool:
+        return trio.current_effective_deadline() == -inf
+
+    def enter(self, me: Worker) -> None:
+        me.task = task = trio.lowlevel.current_task()
+        me.context = task.context
+        me.clean = getattr(task, "_cancel_status", None)
+
+    def marked(self, me: Worker) -> bool:
+        """A nursery or cancel scope that was left open would surround the next node."""
+        if me.task.child_nurseries or getattr(me.task, "_cancel_status", None) is not me.clean:
+            return True
+        try:
+            return bool(me.context != self.base)
+        except Exception:  # a value that cannot be compared: not the one it was
+            return True
 
     def is_cancellation(self, error: BaseException | None) -> bool:
-        return isinstance(error, self.cancelled_class)
+        if isinstance(error, BaseExceptionGroup):  # of a nursery whose tasks were all cancelled
+            return error.split(trio.Cancelled)[1] is None
+        return isinstance(error, trio.Cancelled)
 
     def is_cancelling(self, sent: Any) -> bool:
         return self.is_cancellation(getattr(sent, "error", None))  # trio sends an outcome
 
     def must_propagate(self, error: BaseException) -> bool:
         return True
+
+
+def _exit_in(error: BaseException) -> BaseException | None:
+    """Return the exit (Ctrl-C, say) that has reached the nursery itself: nobody asked for a group around it."""
+    todo = [error]
+    while todo:
+        at = todo.pop()
+        if isinstance(at, BaseExceptionGroup):
+            todo.extend(at.exceptions)
+        elif not isinstance(at, (Exception, trio.Cancelled, GeneratorExit)):
+            return at
+    return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flow.plan.plan import Plan
-from flow.plan.resolver import READY, STATUS_OF, WAITING
+from flow.plan.resolver import READY, STATUS_OF
 from flow.run.result import ByNode
 from flow.types import MISSING, Status
 
@@ -56,31 +56,14 @@ class LiveView:
         run = self._run  # once: it may end while another thread looks
         resolver = self._resolver if run is None else run.resolver
         if resolver is not None:
-            tasks = None if run is None else run.tasks
-            block = () if tasks is None else tasks.block
-            return self._within(resolver, block, i) if block else STATUS_OF[resolver.state[i]]
+            return STATUS_OF[resolver.state[i]]
         # Nothing is counted: the nodes are run in a fixed order, and the first without an output is at hand.
         if run is None or self._values[i] is not MISSING:
             return Status.COMPLETED
         if i == self._at_hand(run):
             return Status.RUNNING
-        return self._before(i)
-
-    def _before(self, i: int) -> Status:
-        """Return the status of a node that has not begun, in a run in which none has failed."""
         ready = all(self._values[d] is not MISSING for d in self._plan.dependencies[i])
         return Status.READY if ready else Status.PENDING
-
-    def _within(self, resolver: Any, block: Sequence[int], i: int) -> Status:
-        """Return node ``i``'s status while generated code is at a block, of which the Resolver will know afterwards."""
-        values = self._values
-        if i in block:
-            if values[i] is not MISSING:
-                return Status.COMPLETED
-            at_hand = next((j for j in block if values[j] is MISSING), i)  # all done: another thread is looking
-            return Status.RUNNING if i == at_hand else self._before(i)
-        code = resolver.state[i]
-        return self._before(i) if code == WAITING else STATUS_OF[code]
 
     def _at_hand(self, run: RunState) -> int:
         order, values = run.order, self._values
