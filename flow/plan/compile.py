@@ -18,17 +18,19 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from flow.awaits import is_async_generator
 from flow.config import Timeout
-from flow.errors import CycleError, DefinitionError, shown
+from flow.errors import CycleError, DefinitionError, described, shown
 from flow.plan.checks import checked_names, dag_faults, duplicate_faults, policy_faults
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.order import cycle_in, is_ordered, reach, topological_order
 from flow.plan.plan import Plan
 from flow.plan.usual import Usual
 from flow.plan.wiring import InputSlots, Wirer
+from flow.policy.arguments import Optionals
 from flow.policy.bind import Binder
 from flow.policy.mapping import Mapped, Over
-from flow.signature import Composite, Shape, is_async_callable, is_async_generator, shape_of
+from flow.signature import Composite, Shape, is_async_callable, shape_of
 from flow.types import NodeRef
 
 CYCLE_SHOWN: Final = 24
@@ -172,8 +174,13 @@ class _Compilation:
         shape = self.plan.shapes.get(id(fn)) or self._read(fn)
         wiring = self.wirer.wire(i, shape, needs)
         self.ordering[i] = _distinct(wiring.slots)
-        if wiring.keywords or wiring.context != -1 or shape.lifted or isinstance(fn, Composite):
-            self.plan.binders[i] = Binder(fn, shape.is_async, wiring.keywords, wiring.context)
+        composite = isinstance(fn, Composite)
+        if wiring.keywords or wiring.context != -1 or wiring.optional or shape.lifted or composite:
+            binder = Binder(fn, shape.is_async, wiring.keywords, wiring.context)
+            if wiring.optional and not composite:  # those leave out what is missing themselves
+                positional = tuple([p.name for p in shape.parameters if not p.keyword_only])
+                binder = structs.replace(binder, optional=Optionals(positional, shape.gaps))
+            self.plan.binders[i] = binder
         if isinstance(fn, Over):
             self._check_over(i, fn, wiring.slots[: len(fn.sources)])
         return wiring.slots
@@ -192,8 +199,9 @@ class _Compilation:
         if callable(fn):
             try:
                 shape = shape_of(fn)
-            except TypeError as error:
-                self.unreadable[id(fn)] = str(error)
+            except Exception as error:  # of the function's own attributes
+                why = str(error) if type(error) is TypeError else f"its parameters cannot be read: {described(error)}"
+                self.unreadable[id(fn)] = why
         else:
             self.unreadable[id(fn)] = f"{shown(fn)} is not callable: give a function, a callable object or a Dag"
         self.plan.shapes[id(fn)] = shape

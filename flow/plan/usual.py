@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
-from flow.signature import COROUTINE, PLAIN, TELLING, VARARGS, annotations_of, means_context
+from flow.annotations import PLAIN, Names, annotations_of, means_context
+from flow.awaits import COROUTINE, TELLING
+from flow.signature import VARARGS
 
 
 class Usual:
@@ -36,7 +38,7 @@ class Usual:
         elif count:
             try:
                 for annotation in annotations_of(fn).values():
-                    if type(annotation) not in PLAIN and self._means_context(annotation, fn.__globals__):
+                    if type(annotation) not in PLAIN and self._means_context(annotation, fn):
                         found = -1
                         break
             except Exception:  # an object whose attributes raise: reading the Shape will say so
@@ -44,15 +46,16 @@ class Usual:
         self._arities[fn] = found
         return found
 
-    def _means_context(self, annotation: Any, scope: Any) -> bool:
-        if type(annotation) is not str:
-            return means_context(annotation, scope)
+    def _means_context(self, annotation: Any, fn: FunctionType) -> bool:
+        names, scope = Names(fn), fn.__globals__
+        if type(annotation) is not str or fn.__closure__:
+            return means_context(annotation, names)
         if scope is not self._scope:
             self._scope = scope
             self._plain = self._plain_in.setdefault(id(scope), set())
         if annotation in self._plain:
             return False
-        found = means_context(annotation, scope)
-        if not found:
+        found = means_context(annotation, names)
+        if not found and not names.placed:
             self._plain.add(annotation)
         return found

@@ -24,12 +24,14 @@ COMPARISONS: Final = 200_000
 class Wiring(msgspec.Struct, frozen=True):
     """One node's arguments: ``slots`` by position, the last ``len(keywords)`` of them by keyword.
 
-    ``context`` is where the Context goes: -1 nowhere, a position, or a keyword's name.
+    ``context`` is where the Context goes: -1 nowhere, a position, or a keyword's name. ``optional`` says that some of
+    the slots are of run inputs that may not be given, whose parameters are then left out of the call.
     """
 
     slots: tuple[int, ...]
     keywords: tuple[str, ...] = ()
     context: int | str = -1
+    optional: bool = False
 
 
 class InputSlots:
@@ -195,6 +197,7 @@ class Wirer:
         elif needs is not None:
             self.faults.append(f"{self.where(i)}: needs is a set, which has no order: give a list or a mapping")
         context: int | str = -1
+        optional = False
         slots: list[int] = []
         keywords: dict[str, int] = {}
         for p in shape.parameters:
@@ -204,12 +207,13 @@ class Wirer:
                 context = p.name if p.keyword_only else len(slots)
                 continue
             slot = given[p.name] if p.name in given else self._infer_one(p.name, p.default)
+            optional = optional or (slot < 0 and p.is_left_out)
             if p.keyword_only:
                 keywords[p.name] = slot
             else:
                 slots.append(slot)
         keywords.update(extra_keywords)
-        return Wiring((*slots, *extra, *keywords.values()), tuple(keywords), context)
+        return Wiring((*slots, *extra, *keywords.values()), tuple(keywords), context, optional)
 
     def _infer_one(self, name: str, default: tuple[Any, ...]) -> int:
         node = self.index.get(name, -1)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from flow.awaits import may_return_awaitable
 from flow.config import Retry, Timeout, is_int
 from flow.errors import UsageError, a_kind, shown
-from flow.signature import (
-    Composite,
-    Parameter,
-    Shape,
-    is_async_callable,
-    location_of,
-    may_return_awaitable,
-    shape_of,
-)
+from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of
 
 DEFAULT_CONCURRENCY: Final = 50
 """Items of one map in flight at once, unless it says otherwise."""
@@ -81,6 +74,7 @@ class Roles(msgspec.Struct, frozen=True):
         there are parts if ``*args`` receives the rest.
     :ivar whole: the item is not in parts: one parameter (or ``*args``) receives it.
     :ivar extras: parameters filled once for all items, by the rule of any node.
+    :ivar gaps: as in :class:`flow.signature.Shape`.
     :ivar awaits: what the function returns is to be awaited; ``lifted``, if it can be.
     """
 
@@ -93,6 +87,13 @@ class Roles(msgspec.Struct, frozen=True):
     context: str | None = None
     index: str | None = None
     key: str | None = None
+    gaps: tuple[Any, ...] = ()
+
+    def without(self, missing: Collection[str]) -> tuple[Roles, dict[str, Any]]:
+        """Return the roles where nobody fills the extras ``missing``, and values for those that cannot be left out."""
+        positional, gaps = by_position(self.positional, self.gaps, missing)
+        extras = tuple([p for p in self.extras if p.name in gaps or p.name not in missing])
+        return msgspec.structs.replace(self, positional=tuple(positional), extras=extras), gaps
 
     @property
     def bare(self) -> bool:
@@ -295,6 +296,7 @@ def roles_of(fn: Any, sources: int) -> Roles:
         context,
         "index" if "index" in names else None,
         "key" if "key" in names else None,
+        shape.gaps,
     )
 
 

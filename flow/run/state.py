@@ -23,7 +23,7 @@ from flow.run.driven import Driven
 from flow.run.ids import new_run_id
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
-from flow.types import MISSING
+from flow.types import ABSENT, MISSING
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
@@ -290,6 +290,9 @@ class RunState(Driven):
         scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
         return Context(scope, self.attempts.get(i, 1))
 
+    def given(self, i: int) -> Sequence[bool]:
+        return [self.values[slot] is not ABSENT for slot in self.plan.arguments[i]]
+
     def node_limit(self, i: int) -> float | None:
         binder = self.plan.binders.get(i)
         return None if binder is None or binder.timeout is None else binder.timeout.node
@@ -308,7 +311,7 @@ class RunState(Driven):
         nested, run = fn, run_nested if not fn.is_async else execute_nested
 
         def call(*values: Any) -> Any:
-            inputs = {name: v for name, v in zip(nested.inputs, values, strict=True) if v is not Nested.UNSET}
+            inputs = {name: v for name, v in zip(nested.inputs, values, strict=True) if v is not ABSENT}
             return run(nested.plan, inputs, self)
 
         return call
