@@ -189,9 +189,19 @@ def is_same(fn: Any, other: Any) -> bool:
     return fn is other or (type(fn) is MethodType and identity_of(fn) == identity_of(other))
 
 
+def qualname_of(fn: Any) -> str:
+    """Return what a callable calls itself; nothing if it has no name."""
+    try:
+        found = getattr(fn, "__qualname__", None) if callable(fn) else None
+    except Exception:  # an object whose attributes raise
+        return ""
+    name: str = found if isinstance(found, str) else ""
+    return name
+
+
 def location_of(fn: Any) -> str:
     """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
-    if isinstance(fn, Composite):
+    if issubclass(type(fn), Composite):  # not isinstance: an object may raise when asked for its class
         return fn.location
     try:
         code = _code_of(fn)

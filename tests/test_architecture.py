@@ -23,7 +23,8 @@ RANKS = {
 WITHIN_RANK = {
     ("config", "errors"), ("config", "clock"), ("types", "errors"),
     ("settings", "errors"), ("settings", "config"), ("config", "settings"),  # the latter when a file is loaded
-    ("config", "awaits"), ("annotations", "data"), ("signature", "annotations"), ("policy", "data"), ("policy", "signature"),
+    ("config", "awaits"), ("annotations", "data"), ("signature", "annotations"),
+    ("policy", "data"), ("policy", "signature"),
     ("cli", "__init__"),  # a user like any other
 }  # fmt: skip
 

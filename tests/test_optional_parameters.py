@@ -34,7 +34,7 @@ class Recording:
         return args, kwargs
 
 
-def called(fn: Any, inputs: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, **options: Any) -> Any:
+def called(fn: Any, inputs: Any = None, settings: Any = None, **options: Any) -> Any:
     """Run ``fn`` after nodes ``a`` (1) and ``b`` (2); return what it returned."""
     dag = flow.Dag()
     dag.add("a", lambda: 1)

@@ -46,6 +46,7 @@ class Dag(Maps):
     __slots__ = ("_definition", "_plan", "_plan_edges")
 
     def __init__(self, name: str = "dag", *, middleware: Sequence[Middleware] = ()) -> None:
+        name = str.__str__(name) if isinstance(name, str) else name  # a member of a StrEnum, say
         self._definition = Definition(name, references(middleware))
         self._plan: Plan | None = None
         self._plan_edges = 0

@@ -18,7 +18,7 @@ from typing import IO, Any, Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 
-from flow.config import is_number
+from flow.config import is_number, is_one_of
 from flow.errors import MAX_FAULTS_SHOWN, ConfigError, CycleError, TraceError
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
@@ -333,7 +333,7 @@ def _refuse_cycle(file: Path, stuck: Sequence[Task]) -> NoReturn:
 
 def _check_arguments(work: object, scale: object) -> None:
     faults = []
-    if not callable(work) and work not in WORKS:
+    if not callable(work) and not is_one_of(work, WORKS):
         faults.append(f"work must be one of {', '.join(map(repr, WORKS))} or a callable, not {work!r}")
     if not is_number(scale) or scale < 0:  # type: ignore[operator]
         faults.append(f"scale must be a number >= 0, not {scale!r}")

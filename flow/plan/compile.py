@@ -30,7 +30,7 @@ from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import Optionals
 from flow.policy.bind import Binder
 from flow.policy.mapping import Mapped, Over
-from flow.signature import Composite, Shape, is_async_callable, shape_of
+from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import NodeRef
 
 CYCLE_SHOWN: Final = 24
@@ -47,7 +47,7 @@ def compile_definition(definition: Definition, previous: Plan | None = None) -> 
     """
     if previous is not None and (
         _takes_over_an_input(definition.names[previous.count :], previous)
-        or any(isinstance(fn, Mapped) and fn.options.pipelined for fn in definition.fns[previous.count :])
+        or any(type(fn) is Mapped and fn.options.is_pipelined for fn in definition.fns[previous.count :])
     ):
         previous = None
     return _Compilation(definition, previous).plan_or_faults()
@@ -174,6 +174,10 @@ class _Compilation:
         shape = self.plan.shapes.get(id(fn)) or self._read(fn)
         wiring = self.wirer.wire(i, shape, needs)
         self.ordering[i] = _distinct(wiring.slots)
+        if id(fn) in self.unreadable:
+            if issubclass(type(fn), Over):  # what is wrong with its settings is found all the same
+                self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in fn.faults()]
+            return wiring.slots
         composite = isinstance(fn, Composite)
         if wiring.keywords or wiring.context != -1 or wiring.optional or shape.lifted or composite:
             binder = Binder(fn, shape.is_async, wiring.keywords, wiring.context)
@@ -187,7 +191,7 @@ class _Compilation:
 
     def _check_over(self, i: int, over: Over, sources: tuple[int, ...]) -> None:
         self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in over.faults()]
-        if isinstance(over, Mapped) and over.options.pipelined:
+        if isinstance(over, Mapped) and over.options.is_pipelined:
             self.pipelined.append(i)
         fns, binder = self.d.fns, self.plan.binders[i]
         if any(slot >= 0 and is_async_generator(fns[slot]) for slot in sources):
@@ -259,11 +263,12 @@ class _Compilation:
             if policy is None and not d.middleware:
                 continue
             fn = d.fns[i]
-            is_async = is_async_callable(fn.fn) if isinstance(fn, Mapped) else bool(plan.kinds[i])
+            readable = id(fn) not in self.unreadable
+            is_async = is_async_callable(fn.fn) if readable and isinstance(fn, Mapped) else bool(plan.kinds[i])
             found = policy_faults(policy or PLAIN, is_async)
             if found:
                 self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in found]
-            else:
+            elif readable:
                 _apply_policy(plan, i, policy or PLAIN, d.middleware)
 
     def _all_faults(self) -> list[str]:
@@ -346,7 +351,7 @@ def _distinct(slots: Sequence[int]) -> tuple[int, ...]:
 
 def _label(ref: Any) -> str:
     name = ref.name if isinstance(ref, NodeRef) else ref
-    return str(getattr(name, "__qualname__", shown(name))) if callable(name) else shown(name)
+    return qualname_of(name) or shown(name)
 
 
 def _cycle_fault(path: list[str]) -> str:

@@ -8,17 +8,14 @@ valid when the Dag grows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from flow.errors import nearest, shown
+from flow.errors import Hints, shown
 from flow.plan.definition import Needs
-from flow.signature import Shape, identity_of, location_of
+from flow.signature import Shape, identity_of, location_of, qualname_of
 from flow.types import MISSING, NodeRef
-
-COMPARISONS: Final = 200_000
-"""Known names compared, over all faults of one compile, to say which one may have been meant."""
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -77,8 +74,7 @@ class Wirer:
     """
 
     __slots__ = (
-        "_compared", "_names", "_names_by_function", "_raw_names", "_start",
-        "faults", "fns", "forward", "index", "inputs",
+        "_hints", "_names", "_names_by_function", "_raw_names", "_start", "faults", "fns", "forward", "index", "inputs",
     )  # fmt: skip
 
     def __init__(
@@ -99,7 +95,7 @@ class Wirer:
         self._start = start
         self._raw_names = raw_names
         self._names_by_function: dict[Any, list[Any]] | None = None
-        self._compared = 0
+        self._hints = Hints()
 
     # -- references --------------------------------------------------------------------------
 
@@ -143,23 +139,17 @@ class Wirer:
         """Note that ``ref``, met at ``where``, stands for no node."""
         name = ref.name if isinstance(ref, NodeRef) else ref
         if isinstance(name, str):
-            self.faults.append(f"{where} names {shown(name)}, which is no node of this dag{self.hint(name)}")
+            meant = self._hints.nearest(name, self.index)
+            self.faults.append(f"{where} names {shown(name)}, which is no node of this dag{meant}")
             return
         runs = self._run_by(name)
-        label = getattr(name, "__qualname__", None) if callable(name) else None
-        label = f"the function {label}" if isinstance(label, str) else f"{shown(name)} (of type {type(name).__name__})"
+        called = qualname_of(name)
+        label = f"the function {called}" if called else f"{shown(name)} (of type {type(name).__name__})"
         if runs:
             several = ", ".join(map(shown, runs[:3])) + (", ..." if len(runs) > 3 else "")
             self.faults.append(f"{where} names {label}, which several nodes run: say which one ({several})")
         else:
             self.faults.append(f"{where} names {label}, which is no node of this dag")
-
-    def hint(self, name: Any) -> str:
-        """Return the nearest names, until enough have been compared: a thousand faults must not take minutes."""
-        if self._compared >= COMPARISONS:
-            return ""
-        self._compared += len(self.index)
-        return nearest(name, self.index)
 
     def where(self, i: int) -> str:
         """Name node ``i`` and the place of its function."""
@@ -253,7 +243,7 @@ class Wirer:
             else:
                 self.faults.append(
                     f"{self.where(i)}: needs gives parameter {shown(parameter)}, which its function does not have"
-                    f"{nearest(parameter, known)}"
+                    f"{self._hints.nearest(parameter, known)}"
                 )
 
     def _need(self, i: int, ref: Any) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import median
 from typing import Any, Final
 
-from flow.config import DEFAULT_CONFIG, Config, is_number
+from flow.config import DEFAULT_CONFIG, Config, is_number, is_one_of
 from flow.errors import BlockingNodeWarning, ConfigError, UsageError, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
@@ -304,7 +304,7 @@ def _check(
     if not isinstance(target, (Dag, Plan)):
         raise UsageError(f"tune takes a flow.Dag or a flow.Plan, not {shown(target)} (a {type(target).__name__})")
     faults = list(_faults_of_inputs(inputs))
-    if objective not in ("throughput", "latency", "memory"):
+    if not is_one_of(objective, ("throughput", "latency", "memory")):
         faults.append(f"objective must be one of 'throughput', 'latency', 'memory', not {shown(objective)}")
     if not is_number(budget) or budget <= 0:  # type: ignore[operator]
         faults.append(f"budget must be a number of seconds > 0, not {shown(budget)}")
