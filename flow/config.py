@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 
+from flow.awaits import UNAWAITED, is_unawaited
 from flow.clock import SYSTEM_CLOCK, Clock
 from flow.errors import ConfigError, nearest, shown
 
@@ -108,6 +109,8 @@ class Retry(msgspec.Struct, frozen=True, metaclass=_Named):
         if not _is_retry_if(self.retry_if):
             wanted = "an exception type, a tuple of them or a callable"
             found.append(f"retry_if must be {wanted}, not {shown(self.retry_if)}")
+        elif not isinstance(self.retry_if, (type, tuple)) and is_unawaited(self.retry_if):
+            found.append(f"retry_if {UNAWAITED} of the exception, not {shown(self.retry_if)}")
         return found
 
     def wants(self, error: BaseException) -> bool:
@@ -245,8 +248,14 @@ class Config(_Replaceable, frozen=True, kw_only=True):
             found.append(f"data must be a flow.DataConfig, or None for the default, not {shown(self.data)}")
         if not isinstance(self.observers, (tuple, list)) or not all(map(callable, self.observers)):
             found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
+        else:
+            found += [f"an observer {UNAWAITED}, not {shown(o)}" for o in self.observers if is_unawaited(o)]
         if self.clock is not SYSTEM_CLOCK and not isinstance(self.clock, Clock):  # the check takes a microsecond
             found.append(f"clock must have now, sleep and wait, not {shown(self.clock)}")
+        elif self.clock is not SYSTEM_CLOCK:
+            for label in ("now", "sleep"):
+                if is_unawaited(getattr(self.clock, label)):
+                    found.append(f"the clock's {label} {UNAWAITED}, not {shown(self.clock)}")
         return found
 
     @classmethod

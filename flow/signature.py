@@ -195,14 +195,13 @@ def qualname_of(fn: Any) -> str:
         found = getattr(fn, "__qualname__", None) if callable(fn) else None
     except Exception:  # an object whose attributes raise
         return ""
-    name: str = found if isinstance(found, str) else ""
-    return name
+    return str.__str__(found) if isinstance(found, str) else ""
 
 
 def location_of(fn: Any) -> str:
     """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
     if issubclass(type(fn), Composite):  # not isinstance: an object may raise when asked for its class
-        return fn.location
+        return str(fn.location)
     try:
         code = _code_of(fn)
     except Exception:  # an object whose attributes raise

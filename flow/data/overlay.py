@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from flow.awaits import NEVER_AWAITED
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.key import plain_key, unusable
-from flow.data.store import RunView, Snapshot, WorkflowData, added
+from flow.data.store import RunView, Snapshot, WorkflowData, added, unawaited
 from flow.errors import UsageError, shown
 from flow.types import MISSING
 
@@ -89,6 +90,8 @@ class Overlay(WorkflowData):
             if old is MISSING:
                 raise self._missing(key)
             new = fn(old)
+            if new.__class__ in NEVER_AWAITED:
+                raise unawaited(f"update({shown(key)})", new)
             self._written()[key] = new
             return new
 

@@ -17,10 +17,11 @@ from threading import RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from flow.awaits import NEVER_AWAITED
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.key import plain_key, unusable
 from flow.data.overlay import overlay_of
-from flow.data.store import RunView, Snapshot, WorkflowData, added, filled
+from flow.data.store import RunView, Snapshot, WorkflowData, added, filled, unawaited
 from flow.errors import UsageError, shown
 from flow.types import MISSING
 
@@ -127,6 +128,8 @@ class Store(WorkflowData):
                 if old is MISSING and default is MISSING:
                     raise self._missing(key)
                 new = fn(default if old is MISSING else old)
+                if new.__class__ in NEVER_AWAITED:
+                    raise unawaited(f"update({shown(key)})", new)
                 if self._swap(key, old, new):
                     return new
         raise UsageError(

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.awaits import may_return_awaitable
+from flow.awaits import UNAWAITED, is_unawaited, may_return_awaitable
 from flow.config import Retry, Timeout, is_int, is_one_of
 from flow.errors import UsageError, a_kind, shown
 from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of
@@ -61,6 +61,8 @@ class MapOptions(msgspec.Struct, frozen=True):
             found.append(f"on_error must be one of 'fail', 'collect', 'skip', not {shown(self.on_error)}")
         if self.key is not None and not callable(self.key):
             found.append(f"key must be a function of the item, or None, not {shown(self.key)}")
+        elif self.key is not None and is_unawaited(self.key):
+            found.append(f"key {UNAWAITED} of the item, not {shown(self.key)}")
         if not isinstance(self.pipelined, bool):
             found.append(f"pipelined must be True or False, not {shown(self.pipelined)}")
         if self.batch_size is not None and self.is_pipelined:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flow.awaits import UNAWAITED, is_unawaited
 from flow.data.context import Context
-from flow.errors import OutputInvalid, shown
+from flow.errors import OutputInvalid, UsageError, shown
 from flow.signature import is_async_callable
 
 if TYPE_CHECKING:
@@ -99,7 +100,14 @@ async def _around_awaitable(
 
 
 def timed(record: Callable[[str, float], object]) -> Middleware:
-    """Middleware that calls ``record(node, seconds)`` after each attempt, failed ones included."""
+    """Middleware that calls ``record(node, seconds)`` after each attempt, failed ones included.
+
+    :raises UsageError: if ``record`` is no function, or async.
+    """
+    if not callable(record):
+        raise UsageError(f"timed(record): record must be a function of node and seconds, not {shown(record)}")
+    if is_unawaited(record):
+        raise UsageError(f"timed(record): record {UNAWAITED}, not {shown(record)}")
 
     def timing(next: Next, ctx: Context) -> Any:
         started = time.perf_counter()
