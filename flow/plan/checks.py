@@ -91,3 +91,16 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
         found.append(f"cost must be a number of seconds >= 0, not {shown(policy.cost)}")
     found += [f"middleware must be callables (next, ctx), not {shown(m)}" for m in policy.middleware if not callable(m)]
     return found
+
+
+def generator_faults(policy: Policy, by_item: bool) -> list[str]:
+    """Say which options would do nothing on a generator function: calling one runs none of its body."""
+    timeout = policy.timeout
+    limits = timeout is not None and not (isinstance(timeout, Timeout) and timeout.attempt is timeout.node is None)
+    given = {"retry": policy.retry is not None, "timeout": limits, "thread": policy.thread is True}
+    names = " and ".join([name for name, is_given in given.items() if is_given])
+    if not names:
+        return []
+    listed = "let it return a list"
+    where = listed if by_item else f"put it on the node that goes over its items, or {listed}"
+    return [f"{names} would do nothing on a generator function, since calling it runs none of its body: {where}"]

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from flow.awaits import is_async_generator
+from flow.awaits import is_async_generator, is_generator_function
 from flow.config import Timeout
 from flow.errors import CycleError, DefinitionError, described, shown
-from flow.plan.checks import checked_names, dag_faults, duplicate_faults, policy_faults
+from flow.plan.checks import checked_names, dag_faults, duplicate_faults, generator_faults, policy_faults
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.order import cycle_in, is_ordered, reach, topological_order
 from flow.plan.plan import Plan
@@ -72,6 +72,7 @@ class _Compilation:
         plan.fns.extend(d.fns[start:] if start else d.fns)
         self.inputs = InputSlots(plan.inputs, plan.tail)
         self.wirer = Wirer(plan.index, plan.names, start, d.names, plan.fns, self.inputs)
+        self.usual = Usual()
         self.unreadable: dict[int, str] = {}  # by id of the function: why
         self.pipelined: list[int] = []
         self.ordering: dict[int, tuple[int, ...]] = {}  # dependencies of nodes where they are not the arguments
@@ -84,6 +85,7 @@ class _Compilation:
             plan.dependencies[i] = deps
         self._add_edges(edges)
         self._join_pipelines()
+        self._check_generators()
 
     def plan_or_faults(self) -> Plan:
         """Finish, or raise the one error that lists everything that is wrong."""
@@ -108,7 +110,7 @@ class _Compilation:
     def _wire_nodes(self) -> None:
         """Fill in arguments, kinds and index. The loop all of compiling's time is spent in."""
         d, plan, start, ordering = self.d, self.plan, self.start, self.ordering
-        index, shapes, arity_of = plan.index, plan.shapes, Usual().arity
+        index, shapes, arity_of = plan.index, plan.shapes, self.usual.arity
         add_arguments = plan.arguments.append
         plan.kinds.extend(bytes(plan.count - start))
         columns: tuple[list[Any], ...] = (plan.names, plan.fns, d.needs, d.after)
@@ -203,6 +205,8 @@ class _Compilation:
         if callable(fn):
             try:
                 shape = shape_of(fn)
+                if is_generator_function(fn):
+                    self.usual.generators.add(id(fn))
             except Exception as error:  # of the function's own attributes
                 why = str(error) if type(error) is TypeError else f"its parameters cannot be read: {described(error)}"
                 self.unreadable[id(fn)] = why
@@ -210,6 +214,31 @@ class _Compilation:
             self.unreadable[id(fn)] = f"{shown(fn)} is not callable: give a function, a callable object or a Dag"
         self.plan.shapes[id(fn)] = shape
         return shape
+
+    def _check_generators(self) -> None:
+        """Find nodes whose output is a generator, and of these the ones that several nodes read.
+
+        O(nodes + arguments) if there is any. (One with middleware may well return something else.)
+        """
+        d, plan, ids = self.d, self.plan, self.usual.generators
+        ids.update([id(d.fns[i]) for i in plan.generators])  # what an earlier compile has read is not read again
+        if ids and not d.middleware:
+            mine = {i for i in range(self.start, plan.count) if id(d.fns[i]) in ids}
+            plan.generators.update([i for i in mine if i not in d.policies or not d.policies[i].middleware])
+        if not plan.generators:
+            return
+        readers: dict[int, list[int]] = {i: [] for i in sorted(plan.generators)}
+        for i, slots in enumerate(plan.arguments):
+            for slot in plan.generators.intersection(slots):
+                readers[slot].append(i)
+        for i, found in readers.items():
+            if len(found) > 1:
+                several = " and ".join(shown(str(plan.names[k])) for k in found[:3])
+                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+                self.faults.append(
+                    f"{self.wirer.where(i)} gives a generator, which can be gone over once, but nodes {several}{more} "
+                    "read it: whichever comes later would find nothing left. Let it return list(...)"
+                )
 
     def _add_edges(self, edges: Sequence[tuple[Any, Any]]) -> None:
         find, dependencies = self.wirer.find, self.plan.dependencies
@@ -266,6 +295,8 @@ class _Compilation:
             readable = id(fn) not in self.unreadable
             is_async = is_async_callable(fn.fn) if readable and isinstance(fn, Mapped) else bool(plan.kinds[i])
             found = policy_faults(policy or PLAIN, is_async)
+            if policy is not None and (i in plan.generators or _makes_generators(fn)):
+                found += generator_faults(policy, isinstance(fn, Mapped))
             if found:
                 self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in found]
             elif readable:
@@ -313,6 +344,13 @@ def _pipeline_fault(over: Mapped, names: Sequence[Any], fns: Sequence[Any], slot
     if before.options.batch_size is not None:
         return f"cannot be pipelined after {label!r}, which has batches"
     return f"cannot be pipelined after {label!r}, which is a flat_map" if before.options.outcome == "flat" else ""
+
+
+def _makes_generators(fn: Any) -> bool:
+    """Tell whether a map's function only makes generators, of which nothing runs within the item's call."""
+    if type(fn) is not Mapped or not is_generator_function(fn.fn):
+        return False
+    return fn.options.batch_size is None and fn.options.outcome != "flat"
 
 
 def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any, ...]) -> None:

@@ -26,7 +26,7 @@ MAX_PARTS: Final = 32
 
 _COPIED: Final = (
     "names", "index", "fns", "arguments", "dependencies", "kinds",
-    "binders", "retries", "priorities", "costs", "tolerant", "pipelines", "shapes",
+    "binders", "retries", "priorities", "costs", "tolerant", "generators", "pipelines", "shapes",
 )  # fmt: skip
 
 
@@ -62,6 +62,7 @@ class Plan:
         "count",
         "dependencies",
         "fns",
+        "generators",
         "heads",
         "heat",
         "index",
@@ -80,6 +81,7 @@ class Plan:
         "straight",
         "tail",
         "tolerant",
+        "unchecked",
         "warmth",
     )
 
@@ -97,6 +99,7 @@ class Plan:
         self.priorities: dict[int, int] = {}
         self.costs: dict[int, float] = {}
         self.tolerant: set[int] = set()  # continue_on_error
+        self.generators: set[int] = set()  # nodes whose output is a generator, which can be gone over once
         self.pipelines: dict[int, tuple[int, ...]] = {}  # per map, those that take its items as they come
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.tail: tuple[Any, ...] = ()  # defaults of the input slots, slot -1 last
@@ -111,6 +114,7 @@ class Plan:
         self._levels: list[int] | None = None
         self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
         self._parts: dict[frozenset[int], Plan] = {}
+        self.unchecked: Sequence[int] = range(count)  # nodes that no run has completed (flow.run.outputs)
         self.learned: dict[str, Any] = {}  # limits that have adapted (flow.run.adaptive), by map; of the nodes: ""
         # Code generated so far (flow.plan.straight), and runs to go until more is, 0 if it is all there: of runs
         # without an event loop, and of those on one, by the node that each stretch begins with.

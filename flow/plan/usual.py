@@ -6,7 +6,7 @@ from types import FunctionType
 from typing import Any
 
 from flow.annotations import PLAIN, Names, annotations_of, means_context
-from flow.awaits import COROUTINE, TELLING
+from flow.awaits import ASYNC_GENERATOR, COROUTINE, GENERATOR, TELLING
 from flow.signature import VARARGS
 
 
@@ -15,11 +15,14 @@ class Usual:
 
     Wiring asks no more of such a function than how many there are, so no :class:`Shape` is made of it. What has been
     read is remembered, also which annotations mean no Context: use one instance per compile.
+
+    :ivar generators: the generator functions among those it was asked for, by id.
     """
 
-    __slots__ = ("_arities", "_plain", "_plain_in", "_scope")
+    __slots__ = ("_arities", "_plain", "_plain_in", "_scope", "generators")
 
     def __init__(self) -> None:
+        self.generators: set[int] = set()  # generator functions met, by id
         self._arities: dict[FunctionType, int] = {}
         self._scope: Any = None  # the globals of the function whose annotations were read as text last
         self._plain: set[str] = set()  # annotations that mean no Context there
@@ -43,6 +46,8 @@ class Usual:
                         break
             except Exception:  # an object whose attributes raise: reading the Shape will say so
                 found = -1
+        if flags & (GENERATOR | ASYNC_GENERATOR):
+            self.generators.add(id(fn))
         self._arities[fn] = found
         return found
 

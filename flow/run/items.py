@@ -22,6 +22,7 @@ from flow.run import events
 from flow.run.driven import Driven
 from flow.run.feed import Feed, PushFeed
 from flow.run.inline import OutOfTime, run_items
+from flow.run.outputs import looked_at_items
 from flow.run.sources import Source
 from flow.run.state import RunState, users_part
 from flow.signature import Composite
@@ -165,6 +166,8 @@ class Items(Driven):
         if isinstance(fn, Composite):
             return outer.expanded(fn, node), fn.is_async
         roles = self.mapped.roles
+        if not roles.awaits:
+            fn = looked_at_items(outer, node, fn)
         return (settled(fn) if roles.lifted else fn), roles.awaits
 
     def _caller(self, fn: Callable[..., Any]) -> Callable[[int, Any], Any]:

@@ -21,6 +21,7 @@ from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
 from flow.run.ids import new_run_id
+from flow.run.outputs import end_of_looking, look_at_outputs, looked_at_fold
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
 from flow.types import ABSENT, MISSING
@@ -118,7 +119,7 @@ class RunState(Driven):
         plan, config = self.plan, self.config
         threads = config.sync == "thread"
         watched = config.timing or bool(config.observers)
-        if plan.binders or threads or watched:
+        if plan.binders or threads or watched or plan.unchecked:
             self._bind(threads, watched)
         if config.observers:
             self.emit(events.RunStarted(self.run_id, plan.name, plan.count, self.started_at))
@@ -136,6 +137,8 @@ class RunState(Driven):
             if self.on_loop and not self.kinds[i] and isinstance(binder.fn, Mapped):
                 self.kinds = kinds = bytearray(self.kinds)
                 kinds[i] = 1
+        if plan.unchecked and (threads or watched or self.config.optimize != "at_once"):  # (else it calls them itself)
+            look_at_outputs(self, fns)
         if watched:
             self.started = [NEVER] * plan.count
             self.finished = [NEVER] * plan.count
@@ -304,6 +307,7 @@ class RunState(Driven):
 
             return partial(map_on_loop if self.on_loop else map_inline, self, i, fn)
         if isinstance(fn, Folded):
+            fn = looked_at_fold(self, i, fn)
             return fn.fold_awaiting if fn.is_async else fn.fold
         from flow.run.api import execute_nested, run_nested
 
@@ -370,6 +374,8 @@ class RunState(Driven):
             self.timed_out = self.tasks is not None and self.tasks.interrupted
         # What was bound to this run points back at it; a Result should not need the garbage collector.
         self.fns, self.tasks = self.plan.fns, None
+        if self.plan.unchecked:
+            end_of_looking(self)
         more = self._more
         if more is not None:
             more.stages.clear()
