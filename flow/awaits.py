@@ -47,10 +47,7 @@ def may_return_awaitable(fn: Any) -> bool:
     """
     if is_coroutine_function(fn):
         return False
-    while isinstance(fn, partial):
-        fn = fn.func
-    if isinstance(fn, MethodType):
-        fn = fn.__func__
+    fn = _behind(fn)
     if type(fn) is FunctionType and TELLING.isdisjoint(fn.__dict__):
         return False
     inner = fn
@@ -71,13 +68,17 @@ def may_return_awaitable(fn: Any) -> bool:
     return iscoroutinefunction(fn)
 
 
+def _behind(fn: Any) -> Any:
+    """The callable behind partials and a method. By type: an object may raise when asked for its class."""
+    while issubclass(type(fn), partial):
+        fn = fn.func
+    return fn.__func__ if type(fn) is MethodType else fn
+
+
 def _flags(fn: Any) -> int:
     """The flags of the code that calling ``fn`` begins with; 0 if that is not written in Python."""
-    while isinstance(fn, partial):
-        fn = fn.func
-    if isinstance(fn, MethodType):
-        fn = fn.__func__
-    if not isinstance(fn, FunctionType):
+    fn = _behind(fn)
+    if type(fn) is not FunctionType:
         fn = getattr(type(fn), "__call__", None)  # noqa: B004  the function behind it, not a test
     code = getattr(fn, "__code__", None)
     return code.co_flags if isinstance(code, CodeType) else 0

@@ -109,7 +109,7 @@ class Retry(msgspec.Struct, frozen=True, metaclass=_Named):
         if not _is_retry_if(self.retry_if):
             wanted = "an exception type, a tuple of them or a callable"
             found.append(f"retry_if must be {wanted}, not {shown(self.retry_if)}")
-        elif not isinstance(self.retry_if, (type, tuple)) and is_unawaited(self.retry_if):
+        elif is_unawaited(self.retry_if):
             found.append(f"retry_if {UNAWAITED} of the exception, not {shown(self.retry_if)}")
         return found
 
@@ -250,7 +250,7 @@ class Config(_Replaceable, frozen=True, kw_only=True):
             found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
         else:
             found += [f"an observer {UNAWAITED}, not {shown(o)}" for o in self.observers if is_unawaited(o)]
-        if self.clock is not SYSTEM_CLOCK and not isinstance(self.clock, Clock):  # the check takes a microsecond
+        if self.clock is not SYSTEM_CLOCK and not _is_clock(self.clock):
             found.append(f"clock must have now, sleep and wait, not {shown(self.clock)}")
         elif self.clock is not SYSTEM_CLOCK:
             for label in ("now", "sleep"):
@@ -366,11 +366,10 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
 
         :raises ConfigError: for an unknown name.
         """
-        try:
-            return cls(**DATA_PRESETS[name])
-        except (KeyError, TypeError):
-            known = f"{', '.join(DATA_PRESETS)}{nearest(name, DATA_PRESETS)}"
-            raise ConfigError("DataConfig", [f"no preset is called {shown(name)}; there are {known}"]) from None
+        if is_one_of(name, tuple(DATA_PRESETS)):
+            return cls(**DATA_PRESETS[str.__str__(name)])
+        known = f"{', '.join(DATA_PRESETS)}{nearest(name, DATA_PRESETS)}"
+        raise ConfigError("DataConfig", [f"no preset is called {shown(name)}; there are {known}"])
 
 
 DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
@@ -387,19 +386,26 @@ DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
 
 def is_one_of(value: object, allowed: tuple[str, ...]) -> bool:
     """Tell whether ``value`` is one of these strings. Its type comes first: an array's ``==`` gives another array."""
-    return isinstance(value, str) and str.__str__(value) in allowed
+    return issubclass(type(value), str) and str.__str__(value) in allowed
 
 
 def is_int(value: object) -> bool:
     """Tell whether ``value`` is an integer and no bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return issubclass(type(value), int) and type(value) is not bool
 
 
 def is_number(value: object) -> bool:
     """Tell whether ``value`` is a finite number and no bool."""
     try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+        return issubclass(type(value), (int, float)) and type(value) is not bool and isfinite(value)  # type: ignore[arg-type]
     except OverflowError:  # an int beyond every float
+        return False
+
+
+def _is_clock(value: object) -> bool:
+    try:
+        return isinstance(value, Clock)  # which asks for its methods
+    except Exception:  # an object whose attributes raise
         return False
 
 
@@ -412,11 +418,11 @@ def _is_keep(value: object) -> bool:
 
 
 def _is_retry_if(value: object) -> bool:
+    if callable(value) and not issubclass(type(value), type):  # (not isinstance: it may raise when asked for its class)
+        return True
     if isinstance(value, tuple):
         return bool(value) and all(isinstance(item, type) and issubclass(item, BaseException) for item in value)
-    if isinstance(value, type):
-        return issubclass(value, BaseException)
-    return callable(value)
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 DEFAULT_CONFIG: Final = Config()

@@ -158,8 +158,8 @@ def _lift(shape: Shape, fn: Any) -> Shape:
 
 def is_async_callable(fn: Any) -> bool:
     """Tell whether calling ``fn`` gives something to await (through partials, methods and ``__call__``)."""
-    if isinstance(fn, Composite):
-        return fn.is_async
+    if issubclass(type(fn), Composite):  # not isinstance: an object may raise when asked for its class
+        return bool(fn.is_async)
     return is_coroutine_function(fn) or may_return_awaitable(fn)
 
 
@@ -200,7 +200,7 @@ def qualname_of(fn: Any) -> str:
 
 def location_of(fn: Any) -> str:
     """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
-    if issubclass(type(fn), Composite):  # not isinstance: an object may raise when asked for its class
+    if issubclass(type(fn), Composite):
         return str(fn.location)
     try:
         code = _code_of(fn)

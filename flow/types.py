@@ -67,7 +67,7 @@ class NodeRef(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
 
 def references(refs: Any) -> tuple[Any, ...]:
     """Return one reference to a node (name, :class:`NodeRef`, function) or an iterable of them as a tuple."""
-    if isinstance(refs, (str, NodeRef)) or callable(refs) or not isinstance(refs, Iterable):
+    if callable(refs) or isinstance(refs, (str, NodeRef)) or not isinstance(refs, Iterable):
         return (refs,)
     return tuple(refs)
 

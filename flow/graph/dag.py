@@ -99,7 +99,7 @@ class Dag(Maps):
         :param cost: expected seconds, for critical paths and ``Config(order="critical_path")``.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
         """
-        if fn.__class__ is not FunctionType and isinstance(fn, Dag):
+        if type(fn) is not FunctionType and issubclass(type(fn), Dag):  # not isinstance: a proxy may raise when asked
             fn = Nested.of(fn)
         if needs is not None and needs.__class__ is not tuple:
             needs = tuple(needs) if needs.__class__ is list else _needs(needs)

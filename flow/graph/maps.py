@@ -258,7 +258,7 @@ class Maps:
         from flow.graph.dag import Dag
         from flow.signature import Nested
 
-        if isinstance(fn, Dag):
+        if issubclass(type(fn), Dag):
             fn = Nested.of(fn)
         known = {*ItemOptions.__annotations__, *settings} - {"outcome"}
         own = {"concurrency": DEFAULT_CONCURRENCY, "take": None, "pipelined": False}

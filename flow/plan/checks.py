@@ -37,7 +37,7 @@ def checked_names(names: list[Any], start: int, fns: list[Any], faults: list[str
 def _checked_one_by_one(names: list[Any], fns: list[Any], faults: list[str]) -> list[Any]:
     checked: list[Any] = []
     for name, fn in zip(names, fns, strict=True):
-        if not isinstance(name, str):
+        if not issubclass(type(name), str):  # not isinstance: an object may raise when asked for its class
             faults.append(f"node name {shown(name)} ({location_of(fn)}) is of type {type(name).__name__}, not a string")
             checked.append(object())  # equal to no other name
             continue
@@ -74,16 +74,16 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
     found: list[str] = []
     retry, timeout = policy.retry, policy.timeout
     if retry is not None:
-        found += (
-            retry.faults() if isinstance(retry, Retry) else [f"retry must be a flow.Retry or None, not {shown(retry)}"]
-        )
+        is_one = issubclass(type(retry), Retry)
+        found += retry.faults() if is_one else [f"retry must be a flow.Retry or None, not {shown(retry)}"]
     if timeout is not None:
-        found += (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).faults()
-    if not isinstance(policy.thread, bool):
+        limits: Any = timeout if issubclass(type(timeout), Timeout) else Timeout(timeout)  # type: ignore[arg-type]
+        found += limits.faults()
+    if type(policy.thread) is not bool:
         found.append(f"thread must be True or False, not {shown(policy.thread)}")
     elif policy.thread and is_async:
         found.append("thread=True is for sync functions, and this one is async: drop it")
-    if not isinstance(policy.continue_on_error, bool):
+    if type(policy.continue_on_error) is not bool:
         found.append(f"continue_on_error must be True or False, not {shown(policy.continue_on_error)}")
     if not is_int(policy.priority):
         found.append(f"priority must be an integer, not {shown(policy.priority)}")

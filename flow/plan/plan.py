@@ -12,7 +12,7 @@ from flow.plan.order import extended_successors, inverse, reach, successors_of, 
 from flow.plan.part import part_of
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_below, longest_chain, weights
 from flow.plan.straight import HOT_AFTER, LEAST, Guarded, Straight
-from flow.signature import is_same
+from flow.signature import is_same, qualname_of
 from flow.types import MISSING, NodeRef, references
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Plan:
         if len(indices) == 1:
             return indices[0]
         what = f"{len(indices)} nodes run it: say which one" if indices else "no node runs it"
-        label = shown(getattr(name, "__qualname__", name))
+        label = shown(qualname_of(name) or name)
         raise UsageError(f"plan {self.name!r}: {label} is no node's name, and {what}")
 
     # -- shape -------------------------------------------------------------------------------

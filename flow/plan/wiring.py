@@ -107,11 +107,11 @@ class Wirer:
 
     def find(self, ref: Any) -> int:
         """Return the index that ``ref`` (a name, a NodeRef, or a node's function) stands for, else -1."""
-        if ref.__class__ is str:  # as most are
+        if type(ref) is str:  # as most are
             name = ref
         else:
-            name = ref.name if isinstance(ref, NodeRef) else ref
-            if not isinstance(name, str):
+            name = ref.name if type(ref) is NodeRef else ref
+            if not issubclass(type(name), str):
                 runs = self._run_by(name)
                 if len(runs) != 1:
                     return -1
@@ -137,8 +137,8 @@ class Wirer:
 
     def unknown(self, ref: Any, where: str) -> None:
         """Note that ``ref``, met at ``where``, stands for no node."""
-        name = ref.name if isinstance(ref, NodeRef) else ref
-        if isinstance(name, str):
+        name = ref.name if type(ref) is NodeRef else ref
+        if issubclass(type(name), str):
             meant = self._hints.nearest(name, self.index)
             self.faults.append(f"{where} names {shown(name)}, which is no node of this dag{meant}")
             return

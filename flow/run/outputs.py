@@ -39,13 +39,19 @@ def looked_at(call: Call, where: Callable[[], str], is_async: bool = False) -> C
     """Return ``call`` with a look at its result. :raises UsageError: from there, if it is a coroutine."""
 
     def looked(*values: Any, **named: Any) -> Any:
-        result = call(*values, **named)
+        try:
+            result = call(*values, **named)
+        finally:
+            del values, named  # a traceback would keep them
         if type(result) is CoroutineType:
             raise _refused(result, where())
         return result
 
     async def looked_async(*values: Any) -> Any:
-        result = await call(*values)
+        try:
+            result = await call(*values)
+        finally:
+            del values  # as above
         if type(result) is CoroutineType:
             raise _refused(result, where())
         return result

@@ -406,7 +406,7 @@ def is_sync_run(plan: Plan, config: Config) -> bool:
 def users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> TracebackType | None:
     """Drop the frames that lead to the user's function: ours, a thread pool's, a middleware's."""
     code = getattr(fn, "__code__", None)
-    at = traceback
+    at = None if code is None or code.co_filename.startswith(_OURS) else traceback
     while at is not None:
         if at.tb_frame.f_code is code:
             return at
