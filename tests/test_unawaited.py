@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from conftest import error_of
 
 import flow
 from flow.policy.middleware import timed
@@ -141,6 +142,25 @@ def test_an_update_keeps_the_value(config: flow.DataConfig, child: bool, kind: s
     with pytest.raises(flow.UsageError, match="is async"):
         data.update("n", lambda old: asynchronous(old))
     assert data["n"] == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_middleware_does_around_a_node(is_async: bool, fails: bool) -> None:
+    def node() -> int:
+        return 1 // (not fails)
+
+    async def anode() -> int:
+        return node()
+
+    def layer(next: Any, ctx: flow.Context) -> Any:
+        return flow.middleware.around(next, asynchronous, asynchronous)
+
+    dag = flow.Dag()
+    dag.add("it", anode if is_async else node, middleware=[layer])
+    (error,) = error_of(dag).exceptions
+    assert isinstance(error, flow.UsageError)
+    assert "is async, and nothing awaits" in str(error)
 
 
 def test_other_faults_are_listed_beside_it() -> None:
