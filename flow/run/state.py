@@ -21,7 +21,7 @@ from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
 from flow.run.ids import new_run_id
-from flow.run.outputs import end_of_looking, look_at_outputs, looked_at_fold
+from flow.run.outputs import end_of_looking, looked_at_fold, looking
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
 from flow.types import ABSENT, MISSING
@@ -119,8 +119,10 @@ class RunState(Driven):
         plan, config = self.plan, self.config
         threads = config.sync == "thread"
         watched = config.timing or bool(config.observers)
-        if plan.binders or threads or watched or plan.unchecked:
+        if plan.binders or threads or watched:
             self._bind(threads, watched)
+        elif plan.unchecked and config.optimize != "at_once":  # whose generated code calls them itself
+            self.fns = looking(self, plan.fns)
         if config.observers:
             self.emit(events.RunStarted(self.run_id, plan.name, plan.count, self.started_at))
 
@@ -137,14 +139,14 @@ class RunState(Driven):
             if self.on_loop and not self.kinds[i] and isinstance(binder.fn, Mapped):
                 self.kinds = kinds = bytearray(self.kinds)
                 kinds[i] = 1
-        if plan.unchecked and (threads or watched or self.config.optimize != "at_once"):  # (else it calls them itself)
-            look_at_outputs(self, fns)
+        self.fns = fns
+        if plan.unchecked and (threads or watched or self.config.optimize != "at_once"):
+            self.fns = looking(self, fns)
         if watched:
             self.started = [NEVER] * plan.count
             self.finished = [NEVER] * plan.count
-            for i, fn in enumerate(fns):
-                fns[i] = (self._watched_async if self.kinds[i] else self._watched_sync)(i, fn)
-        self.fns = fns
+            make = (self._watched_sync, self._watched_async)
+            self.fns = [make[bool(self.kinds[i])](i, self.fns[i]) for i in range(plan.count)]
 
     def _watched_sync(self, i: int, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*values: Any) -> Any:
