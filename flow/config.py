@@ -295,7 +295,7 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
     :param intern_capacity: most strings that the pool keeps.
     :param intern_max_length: longest string that the pool keeps, in characters.
     :param block_size: bytes per block of an arena.
-    :param direct_reads: ``get`` is the dict's own, and faster; snapshots then copy, O(n).
+    :param direct_reads: ``get`` is the dict's own, its errors included, and faster; snapshots then copy, O(n).
     :param locked: each operation takes the store's lock. None: only where it must (free-threaded builds, arenas).
     :raises ConfigError: listing every setting out of range and every pair that makes no sense.
     """
