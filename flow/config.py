@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 
+from flow.awaits import UNAWAITED, is_unawaited
 from flow.clock import SYSTEM_CLOCK, Clock
 from flow.errors import ConfigError, nearest, shown
 
@@ -99,7 +100,7 @@ class Retry(msgspec.Struct, frozen=True, metaclass=_Named):
         for label, value in (("delay", self.delay), ("max_delay", self.max_delay)):
             if not is_number(value) or value < 0:
                 found.append(f"retry {label} must be a number of seconds >= 0, not {shown(value)}")
-        if self.backoff not in ("constant", "linear", "exponential"):
+        if not is_one_of(self.backoff, ("constant", "linear", "exponential")):
             found.append(f"retry backoff must be 'constant', 'linear' or 'exponential', not {shown(self.backoff)}")
         if not is_number(self.multiplier) or self.multiplier < 1:
             found.append(f"retry multiplier must be a number >= 1, not {shown(self.multiplier)}")
@@ -108,6 +109,8 @@ class Retry(msgspec.Struct, frozen=True, metaclass=_Named):
         if not _is_retry_if(self.retry_if):
             wanted = "an exception type, a tuple of them or a callable"
             found.append(f"retry_if must be {wanted}, not {shown(self.retry_if)}")
+        elif is_unawaited(self.retry_if):
+            found.append(f"retry_if {UNAWAITED} of the exception, not {shown(self.retry_if)}")
         return found
 
     def wants(self, error: BaseException) -> bool:
@@ -223,9 +226,10 @@ class Config(_Replaceable, frozen=True, kw_only=True):
             ("order", self.order, ("definition", "critical_path")),
             ("backend", self.backend, ("asyncio", "uvloop", "trio")),
         ):
-            if value not in allowed:
+            if not is_one_of(value, allowed):
                 found.append(f"{label} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}")
-        if self.limit not in (None, "auto") and (not is_int(self.limit) or int(self.limit) < 1):
+        free = self.limit is None or is_one_of(self.limit, ("auto",))
+        if not free and (not isinstance(self.limit, int) or not is_int(self.limit) or self.limit < 1):
             wanted = "an integer of at least 1, 'auto', or None for unbounded"
             found.append(f"limit must be {wanted}, not {shown(self.limit)}")
         if not is_int(self.threads) or self.threads < 1:
@@ -235,7 +239,7 @@ class Config(_Replaceable, frozen=True, kw_only=True):
                 found.append(f"{label} must be a number of seconds > 0, or None, not {shown(seconds)}")
         if not isinstance(self.timing, bool):
             found.append(f"timing must be True or False, not {shown(self.timing)}")
-        if not isinstance(self.optimize, bool) and self.optimize != "at_once":
+        if not isinstance(self.optimize, bool) and not is_one_of(self.optimize, ("at_once",)):
             found.append(f"optimize must be True, False or 'at_once', not {shown(self.optimize)}")
         if not _is_keep(self.keep):
             wanted = "'all', 'targets' or a list of nodes (names, NodeRefs, functions)"
@@ -244,8 +248,14 @@ class Config(_Replaceable, frozen=True, kw_only=True):
             found.append(f"data must be a flow.DataConfig, or None for the default, not {shown(self.data)}")
         if not isinstance(self.observers, (tuple, list)) or not all(map(callable, self.observers)):
             found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
-        if self.clock is not SYSTEM_CLOCK and not isinstance(self.clock, Clock):  # the check takes a microsecond
+        else:
+            found += [f"an observer {UNAWAITED}, not {shown(o)}" for o in self.observers if is_unawaited(o)]
+        if self.clock is not SYSTEM_CLOCK and not _is_clock(self.clock):
             found.append(f"clock must have now, sleep and wait, not {shown(self.clock)}")
+        elif self.clock is not SYSTEM_CLOCK:
+            for label in ("now", "sleep"):
+                if is_unawaited(getattr(self.clock, label)):
+                    found.append(f"the clock's {label} {UNAWAITED}, not {shown(self.clock)}")
         return found
 
     @classmethod
@@ -285,7 +295,7 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
     :param intern_capacity: most strings that the pool keeps.
     :param intern_max_length: longest string that the pool keeps, in characters.
     :param block_size: bytes per block of an arena.
-    :param direct_reads: ``get`` is the dict's own, and faster; snapshots then copy, O(n).
+    :param direct_reads: ``get`` is the dict's own, its errors included, and faster; snapshots then copy, O(n).
     :param locked: each operation takes the store's lock. None: only where it must (free-threaded builds, arenas).
     :raises ConfigError: listing every setting out of range and every pair that makes no sense.
     """
@@ -314,7 +324,7 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
             ("interning", self.interning, ("none", "native", "pool", "arena")),
             ("intern", self.intern, ("keys", "values", "both")),
         ):
-            if value not in allowed:
+            if not is_one_of(value, allowed):
                 yield f"{label} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}"
         for label, size in (
             ("intern_capacity", self.intern_capacity),
@@ -334,17 +344,20 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
             yield f"slow_after must be a number of seconds > 0, or None, not {shown(self.slow_after)}"
 
     def _pairs(self) -> Iterator[str]:
-        if self.slow_after is not None and self.metrics in ("off", "counting"):
-            yield f"slow_after needs metrics 'timing' or 'sampled': metrics={self.metrics!r} times nothing"
-        if self.direct_reads and self.metrics != "off":
-            yield f"direct_reads needs metrics='off': a dict's own get does no {shown(self.metrics)}"
-        if self.direct_reads and (self.memory != "standard" or self.interning == "arena"):
+        named = (self.memory, self.metrics, self.interning, self.intern)
+        memory, metrics, interning, intern = [name if isinstance(name, str) else None for name in named]
+        direct_reads = self.direct_reads is True
+        if self.slow_after is not None and metrics in ("off", "counting"):
+            yield f"slow_after needs metrics 'timing' or 'sampled': metrics={metrics!r} times nothing"
+        if direct_reads and metrics != "off":
+            yield f"direct_reads needs metrics='off': a dict's own get does no {shown(metrics)}"
+        if direct_reads and (memory != "standard" or interning == "arena"):
             yield "direct_reads needs memory='standard' and no arena: there is no dict whose get could be used"
-        if self.memory == "arena" and self.interning != "none":
+        if memory == "arena" and interning != "none":
             yield "memory='arena' needs interning='none': it keeps keys and values as bytes, not as strings"
-        if self.interning == "arena" and (self.memory != "standard" or self.intern != "values"):
+        if interning == "arena" and (memory != "standard" or intern != "values"):
             yield "interning='arena' is for the string values of a dict: set intern='values', memory='standard'"
-        if self.locked is False and "arena" in (self.memory, self.interning):
+        if self.locked is False and "arena" in (memory, interning):
             yield "locked=False does not go with an arena: its operations take several steps"
 
     @classmethod
@@ -353,11 +366,10 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
 
         :raises ConfigError: for an unknown name.
         """
-        try:
-            return cls(**DATA_PRESETS[name])
-        except (KeyError, TypeError):
-            known = f"{', '.join(DATA_PRESETS)}{nearest(name, DATA_PRESETS)}"
-            raise ConfigError("DataConfig", [f"no preset is called {shown(name)}; there are {known}"]) from None
+        if is_one_of(name, tuple(DATA_PRESETS)):
+            return cls(**DATA_PRESETS[str.__str__(name)])
+        known = f"{', '.join(DATA_PRESETS)}{nearest(name, DATA_PRESETS)}"
+        raise ConfigError("DataConfig", [f"no preset is called {shown(name)}; there are {known}"])
 
 
 DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
@@ -372,33 +384,45 @@ DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
 """The settings that each preset changes, by its name."""
 
 
+def is_one_of(value: object, allowed: tuple[str, ...]) -> bool:
+    """Tell whether ``value`` is one of these strings. Its type comes first: an array's ``==`` gives another array."""
+    return issubclass(type(value), str) and str.__str__(value) in allowed
+
+
 def is_int(value: object) -> bool:
     """Tell whether ``value`` is an integer and no bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return issubclass(type(value), int) and type(value) is not bool
 
 
 def is_number(value: object) -> bool:
     """Tell whether ``value`` is a finite number and no bool."""
     try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+        return issubclass(type(value), (int, float)) and type(value) is not bool and isfinite(value)  # type: ignore[arg-type]
     except OverflowError:  # an int beyond every float
+        return False
+
+
+def _is_clock(value: object) -> bool:
+    try:
+        return isinstance(value, Clock)  # which asks for its methods
+    except Exception:  # an object whose attributes raise
         return False
 
 
 def _is_keep(value: object) -> bool:
     if isinstance(value, str):
-        return value in ("all", "targets")
+        return is_one_of(value, ("all", "targets"))
     return isinstance(value, (list, tuple)) and all(
         isinstance(ref, str) or callable(ref) or isinstance(getattr(ref, "name", None), str) for ref in value
     )
 
 
 def _is_retry_if(value: object) -> bool:
+    if callable(value) and not issubclass(type(value), type):  # (not isinstance: it may raise when asked for its class)
+        return True
     if isinstance(value, tuple):
         return bool(value) and all(isinstance(item, type) and issubclass(item, BaseException) for item in value)
-    if isinstance(value, type):
-        return issubclass(value, BaseException)
-    return callable(value)
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 DEFAULT_CONFIG: Final = Config()

@@ -30,7 +30,7 @@ works, and each carries a note that names its node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 MAX_FAULTS_SHOWN: Final = 50
@@ -46,7 +46,16 @@ MAX_NOTES: Final = 20
 """Notes that are added to one exception object."""
 
 MAX_COMPARED: Final = 2_000
-"""Known names that :func:`nearest` compares a wrong one with."""
+"""Known names that a wrong one is compared with."""
+
+MAX_LIKELY: Final = 50
+"""Of these, those that are compared in earnest."""
+
+LEAST_ALIKE: Final = 0.6
+"""How much of two names must be alike for one to be meant by the other."""
+
+COMPARED_CHARACTERS: Final = 500_000
+"""Characters of known names that are compared for one error, however many names in it are wrong."""
 
 
 class FlowError(Exception):
@@ -96,7 +105,7 @@ class InputError(FlowError, ValueError):
     def __init__(self, dag: str, faults: Sequence[str]) -> None:
         self.dag = dag
         self.faults = tuple(faults)
-        super().__init__(_listing(f"inputs of dag {dag!r} do not fit", self.faults))
+        super().__init__(_listing(f"inputs of dag {shown(dag)} do not fit", self.faults))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.dag, self.faults)
@@ -252,28 +261,67 @@ class BlockingNodeWarning(RuntimeWarning):
     """A node held the event loop longer than ``Config.blocking_after`` seconds."""
 
 
-def nearest(name: object, known: Iterable[object]) -> str:
-    """Return ``" (did you mean 'x' or 'y'?)"`` for the names closest to ``name``, or nothing.
+class Hints:
+    """Names that may have been meant, for all the wrong ones of one error.
 
-    O(known), and at most :data:`MAX_COMPARED` of them are compared in earnest; for error paths.
+    However many are wrong, no more than :data:`COMPARED_CHARACTERS` are compared: some 0.1 s, which an event loop may
+    have to wait. The faults after that go without a hint.
     """
-    if not isinstance(name, str) or not 0 < len(name) <= 255:
-        return ""
-    from difflib import get_close_matches  # here: only needed once something is wrong
 
-    candidates = [k for k in known if isinstance(k, str)]
-    for size in (2, 3, 4, 6, 8):  # among very many: those of about its length that begin or end alike
-        if len(candidates) <= MAX_COMPARED:
-            break
-        head, tail, length = name[:size], name[-size:], len(name)
-        alike = [k for k in candidates if abs(len(k) - length) <= 2 and (k.startswith(head) or k.endswith(tail))]
-        candidates = alike or candidates[:MAX_COMPARED]
-    candidates = candidates[:MAX_COMPARED]
-    close = [repr(k) for k in get_close_matches(name, candidates, n=3)]
-    if not close:
-        return ""
-    *first, last = close
-    return f" (did you mean {', '.join(first) + ' or ' if first else ''}{last}?)"
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = COMPARED_CHARACTERS
+
+    def nearest(self, name: object, known: Collection[object]) -> str:
+        """Return ``" (did you mean 'x' or 'y'?)"`` for the names closest to ``name``, or nothing.
+
+        O(known), and at most :data:`MAX_COMPARED` of them are compared in earnest.
+        """
+        if self._left <= 0 or not isinstance(name, str) or not 0 < len(name) <= 255:
+            return ""
+        name = str.__str__(name)
+        self._left -= len(known) // 8  # looking through them takes time as well
+        candidates = [str.__str__(k) for k in known if isinstance(k, str)]
+        for size in (2, 3, 4, 6, 8):  # among very many: those of about its length that begin or end alike
+            if len(candidates) <= MAX_COMPARED:
+                break
+            head, tail, length = name[:size], name[-size:], len(name)
+            alike = [k for k in candidates if abs(len(k) - length) <= 2 and (k.startswith(head) or k.endswith(tail))]
+            candidates = alike or candidates[:MAX_COMPARED]
+        close = [repr(k) for k in self._closest(name, candidates[:MAX_COMPARED])]
+        if not close:
+            return ""
+        *first, last = close
+        return f" (did you mean {', '.join(first) + ' or ' if first else ''}{last}?)"
+
+    def _closest(self, name: str, candidates: Sequence[str]) -> list[str]:
+        """As :func:`difflib.get_close_matches`, which compares each that is likely at ten times the price."""
+        from difflib import SequenceMatcher  # here: only needed once something is wrong
+        from heapq import nlargest
+
+        matcher = SequenceMatcher()
+        matcher.set_seq2(name)
+
+        def ratio_of(k: str) -> float:
+            matcher.set_seq1(k)
+            return matcher.ratio()
+
+        likely = []
+        for k in candidates:
+            self._left -= len(k)
+            matcher.set_seq1(k)
+            if matcher.real_quick_ratio() >= LEAST_ALIKE and (ratio := matcher.quick_ratio()) >= LEAST_ALIKE:
+                likely.append((ratio, k))
+        likely = nlargest(MAX_LIKELY, likely)
+        self._left -= 10 * sum(len(k) for _, k in likely)
+        close = [(ratio_of(k), k) for _, k in likely]
+        return [k for ratio, k in nlargest(3, close) if ratio >= LEAST_ALIKE]
+
+
+def nearest(name: object, known: Collection[object]) -> str:
+    """Return the hint for the one wrong name of an error; for several, share one :class:`Hints`."""
+    return Hints().nearest(name, known)
 
 
 def shown(value: object) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from flow.errors import ConfigError, UnknownSetting, UsageError, a_kind, nearest, shown
+from flow.errors import ConfigError, Hints, UnknownSetting, UsageError, a_kind, nearest, shown
 
 if TYPE_CHECKING:
     from flow.config import Config, DataConfig
@@ -123,13 +123,14 @@ class _Reader:
     def __init__(self, lines: Mapping[Keys, int]) -> None:
         self.lines = lines
         self.faults: list[str] = []
+        self._nearest = Hints().nearest
 
     def table(self, document: dict[str, Any], place: Keys) -> dict[str, Any] | None:
         """Return the table at ``place``, or note that there is none."""
         found: Any = document
         for key in place:
             if not isinstance(found, dict) or key not in found:
-                close = nearest(key, found) if isinstance(found, dict) else ""
+                close = self._nearest(key, found) if isinstance(found, dict) else ""
                 self.faults.append(f"it has no table [{'.'.join(place)}]{close}: its settings stand below that line")
                 return None
             found = found[key]
@@ -160,7 +161,7 @@ class _Reader:
         values = self.known(table, ["preset", *DataConfig.__struct_fields__], place)
         preset = values.pop("preset", "default")
         if not isinstance(preset, str) or preset not in DATA_PRESETS:
-            close = nearest(preset, DATA_PRESETS)
+            close = self._nearest(preset, DATA_PRESETS)
             known = ", ".join(DATA_PRESETS)
             self.fault((*place, "preset"), f"no preset is called {shown(preset)}; there are {known}{close}")
             preset = "default"
@@ -176,7 +177,7 @@ class _Reader:
             elif key in NOT_IN_FILES:
                 self.fault((*place, key), f"{key} cannot stand in a file: give it to flow.Config")
             else:
-                self.fault((*place, key), f"no setting is called {shown(key)}{nearest(key, fields)}")
+                self.fault((*place, key), f"no setting is called {shown(key)}{self._nearest(key, fields)}")
         return values
 
     def made(self, kind: Any, values: dict[str, Any], place: Keys) -> Any:
@@ -219,7 +220,8 @@ def _parts(dotted: str) -> Keys:
 def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> UnknownSetting | None:
     """Say all that is wrong with these settings, if some have no name, or one that ``kind`` does not know."""
     fields, places = kind.__struct_fields__, kind.__match_args__
-    faults = [f"no setting is called {shown(n)}{nearest(n, fields)}" for n in sorted(settings.keys() - set(fields))]
+    meant = Hints().nearest
+    faults = [f"no setting is called {shown(n)}{meant(n, fields)}" for n in sorted(settings.keys() - set(fields))]
     faults += [f"{shown(v)} is given without the name of a setting: {', '.join(fields)}" for v in values[len(places) :]]
     given = dict(zip(places, values, strict=False))
     faults += [f"{n} is given twice, as {shown(given[n])} and {shown(settings[n])}" for n in given if n in settings]

@@ -6,34 +6,38 @@ and partials from the function they hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from functools import partial
-from types import CodeType, FunctionType, GenericAlias, MethodType, UnionType
-from typing import Any, Final, Union
+from types import CodeType, FunctionType, MethodType
+from typing import Any, Final
 
 import msgspec
 
-from flow.data.context import Context
+from flow.annotations import PLAIN, Names, annotations_of, means_context
+from flow.awaits import COROUTINE, is_coroutine_function, may_return_awaitable
 from flow.errors import shown
+from flow.types import ABSENT, MISSING
 
-COROUTINE: Final = 0x80 | 0x100  # inspect.CO_COROUTINE | CO_ITERABLE_COROUTINE
-_ASYNC_GENERATOR: Final = 0x200
 VARARGS: Final = 0x04
 _VARKEYWORDS: Final = 0x08
-_UNSET: Final = object()
-PLAIN: Final = frozenset({type, type(None), GenericAlias})
-"""Types of annotations that never mean our Context, which most are: ``int``, ``None``, ``list[int]``."""
-TELLING: Final = frozenset({"__wrapped__", "__signature__", "__partialmethod__", "_is_coroutine_marker"})
-"""Attributes by which a function takes or returns something else than its code says."""
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One parameter of a node's function. ``default`` holds a 1-tuple, or nothing if it has none."""
+    """One parameter of a node's function. ``default`` holds a 1-tuple, or nothing if it has none.
+
+    It is :data:`flow.types.ABSENT` where the parameter must be left out of the call if nobody fills it: the default
+    that a signature shows need not be the object that the function has for it.
+    """
 
     name: str
     default: tuple[Any, ...] = ()
     keyword_only: bool = False
     is_context: bool = False
+
+    @property
+    def is_left_out(self) -> bool:
+        """True if it is left out of the call where nobody fills it."""
+        return bool(self.default) and self.default[0] is ABSENT
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -45,6 +49,8 @@ class Shape(msgspec.Struct, frozen=True):
     :ivar inferred: what to look up when a node gives no needs; None if that takes more than
         passing each value by position.
     :ivar lifted: it is no ``async def`` itself but may return an awaitable (see :func:`may_return_awaitable`).
+    :ivar gaps: of the parameters that can only be passed by position, what to pass where a later one is filled and this
+        one is not.
     """
 
     parameters: tuple[Parameter, ...]
@@ -55,6 +61,7 @@ class Shape(msgspec.Struct, frozen=True):
     takes_any: bool = False
     inferred: tuple[str, ...] | None = None
     lifted: bool = False
+    gaps: tuple[Any, ...] = ()
 
     @property
     def defaults(self) -> tuple[Any, ...]:
@@ -96,9 +103,6 @@ class Nested(Composite):
 
     __slots__ = ("inputs", "plan")
 
-    UNSET: Final = _UNSET
-    """Passed for an optional input that the outer run does not provide."""
-
     def __init__(self, plan: Any) -> None:
         self.plan = plan
         self.inputs: tuple[str, ...] = tuple(plan.inputs)
@@ -118,7 +122,7 @@ class Nested(Composite):
     def shape(self) -> Shape:
         """The run inputs as parameters."""
         required = set(self.plan.required_inputs)
-        parameters = tuple(Parameter(name, () if name in required else (_UNSET,)) for name in self.inputs)
+        parameters = tuple(Parameter(name, () if name in required else (ABSENT,)) for name in self.inputs)
         # Neither exact nor inferred: always wired with care, which gives it the Binder it needs.
         return Shape(parameters, False, False, self.is_async)
 
@@ -138,7 +142,8 @@ def shape_of(fn: Callable[..., Any]) -> Shape:
     elif type(fn) is MethodType and type(fn.__func__) is FunctionType:
         inner = shape_of(fn.__func__)
         if inner.parameters or inner.varargs:
-            return _lift(_shape(inner.parameters[1:], inner.varargs, inner.varkeywords, inner.is_async), fn)
+            rest, gaps = inner.parameters[1:], inner.gaps[1:]
+            return _lift(_shape(rest, inner.varargs, inner.varkeywords, inner.is_async, gaps), fn)
     elif type(fn) is partial and _Placeholder not in map(type, fn.args):
         return _lift(_from_partial(fn), fn)
     return _lift(_from_inspect(fn), fn)
@@ -148,52 +153,14 @@ def _lift(shape: Shape, fn: Any) -> Shape:
     if not may_return_awaitable(fn):
         return shape
     # wired with care, which gives it the Binder that awaits what comes
-    return Shape(shape.parameters, shape.varargs, shape.varkeywords, is_async=True, lifted=True)
+    return Shape(shape.parameters, shape.varargs, shape.varkeywords, is_async=True, lifted=True, gaps=shape.gaps)
 
 
 def is_async_callable(fn: Any) -> bool:
     """Tell whether calling ``fn`` gives something to await (through partials, methods and ``__call__``)."""
-    if isinstance(fn, Composite):
-        return fn.is_async
-    return _is_coroutine_function(fn) or may_return_awaitable(fn)
-
-
-def is_async_generator(fn: Any) -> bool:
-    """Tell whether calling ``fn`` gives an async generator."""
-    code = getattr(fn, "__code__", None) if type(fn) is FunctionType else None
-    return code is not None and bool(code.co_flags & _ASYNC_GENERATOR)
-
-
-def may_return_awaitable(fn: Any) -> bool:
-    """Tell whether ``fn`` is no ``async def`` but stands for one.
-
-    So are plain wrappers around one (``functools.wraps``), callables that
-    ``inspect.markcoroutinefunction`` marked, and ``AsyncMock``. What they return is awaited if it can be.
-    """
-    if isinstance(fn, Composite) or _is_coroutine_function(fn):
-        return False
-    while isinstance(fn, partial):
-        fn = fn.func
-    if isinstance(fn, MethodType):
-        fn = fn.__func__
-    if type(fn) is FunctionType and TELLING.isdisjoint(fn.__dict__):
-        return False
-    inner = fn
-    for _ in range(100):  # a __wrapped__ may lead back to itself
-        try:
-            inner = inner.__wrapped__
-        except Exception:
-            break
-        if _is_coroutine_function(inner):
-            return True
-    try:
-        if getattr(fn, "_is_coroutine_marker", None) is None and getattr(fn, "__code__", None) is None:
-            return False
-    except Exception:  # an object whose attributes raise
-        return False
-    from inspect import iscoroutinefunction
-
-    return iscoroutinefunction(fn)
+    if issubclass(type(fn), Composite):  # not isinstance: an object may raise when asked for its class
+        return bool(fn.is_async)
+    return is_coroutine_function(fn) or may_return_awaitable(fn)
 
 
 def takes_nothing(fn: Callable[..., Any]) -> bool:
@@ -209,17 +176,6 @@ def takes_nothing(fn: Callable[..., Any]) -> bool:
     return True
 
 
-def _is_coroutine_function(fn: Any) -> bool:
-    while isinstance(fn, partial):
-        fn = fn.func
-    if isinstance(fn, MethodType):
-        fn = fn.__func__
-    if not isinstance(fn, FunctionType):
-        fn = getattr(type(fn), "__call__", None)  # noqa: B004  the function behind it, not a test
-    code = getattr(fn, "__code__", None)
-    return isinstance(code, CodeType) and bool(code.co_flags & COROUTINE)
-
-
 def identity_of(fn: Any) -> Any:
     """Return a hashable that two references share if they are one function.
 
@@ -233,10 +189,19 @@ def is_same(fn: Any, other: Any) -> bool:
     return fn is other or (type(fn) is MethodType and identity_of(fn) == identity_of(other))
 
 
+def qualname_of(fn: Any) -> str:
+    """Return what a callable calls itself; nothing if it has no name."""
+    try:
+        found = getattr(fn, "__qualname__", None) if callable(fn) else None
+    except Exception:  # an object whose attributes raise
+        return ""
+    return str.__str__(found) if isinstance(found, str) else ""
+
+
 def location_of(fn: Any) -> str:
     """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
-    if isinstance(fn, Composite):
-        return fn.location
+    if issubclass(type(fn), Composite):
+        return str(fn.location)
     try:
         code = _code_of(fn)
     except Exception:  # an object whose attributes raise
@@ -280,8 +245,14 @@ def _parameters(fn: FunctionType, names: tuple[str, ...], count: int) -> tuple[P
 
 
 def _context_names(fn: FunctionType) -> Collection[str]:
-    scope = fn.__globals__
-    return [name for name, a in annotations_of(fn).items() if type(a) not in PLAIN and means_context(a, scope)]
+    names = None
+    found = []
+    for name, annotation in annotations_of(fn).items():
+        if type(annotation) not in PLAIN:
+            names = names or Names(fn)
+            if means_context(annotation, names):
+                found.append(name)
+    return found
 
 
 def _from_partial(fn: partial[Any]) -> Shape:
@@ -299,7 +270,8 @@ def _from_partial(fn: partial[Any]) -> Shape:
         else:
             keyword_only = p.keyword_only or settled
             parameters.append(Parameter(p.name, p.default, keyword_only, p.is_context))
-    return _shape(tuple(parameters), inner.varargs and not settled, inner.varkeywords, inner.is_async)
+    varargs = inner.varargs and not settled
+    return _shape(tuple(parameters), varargs, inner.varkeywords, inner.is_async, inner.gaps[given:])
 
 
 def _from_inspect(fn: Callable[..., Any]) -> Shape:
@@ -310,70 +282,66 @@ def _from_inspect(fn: Callable[..., Any]) -> Shape:
     except Exception:  # some builtins have none, and a hostile __signature__ may raise anything
         return _shape((), True, False, is_async_callable(fn))
     kinds = inspect.Parameter
-    scope = getattr(inspect.unwrap(fn), "__globals__", {})
+    names = Names(fn)
+    shown_ones = list(signature.parameters.values())
     parameters = [
         Parameter(
             p.name,
-            () if p.default is p.empty else (p.default,),
+            () if p.default is p.empty else (ABSENT,),
             p.kind is kinds.KEYWORD_ONLY,
-            means_context(p.annotation, scope),
+            means_context(p.annotation, names),
         )
-        for p in signature.parameters.values()
+        for p in shown_ones
         if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
     ]
-    found = {p.kind for p in signature.parameters.values()}
-    return _shape(tuple(parameters), kinds.VAR_POSITIONAL in found, kinds.VAR_KEYWORD in found, is_async_callable(fn))
+    found = {p.kind for p in shown_ones}
+    positional = [p for p in shown_ones if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    only = [k for k, p in enumerate(positional, 1) if p.kind is kinds.POSITIONAL_ONLY or not _takes_by_name(fn, p.name)]
+    gaps = tuple([MISSING if p.default is p.empty else p.default for p in positional[: max(only, default=0)]])
+    varargs, varkeywords = kinds.VAR_POSITIONAL in found, kinds.VAR_KEYWORD in found
+    return _shape(tuple(parameters), varargs, varkeywords, is_async_callable(fn), gaps)
 
 
-def _shape(parameters: tuple[Parameter, ...], varargs: bool, varkeywords: bool, is_async: bool) -> Shape:
+def _takes_by_name(fn: Any, name: str) -> bool:
+    """Tell whether ``fn`` itself takes ``name`` by keyword: a wrapper of ``*args`` shows more than it takes."""
+    if type(fn) is not FunctionType or fn.__code__.co_flags & _VARKEYWORDS:
+        return True
+    code = fn.__code__
+    return name in code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+
+
+def by_position(
+    names: Sequence[str], gaps: Sequence[Any], missing: Container[str]
+) -> tuple[Sequence[str], dict[str, Any]]:
+    """Decide how to call a function without the parameters ``missing``, which nobody fills.
+
+    :param names: of its positional parameters; ``gaps`` as in :class:`Shape`.
+    :return: those that are passed by position (the others by name), and values for the missing ones among them.
+    """
+    count = max([k for k, _ in enumerate(gaps, 1) if names[k - 1] not in missing], default=0)
+    while count < len(names) and names[count] not in missing:
+        count += 1
+    passed = names[:count]
+    return passed, {name: gap for name, gap in zip(passed, gaps, strict=False) if name in missing}
+
+
+def _shape(
+    parameters: tuple[Parameter, ...], varargs: bool, varkeywords: bool, is_async: bool, gaps: tuple[Any, ...] = ()
+) -> Shape:
+    left_out = False
     for p in parameters:
         if p.keyword_only or p.is_context:
-            return Shape(parameters, varargs, varkeywords, is_async)
-    inferred = tuple([p.name for p in parameters]) if parameters else ()
+            return Shape(parameters, varargs, varkeywords, is_async, gaps=gaps)
+        left_out = left_out or p.is_left_out
+    inferred = None if left_out else tuple([p.name for p in parameters]) if parameters else ()
     exact = -1 if varargs else len(parameters)
-    return Shape(parameters, varargs, varkeywords, is_async, exact, varargs and not parameters, inferred)
-
-
-def annotations_of(fn: FunctionType) -> dict[str, Any]:
-    """Return what a function's parameters, and ``"return"``, are annotated with."""
-    try:
-        return fn.__annotations__
-    except Exception:  # 3.14 evaluates lazily: a name only known to type checkers
-        from annotationlib import Format, get_annotations  # type: ignore[import-not-found,unused-ignore]
-
-        return dict(get_annotations(fn, format=Format.FORWARDREF))
-
-
-def means_context(annotation: Any, scope: Mapping[str, Any]) -> bool:
-    """Tell whether an annotation means our Context: itself, in a union, or as text (``from __future__``)."""
-    if annotation is Context:
-        return True
-    if isinstance(annotation, str):
-        if annotation in scope:
-            return scope[annotation] is Context
-        if annotation.isidentifier():
-            return annotation == "Context"
-        return any(_names_context(part, scope) for part in annotation.strip("'\"").split("|"))
-    if isinstance(annotation, UnionType) or getattr(annotation, "__origin__", None) is Union:
-        return Context in annotation.__args__
-    forward = getattr(annotation, "__forward_arg__", None)
-    return isinstance(forward, str) and _names_context(forward, scope)
-
-
-def _names_context(text: str, scope: Mapping[str, Any]) -> bool:
-    first, *rest = text.strip("'\" ").removeprefix("Optional[").rstrip("]").split(".")
-    if first not in scope:  # imported for type checkers only, or local: go by the name
-        return (rest or [first])[-1] == "Context"
-    value = scope[first]
-    for attribute in rest:
-        value = getattr(value, attribute, None)
-    return value is Context
+    return Shape(parameters, varargs, varkeywords, is_async, exact, varargs and not parameters, inferred, gaps=gaps)
 
 
 def _placeholder_type() -> Any:
     import functools
 
-    return type(getattr(functools, "Placeholder", _UNSET))  # 3.14: a gap left in a partial's positions
+    return type(getattr(functools, "Placeholder", ABSENT))  # 3.14: a gap left in a partial's positions
 
 
 _Placeholder: Final = _placeholder_type()

@@ -67,22 +67,28 @@ class NodeRef(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
 
 def references(refs: Any) -> tuple[Any, ...]:
     """Return one reference to a node (name, :class:`NodeRef`, function) or an iterable of them as a tuple."""
-    if isinstance(refs, (str, NodeRef)) or callable(refs) or not isinstance(refs, Iterable):
+    if callable(refs) or isinstance(refs, (str, NodeRef)) or not isinstance(refs, Iterable):
         return (refs,)
     return tuple(refs)
 
 
-class _Missing:
-    """Type of :data:`MISSING`; its one instance has a readable repr."""
+class _Mark:
+    """Type of :data:`MISSING` and :data:`ABSENT`, which have a readable repr and stay themselves when copied."""
 
-    __slots__ = ()
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __repr__(self) -> str:
-        return "<missing>"
+        return f"<{self._name.lower()}>"
 
     def __reduce__(self) -> str:
-        return "MISSING"
+        return self._name
 
 
-MISSING: Final[Any] = _Missing()
+MISSING: Final[Any] = _Mark("MISSING")
 """Stands in a run's value list where no output (or no input) is yet."""
+
+ABSENT: Final[Any] = _Mark("ABSENT")
+"""Stands in a run's value list for an optional input that is not given: its parameter is left out of the call."""

@@ -11,8 +11,8 @@ import flow
 
 ROOT = Path(__file__).parent.parent
 RANKS = {
-    "errors": 0, "types": 0, "clock": 0, "config": 0, "settings": 0,
-    "signature": 1, "data": 1, "policy": 1,
+    "errors": 0, "types": 0, "clock": 0, "config": 0, "settings": 0, "awaits": 0,
+    "signature": 1, "annotations": 1, "data": 1, "policy": 1,
     "plan": 2,
     "graph": 3,
     "run": 4, "testing": 4,
@@ -23,7 +23,8 @@ RANKS = {
 WITHIN_RANK = {
     ("config", "errors"), ("config", "clock"), ("types", "errors"),
     ("settings", "errors"), ("settings", "config"), ("config", "settings"),  # the latter when a file is loaded
-    ("signature", "data"), ("policy", "data"), ("policy", "signature"),
+    ("config", "awaits"), ("annotations", "data"), ("signature", "annotations"),
+    ("policy", "data"), ("policy", "signature"),
     ("cli", "__init__"),  # a user like any other
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 
 import flow
 from flow.signature import Nested
+from flow.types import ABSENT
 
 
 def nothing() -> None: ...
@@ -130,7 +131,7 @@ class TestNested:
         assert nested.inputs == ("x", "y")
         assert plan.dependencies[1] == (0,)
         assert (set(plan.inputs), plan.required_inputs, list(plan.kinds)) == ({"y"}, (), [0, 0])
-        assert plan.tail == (Nested.UNSET,)
+        assert plan.tail == (ABSENT,)
         assert plan.binders[1].fn is nested
 
     def test_needs_and_async(self) -> None:

@@ -332,7 +332,7 @@ def traced(fn: Any) -> Any:
 
 class TestCallables:
     def test_methods_objects_classes_and_builtins(self) -> None:
-        assert wired(PlainCallable())[1] == ["a", "in:x=1"]
+        assert wired(PlainCallable())[1] == ["a", "in:x=<absent>"]
         assert wired(Model)[1] == ["a", "b"]
         assert wired(PlainCallable().__call__)[1] == ["a", "in:x=1"]
         assert wired(len, needs=["b"])[1] == ["b"]
@@ -342,7 +342,7 @@ class TestCallables:
     def test_wrapped_functions_show_what_they_wrap(self) -> None:
         def inner(b: Any, y: int = 4) -> None: ...
 
-        assert wired(traced(inner))[1] == ["b", "in:y=4"]
+        assert wired(traced(inner))[1] == ["b", "in:y=<absent>"]
         assert location_of(traced(traced(inner))).endswith(f":{inner.__code__.co_firstlineno}")
 
     def test_static_and_class_methods(self) -> None:

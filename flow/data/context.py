@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from flow.awaits import UNAWAITED, is_unawaited
 from flow.data.key import plain_key
 from flow.errors import UsageError, note, shown
 
@@ -115,6 +116,8 @@ class Context(msgspec.Struct, frozen=True):
         """
         if (not isinstance(merge, str) and not callable(merge)) or (isinstance(merge, str) and merge not in _RULES):
             raise UsageError(f"publish({shown(key)}): merge is 'last', 'append' or a function, not {shown(merge)}")
+        if not isinstance(merge, str) and is_unawaited(merge):
+            raise UsageError(f"publish({shown(key)}): merge {UNAWAITED}, not {shown(merge)}")
         if self._parent is None:
             _merge_into(self.data, key, [value], merge)
             return

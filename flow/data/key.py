@@ -27,3 +27,8 @@ def plain_key(key: Any) -> str:
     if not isinstance(key, str):
         raise DataError("data cannot be stored", [f"a key must be a string, not {shown(key)}"])
     return str.__str__(key)
+
+
+def unusable(key: object) -> DataError:
+    """Return the error for a key that no dict can look up, as a list."""
+    return DataError("no data can be stored there", [f"a key must be a string, not {shown(key)}"])

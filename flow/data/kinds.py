@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.arena_store import ArenaDict
 from flow.data.codec import check
-from flow.data.key import plain_key
+from flow.data.key import plain_key, unusable
 from flow.data.metered import Counting, Sampled, Timed
 from flow.data.slots import Layout, SlotValues
 from flow.data.standard import Store
@@ -114,6 +114,15 @@ class Locked(Store):
         return True
 
 
+def _hashable(key: Any) -> Any:
+    """:raises DataError: for a key that no dict could look up."""
+    try:
+        hash(key)
+    except TypeError:
+        raise unusable(key) from None
+    return key
+
+
 class InArena(Store):
     """``memory="arena"``."""
 
@@ -126,6 +135,20 @@ class InArena(Store):
     def set(self, key: str, value: Any) -> None:
         check(key, value)
         super().set(key, value)
+
+    # An ArenaDict says of any key that is no str that it is not there.
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        return super().get(key if key.__class__ is str else _hashable(key), default)
+
+    def __getitem__(self, key: str) -> Any:
+        return super().__getitem__(key if key.__class__ is str else _hashable(key))
+
+    def delete(self, key: str) -> bool:
+        return super().delete(key if key.__class__ is str else _hashable(key))
+
+    def has(self, key: object) -> bool:
+        return super().has(key if key.__class__ is str else _hashable(key))
 
     def _swap(self, key: str, old: Any, new: Any) -> bool:
         check(key, new)

@@ -13,7 +13,7 @@ from itertools import cycle
 from time import perf_counter
 from typing import Any, Final
 
-from flow.data.key import plain_key
+from flow.data.key import plain_key, unusable
 from flow.data.measures import SLOW_KEPT, MeteredLock, Recorder, SlowOperation
 from flow.data.standard import Store
 from flow.types import MISSING
@@ -48,6 +48,8 @@ class Counting(Store):
         except KeyError:
             self._misses += 1.0
             return default
+        except TypeError:
+            raise unusable(key) from None
 
     def __getitem__(self, key: str) -> Any:
         self._gets += 1.0
@@ -56,6 +58,8 @@ class Counting(Store):
         except KeyError:
             self._misses += 1.0
             raise self._missing(key) from None
+        except TypeError:
+            raise unusable(key) from None
 
     def delete(self, key: str) -> bool:
         self._deletes += 1.0
@@ -63,7 +67,10 @@ class Counting(Store):
 
     def has(self, key: object) -> bool:
         self._has += 1.0
-        return key in self._values
+        try:
+            return key in self._values
+        except TypeError:
+            raise unusable(key) from None
 
     def increment(self, key: str, by: float = 1) -> Any:
         self._increments += 1.0
@@ -143,7 +150,7 @@ class Timed(Store):
 
     def has(self, key: object) -> bool:
         start = perf_counter()
-        there = key in self._values
+        there = Store.has(self, key)
         self._record("has", str(key), start)
         return there
 
@@ -237,6 +244,8 @@ class Sampled(Timed):
                 return self._values[key]
             except KeyError:
                 return default
+            except TypeError:
+                raise unusable(key) from None
         return Timed.get(self, key, default) if self._ran_out() else Store.get(self, key, default)
 
     def __getitem__(self, key: str) -> Any:
@@ -246,7 +255,7 @@ class Sampled(Timed):
         return Timed.delete(self, key) if self._due() else Store.delete(self, key)
 
     def has(self, key: object) -> bool:
-        return Timed.has(self, key) if self._due() else key in self._values
+        return Timed.has(self, key) if self._due() else Store.has(self, key)
 
     def increment(self, key: str, by: float = 1) -> Any:
         return Timed.increment(self, key, by) if self._due() else Store.increment(self, key, by)

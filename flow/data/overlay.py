@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from flow.awaits import NEVER_AWAITED
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
-from flow.data.key import plain_key
-from flow.data.store import RunView, Snapshot, WorkflowData, added
+from flow.data.key import plain_key, unusable
+from flow.data.store import RunView, Snapshot, WorkflowData, added, unawaited
 from flow.errors import UsageError, shown
 from flow.types import MISSING
 
@@ -45,11 +46,14 @@ class Overlay(WorkflowData):
 
     def get(self, key: str, default: Any = None, /) -> Any:
         own = self._own
-        if own is not None:
-            value = own.get(key, MISSING)
-            if value is not MISSING:
-                return default if value is _DELETED else value
-        return self._parent.get(key, default)
+        try:
+            if own is not None:
+                value = own.get(key, MISSING)
+                if value is not MISSING:
+                    return default if value is _DELETED else value
+            return self._parent.get(key, default)
+        except TypeError:
+            raise unusable(key) from None
 
     def __getitem__(self, key: str) -> Any:
         value = self.get(key, MISSING)
@@ -70,7 +74,10 @@ class Overlay(WorkflowData):
 
     def has(self, key: object) -> bool:
         own = self._own
-        value = MISSING if own is None else own.get(key, MISSING)  # type: ignore[call-overload]
+        try:
+            value = MISSING if own is None else own.get(key, MISSING)  # type: ignore[call-overload]
+        except TypeError:
+            raise unusable(key) from None
         return key in self._parent if value is MISSING else value is not _DELETED
 
     def increment(self, key: str, by: float = 1) -> Any:
@@ -83,6 +90,8 @@ class Overlay(WorkflowData):
             if old is MISSING:
                 raise self._missing(key)
             new = fn(old)
+            if new.__class__ in NEVER_AWAITED:
+                raise unawaited(f"update({shown(key)})", new)
             self._written()[key] = new
             return new
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import is_int
 from flow.errors import ConfigError, UsageError, shown
 from flow.types import MISSING
@@ -68,6 +69,9 @@ class ObjectPool(Generic[T]):
             faults.append(f"factory must be callable, not {shown(factory)}")
         if reset is not None and not callable(reset):
             faults.append(f"reset must be callable or None, not {shown(reset)}")
+        for label, fn in (("factory", factory), ("reset", reset)):
+            if is_unawaited(fn):
+                faults.append(f"{label} {UNAWAITED}, not {shown(fn)}")
         if not is_int(capacity) or capacity < 0:
             faults.append(f"capacity must be an integer >= 0, not {shown(capacity)}")
         if faults:

@@ -17,10 +17,11 @@ from threading import RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from flow.awaits import NEVER_AWAITED
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
-from flow.data.key import plain_key
+from flow.data.key import plain_key, unusable
 from flow.data.overlay import overlay_of
-from flow.data.store import RunView, Snapshot, WorkflowData, added, filled
+from flow.data.store import RunView, Snapshot, WorkflowData, added, filled, unawaited
 from flow.errors import UsageError, shown
 from flow.types import MISSING
 
@@ -68,12 +69,16 @@ class Store(WorkflowData):
             return self._values[key]
         except KeyError:
             return default
+        except TypeError:
+            raise unusable(key) from None
 
     def __getitem__(self, key: str) -> Any:
         try:
             return self._values[key]
         except KeyError:
             raise self._missing(key) from None
+        except TypeError:
+            raise unusable(key) from None
 
     def delete(self, key: str) -> bool:
         try:
@@ -83,10 +88,16 @@ class Store(WorkflowData):
             return False
         except TypeError:
             with self._lock:
-                return self._unshared().pop(key, MISSING) is not MISSING
+                try:
+                    return self._unshared().pop(key, MISSING) is not MISSING
+                except TypeError:
+                    raise unusable(key) from None
 
     def has(self, key: object) -> bool:
-        return key in self._values
+        try:
+            return key in self._values
+        except TypeError:
+            raise unusable(key) from None
 
     def increment(self, key: str, by: float = 1) -> Any:
         if self._values.__class__ is dict and by.__class__ in _NUMBERS:
@@ -117,6 +128,8 @@ class Store(WorkflowData):
                 if old is MISSING and default is MISSING:
                     raise self._missing(key)
                 new = fn(default if old is MISSING else old)
+                if new.__class__ in NEVER_AWAITED:
+                    raise unawaited(f"update({shown(key)})", new)
                 if self._swap(key, old, new):
                     return new
         raise UsageError(

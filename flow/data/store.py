@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
+from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.key import Key
 from flow.errors import DataError, MissingKey, UsageError, WrongType, a_kind, shown
@@ -154,6 +155,7 @@ class WorkflowData:
 
         :param default: handed to ``fn`` if there is no value.
         :raises MissingKey: if there is neither a value nor a default. What ``fn`` raises leaves the value as it is.
+        :raises UsageError: if ``fn`` is async; the value stays as it is.
         """
         raise NotImplementedError
 
@@ -217,7 +219,12 @@ class WorkflowData:
         return [key for key, _ in self.items()]
 
     def for_each(self, fn: Callable[[str, Any], object]) -> None:
-        """Call ``fn(key, value)`` for every key that is there now. ``fn`` may change the store. O(keys)."""
+        """Call ``fn(key, value)`` for every key that is there now. ``fn`` may change the store. O(keys).
+
+        :raises UsageError: if ``fn`` is async.
+        """
+        if is_unawaited(fn):
+            raise UsageError(f"for_each: its function {UNAWAITED}, not {shown(fn)}")
         for key, value in self.items():
             fn(key, value)
 
@@ -376,6 +383,14 @@ class WorkflowData:
 
     def _missing(self, key: object) -> MissingKey:
         return MissingKey(f"no data is stored under {shown(key)}", key, self.keys())
+
+
+def unawaited(where: str, made: Any) -> UsageError:
+    """Return the error for a function that was called and gave something to await, which is closed."""
+    close = getattr(made, "close", None)  # (an async generator that has not begun needs none)
+    if close is not None:
+        close()
+    return UsageError(f"{where}: its function {UNAWAITED}: it returned {shown(made)}")
 
 
 def added(key: str, old: Any, by: Any) -> Any:

@@ -46,6 +46,7 @@ class Dag(Maps):
     __slots__ = ("_definition", "_plan", "_plan_edges")
 
     def __init__(self, name: str = "dag", *, middleware: Sequence[Middleware] = ()) -> None:
+        name = str.__str__(name) if isinstance(name, str) else name  # a member of a StrEnum, say
         self._definition = Definition(name, references(middleware))
         self._plan: Plan | None = None
         self._plan_edges = 0
@@ -98,7 +99,7 @@ class Dag(Maps):
         :param cost: expected seconds, for critical paths and ``Config(order="critical_path")``.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
         """
-        if fn.__class__ is not FunctionType and isinstance(fn, Dag):
+        if type(fn) is not FunctionType and issubclass(type(fn), Dag):  # not isinstance: a proxy may raise when asked
             fn = Nested.of(fn)
         if needs is not None and needs.__class__ is not tuple:
             needs = tuple(needs) if needs.__class__ is list else _needs(needs)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Never, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from flow.config import Retry, Timeout
-from flow.errors import UsageError, nearest, shown
+from flow.errors import Hints, UsageError, shown
 from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError, Over
 from flow.policy.middleware import Middleware
 from flow.signature import identity_of
@@ -258,7 +258,7 @@ class Maps:
         from flow.graph.dag import Dag
         from flow.signature import Nested
 
-        if isinstance(fn, Dag):
+        if issubclass(type(fn), Dag):
             fn = Nested.of(fn)
         known = {*ItemOptions.__annotations__, *settings} - {"outcome"}
         own = {"concurrency": DEFAULT_CONCURRENCY, "take": None, "pipelined": False}
@@ -272,17 +272,18 @@ class Maps:
         make: Callable[[tuple[str, ...]], Over],
         over: Any,
         options: Mapping[str, Any],
-        known: Iterable[str],
+        known: Collection[str],
     ) -> NodeRef[Any]:
         """Add what ``make`` gives for its sources' parameter names: those of the nodes, where they have names."""
-        unknown = [f"{shown(option)}{nearest(option, known)}" for option in options if option not in known]
+        hints = Hints()
+        unknown = [f"{shown(option)}{hints.nearest(option, known)}" for option in options if option not in known]
         if unknown:
             raise UsageError(f"node {shown(name)} takes no option {', '.join(unknown)}")
         refs, faults = _sources(over)
         needs: dict[Any, Any] = {}
         if isinstance(options.get("needs"), Mapping):
             needs.update(options["needs"])
-        elif options.get("needs"):
+        elif not _is_none(options.get("needs")):
             faults.append(
                 "needs is a mapping here, from parameters of the function to nodes (a list would be by position, "
                 f"where the item goes), not {shown(options['needs'])}"
@@ -299,6 +300,10 @@ class Maps:
         dag: Any = self
         added: NodeRef[Any] = dag.add(name, made, **{**options, "needs": needs or None})
         return added
+
+
+def _is_none(needs: Any) -> bool:
+    return needs is None or (isinstance(needs, (str, list, tuple, set, frozenset)) and not needs)
 
 
 def _sources(over: Any) -> tuple[list[Any], list[str]]:

@@ -13,13 +13,16 @@ of it is exact or correctly rounded (``+ * <``, never ``log`` or ``pow``, which 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from flow.config import is_int, is_number
-from flow.errors import ConfigError
+from flow.errors import ConfigError, shown
 from flow.graph.dag import Dag
 
 Draw: TypeAlias = Callable[[], float]
+
+MOST: Final = 2**63 - 1
+"""The most that any count may be, and the nodes of one graph: more cannot be counted in a list."""
 
 
 def noop(*values: object) -> None:
@@ -62,7 +65,9 @@ def layered(layers: int, width: int, fan_in: int, seed: int = 0, *, fn: Callable
     """
     found = _faults(fn, layers=layers, width=width, fan_in=fan_in) + _seed_faults(seed)
     if is_int(width) and is_int(fan_in) and fan_in > width >= 1:
-        found.append(f"fan_in must be at most width, {width}, not {fan_in}")
+        found.append(f"fan_in must be at most width, {width}, not {shown(fan_in)}")
+    if not found and layers * width > MOST:
+        found.append(f"layers * width must be at most {MOST:,}, not {layers * width:,}")
     _refuse("layered", found)
     return _build("layered", fn, layers * width, _layered(layers, width, fan_in, _draw(seed)))
 
@@ -76,7 +81,7 @@ def random_dag(n: int, *, p: float, seed: int = 0, fn: Callable[..., Any] = noop
     """
     found = _faults(fn, n=n) + _seed_faults(seed)
     if not is_number(p) or not 0 <= p <= 1:
-        found.append(f"p must be a probability from 0 to 1, not {p!r}")
+        found.append(f"p must be a probability from 0 to 1, not {shown(p)}")
     _refuse("random_dag", found)
     return _build("random_dag", fn, n, _random(n, p, _draw(seed)))
 
@@ -170,13 +175,14 @@ def _draw(seed: int) -> Draw:
 
 
 def _faults(fn: object, **counts: object) -> list[str]:
-    found = [
-        f"{label} must be an integer of at least 1, not {value!r}"
-        for label, value in counts.items()
-        if not (is_int(value) and value >= 1)  # type: ignore[operator]
-    ]
+    found = []
+    for label, value in counts.items():
+        if not (is_int(value) and value >= 1):  # type: ignore[operator]
+            found.append(f"{label} must be an integer of at least 1, not {shown(value)}")
+        elif value > MOST:  # type: ignore[operator]
+            found.append(f"{label} must be at most {MOST:,}, not {shown(value)}")
     if not callable(fn):
-        found.append(f"fn must be a function, not {fn!r}")
+        found.append(f"fn must be a function, not {shown(fn)}")
     return found
 
 
@@ -184,7 +190,7 @@ def _seed_faults(seed: object) -> list[str]:
     # Random drops a seed's sign: -1 would silently be 1.
     if is_int(seed) and seed >= 0:  # type: ignore[operator]
         return []
-    return [f"seed must be an integer of at least 0, not {seed!r}"]
+    return [f"seed must be an integer of at least 0, not {shown(seed)}"]
 
 
 def _refuse(topology: str, faults: list[str]) -> None:

@@ -18,8 +18,9 @@ from typing import IO, Any, Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 
-from flow.config import is_number
-from flow.errors import MAX_FAULTS_SHOWN, ConfigError, CycleError, TraceError
+from flow.awaits import UNAWAITED, is_unawaited
+from flow.config import is_number, is_one_of
+from flow.errors import MAX_FAULTS_SHOWN, ConfigError, CycleError, TraceError, shown
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
 from flow.types import NAME_RULE, is_name
@@ -333,10 +334,12 @@ def _refuse_cycle(file: Path, stuck: Sequence[Task]) -> NoReturn:
 
 def _check_arguments(work: object, scale: object) -> None:
     faults = []
-    if not callable(work) and work not in WORKS:
-        faults.append(f"work must be one of {', '.join(map(repr, WORKS))} or a callable, not {work!r}")
+    if not callable(work) and not is_one_of(work, WORKS):
+        faults.append(f"work must be one of {', '.join(map(repr, WORKS))} or a callable, not {shown(work)}")
+    elif callable(work) and is_unawaited(work):
+        faults.append(f"work {UNAWAITED} that makes each task's function (which may be async), not {shown(work)}")
     if not is_number(scale) or scale < 0:  # type: ignore[operator]
-        faults.append(f"scale must be a number >= 0, not {scale!r}")
+        faults.append(f"scale must be a number >= 0, not {shown(scale)}")
     if faults:
         raise ConfigError("traces.load", faults)
 
@@ -344,8 +347,8 @@ def _check_arguments(work: object, scale: object) -> None:
 def _refuse(file: Path, faults: Sequence[str]) -> NoReturn:
     if len(faults) == 1:
         raise TraceError(f"trace {str(file)!r} cannot be loaded: {faults[0]}")
-    shown = list(faults[:MAX_FAULTS_SHOWN])
-    if len(faults) > len(shown):
-        shown.append(f"... and {len(faults) - len(shown)} more")
-    lines = "".join(f"\n  - {fault}" for fault in shown)
+    lines_shown = list(faults[:MAX_FAULTS_SHOWN])
+    if len(faults) > len(lines_shown):
+        lines_shown.append(f"... and {len(faults) - len(lines_shown)} more")
+    lines = "".join(f"\n  - {fault}" for fault in lines_shown)
     raise TraceError(f"trace {str(file)!r} cannot be loaded: {len(faults)} faults{lines}")

@@ -37,7 +37,7 @@ def checked_names(names: list[Any], start: int, fns: list[Any], faults: list[str
 def _checked_one_by_one(names: list[Any], fns: list[Any], faults: list[str]) -> list[Any]:
     checked: list[Any] = []
     for name, fn in zip(names, fns, strict=True):
-        if not isinstance(name, str):
+        if not issubclass(type(name), str):  # not isinstance: an object may raise when asked for its class
             faults.append(f"node name {shown(name)} ({location_of(fn)}) is of type {type(name).__name__}, not a string")
             checked.append(object())  # equal to no other name
             continue
@@ -74,16 +74,16 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
     found: list[str] = []
     retry, timeout = policy.retry, policy.timeout
     if retry is not None:
-        found += (
-            retry.faults() if isinstance(retry, Retry) else [f"retry must be a flow.Retry or None, not {shown(retry)}"]
-        )
+        is_one = issubclass(type(retry), Retry)
+        found += retry.faults() if is_one else [f"retry must be a flow.Retry or None, not {shown(retry)}"]
     if timeout is not None:
-        found += (timeout if isinstance(timeout, Timeout) else Timeout(timeout)).faults()
-    if not isinstance(policy.thread, bool):
+        limits: Any = timeout if issubclass(type(timeout), Timeout) else Timeout(timeout)  # type: ignore[arg-type]
+        found += limits.faults()
+    if type(policy.thread) is not bool:
         found.append(f"thread must be True or False, not {shown(policy.thread)}")
     elif policy.thread and is_async:
         found.append("thread=True is for sync functions, and this one is async: drop it")
-    if not isinstance(policy.continue_on_error, bool):
+    if type(policy.continue_on_error) is not bool:
         found.append(f"continue_on_error must be True or False, not {shown(policy.continue_on_error)}")
     if not is_int(policy.priority):
         found.append(f"priority must be an integer, not {shown(policy.priority)}")
@@ -91,3 +91,16 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
         found.append(f"cost must be a number of seconds >= 0, not {shown(policy.cost)}")
     found += [f"middleware must be callables (next, ctx), not {shown(m)}" for m in policy.middleware if not callable(m)]
     return found
+
+
+def generator_faults(policy: Policy, by_item: bool) -> list[str]:
+    """Say which options would do nothing on a generator function: calling one runs none of its body."""
+    timeout = policy.timeout
+    limits = timeout is not None and not (isinstance(timeout, Timeout) and timeout.attempt is timeout.node is None)
+    given = {"retry": policy.retry is not None, "timeout": limits, "thread": policy.thread is True}
+    names = " and ".join([name for name, is_given in given.items() if is_given])
+    if not names:
+        return []
+    listed = "let it return a list"
+    where = listed if by_item else f"put it on the node that goes over its items, or {listed}"
+    return [f"{names} would do nothing on a generator function, since calling it runs none of its body: {where}"]

@@ -18,17 +18,19 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from flow.awaits import is_async_generator, is_generator_function
 from flow.config import Timeout
-from flow.errors import CycleError, DefinitionError, shown
-from flow.plan.checks import checked_names, dag_faults, duplicate_faults, policy_faults
+from flow.errors import CycleError, DefinitionError, described, shown
+from flow.plan.checks import checked_names, dag_faults, duplicate_faults, generator_faults, policy_faults
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.order import cycle_in, is_ordered, reach, topological_order
 from flow.plan.plan import Plan
 from flow.plan.usual import Usual
 from flow.plan.wiring import InputSlots, Wirer
+from flow.policy.arguments import Optionals
 from flow.policy.bind import Binder
 from flow.policy.mapping import Mapped, Over
-from flow.signature import Composite, Shape, is_async_callable, is_async_generator, shape_of
+from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import NodeRef
 
 CYCLE_SHOWN: Final = 24
@@ -45,7 +47,7 @@ def compile_definition(definition: Definition, previous: Plan | None = None) -> 
     """
     if previous is not None and (
         _takes_over_an_input(definition.names[previous.count :], previous)
-        or any(isinstance(fn, Mapped) and fn.options.pipelined for fn in definition.fns[previous.count :])
+        or any(type(fn) is Mapped and fn.options.is_pipelined for fn in definition.fns[previous.count :])
     ):
         previous = None
     return _Compilation(definition, previous).plan_or_faults()
@@ -70,6 +72,7 @@ class _Compilation:
         plan.fns.extend(d.fns[start:] if start else d.fns)
         self.inputs = InputSlots(plan.inputs, plan.tail)
         self.wirer = Wirer(plan.index, plan.names, start, d.names, plan.fns, self.inputs)
+        self.usual = Usual()
         self.unreadable: dict[int, str] = {}  # by id of the function: why
         self.pipelined: list[int] = []
         self.ordering: dict[int, tuple[int, ...]] = {}  # dependencies of nodes where they are not the arguments
@@ -82,6 +85,7 @@ class _Compilation:
             plan.dependencies[i] = deps
         self._add_edges(edges)
         self._join_pipelines()
+        self._check_generators()
 
     def plan_or_faults(self) -> Plan:
         """Finish, or raise the one error that lists everything that is wrong."""
@@ -106,7 +110,7 @@ class _Compilation:
     def _wire_nodes(self) -> None:
         """Fill in arguments, kinds and index. The loop all of compiling's time is spent in."""
         d, plan, start, ordering = self.d, self.plan, self.start, self.ordering
-        index, shapes, arity_of = plan.index, plan.shapes, Usual().arity
+        index, shapes, arity_of = plan.index, plan.shapes, self.usual.arity
         add_arguments = plan.arguments.append
         plan.kinds.extend(bytes(plan.count - start))
         columns: tuple[list[Any], ...] = (plan.names, plan.fns, d.needs, d.after)
@@ -172,15 +176,24 @@ class _Compilation:
         shape = self.plan.shapes.get(id(fn)) or self._read(fn)
         wiring = self.wirer.wire(i, shape, needs)
         self.ordering[i] = _distinct(wiring.slots)
-        if wiring.keywords or wiring.context != -1 or shape.lifted or isinstance(fn, Composite):
-            self.plan.binders[i] = Binder(fn, shape.is_async, wiring.keywords, wiring.context)
+        if id(fn) in self.unreadable:
+            if issubclass(type(fn), Over):  # what is wrong with its settings is found all the same
+                self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in fn.faults()]
+            return wiring.slots
+        composite = isinstance(fn, Composite)
+        if wiring.keywords or wiring.context != -1 or wiring.optional or shape.lifted or composite:
+            binder = Binder(fn, shape.is_async, wiring.keywords, wiring.context)
+            if wiring.optional and not composite:  # those leave out what is missing themselves
+                positional = tuple([p.name for p in shape.parameters if not p.keyword_only])
+                binder = structs.replace(binder, optional=Optionals(positional, shape.gaps))
+            self.plan.binders[i] = binder
         if isinstance(fn, Over):
             self._check_over(i, fn, wiring.slots[: len(fn.sources)])
         return wiring.slots
 
     def _check_over(self, i: int, over: Over, sources: tuple[int, ...]) -> None:
         self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in over.faults()]
-        if isinstance(over, Mapped) and over.options.pipelined:
+        if isinstance(over, Mapped) and over.options.is_pipelined:
             self.pipelined.append(i)
         fns, binder = self.d.fns, self.plan.binders[i]
         if any(slot >= 0 and is_async_generator(fns[slot]) for slot in sources):
@@ -192,12 +205,40 @@ class _Compilation:
         if callable(fn):
             try:
                 shape = shape_of(fn)
-            except TypeError as error:
-                self.unreadable[id(fn)] = str(error)
+                if is_generator_function(fn):
+                    self.usual.generators.add(id(fn))
+            except Exception as error:  # of the function's own attributes
+                why = str(error) if type(error) is TypeError else f"its parameters cannot be read: {described(error)}"
+                self.unreadable[id(fn)] = why
         else:
             self.unreadable[id(fn)] = f"{shown(fn)} is not callable: give a function, a callable object or a Dag"
         self.plan.shapes[id(fn)] = shape
         return shape
+
+    def _check_generators(self) -> None:
+        """Find nodes whose output is a generator, and of these the ones that several nodes read.
+
+        O(nodes + arguments) if there is any. (One with middleware may well return something else.)
+        """
+        d, plan, ids = self.d, self.plan, self.usual.generators
+        ids.update([id(d.fns[i]) for i in plan.generators])  # what an earlier compile has read is not read again
+        if ids and not d.middleware:
+            mine = {i for i in range(self.start, plan.count) if id(d.fns[i]) in ids}
+            plan.generators.update([i for i in mine if i not in d.policies or not d.policies[i].middleware])
+        if not plan.generators:
+            return
+        readers: dict[int, list[int]] = {i: [] for i in sorted(plan.generators)}
+        for i, slots in enumerate(plan.arguments):
+            for slot in plan.generators.intersection(slots):
+                readers[slot].append(i)
+        for i, found in readers.items():
+            if len(found) > 1:
+                several = " and ".join(shown(str(plan.names[k])) for k in found[:3])
+                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+                self.faults.append(
+                    f"{self.wirer.where(i)} gives a generator, which can be gone over once, but nodes {several}{more} "
+                    "read it: whichever comes later would find nothing left. Let it return list(...)"
+                )
 
     def _add_edges(self, edges: Sequence[tuple[Any, Any]]) -> None:
         find, dependencies = self.wirer.find, self.plan.dependencies
@@ -251,11 +292,14 @@ class _Compilation:
             if policy is None and not d.middleware:
                 continue
             fn = d.fns[i]
-            is_async = is_async_callable(fn.fn) if isinstance(fn, Mapped) else bool(plan.kinds[i])
+            readable = id(fn) not in self.unreadable
+            is_async = is_async_callable(fn.fn) if readable and isinstance(fn, Mapped) else bool(plan.kinds[i])
             found = policy_faults(policy or PLAIN, is_async)
+            if policy is not None and (i in plan.generators or _makes_generators(fn)):
+                found += generator_faults(policy, isinstance(fn, Mapped))
             if found:
                 self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in found]
-            else:
+            elif readable:
                 _apply_policy(plan, i, policy or PLAIN, d.middleware)
 
     def _all_faults(self) -> list[str]:
@@ -302,6 +346,13 @@ def _pipeline_fault(over: Mapped, names: Sequence[Any], fns: Sequence[Any], slot
     return f"cannot be pipelined after {label!r}, which is a flat_map" if before.options.outcome == "flat" else ""
 
 
+def _makes_generators(fn: Any) -> bool:
+    """Tell whether a map's function only makes generators, of which nothing runs within the item's call."""
+    if type(fn) is not Mapped or not is_generator_function(fn.fn):
+        return False
+    return fn.options.batch_size is None and fn.options.outcome != "flat"
+
+
 def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any, ...]) -> None:
     """Take a node's valid policy into the plan."""
     if policy.continue_on_error:
@@ -338,7 +389,7 @@ def _distinct(slots: Sequence[int]) -> tuple[int, ...]:
 
 def _label(ref: Any) -> str:
     name = ref.name if isinstance(ref, NodeRef) else ref
-    return str(getattr(name, "__qualname__", shown(name))) if callable(name) else shown(name)
+    return qualname_of(name) or shown(name)
 
 
 def _cycle_fault(path: list[str]) -> str:

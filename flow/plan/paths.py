@@ -7,6 +7,9 @@ from typing import TypeAlias
 
 import msgspec
 
+from flow.awaits import UNAWAITED, is_unawaited
+from flow.errors import UsageError, shown
+
 Durations: TypeAlias = Mapping[str, float] | Callable[[str], float] | None
 
 
@@ -29,6 +32,8 @@ def weights(names: Sequence[str], costs: Mapping[int, float], durations: Duratio
         return [costs.get(i, 0.0) for i in range(len(names))]
     if isinstance(durations, Mapping):
         return [durations.get(name, 0.0) for name in names]
+    if is_unawaited(durations):
+        raise UsageError(f"durations {UNAWAITED} of a node's name, not {shown(durations)}")
     return [durations(name) for name in names]
 
 

@@ -12,7 +12,7 @@ from flow.plan.order import extended_successors, inverse, reach, successors_of, 
 from flow.plan.part import part_of
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_below, longest_chain, weights
 from flow.plan.straight import HOT_AFTER, LEAST, Guarded, Straight
-from flow.signature import is_same
+from flow.signature import is_same, qualname_of
 from flow.types import MISSING, NodeRef, references
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MAX_PARTS: Final = 32
 
 _COPIED: Final = (
     "names", "index", "fns", "arguments", "dependencies", "kinds",
-    "binders", "retries", "priorities", "costs", "tolerant", "pipelines", "shapes",
+    "binders", "retries", "priorities", "costs", "tolerant", "generators", "pipelines", "shapes",
 )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ class Plan:
         "count",
         "dependencies",
         "fns",
+        "generators",
         "heads",
         "heat",
         "index",
@@ -77,6 +78,7 @@ class Plan:
         "straight",
         "tail",
         "tolerant",
+        "unchecked",
         "warmth",
     )
 
@@ -94,6 +96,7 @@ class Plan:
         self.priorities: dict[int, int] = {}
         self.costs: dict[int, float] = {}
         self.tolerant: set[int] = set()  # continue_on_error
+        self.generators: set[int] = set()  # nodes whose output is a generator, which can be gone over once
         self.pipelines: dict[int, tuple[int, ...]] = {}  # per map, those that take its items as they come
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.tail: tuple[Any, ...] = ()  # defaults of the input slots, slot -1 last
@@ -108,6 +111,7 @@ class Plan:
         self._levels: list[int] | None = None
         self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
         self._parts: dict[frozenset[int], Plan] = {}
+        self.unchecked: Sequence[int] = range(count)  # nodes that no run has completed (flow.run.outputs)
         self.learned: dict[str, Any] = {}  # limits that have adapted (flow.run.adaptive), by map; of the nodes: ""
         # Code generated so far (flow.plan.straight), and runs to go until more is, 0 if it is all there: of runs
         # without an event loop, and of those on one, by the node that each stretch begins with.
@@ -179,7 +183,7 @@ class Plan:
         if len(indices) == 1:
             return indices[0]
         what = f"{len(indices)} nodes run it: say which one" if indices else "no node runs it"
-        label = shown(getattr(name, "__qualname__", name))
+        label = shown(qualname_of(name) or name)
         raise UsageError(f"plan {self.name!r}: {label} is no node's name, and {what}")
 
     # -- shape -------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from flow.errors import TransitionError, UsageError, nearest
+from flow.awaits import UNAWAITED, is_unawaited
+from flow.errors import TransitionError, UsageError, nearest, shown
 from flow.plan.plan import Plan
 from flow.types import TERMINAL, Status
 
@@ -112,6 +113,8 @@ class StatusTracker(Mapping[str, Status]):
             if len(self._index) != len(self._names):
                 twice = [name for i, name in enumerate(self._names) if self._index[name] != i]
                 raise UsageError(f"node names must differ; there twice: {', '.join(map(repr, dict.fromkeys(twice)))}")
+        if is_unawaited(clock):
+            raise UsageError(f"the clock of a StatusTracker {UNAWAITED}, not {shown(clock)}")
         self._lock = Lock()
         self._subscribers: tuple[list[Callable[[StatusChange], object]], ...] = ()
         self._timestamps = timestamps
@@ -170,6 +173,10 @@ class StatusTracker(Mapping[str, Status]):
 
         :return: a function that ends this subscription; calling it again does nothing.
         """
+        if not callable(callback):
+            raise UsageError(f"subscribe takes a function of a StatusChange, not {shown(callback)}")
+        if is_unawaited(callback):
+            raise UsageError(f"subscribe: the callback {UNAWAITED}, not {shown(callback)}")
         entry = [callback]  # its identity tells two subscriptions of one callback apart
         with self._lock:
             self._subscribers = (*self._subscribers, entry)

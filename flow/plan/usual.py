@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
-from flow.signature import COROUTINE, PLAIN, TELLING, VARARGS, annotations_of, means_context
+from flow.annotations import PLAIN, Names, annotations_of, means_context
+from flow.awaits import ASYNC_GENERATOR, COROUTINE, GENERATOR, TELLING
+from flow.signature import VARARGS
 
 
 class Usual:
@@ -13,11 +15,14 @@ class Usual:
 
     Wiring asks no more of such a function than how many there are, so no :class:`Shape` is made of it. What has been
     read is remembered, also which annotations mean no Context: use one instance per compile.
+
+    :ivar generators: the generator functions among those it was asked for, by id.
     """
 
-    __slots__ = ("_arities", "_plain", "_plain_in", "_scope")
+    __slots__ = ("_arities", "_plain", "_plain_in", "_scope", "generators")
 
     def __init__(self) -> None:
+        self.generators: set[int] = set()  # generator functions met, by id
         self._arities: dict[FunctionType, int] = {}
         self._scope: Any = None  # the globals of the function whose annotations were read as text last
         self._plain: set[str] = set()  # annotations that mean no Context there
@@ -36,23 +41,26 @@ class Usual:
         elif count:
             try:
                 for annotation in annotations_of(fn).values():
-                    if type(annotation) not in PLAIN and self._means_context(annotation, fn.__globals__):
+                    if type(annotation) not in PLAIN and self._means_context(annotation, fn):
                         found = -1
                         break
             except Exception:  # an object whose attributes raise: reading the Shape will say so
                 found = -1
+        if flags & (GENERATOR | ASYNC_GENERATOR):
+            self.generators.add(id(fn))
         self._arities[fn] = found
         return found
 
-    def _means_context(self, annotation: Any, scope: Any) -> bool:
-        if type(annotation) is not str:
-            return means_context(annotation, scope)
+    def _means_context(self, annotation: Any, fn: FunctionType) -> bool:
+        names, scope = Names(fn), fn.__globals__
+        if type(annotation) is not str or fn.__closure__:
+            return means_context(annotation, names)
         if scope is not self._scope:
             self._scope = scope
             self._plain = self._plain_in.setdefault(id(scope), set())
         if annotation in self._plain:
             return False
-        found = means_context(annotation, scope)
-        if not found:
+        found = means_context(annotation, names)
+        if not found and not names.placed:
             self._plain.add(annotation)
         return found

@@ -8,28 +8,27 @@ valid when the Dag grows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from flow.errors import nearest, shown
+from flow.errors import Hints, shown
 from flow.plan.definition import Needs
-from flow.signature import Shape, identity_of, location_of
+from flow.signature import Shape, identity_of, location_of, qualname_of
 from flow.types import MISSING, NodeRef
-
-COMPARISONS: Final = 200_000
-"""Known names compared, over all faults of one compile, to say which one may have been meant."""
 
 
 class Wiring(msgspec.Struct, frozen=True):
     """One node's arguments: ``slots`` by position, the last ``len(keywords)`` of them by keyword.
 
-    ``context`` is where the Context goes: -1 nowhere, a position, or a keyword's name.
+    ``context`` is where the Context goes: -1 nowhere, a position, or a keyword's name. ``optional`` says that some of
+    the slots are of run inputs that may not be given, whose parameters are then left out of the call.
     """
 
     slots: tuple[int, ...]
     keywords: tuple[str, ...] = ()
     context: int | str = -1
+    optional: bool = False
 
 
 class InputSlots:
@@ -75,8 +74,7 @@ class Wirer:
     """
 
     __slots__ = (
-        "_compared", "_names", "_names_by_function", "_raw_names", "_start",
-        "faults", "fns", "forward", "index", "inputs",
+        "_hints", "_names", "_names_by_function", "_raw_names", "_start", "faults", "fns", "forward", "index", "inputs",
     )  # fmt: skip
 
     def __init__(
@@ -97,7 +95,7 @@ class Wirer:
         self._start = start
         self._raw_names = raw_names
         self._names_by_function: dict[Any, list[Any]] | None = None
-        self._compared = 0
+        self._hints = Hints()
 
     # -- references --------------------------------------------------------------------------
 
@@ -109,11 +107,11 @@ class Wirer:
 
     def find(self, ref: Any) -> int:
         """Return the index that ``ref`` (a name, a NodeRef, or a node's function) stands for, else -1."""
-        if ref.__class__ is str:  # as most are
+        if type(ref) is str:  # as most are
             name = ref
         else:
-            name = ref.name if isinstance(ref, NodeRef) else ref
-            if not isinstance(name, str):
+            name = ref.name if type(ref) is NodeRef else ref
+            if not issubclass(type(name), str):
                 runs = self._run_by(name)
                 if len(runs) != 1:
                     return -1
@@ -139,25 +137,19 @@ class Wirer:
 
     def unknown(self, ref: Any, where: str) -> None:
         """Note that ``ref``, met at ``where``, stands for no node."""
-        name = ref.name if isinstance(ref, NodeRef) else ref
-        if isinstance(name, str):
-            self.faults.append(f"{where} names {shown(name)}, which is no node of this dag{self.hint(name)}")
+        name = ref.name if type(ref) is NodeRef else ref
+        if issubclass(type(name), str):
+            meant = self._hints.nearest(name, self.index)
+            self.faults.append(f"{where} names {shown(name)}, which is no node of this dag{meant}")
             return
         runs = self._run_by(name)
-        label = getattr(name, "__qualname__", None) if callable(name) else None
-        label = f"the function {label}" if isinstance(label, str) else f"{shown(name)} (of type {type(name).__name__})"
+        called = qualname_of(name)
+        label = f"the function {called}" if called else f"{shown(name)} (of type {type(name).__name__})"
         if runs:
             several = ", ".join(map(shown, runs[:3])) + (", ..." if len(runs) > 3 else "")
             self.faults.append(f"{where} names {label}, which several nodes run: say which one ({several})")
         else:
             self.faults.append(f"{where} names {label}, which is no node of this dag")
-
-    def hint(self, name: Any) -> str:
-        """Return the nearest names, until enough have been compared: a thousand faults must not take minutes."""
-        if self._compared >= COMPARISONS:
-            return ""
-        self._compared += len(self.index)
-        return nearest(name, self.index)
 
     def where(self, i: int) -> str:
         """Name node ``i`` and the place of its function."""
@@ -195,6 +187,7 @@ class Wirer:
         elif needs is not None:
             self.faults.append(f"{self.where(i)}: needs is a set, which has no order: give a list or a mapping")
         context: int | str = -1
+        optional = False
         slots: list[int] = []
         keywords: dict[str, int] = {}
         for p in shape.parameters:
@@ -204,12 +197,13 @@ class Wirer:
                 context = p.name if p.keyword_only else len(slots)
                 continue
             slot = given[p.name] if p.name in given else self._infer_one(p.name, p.default)
+            optional = optional or (slot < 0 and p.is_left_out)
             if p.keyword_only:
                 keywords[p.name] = slot
             else:
                 slots.append(slot)
         keywords.update(extra_keywords)
-        return Wiring((*slots, *extra, *keywords.values()), tuple(keywords), context)
+        return Wiring((*slots, *extra, *keywords.values()), tuple(keywords), context, optional)
 
     def _infer_one(self, name: str, default: tuple[Any, ...]) -> int:
         node = self.index.get(name, -1)
@@ -249,7 +243,7 @@ class Wirer:
             else:
                 self.faults.append(
                     f"{self.where(i)}: needs gives parameter {shown(parameter)}, which its function does not have"
-                    f"{nearest(parameter, known)}"
+                    f"{self._hints.nearest(parameter, known)}"
                 )
 
     def _need(self, i: int, ref: Any) -> int:

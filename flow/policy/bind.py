@@ -8,19 +8,21 @@ as it is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 
+from flow.awaits import may_return_awaitable
 from flow.clock import Clock
 from flow.config import Timeout
 from flow.data.context import Context
 from flow.errors import NodeTimeout
+from flow.policy.arguments import Optionals, leaving_out
 from flow.policy.mapping import Mapped
 from flow.policy.middleware import Middleware, compose, settled
-from flow.signature import Composite, is_async_callable, may_return_awaitable
+from flow.signature import Composite, is_async_callable
 
 Call = Callable[..., Any]
 
@@ -47,6 +49,9 @@ class Run(Timed, Protocol):
     def context(self, i: int) -> Context:
         """Make the Context of node ``i``'s present attempt."""
 
+    def given(self, i: int) -> Sequence[bool]:
+        """Tell of each of node ``i``'s values whether it is there: all but those of optional inputs not given."""
+
     def expanded(self, fn: Composite, i: int) -> Call:
         """Return the callable that runs a nested plan, or a map, as node ``i`` of this run."""
 
@@ -58,7 +63,7 @@ class Binder(msgspec.Struct, frozen=True):
     """How one node is called.
 
     ``is_async`` says whether the bound callable returns an awaitable; in a run that puts all sync
-    functions into threads every one does.
+    functions into threads every one does. ``optional`` is there if some of its values may be missing.
     """
 
     fn: Call
@@ -68,6 +73,7 @@ class Binder(msgspec.Struct, frozen=True):
     thread: bool = False
     middleware: tuple[Middleware, ...] = ()
     timeout: Timeout | None = None
+    optional: Optionals | None = None
 
     def with_policy(self, thread: bool, middleware: tuple[Middleware, ...], timeout: Timeout | None) -> Binder:
         """Return a copy with these policies."""
@@ -102,6 +108,10 @@ class Binder(msgspec.Struct, frozen=True):
         fn, keywords, context = self.fn, self.keywords, self.context
         if isinstance(fn, Composite):
             fn = run.expanded(fn, i)
+        if self.optional is not None and not all(given := run.given(i)):
+            at = self.optional.names[context] if isinstance(context, int) and context >= 0 else context
+            name = at if isinstance(at, str) else None
+            return leaving_out(fn, self.optional, keywords, name, partial(run.context, i), given)
         if not keywords and context == -1:
             return fn
         count = len(keywords)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.config import Retry, Timeout, is_int
+from flow.awaits import UNAWAITED, is_unawaited, may_return_awaitable
+from flow.config import Retry, Timeout, is_int, is_one_of
 from flow.errors import UsageError, a_kind, shown
-from flow.signature import (
-    Composite,
-    Parameter,
-    Shape,
-    is_async_callable,
-    location_of,
-    may_return_awaitable,
-    shape_of,
-)
+from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of
 
 DEFAULT_CONCURRENCY: Final = 50
 """Items of one map in flight at once, unless it says otherwise."""
@@ -44,6 +37,11 @@ class MapOptions(msgspec.Struct, frozen=True):
         return self.concurrency == "auto"
 
     @property
+    def is_pipelined(self) -> bool:
+        """True if it is to be pipelined; also before its settings are checked, when it may be what has no truth."""
+        return isinstance(self.pipelined, int) and bool(self.pipelined)
+
+    @property
     def bound(self) -> int:
         """Most items in flight, as far as the map itself says."""
         return self.concurrency if isinstance(self.concurrency, int) else 1 << 62
@@ -51,24 +49,27 @@ class MapOptions(msgspec.Struct, frozen=True):
     def faults(self) -> list[str]:
         """Say what is out of range, one sentence each; empty if nothing is."""
         found = []
-        if self.concurrency not in (None, "auto") and (not is_int(self.concurrency) or self.bound < 1):
+        adapts = self.concurrency is None or is_one_of(self.concurrency, ("auto",))
+        if not adapts and (not is_int(self.concurrency) or self.bound < 1):
             wanted = "an integer of at least 1, 'auto', or None"
             found.append(f"concurrency must be {wanted}, not {shown(self.concurrency)}")
         if self.batch_size is not None and (not is_int(self.batch_size) or self.batch_size < 1):
             found.append(f"batch_size must be an integer of at least 1, or None, not {shown(self.batch_size)}")
         if self.take is not None and (not is_int(self.take) or self.take < 0):
             found.append(f"take must be an integer of at least 0, or None for all items, not {shown(self.take)}")
-        if self.on_error not in ("fail", "collect", "skip"):
+        if not is_one_of(self.on_error, ("fail", "collect", "skip")):
             found.append(f"on_error must be one of 'fail', 'collect', 'skip', not {shown(self.on_error)}")
         if self.key is not None and not callable(self.key):
             found.append(f"key must be a function of the item, or None, not {shown(self.key)}")
+        elif self.key is not None and is_unawaited(self.key):
+            found.append(f"key {UNAWAITED} of the item, not {shown(self.key)}")
         if not isinstance(self.pipelined, bool):
             found.append(f"pipelined must be True or False, not {shown(self.pipelined)}")
-        if self.batch_size is not None and self.pipelined:
+        if self.batch_size is not None and self.is_pipelined:
             found.append("batch_size and pipelined exclude each other: a batch must be waited for")
-        if self.key is not None and self.pipelined:
+        if self.key is not None and self.is_pipelined:
             found.append("key and pipelined exclude each other: give key to the first map")
-        if self.on_error == "collect" and self.outcome != "list":
+        if is_one_of(self.on_error, ("collect",)) and self.outcome != "list":
             found.append("on_error='collect' is for map: a filter or flat_map has no result for each item")
         return found
 
@@ -81,6 +82,7 @@ class Roles(msgspec.Struct, frozen=True):
         there are parts if ``*args`` receives the rest.
     :ivar whole: the item is not in parts: one parameter (or ``*args``) receives it.
     :ivar extras: parameters filled once for all items, by the rule of any node.
+    :ivar gaps: as in :class:`flow.signature.Shape`.
     :ivar awaits: what the function returns is to be awaited; ``lifted``, if it can be.
     """
 
@@ -93,6 +95,13 @@ class Roles(msgspec.Struct, frozen=True):
     context: str | None = None
     index: str | None = None
     key: str | None = None
+    gaps: tuple[Any, ...] = ()
+
+    def without(self, missing: Collection[str]) -> tuple[Roles, dict[str, Any]]:
+        """Return the roles where nobody fills the extras ``missing``, and values for those that cannot be left out."""
+        positional, gaps = by_position(self.positional, self.gaps, missing)
+        extras = tuple([p for p in self.extras if p.name in gaps or p.name not in missing])
+        return msgspec.structs.replace(self, positional=tuple(positional), extras=extras), gaps
 
     @property
     def bare(self) -> bool:
@@ -295,6 +304,7 @@ def roles_of(fn: Any, sources: int) -> Roles:
         context,
         "index" if "index" in names else None,
         "key" if "key" in names else None,
+        shape.gaps,
     )
 
 

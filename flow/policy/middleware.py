@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flow.awaits import NEVER_AWAITED, UNAWAITED, is_unawaited
 from flow.data.context import Context
-from flow.errors import OutputInvalid, shown
+from flow.data.store import unawaited
+from flow.errors import OutputInvalid, UsageError, shown
 from flow.signature import is_async_callable
 
 if TYPE_CHECKING:
@@ -76,15 +78,25 @@ def around(
     """Call ``next``, sync or async, and pass its result through ``done`` or its error to ``failed``.
 
     What the three middleware below are made of; use it to write one that fits both kinds of node.
+
+    :raises UsageError: if ``done`` or ``failed`` is async: nothing would await it.
     """
     try:
         result = next()
     except BaseException as error:
-        failed(error)
+        _told(failed, error)
         raise
     if is_awaitable(result):
         return _around_awaitable(result, done, failed)
-    return done(result)
+    return _told(done, result)
+
+
+def _told(fn: Callable[[Any], Any], value: Any) -> Any:
+    """Return ``fn(value)``. :raises UsageError: if that is something to await, which nobody would."""
+    result = fn(value)
+    if result.__class__ in NEVER_AWAITED and result is not value:
+        raise unawaited("around(next, done, failed)", result)
+    return result
 
 
 async def _around_awaitable(
@@ -93,13 +105,20 @@ async def _around_awaitable(
     try:
         value = await result
     except BaseException as error:
-        failed(error)
+        _told(failed, error)
         raise
-    return done(value)
+    return _told(done, value)
 
 
 def timed(record: Callable[[str, float], object]) -> Middleware:
-    """Middleware that calls ``record(node, seconds)`` after each attempt, failed ones included."""
+    """Middleware that calls ``record(node, seconds)`` after each attempt, failed ones included.
+
+    :raises UsageError: if ``record`` is no function, or async.
+    """
+    if not callable(record):
+        raise UsageError(f"timed(record): record must be a function of node and seconds, not {shown(record)}")
+    if is_unawaited(record):
+        raise UsageError(f"timed(record): record {UNAWAITED}, not {shown(record)}")
 
     def timing(next: Next, ctx: Context) -> Any:
         started = time.perf_counter()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flow.config import DEFAULT_CONFIG, Config
 from flow.data.store import WorkflowData
-from flow.errors import ConfigError, InputError, UsageError, nearest, shown
+from flow.errors import ConfigError, Hints, InputError, UsageError, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
@@ -116,31 +116,47 @@ def _start(
 def _check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> None:
     if not isinstance(inputs, Mapping):
         raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shown(inputs)}"])
-    faults = []
-    for name in plan.required_inputs:
-        if name not in inputs:
-            slots = set(plan.inputs[name])
-            taker = next(i for i, args in enumerate(plan.arguments) if not slots.isdisjoint(args))
-            where = f"node {plan.names[taker]!r} ({location_of(plan.fns[taker])})"
-            fn = plan.fns[taker]
-            over = isinstance(fn, Over) and name in fn.sources
-            why = "goes over that" if over else "has a parameter of that name"
-            default = "" if over else " and has no default"
-            faults.append(
-                f"input {name!r} is missing: {where} {why}, which is no node{nearest(name, plan.names)}{default}; "
-                f"{_advice(name)}"
-            )
-    anything_goes = any(b.context != -1 or b.middleware for b in plan.binders.values())  # ctx.inputs may be read
-    for name in inputs:
-        if name in plan.inputs:
-            continue
-        meant = nearest(name, [known for known in plan.inputs if known not in inputs])
+    missing = [name for name in plan.required_inputs if name not in inputs]
+    unknown = [name for name in inputs if not _is_input(plan, name)]
+    if missing or unknown:
+        hints = Hints()  # one for both: what is missing and what is too much is often one name
+        faults = [*_missing_inputs(plan, missing, hints), *_unknown_inputs(plan, unknown, inputs, hints)]
+        if faults:
+            raise InputError(plan.name, faults)
+
+
+def _is_input(plan: Plan, name: object) -> bool:
+    return isinstance(name, str) and name in plan.inputs
+
+
+def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[str]:
+    """Say which node wants each of the missing inputs. O(nodes + arguments)."""
+    name_of = {slot: name for name in missing for slot in plan.inputs[name]}
+    takers: dict[str, int] = {}
+    for i, slots in enumerate(plan.arguments if missing else ()):
+        for slot in slots:
+            if slot in name_of:
+                takers.setdefault(name_of[slot], i)
+    for name in missing:
+        taker = takers[name]
+        fn = plan.fns[taker]
+        where = f"node {plan.names[taker]!r} ({location_of(fn)})"
+        over = isinstance(fn, Over) and name in fn.sources
+        why = "goes over that" if over else "has a parameter of that name"
+        default = "" if over else " and has no default"
+        meant = hints.nearest(name, plan.names)
+        yield f"input {name!r} is missing: {where} {why}, which is no node{meant}{default}; {_advice(name)}"
+
+
+def _unknown_inputs(plan: Plan, unknown: list[Any], inputs: Mapping[str, Any], hints: Hints) -> Iterator[str]:
+    """Say what is wrong with inputs that no node takes, unless one may read them from its Context."""
+    anything_goes = any(b.context != -1 or b.middleware for b in plan.binders.values())
+    known = [name for name in plan.inputs if name not in inputs] if unknown else []
+    for name in unknown:
         if name in plan:
-            faults.append(f"input {shown(name)} is the name of a node, which provides that value itself")
-        elif meant or not anything_goes:
-            faults.append(f"input {shown(name)} is no parameter of any node{meant}")
-    if faults:
-        raise InputError(plan.name, faults)
+            yield f"input {shown(name)} is the name of a node, which provides that value itself"
+        elif (meant := hints.nearest(name, known)) or not anything_goes:
+            yield f"input {shown(name)} is no parameter of any node{meant}"
 
 
 def _advice(name: str) -> str:

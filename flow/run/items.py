@@ -16,16 +16,17 @@ from flow.data.context import Context, Scope
 from flow.data.mapresult import MapResult, error_of
 from flow.errors import UsageError, note, shown
 from flow.policy.bind import limited_async, limited_sync
-from flow.policy.mapping import Mapped
+from flow.policy.mapping import Mapped, Roles
 from flow.policy.middleware import settled
 from flow.run import events
 from flow.run.driven import Driven
 from flow.run.feed import Feed, PushFeed
 from flow.run.inline import OutOfTime, run_items
+from flow.run.outputs import looked_at_items
 from flow.run.sources import Source
 from flow.run.state import RunState, users_part
 from flow.signature import Composite
-from flow.types import MISSING
+from flow.types import ABSENT, MISSING
 
 DROPPED: Final[Any] = object()
 """What stands at the place of an item that a filter has dropped."""
@@ -44,8 +45,8 @@ class Items(Driven):
     """
 
     __slots__ = (
-        "_call", "_context", "_extras", "_places", "_plain", "_size", "_sizes", "_threaded", "arguments",
-        "feed", "limit", "mapped", "name", "outer", "source",
+        "_call", "_context", "_extras", "_places", "_plain", "_roles", "_size", "_sizes", "_threaded",
+        "arguments", "feed", "limit", "mapped", "name", "outer", "source",
     )  # fmt: skip
 
     def __init__(
@@ -59,12 +60,13 @@ class Items(Driven):
         self._size = options.batch_size or 1
         self._sizes: dict[int, int] = {}  # of failed batches
         self._extras = dict(zip(mapped.names, values, strict=True))
+        self._roles = roles = self._filled_roles()
         self.source: Source = self._new_source(node, values) if before is None else Source.handed_over(before.source)
         self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}))
         fn, is_async = self._function(outer, node)
         self._threaded = not is_async and outer.on_loop and (mapped.thread or outer.config.sync == "thread")
         self._plain = plain = (
-            mapped.roles.bare
+            roles.bare
             and not self._threaded
             and mapped.timeout is None
             and options.batch_size is None
@@ -93,6 +95,16 @@ class Items(Driven):
             name = plan.names[slot] if slot >= 0 else label
             sources[label if name in sources else name] = value
         return Source(self.name, sources, self.mapped.options)
+
+    def _filled_roles(self) -> Roles:
+        """The function's roles, without the parameters that nobody fills."""
+        roles = self.mapped.roles
+        missing = [p.name for p in roles.extras if self._extras[p.name] is ABSENT]
+        if not missing or isinstance(self.mapped.fn, Composite):  # a Dag sees for itself what is missing
+            return roles
+        roles, gaps = roles.without(missing)
+        self._extras.update(gaps)
+        return roles
 
     # -- running -----------------------------------------------------------------------------
 
@@ -154,11 +166,13 @@ class Items(Driven):
         if isinstance(fn, Composite):
             return outer.expanded(fn, node), fn.is_async
         roles = self.mapped.roles
+        if not roles.awaits:
+            fn = looked_at_items(outer, node, fn)
         return (settled(fn) if roles.lifted else fn), roles.awaits
 
     def _caller(self, fn: Callable[..., Any]) -> Callable[[int, Any], Any]:
         """Return what is called with an entry's number and the item, whatever ``fn`` takes and in which order."""
-        roles = self.mapped.roles
+        roles = self._roles
         extras = {p.name: self._extras[p.name] for p in roles.extras}
         own: dict[str, Callable[[int, Any], Any]] = {}  # what differs from item to item, besides the item
         if roles.index is not None:
@@ -186,7 +200,7 @@ class Items(Driven):
         self, fn: Callable[..., Any], extras: dict[str, Any], own: dict[str, Callable[[int, Any], Any]]
     ) -> Callable[[int, Any], Any]:
         """As :meth:`_caller`, for an item in parts, ``*args``, or keyword-only parameters."""
-        roles = self.mapped.roles
+        roles = self._roles
         items, positional, whole = roles.items, roles.positional, roles.whole
 
         def call(i: int, item: Any) -> Any:

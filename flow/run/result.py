@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping, V
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from flow.config import is_one_of
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.plan import Plan
 from flow.plan.resolver import DONE, FAILED, STATUS_OF
@@ -310,7 +311,7 @@ class Result(Mapping[str, Any]):
         """
         from flow.run import timeline
 
-        if format not in ("mermaid", "svg"):
+        if not is_one_of(format, ("mermaid", "svg")):
             raise UsageError(f"a timeline is drawn as 'mermaid' or 'svg', not {shown(format)}")
         return timeline.to_svg(self) if format == "svg" else timeline.to_mermaid(self)
 

@@ -21,9 +21,10 @@ from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
 from flow.run.ids import new_run_id
+from flow.run.outputs import end_of_looking, looked_at_fold, looking
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
-from flow.types import MISSING
+from flow.types import ABSENT, MISSING
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
@@ -120,6 +121,8 @@ class RunState(Driven):
         watched = config.timing or bool(config.observers)
         if plan.binders or threads or watched:
             self._bind(threads, watched)
+        elif plan.unchecked and config.optimize != "at_once":  # whose generated code calls them itself
+            self.fns = looking(self, plan.fns)
         if config.observers:
             self.emit(events.RunStarted(self.run_id, plan.name, plan.count, self.started_at))
 
@@ -136,12 +139,14 @@ class RunState(Driven):
             if self.on_loop and not self.kinds[i] and isinstance(binder.fn, Mapped):
                 self.kinds = kinds = bytearray(self.kinds)
                 kinds[i] = 1
+        self.fns = fns
+        if plan.unchecked and (threads or watched or self.config.optimize != "at_once"):
+            self.fns = looking(self, fns)
         if watched:
             self.started = [NEVER] * plan.count
             self.finished = [NEVER] * plan.count
-            for i, fn in enumerate(fns):
-                fns[i] = (self._watched_async if self.kinds[i] else self._watched_sync)(i, fn)
-        self.fns = fns
+            make = (self._watched_sync, self._watched_async)
+            self.fns = [make[bool(self.kinds[i])](i, self.fns[i]) for i in range(plan.count)]
 
     def _watched_sync(self, i: int, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*values: Any) -> Any:
@@ -290,6 +295,9 @@ class RunState(Driven):
         scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
         return Context(scope, self.attempts.get(i, 1))
 
+    def given(self, i: int) -> Sequence[bool]:
+        return [self.values[slot] is not ABSENT for slot in self.plan.arguments[i]]
+
     def node_limit(self, i: int) -> float | None:
         binder = self.plan.binders.get(i)
         return None if binder is None or binder.timeout is None else binder.timeout.node
@@ -301,6 +309,7 @@ class RunState(Driven):
 
             return partial(map_on_loop if self.on_loop else map_inline, self, i, fn)
         if isinstance(fn, Folded):
+            fn = looked_at_fold(self, i, fn)
             return fn.fold_awaiting if fn.is_async else fn.fold
         from flow.run.api import execute_nested, run_nested
 
@@ -308,7 +317,7 @@ class RunState(Driven):
         nested, run = fn, run_nested if not fn.is_async else execute_nested
 
         def call(*values: Any) -> Any:
-            inputs = {name: v for name, v in zip(nested.inputs, values, strict=True) if v is not Nested.UNSET}
+            inputs = {name: v for name, v in zip(nested.inputs, values, strict=True) if v is not ABSENT}
             return run(nested.plan, inputs, self)
 
         return call
@@ -376,6 +385,8 @@ class RunState(Driven):
             self.timed_out = self.tasks is not None and self.tasks.interrupted
         # What was bound to this run points back at it; a Result should not need the garbage collector.
         self.fns, self.tasks = self.plan.fns, None
+        if self.plan.unchecked:
+            end_of_looking(self)
         more = self._more
         if more is not None:
             more.stages.clear()
@@ -406,7 +417,7 @@ def is_sync_run(plan: Plan, config: Config) -> bool:
 def users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> TracebackType | None:
     """Drop the frames that lead to the user's function: ours, a thread pool's, a middleware's."""
     code = getattr(fn, "__code__", None)
-    at = traceback
+    at = None if code is None or code.co_filename.startswith(_OURS) else traceback
     while at is not None:
         if at.tb_frame.f_code is code:
             return at

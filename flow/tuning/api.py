@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import median
 from typing import Any, Final
 
-from flow.config import DEFAULT_CONFIG, Config, is_number
+from flow.awaits import UNAWAITED, is_unawaited
+from flow.config import DEFAULT_CONFIG, Config, is_number, is_one_of
 from flow.errors import BlockingNodeWarning, ConfigError, UsageError, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.run.result import duration
-from flow.signature import is_async_callable, takes_nothing
+from flow.signature import takes_nothing
 from flow.tuning.candidates import (
     CONSEQUENCES,
     Changes,
@@ -85,7 +86,7 @@ def tune(
     """
     config = DEFAULT_CONFIG if config is None else config
     given = list(candidates) if isinstance(candidates, Iterable) else candidates
-    _check(target, inputs, objective, budget, config, given, work, scale)
+    _check(target, inputs, objective, budget, config, given, work, scale, timer, say)
     _refuse_on_a_loop()
     began = timer()
     plan = target.compile() if isinstance(target, Dag) else target
@@ -300,11 +301,13 @@ def _check(
     candidates: object,
     work: object,
     scale: object,
+    timer: object,
+    say: object,
 ) -> None:
     if not isinstance(target, (Dag, Plan)):
         raise UsageError(f"tune takes a flow.Dag or a flow.Plan, not {shown(target)} (a {type(target).__name__})")
     faults = list(_faults_of_inputs(inputs))
-    if objective not in ("throughput", "latency", "memory"):
+    if not is_one_of(objective, ("throughput", "latency", "memory")):
         faults.append(f"objective must be one of 'throughput', 'latency', 'memory', not {shown(objective)}")
     if not is_number(budget) or budget <= 0:  # type: ignore[operator]
         faults.append(f"budget must be a number of seconds > 0, not {shown(budget)}")
@@ -314,6 +317,9 @@ def _check(
     if candidates is not None and not some:
         faults.append(f"candidates must be a list of flow.Configs, at least one, not {shown(candidates)}")
     faults += faults_of_work(work, scale)
+    for label, fn in (("timer", timer), ("say", say)):
+        if is_unawaited(fn):
+            faults.append(f"{label} {UNAWAITED}, not {shown(fn)}")
     if faults:
         raise ConfigError("tune", faults)
 
@@ -321,7 +327,7 @@ def _check(
 def _faults_of_inputs(inputs: object) -> Iterator[str]:
     """Yield what would end, or empty, every run but the first."""
     if callable(inputs):
-        if not takes_nothing(inputs) or is_async_callable(inputs):
+        if not takes_nothing(inputs) or is_unawaited(inputs):
             yield f"inputs must be a mapping, or a plain function without arguments that makes one, not {shown(inputs)}"
     elif isinstance(inputs, Mapping):
         for name, value in inputs.items():

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 
-from flow.config import is_number
+from flow.config import is_number, is_one_of
 from flow.errors import UsageError, shown
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
@@ -47,7 +47,7 @@ def stand_in(plan: Plan, work: Work, scale: float = 1.0) -> Plan:
 
 def faults_of_work(work: object, scale: object) -> Iterator[str]:
     """Yield what is wrong with the arguments of :func:`stand_in`; ``work`` is None where none are wanted."""
-    if work not in (None, "noop", "sleep", "cpu"):
+    if work is not None and not is_one_of(work, ("noop", "sleep", "cpu")):
         yield f"work must be one of 'noop', 'sleep', 'cpu', or None for your own nodes, not {shown(work)}"
     if not is_number(scale) or scale < 0:  # type: ignore[operator]
         yield f"scale must be a number >= 0, not {shown(scale)}"
