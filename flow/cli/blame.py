@@ -16,7 +16,7 @@ _LIBRARIES: Final = tuple(
 
 def where(error: BaseException) -> str:
     """``file:line`` of the last frame in the user's code; of any code but ours if there is none; or nothing."""
-    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+    if isinstance(error, SyntaxError) and isinstance(error.filename, str) and error.lineno:
         return f"{shortened(error.filename)}:{error.lineno}"
     last = ""
     last_of_user = ""
