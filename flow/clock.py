@@ -32,10 +32,13 @@ class SystemClock:
     async def wait(self, seconds: float) -> None:
         """Suspend on whichever event loop is running."""
         if on_asyncio():  # anyio does the same, and would have to be imported within the run
-            import asyncio as loop
+            import asyncio
+
+            await asyncio.sleep(seconds)
         else:
-            import anyio as loop
-        await loop.sleep(seconds)
+            import anyio
+
+            await anyio.sleep(seconds)
 
     def __repr__(self) -> str:
         return "SystemClock()"
