@@ -18,7 +18,7 @@ from flow import files
 from flow.cli import options as given
 from flow.cli import replay, report, show
 from flow.cli.blame import where
-from flow.cli.target import guarded, is_trace, load, load_trace
+from flow.cli.target import is_trace, load, load_trace
 from flow.cli.terminal import ended, say, say_json, tell, unwritable
 from flow.cli.tune import tune
 from flow.config import Config
@@ -235,8 +235,7 @@ def check(ctx: click.Context, target: str) -> None:
 
 
 def _compiled(target: str, scale: float) -> Plan:
-    graph = load_trace(target, "noop", scale) if is_trace(target) else load(target)
-    return graph if isinstance(graph, Plan) else guarded(f"compiling {target!r}", graph.compile)
+    return load_trace(target, "noop", scale).compile() if is_trace(target) else load(target)
 
 
 cli.add_command(tune)

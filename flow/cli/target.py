@@ -52,11 +52,11 @@ def load_trace(target: str, work: Work, scale: float) -> Dag:
     return traces.load(target, work=work, scale=scale)
 
 
-def load(target: str) -> Dag | Plan:
-    """Import what ``module:dag`` or ``file.py:dag`` names; call it if it is a function.
+def load(target: str) -> Plan:
+    """Import what ``module:dag`` or ``file.py:dag`` names; call it if it is a function; compile it.
 
     :raises TargetError: saying what is not there, or what the user's code raised and where.
-    :raises DefinitionError: if the user's code compiles a faulty Dag as it is imported.
+    :raises DefinitionError: if the Dag, or another that the user's code compiles, is faulty.
     """
     place, colon, name = target.rpartition(":")
     if not colon:
@@ -69,7 +69,8 @@ def load(target: str) -> Dag | Plan:
         module = _import_module(place)
     else:
         raise TargetError(f"there is no {target!r}: {FORMS}")
-    return guarded(f"reading {target!r}", lambda: _called(target, _attribute(place, module, name)))
+    graph = _guarded(f"reading {target!r}", lambda: _called(target, _attribute(place, module, name)))
+    return graph if isinstance(graph, Plan) else _guarded(f"compiling {target!r}", graph.compile)
 
 
 def _existing(name: str) -> Path:
@@ -103,7 +104,7 @@ def _import_file(path: Path) -> ModuleType:
     _see(str(path.parent))
     sys.modules[name] = module  # dataclasses, pickle and annotations look there
     try:
-        guarded(f"importing {str(path)!r}", lambda: loader.exec_module(module))
+        _guarded(f"importing {str(path)!r}", lambda: loader.exec_module(module))
     except BaseException:
         sys.modules.pop(name, None)
         raise
@@ -114,7 +115,7 @@ def _import_module(name: str) -> ModuleType:
     with contextlib.suppress(OSError):  # the current folder has been removed
         _see(str(Path.cwd()))  # as `python -m` does
     try:
-        return guarded(f"importing module {name!r}", lambda: importlib.import_module(name))
+        return _guarded(f"importing module {name!r}", lambda: importlib.import_module(name))
     except TargetError as error:
         missing = error.__cause__
         if isinstance(missing, ModuleNotFoundError) and missing.name and f"{name}.".startswith(f"{missing.name}."):
@@ -152,7 +153,7 @@ def _called(target: str, value: Any) -> Dag | Plan:
     if is_function:
         if not takes_nothing(value):
             raise TargetError(f"{target!r} takes arguments; only a function without any can stand for a Dag")
-        value = guarded(f"calling {target!r}", value)
+        value = _guarded(f"calling {target!r}", value)
     if _is_graph(value):
         graph: Dag | Plan = value
         return graph
@@ -167,7 +168,7 @@ def _is_graph(value: object) -> bool:
     return issubclass(type(value), (Dag, Plan))  # isinstance would ask the object, which may answer anything
 
 
-def guarded(doing: str, act: Callable[[], T]) -> T:
+def _guarded(doing: str, act: Callable[[], T]) -> T:
     """Run user code; what it raises becomes one line with its place."""
     try:
         return act()
