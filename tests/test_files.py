@@ -83,7 +83,8 @@ class TestReading:
         path.write_text("[flow]\nlimit = 3\n", encoding="utf-8-sig")
         assert flow.Config.load(path).limit == 3
         trace = tmp_path / "t.json"
-        trace.write_bytes(b"\xef\xbb\xbf" + (Path(__file__).parent / "data" / "helloworld-chain-5-chameleon.json").read_bytes())
+        plain = Path(__file__).parent / "data" / "helloworld-chain-5-chameleon.json"
+        trace.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
         assert len(flow.traces.load(trace).compile()) == 5
 
     @pytest.mark.parametrize(
@@ -214,5 +215,6 @@ def test_lines_are_found_as_before() -> None:
 
 
 def test_printable() -> None:
-    assert printable("a\x1b[2J\x9b\x7f\r\u202e\u2066\u2028\ud800é名") == r"a\x1b[2J\x9b\x7f\r\u202e\u2066\u2028\ud800é名"
+    text = "a\x1b[2J\x9b\x7f\r\u202e\u2066\u2028\ud800é名"
+    assert printable(text) == r"a\x1b[2J\x9b\x7f\r\u202e\u2066\u2028\ud800é名"
     assert printable("a\n\tb\r", "\n\t") == "a\n\tb\\r"

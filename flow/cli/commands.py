@@ -115,7 +115,7 @@ def cli() -> None:
     "--sync", type=click.Choice(["inline", "thread"]), default="inline", show_default=True, help="Where sync nodes run."
 )
 @click.option(
-    "--timeline", type=click.Path(dir_okay=False, path_type=Path), callback=given.timeline_path, metavar="FILE",
+    "--timeline", type=click.Path(path_type=Path, readable=False), callback=given.timeline_path, metavar="FILE",
     help="Draw when each node ran, as .svg or as Mermaid text (.mmd).",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")

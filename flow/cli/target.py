@@ -140,8 +140,9 @@ def _attribute(place: str, module: ModuleType, name: str) -> Any:
 
 
 def _no_attribute(place: str, module: ModuleType, name: str) -> str:
-    found = [key for key, value in vars(module).items() if _is_graph(value)]
-    text = f"{place} has no {name!r}{nearest(name, vars(module))}" if name else f"{place}: a name must follow the ':'"
+    held = module.__dict__ if isinstance(module, ModuleType) else {}  # a module may put anything in its own place
+    found = [key for key, value in held.items() if _is_graph(value)]
+    text = f"{place} has no {name!r}{nearest(name, held)}" if name else f"{place}: a name must follow the ':'"
     if not found:
         return f"{text}; it defines no Dag"
     named = ", ".join(f"{place}:{key}" for key in found[:10])

@@ -62,7 +62,7 @@ def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path 
 )
 @given.config_option
 @click.option(
-    "--write", type=click.Path(dir_okay=False, path_type=Path), callback=writable, metavar="FILE.toml",
+    "--write", type=click.Path(path_type=Path, readable=False), callback=writable, metavar="FILE.toml",
     help="Write the best config, for `flow run --config`.",
 )  # fmt: skip
 @click.option("--work", type=click.Choice(["noop", "sleep", "cpu"]), help="Run stand-ins in place of the nodes.")
