@@ -103,5 +103,5 @@ def _mode(name: str) -> int:
         return os.stat(name).st_mode
     except UnicodeError:
         raise OSError(errno.EINVAL, "its path holds characters that no path can hold", name) from None
-    except ValueError as error:  # a NUL
-        raise OSError(errno.EINVAL, str(error), name) from None
+    except ValueError:  # each version of Python has its own words for it
+        raise OSError(errno.EINVAL, "embedded null character in its path", name) from None

@@ -359,6 +359,19 @@ class TestStreams:
         assert result.returncode == 1
         assert result.stderr == "Error: standard output cannot be written: I/O operation on closed file.\n"
 
+    def test_a_standard_output_that_the_module_replaced(self) -> None:
+        text = """
+import sys
+class Tee:
+    def write(self, text): sys.__stdout__.write(text.upper())
+    def flush(self): sys.__stdout__.flush()
+sys.stdout = Tee()
+"""
+        write("tee.py", OK + text)
+        result = shell("flow run tee.py")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "  A = 'RESULT'\n" in result.stdout
+
     @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
     def test_any_encoding(self, encoding: str) -> None:
         write("jp.py", "import flow\ndag = flow.Dag('名')\ndag.add('é', lambda: '😀')\n")

@@ -37,7 +37,7 @@ class TestPathsOfAnyKind:
     @pytest.mark.parametrize(
         ("name", "reason"),
         [
-            ("a\0b", "cannot be read: embedded null byte"),
+            ("a\0b", "cannot be read: embedded null character"),
             ("a\ud800b", "cannot be read: its path holds characters that no path can hold"),
             (LONG, "cannot be read: File name too long"),
             ("absent", "there is no such file"),

@@ -82,7 +82,7 @@ def opened_streams() -> None:
 def ended(code: int) -> int:
     """Return the exit code, once all that was printed is written: Python would fail with a traceback later."""
     try:
-        if sys.stdout is not None and not sys.stdout.closed:
+        if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
             sys.stdout.flush()
     except BrokenPipeError:
         _drop(sys.stdout)
