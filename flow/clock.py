@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Final, Protocol, runtime_checkable
 
@@ -30,12 +31,26 @@ class SystemClock:
 
     async def wait(self, seconds: float) -> None:
         """Suspend on whichever event loop is running."""
-        from anyio import sleep
+        if on_asyncio():  # anyio does the same, and would have to be imported within the run
+            import asyncio
 
-        await sleep(seconds)
+            await asyncio.sleep(seconds)
+        else:
+            import anyio
+
+            await anyio.sleep(seconds)
 
     def __repr__(self) -> str:
         return "SystemClock()"
 
 
 SYSTEM_CLOCK: Final = SystemClock()
+
+
+def on_asyncio() -> bool:
+    """Tell whether this is an asyncio task; without importing asyncio, which another thread may just be doing."""
+    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
+    try:
+        return current_task is not None and current_task() is not None
+    except RuntimeError:  # no running loop: trio
+        return False

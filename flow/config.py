@@ -266,7 +266,7 @@ class Config(_Replaceable, frozen=True, kw_only=True):
         :class:`DataConfig`, and ``preset``, over which they go. The text "none" stands for None.
 
         :raises ConfigError: listing every fault, with its line: no such file or table, settings that are unknown or
-            out of range.
+            out of range; for a path that is no regular file (a pipe, a device), or one of over 16 MiB.
         """
         from flow.settings import load
 

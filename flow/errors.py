@@ -30,6 +30,7 @@ works, and each carries a note that names its node.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
@@ -56,6 +57,10 @@ LEAST_ALIKE: Final = 0.6
 
 COMPARED_CHARACTERS: Final = 500_000
 """Characters of known names that are compared for one error, however many names in it are wrong."""
+
+
+_CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal acts upon instead of showing it: C0, DEL, C1, line separators, the direction of text; surrogates."""
 
 
 class FlowError(Exception):
@@ -334,6 +339,11 @@ def shown(value: object) -> str:
         return text
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""
     return f"{text[: MAX_VALUE_SHOWN - 20]}...{length}"
+
+
+def printable(text: str, but: str = "") -> str:
+    """Return ``text`` with its control characters escaped, all ``but`` these: they could rewrite the terminal."""
+    return _CONTROL.sub(lambda found: found[0] if found[0] in but else repr(found[0])[1:-1], text)
 
 
 def a_kind(value: object) -> str:

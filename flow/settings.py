@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from flow import files
 from flow.errors import ConfigError, Hints, UnknownSetting, UsageError, a_kind, nearest, shown
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ NONE: Final = "none"
 OPTIONAL: Final = ("limit", "timeout", "blocking_after", "slow_after", "locked")
 """Fields that may be None."""
 
-_HEADER: Final = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]")
-_KEY: Final = re.compile(r"""^\s*([\w\-."' ]+?)\s*=""")
+MAX_BYTES: Final = 16 * 2**20
+"""Largest file of settings that is read."""
+
+# Of lines without blanks around them: a pattern that looks for these itself takes cubic time for a line of blanks.
+_HEADER: Final = re.compile(r"\[([^\[\]]+)\]")
+_KEY: Final = re.compile(r"""([\w\-."' ]+)[^\S ]*=""")
 _LONG_TEXT: Final = re.compile(r"""(\"{3}|'{3}).*?\1""", re.DOTALL)
 _NOT_IN_COMMENTS: Final = re.compile(r"[\x00-\x1f\x7f]+")
 
@@ -59,15 +64,19 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 
 def refuse_loss(path: str | os.PathLike[str], config: Config) -> None:
-    """Refuse to write ``config`` over a file that holds more than settings which tuning varies.
+    """Refuse to write ``config`` where no file can be written, or over more than settings which tuning varies.
 
-    :raises UsageError: saying what would be lost.
+    :raises UsageError: saying why not, or what would be lost.
     :raises ConfigError: if what is there cannot be read, or is not valid.
     """
     name = _name_of(path)
     if os.path.basename(name) == "pyproject.toml":
         raise UsageError("a pyproject.toml is not overwritten: write another file and copy its table as [tool.flow]")
-    if not os.path.exists(name):
+    try:
+        files.check_writable(name)
+    except OSError as error:
+        raise UsageError(f"{name!r} cannot be written: {error.strerror}") from error
+    if not os.path.isfile(name):  # nothing is there, or a device, which keeps nothing
         return
     what = f"config file {shown(name)}, which would be overwritten,"
     document = _parsed(_text(name, what), what)
@@ -84,21 +93,21 @@ def refuse_loss(path: str | os.PathLike[str], config: Config) -> None:
 
 def _name_of(path: object) -> str:
     try:
-        return os.fsdecode(path)  # type: ignore[arg-type]
-    except TypeError:
-        raise ConfigError("config file", [f"its path must be a str or a Path, not {shown(path)}"]) from None
+        return files.name_of(path)
+    except TypeError as error:
+        raise ConfigError("config file", [str(error)]) from None
 
 
 def _text(name: str, what: str) -> str:
     try:
-        with open(name, encoding="utf-8-sig") as file:
-            return file.read()
+        text = files.read(name, MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise ConfigError(what, [f"there is no such file{nearest(os.path.basename(name), _beside(name))}"]) from None
-    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, a name with a NUL
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else reason
-        raise ConfigError(what, [f"it cannot be read: {reason}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(what, ["it cannot be read: it is not UTF-8 text"]) from None
+    except OSError as error:
+        raise ConfigError(what, [f"it cannot be read: {error.strerror}"]) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _beside(name: str) -> list[str]:
@@ -201,7 +210,7 @@ def _lines(text: str) -> dict[Keys, int]:
     found: dict[Keys, int] = {}
     table: Keys = ()
     text = _LONG_TEXT.sub(lambda found: "\n" * found[0].count("\n"), text)
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(map(str.strip, text.split("\n")), 1):
         if header := _HEADER.match(line):
             table = _parts(header[1])
             found.setdefault(table, number)

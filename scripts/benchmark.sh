@@ -6,5 +6,5 @@ for flag in "$@"; do
         --all | --peers) extras=bench,peers ;;  # the other libraries, only on request
     esac
 done
-. "$(dirname "$0")/venv.sh"
+. "$(dirname -- "$0")/venv.sh"
 exec "$python" -m flow_bench run "$@"

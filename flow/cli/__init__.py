@@ -1,7 +1,7 @@
 """The command ``flow``: run, tune, show and check a Dag or a workflow trace (the extra ``cli``).
 
-Exit codes: 0 ok; 1 the run failed, or the target has faults; 2 wrong usage (a bad target or
-option, a missing file); 130 interrupted.
+Exit codes: 0 ok; 1 the run failed, the target has faults, or a result could not be written; 2 wrong
+usage (a bad target or option, a missing file); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and exit; returns 2 if its libraries are not installed."""
+    """Run the command line and exit; returns 2 if its libraries are not installed, 130 if interrupted before that."""
     try:
         import click  # noqa: F401
     except ImportError:
         print("the command line of flow needs click and rich: pip install click rich", file=sys.stderr)
         return 2
-    from flow.cli.commands import cli
+    try:
+        from flow.cli.terminal import opened_streams
 
+        opened_streams()
+        from flow.cli.commands import cli
+    except KeyboardInterrupt:
+        return 130
     cli.main(None if arguments is None else list(arguments), prog_name="flow")
     return 0  # cli.main exits
 

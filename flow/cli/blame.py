@@ -15,14 +15,15 @@ _LIBRARIES: Final = tuple(
 
 
 def where(error: BaseException) -> str:
-    """``file:line`` of the last frame in the user's code; of any code but ours if there is none; or nothing."""
-    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+    """``file:line`` of the last frame in the user's code; if there is none, of what ours called; or nothing."""
+    if isinstance(error, SyntaxError) and isinstance(error.filename, str) and error.lineno:
         return f"{shortened(error.filename)}:{error.lineno}"
     last = ""
     last_of_user = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         if file.startswith(_OURS):
+            last = ""
             continue
         last = f"{shortened(file)}:{line}"
         if not file.startswith(_LIBRARIES):

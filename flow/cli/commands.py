@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import platform
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 import flow
+from flow import files
 from flow.cli import options as given
 from flow.cli import replay, report, show
 from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
+from flow.cli.terminal import ended, say, say_json, tell, unwritable
 from flow.cli.tune import tune
 from flow.config import Config
 from flow.errors import DefinitionError, FlowError, RunError, TraceError, described
@@ -33,32 +36,55 @@ FACTOR = "Factor on a trace's runtimes."
 class Guard(click.Group):
     """Turns the errors a user can make into one message and an exit code; ``--debug`` adds the traceback."""
 
+    def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> Any:
+        """Run the command line and exit."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, *others, **extra)
+        except click.ClickException as error:
+            text = io.StringIO()
+            error.show(text)
+            tell(text.getvalue().rstrip("\n"))
+            code = error.exit_code
+        except click.Abort:
+            tell("interrupted")
+            code = 130
+        except OSError as error:  # click writes the help by itself
+            tell(f"Error: {unwritable(error).message}")
+            code = 1
+        sys.exit(ended(code if isinstance(code, int) else 0))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command named on the command line."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            tell("interrupted")
             ctx.exit(130)
-        except click.ClickException as error:
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError) as error:
             _trace(ctx, error.__cause__)
             raise
-        except (DefinitionError, TraceError) as error:
+        except Exception as error:
             _trace(ctx, error)
-            _fail(ctx, error, 1)
-        except FlowError as error:
-            _trace(ctx, error)
-            _fail(ctx, error, 2)
+            _fail(ctx, error)
 
 
 def _trace(ctx: click.Context, error: BaseException | None) -> None:
-    if error is not None and ctx.meta.get(given.DEBUG):
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    if error is None or not ctx.meta.get(given.DEBUG):
+        return
+    try:
+        tell("".join(traceback.format_exception(error)).rstrip("\n"))
+    except Exception:  # an exception of the user's can be such that it cannot even be formatted
+        tell(described(error))
 
 
-def _fail(ctx: click.Context, error: FlowError, code: int) -> None:
-    click.echo(f"Error: {error}", err=True)
-    ctx.exit(code)
+def _fail(ctx: click.Context, error: Exception) -> NoReturn:
+    if isinstance(error, FlowError):
+        tell(f"Error: {error}")
+        ctx.exit(1 if isinstance(error, (DefinitionError, TraceError)) else 2)
+    place = where(error)  # an object of the user's that does what none of its kind does
+    tell(f"Error: {described(error)}{f' ({place})' if place else ''}; --debug shows more")
+    ctx.exit(1)
 
 
 @click.group(cls=Guard, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,7 +95,8 @@ def cli() -> None:
     TARGET is module:dag, file.py:dag (a Dag, a Plan, or a function without arguments that returns
     one; ":dag" may be left out) or a WfFormat trace (.json, .json.gz).
 
-    Exit codes: 0 ok, 1 the run failed or TARGET has faults, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 ok, 1 the run failed, TARGET has faults, or a result could not be written, 2 wrong usage,
+    130 interrupted.
     """
 
 
@@ -88,7 +115,7 @@ def cli() -> None:
     "--sync", type=click.Choice(["inline", "thread"]), default="inline", show_default=True, help="Where sync nodes run."
 )
 @click.option(
-    "--timeline", type=click.Path(dir_okay=False, path_type=Path), callback=given.timeline_path, metavar="FILE",
+    "--timeline", type=click.Path(path_type=Path, readable=False), callback=given.timeline_path, metavar="FILE",
     help="Draw when each node ran, as .svg or as Mermaid text (.mmd).",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
@@ -115,15 +142,17 @@ def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> No
         if work == "sleep":
             replay.warm_up(config)
         result, error = _run(ctx, graph, inputs, options["targets"], config)
-    _draw(result, options["timeline"])
-    figures = replay.figures(result, work, scale, config) if trace and result.ok else None
-    if as_json:
-        more = {} if figures is None else {"replay": figures}
-        click.echo(report.as_json(result, **more))
-    else:
-        lines = [report.headline(result), *(replay.lines(figures) if figures else report.sinks(result))]
-        click.echo("\n".join(lines))
-    _explain(ctx, result, error)
+    try:
+        figures = replay.figures(result, work, scale, config) if trace and result.ok else None
+        if as_json:
+            say_json(report.as_json(result, **({} if figures is None else {"replay": figures})))
+        else:
+            say(report.headline(result), *(replay.lines(figures) if figures else report.sinks(result)))
+        _explain(ctx, result, error)
+    finally:  # a failure of one must not cost the other
+        _draw(result, options["timeline"])
+    if not result.ok:
+        ctx.exit(1)
 
 
 def _run(
@@ -135,20 +164,17 @@ def _run(
         return error.result, error
     except (SystemExit, GeneratorExit) as error:  # a node's: it ends the run, and there is no Result
         _trace(ctx, error)
-        click.echo(f"Error: a node ended the run: {described(error)} ({where(error)})", err=True)
+        tell(f"Error: a node ended the run: {described(error)} ({where(error)})")
         ctx.exit(1)
 
 
 def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None:
-    """Tell on stderr what failed, and exit with 1 unless the run is ok."""
+    """Tell on stderr what failed."""
     if error is not None and error.timed_out:
-        click.echo(f"Error: {error.message}", err=True)
-    for line in report.failures(result):
-        click.echo(line, err=True)
+        tell(f"Error: {error.message}")
+    tell(*report.failures(result))
     for failed in result.errors.values():
         _trace(ctx, failed)
-    if not result.ok:
-        ctx.exit(1)
 
 
 def _draw(result: Result, file: Path | None) -> None:
@@ -158,9 +184,9 @@ def _draw(result: Result, file: Path | None) -> None:
 
     text = timeline.to_svg(result) if file.suffix.lower() == ".svg" else timeline.to_mermaid(result)
     try:
-        file.write_text(text, encoding="utf-8")
+        files.write(str(file), text)
     except OSError as error:
-        raise click.FileError(str(file), error.strerror or str(error)) from error
+        raise click.ClickException(f"{str(file)!r} cannot be written: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -186,7 +212,10 @@ def show_command(target: str, form: str, everything: bool, scale: float) -> None
     """Show TARGET's nodes, levels and critical path, or draw it."""
     with _only_ours_on_stdout(form != "table"):
         plan = _compiled(target, scale)
-    click.echo(show.text(plan, form, everything))
+    if form == "json":
+        say_json(show.as_json(plan))
+    else:
+        say(*show.lines(plan, form, everything))
 
 
 @cli.command()
@@ -199,17 +228,14 @@ def check(ctx: click.Context, target: str) -> None:
         plan = _compiled(target, 1.0)
     except DefinitionError as error:
         _trace(ctx, error)
-        click.echo(f"{error.dag}: {show.plural(len(error.faults), 'fault')}", err=True)
-        for fault in error.faults:
-            click.echo(f"  - {fault}", err=True)
+        tell(f"{error.dag}: {show.plural(len(error.faults), 'fault')}", *(f"  - {fault}" for fault in error.faults))
         ctx.exit(1)
     needed = f"; needs inputs: {', '.join(plan.required_inputs)}" if plan.required_inputs else ""
-    click.echo(f"{plan.name}: ok: {show.size(plan)}{needed}")
+    say(f"{plan.name}: ok: {show.size(plan)}{needed}")
 
 
 def _compiled(target: str, scale: float) -> Plan:
-    graph = load_trace(target, "noop", scale) if is_trace(target) else load(target)
-    return graph if isinstance(graph, Plan) else graph.compile()
+    return load_trace(target, "noop", scale).compile() if is_trace(target) else load(target)
 
 
 cli.add_command(tune)

@@ -12,10 +12,13 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from flow import files
 from flow.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEBUG = "flow.debug"
+MAX_INPUTS = 512 * 2**20
+"""Largest file of inputs that is read."""
 
 
 def debug_option(command: F) -> F:
@@ -36,7 +39,7 @@ def input_options(command: F) -> F:
     )
     return one(
         click.option(
-            "--inputs", "inputs_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            "--inputs", "inputs_file", type=click.Path(path_type=Path),
             metavar="FILE.json", help="Run inputs as a JSON object; --input goes over it.",
         )(command)
     )  # fmt: skip
@@ -56,9 +59,18 @@ def timeline_path(_: click.Context, __: click.Parameter, value: Path | None) -> 
         return None
     if value.suffix.lower() not in (".svg", ".mmd"):
         raise click.BadParameter(f"{str(value)!r} must end in .svg or .mmd")
-    if not value.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(value.parent)!r}")
-    return value
+    return writable(value)
+
+
+def writable(file: Path) -> Path:
+    """Refuse a file that cannot be written."""
+    try:
+        files.check_writable(str(file))
+    except FileNotFoundError:
+        raise click.BadParameter(f"there is no folder {str(file.parent)!r}") from None
+    except OSError as error:
+        raise click.BadParameter(f"{str(file)!r} cannot be written: {error.strerror}") from error
+    return file
 
 
 class LimitType(click.IntRange):
@@ -77,9 +89,13 @@ def inputs_from(given: Sequence[str], file: Path | None) -> dict[str, Any]:
     inputs: dict[str, Any] = {}
     if file is not None:
         try:
-            inputs = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-            raise click.BadParameter(f"{str(file)!r} holds no JSON object: {error}", param_hint="--inputs") from error
+            inputs = msgspec.json.decode(files.read(str(file), MAX_INPUTS), type=dict[str, Any])
+        except OSError as error:
+            text = f"{str(file)!r} cannot be read: {error.strerror}"
+            raise click.BadParameter(text, param_hint="--inputs") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            raise click.BadParameter(f"{str(file)!r} holds no JSON object: {why}", param_hint="--inputs") from error
     for item in given:
         name, equals, value = item.partition("=")
         if not equals or not name:
@@ -111,7 +127,8 @@ def observers_from(progress: bool | None, replays_noops: bool) -> list[Any]:
     By default not where a replay of no-ops measures what the engine itself costs.
     """
     if progress is None:
-        progress = sys.stderr.isatty() and not replays_noops and importlib.util.find_spec("rich") is not None
+        on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        progress = on_terminal and not replays_noops and importlib.util.find_spec("rich") is not None
     if not progress:
         return []
     from flow.observe.progress import Progress

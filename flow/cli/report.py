@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-import click
 import msgspec
 
 from flow.cli.blame import shortened, where
+from flow.cli.terminal import Styled, styled
 from flow.data.mapresult import MapResult
-from flow.errors import described, shown
+from flow.errors import described, printable, shown
 from flow.run.result import Result, duration
 from flow.signature import location_of
 from flow.types import Status
@@ -22,16 +21,14 @@ MAX_ROWS: Final = 20
 MAX_OUTPUT: Final = 100
 """Characters of an output that are shown."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
-
-def headline(result: Result) -> str:
+def headline(result: Result) -> Styled:
     """``report: ok, 3 of 3 nodes completed in 1.2 ms``."""
     counts = result.counts
     done = f"{counts.get(Status.COMPLETED, 0):,} of {len(result.plan):,} nodes completed"
     rest = "".join(f", {n:,} {status}" for status, n in counts.items() if status is not Status.COMPLETED)
-    verdict = click.style("ok", fg="green") if result.ok else click.style("FAILED", fg="red", bold=True)
-    return f"{result.plan.name}: {verdict}, {done}{rest} in {duration(result.wall_time)}"
+    verdict = styled("ok", fg="green") if result.ok else styled("FAILED", fg="red", bold=True)
+    return Styled(f"{printable(result.plan.name)}: {verdict}, {done}{rest} in {duration(result.wall_time)}")
 
 
 def sinks(result: Result) -> list[str]:
@@ -52,8 +49,7 @@ def failures(result: Result) -> list[str]:
     for name, error in list(errors.items())[:MAX_ROWS]:
         tries = result.attempts.get(name, 1)
         place = where(error) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
-        text = printable(described(error) + _item(error))
-        rows.append((name, text, f"{place} (attempt {tries})" if tries > 1 else place))
+        rows.append((name, described(error) + _item(error), f"{place} (attempt {tries})" if tries > 1 else place))
     lines = table(rows) if errors else []
     if len(errors) > MAX_ROWS:
         lines.append(f"  ... and {len(errors) - MAX_ROWS:,} more failed nodes (--json prints all)")
@@ -62,18 +58,27 @@ def failures(result: Result) -> list[str]:
 
 def _item(error: BaseException) -> str:
     """Which item of a map it was, by the note that the map has put on its exception."""
-    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(("in item ", "in the batch "))]
+    notes = [note for note in notes_of(error) if note.startswith(("in item ", "in the batch "))]
     return f" ({notes[0].removeprefix('in ').partition(' of map ')[0]})" if notes else ""
 
 
+def notes_of(error: BaseException) -> list[str]:
+    """The notes of a user's exception, which may have put anything in their place."""
+    try:
+        return [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    except Exception:
+        return []
+
+
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align ``rows``, of which the first is the heading, in columns."""
+    """Align ``rows``, of which the first is the heading (ours), in columns."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return ["  " + click.style(padded[0], dim=True), *(f"  {line}" for line in padded[1:])]
+    return [Styled(f"  {styled(padded[0], dim=True)}"), *(f"  {line}" for line in padded[1:])]
 
 
-def as_json(result: Result, **more: Any) -> str:
+def as_json(result: Result, **more: Any) -> bytes:
     """``Result.to_dict`` as one JSON document; what JSON cannot hold is given as a short repr."""
     document = result.to_dict(outputs=False)
     for name, value in result.outputs.items():
@@ -81,7 +86,7 @@ def as_json(result: Result, **more: Any) -> str:
     for node in document["nodes"].values():
         if "error" in node:
             node["error"] = node["error"].encode("utf-8", "backslashreplace").decode()
-    return msgspec.json.format(msgspec.json.encode({**document, **more}), indent=2).decode()
+    return msgspec.json.format(msgspec.json.encode({**document, **more}), indent=2)
 
 
 def _encoded(value: Any) -> msgspec.Raw:
@@ -97,17 +102,16 @@ def _plain(value: Any) -> Any:
 
 def brief(value: Any) -> str:
     """``repr(value)`` on one line, shortened and printable."""
+    try:
+        return printable(_repr(value))
+    except Exception:  # its repr, its length or its class can be such
+        return f"<{type(value).__name__} without a usable repr>"
+
+
+def _repr(value: Any) -> str:
     if isinstance(value, MapResult):
         return f"{value.completed:,} of {len(value):,} items completed, {value.failed:,} failed"
     if isinstance(value, (bytes, bytearray, str)) and len(value) > MAX_OUTPUT:
         return shown(value) if isinstance(value, str) else f"<{len(value):,} bytes>"
-    try:
-        text = repr(value)
-    except Exception:
-        text = shown(value)
-    return printable(text if len(text) <= MAX_OUTPUT else text[: MAX_OUTPUT - 3] + "...")
-
-
-def printable(text: str) -> str:
-    """``text`` without control characters, which could rewrite the terminal."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    text = repr(value)
+    return text if len(text) <= MAX_OUTPUT else text[: MAX_OUTPUT - 3] + "..."

@@ -30,16 +30,19 @@ def size(plan: Plan) -> str:
     return f"{nodes}, {edges}, depth {plan.depth:,}, width {plan.width:,}"
 
 
-def text(plan: Plan, form: str, everything: bool) -> str:
-    """Return ``plan`` in the format ``form``."""
-    if form == "json":
-        return msgspec.json.format(msgspec.json.encode(as_dict(plan)), indent=2).decode()
+def lines(plan: Plan, form: str, everything: bool) -> list[str]:
+    """Return ``plan`` in the format ``form``, which is not JSON."""
     if form in ("mermaid", "dot"):
         from flow.graph import render
 
-        return (render.to_mermaid if form == "mermaid" else render.to_dot)(plan).rstrip("\n")
+        return [(render.to_mermaid if form == "mermaid" else render.to_dot)(plan).rstrip("\n")]
     body = _levels(plan, everything) if form == "levels" else _table(plan, everything)
-    return "\n".join([*_head(plan, everything), "", *body])
+    return [*_head(plan, everything), "", *body]
+
+
+def as_json(plan: Plan) -> bytes:
+    """Return :func:`as_dict` as one JSON document."""
+    return msgspec.json.format(msgspec.json.encode(as_dict(plan)), indent=2)
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:

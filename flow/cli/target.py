@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -9,12 +10,14 @@ import os
 import sys
 import zlib
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
 import click
 
+from flow import files
 from flow.cli.blame import where
 from flow.cli.replay import Work
 from flow.errors import DefinitionError, described, nearest
@@ -49,49 +52,59 @@ def load_trace(target: str, work: Work, scale: float) -> Dag:
     return traces.load(target, work=work, scale=scale)
 
 
-def load(target: str) -> Dag | Plan:
-    """Import what ``module:dag`` or ``file.py:dag`` names; call it if it is a function.
+def load(target: str) -> Plan:
+    """Import what ``module:dag`` or ``file.py:dag`` names; call it if it is a function; compile it.
 
     :raises TargetError: saying what is not there, or what the user's code raised and where.
-    :raises DefinitionError: if the user's code compiles a faulty Dag as it is imported.
+    :raises DefinitionError: if the Dag, or another that the user's code compiles, is faulty.
     """
     place, colon, name = target.rpartition(":")
     if not colon:
         place, name = target, DEFAULT_NAME
     if place.lower().endswith(".py"):
         module = _import_file(_existing(place))
-    elif Path(target).is_file():
+    elif os.path.isfile(target):
         raise TargetError(f"{target!r} is neither Python nor a trace: {FORMS}")
     elif all(part.isidentifier() for part in place.split(".")):
         module = _import_module(place)
     else:
         raise TargetError(f"there is no {target!r}: {FORMS}")
-    return _called(target, _attribute(place, module, name))
+    graph = _guarded(f"reading {target!r}", lambda: _called(target, _attribute(place, module, name)))
+    return graph if isinstance(graph, Plan) else _guarded(f"compiling {target!r}", graph.compile)
 
 
 def _existing(name: str) -> Path:
     path = Path(name)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise TargetError(f"{name!r} is a folder: {FORMS}")
-    beside = os.listdir(path.parent) if path.parent.is_dir() else []
-    raise TargetError(f"there is no file {name!r}{nearest(path.name, beside)}")
+    try:
+        files.opened(name).close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise TargetError(f"there is no file {name!r}{nearest(path.name, _beside(path))}") from None
+    except IsADirectoryError:
+        raise TargetError(f"{name!r} is a folder: {FORMS}") from None
+    except OSError as error:
+        raise TargetError(f"{name!r} cannot be read: {error.strerror}") from error
+    return path
+
+
+def _beside(path: Path) -> list[str]:
+    try:
+        return os.listdir(path.parent)
+    except (OSError, ValueError):
+        return []
 
 
 def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
     # Not its bare name: a json.py must not become the json of everyone else.
     name = f"_flow_target_{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # it ends in .py
-    assert spec.loader is not None
-    execute = spec.loader.exec_module
+    loader = SourceFileLoader(name, str(path))  # whatever the case of its ending
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     _see(str(path.parent))
     sys.modules[name] = module  # dataclasses, pickle and annotations look there
     try:
-        _guarded(f"importing {str(path)!r}", lambda: execute(module))
+        _guarded(f"importing {str(path)!r}", lambda: loader.exec_module(module))
     except BaseException:
         sys.modules.pop(name, None)
         raise
@@ -99,13 +112,14 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _import_module(name: str) -> ModuleType:
-    _see(str(Path.cwd()))  # as `python -m` does
+    with contextlib.suppress(OSError):  # the current folder has been removed
+        _see(str(Path.cwd()))  # as `python -m` does
     try:
         return _guarded(f"importing module {name!r}", lambda: importlib.import_module(name))
     except TargetError as error:
         missing = error.__cause__
         if isinstance(missing, ModuleNotFoundError) and missing.name and f"{name}.".startswith(f"{missing.name}."):
-            hint = f" (a file is named with its ending: {name}.py)" if Path(f"{name}.py").is_file() else ""
+            hint = f" (a file is named with its ending: {name}.py)" if os.path.isfile(f"{name}.py") else ""
             raise TargetError(f"there is no module {missing.name!r}{hint}: {FORMS}") from missing
         raise
 
@@ -118,15 +132,17 @@ def _see(folder: str) -> None:
 def _attribute(place: str, module: ModuleType, name: str) -> Any:
     value: Any = module
     for part in name.split("."):
-        if not hasattr(value, part):
-            raise TargetError(_no_attribute(place, module, name))
-        value = getattr(value, part)
+        try:
+            value = getattr(value, part)
+        except AttributeError as error:
+            raise TargetError(_no_attribute(place, module, name)) from error
     return value
 
 
 def _no_attribute(place: str, module: ModuleType, name: str) -> str:
-    found = [key for key, value in vars(module).items() if isinstance(value, (Dag, Plan))]
-    text = f"{place} has no {name!r}{nearest(name, vars(module))}" if name else f"{place}: a name must follow the ':'"
+    held = module.__dict__ if isinstance(module, ModuleType) else {}  # a module may put anything in its own place
+    found = [key for key, value in held.items() if _is_graph(value)]
+    text = f"{place} has no {name!r}{nearest(name, held)}" if name else f"{place}: a name must follow the ':'"
     if not found:
         return f"{text}; it defines no Dag"
     named = ", ".join(f"{place}:{key}" for key in found[:10])
@@ -139,8 +155,9 @@ def _called(target: str, value: Any) -> Dag | Plan:
         if not takes_nothing(value):
             raise TargetError(f"{target!r} takes arguments; only a function without any can stand for a Dag")
         value = _guarded(f"calling {target!r}", value)
-    if isinstance(value, (Dag, Plan)):
-        return value
+    if _is_graph(value):
+        graph: Dag | Plan = value
+        return graph
     if inspect.iscoroutine(value):
         value.close()  # else it warns that nobody awaited it
         raise TargetError(f"{target!r} is async; only a plain function can stand for a Dag")
@@ -148,11 +165,15 @@ def _called(target: str, value: Any) -> Dag | Plan:
     raise TargetError(f"{target!r} {verb} {type(value).__name__}, not a flow.Dag or flow.Plan")
 
 
+def _is_graph(value: object) -> bool:
+    return issubclass(type(value), (Dag, Plan))  # isinstance would ask the object, which may answer anything
+
+
 def _guarded(doing: str, act: Callable[[], T]) -> T:
     """Run user code; what it raises becomes one line with its place."""
     try:
         return act()
-    except (KeyboardInterrupt, DefinitionError):
+    except (KeyboardInterrupt, DefinitionError, TargetError):
         raise
     except BaseException as error:  # SystemExit too: a script that calls sys.exit() at its end
         place = where(error)

@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,10 +16,14 @@ from flow.cli import options as given
 from flow.cli import report
 from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
+from flow.cli.terminal import say, tell
 from flow.config import Config
-from flow.errors import RunError, described
+from flow.errors import FlowError, RunError, described
 from flow.run.result import duration
 from flow.settings import refuse_loss
+
+if TYPE_CHECKING:
+    from flow.tuning.report import TuneReport
 
 RUNS = "this runs the nodes of {}, with all that they do, for up to {} (--work runs stand-ins in their place)"
 UNITS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -28,7 +33,7 @@ def seconds_of(_: click.Context, __: click.Parameter, value: str) -> float:
     """Read ``30s``, ``500ms`` or ``2m``; a bare number is seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+) *(ms|s|m|min|h|)", value.strip())
     seconds = float(found[1]) * UNITS[found[2]] if found else 0.0
-    if seconds <= 0:
+    if not 0 < seconds < inf:
         raise click.BadParameter(f"{value!r} is no time: write it as in 30s, 500ms or 2m")
     return seconds
 
@@ -41,9 +46,7 @@ def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path 
         raise click.BadParameter("a pyproject.toml is not overwritten: write another file and copy its table")
     if value.suffix.lower() != ".toml":
         raise click.BadParameter(f"{str(value)!r} must end in .toml")
-    if not value.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(value.parent)!r}")
-    return value
+    return given.writable(value)
 
 
 @click.command()
@@ -59,7 +62,7 @@ def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path 
 )
 @given.config_option
 @click.option(
-    "--write", type=click.Path(dir_okay=False, path_type=Path), callback=writable, metavar="FILE.toml",
+    "--write", type=click.Path(path_type=Path, readable=False), callback=writable, metavar="FILE.toml",
     help="Write the best config, for `flow run --config`.",
 )  # fmt: skip
 @click.option("--work", type=click.Choice(["noop", "sleep", "cpu"]), help="Run stand-ins in place of the nodes.")
@@ -88,30 +91,37 @@ def tune(ctx: click.Context, /, target: str, **options: Any) -> None:
         else:
             graph = load(target)
         if work is None and not is_trace(target):
-            click.echo(RUNS.format(graph.name, duration(options["budget"])), err=True)
+            tell(RUNS.format(graph.name, duration(options["budget"])))
         try:
             found = tuned(
                 graph, inputs or None, objective=options["objective"], budget=options["budget"], config=base,
                 targets=options["targets"] or None, work=work, scale=1.0 if scale is None else scale,
-                say=lambda line: click.echo(line, err=True),
+                say=tell,
             )  # fmt: skip
         except RunError as error:
             _explain(ctx, error)
         except (SystemExit, GeneratorExit) as error:  # a node's
-            click.echo(f"Error: a node ended the tuning: {described(error)} ({where(error)})", err=True)
+            tell(f"Error: a node ended the tuning: {described(error)} ({where(error)})")
             ctx.exit(1)
-    click.echo(str(found))
-    if options["write"] is not None:
-        found.write(options["write"])
-        click.echo(f"written: {options['write']}", err=True)
+    try:
+        say(str(found))
+    finally:
+        _write(found, options["write"])
+
+
+def _write(found: TuneReport, file: Path | None) -> None:
+    if file is None:
+        return
+    try:
+        found.write(file)
+    except FlowError as error:  # what could be told before is refused before
+        raise click.ClickException(str(error)) from error
+    tell(f"written: {file}")
 
 
 def _explain(ctx: click.Context, error: RunError) -> None:
-    click.echo("Error: the DAG fails by itself, so there is nothing to tune", err=True)
-    for note in getattr(error, "__notes__", ()):
-        click.echo(note, err=True)
-    for line in report.failures(error.result):
-        click.echo(line, err=True)
+    tell("Error: the DAG fails by itself, so there is nothing to tune", *report.notes_of(error))
+    tell(*report.failures(error.result))
     ctx.exit(1)
 
 

@@ -18,6 +18,7 @@ from typing import IO, Any, Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 
+from flow import files
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import is_number, is_one_of
 from flow.errors import MAX_FAULTS_SHOWN, ConfigError, CycleError, TraceError, shown
@@ -66,14 +67,14 @@ def load(path: str | os.PathLike[str], work: Work = "noop", scale: float = 1.0) 
         computes for ``runtime * scale`` seconds; a callable is given each :class:`Task` and returns
         its node's function, which is called with the outputs of the task's parents.
     :param scale: factor on all runtimes, 0 or more.
-    :raises TraceError: listing every fault, with the file's path: it cannot be read, is no JSON or
-        gzip or no WfFormat 1.5, holds over 512 MiB; ids that are twice there, unknown or no legal
+    :raises TraceError: listing every fault, with the file's path: it cannot be read, is no regular file (a pipe, a
+        device), no JSON or gzip or no WfFormat 1.5, holds over 512 MiB; ids that are twice there, unknown or no legal
         names; self edges, cycles, ``parents`` and ``children`` that disagree; runtimes that are
         negative or, for ``"sleep"`` and ``"cpu"``, missing.
     :raises ConfigError: for ``work`` or ``scale`` out of range.
     """
     _check_arguments(work, scale)
-    file = Path(path)
+    file = _path(path)
     trace = _decode(file, _read(file))
     tasks = _order(file, _tasks(file, trace, scale, needs_runtime=work in ("sleep", "cpu")))
     make = _maker(work, scale)
@@ -162,16 +163,23 @@ class _Trace(_Header):
     workflow: _Workflow
 
 
+def _path(path: object) -> Path:
+    try:
+        return Path(files.name_of(path))
+    except TypeError as error:
+        raise TraceError(f"no trace can be loaded: {error}") from None
+
+
 def _read(file: Path) -> bytes:
     import zlib
 
     try:
-        with file.open("rb") as stream:
+        with files.opened(str(file)) as stream:
             is_gzip = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
             if not is_gzip and file.suffix == ".gz":
                 _refuse(file, ["it is named .gz but is not gzip; rename or compress it"])
-            return b"".join(_chunks(file, stream, is_gzip))
+            return b"".join(_chunks(file, stream, is_gzip)).removeprefix(b"\xef\xbb\xbf")
     except FileNotFoundError:
         _refuse(file, ["there is no such file; check the path"])
     except (EOFError, zlib.error) as error:
@@ -195,23 +203,28 @@ def _chunks(file: Path, stream: IO[bytes], is_gzip: bool) -> Iterator[bytes]:
 
 def _decode(file: Path, text: bytes) -> _Trace:
     try:
-        trace = msgspec.json.decode(text, type=_Trace)
-    except msgspec.ValidationError as error:
-        _check_version(file, text)  # an older layout is better named than described
-        _refuse(file, [f"it is not WfFormat {SCHEMA_VERSION}: {error}"])
+        try:
+            trace = msgspec.json.decode(text, type=_Trace)
+        except msgspec.ValidationError as error:
+            # An older layout is better named than described. What stands after the fault has not been read yet.
+            _check_version(file, _version(text))
+            _refuse(file, [f"it is not WfFormat {SCHEMA_VERSION}: {error}"])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         _refuse(file, [f"it is not JSON: {error} (NaN and Infinity are not JSON either)"])
     except RecursionError:
         _refuse(file, ["it is nested too deeply to be a trace"])
-    _check_version(file, text)
+    _check_version(file, trace.schema_version)
     return trace
 
 
-def _check_version(file: Path, text: bytes) -> None:
+def _version(text: bytes) -> str:
     try:
-        version = msgspec.json.decode(text, type=_Header).schema_version
+        return msgspec.json.decode(text, type=_Header).schema_version
     except msgspec.ValidationError:
-        return
+        return SCHEMA_VERSION  # the fault that was found first says enough
+
+
+def _check_version(file: Path, version: str) -> None:
     if version != SCHEMA_VERSION:
         _refuse(file, [f"it is WfFormat {version!r}, and only {SCHEMA_VERSION} is read; convert it with wfcommons"])
 

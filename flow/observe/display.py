@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from flow.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
@@ -67,9 +69,8 @@ def picture(rows: Sequence[Row], inner_ended: int) -> RenderableType:
     for row in rows[:MAX_ROWS]:
         colour = "red" if row.failed else "green"
         bar = ProgressBar(max(1, row.nodes), row.ended_nodes, complete_style=colour, finished_style=colour)
-        table.add_row(
-            Text(row.dag[:24], "bold"), bar, f"{row.ended_nodes:,}/{row.nodes:,}", _counts(row), _clock(row.elapsed)
-        )
+        name, ended = Text(printable(row.dag[:24]), "bold"), f"{row.ended_nodes:,}/{row.nodes:,}"
+        table.add_row(name, bar, ended, _counts(row), _clock(row.elapsed))
     if len(rows) > MAX_ROWS:
         table.add_row(f"and {len(rows) - MAX_ROWS:,} more runs")
     if inner_ended:
@@ -97,7 +98,8 @@ def _counts(row: Row) -> Text:
         shown.append((f"{row.items_failed:,} items failed", "red"))
     for name, items in list(row.maps.items())[:MAX_MAPS]:
         of = "" if items.total is None else f"/{items.total:,}"
-        shown.append((f"{name[:24]} {items.completed + items.failed:,}{of} items", "red" if items.failed else "cyan"))
+        done = f"{items.completed + items.failed:,}{of}"
+        shown.append((f"{printable(name[:24])} {done} items", "red" if items.failed else "cyan"))
     return Text(", ").join([Text(f"{row.completed:,} completed", "green"), *(Text(*part) for part in shown)])
 
 

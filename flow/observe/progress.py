@@ -188,12 +188,12 @@ class Progress:
             return
         from rich.live import Live
 
-        # A standard output that is a file or a pipe must get what nodes print, not the terminal.
-        to_terminal = sys.stdout.isatty()
-        live = Live(
-            console=self._console, get_renderable=self._picture, auto_refresh=False, redirect_stdout=to_terminal
-        )
         try:
+            # A standard output that is a file or a pipe must get what nodes print, not the terminal.
+            to_terminal = sys.stdout is not None and sys.stdout.isatty()
+            live = Live(
+                console=self._console, get_renderable=self._picture, auto_refresh=False, redirect_stdout=to_terminal
+            )
             live.start(refresh=True)
         except Exception:  # not a terminal that can be drawn on after all
             self._enabled = False

@@ -67,6 +67,7 @@ class Plan:
         "inputs",
         "kinds",
         "learned",
+        "loaded",
         "name",
         "names",
         "order",
@@ -113,6 +114,7 @@ class Plan:
         self._parts: dict[frozenset[int], Plan] = {}
         self.unchecked: Sequence[int] = range(count)  # nodes that no run has completed (flow.run.outputs)
         self.learned: dict[str, Any] = {}  # limits that have adapted (flow.run.adaptive), by map; of the nodes: ""
+        self.loaded: tuple[Any, ...] = ()  # ways it has been run, for which all modules are there (flow.run.loading)
         # Code generated so far (flow.plan.straight), and runs to go until more is, 0 if it is all there: of runs
         # without an event loop, and of those on one, by the node that each stretch begins with.
         self.straight: Straight | None = None
@@ -150,7 +152,7 @@ class Plan:
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """What is pickled and copied: all but generated code, which a copy makes for itself."""
-        state = {field: getattr(self, field) for field in Plan.__slots__}
+        state = {field: getattr(self, field) for field in Plan.__slots__} | {"loaded": ()}
         warmth = HOT_AFTER if self.warmth or self.heads else 0
         return None, state | {"straight": None, "heat": HOT_AFTER, "heads": {}, "warmth": warmth}
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from flow.clock import on_asyncio
 from flow.config import DEFAULT_CONFIG, Config
 from flow.data.store import WorkflowData
 from flow.errors import ConfigError, Hints, InputError, UsageError, shown
@@ -188,7 +189,7 @@ def _drive_inline(state: RunState) -> None:
 
 
 def _tasks_of(state: RunState, outer: Tasks | None = None) -> Tasks:
-    if _on_asyncio():
+    if on_asyncio():
         from flow.run.asyncio import AsyncioTasks
 
         return AsyncioTasks(state, outer)
@@ -204,15 +205,6 @@ async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
         await tasks.drive()
     finally:
         state.end()
-
-
-def _on_asyncio() -> bool:
-    """Tell whether this is an asyncio task; without importing asyncio, which another thread may just be doing."""
-    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
-    try:
-        return current_task is not None and current_task() is not None
-    except RuntimeError:  # no running loop: trio
-        return False
 
 
 async def _drive_alone(state: RunState) -> None:

@@ -22,6 +22,7 @@ from flow.run import events
 from flow.run.driven import Driven
 from flow.run.ids import new_run_id
 from flow.run.outputs import end_of_looking, looked_at_fold, looking
+from flow.run.loading import load
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
 from flow.types import ABSENT, MISSING
@@ -110,12 +111,15 @@ class RunState(Driven):
         self._more = None if data is None and outer is None else _More(data, outer)
         if data is not None:
             self._watch_from(data)
-        self.started_at = self.clock.now()
 
     # -- at the start ------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Bind what needs this run. A plan and config without specials skip all of it."""
+        """Start the clock, and bind what needs this run. A plan and config without specials skip all of that.
+
+        The clock starts here, once the event loop runs and what drives the run is imported.
+        """
+        self.started_at = self.clock.now()
         plan, config = self.plan, self.config
         threads = config.sync == "thread"
         watched = config.timing or bool(config.observers)
@@ -128,6 +132,8 @@ class RunState(Driven):
 
     def _bind(self, threads: bool, watched: bool) -> None:
         plan = self.plan
+        if (plan.binders or threads) and load(plan, self.tasks, threads):
+            self.started_at = self.clock.now()
         fns = list(plan.fns)
         if threads:
             self.kinds = bytearray(b"\1" * plan.count)

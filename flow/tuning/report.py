@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flow import files
 from flow.config import Config
 from flow.errors import UsageError
 from flow.run.result import duration
@@ -98,7 +99,7 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
         return to_toml(self.best, heading, notes)
 
     def write(self, path: str | os.PathLike[str] = "flow.toml") -> None:
-        """Write :meth:`to_toml` to a file that :meth:`flow.Config.load` reads.
+        """Write :meth:`to_toml` to a file that :meth:`flow.Config.load` reads: whole, or not at all.
 
         :raises UsageError: if it cannot be written; if what is there already holds more than the table ``[flow]``, or
             settings that tuning never changes and that ``best`` does not have; if it is a ``pyproject.toml``.
@@ -107,8 +108,7 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
         refuse_loss(path, self.best)
         text = self.to_toml()
         try:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+            files.write(files.name_of(path), text)
         except OSError as error:
             raise UsageError(f"{os.fspath(path)!r} cannot be written: {error.strerror}") from error
 

@@ -1,0 +1,128 @@
+"""All that the commands print. Control characters of others never reach a terminal, and no stream ends a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from typing import Any, Final, TextIO
+
+import click
+
+from flow.errors import printable
+
+LAYOUT: Final = "\n\t"
+"""Control characters that stay: they only move on."""
+
+_NOT_ASCII: Final = re.compile(r"[^\n\x20-\x7e]+")
+
+
+class Styled(str):
+    """A line with escapes of ours, printed as it is: what stands in it of others is printable already."""
+
+    __slots__ = ()
+
+
+class Unwritable(click.ClickException):
+    """Standard output takes no more."""
+
+    exit_code = 1
+
+
+def styled(text: str, **style: Any) -> Styled:
+    """Return ``text`` (printable) in a colour."""
+    return Styled(click.style(text, **style))
+
+
+def say(*lines: str) -> None:
+    """Print results, on standard output.
+
+    :raises Unwritable: if they cannot be written. :raises BrokenPipeError: if nobody reads them any more.
+    """
+    try:
+        _print(sys.stdout, lines)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # a full disk; closed, or replaced by anything, by the user's code
+        raise unwritable(error) from error
+
+
+def say_json(document: bytes) -> None:
+    """As :func:`say`; where the stream or the terminal cannot take a character, JSON's own escape stands for it."""
+    text = document.decode()
+    if printable(text, LAYOUT) != text or not _encodable(text, sys.stdout):
+        text = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    say(text)
+
+
+def tell(*lines: str) -> None:
+    """Print what is not a result, on standard error. If that takes no more there is nobody left to be told."""
+    try:
+        _print(sys.stderr, lines)
+    except Exception:
+        _drop(sys.stderr)
+
+
+def opened_streams() -> None:
+    """Put the null device in the place of standard streams that are closed: else the next file gets their number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", errors="replace", closefd=False))  # noqa: SIM115
+
+
+def ended(code: int) -> int:
+    """Return the exit code, once all that was printed is written: Python would fail with a traceback later."""
+    try:
+        if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop(sys.stdout)
+        return code or 1
+    except Exception as error:
+        tell(f"Error: {unwritable(error).message}")
+        return code or 1
+    return code
+
+
+def _print(stream: TextIO | None, lines: tuple[str, ...]) -> None:
+    if stream is None or not lines:
+        return
+    text = "\n".join(line if isinstance(line, Styled) else printable(line, LAYOUT) for line in lines)
+    if not _encodable(text, stream):
+        encoding = stream.encoding
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    click.echo(text, file=stream)
+
+
+def _encodable(text: str, stream: TextIO | None) -> bool:
+    encoding = getattr(stream, "encoding", None)
+    try:
+        text.encode(encoding if isinstance(encoding, str) else "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def unwritable(error: Exception) -> Unwritable:
+    """Say why standard output takes no more, and let what it holds go."""
+    _drop(sys.stdout)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Unwritable(f"standard output cannot be written: {reason}")
+
+
+def _drop(stream: Any) -> None:
+    """Let what ``stream`` still holds go nowhere: as Python ends it would try once more to write it."""
+    with contextlib.suppress(Exception):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        stream.flush()
