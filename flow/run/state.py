@@ -21,8 +21,8 @@ from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
 from flow.run.ids import new_run_id
-from flow.run.outputs import end_of_looking, looked_at_fold, looking
 from flow.run.loading import load
+from flow.run.outputs import end_of_looking, looked_at_fold, looking
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
 from flow.types import ABSENT, MISSING

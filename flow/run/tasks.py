@@ -20,11 +20,11 @@ one of them has changed it.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from operator import length_hint
 from typing import Any, Final
 
-from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout, described, note
+from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
 from flow.run.driven import Driven
 from flow.run.first import first_items, first_nodes
 from flow.run.pace import IDLE
@@ -132,7 +132,7 @@ class Tasks:
     """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.
 
     :ivar workers: tasks alive that run nodes; ``waiting`` of them are suspended in one. ``companions`` run none.
-    :ivar uncounted: failures that were there before a cancellation from outside; 0 if it is a failure that ends the run.
+    :ivar uncounted: failures before a cancellation from outside; 0 if it is a failure that ends the run.
     :ivar serial: the first phase is on.
     :ivar todo: the nodes of the first phase that are left, shared by its successive workers; ``handed`` goes before.
     """
@@ -150,10 +150,10 @@ class Tasks:
         self.outer = outer
         self.outermost: Tasks | None = None if outer is None else outer.outermost or outer  # all share its threads
         self.limiter: Any = None  # of these threads
-        self.owns_loop = outer is not None and outer.owns_loop  # nothing of the caller's runs on it
+        self.owns_loop: bool = outer is not None and outer.owns_loop  # nothing of the caller's runs on it
         self.interrupted = False  # a cancellation has reached a node
         self.blocking_after = run.config.blocking_after or float("inf")
-        self.base = copy_context()
+        self.base: Context = copy_context()
         self.todo: Iterator[int] = run.first_phase()
         self.serial = run.resolver is None
         self.handed = -1
@@ -331,7 +331,8 @@ class Tasks:
             return 0
         if resolver is None:
             return int(self.serial and not self.workers)
-        return min(2, resolver.ready_count - (self.workers - self.waiting), self.limit - self.workers)
+        ready: int = resolver.ready_count
+        return min(2, ready - (self.workers - self.waiting), self.limit - self.workers)
 
     def requeue(self, i: int) -> None:
         """A retry's delay is over: node ``i`` is ready again."""
