@@ -26,7 +26,7 @@ MAX_PARTS: Final = 32
 
 _COPIED: Final = (
     "names", "index", "fns", "arguments", "dependencies", "kinds",
-    "binders", "retries", "priorities", "costs", "tolerant", "pipelines", "shapes",
+    "binders", "retries", "priorities", "costs", "tolerant", "fallbacks", "spared", "pipelines", "shapes",
 )  # fmt: skip
 
 
@@ -61,6 +61,7 @@ class Plan:
         "costs",
         "count",
         "dependencies",
+        "fallbacks",
         "fns",
         "heads",
         "heat",
@@ -77,6 +78,7 @@ class Plan:
         "required_inputs",
         "retries",
         "shapes",
+        "spared",
         "straight",
         "tail",
         "tolerant",
@@ -97,6 +99,8 @@ class Plan:
         self.priorities: dict[int, int] = {}
         self.costs: dict[int, float] = {}
         self.tolerant: set[int] = set()  # continue_on_error
+        self.fallbacks: dict[int, Any] = {}
+        self.spared: dict[int, frozenset[int]] = {}  # per node, those whose outputs it can do without: it has defaults
         self.pipelines: dict[int, tuple[int, ...]] = {}  # per map, those that take its items as they come
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.tail: tuple[Any, ...] = ()  # defaults of the input slots, slot -1 last

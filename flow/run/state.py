@@ -17,6 +17,7 @@ from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
 from flow.plan.straight import FILE_PREFIX
 from flow.policy.bind import Binder
+from flow.policy.fallback import value_for
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
@@ -48,7 +49,7 @@ _OURS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep, F
 class _More:
     """What only some runs have."""
 
-    __slots__ = ("data", "limits", "outer", "stages", "view")
+    __slots__ = ("began", "data", "fallbacks", "limits", "outer", "stages", "view")
 
     def __init__(self, data: WorkflowData | None, outer: RunState | None) -> None:
         self.data = data
@@ -56,6 +57,8 @@ class _More:
         self.stages: dict[int, Items] = {}
         self.limits: dict[str, Climb] = {}
         self.view: LiveView | None = None
+        self.fallbacks: dict[int, Any] = {}  # per node its exception, or per map those of items by index
+        self.began: dict[int, float] = {}  # failed attempts of nodes with a fallback, if they are timed
 
 
 class RunState(Driven):
@@ -148,6 +151,9 @@ class RunState(Driven):
             began = self._begin(i)
             try:
                 result = call(*values)
+            except Exception:
+                self._raised(i, began)
+                raise
             finally:
                 ended = self._end(i)
             self._completed(i, began, ended)
@@ -160,6 +166,9 @@ class RunState(Driven):
             began = self._begin(i)
             try:
                 result = await call(*values)
+            except Exception:
+                self._raised(i, began)
+                raise
             finally:
                 ended = self._end(i)
             self._completed(i, began, ended)
@@ -176,6 +185,10 @@ class RunState(Driven):
         if self.config.observers:
             self.emit(events.NodeStarted(self.run_id, self.plan.names[i], attempt, now))
         return now
+
+    def _raised(self, i: int, began: float) -> None:
+        if i in self.plan.fallbacks:
+            self._with_more().began[i] = began
 
     def _end(self, i: int) -> float:
         assert self.finished is not None
@@ -237,6 +250,11 @@ class RunState(Driven):
     def stages(self) -> dict[int, Items]:
         """Pipelined maps whose items have been run with the map before them, by node."""
         return self._with_more().stages
+
+    @property
+    def fallbacks(self) -> dict[int, Any]:
+        """What fallbacks have stood in for, by node: its exception, or those of a map's items by index."""
+        return self._with_more().fallbacks
 
     @property
     def deadline(self) -> float | None:
@@ -335,7 +353,10 @@ class RunState(Driven):
         self.emit(events.NodeRetried(self.run_id, self.plan.names[i], attempt, error, delay, now))
 
     def fail(self, i: int, error: BaseException) -> bool:
-        """Record that node ``i`` failed for good, skip what cannot run; return True if the run must end."""
+        """Record that node ``i`` failed for good, and what its fallback or its failure means for others.
+
+        :return: True if the run must end.
+        """
         assert self.resolver is not None
         plan = self.plan
         name = plan.names[i]
@@ -344,6 +365,10 @@ class RunState(Driven):
         # The base's own methods: an exception may be frozen, or have others of these names.
         BaseException.with_traceback(error, users_part(error.__traceback__, plan.fns[i]))
         note(error, f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
+        value = value_for(plan.fallbacks.get(i, MISSING), error)
+        if value is not MISSING:
+            self._fall_back(i, attempt, error, value)
+            return False
         if not self.errors:
             self.errors = {}
         self.errors[i] = error
@@ -354,6 +379,19 @@ class RunState(Driven):
             for s in skipped:
                 self.emit(events.NodeSkipped(self.run_id, plan.names[s], name, now))
         return self.config.on_error == "fail_fast" and i not in plan.tolerant
+
+    def _fall_back(self, i: int, attempt: int, error: BaseException, value: Any) -> None:
+        """Complete node ``i`` with ``value``."""
+        assert self.resolver is not None
+        more = self._with_more()
+        more.fallbacks[i] = error
+        self.values[i] = value
+        self.resolver.done(i)
+        began = more.began.pop(i, None)
+        if self.config.observers:
+            now = self.clock.now()
+            self.emit(events.NodeFallback(self.run_id, self.plan.names[i], attempt, error, now))
+            self._completed(i, now if began is None else began, now)
 
     # -- at the end --------------------------------------------------------------------------
 
