@@ -143,7 +143,7 @@ def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None
     """Tell on stderr what failed, and exit with 1 unless the run is ok."""
     if error is not None and error.timed_out:
         click.echo(f"Error: {error.message}", err=True)
-    for line in report.failures(result):
+    for line in [*report.failures(result), *report.stand_ins(result)]:
         click.echo(line, err=True)
     for failed in result.errors.values():
         _trace(ctx, failed)

@@ -30,6 +30,7 @@ def headline(result: Result) -> str:
     counts = result.counts
     done = f"{counts.get(Status.COMPLETED, 0):,} of {len(result.plan):,} nodes completed"
     rest = "".join(f", {n:,} {status}" for status, n in counts.items() if status is not Status.COMPLETED)
+    rest += f", {len(result.fallbacks):,} by fallback" if result.fallbacks else ""
     verdict = click.style("ok", fg="green") if result.ok else click.style("FAILED", fg="red", bold=True)
     return f"{result.plan.name}: {verdict}, {done}{rest} in {duration(result.wall_time)}"
 
@@ -60,6 +61,21 @@ def failures(result: Result) -> list[str]:
     return lines
 
 
+def stand_ins(result: Result) -> list[str]:
+    """A table of the nodes, and maps, for which a fallback has stood in: name, exception, the user's file and line."""
+    fallbacks = result.fallbacks
+    rows = [("node", "fallback after", "at")]
+    for name, found in list(fallbacks.items())[:MAX_ROWS]:
+        errors = list(found.values()) if isinstance(found, dict) else [found]
+        place = where(errors[0]) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
+        more = f" and {len(errors) - 1:,} more" if len(errors) > 1 else ""
+        rows.append((name, printable(described(errors[0]) + _item(errors[0]) + more), place))
+    lines = table(rows) if fallbacks else []
+    if len(fallbacks) > MAX_ROWS:
+        lines.append(f"  ... and {len(fallbacks) - MAX_ROWS:,} more fallbacks (--json prints all)")
+    return lines
+
+
 def _item(error: BaseException) -> str:
     """Which item of a map it was, by the note that the map has put on its exception."""
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(("in item ", "in the batch "))]
@@ -80,8 +96,16 @@ def as_json(result: Result, **more: Any) -> str:
         document["nodes"][name]["output"] = _encoded(value)
     for node in document["nodes"].values():
         if "error" in node:
-            node["error"] = node["error"].encode("utf-8", "backslashreplace").decode()
+            node["error"] = _text(node["error"])
+        found = node.get("fallback")
+        if found is not None:
+            in_parts = isinstance(found, dict)
+            node["fallback"] = {index: _text(error) for index, error in found.items()} if in_parts else _text(found)
     return msgspec.json.format(msgspec.json.encode({**document, **more}), indent=2).decode()
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _encoded(value: Any) -> msgspec.Raw:

@@ -1,6 +1,4 @@
-"""Which outputs a node can do without: those of nodes that may fail (``continue_on_error``), for parameters with
-defaults.
-"""
+"""What a node can do without: outputs of nodes that may fail (``continue_on_error``), where it has defaults."""
 
 from __future__ import annotations
 
@@ -45,7 +43,6 @@ def _defaults(plan: Plan, i: int) -> dict[int, tuple[object, ...]]:
     keywords = binder.keywords if binder is not None else ()
     first_keyword = len(plan.arguments[i]) - len(keywords)
     by_name = {p.name: p.default for p in shape.parameters}
-    names = [*[p.name for p in shape.positional][:first_keyword]]
-    found = {at: by_name[name] for at, name in enumerate(names)}
+    found = {at: p.default for at, p in enumerate(shape.positional[:first_keyword])}
     found.update({first_keyword + k: by_name.get(name, ()) for k, name in enumerate(keywords)})
     return {at: default for at, default in found.items() if default}

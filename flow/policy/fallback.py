@@ -17,10 +17,8 @@ def value_for(fallback: Any, error: BaseException) -> Any:
     """
     if fallback is MISSING or isinstance(error, NodeAborted):  # the latter ends the run
         return MISSING
-    if not callable(fallback):
-        return fresh(fallback)
     try:
-        return fallback(error)
+        return fallback(error) if callable(fallback) else fresh(fallback)
     except Exception as broken:
         note_broken(error, broken, fallback)
         return MISSING

@@ -290,6 +290,9 @@ class Result(Mapping[str, Any]):
             limit = run.config.timeout
             what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
             exceptions.append(TimeoutError(f"run limit of {limit:g} s; not finished: {_some(self._cancelled())}"))
+        elif not self._intolerable():
+            skipped = [name for name, status in self.status.items() if status is Status.SKIPPED]
+            what += f", which is tolerated; skipped for that: {_some(skipped)}"
         elif not exceptions:
             exceptions.append(NodeCancelled(f"not finished: {_some(self._cancelled())}"))
         return RunError(f"dag {plan.name!r}: {what}", exceptions, self, names, run.timed_out)
