@@ -41,6 +41,7 @@ def specs_of(seed: int) -> list[Spec]:
     random = Random(seed)
     trouble = random.choice([0.1, 0.3, 0.6])
     style = random.choice(["sync", "async", "both"])
+    priorities = random.choice([[0], [0, 0, 1, -1]])
     specs = []
     for i in range(random.randint(1, random.choice([4, 12, 40]))):
         wanted = [random.randrange(max(0, i - 8), i) for _ in range(random.randint(0, 4))] if i else []
@@ -57,7 +58,7 @@ def specs_of(seed: int) -> list[Spec]:
                 attempts=random.choice([1, 1, 2]),
                 tolerant=tolerant,
                 fallback="" if tolerant else random.choice(["", "", "value", "function", "broken"]),
-                priority=random.choice([0, 0, 1, -1]),
+                priority=random.choice(priorities),
                 context=random.random() < 0.2,
             )
         )
