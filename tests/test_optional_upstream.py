@@ -278,7 +278,7 @@ class TestOk:
 
 
 def test_whether_it_runs_does_not_depend_on_which_failure_comes_first() -> None:
-    """``both`` is skipped for a tolerated failure and for one that is not: its reader is skipped, whatever the order."""
+    """``both`` is skipped for a tolerated failure and for one that is not: its reader is skipped."""
     for first in ("ads", "bad"):
         dag = flow.Dag("d")
 

@@ -145,7 +145,7 @@ def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None
         click.echo(f"Error: {error.message}", err=True)
     for line in [*report.failures(result), *report.stand_ins(result)]:
         click.echo(line, err=True)
-    for failed in result.errors.values():
+    for failed in [*result.errors.values(), *report.stood_in_for(result)]:
         _trace(ctx, failed)
     if not result.ok:
         ctx.exit(1)

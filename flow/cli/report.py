@@ -65,15 +65,19 @@ def stand_ins(result: Result) -> list[str]:
     """A table of the nodes, and maps, for which a fallback has stood in: name, exception, the user's file and line."""
     fallbacks = result.fallbacks
     rows = [("node", "fallback after", "at")]
-    for name, found in list(fallbacks.items())[:MAX_ROWS]:
-        errors = list(found.values()) if isinstance(found, dict) else [found]
-        place = where(errors[0]) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
-        more = f" and {len(errors) - 1:,} more" if len(errors) > 1 else ""
-        rows.append((name, printable(described(errors[0]) + _item(errors[0]) + more), place))
+    for (name, found), error in zip(list(fallbacks.items())[:MAX_ROWS], stood_in_for(result), strict=False):
+        place = where(error) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
+        more = f" and {len(found) - 1:,} more" if isinstance(found, dict) and len(found) > 1 else ""
+        rows.append((name, printable(described(error) + _item(error) + more), place))
     lines = table(rows) if fallbacks else []
     if len(fallbacks) > MAX_ROWS:
         lines.append(f"  ... and {len(fallbacks) - MAX_ROWS:,} more fallbacks (--json prints all)")
     return lines
+
+
+def stood_in_for(result: Result) -> list[BaseException]:
+    """The exceptions after which fallbacks were taken, the first one of each map."""
+    return [next(iter(found.values())) if isinstance(found, dict) else found for found in result.fallbacks.values()]
 
 
 def _item(error: BaseException) -> str:

@@ -49,15 +49,13 @@ def as_dict(plan: Plan) -> dict[str, Any]:
     path = plan.critical_path()
     costs, levels, names = plan.costs, plan.level_of, plan.names
     nodes = [
-        {
-            "name": name,
-            "level": levels[i],
-            "needs": [names[d] for d in plan.dependencies[i]],
-            "cost": costs.get(i),
-            "fallback": _fallback(plan, i),
-        }
+        {"name": name, "level": levels[i], "needs": [names[d] for d in plan.dependencies[i]], "cost": costs.get(i)}
         for i, name in enumerate(names)
     ]
+    for i, node in enumerate(nodes):
+        fallback = _fallback(plan, i)
+        if fallback is not None:
+            node["fallback"] = fallback
     return {
         "dag": plan.name,
         "counts": {"nodes": len(plan), "edges": plan.edge_count, "depth": plan.depth, "width": plan.width},
