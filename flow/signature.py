@@ -165,10 +165,19 @@ def is_async_callable(fn: Any) -> bool:
 
 def takes_nothing(fn: Callable[..., Any]) -> bool:
     """Tell whether ``fn`` can be called without arguments. Slow: for functions that are no nodes."""
+    return _binds(fn)
+
+
+def takes_one(fn: Callable[..., Any]) -> bool:
+    """Tell whether ``fn`` can be called with one value. Slow, as :func:`takes_nothing`."""
+    return _binds(fn, None)
+
+
+def _binds(fn: Callable[..., Any], *values: Any) -> bool:
     import inspect
 
     try:
-        inspect.signature(fn).bind()
+        inspect.signature(fn).bind(*values)
     except TypeError:
         return False
     except ValueError:  # builtins without a signature: calling will tell

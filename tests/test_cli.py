@@ -268,6 +268,35 @@ class TestFailure:
         assert "Traceback" not in call("run", "bad.py").stderr
         assert 'return json.loads("{")' in call("run", "bad.py", "--debug").stderr
 
+    def test_fallbacks_are_told_and_are_no_failure(self) -> None:
+        text = (
+            "import flow\ndag = flow.Dag('f')\n@dag.node(fallback=1)\ndef price():\n    raise OSError('down')\n"
+            "dag.add('items', lambda: [0, 1, 0])\n"
+            "dag.map('inverse', lambda item: 1 / item, over='items', fallback=None)\n"
+        )
+        result = call("run", write("fell.py", text))
+        assert (result.exit_code, "f: ok, 3 of 3 nodes completed, 2 by fallback in " in result.stdout) == (0, True)
+        assert result.stderr.split() == (
+            "node fallback after at price OSError: down fell.py:5 "
+            "inverse ZeroDivisionError: division by zero (item 0 (0)) and 1 more fell.py:7"
+        ).split()
+        assert "raise OSError('down')" in call("run", "fell.py", "--debug").stderr
+        nodes = json.loads(call("run", "fell.py", "--json").stdout)["nodes"]
+        assert (nodes["price"]["fallback"], nodes["price"]["output"]) == ("OSError: down", 1)
+        assert sorted(nodes["inverse"]["fallback"]) == ["0", "2"]
+        assert "  0      price    sync, fallback" in call("show", "fell.py").stdout
+        shown = json.loads(call("show", "fell.py", "--format", "json").stdout)["nodes"]
+        assert [node.get("fallback") for node in shown] == ["1", None, "None"]
+
+    def test_a_tolerated_failure_for_which_something_was_skipped(self) -> None:
+        text = (
+            "import flow\ndag = flow.Dag('t')\n@dag.node(continue_on_error=True)\ndef ads(): raise OSError('down')\n"
+            "dag.add('page', lambda ads: ads)\n"
+        )
+        result = call("run", write("skips.py", text))
+        assert result.exit_code == 1
+        assert "t: FAILED, 0 of 2 nodes completed, 1 failed, 1 skipped" in result.stdout
+
     def test_a_run_limit(self) -> None:
         text = "import anyio, flow\ndag = flow.Dag()\n@dag.node\nasync def forever(): await anyio.sleep_forever()\n"
         result = call("run", write("slow.py", text), "--timeout", "0.05")

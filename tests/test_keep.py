@@ -389,7 +389,7 @@ class TestFailure:
         watch.node("later", "a", after="bad", waits=waits)
         watch.node("last", after="later", waits=waits)
         result = watch.run(mode=mode)
-        assert result.ok and watch.seen["later"] == {"a"} and watch.seen["last"] == set()
+        assert not result.ok and watch.seen["later"] == {"a"} and watch.seen["last"] == set()
         assert set(result) == {"last"} == watch.alive
         assert result.status["reader"] == "skipped"
 

@@ -210,3 +210,108 @@ def test_random_events_keep_the_definition_of_ready(graph: list[tuple[int, ...]]
                 assert r.is_runnable(k) == (r.state[k] == 1)
         for t in taken:
             assert r.status(t) is flow.Status.RUNNING
+
+
+def tolerating(**dependencies: str) -> Resolver:
+    """Nodes by name and what they wait for: ``a`` takes its output, ``a?`` has a default for it, ``~a`` comes after it.
+
+    A node whose name begins with t is tolerant.
+    """
+    dag = flow.Dag("d")
+    for name, waits in dependencies.items():
+        refs = waits.split()
+        takes = [ref for ref in refs if not ref.startswith("~")]
+        parameters = ", ".join(sorted([f"{ref[0:-1]}=None" if ref.endswith("?") else ref for ref in takes], key=len))
+        dag.add(
+            name,
+            eval(f"lambda {parameters}: 1"),
+            after=[ref[1:] for ref in refs if ref.startswith("~")],
+            continue_on_error=name.startswith("t"),
+        )
+    return Resolver(dag.compile())
+
+
+def test_a_reader_with_a_default_goes_on_after_a_tolerated_failure() -> None:
+    r = tolerating(t="", uses="t", may="t?", both="t? ~t", other="", later="t? other")
+    assert [r.take(), r.take()] == [0, 4]
+    assert r.failed(0) == [1]
+    assert (picture(r), r.ready) == ("FSrrt.", (2, 3))
+    r.done(4)
+    assert (picture(r), r.ready) == ("FSrrDr", (2, 3, 5))
+
+
+def test_a_default_does_not_help_against_a_failure_that_is_not_tolerated() -> None:
+    r = tolerating(a="", may="a?", last="may?")
+    r.take()
+    assert r.failed(0) == [1, 2]
+    assert picture(r) == "FSS"
+
+
+def test_what_was_skipped_for_a_tolerated_failure_is_done_without_too() -> None:
+    r = tolerating(t="", uses="t", more="uses", may="more?", after="~more")
+    r.take()
+    assert r.failed(0) == [1, 2, 4]
+    assert (picture(r), r.ready) == ("FSSrS", (3,))
+
+
+@pytest.mark.parametrize("advance", [False, True])
+def test_a_reader_of_a_skipped_node_waits_until_all_is_known(advance: bool) -> None:
+    r = tolerating(t="", a="", both="t a", may="both?")
+    assert [r.take(), r.take()] == [0, 1]
+    assert r.failed(0) == [2]
+    assert (picture(r), r.ready) == ("FtS.", ())
+    if advance:
+        assert r.advance(1) == 3
+    else:
+        r.done(1)
+        assert (picture(r), r.ready) == ("FDSr", (3,))
+
+
+def test_a_skip_that_comes_to_be_for_another_failure_too_is_not_done_without() -> None:
+    r = tolerating(t="", a="", both="t a", may="both?", last="may?")
+    assert [r.take(), r.take()] == [0, 1]
+    assert r.failed(0) == [2]
+    assert r.failed(1) == [3, 4]
+    assert picture(r) == "FFSSS"
+    first = tolerating(t="", a="", both="t a", may="both?", last="may?")
+    assert [first.take(), first.take()] == [0, 1]
+    assert (first.failed(1), first.failed(0)) == ([2, 3, 4], [])
+    assert picture(first) == picture(r)
+
+
+def test_tolerated_failures_one_after_the_other() -> None:
+    r = tolerating(t="", t2="t?", t3="", uses="t2 t3", may="uses? t2? t3?")
+    assert [r.take(), r.take()] == [0, 2]
+    assert r.failed(0) == []
+    assert r.take() == 1
+    assert r.failed(1) == [3]
+    assert (picture(r), r.ready) == ("FFtS.", ())
+    assert r.failed(2) == []
+    assert (picture(r), r.ready) == ("FFFSr", (4,))
+
+
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_a_failure_looks_at_each_edge_a_few_times(tolerant: bool) -> None:
+    """A fan of failures in front of a chain: what was skipped once is not gone through again by each."""
+    count = 300
+    dag = flow.Dag("fan")
+    for i in range(count):
+        dag.add(f"f{i}", lambda: 1, continue_on_error=tolerant or i % 2 == 0)
+    dag.add("c0", lambda *values: 1, needs=[f"f{i}" for i in range(count)])
+    for i in range(1, count):
+        dag.add(f"c{i}", lambda value: 1, needs=[f"c{i - 1}"])
+    r = Resolver(dag.compile())
+    looked = 0
+
+    class Counted(list[object]):
+        def __getitem__(self, i: object) -> object:
+            nonlocal looked
+            looked += 1
+            return super().__getitem__(i)  # type: ignore[index]
+
+    r.successors = Counted(r.successors)
+    taken = [r.take() for _ in range(count)]
+    for i in taken:
+        r.failed(i)
+    assert picture(r) == "F" * count + "S" * count
+    assert looked < 10 * count

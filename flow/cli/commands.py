@@ -172,8 +172,8 @@ def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None
     """Tell on stderr what failed."""
     if error is not None and error.timed_out:
         tell(f"Error: {error.message}")
-    tell(*report.failures(result))
-    for failed in result.errors.values():
+    tell(*report.failures(result), *report.stand_ins(result))
+    for failed in [*result.errors.values(), *report.stood_in_for(result)]:
         _trace(ctx, failed)
 
 

@@ -27,6 +27,7 @@ def headline(result: Result) -> Styled:
     counts = result.counts
     done = f"{counts.get(Status.COMPLETED, 0):,} of {len(result.plan):,} nodes completed"
     rest = "".join(f", {n:,} {status}" for status, n in counts.items() if status is not Status.COMPLETED)
+    rest += f", {len(result.fallbacks):,} by fallback" if result.fallbacks else ""
     verdict = styled("ok", fg="green") if result.ok else styled("FAILED", fg="red", bold=True)
     return Styled(f"{printable(result.plan.name)}: {verdict}, {done}{rest} in {duration(result.wall_time)}")
 
@@ -54,6 +55,25 @@ def failures(result: Result) -> list[str]:
     if len(errors) > MAX_ROWS:
         lines.append(f"  ... and {len(errors) - MAX_ROWS:,} more failed nodes (--json prints all)")
     return lines
+
+
+def stand_ins(result: Result) -> list[str]:
+    """A table of the nodes, and maps, for which a fallback has stood in: name, exception, the user's file and line."""
+    fallbacks = result.fallbacks
+    rows = [("node", "fallback after", "at")]
+    for (name, found), error in zip(list(fallbacks.items())[:MAX_ROWS], stood_in_for(result), strict=False):
+        place = where(error) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
+        more = f" and {len(found) - 1:,} more" if isinstance(found, dict) and len(found) > 1 else ""
+        rows.append((name, printable(described(error) + _item(error) + more), place))
+    lines = table(rows) if fallbacks else []
+    if len(fallbacks) > MAX_ROWS:
+        lines.append(f"  ... and {len(fallbacks) - MAX_ROWS:,} more fallbacks (--json prints all)")
+    return lines
+
+
+def stood_in_for(result: Result) -> list[BaseException]:
+    """The exceptions after which fallbacks were taken, the first one of each map."""
+    return [next(iter(found.values())) if isinstance(found, dict) else found for found in result.fallbacks.values()]
 
 
 def _item(error: BaseException) -> str:
@@ -85,8 +105,16 @@ def as_json(result: Result, **more: Any) -> bytes:
         document["nodes"][name]["output"] = _encoded(value)
     for node in document["nodes"].values():
         if "error" in node:
-            node["error"] = node["error"].encode("utf-8", "backslashreplace").decode()
+            node["error"] = _text(node["error"])
+        found = node.get("fallback")
+        if found is not None:
+            in_parts = isinstance(found, dict)
+            node["fallback"] = {index: _text(error) for index, error in found.items()} if in_parts else _text(found)
     return msgspec.json.format(msgspec.json.encode({**document, **more}), indent=2)
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _encoded(value: Any) -> msgspec.Raw:

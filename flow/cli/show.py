@@ -8,9 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from flow.cli.report import table
+from flow.errors import shown
 from flow.plan.plan import Plan
 from flow.policy.mapping import Mapped
 from flow.run.result import duration
+from flow.types import MISSING
 
 MAX_ROWS: Final = 40
 """Rows of a table without ``--all``."""
@@ -53,6 +55,10 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         {"name": name, "level": levels[i], "needs": [names[d] for d in plan.dependencies[i]], "cost": costs.get(i)}
         for i, name in enumerate(names)
     ]
+    for i, node in enumerate(nodes):
+        fallback = _fallback(plan, i)
+        if fallback is not None:
+            node["fallback"] = fallback
     return {
         "dag": plan.name,
         "counts": {"nodes": len(plan), "edges": plan.edge_count, "depth": plan.depth, "width": plan.width},
@@ -78,26 +84,26 @@ def _head(plan: Plan, everything: bool) -> Iterator[str]:
 def _table(plan: Plan, everything: bool) -> list[str]:
     levels, names = plan.level_of, plan.names
     by_level = sorted(range(len(plan)), key=lambda i: (levels[i], i))
-    shown = by_level if everything else by_level[:MAX_ROWS]
+    listed = by_level if everything else by_level[:MAX_ROWS]
     rows = [["level", "node", "kind", "cost", "needs"]]
-    for i in shown:
+    for i in listed:
         needs = _some([names[d] for d in plan.dependencies[i]], everything, MAX_LINE // 2)
         cost = duration(plan.costs[i]) if i in plan.costs else "-"
         rows.append([str(levels[i]), names[i], _kind(plan, i), cost, needs])
     if not plan.costs:
         rows = [[cell for k, cell in enumerate(row) if k != 3] for row in rows]
     lines = table(rows)
-    if len(shown) < len(by_level):
-        lines.append(f"  ... and {plural(len(by_level) - len(shown), 'more node')} (--all shows them)")
+    if len(listed) < len(by_level):
+        lines.append(f"  ... and {plural(len(by_level) - len(listed), 'more node')} (--all shows them)")
     return lines
 
 
 def _levels(plan: Plan, everything: bool) -> list[str]:
     levels = plan.levels()
-    shown = levels if everything else levels[:MAX_ROWS]
-    lines = [f"  {k}: {_some(names, everything, MAX_LINE)}" for k, names in enumerate(shown)]
-    if len(shown) < len(levels):
-        lines.append(f"  ... and {plural(len(levels) - len(shown), 'more level')} (--all shows them)")
+    listed = levels if everything else levels[:MAX_ROWS]
+    lines = [f"  {k}: {_some(names, everything, MAX_LINE)}" for k, names in enumerate(listed)]
+    if len(listed) < len(levels):
+        lines.append(f"  ... and {plural(len(levels) - len(listed), 'more level')} (--all shows them)")
     return lines
 
 
@@ -116,4 +122,12 @@ def _kind(plan: Plan, i: int) -> str:
     fn = plan.fns[i] if binder is None else binder.fn
     thread = fn.thread if isinstance(fn, Mapped) else binder is not None and binder.thread
     how = "thread" if thread else "async" if plan.kinds[i] else "sync"
-    return f"map, {how}" if isinstance(fn, Mapped) else how
+    how = f"map, {how}" if isinstance(fn, Mapped) else how
+    return how if _fallback(plan, i) is None else f"{how}, fallback"
+
+
+def _fallback(plan: Plan, i: int) -> str | None:
+    """What stands in for node ``i``'s output, or for those of its items, as text; None if nothing does."""
+    fn = plan.binders[i].fn if i in plan.binders else plan.fns[i]
+    fallback = fn.fallback if isinstance(fn, Mapped) else plan.fallbacks.get(i, MISSING)
+    return None if fallback is MISSING else shown(fallback)

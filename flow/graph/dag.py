@@ -16,7 +16,7 @@ from flow.plan.definition import Definition, Policy
 from flow.plan.plan import Plan
 from flow.policy.middleware import Middleware
 from flow.signature import Nested
-from flow.types import NodeRef, references
+from flow.types import MISSING, NodeRef, references
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,6 +78,7 @@ class Dag(Maps):
         priority: int = _NO_PRIORITY,
         middleware: Sequence[Middleware] = _NO_MIDDLEWARE,
         cost: float | None = None,
+        fallback: Any = MISSING,
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
 
@@ -93,10 +94,13 @@ class Dag(Maps):
         :param timeout: seconds per attempt, or a :class:`flow.Timeout`.
         :param thread: run this sync function in a worker thread, contextvars carried over.
         :param continue_on_error: a failure is recorded but does not end the run, and nodes that
-            come ``after`` this one still run; those that need its output are skipped.
+            come ``after`` this one still run. Of those that take its output, the ones whose parameter
+            has a default run with that; the others are skipped.
         :param priority: among ready nodes, higher goes first.
         :param middleware: callables ``(next, ctx) -> result`` around this node, inside the Dag's.
         :param cost: expected seconds, for critical paths and ``Config(order="critical_path")``.
+        :param fallback: what becomes the output if the last attempt fails: a value (copied each time), or
+            a function of the exception. The node completes then; :attr:`flow.Result.fallbacks` has the exception.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
         """
         if type(fn) is not FunctionType and issubclass(type(fn), Dag):  # not isinstance: a proxy may raise when asked
@@ -115,9 +119,10 @@ class Dag(Maps):
             and continue_on_error is False
             and priority is _NO_PRIORITY
             and middleware is _NO_MIDDLEWARE
+            and fallback is MISSING
         ):
             d.policies[len(names)] = Policy(
-                retry, timeout, thread, continue_on_error, priority, references(middleware), cost
+                retry, timeout, thread, continue_on_error, priority, references(middleware), cost, fallback
             )  # fmt: skip
         # Only now, when nothing can fail: the lists must stay of one length.
         names.append(name)

@@ -10,8 +10,9 @@ from typing import Any, Final
 from flow.config import Retry, Timeout, is_int, is_number
 from flow.errors import shown
 from flow.plan.definition import Policy
+from flow.policy.fallback import fallback_faults
 from flow.signature import location_of
-from flow.types import NAME_CHARACTERS, NAME_RULE, is_name
+from flow.types import MISSING, NAME_CHARACTERS, NAME_RULE, is_name
 
 _LINES_OF_NAMES: Final = re.compile(rf"(?:{NAME_CHARACTERS}\n)*+")
 
@@ -85,6 +86,10 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
         found.append("thread=True is for sync functions, and this one is async: drop it")
     if type(policy.continue_on_error) is not bool:
         found.append(f"continue_on_error must be True or False, not {shown(policy.continue_on_error)}")
+    if policy.fallback is not MISSING:
+        found += fallback_faults(policy.fallback)
+        if policy.continue_on_error is True:
+            found.append("continue_on_error and fallback exclude each other: with a fallback, there is no failure")
     if not is_int(policy.priority):
         found.append(f"priority must be an integer, not {shown(policy.priority)}")
     if policy.cost is not None and (not is_number(policy.cost) or policy.cost < 0):

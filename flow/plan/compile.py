@@ -25,13 +25,14 @@ from flow.plan.checks import checked_names, dag_faults, duplicate_faults, genera
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.order import cycle_in, is_ordered, reach, topological_order
 from flow.plan.plan import Plan
+from flow.plan.spare import provide_defaults
 from flow.plan.usual import Usual
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import Optionals
 from flow.policy.bind import Binder
 from flow.policy.mapping import Mapped, Over
 from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
-from flow.types import NodeRef
+from flow.types import MISSING, NodeRef
 
 CYCLE_SHOWN: Final = 24
 """Names of a cycle that the message shows; ``DefinitionError.cycle`` always holds all."""
@@ -75,6 +76,7 @@ class _Compilation:
         self.usual = Usual()
         self.unreadable: dict[int, str] = {}  # by id of the function: why
         self.pipelined: list[int] = []
+        self.lent: dict[int, list[int]] = {}  # per map, what it waits for only for those pipelined after it
         self.ordering: dict[int, tuple[int, ...]] = {}  # dependencies of nodes where they are not the arguments
         edges = d.edges if previous is None else ()  # those of a prefix are in its plan
         if edges:
@@ -102,6 +104,8 @@ class _Compilation:
         if faults:
             kind = CycleError if cycle and len(faults) == 1 else DefinitionError
             raise kind(d.name, faults, cycle)
+        if plan.tolerant:
+            provide_defaults(plan, self.start, self.lent)
         plan.freeze(self.inputs, order)
         return plan
 
@@ -279,6 +283,7 @@ class _Compilation:
                     f"{str(plan.names[first])!r}, and its items could never start before that has ended"
                 )
             elif others:
+                self.lent.setdefault(first, []).extend([d for d in others if d not in plan.dependencies[first]])
                 plan.dependencies[first] = _distinct((*plan.dependencies[first], *others))
 
     # -- policies, faults, order -------------------------------------------------------------
@@ -368,11 +373,13 @@ def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any,
         timeout = None  # limits nothing
     fn = plan.fns[i]
     if isinstance(fn, Mapped):  # these are each item's, the rest the node's
-        fn = fn.with_policy(policy.retry, timeout, policy.thread)
+        fn = fn.with_policy(policy.retry, timeout, policy.thread, policy.fallback)
         binder = structs.replace(plan.binders[i], fn=fn, is_async=bool(plan.kinds[i]) or fn.is_async)
         plan.binders[i] = binder = binder.with_policy(False, layers, None)
         plan.kinds[i] = binder.is_async
         return
+    if policy.fallback is not MISSING:
+        plan.fallbacks[i] = policy.fallback
     if policy.retry is not None:
         plan.retries[i] = policy.retry
     if layers or policy.thread or timeout is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from flow.config import Retry, Timeout
+from flow.types import MISSING
 
 Needs = tuple[Any, ...] | Mapping[str, Any] | None
 
@@ -27,6 +28,7 @@ class Policy(msgspec.Struct, frozen=True):
     priority: int = 0
     middleware: tuple[Callable[..., Any], ...] = ()
     cost: float | None = None
+    fallback: Any = MISSING
 
 
 PLAIN = Policy()

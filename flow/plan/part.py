@@ -31,6 +31,8 @@ def part_of(plan: Plan, part: Plan, kept: Sequence[int]) -> Plan:
     part.priorities = {new[i]: priority for i, priority in plan.priorities.items() if i in new}
     part.costs = {new[i]: cost for i, cost in plan.costs.items() if i in new}
     part.tolerant = {new[i] for i in plan.tolerant if i in new}
+    part.fallbacks = {new[i]: fallback for i, fallback in plan.fallbacks.items() if i in new}
+    part.spared = {new[i]: frozenset([new[d] for d in nodes]) for i, nodes in plan.spared.items() if i in new}
     part.pipelines = {
         new[i]: followers
         for i, after in plan.pipelines.items()

@@ -25,7 +25,7 @@ MAX_PARTS: Final = 32
 
 _COPIED: Final = (
     "names", "index", "fns", "arguments", "dependencies", "kinds",
-    "binders", "retries", "priorities", "costs", "tolerant", "generators", "pipelines", "shapes",
+    "binders", "retries", "priorities", "costs", "tolerant", "fallbacks", "spared", "generators", "pipelines", "shapes",
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ class Plan:
         "costs",
         "count",
         "dependencies",
+        "fallbacks",
         "fns",
         "generators",
         "heads",
@@ -76,6 +77,7 @@ class Plan:
         "required_inputs",
         "retries",
         "shapes",
+        "spared",
         "straight",
         "tail",
         "tolerant",
@@ -97,6 +99,8 @@ class Plan:
         self.priorities: dict[int, int] = {}
         self.costs: dict[int, float] = {}
         self.tolerant: set[int] = set()  # continue_on_error
+        self.fallbacks: dict[int, Any] = {}
+        self.spared: dict[int, frozenset[int]] = {}  # per node, those whose outputs it can do without: it has defaults
         self.generators: set[int] = set()  # nodes whose output is a generator, which can be gone over once
         self.pipelines: dict[int, tuple[int, ...]] = {}  # per map, those that take its items as they come
         self.inputs: dict[str, tuple[int, ...]] = {}

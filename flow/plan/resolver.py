@@ -15,11 +15,16 @@ What changes::
        |                                |  ^            |---failed-----> FAILED
        |                                |  '--put_back--|
        '---a dependency failed--------> SKIPPED         '---cancelled--> CANCELLED
+
+A failure that the plan tolerates passes what only comes after it, and what can do without its output, having a
+default. So does a node that was skipped for nothing but such failures. Whether that is so shows when all that it
+waited for has ended, so those that can do without its output wait until then: which nodes run depends on what
+failed, never on when.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heappushpop
 from typing import Any, Final
 
@@ -75,8 +80,8 @@ class Resolver:
     """
 
     __slots__ = (
-        "_fast", "_grown", "_halted", "_node_at", "_rank", "_ready", "_tolerant", "_uses", "_waiting",
-        "state", "successors",
+        "_fast", "_forgiven", "_grown", "_halted", "_node_at", "_rank", "_ready", "_spared", "_tolerant", "_uses",
+        "_waiting", "state", "successors",
     )  # fmt: skip
 
     def __init__(self, plan: Plan | Sequence[Sequence[int]], ranks: Sequence[int] | None = None) -> None:
@@ -86,6 +91,7 @@ class Resolver:
             dependencies = [tuple(dict.fromkeys(deps)) for deps in plan]
             self.successors: list[Any] = list(successors_of(dependencies))
             self._tolerant: set[int] = set()
+            self._spared: Mapping[int, frozenset[int]] = {}
             self._uses: list[Any] = dependencies
             self._waiting = list(map(len, dependencies))
             self._set_ranks(ranks)
@@ -116,12 +122,13 @@ class Resolver:
 
     def _set_plan(self, plan: Plan, ranks: Sequence[int] | None) -> None:
         self.successors = plan.successors
-        self._tolerant, self._uses = plan.tolerant, plan.arguments
+        self._tolerant, self._uses, self._spared = plan.tolerant, plan.arguments, plan.spared
         self._waiting = plan.in_degrees.copy()
         self._set_ranks(plan.ranks() if ranks is None else ranks)
 
     def _set_ranks(self, ranks: Sequence[int] | None) -> None:
         self._grown = self._halted = False
+        self._forgiven: Any = ()  # nodes skipped for tolerated failures only, a set once there are some
         self._fast = ranks is None
         self._rank: Any = ranks
         self._node_at: list[int] | None = None
@@ -205,9 +212,12 @@ class Resolver:
         for s in self.successors[i]:
             left = waiting[s] - 1
             waiting[s] = left
-            if not left and not state[s]:
-                state[s] = READY
-                heappush(ready, s if rank is None else rank[s])
+            if not left:
+                if not state[s]:
+                    state[s] = READY
+                    heappush(ready, s if rank is None else rank[s])
+                elif s in self._forgiven:
+                    self._pass(s)
 
     def advance(self, i: int) -> int:
         """Do what ``done(i)`` and then ``take()`` do, in one call: what a driver asks after each node."""
@@ -237,7 +247,7 @@ class Resolver:
         """Say that the taken node ``i`` failed; return the nodes skipped for it, in index order.
 
         All its descendants are skipped. If it has ``continue_on_error``, only those that need its
-        output are (and theirs); those that merely come after it go on.
+        output are, and what comes after them; those that have a default for it, or merely come after it, go on.
 
         :raises UsageError: if ``i`` was not taken, or ended before.
         """
@@ -247,14 +257,32 @@ class Resolver:
         if i not in self._tolerant:
             return self._skip_from(self.successors[i])
         uses = self._uses
-        skipped = self._skip_from([s for s in self.successors[i] if i in uses[s]])
-        for s in self.successors[i]:
-            if i not in uses[s]:
-                self._waiting[s] -= 1
-                if not self._waiting[s] and self.state[s] == WAITING:
-                    self.state[s] = READY
-                    heappush(self._ready, s if self._rank is None else self._rank[s])
+        skipped = self._skip_from([s for s in self._blocked_by(i) if i in uses[s]], tolerated=True)
+        self._pass(i)
         return skipped
+
+    def _blocked_by(self, i: int) -> list[int]:
+        """The successors of ``i`` that cannot do without its output."""
+        spared = self._spared
+        return [s for s in self.successors[i] if i not in spared.get(s, ())]
+
+    def _pass(self, i: int) -> None:
+        """Node ``i`` has failed or was skipped, and that is tolerated: nobody need wait for it any more.
+
+        What was skipped for it, and now waits for nothing else, was skipped for tolerated failures only.
+        """
+        state, waiting, rank = self.state, self._waiting, self._rank
+        todo = [i]
+        while todo:
+            for s in self.successors[todo.pop()]:
+                waiting[s] -= 1
+                if waiting[s]:
+                    continue
+                if state[s] == WAITING:
+                    state[s] = READY
+                    heappush(self._ready, s if rank is None else rank[s])
+                elif s in self._forgiven:
+                    todo.append(s)
 
     def skip(self, i: int) -> list[int]:
         """Skip a node that has not been taken, and all its descendants; return those newly skipped.
@@ -265,8 +293,12 @@ class Resolver:
             raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be skipped")
         return self._skip_from([i])
 
-    def _skip_from(self, nodes: Sequence[int]) -> list[int]:
+    def _skip_from(self, nodes: Sequence[int], tolerated: bool = False) -> list[int]:
+        """Skip ``nodes`` and all that is skipped for them; for a failure that is ``tolerated``, or not."""
         state, successors = self.state, self.successors
+        if tolerated and nodes and not self._forgiven:
+            self._forgiven, self._fast = set(), False
+        forgiven = self._forgiven
         todo = list(nodes)
         skipped = []
         while todo:
@@ -274,6 +306,13 @@ class Resolver:
             if state[i] <= READY:
                 state[i] = SKIPPED
                 skipped.append(i)
+                if tolerated:
+                    forgiven.add(i)
+                    todo.extend(self._blocked_by(i))
+                else:
+                    todo.extend(successors[i])
+            elif not tolerated and i in forgiven:  # and now for a failure that is none to be tolerated
+                forgiven.remove(i)
                 todo.extend(successors[i])
         skipped.sort()
         return skipped

@@ -23,6 +23,7 @@ from flow.policy.arguments import Optionals, leaving_out
 from flow.policy.mapping import Mapped
 from flow.policy.middleware import Middleware, compose, settled
 from flow.signature import Composite, is_async_callable
+from flow.types import MISSING
 
 Call = Callable[..., Any]
 
@@ -63,7 +64,9 @@ class Binder(msgspec.Struct, frozen=True):
     """How one node is called.
 
     ``is_async`` says whether the bound callable returns an awaitable; in a run that puts all sync
-    functions into threads every one does. ``optional`` is there if some of its values may be missing.
+    functions into threads every one does. ``optional`` is there if some of its values may be missing. ``defaults`` are
+    those of parameters, by position among the values, whose node may fail and be tolerated: no value comes for them
+    then.
     """
 
     fn: Call
@@ -74,6 +77,7 @@ class Binder(msgspec.Struct, frozen=True):
     middleware: tuple[Middleware, ...] = ()
     timeout: Timeout | None = None
     optional: Optionals | None = None
+    defaults: tuple[tuple[int, Any], ...] = ()
 
     def with_policy(self, thread: bool, middleware: tuple[Middleware, ...], timeout: Timeout | None) -> Binder:
         """Return a copy with these policies."""
@@ -83,6 +87,8 @@ class Binder(msgspec.Struct, frozen=True):
     def bind(self, run: Run, i: int, all_threads: bool = False) -> Call:
         """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
         call = self._with_arguments(run, i)
+        if self.defaults:
+            call = partial(_call_with_defaults, call, self.defaults)
         if not isinstance(self.fn, Composite) and may_return_awaitable(self.fn):
             call = settled(call)
         context = partial(run.context, i)
@@ -129,6 +135,19 @@ class Binder(msgspec.Struct, frozen=True):
             return fn(*positional, **named)
 
         return call
+
+
+def with_defaults(values: Sequence[Any], defaults: Sequence[tuple[int, Any]]) -> list[Any]:
+    """Return ``values`` with the default at each position of ``defaults`` for which no value has come."""
+    found = list(values)
+    for at, default in defaults:
+        if found[at] is MISSING:
+            found[at] = default
+    return found
+
+
+def _call_with_defaults(call: Call, defaults: Sequence[tuple[int, Any]], *values: Any) -> Any:
+    return call(*with_defaults(values, defaults))
 
 
 def _shortest(run: Timed, i: int, timeout: Timeout) -> float:

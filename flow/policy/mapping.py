@@ -12,6 +12,7 @@ from flow.awaits import UNAWAITED, is_unawaited, may_return_awaitable
 from flow.config import Retry, Timeout, is_int, is_one_of
 from flow.errors import UsageError, a_kind, shown
 from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of
+from flow.types import MISSING
 
 DEFAULT_CONCURRENCY: Final = 50
 """Items of one map in flight at once, unless it says otherwise."""
@@ -203,7 +204,7 @@ class Folded(Over):
 class Mapped(Over):
     """A function, called once per item (:meth:`flow.Dag.map`)."""
 
-    __slots__ = ("_names", "_roles", "options", "retry", "thread", "timeout")
+    __slots__ = ("_names", "_roles", "fallback", "options", "retry", "thread", "timeout")
 
     def __init__(self, fn: Any, sources: tuple[str, ...], options: MapOptions) -> None:
         super().__init__(fn, sources)
@@ -211,13 +212,15 @@ class Mapped(Over):
         self.retry: Retry | None = None
         self.timeout: Timeout | None = None
         self.thread = False
+        self.fallback: Any = MISSING
         self._roles: Roles | None = None
         self._names: tuple[str, ...] | None = None
 
-    def with_policy(self, retry: Retry | None, timeout: Timeout | None, thread: bool) -> Mapped:
-        """Return a copy whose items are retried, limited and run in threads as given."""
+    def with_policy(self, retry: Retry | None, timeout: Timeout | None, thread: bool, fallback: Any) -> Mapped:
+        """Return a copy whose items are retried, limited, run in threads and replaced as given."""
         copy = Mapped(self.fn, self.sources, self.options)
         copy.retry, copy.timeout, copy.thread, copy._roles = retry, timeout, thread, self._roles
+        copy.fallback = fallback
         return copy
 
     @property

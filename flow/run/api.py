@@ -46,7 +46,8 @@ def run(
     :raises ConfigError: for a run id that does not match it.
     :raises DefinitionError: if the Dag cannot be compiled; nothing has run then.
     :raises InputError: listing every missing and unknown input; nothing has run then.
-    :raises RunError: if a node failed under ``on_error="fail_fast"``, or the run's time limit passed.
+    :raises RunError: if a node failed under ``on_error="fail_fast"`` and has no ``continue_on_error``, or the run's
+        time limit passed.
     :raises UsageError: if an event loop is needed and this thread already runs one; for targets, or nodes in
         ``config.keep``, that do not exist.
     """
@@ -171,7 +172,7 @@ def _advice(name: str) -> str:
 def _finish(state: RunState) -> Result:
     result = Result(state)
     if state.resolver is not None and (state.timed_out or state.cut_off or state.config.on_error == "fail_fast"):
-        error = result.error()
+        error = result.error(tolerated=False)
         try:
             if error is not None:
                 raise error
@@ -280,5 +281,10 @@ async def execute_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState)
 
 def _nested_outputs(state: RunState) -> Mapping[str, Any]:
     result = Result(state)
-    result.raise_for_errors()
+    error = result.error(tolerated=False)
+    try:
+        if error is not None:
+            raise error
+    finally:
+        del error  # its traceback holds this frame: no cycle
     return result.outputs

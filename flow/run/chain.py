@@ -130,6 +130,8 @@ class Chain(Driven):
         stage, feed, k = self._at(i)
         self._in_flight[i % len(self._stages)] -= 1
         over = stage.fail(k, error)
+        if feed.is_done(k):  # with a fallback
+            self._hand_on(i % len(self._stages), k)
         if not over or stage is self._stages[0]:
             return over
         feed.halt()
@@ -168,7 +170,11 @@ class Chain(Driven):
         s = i % len(self._stages)
         self._in_flight[s] -= 1
         feed.done(k)
-        result = feed.values[k]
+        self._hand_on(s, k)
+
+    def _hand_on(self, s: int, k: int) -> None:
+        """Give the result of entry ``k`` of stage ``s`` to the stages after it."""
+        result = self._stages[s].feed.values[k]
         if result is not DROPPED:
             for follower in self._followers[s]:
                 self._stages[follower].feed.arrive(k, result)

@@ -49,6 +49,16 @@ class NodeFinished(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class NodeFallback(msgspec.Struct, frozen=True, tag=True):
+    """A node's last attempt failed, and its ``fallback`` has become its output: NodeFinished follows."""
+
+    run_id: str
+    node: str
+    attempt: int
+    error: BaseException
+    at: float
+
+
 class NodeFailed(msgspec.Struct, frozen=True, tag=True):
     """A node has failed for good."""
 
@@ -105,6 +115,17 @@ class ItemFinished(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class ItemFallback(msgspec.Struct, frozen=True, tag=True):
+    """The last attempt of an item failed, and the map's ``fallback`` has become its value: ItemFinished follows."""
+
+    run_id: str
+    node: str
+    index: int
+    attempt: int
+    error: BaseException
+    at: float
+
+
 class ItemFailed(msgspec.Struct, frozen=True, tag=True):
     """An item of a map has failed for good."""
 
@@ -133,12 +154,14 @@ Event: TypeAlias = (
     | RunFinished
     | NodeStarted
     | NodeFinished
+    | NodeFallback
     | NodeFailed
     | NodeRetried
     | NodeSkipped
     | NodeCancelled
     | MapStarted
     | ItemFinished
+    | ItemFallback
     | ItemFailed
     | ItemRetried
 )

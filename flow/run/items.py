@@ -15,7 +15,8 @@ from flow.config import Retry
 from flow.data.context import Context, Scope
 from flow.data.mapresult import MapResult, error_of
 from flow.errors import UsageError, note, shown
-from flow.policy.bind import limited_async, limited_sync
+from flow.policy.bind import limited_async, limited_sync, with_defaults
+from flow.policy.fallback import note_broken, value_for
 from flow.policy.mapping import Mapped, Roles
 from flow.policy.middleware import settled
 from flow.run import events
@@ -26,7 +27,7 @@ from flow.run.outputs import looked_at_items
 from flow.run.sources import Source
 from flow.run.state import RunState, users_part
 from flow.signature import Composite
-from flow.types import ABSENT, MISSING
+from flow.types import ABSENT, MISSING, Status
 
 DROPPED: Final[Any] = object()
 """What stands at the place of an item that a filter has dropped."""
@@ -46,7 +47,7 @@ class Items(Driven):
 
     __slots__ = (
         "_call", "_context", "_extras", "_places", "_plain", "_roles", "_size", "_sizes", "_threaded",
-        "arguments", "feed", "limit", "mapped", "name", "outer", "source",
+        "arguments", "fallbacks", "feed", "limit", "mapped", "name", "outer", "source",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Items(Driven):
         self.limit = min(outer.limit, options.bound)
         self._size = options.batch_size or 1
         self._sizes: dict[int, int] = {}  # of failed batches
+        self.fallbacks: dict[int, BaseException] = {}  # by item
         self._extras = dict(zip(mapped.names, values, strict=True))
         self._roles = roles = self._filled_roles()
         self.source: Source = self._new_source(node, values) if before is None else Source.handed_over(before.source)
@@ -217,18 +219,21 @@ class Items(Driven):
         return index if keys is None else keys[index]
 
     def _followed(self, call: Callable[[int, Any], Any], is_async: bool) -> Callable[[int, Any], Any]:
-        """Put around ``call`` what looks at its results: of a batch, a filter or a flat_map."""
-        options = self.mapped.options
-        look = _LOOKS.get(options.outcome)
-        if options.batch_size is not None:
-            look = partial(_one_each, look)
-        elif look is None:
+        """Put around ``call`` what looks at its results."""
+        look = self._look()
+        if look is None:
             return call
 
         async def awaited(i: int, item: Any) -> Any:
             return look(await call(i, item), item)
 
         return awaited if is_async else lambda i, item: look(call(i, item), item)
+
+    def _look(self) -> Callable[[Any, Any], Any] | None:
+        """What looks at results, of a batch, a filter or a flat_map; None if they stand as they are."""
+        options = self.mapped.options
+        look = _LOOKS.get(options.outcome)
+        return look if options.batch_size is None else partial(_one_each, look)
 
     def _bind(self, i: int) -> Callable[..., Any]:
         """Make what a driver calls with entry ``i``."""
@@ -304,7 +309,10 @@ class Items(Driven):
         self.emit(events.ItemFinished(self.run_id, self.name, self.index(i), self.clock.now()))
 
     def fail(self, i: int, error: BaseException) -> bool:
-        """Record that entry ``i`` failed for good; return True if the map must end."""
+        """Record that entry ``i`` failed for good, and take its fallback if it has one.
+
+        :return: True if the map must end.
+        """
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if self.mapped.retry is not None else ""
         BaseException.with_traceback(error, users_part(error.__traceback__, self.mapped.fn))
@@ -312,12 +320,40 @@ class Items(Driven):
         if self.mapped.options.batch_size is not None:
             what, self._sizes[i] = f"the batch from item {self.index(i)}", len(item)
         note(error, f"in {what} ({shown(item)}) of map {self.name!r}{tries}")
+        if self._fall_back(i, attempt, error):
+            return False
         self.errors[i] = error
         self.feed.failed(i)
         if self.config.observers:
             now = self.clock.now()
             self.emit(events.ItemFailed(self.run_id, self.name, self.index(i), attempt, error, now))
         return self.mapped.options.on_error == "fail"
+
+    def _fall_back(self, i: int, attempt: int, error: BaseException) -> bool:
+        """Complete entry ``i`` with the map's fallback, if it has one: what the function would have returned."""
+        fallback, item, batch = self.mapped.fallback, self.values[i], self.mapped.options.batch_size is not None
+        results: list[Any] = []
+        for _ in item if batch else (item,):
+            results.append(value_for(fallback, error))
+            if results[-1] is MISSING:
+                return False
+        value = results if batch else results[0]
+        try:
+            look = self._look()
+            value = value if look is None else look(value, item)
+        except Exception as broken:
+            note_broken(error, broken, fallback)
+            return False
+        first = self.index(i)
+        self.fallbacks.update(dict.fromkeys(range(first, first + len(results)), error))
+        if self._context._scope.published:
+            self._context._scope.published.pop(first, None)  # by the attempt that failed
+        self.values[i] = value
+        if self.config.observers:
+            now = self.clock.now()
+            self.emit(events.ItemFallback(self.run_id, self.name, first, attempt, error, now))
+        self.feed.done(i)
+        return True
 
     # -- at the end --------------------------------------------------------------------------
 
@@ -327,9 +363,13 @@ class Items(Driven):
         if feed.broke is not None:
             raise feed.broke
         errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
+        fallbacks, self.fallbacks = self.fallbacks, {}
         self.errors = {}  # an exception keeps the frames it went through, and so this object: no cycle
         if errors and (options.on_error == "fail" or self.cut_off):
             raise error_of(self.name, errors)
+        if fallbacks:
+            self.outer.fallbacks[self.outer.plan.index[self.name]] = dict(sorted(fallbacks.items()))
+            self.fallbacks = {}  # as above
         published = self._context._scope.published or {}
         self._context._merge([one for one in published.items() if feed.is_done(one[0] // self._size)])
         del feed.values[feed.pulled :]
@@ -424,14 +464,17 @@ def _chain(first: Items, node: int) -> Any:
     stages, sources, nodes = [first], [-1], [node]
     for s, at in enumerate(nodes):  # grows on the way
         for follower in pipelines.get(at, ()):
-            mapped: Any = outer.plan.binders[follower].fn
-            values = [outer.values[slot] for slot in outer.plan.arguments[follower]]
+            if outer.resolver is not None and outer.resolver.status(follower) is Status.SKIPPED:
+                continue  # what it takes besides the items has failed, which is tolerated
+            binder = outer.plan.binders[follower]
+            mapped: Any = binder.fn
+            values = with_defaults([outer.values[slot] for slot in outer.plan.arguments[follower]], binder.defaults)
             stage = Items(outer, follower, mapped, values, stages[s])
             outer.stages[follower] = stage
             stages.append(stage)
             sources.append(s)
             nodes.append(follower)
-    return Chain(stages, sources)
+    return Chain(stages, sources) if len(stages) > 1 else None
 
 
 __all__ = ["DROPPED", "Items", "map_inline", "map_on_loop"]

@@ -65,8 +65,8 @@ class Releasing(Resolver):
             if was != now:
                 self._ended(i)
 
-    def _skip_from(self, nodes: Sequence[int]) -> list[int]:
-        skipped = super()._skip_from(nodes)
+    def _skip_from(self, nodes: Sequence[int], tolerated: bool = False) -> list[int]:
+        skipped = super()._skip_from(nodes, tolerated)
         for i in skipped:
             self._ended(i)
         return skipped

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from flow.config import is_one_of
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.plan import Plan
-from flow.plan.resolver import DONE, FAILED, STATUS_OF
+from flow.plan.resolver import CANCELLED, DONE, FAILED, SKIPPED, STATUS_OF
 from flow.types import MISSING, NodeRef, Status
 
 if TYPE_CHECKING:
@@ -171,6 +171,14 @@ class Result(Mapping[str, Any]):
         return {self.plan.names[i]: error for i, error in self._run.errors.items()}
 
     @property
+    def fallbacks(self) -> dict[str, Any]:
+        """What ``fallback=`` has stood in for: each such node's exception, by name.
+
+        Of a map, a dict of the exceptions of its items by index: ``{"price": error, "pages": {3: error}}``.
+        """
+        return {self.plan.names[i]: found for i, found in self._run.fallbacks.items()}
+
+    @property
     def attempts(self) -> Mapping[str, int]:
         """How often each node that ran was called."""
         attempts = self._run.attempts
@@ -204,13 +212,22 @@ class Result(Mapping[str, Any]):
 
     @property
     def ok(self) -> bool:
-        """True if every node completed, apart from failures that ``continue_on_error`` allows (and what they skip)."""
+        """True if every node completed, apart from failures that ``continue_on_error`` allows.
+
+        It is False if the run timed out or was cancelled, if a failure was not to be tolerated, and if a node was
+        skipped for one, tolerated or not.
+        """
         run = self._run
         if run.resolver is None:
             return True
-        if run.timed_out or any(i not in self.plan.tolerant for i in run.errors):
+        return not (run.timed_out or self._intolerable()) and SKIPPED not in run.resolver.state
+
+    def _intolerable(self) -> bool:
+        """True if something has happened that a run does not simply go on after: a failure, or its cancellation."""
+        run = self._run
+        if run.resolver is None:
             return False
-        return all(status is not Status.CANCELLED for status in self.counts)
+        return any(i not in self.plan.tolerant for i in run.errors) or CANCELLED in run.resolver.state
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -252,17 +269,21 @@ class Result(Mapping[str, Any]):
         return self._run.data
 
     def raise_for_errors(self) -> None:
-        """Raise what ``on_error="fail_fast"`` would have raised; nothing if :attr:`ok`."""
+        """Raise the :class:`flow.RunError` of this run, errors that were tolerated included; nothing if :attr:`ok`."""
         error = self.error()
         if error is not None:
             raise error
 
-    def error(self) -> RunError | None:
-        """Return the :class:`flow.RunError` of this run; None if it is :attr:`ok`."""
-        if self.ok:
-            return None
+    def error(self, *, tolerated: bool = True) -> RunError | None:
+        """Return the :class:`flow.RunError` of this run; None if it is :attr:`ok`.
+
+        :param tolerated: False leaves out what ``continue_on_error`` allows, and what was skipped for that: what
+            :func:`flow.run` raises.
+        """
         run, plan = self._run, self.plan
-        failed = [(plan.names[i], e) for i, e in run.errors.items() if i not in plan.tolerant]
+        if self.ok or not (tolerated or run.timed_out or self._intolerable()):
+            return None
+        failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in plan.tolerant]
         exceptions = [e for _, e in failed if isinstance(e, Exception)]
         names = [name for name, e in failed if isinstance(e, Exception)]
         what = f"{len(failed)} of {len(plan)} nodes failed: {_some(names)}" if failed else "the run was cancelled"
@@ -270,6 +291,9 @@ class Result(Mapping[str, Any]):
             limit = run.config.timeout
             what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
             exceptions.append(TimeoutError(f"run limit of {limit:g} s; not finished: {_some(self._cancelled())}"))
+        elif not self._intolerable():
+            skipped = [name for name, status in self.status.items() if status is Status.SKIPPED]
+            what += f", which is tolerated; skipped for that: {_some(skipped)}"
         elif not exceptions:
             exceptions.append(NodeCancelled(f"not finished: {_some(self._cancelled())}"))
         return RunError(f"dag {plan.name!r}: {what}", exceptions, self, names, run.timed_out)
@@ -282,6 +306,7 @@ class Result(Mapping[str, Any]):
     def to_dict(self, *, outputs: bool = True) -> dict[str, Any]:
         """Return plain data for logs and JSON: errors as text, outputs as they are (or left out)."""
         run = self._run
+        fallbacks = run.fallbacks
         nodes: dict[str, dict[str, Any]] = {}
         spans = self.spans() if run.started is not None else {}
         for i, name in enumerate(self.plan.names):
@@ -290,6 +315,8 @@ class Result(Mapping[str, Any]):
                 node["attempts"] = run.attempts[i]
             if i in run.errors:
                 node["error"] = described(run.errors[i])
+            if i in fallbacks:
+                node["fallback"] = _in_words(fallbacks[i])
             if name in spans:
                 node["started"], node["ended"] = spans[name]
             if outputs and self._has_output(i):
@@ -323,7 +350,25 @@ class Result(Mapping[str, Any]):
             lines.append(f"  {self.plan.names[i]}: {described(error)}")
         if len(self._run.errors) > 5:
             lines.append(f"  ... and {len(self._run.errors) - 5} more errors")
+        fallbacks = self.fallbacks
+        for name, found in list(fallbacks.items())[:5]:
+            lines.append(f"  {name}: {fell_back(found)}")
+        if len(fallbacks) > 5:
+            lines.append(f"  ... and {len(fallbacks) - 5} more fallbacks")
         return "\n".join(lines) + ">"
+
+
+def fell_back(found: Any) -> str:
+    """Say what a fallback has stood in for: a node's exception, or those of a map's items by index."""
+    if not isinstance(found, dict):
+        return f"fallback after {described(found)}"
+    index, error = next(iter(found.items()))
+    more = f" and {len(found) - 1} more items" if len(found) > 1 else ""
+    return f"fallback for item {index}{more}, after {described(error)}"
+
+
+def _in_words(found: Any) -> Any:
+    return {str(k): described(e) for k, e in found.items()} if isinstance(found, dict) else described(found)
 
 
 def _why_freed(name: str, keep: object) -> str:

@@ -17,6 +17,7 @@ from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
 from flow.plan.straight import FILE_PREFIX
 from flow.policy.bind import Binder
+from flow.policy.fallback import value_for
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
@@ -50,7 +51,7 @@ _OURS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep, F
 class _More:
     """What only some runs have."""
 
-    __slots__ = ("data", "limits", "outer", "stages", "view")
+    __slots__ = ("began", "data", "fallbacks", "limits", "outer", "stages", "view")
 
     def __init__(self, data: WorkflowData | None, outer: RunState | None) -> None:
         self.data = data
@@ -58,6 +59,8 @@ class _More:
         self.stages: dict[int, Items] = {}
         self.limits: dict[str, Climb] = {}
         self.view: LiveView | None = None
+        self.fallbacks: dict[int, Any] = {}  # per node its exception, or per map those of items by index
+        self.began: dict[int, float] = {}  # failed attempts of nodes with a fallback, if they are timed
 
 
 class RunState(Driven):
@@ -159,6 +162,9 @@ class RunState(Driven):
             began = self._begin(i)
             try:
                 result = call(*values)
+            except Exception:
+                self._raised(i, began)
+                raise
             finally:
                 ended = self._end(i)
             self._completed(i, began, ended)
@@ -171,6 +177,9 @@ class RunState(Driven):
             began = self._begin(i)
             try:
                 result = await call(*values)
+            except Exception:
+                self._raised(i, began)
+                raise
             finally:
                 ended = self._end(i)
             self._completed(i, began, ended)
@@ -187,6 +196,10 @@ class RunState(Driven):
         if self.config.observers:
             self.emit(events.NodeStarted(self.run_id, self.plan.names[i], attempt, now))
         return now
+
+    def _raised(self, i: int, began: float) -> None:
+        if i in self.plan.fallbacks:
+            self._with_more().began[i] = began
 
     def _end(self, i: int) -> float:
         assert self.finished is not None
@@ -248,6 +261,11 @@ class RunState(Driven):
     def stages(self) -> dict[int, Items]:
         """Pipelined maps whose items have been run with the map before them, by node."""
         return self._with_more().stages
+
+    @property
+    def fallbacks(self) -> dict[int, Any]:
+        """What fallbacks have stood in for, by node: its exception, or those of a map's items by index."""
+        return self._with_more().fallbacks
 
     @property
     def deadline(self) -> float | None:
@@ -350,7 +368,10 @@ class RunState(Driven):
         self.emit(events.NodeRetried(self.run_id, self.plan.names[i], attempt, error, delay, now))
 
     def fail(self, i: int, error: BaseException) -> bool:
-        """Record that node ``i`` failed for good, skip what cannot run; return True if the run must end."""
+        """Record that node ``i`` failed for good, and what its fallback or its failure means for others.
+
+        :return: True if the run must end.
+        """
         assert self.resolver is not None
         plan = self.plan
         name = plan.names[i]
@@ -359,6 +380,10 @@ class RunState(Driven):
         # The base's own methods: an exception may be frozen, or have others of these names.
         BaseException.with_traceback(error, users_part(error.__traceback__, plan.fns[i]))
         note(error, f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
+        value = value_for(plan.fallbacks.get(i, MISSING), error)
+        if value is not MISSING:
+            self._fall_back(i, attempt, error, value)
+            return False
         if not self.errors:
             self.errors = {}
         self.errors[i] = error
@@ -378,6 +403,19 @@ class RunState(Driven):
             j != i and values[j] is MISSING and all(d != i and values[d] is not MISSING for d in dependencies[j])
             for j in self.order
         )
+
+    def _fall_back(self, i: int, attempt: int, error: BaseException, value: Any) -> None:
+        """Complete node ``i`` with ``value``."""
+        assert self.resolver is not None
+        more = self._with_more()
+        more.fallbacks[i] = error
+        self.values[i] = value
+        self.resolver.done(i)
+        began = more.began.pop(i, None)
+        if self.config.observers:
+            now = self.clock.now()
+            self.emit(events.NodeFallback(self.run_id, self.plan.names[i], attempt, error, now))
+            self._completed(i, now if began is None else began, now)
 
     # -- at the end --------------------------------------------------------------------------
 

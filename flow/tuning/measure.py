@@ -210,7 +210,7 @@ class Bench:
         self.runs += 1
         try:
             result = run(self.plan, inputs, targets=self._targets, config=config)
-            error: Exception | None = None if result.ok else result.error()
+            error: Exception | None = result.error(tolerated=False)
         except Exception as raised:
             error = raised
         if error is None:
