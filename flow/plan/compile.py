@@ -28,7 +28,7 @@ from flow.plan.plan import Plan
 from flow.plan.spare import provide_defaults
 from flow.plan.usual import Usual
 from flow.plan.wiring import InputSlots, Wirer
-from flow.policy.arguments import Optionals
+from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
 from flow.policy.mapping import Mapped, Over
 from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
@@ -188,8 +188,7 @@ class _Compilation:
         if wiring.keywords or wiring.context != -1 or wiring.optional or shape.lifted or composite:
             binder = Binder(fn, shape.is_async, wiring.keywords, wiring.context)
             if wiring.optional and not composite:  # those leave out what is missing themselves
-                positional = tuple([p.name for p in shape.parameters if not p.keyword_only])
-                binder = structs.replace(binder, optional=Optionals(positional, shape.gaps))
+                binder = structs.replace(binder, optional=optionals_of(shape))
             self.plan.binders[i] = binder
         if isinstance(fn, Over):
             self._check_over(i, fn, wiring.slots[: len(fn.sources)])

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from flow.plan.order import reach
 from flow.plan.plan import Plan
+from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
 from flow.signature import shape_of
 
@@ -31,7 +32,8 @@ def provide_defaults(plan: Plan, start: int, lent: Mapping[int, Sequence[int]]) 
             plan.spared[i] = frozenset(spared)
             binder = plan.binders.get(i) or Binder(plan.fns[i], bool(plan.kinds[i]))
             given = tuple([(at, *defaults[at]) for at, slot in wanting if slot in spared])
-            plan.binders[i] = structs.replace(binder, defaults=given)
+            optional = binder.optional or optionals_of(plan.shapes.get(id(plan.fns[i])) or shape_of(plan.fns[i]))
+            plan.binders[i] = structs.replace(binder, defaults=given, optional=optional)
     for i, nodes in lent.items():
         plan.spared[i] = plan.spared.get(i, frozenset()).union(nodes)
 

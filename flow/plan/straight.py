@@ -13,7 +13,7 @@ with the loop: whoever looks at the run from within sees the same, and when a no
 on from exactly there. The source is in :mod:`linecache`, for tracebacks, debuggers and profilers.
 
 ``copy`` copies the run's contextvars: each node has its own. On an event loop the code is *guarded*: after each node
-it looks at the clock, and breaks off when the event loop is to have its turn. There it covers the stretches of sync functions
+it looks at the clock, and breaks off when the event loop is to have its turn. It covers the stretches of sync functions
 in the plan's order, and serves until a node suspends or fails: from then on the Resolver says what is next.
 
 Generating costs about 10 us per node, so a plan must have been run :data:`HOT_AFTER` times, and then one

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from flow.signature import by_position
+from flow.signature import Shape, by_position
 
 
 class Optionals(msgspec.Struct, frozen=True):
@@ -23,6 +23,11 @@ class Optionals(msgspec.Struct, frozen=True):
 
     names: tuple[str, ...]
     gaps: tuple[Any, ...]
+
+
+def optionals_of(shape: Shape) -> Optionals:
+    """Return what a function of this shape may be called without."""
+    return Optionals(tuple([p.name for p in shape.parameters if not p.keyword_only]), shape.gaps)
 
 
 def leaving_out(

@@ -23,7 +23,7 @@ from flow.policy.arguments import Optionals, leaving_out
 from flow.policy.mapping import Mapped
 from flow.policy.middleware import Middleware, compose, settled
 from flow.signature import Composite, is_async_callable
-from flow.types import MISSING
+from flow.types import ABSENT, MISSING
 
 Call = Callable[..., Any]
 
@@ -88,7 +88,7 @@ class Binder(msgspec.Struct, frozen=True):
         """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
         call = self._with_arguments(run, i)
         if self.defaults:
-            call = partial(_call_with_defaults, call, self.defaults)
+            call = self._with_defaults(call, run, i)
         if not isinstance(self.fn, Composite) and may_return_awaitable(self.fn):
             call = settled(call)
         context = partial(run.context, i)
@@ -109,12 +109,29 @@ class Binder(msgspec.Struct, frozen=True):
             call = limited(call, run, i, self.timeout, threaded)
         return call
 
-    def _with_arguments(self, run: Run, i: int) -> Call:
-        """Place the Context and the keyword arguments; values arrive by position."""
+    def _with_defaults(self, call: Call, run: Run, i: int) -> Call:
+        """Let ``call`` have defaults for what tolerated failures lack; a parameter that takes none is left out."""
+        defaults = self.defaults
+        leaves_out = not isinstance(self.fn, Composite) and any(default is ABSENT for _, default in defaults)
+
+        def called(*values: Any) -> Any:
+            found = with_defaults(values, defaults)
+            if leaves_out and not all(given := [value is not ABSENT for value in found]):
+                return self._with_arguments(run, i, given)(*found)
+            return call(*found)
+
+        return called
+
+    def _with_arguments(self, run: Run, i: int, given: Sequence[bool] | None = None) -> Call:
+        """Place the Context and the keyword arguments; values arrive by position.
+
+        :param given: by value, whether it is there; by default as at the start of the run.
+        """
         fn, keywords, context = self.fn, self.keywords, self.context
         if isinstance(fn, Composite):
             fn = run.expanded(fn, i)
-        if self.optional is not None and not all(given := run.given(i)):
+        given = run.given(i) if given is None and self.optional is not None else given
+        if self.optional is not None and given is not None and not all(given):
             at = self.optional.names[context] if isinstance(context, int) and context >= 0 else context
             name = at if isinstance(at, str) else None
             return leaving_out(fn, self.optional, keywords, name, partial(run.context, i), given)
@@ -144,10 +161,6 @@ def with_defaults(values: Sequence[Any], defaults: Sequence[tuple[int, Any]]) ->
         if found[at] is MISSING:
             found[at] = default
     return found
-
-
-def _call_with_defaults(call: Call, defaults: Sequence[tuple[int, Any]], *values: Any) -> Any:
-    return call(*with_defaults(values, defaults))
 
 
 def _shortest(run: Timed, i: int, timeout: Timeout) -> float:
