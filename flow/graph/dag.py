@@ -77,6 +77,7 @@ class Dag(Maps):
         priority: int = _NO_PRIORITY,
         middleware: Sequence[Middleware] = _NO_MIDDLEWARE,
         cost: float | None = None,
+        abandon_on_timeout: bool = False,
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
 
@@ -96,6 +97,8 @@ class Dag(Maps):
         :param priority: among ready nodes, higher goes first.
         :param middleware: callables ``(next, ctx) -> result`` around this node, inside the Dag's.
         :param cost: expected seconds, for critical paths and ``Config(order="critical_path")``.
+        :param abandon_on_timeout: with ``thread`` and ``timeout``: at its limit the node fails, and nobody waits for
+            its function, which cannot be interrupted. What that returns is dropped; see ``Result.abandoned``.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
         """
         if fn.__class__ is not FunctionType and isinstance(fn, Dag):
@@ -114,9 +117,11 @@ class Dag(Maps):
             and continue_on_error is False
             and priority is _NO_PRIORITY
             and middleware is _NO_MIDDLEWARE
+            and abandon_on_timeout is False
         ):
             d.policies[len(names)] = Policy(
-                retry, timeout, thread, continue_on_error, priority, references(middleware), cost
+                retry, timeout, thread, continue_on_error, priority, references(middleware), cost,
+                abandon_on_timeout,
             )  # fmt: skip
         # Only now, when nothing can fail: the lists must stay of one length.
         names.append(name)

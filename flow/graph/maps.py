@@ -35,6 +35,7 @@ class CommonOptions(TypedDict, total=False):
     priority: int
     middleware: Sequence[Middleware]
     cost: float | None
+    abandon_on_timeout: bool
 
 
 class ItemOptions(CommonOptions, total=False):
@@ -196,7 +197,8 @@ class Maps:
         :param take: go over so many items at most.
         :param pipelined: start on an item as soon as ``over``, itself a map, has its result, not when it has all.
         :param needs: which node fills which parameter, where names differ.
-        :param options: the rest of :meth:`add`'s; ``retry``, ``timeout`` and ``thread`` are each item's.
+        :param options: the rest of :meth:`add`'s; ``retry``, ``timeout``, ``thread`` and ``abandon_on_timeout`` are
+            each item's.
         """
         return self._add_map(name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
 

@@ -83,6 +83,7 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
         found.append(f"thread must be True or False, not {shown(policy.thread)}")
     elif policy.thread and is_async:
         found.append("thread=True is for sync functions, and this one is async: drop it")
+    found += _abandoning_faults(policy, is_async)
     if not isinstance(policy.continue_on_error, bool):
         found.append(f"continue_on_error must be True or False, not {shown(policy.continue_on_error)}")
     if not is_int(policy.priority):
@@ -90,4 +91,19 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
     if policy.cost is not None and (not is_number(policy.cost) or policy.cost < 0):
         found.append(f"cost must be a number of seconds >= 0, not {shown(policy.cost)}")
     found += [f"middleware must be callables (next, ctx), not {shown(m)}" for m in policy.middleware if not callable(m)]
+    return found
+
+
+def _abandoning_faults(policy: Policy, is_async: bool) -> list[str]:
+    if not isinstance(policy.abandon_on_timeout, bool):
+        return [f"abandon_on_timeout must be True or False, not {shown(policy.abandon_on_timeout)}"]
+    if not policy.abandon_on_timeout:
+        return []
+    if is_async:
+        return ["abandon_on_timeout=True is for threads, and an async function is cancelled at its limit: drop it"]
+    found = []
+    if policy.thread is not True:
+        found.append("abandon_on_timeout=True needs thread=True: only a call in a thread can be left to itself")
+    if policy.timeout is None or policy.timeout == Timeout():
+        found.append("abandon_on_timeout=True needs a timeout, at which the call is left to itself")
     return found

@@ -27,6 +27,7 @@ class Policy(msgspec.Struct, frozen=True):
     priority: int = 0
     middleware: tuple[Callable[..., Any], ...] = ()
     cost: float | None = None
+    abandon_on_timeout: bool = False
 
 
 PLAIN = Policy()

@@ -194,21 +194,22 @@ class Folded(Over):
 class Mapped(Over):
     """A function, called once per item (:meth:`flow.Dag.map`)."""
 
-    __slots__ = ("_names", "_roles", "options", "retry", "thread", "timeout")
+    __slots__ = ("_names", "_roles", "abandons", "options", "retry", "thread", "timeout")
 
     def __init__(self, fn: Any, sources: tuple[str, ...], options: MapOptions) -> None:
         super().__init__(fn, sources)
         self.options = options
         self.retry: Retry | None = None
         self.timeout: Timeout | None = None
-        self.thread = False
+        self.thread = self.abandons = False
         self._roles: Roles | None = None
         self._names: tuple[str, ...] | None = None
 
-    def with_policy(self, retry: Retry | None, timeout: Timeout | None, thread: bool) -> Mapped:
+    def with_policy(self, retry: Retry | None, timeout: Timeout | None, thread: bool, abandons: bool) -> Mapped:
         """Return a copy whose items are retried, limited and run in threads as given."""
         copy = Mapped(self.fn, self.sources, self.options)
-        copy.retry, copy.timeout, copy.thread, copy._roles = retry, timeout, thread, self._roles
+        copy.retry, copy.timeout, copy.thread, copy.abandons = retry, timeout, thread, abandons
+        copy._roles = self._roles
         return copy
 
     @property

@@ -208,9 +208,10 @@ def _run_on_a_loop(state: RunState) -> None:
         )
     backend = state.config.backend
     if backend == "asyncio":
-        import asyncio as loop
+        from asyncio import Runner
 
-        loop.run(_drive_async(state))
+        with Runner() as runner:  # a loop first: without one, a coroutine made for it would never be awaited
+            runner.run(_drive_async(state))
         return
     from importlib.util import find_spec
 

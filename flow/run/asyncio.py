@@ -19,6 +19,7 @@ from typing import Any
 from flow.config import YIELD_EVERY
 from flow.errors import NodeTimeout
 from flow.plan.resolver import lone_nodes
+from flow.policy.bind import ThreadLimit
 from flow.run import threads
 from flow.run.driven import Driven
 from flow.run.state import RunState
@@ -355,8 +356,8 @@ class AsyncioTasks(Tasks):
             self.start_counting()  # which is then halted
         super().stop()
 
-    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        return threads.on_asyncio(self.outermost or self, call)
+    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
+        return threads.on_asyncio(self.outermost or self, call, limit)
 
     def cancel_all(self) -> None:
         self.loop.call_soon(self._cancel_tasks)

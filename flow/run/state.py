@@ -11,7 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from flow.config import DEFAULT_WORKERS, Config, Retry
-from flow.data.context import Context, Scope
+from flow.data.context import Context, Scope, context_of
 from flow.errors import note
 from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
@@ -48,7 +48,7 @@ _OURS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep, F
 class _More:
     """What only some runs have."""
 
-    __slots__ = ("data", "limits", "outer", "stages", "view")
+    __slots__ = ("abandoned", "data", "limits", "outer", "stages", "view")
 
     def __init__(self, data: WorkflowData | None, outer: RunState | None) -> None:
         self.data = data
@@ -56,6 +56,7 @@ class _More:
         self.stages: dict[int, Items] = {}
         self.limits: dict[str, Climb] = {}
         self.view: LiveView | None = None
+        self.abandoned: Mapping[Any, str] = _NOTHING
 
 
 class RunState(Driven):
@@ -250,6 +251,11 @@ class RunState(Driven):
         return None if outer is None or outer.on_loop else outer.deadline
 
     @property
+    def abandoned(self) -> Mapping[Any, str]:
+        """Calls left behind in threads that have not returned: who made them."""
+        return _NOTHING if self._more is None else self._more.abandoned
+
+    @property
     def data(self) -> WorkflowData:
         """The store that all nodes of the run share."""
         more = self._with_more()
@@ -289,6 +295,11 @@ class RunState(Driven):
         """Make the Context of node ``i``'s present attempt."""
         scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
         return Context(scope, self.attempts.get(i, 1))
+
+    def leased_context(self, i: int) -> Context:
+        """Make it for an attempt that may be left behind in its thread."""
+        scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
+        return context_of(scope, self.attempts.get(i, 1))
 
     def node_limit(self, i: int) -> float | None:
         binder = self.plan.binders.get(i)
@@ -365,6 +376,14 @@ class RunState(Driven):
         if self.timed_out and (resolver is None or CANCELLED not in resolver.state):
             # All ended in the very tick of the limit, by themselves, unless a cancellation has reached one.
             self.timed_out = self.tasks is not None and self.tasks.interrupted
+        tasks = self.tasks
+        if tasks is not None:
+            pool = (tasks.outermost or tasks).pool
+            if pool is not None:
+                if pool.abandoned:
+                    self._with_more().abandoned = pool.abandoned
+                if tasks.outermost is None:
+                    pool.close()
         # What was bound to this run points back at it; a Result should not need the garbage collector.
         self.fns, self.tasks = self.plan.fns, None
         more = self._more

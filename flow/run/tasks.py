@@ -27,7 +27,7 @@ from contextvars import Context, copy_context
 from operator import length_hint
 from time import perf_counter
 from types import coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flow.config import YIELD_EVERY
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
@@ -37,6 +37,10 @@ from flow.run.first import first_items, first_nodes
 from flow.run.hot import generated_blocks, run_block
 from flow.run.state import users_part
 from flow.types import Status
+
+if TYPE_CHECKING:
+    from flow.policy.bind import ThreadLimit
+    from flow.run.threads import Pool
 
 _PAUSE: Any = object()
 _NOTHING: Iterator[int] = iter(())
@@ -76,7 +80,7 @@ class Tasks:
 
     __slots__ = (  # more names than objects of one class share
         "base", "beside", "block", "blocking_after", "blocks", "burst", "climb", "fatal", "hosts",
-        "interrupted", "kinds", "left", "limit", "limiter", "outermost", "pausing", "run", "stopping",
+        "interrupted", "kinds", "left", "limit", "outermost", "pausing", "pool", "run", "stopping",
         "todo", "turn", "waiting",
     )  # fmt: skip
 
@@ -84,7 +88,7 @@ class Tasks:
         self.run = run
         run.tasks = self
         self.outermost: Tasks | None = None if outer is None else outer.outermost or outer  # all share its threads
-        self.limiter: Any = None  # of these threads
+        self.pool: Pool | None = None  # of these threads
         self.interrupted = False  # a cancellation has reached a node
         self.blocking_after = run.config.blocking_after or float("inf")
         self.base = copy_context()
@@ -122,8 +126,8 @@ class Tasks:
         """Cancel every task, letting those that wake in this very turn have their say first."""
         raise NotImplementedError
 
-    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return an async callable that runs ``call`` in a worker thread."""
+    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
+        """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
         raise NotImplementedError
 
     def turn_loop(self) -> Generator[Any, Any, None]:

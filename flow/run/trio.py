@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from flow.policy.bind import ThreadLimit
 from flow.run import threads
 from flow.run.driven import Driven
 from flow.run.tasks import Tasks
@@ -45,8 +46,8 @@ class AnyioTasks(Tasks):
     def spawn_delay(self, i: int, seconds: float) -> None:
         self.group.start_soon(self.delay, i, seconds)
 
-    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        return threads.on_anyio(self.outermost or self, call)
+    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
+        return threads.on_trio(self.outermost or self, call, limit)
 
     def cancel_all(self) -> None:
         self.group.start_soon(self._cancel_soon)
