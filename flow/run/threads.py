@@ -108,12 +108,10 @@ class Pool:
         if len(self.abandoned) >= self.most:
             raise ThreadsExhausted(self.most, [*self.abandoned.values()])
         job = Job(call, values, limit)
-        if self.open - len(self.done) >= self.threads:  # none is idle
-            if self.threads < self.most:
-                self._start()
-            elif limit is not None:
-                job.queues = True
-                limit.pause(self.clock())
+        idle = self.open - len(self.done) < self.threads
+        if not idle and limit is not None and self.threads >= self.most:
+            job.queues = True
+            limit.pause(self.clock())
         if limit is not None:
             if limit.abandons:
                 job.lease = Lease(limit.name)
@@ -124,6 +122,12 @@ class Pool:
         self.open += 1
         self.queued[job] = None
         self.queue.put(job)
+        if not idle and self.threads < self.most:
+            try:
+                self._start()  # after that: starting one lets it work at once, and the next call may find it idle
+            except BaseException:
+                if self.withdraw(job):  # else another thread has just become free for it
+                    raise
         return job
 
     def _start(self) -> None:
