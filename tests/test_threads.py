@@ -170,6 +170,45 @@ class TestErrorsWhileTheRunEnds:
         assert traceback.tb_frame.f_code.co_name == "late"
         assert traceback.tb_next is None
 
+    @pytest.mark.parametrize("kind", [SystemExit, LookupError])
+    @pytest.mark.parametrize("within", ["map", "pipeline", "dag", "map of dags"])
+    def test_of_one_in_a_run_within_the_run(self, backend: str, kind: type[BaseException], within: str) -> None:
+        failed = threading.Event()
+
+        def late(item: int) -> None:
+            failed.wait(20)
+            raise kind(3)
+
+        async def first() -> None:
+            await anyio.sleep(0.02)
+            asyncio_or_trio_soon(failed.set)
+            raise ValueError
+
+        inner = flow.Dag("inner")
+        inner.add("late", late, thread=True)
+        dag = flow.Dag("d")
+        if within == "map":
+            dag.map("n", late, over="items", thread=True)
+        elif within == "pipeline":
+            dag.map("n", lambda item: item, over="items", thread=True)
+            dag.map("later", late, over="n", thread=True, pipelined=True)
+        elif within == "dag":
+            dag.add("n", inner, needs={"item": "one"})
+            dag.add("one", lambda: 1)
+        else:
+            dag.map("n", inner, over="items")
+        dag.add("first", first)
+        inputs = {} if within == "dag" else {"items": [1, 2]}
+        config = Config(backend=backend)  # type: ignore[arg-type]
+        if kind is SystemExit:
+            with pytest.raises(SystemExit):
+                flow.run(dag, inputs, config=config)
+            return
+        with pytest.raises(flow.RunError) as caught:
+            flow.run(dag, inputs, config=config)
+        assert set(caught.value.nodes) == {"n", "first"}
+        assert caught.group_contains(LookupError)
+
     def test_of_an_item_too(self, backend: str) -> None:
         failed = threading.Event()
 
@@ -646,7 +685,7 @@ class TestOption:
             ({"timeout": 1.0}, "abandon_on_timeout=True needs thread=True"),
             ({"thread": True}, "abandon_on_timeout=True needs a timeout"),
             ({"thread": True, "timeout": Timeout()}, "abandon_on_timeout=True needs a timeout"),
-            ({"thread": True, "timeout": 1.0, "abandon_on_timeout": 1}, "abandon_on_timeout must be True or False, not 1"),
+            ({"thread": True, "timeout": 1.0, "abandon_on_timeout": 1}, "abandon_on_timeout must be True or False"),
         ],
     )
     @pytest.mark.parametrize("kind", ["add", "map", "node"])
@@ -846,7 +885,8 @@ flow.run(dag, config=flow.Config(backend={backend!r}))
 import sys
 unraisable = []
 sys.unraisablehook = lambda hook: unraisable.append(str(hook.exc_value))
-resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) - 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) - 1, hard))
 try:
     flow.run(dag, config=flow.Config(backend={backend!r}))
 except OSError as error:

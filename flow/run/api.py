@@ -13,6 +13,7 @@ from flow.errors import ConfigError, InputError, UsageError, nearest, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
+from flow.run.driven import drive_within
 from flow.run.inline import OutOfTime, run_inline
 from flow.run.release import Releasing, kept_nodes
 from flow.run.result import Result
@@ -185,7 +186,7 @@ async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
     tasks = _tasks_of(state, outer)
     try:
         state.prepare()
-        await tasks.drive()
+        await (tasks.drive() if outer is None else drive_within(tasks))
     finally:
         state.end()
 

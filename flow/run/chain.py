@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flow.run.driven import Driven
+from flow.run.driven import Driven, drive_within
 from flow.run.feed import Feed
 from flow.run.inline import OutOfTime, count_down
 from flow.run.items import DROPPED, Items
@@ -66,7 +66,11 @@ class Chain(Driven):
         first.feed.on_broken = tasks.stop
         tasks.beside = first.pump(tasks)
         try:
-            await tasks.drive()
+            await drive_within(tasks)
+            assert first.outer.tasks is not None
+            failure = self.failure() if first.outer.tasks.stopping else None  # the later nodes will not tell
+            if failure is not None:
+                raise failure
         finally:
             tasks.beside = None
             self._close()
@@ -115,6 +119,9 @@ class Chain(Driven):
         if delay is not None:
             self._in_flight[i % len(self._stages)] -= 1
         return delay
+
+    def failure(self) -> BaseException | None:
+        return next((failure for stage in self._stages if (failure := stage.failure()) is not None), None)
 
     def fail(self, i: int, error: BaseException) -> bool:
         """As of the stage's own map; a later stage that fails stops itself, and not what it goes over."""

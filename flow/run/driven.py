@@ -116,6 +116,10 @@ class Driven:
         """Record that node ``i`` failed for good; return True if nothing more is to be started."""
         raise NotImplementedError
 
+    def failure(self) -> BaseException | None:
+        """What is raised in place of a cancellation that has reached it: what has failed meanwhile; None if nothing."""
+        raise NotImplementedError
+
     def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
         """Tell observers that attempt number ``attempt`` failed and another follows in ``delay`` seconds."""
         raise NotImplementedError
@@ -180,3 +184,24 @@ class Driven:
             BlockingNodeWarning,
             *where,
         )
+
+
+async def drive_within(tasks: Tasks) -> None:
+    """Let ``tasks`` drive a run within a run.
+
+    What failed in it while it was being cancelled goes on in place of the cancellation, as it would from a function
+    that raises then.
+    """
+    failure = None
+    try:
+        await tasks.drive()
+    except BaseException as error:
+        if tasks.is_cancellation(error):
+            failure = tasks.fatal or tasks.run.failure()
+        if failure is None:
+            raise
+    if failure is not None:  # out here: the cancellation is not its context
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame: no cycle

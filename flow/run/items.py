@@ -19,7 +19,7 @@ from flow.policy.bind import ThreadLimit, limited_async, limited_sync
 from flow.policy.mapping import Mapped
 from flow.policy.middleware import settled
 from flow.run import events
-from flow.run.driven import Driven
+from flow.run.driven import Driven, drive_within
 from flow.run.feed import Feed, PushFeed
 from flow.run.inline import OutOfTime, run_items
 from flow.run.sources import Source
@@ -123,7 +123,7 @@ class Items(Driven):
         if tasks.beside is not None:
             self.start_counting(iter(()))
         try:
-            await tasks.drive()
+            await drive_within(tasks)
         finally:
             tasks.beside = None
             self.close()
@@ -307,6 +307,13 @@ class Items(Driven):
             now = self.clock.now()
             self.emit(events.ItemFailed(self.run_id, self.name, self.index(i), attempt, error, now))
         return self.mapped.options.on_error == "fail"
+
+    def failure(self) -> BaseException | None:
+        errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
+        if not errors or self.mapped.options.on_error != "fail":
+            return None
+        self.errors = {}  # as in outcome
+        return error_of(self.name, errors)
 
     # -- at the end --------------------------------------------------------------------------
 

@@ -366,6 +366,12 @@ class RunState(Driven):
                 self.emit(events.NodeSkipped(self.run_id, plan.names[s], name, now))
         return self.config.on_error == "fail_fast" and i not in plan.tolerant
 
+    def failure(self) -> BaseException | None:
+        from flow.run.result import Result
+
+        fails = self.config.on_error == "fail_fast" and not self.plan.tolerant.issuperset(self.errors)
+        return Result(self).error() if fails else None
+
     # -- at the end --------------------------------------------------------------------------
 
     def end(self) -> None:
