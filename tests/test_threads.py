@@ -24,6 +24,7 @@ import flow
 from flow import Config, Context, Retry, Status, Timeout
 
 ROOT = Path(__file__).parent.parent
+THREADS = import_module("flow.run.threads")
 
 
 @pytest.fixture
@@ -32,6 +33,15 @@ def gate() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+
+
+@pytest.fixture
+def none_idle() -> Iterator[None]:
+    """As in a process that has started no thread yet."""
+    idle = THREADS._idle
+    aside = [idle.pop() for _ in range(len(idle))]
+    yield
+    idle.extendleft(aside)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -449,12 +459,12 @@ class TestAbandoned:
             going[0] += 1
             calls[0] += 1
             most[0] = max(most[0], going[0])
-            time.sleep(0.3 if ctx.attempt == 1 else 0.0)
+            time.sleep(0.5 if ctx.attempt == 1 else 0.0)
             going[0] -= 1
             return ctx.attempt
 
         dag = flow.Dag("d")
-        dag.add("slow", slow, thread=True, timeout=0.2, abandon_on_timeout=True, retry=Retry(2, delay=0.0))
+        dag.add("slow", slow, thread=True, timeout=0.3, abandon_on_timeout=True, retry=Retry(2, delay=0.0))
         result = collected(dag, backend)
         assert (result["slow"], most, calls) == (2, [1], [2])
         assert result.abandoned == 0
@@ -503,21 +513,26 @@ class TestAbandoned:
         assert not gate.is_set()
 
     def test_its_function_is_not_stopped(self, backend: str, gate: threading.Event) -> None:
-        """And its thread ends when it has returned, though the run and its loop are long gone."""
+        """And its thread serves other runs when it has returned, though the run and its loop are long gone."""
         threads: list[threading.Thread] = []
+        ended: list[int] = []
 
         def stuck() -> None:
             threads.append(threading.current_thread())
             gate.wait(20)
+            ended.append(1)
 
         dag = flow.Dag("d")
-        dag.add("stuck", stuck, thread=True, timeout=0.02, abandon_on_timeout=True)
-        collected(dag, backend)
-        assert threads[0].is_alive()
+        dag.add("stuck", stuck, thread=True, timeout=0.1, abandon_on_timeout=True)
+        result = collected(dag, backend)
         assert threads[0].daemon
+        assert not ended
         gate.set()
-        threads[0].join(20)
-        assert not threads[0].is_alive()
+        until(lambda: result.abandoned == 0)
+        assert ended
+        next_one = flow.Dag("next")
+        next_one.add("n", threading.current_thread, thread=True)
+        until(lambda: flow.run(next_one)["n"] is threads[0])
 
 
 class TestAbandonedContext:
@@ -537,7 +552,7 @@ class TestAbandonedContext:
                 raised.append(error)
 
         dag = flow.Dag("d")
-        dag.add("stuck", stuck, thread=True, timeout=0.03, abandon_on_timeout=True)
+        dag.add("stuck", stuck, thread=True, timeout=0.15, abandon_on_timeout=True)
         result = collected(dag, backend)
         gate.set()
         until(lambda: bool(raised))
@@ -621,12 +636,12 @@ class TestAbandonedContext:
 
     def test_the_next_attempts_takes_writes(self, backend: str) -> None:
         def flaky(ctx: Context) -> int:
-            time.sleep(0.2 if ctx.attempt == 1 else 0.0)
+            time.sleep(0.5 if ctx.attempt == 1 else 0.0)
             ctx.data["attempt"] = ctx.attempt
             return ctx.attempt
 
         dag = flow.Dag("d")
-        dag.add("n", flaky, thread=True, timeout=0.12, abandon_on_timeout=True, retry=Retry(2, delay=0.0))
+        dag.add("n", flaky, thread=True, timeout=0.3, abandon_on_timeout=True, retry=Retry(2, delay=0.0))
         assert collected(dag, backend).data["attempt"] == 2
 
     def test_an_items(self, backend: str, gate: threading.Event) -> None:
@@ -782,21 +797,95 @@ class TestThreads:
 
         on_loop(main)
 
-    def test_they_are_named_and_end_with_the_run(self, backend: str) -> None:
+    @pytest.mark.usefixtures("none_idle")
+    def test_as_many_as_the_run_may_use(self, backend: str) -> None:
         dag = flow.Dag("d")
         for i in range(20):
             dag.add(f"n{i}", lambda: (time.sleep(0.01), threading.current_thread())[1], thread=True)
         threads = set(flow.run(dag, config=Config(threads=3, backend=backend)).values())  # type: ignore[arg-type]
-        assert {thread.name for thread in threads} == {"flow-thread-0", "flow-thread-1", "flow-thread-2"}
-        until(lambda: not any(thread.is_alive() for thread in threads))
+        assert len(threads) == 3
+        assert all(thread.daemon and thread.name.startswith("flow-thread-") for thread in threads)
 
-    def test_quick_calls_need_few(self) -> None:
-        """A thread that is idle is used again."""
+    @pytest.mark.usefixtures("none_idle")
+    def test_one_that_is_idle_is_used_again(self, backend: str) -> None:
+        """By the next node, and by the next run."""
         dag = flow.Dag("d")
         dag.add("n0", threading.current_thread, thread=True)
         for i in range(1, 30):
             dag.add(f"n{i}", threading.current_thread, thread=True, after=f"n{i - 1}")
-        assert len(set(flow.run(dag).values())) <= 2
+        config = Config(backend=backend)  # type: ignore[arg-type]
+        assert len({*flow.run(dag, config=config).values(), *flow.run(dag, config=config).values()}) == 1
+
+    @pytest.mark.usefixtures("none_idle")
+    def test_one_that_has_long_been_idle_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(THREADS, "IDLE_SECONDS", 0.02)
+        dag = flow.Dag("d")
+        for i in range(3):
+            dag.add(f"n{i}", lambda: (time.sleep(0.01), threading.current_thread())[1], thread=True)
+        threads = list(flow.run(dag).values())
+        until(lambda: not any(thread.is_alive() for thread in threads))
+        assert not THREADS._idle
+        assert flow.run(dag).ok
+
+    @pytest.mark.usefixtures("none_idle")
+    def test_one_that_is_taken_while_it_gives_up(self) -> None:
+        """Whoever took its inbox has a job for it."""
+        taken, found = THREADS.SimpleQueue(), []
+        job = object()
+        waits = threading.Thread(target=lambda: found.append(THREADS._given(taken)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(THREADS, "IDLE_SECONDS", 0.01)
+            waits.start()
+            time.sleep(0.05)
+        taken.put(job)
+        waits.join(20)
+        assert found == [job]
+
+    def test_it_holds_on_to_nothing(self, backend: str) -> None:
+        class Big:
+            pass
+
+        refs: list[Any] = []
+
+        def make() -> Big:
+            refs.append(weakref.ref(big := Big()))
+            return big
+
+        def take(big: Big, error: bool = False) -> None:
+            assert isinstance(big, Big)
+
+        dag = flow.Dag("d")
+        dag.add("big", make, thread=True)
+        dag.add("take", take, thread=True, timeout=5.0)
+        flow.run(dag, config=Config(backend=backend))  # type: ignore[arg-type]
+        until(lambda: gc.collect() >= 0 and refs[0]() is None)
+
+    def test_two_runs_at_once_use_so_many_each(self) -> None:
+        most, going = [0, 0], [0, 0]
+        lock = threading.Lock()
+        together = threading.Barrier(4, timeout=20)
+
+        def node(k: int) -> Callable[[], None]:
+            def work() -> None:
+                with lock:
+                    going[k] += 1
+                    most[k] = max(most[k], going[k])
+                together.wait()
+                with lock:
+                    going[k] -= 1
+
+            return work
+
+        async def main() -> None:
+            async with anyio.create_task_group() as group:
+                for k in range(2):
+                    dag = flow.Dag("d")
+                    for i in range(8):
+                        dag.add(f"n{i}", node(k), thread=True)
+                    group.start_soon(lambda dag=dag: flow.execute(dag, config=Config(threads=2)))
+
+        anyio.run(main)
+        assert most == [2, 2]
 
     def test_all_that_may_run_side_by_side_do(self, backend: str) -> None:
         together = threading.Barrier(40, timeout=20)
@@ -839,12 +928,13 @@ class TestThreads:
         on_loop(main)
 
 
+@pytest.mark.usefixtures("none_idle")
 class TestRefusedBySystem:
     def test_no_thread(self, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
         def start(self: Any) -> None:
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr(import_module("flow.run.threads").Thread, "start", start)
+        monkeypatch.setattr(THREADS.Thread, "start", start)
         dag = flow.Dag("d")
         dag.add("n", lambda: 1, thread=True, timeout=1.0)
         dag.add("other", lambda: 1, thread=True)
@@ -854,7 +944,7 @@ class TestRefusedBySystem:
 
     def test_no_further_thread(self, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Those that there are go on."""
-        thread = import_module("flow.run.threads").Thread
+        thread = THREADS.Thread
         start, started = thread.start, []
 
         def once(self: Any) -> None:

@@ -385,11 +385,8 @@ class RunState(Driven):
         tasks = self.tasks
         if tasks is not None:
             pool = (tasks.outermost or tasks).pool
-            if pool is not None:
-                if pool.abandoned:
-                    self._with_more().abandoned = pool.abandoned
-                if tasks.outermost is None:
-                    pool.close()
+            if pool is not None and pool.abandoned:
+                self._with_more().abandoned = pool.abandoned
         # What was bound to this run points back at it; a Result should not need the garbage collector.
         self.fns, self.tasks = self.plan.fns, None
         more = self._more

@@ -1,22 +1,25 @@
-"""Sync functions in worker threads: one pool per outermost run, of daemon threads that its nodes share.
+"""Sync functions in worker threads: daemon threads that all runs of the process use, so many at a time per run.
 
 ::
 
-    event loop                             worker thread
-    in_thread(call)(*values)  --queue-->   takes a job, unless it was withdrawn, and calls
-    awaits job.waiter         <--done---   one wake-up of the loop for all that have finished
+    event loop                                 worker thread
+    in_thread(call)(*values)   --inbox---->    a job each, for as many as the run may use
+                               --backlog-->    the others: a worker that is done takes the next
+    awaits job.waiter          <--done-----    one wake-up of the loop for all that have finished
 
-All but the queues belongs to the event loop's thread. Who takes a job out of ``Pool.queued`` has it: a worker to
-call it, or the loop to withdraw it.
+A :class:`Pool` is what one outermost run and all within it share. All but its queues belongs to the event loop's
+thread. Who takes a job out of ``Pool.queued`` has it: a worker to call it, or the loop to withdraw it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
-from queue import SimpleQueue
+from itertools import count
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Final
 
@@ -26,6 +29,17 @@ from flow.policy.bind import ThreadLimit
 from flow.run.tasks import Tasks
 
 _NOT_QUEUED: Final = object()
+
+IDLE_SECONDS: Final = 10.0
+"""How long a thread with nothing to do waits for the next run's calls."""
+
+_idle: Final[deque[SimpleQueue[Job]]] = deque()
+"""The inboxes of threads that wait for a job; the last one has waited for the shortest time, and is taken first."""
+
+_numbers: Final = count()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # a child has none of its parent's threads
 
 
 class Job:
@@ -37,14 +51,17 @@ class Job:
     """
 
     __slots__ = (
-        "began", "call", "context", "ended", "error", "finished", "lease", "limit", "queues", "result", "values",
-        "waiter",
+        "began", "call", "context", "ended", "error", "finished", "lease", "limit", "pool", "queues", "result",
+        "values", "waiter",
     )  # fmt: skip
 
     began: float  # by the event loop's clock; of calls with a limit
     ended: float
 
-    def __init__(self, call: Callable[..., Any], values: tuple[Any, ...], limit: ThreadLimit | None) -> None:
+    def __init__(
+        self, pool: Pool, call: Callable[..., Any], values: tuple[Any, ...], limit: ThreadLimit | None
+    ) -> None:
+        self.pool = pool
         self.call: Any = call
         self.values = values
         self.limit = limit
@@ -63,17 +80,15 @@ class Job:
 
 
 class Pool:
-    """Threads that are started when a call finds none free, and end with the run.
+    """The calls of one outermost run.
 
-    :ivar most: most threads.
-    :ivar threads: threads started.
+    :ivar most: most threads it uses at a time.
     :ivar open: calls that the loop knows as neither finished nor withdrawn.
     :ivar abandoned: calls left behind at their limit that have not returned, and the names of their nodes.
     """
 
     __slots__ = (
-        "abandoned", "clock", "done", "library", "most", "new_waiter", "open", "queue", "queued", "threads", "wake",
-        "waking",
+        "abandoned", "backlog", "clock", "done", "library", "most", "new_waiter", "open", "queued", "wake", "waking",
     )  # fmt: skip
 
     def __init__(
@@ -87,11 +102,10 @@ class Pool:
         self.new_waiter = new_waiter
         self.wake = wake  # calls a function in the event loop, from any thread
         self.clock = clock
-        self.queue: SimpleQueue[Job | None] = SimpleQueue()
+        self.backlog: deque[Job] = deque()
         self.queued: dict[Job, None] = {}
         self.done: deque[Job] = deque()
         self.waking = False
-        self.threads = 0
         self.open = 0
         self.abandoned: dict[Job, str] = {}
         sniffio = sys.modules.get("sniffio")  # says which event loop this is: none, in a thread
@@ -107,34 +121,34 @@ class Pool:
         """
         if len(self.abandoned) >= self.most:
             raise ThreadsExhausted(self.most, [*self.abandoned.values()])
-        job = Job(call, values, limit)
-        idle = self.open - len(self.done) < self.threads
-        if not idle and limit is not None and self.threads >= self.most:
-            job.queues = True
-            limit.pause(self.clock())
-        if limit is not None:
-            if limit.abandons:
-                job.lease = Lease(limit.name)
-                job.context.run(LEASE.set, job.lease)
-            if not job.queues:
-                limit.begun = True
+        job = Job(self, call, values, limit)
         job.waiter = self.new_waiter()
+        free = self.open - len(self.done) < self.most
+        if limit is not None:
+            self._limited(job, limit, free)
         self.open += 1
         self.queued[job] = None
-        self.queue.put(job)
-        if not idle and self.threads < self.most:
+        if not free:
+            self.backlog.append(job)
+            free = self.open - len(self.done) <= self.most  # meanwhile, and its thread may have missed this job
+        if free:
             try:
-                self._start()  # after that: starting one lets it work at once, and the next call may find it idle
+                _hand_over(job)
             except BaseException:
-                if self.withdraw(job):  # else another thread has just become free for it
+                if self.withdraw(job):
                     raise
         return job
 
-    def _start(self) -> None:
-        """Start one more thread. From 3.14 on it would inherit our contextvars, and keep them while it lives."""
-        own: dict[str, Any] = {"context": Context()} if sys.version_info >= (3, 14) else {}
-        Thread(target=_work, args=(self,), name=f"flow-thread-{self.threads}", daemon=True, **own).start()
-        self.threads += 1
+    def _limited(self, job: Job, limit: ThreadLimit, free: bool) -> None:
+        """Prepare a job that has a time limit."""
+        if limit.abandons:
+            job.lease = Lease(limit.name)
+            job.context.run(LEASE.set, job.lease)
+        if free:
+            limit.begun = True
+        else:
+            job.queues = True
+            limit.pause(self.clock())
 
     def withdraw(self, job: Job) -> bool:
         """Take it back, unless it has begun."""
@@ -214,12 +228,16 @@ class Pool:
             job.waiter = self.new_waiter()
             await job.waiter
 
-    def close(self) -> None:
-        """Let every thread end that is idle; the others do when their call returns."""
-        for _ in range(self.threads):
-            self.queue.put(None)
-
     # -- in a worker thread ------------------------------------------------------------------
+
+    def take(self) -> Job | None:
+        """Return the next of the jobs that wait for a thread; it may have been withdrawn."""
+        if not self.backlog:
+            return None
+        try:
+            return self.backlog.popleft()
+        except IndexError:  # another thread has just taken the last
+            return None
 
     def took(self, job: Job) -> None:
         """A worker is about to call a job that has a time limit."""
@@ -245,31 +263,67 @@ class Pool:
                 self.abandoned.pop(job, None)
 
 
-def _work(pool: Pool) -> None:
-    """What a thread does: call what is queued, until told to end."""
-    get, queued, done, library = pool.queue.get, pool.queued, pool.done, pool.library
-    while (job := get()) is not None:
-        if queued.pop(job, _NOT_QUEUED) is _NOT_QUEUED:
-            continue
-        if job.limit is not None:
-            pool.took(job)
-        if library is not None and job.context.get(library) is not None:
-            job.context.run(library.set, None)
+def _hand_over(job: Job) -> None:
+    """Give a job to an idle thread; start one, if there is none.
+
+    :raises RuntimeError: the system's own, if it cannot be started.
+    """
+    try:
+        _idle.pop().put(job)
+    except IndexError:
+        inbox: SimpleQueue[Job] = SimpleQueue()
+        inbox.put(job)  # before it starts, as starting lets it work at once: the next job may find it idle
+        # From 3.14 on a thread would inherit our contextvars, and keep them for as long as it lives.
+        own: dict[str, Any] = {"context": Context()} if sys.version_info >= (3, 14) else {}
+        Thread(target=_work, args=(inbox,), name=f"flow-thread-{next(_numbers)}", daemon=True, **own).start()
+
+
+def _work(inbox: SimpleQueue[Job]) -> None:
+    """What a thread does: makes the call that it is given, and those that queue behind it."""
+    job = _given(inbox)
+    while job is not None:
+        pool = job.pool
+        while job is not None:
+            if pool.queued.pop(job, _NOT_QUEUED) is not _NOT_QUEUED:
+                _call(job, pool)
+            job = pool.take()
+            if job is None:
+                _idle.append(inbox)  # before the loop is woken, whose next job may be for us
+            if pool.done and not pool.waking:
+                pool.waking = True
+                pool.tell(pool.deliver)
+        del pool  # not to be held while there is nothing to do
+        job = _given(inbox)
+
+
+def _given(inbox: SimpleQueue[Job]) -> Job | None:
+    """Wait for a job; None if none comes for some time."""
+    try:
+        return inbox.get(timeout=IDLE_SECONDS)
+    except Empty:
         try:
-            job.result = job.context.run(job.call, *job.values)
-        except BaseException as error:  # exits too: it is the run that acts on them
-            traceback = error.__traceback__
-            # The base's own method: an exception may have another of this name. This frame lives as long as the pool.
-            job.error = BaseException.with_traceback(error, None if traceback is None else traceback.tb_next)
-            del traceback
-        if job.limit is not None:
-            pool.gave_back(job)
-        job.finished = True
-        done.append(job)
-        if not pool.waking:
-            pool.waking = True
-            pool.tell(pool.deliver)
-        del job  # not to be held while there is nothing to do
+            _idle.remove(inbox)
+        except ValueError:  # someone has just taken it from there
+            return inbox.get()
+        return None
+
+
+def _call(job: Job, pool: Pool) -> None:
+    if job.limit is not None:
+        pool.took(job)
+    library = pool.library
+    if library is not None and job.context.get(library) is not None:
+        job.context.run(library.set, None)
+    try:
+        job.result = job.context.run(job.call, *job.values)
+    except BaseException as error:  # exits too: it is the run that acts on them
+        traceback = error.__traceback__
+        # The base's own method, as an exception may have another of this name. Its frames begin with the user's.
+        job.error = BaseException.with_traceback(error, None if traceback is None else traceback.tb_next)
+    if job.limit is not None:
+        pool.gave_back(job)
+    job.finished = True
+    pool.done.append(job)
 
 
 def _in_thread(
