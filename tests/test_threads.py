@@ -152,6 +152,23 @@ class TestLimits:
         assert collected(dag, backend, blocking_after=None)["quick"] == 1
 
 
+    def test_a_limit_that_has_passed_is_the_one_that_is_told(self) -> None:
+        """Though the call gets to queue, or begins, before its task hears of it."""
+        from types import SimpleNamespace
+
+        from flow.policy.bind import ThreadLimit
+
+        run: Any = SimpleNamespace(time_left=lambda i: None, postpone=lambda i, seconds: None, name_of=str)
+        limit = ThreadLimit(run, 0, Timeout(attempt=1.0), False)
+        limit.scope = SimpleNamespace(cancel_called=False, deadline=0.0)
+        limit.restart(10.0)
+        assert (limit.scope.deadline, limit.overall) == (11.0, False)
+        limit.scope.cancel_called = True
+        limit.pause(12.0)
+        limit.resume(13.0, 14.0)
+        assert (limit.scope.deadline, limit.overall, limit.detail) == (11.0, False, "")
+
+
 class TestErrorsWhileTheRunEnds:
     @pytest.mark.parametrize("options", [{}, {"timeout": 5.0}])
     def test_a_failing_run_tells_of_the_thread_that_it_waited_for(self, backend: str, options: Any) -> None:

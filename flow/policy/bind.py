@@ -238,20 +238,18 @@ class ThreadLimit:
 
     def restart(self, now: float) -> None:
         """The attempt begins now."""
-        self.detail = ""
         self._ends = inf if self.timeout.attempt is None else now + self.timeout.attempt
         self._set(now)
 
     def pause(self, now: float) -> None:
         """The call queues for a thread."""
         left = self.run.time_left(self.i) if self.begun else None
-        self.detail, self.overall, self._paused = self.QUEUED, True, now
-        self.scope.deadline = inf if left is None else now + left
+        self._paused = now
+        self._set_to(inf if left is None else now + left, True, self.QUEUED)
 
     def resume(self, began: float, now: float) -> None:
         """It has got one, at the time ``began``."""
         queued = began - self._paused
-        self.detail = ""
         self._ends += queued
         if not self.begun:
             self.begun = True
@@ -261,8 +259,11 @@ class ThreadLimit:
     def _set(self, now: float) -> None:
         left = self.run.time_left(self.i)
         ends = inf if left is None else now + left
-        self.overall = ends < self._ends
-        self.scope.deadline = min(ends, self._ends)
+        self._set_to(min(ends, self._ends), ends < self._ends)
+
+    def _set_to(self, deadline: float, overall: bool, detail: str = "") -> None:
+        if not self.scope.cancel_called:  # else it is decided which limit has passed, and when
+            self.scope.deadline, self.overall, self.detail = deadline, overall, detail
 
     def kept(self, ended: float) -> bool:
         """Tell whether a call that ended then kept its limit, though the event loop came to see it later."""
