@@ -143,11 +143,13 @@ class Retry(msgspec.Struct, frozen=True, metaclass=_Named):
 class Timeout(msgspec.Struct, frozen=True):
     """Time limits of one node, in seconds; None is no limit.
 
-    :param attempt: each attempt on its own. ``timeout=2.0`` on a node is ``Timeout(attempt=2.0)``.
-    :param node: from the first attempt's start, retries and their delays included.
+    :param attempt: each attempt on its own. ``timeout=2.0`` on a node is ``Timeout(attempt=2.0)``. Queueing for one of
+        ``Config.threads`` is no part of it.
+    :param node: from when the function first starts, retries, their delays and their queueing included.
 
     An async node is stopped when its limit passes. A sync function, inline or in a thread,
-    cannot be interrupted: it runs to its end and then counts as timed out.
+    cannot be interrupted: it runs to its end and then counts as timed out. (In a thread it can be left to itself:
+    ``abandon_on_timeout`` of :meth:`flow.Dag.add`.)
     """
 
     attempt: float | None = None

@@ -16,6 +16,7 @@
     ├── MissingKey       KeyError    data asked for under a key the store does not hold
     ├── WrongType        TypeError   data of another type than the one asked for
     ├── NodeTimeout      TimeoutError  a node (or one attempt of it) exceeded its time
+    ├── ThreadsExhausted RuntimeError  no thread is left: all are held by calls that were abandoned
     ├── NodeCancelled                a node ended itself by raising its loop's cancellation
     ├── OutputInvalid    TypeError   a node returned what its ``validated`` middleware refuses
     ├── MapError         ExceptionGroup  several items of a map failed; ``indices`` says which
@@ -179,6 +180,27 @@ class NodeTimeout(FlowError, TimeoutError):
     """
 
     overall = False
+
+
+class ThreadsExhausted(FlowError, RuntimeError):
+    """A node got no thread: all that its run may use are held by calls that were abandoned and have not returned.
+
+    :ivar threads: how many these are (``Config.threads``).
+    :ivar nodes: the nodes that hold them; an item of a map is ``name[index]``.
+    """
+
+    def __init__(self, threads: int, nodes: Sequence[str]) -> None:
+        self.threads = threads
+        self.nodes = tuple(nodes)
+        more = f" and {len(self.nodes) - 5} more" if len(self.nodes) > 5 else ""
+        held = ", ".join(map(repr, self.nodes[:5])) + more
+        super().__init__(
+            f"no thread is left (Config.threads={threads}): each is held by a call that was abandoned at its time "
+            f"limit and has not returned, of {held}"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.threads, self.nodes)
 
 
 class NodeCancelled(FlowError):

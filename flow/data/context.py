@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -163,6 +164,62 @@ class Context(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         item = "" if self._parent is None else f", item={shown(self.item)}, index={self.index}"
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, attempt={self.attempt}{item})"
+
+
+class Lease:
+    """Whether one attempt of a node may still write. It may not once it was left behind in its thread.
+
+    :ivar node: the node's name, or ``map[index]``.
+    """
+
+    __slots__ = ("node", "revoked")
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.revoked = False
+
+    def check(self) -> None:
+        """:raises UsageError: if the attempt was left behind."""
+        if self.revoked:
+            raise UsageError(
+                f"node {self.node!r} was abandoned at its time limit (abandon_on_timeout=True) while this call of it "
+                "was still going on: its Context takes no writes any more"
+            )
+
+
+LEASE: Final[ContextVar[Lease]] = ContextVar("flow.lease")
+"""That of the call which the present thread is making, if it may be left behind."""
+
+
+class LeasedContext(Context, frozen=True):
+    """The Context of an attempt that may be left behind in its thread: it refuses writes from then on."""
+
+    _lease: Any = None
+
+    @property
+    def data(self) -> WorkflowData:
+        own = self._written()
+        if own.data is None:
+            from flow.data.leased import leased
+
+            store = self._scope.shared.data if self._parent is None else self._parent.data.child()
+            own.data = leased(store, self._lease)
+        return own.data
+
+    def child(self, item: Any = None, index: int | None = None) -> Context:
+        return LeasedContext(self._scope, 1, item, index, self, None, self._lease)
+
+    def publish(self, key: str, value: Any, merge: Merge = "last") -> None:
+        self._lease.check()
+        Context.publish(self, key, value, merge)
+
+
+def context_of(scope: Scope, attempt: int, item: Any = None, index: int | None = None, parent: Any = None) -> Context:
+    """Return a Context for the present call of a node that may be left behind in its thread."""
+    lease = LEASE.get(None)  # none outside of the thread: for a middleware that is awaited
+    if lease is None:
+        return Context(scope, attempt, item, index, parent)
+    return LeasedContext(scope, attempt, item, index, parent, None, lease)
 
 
 _RULES: Final = ("last", "append")

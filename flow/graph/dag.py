@@ -79,6 +79,7 @@ class Dag(Maps):
         middleware: Sequence[Middleware] = _NO_MIDDLEWARE,
         cost: float | None = None,
         fallback: Any = MISSING,
+        abandon_on_timeout: bool = False,
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
 
@@ -101,6 +102,8 @@ class Dag(Maps):
         :param cost: expected seconds, for critical paths and ``Config(order="critical_path")``.
         :param fallback: what becomes the output if the last attempt fails: a value (copied each time), or
             a function of the exception. The node completes then; :attr:`flow.Result.fallbacks` has the exception.
+        :param abandon_on_timeout: with ``thread`` and ``timeout``: at its limit the node fails, and nobody waits for
+            its function, which cannot be interrupted. What that returns is dropped; see ``Result.abandoned``.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
         """
         if type(fn) is not FunctionType and issubclass(type(fn), Dag):  # not isinstance: a proxy may raise when asked
@@ -120,9 +123,11 @@ class Dag(Maps):
             and priority is _NO_PRIORITY
             and middleware is _NO_MIDDLEWARE
             and fallback is MISSING
+            and abandon_on_timeout is False
         ):
             d.policies[len(names)] = Policy(
-                retry, timeout, thread, continue_on_error, priority, references(middleware), cost, fallback
+                retry, timeout, thread, continue_on_error, priority, references(middleware), cost, fallback,
+                abandon_on_timeout,
             )  # fmt: skip
         # Only now, when nothing can fail: the lists must stay of one length.
         names.append(name)

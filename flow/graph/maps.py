@@ -36,6 +36,7 @@ class CommonOptions(TypedDict, total=False):
     middleware: Sequence[Middleware]
     cost: float | None
     fallback: Any
+    abandon_on_timeout: bool
 
 
 class ItemOptions(CommonOptions, total=False):
@@ -197,8 +198,8 @@ class Maps:
         :param take: go over so many items at most.
         :param pipelined: start on an item as soon as ``over``, itself a map, has its result, not when it has all.
         :param needs: which node fills which parameter, where names differ.
-        :param options: the rest of :meth:`add`'s; ``retry``, ``timeout``, ``thread`` and ``fallback`` are each
-            item's (a fallback stands for what ``fn`` would have returned).
+        :param options: the rest of :meth:`add`'s; ``retry``, ``timeout``, ``thread``, ``abandon_on_timeout`` and
+            ``fallback`` are each item's (a fallback stands for what ``fn`` would have returned).
         """
         return self._add_map(name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
 

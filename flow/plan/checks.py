@@ -84,6 +84,7 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
         found.append(f"thread must be True or False, not {shown(policy.thread)}")
     elif policy.thread and is_async:
         found.append("thread=True is for sync functions, and this one is async: drop it")
+    found += _abandoning_faults(policy, is_async)
     if type(policy.continue_on_error) is not bool:
         found.append(f"continue_on_error must be True or False, not {shown(policy.continue_on_error)}")
     if policy.fallback is not MISSING:
@@ -109,3 +110,18 @@ def generator_faults(policy: Policy, by_item: bool) -> list[str]:
     listed = "let it return a list"
     where = listed if by_item else f"put it on the node that goes over its items, or {listed}"
     return [f"{names} would do nothing on a generator function, since calling it runs none of its body: {where}"]
+
+
+def _abandoning_faults(policy: Policy, is_async: bool) -> list[str]:
+    if type(policy.abandon_on_timeout) is not bool:
+        return [f"abandon_on_timeout must be True or False, not {shown(policy.abandon_on_timeout)}"]
+    if not policy.abandon_on_timeout:
+        return []
+    if is_async:
+        return ["abandon_on_timeout=True is for threads, and an async function is cancelled at its limit: drop it"]
+    found = []
+    if policy.thread is not True:
+        found.append("abandon_on_timeout=True needs thread=True: only a call in a thread can be left to itself")
+    if policy.timeout is None or policy.timeout == Timeout():
+        found.append("abandon_on_timeout=True needs a timeout, at which the call is left to itself")
+    return found

@@ -372,7 +372,7 @@ def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any,
         timeout = None  # limits nothing
     fn = plan.fns[i]
     if isinstance(fn, Mapped):  # these are each item's, the rest the node's
-        fn = fn.with_policy(policy.retry, timeout, policy.thread, policy.fallback)
+        fn = fn.with_policy(policy.retry, timeout, policy.thread, policy.fallback, policy.abandon_on_timeout)
         binder = structs.replace(plan.binders[i], fn=fn, is_async=bool(plan.kinds[i]) or fn.is_async)
         plan.binders[i] = binder = binder.with_policy(False, layers, None)
         plan.kinds[i] = binder.is_async
@@ -383,7 +383,7 @@ def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any,
         plan.retries[i] = policy.retry
     if layers or policy.thread or timeout is not None:
         made = plan.binders.get(i) or Binder(plan.fns[i], bool(plan.kinds[i]))
-        plan.binders[i] = binder = made.with_policy(policy.thread, layers, timeout)
+        plan.binders[i] = binder = made.with_policy(policy.thread, layers, timeout, policy.abandon_on_timeout)
         plan.kinds[i] = binder.is_async
 
 

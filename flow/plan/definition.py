@@ -29,6 +29,7 @@ class Policy(msgspec.Struct, frozen=True):
     middleware: tuple[Callable[..., Any], ...] = ()
     cost: float | None = None
     fallback: Any = MISSING
+    abandon_on_timeout: bool = False
 
 
 PLAIN = Policy()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from math import inf
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -39,6 +40,9 @@ class Timed(Protocol):
     def time_left(self, i: int) -> float | None:
         """Seconds until node ``i``'s overall limit; None if it has none."""
 
+    def postpone(self, i: int, seconds: float) -> None:
+        """Move node ``i``'s overall limit, if it has one: it began so much later."""
+
 
 class Run(Timed, Protocol):
     """What a bound node may ask of its run."""
@@ -53,11 +57,14 @@ class Run(Timed, Protocol):
     def given(self, i: int) -> Sequence[bool]:
         """Tell of each of node ``i``'s values whether it is there: all but those of optional inputs not given."""
 
+    def leased_context(self, i: int) -> Context:
+        """Make it for an attempt that may be left behind in its thread."""
+
     def expanded(self, fn: Composite, i: int) -> Call:
         """Return the callable that runs a nested plan, or a map, as node ``i`` of this run."""
 
-    def in_thread(self, call: Call) -> Call:
-        """Return an async callable that runs ``call`` in a worker thread."""
+    def in_thread(self, call: Call, limit: ThreadLimit | None) -> Call:
+        """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
 
 
 class Binder(msgspec.Struct, frozen=True):
@@ -78,21 +85,26 @@ class Binder(msgspec.Struct, frozen=True):
     timeout: Timeout | None = None
     optional: Optionals | None = None
     defaults: tuple[tuple[int, Any], ...] = ()
+    abandons: bool = False
 
-    def with_policy(self, thread: bool, middleware: tuple[Middleware, ...], timeout: Timeout | None) -> Binder:
+    def with_policy(
+        self, thread: bool, middleware: tuple[Middleware, ...], timeout: Timeout | None, abandons: bool = False
+    ) -> Binder:
         """Return a copy with these policies."""
         is_async = self.is_async or thread or any(map(is_async_callable, middleware))
-        return msgspec.structs.replace(self, is_async=is_async, thread=thread, middleware=middleware, timeout=timeout)
+        return msgspec.structs.replace(
+            self, is_async=is_async, thread=thread, middleware=middleware, timeout=timeout, abandons=abandons
+        )
 
     def bind(self, run: Run, i: int, all_threads: bool = False) -> Call:
         """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
-        call = self._with_arguments(run, i)
+        context = partial(run.leased_context if self.abandons else run.context, i)
+        call = self._with_arguments(run, i, context)
         if self.defaults:
-            call = self._with_defaults(call, run, i)
+            call = self._with_defaults(call, run, i, context)
         if not isinstance(self.fn, Composite) and may_return_awaitable(self.fn):
             call = settled(call)
-        context = partial(run.context, i)
-        layers = self.middleware
+        layers, limit = self.middleware, None
         is_async = is_async_callable(self.fn) or (run.on_loop and isinstance(self.fn, Mapped))
         threaded = not is_async and (self.thread or all_threads)
         if threaded:
@@ -100,16 +112,19 @@ class Binder(msgspec.Struct, frozen=True):
             outer = max((k + 1 for k, layer in enumerate(layers) if is_async_callable(layer)), default=0)
             if layers[outer:]:
                 call = compose(call, False, layers[outer:], context)
-            call, layers, is_async = run.in_thread(call), layers[:outer], True
+            if self.timeout is not None:
+                limit = ThreadLimit(run, i, self.timeout, self.abandons)
+            call, layers, is_async = run.in_thread(call, limit), layers[:outer], True
         if layers:
             call = compose(call, is_async, layers, context)
             is_async = is_async or any(map(is_async_callable, layers))
-        if self.timeout is not None:
-            limited = limited_async if is_async else limited_sync
-            call = limited(call, run, i, self.timeout, threaded)
-        return call
+        if self.timeout is None:
+            return call
+        if limit is not None:
+            return limit.around(call)
+        return (limited_async if is_async else limited_sync)(call, run, i, self.timeout)
 
-    def _with_defaults(self, call: Call, run: Run, i: int) -> Call:
+    def _with_defaults(self, call: Call, run: Run, i: int, make: Callable[[], Context]) -> Call:
         """Let ``call`` have defaults for what tolerated failures lack; a parameter that takes none is left out."""
         defaults = self.defaults
         leaves_out = not isinstance(self.fn, Composite) and any(default is ABSENT for _, default in defaults)
@@ -117,14 +132,17 @@ class Binder(msgspec.Struct, frozen=True):
         def called(*values: Any) -> Any:
             found = with_defaults(values, defaults)
             if leaves_out and not all(given := [value is not ABSENT for value in found]):
-                return self._with_arguments(run, i, given)(*found)
+                return self._with_arguments(run, i, make, given)(*found)
             return call(*found)
 
         return called
 
-    def _with_arguments(self, run: Run, i: int, given: Sequence[bool] | None = None) -> Call:
+    def _with_arguments(
+        self, run: Run, i: int, make: Callable[[], Context], given: Sequence[bool] | None = None
+    ) -> Call:
         """Place the Context and the keyword arguments; values arrive by position.
 
+        :param make: makes the Context.
         :param given: by value, whether it is there; by default as at the start of the run.
         """
         fn, keywords, context = self.fn, self.keywords, self.context
@@ -134,7 +152,7 @@ class Binder(msgspec.Struct, frozen=True):
         if self.optional is not None and given is not None and not all(given):
             at = self.optional.names[context] if isinstance(context, int) and context >= 0 else context
             name = at if isinstance(at, str) else None
-            return leaving_out(fn, self.optional, keywords, name, partial(run.context, i), given)
+            return leaving_out(fn, self.optional, keywords, name, make, given)
         if not keywords and context == -1:
             return fn
         count = len(keywords)
@@ -146,9 +164,9 @@ class Binder(msgspec.Struct, frozen=True):
                 named = dict(zip(keywords, values[-count:], strict=True))
                 positional = values[:-count]
             if isinstance(context, str):
-                named[context] = run.context(i)
+                named[context] = make()
             elif context >= 0:
-                positional = (*positional[:context], run.context(i), *positional[context:])
+                positional = (*positional[:context], make(), *positional[context:])
             return fn(*positional, **named)
 
         return call
@@ -168,46 +186,130 @@ def _shortest(run: Timed, i: int, timeout: Timeout) -> float:
     return min(limits)
 
 
-def _exceeded(run: Timed, i: int, timeout: Timeout, limit: float, detail: str) -> NodeTimeout:
-    overall = limit != timeout.attempt
+def _exceeded(run: Timed, i: int, timeout: Timeout, overall: bool, detail: str = "") -> NodeTimeout:
     scope, seconds = ("its overall limit", timeout.node) if overall else ("its attempt limit", timeout.attempt)
     error = NodeTimeout(f"node {run.name_of(i)!r} exceeded {scope} of {seconds:g} s{detail}")
     error.overall = overall
     return error
 
 
-def limited_async(call: Call, run: Timed, i: int, timeout: Timeout, threaded: bool) -> Callable[..., Awaitable[Any]]:
-    """Stop ``call`` when its time is up; one in a thread is waited for."""
+_TOO_LATE: Final = " before this attempt began"
+
+
+def limited_async(call: Call, run: Timed, i: int, timeout: Timeout) -> Callable[..., Awaitable[Any]]:
+    """Stop ``call`` when its time is up."""
     from anyio import move_on_after
 
     async def limited(*values: Any) -> Any:
         limit = _shortest(run, i, timeout)
         if limit <= 0:
-            raise _exceeded(run, i, timeout, limit, " before this attempt began")
-        with move_on_after(limit) as scope:
-            result = await call(*values)
-            if not (threaded and scope.cancel_called):
-                return result  # in the same tick as the limit: the result stands
-        detail = "; it ran in a thread, which cannot be interrupted, and was waited for" if threaded else ""
-        raise _exceeded(run, i, timeout, limit, detail)
+            raise _exceeded(run, i, timeout, True, _TOO_LATE)
+        with move_on_after(limit):
+            return await call(*values)  # in the same tick as the limit: the result stands
+        raise _exceeded(run, i, timeout, limit != timeout.attempt)
 
     return limited
 
 
-def limited_sync(call: Call, run: Timed, i: int, timeout: Timeout, threaded: bool) -> Call:
+def limited_sync(call: Call, run: Timed, i: int, timeout: Timeout) -> Call:
     """Fail ``call`` if it took too long: nothing can stop it before."""
     now = run.clock.now
 
     def limited(*values: Any) -> Any:
         limit = _shortest(run, i, timeout)
         if limit <= 0:
-            raise _exceeded(run, i, timeout, limit, " before this attempt began")
+            raise _exceeded(run, i, timeout, True, _TOO_LATE)
         started = now()
         result = call(*values)
         took = now() - started
         if took > limit:
             detail = f": it took {took:.3g} s; a sync function cannot be interrupted (make it async)"
-            raise _exceeded(run, i, timeout, limit, detail)
+            raise _exceeded(run, i, timeout, limit != timeout.attempt, detail)
         return result
 
     return limited
+
+
+class ThreadLimit:
+    """The time limits of one node in a thread: what wraps the call, and what the thread's room tells it.
+
+    The limit of an attempt stands still while the call queues for a thread. So does the overall one before the first
+    attempt has begun; from then on it covers everything. Times are the event loop's.
+
+    :ivar abandons: when its time is up the call is left behind; else it is waited for.
+    :ivar begun: its function has begun once.
+    :ivar left: the call that an attempt has left behind, until another attempt sees that it has returned.
+    :ivar detail: what a NodeTimeout is to say besides.
+    """
+
+    __slots__ = ("_ends", "_paused", "abandons", "begun", "detail", "i", "left", "overall", "run", "scope", "timeout")
+
+    QUEUED: ClassVar = "; it was waiting for a free thread"
+    WAITED_FOR: ClassVar = "; it ran in a thread, which cannot be interrupted, and was waited for"
+    ABANDONED: ClassVar = "; it ran in a thread, which cannot be interrupted, and was abandoned there"
+    HELD: ClassVar = "; the call that an earlier attempt abandoned in its thread has not returned"
+
+    def __init__(self, run: Timed, i: int, timeout: Timeout, abandons: bool) -> None:
+        self.run = run
+        self.i = i
+        self.timeout = timeout
+        self.abandons = abandons
+        self.begun = False
+        self.left: Any = None
+        self.detail = ""
+        self.overall = False
+        self.scope: Any = None
+        self._ends = self._paused = 0.0
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.run.name_of(self.i)
+
+    def around(self, call: Call) -> Callable[..., Awaitable[Any]]:
+        """Stop waiting for ``call`` when its time is up."""
+        from anyio import CancelScope, current_time
+
+        async def limited(*values: Any) -> Any:
+            left = self.run.time_left(self.i)
+            if left is not None and left <= 0:
+                raise _exceeded(self.run, self.i, self.timeout, True, _TOO_LATE)
+            with CancelScope() as self.scope:
+                self.restart(current_time())
+                return await call(*values)
+            raise _exceeded(self.run, self.i, self.timeout, self.overall, self.detail)
+
+        return limited
+
+    def restart(self, now: float) -> None:
+        """The attempt begins now."""
+        self._ends = inf if self.timeout.attempt is None else now + self.timeout.attempt
+        self._set(now)
+
+    def pause(self, now: float) -> None:
+        """The call queues for a thread."""
+        left = self.run.time_left(self.i) if self.begun else None
+        self._paused = now
+        self._set_to(inf if left is None else now + left, True, self.QUEUED)
+
+    def resume(self, began: float, now: float) -> None:
+        """It has got one, at the time ``began``."""
+        queued = began - self._paused
+        self._ends += queued
+        if not self.begun:
+            self.begun = True
+            self.run.postpone(self.i, queued)
+        self._set(now)
+
+    def _set(self, now: float) -> None:
+        left = self.run.time_left(self.i)
+        ends = inf if left is None else now + left
+        self._set_to(min(ends, self._ends), ends < self._ends)
+
+    def _set_to(self, deadline: float, overall: bool, detail: str = "") -> None:
+        if not self.scope.cancel_called:  # else it is decided which limit has passed, and when
+            self.scope.deadline, self.overall, self.detail = deadline, overall, detail
+
+    def kept(self, ended: float) -> bool:
+        """Tell whether a call that ended then kept its limit, though the event loop came to see it later."""
+        return bool(self.scope.cancel_called and ended <= self.scope.deadline)

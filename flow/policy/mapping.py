@@ -204,23 +204,25 @@ class Folded(Over):
 class Mapped(Over):
     """A function, called once per item (:meth:`flow.Dag.map`)."""
 
-    __slots__ = ("_names", "_roles", "fallback", "options", "retry", "thread", "timeout")
+    __slots__ = ("_names", "_roles", "abandons", "fallback", "options", "retry", "thread", "timeout")
 
     def __init__(self, fn: Any, sources: tuple[str, ...], options: MapOptions) -> None:
         super().__init__(fn, sources)
         self.options = options
         self.retry: Retry | None = None
         self.timeout: Timeout | None = None
-        self.thread = False
+        self.thread = self.abandons = False
         self.fallback: Any = MISSING
         self._roles: Roles | None = None
         self._names: tuple[str, ...] | None = None
 
-    def with_policy(self, retry: Retry | None, timeout: Timeout | None, thread: bool, fallback: Any) -> Mapped:
+    def with_policy(
+        self, retry: Retry | None, timeout: Timeout | None, thread: bool, fallback: Any, abandons: bool
+    ) -> Mapped:
         """Return a copy whose items are retried, limited, run in threads and replaced as given."""
         copy = Mapped(self.fn, self.sources, self.options)
-        copy.retry, copy.timeout, copy.thread, copy._roles = retry, timeout, thread, self._roles
-        copy.fallback = fallback
+        copy.retry, copy.timeout, copy.thread, copy.abandons = retry, timeout, thread, abandons
+        copy.fallback, copy._roles = fallback, self._roles
         return copy
 
     @property

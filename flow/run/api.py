@@ -245,9 +245,10 @@ def _run_on_a_loop(state: RunState) -> None:
         raise UsageError(f"backend {backend!r} is not installed: pip install {backend}")
     try:
         if backend == "asyncio":
-            import asyncio
+            from asyncio import Runner
 
-            asyncio.run(_drive_alone(state))
+            with Runner() as runner:  # a loop first: without one, a coroutine made for it would never be awaited
+                runner.run(_drive_alone(state))
         elif backend == "uvloop":
             import anyio
 

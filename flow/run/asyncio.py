@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from sys import getrefcount
 from typing import Any, Final
 
+from flow.policy.bind import ThreadLimit
 from flow.run import threads
 from flow.run.driven import Driven
 from flow.run.pace import TURNS, pace_of
@@ -194,8 +195,8 @@ class AsyncioTasks(Tasks):
         if self.joined is not None and not self.alive and not self.joined.done():
             self.joined.set_result(None)
 
-    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        return threads.on_asyncio(self.outermost or self, call)
+    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
+        return threads.on_asyncio(self.outermost or self, call, limit)
 
     def cancel_all(self) -> None:
         self.loop.call_soon(self._cancel_tasks)

@@ -11,6 +11,7 @@ from flow.errors import BlockingNodeWarning, NodeAborted, NodeTimeout, described
 from flow.run import events
 
 if TYPE_CHECKING:
+    from flow.policy.bind import ThreadLimit
     from flow.run.adaptive import Climb
     from flow.run.feed import Feed
     from flow.run.tasks import Tasks
@@ -77,10 +78,10 @@ class Driven:
         """True if an event loop drives it."""
         return self.tasks is not None
 
-    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return an async callable that runs ``call`` in a worker thread."""
+    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
+        """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
         assert self.tasks is not None, "threads need an event loop"
-        return self.tasks.in_thread(call)
+        return self.tasks.in_thread(call, limit)
 
     # -- what differs ------------------------------------------------------------------------
 
@@ -133,6 +134,11 @@ class Driven:
             return None
         now = self.clock.now()
         return self._deadlines.setdefault(i, now + limit) - now
+
+    def postpone(self, i: int, seconds: float) -> None:
+        """Move node ``i``'s overall limit, if it has one: its first attempt has begun so much later."""
+        if i in self._deadlines:
+            self._deadlines[i] += seconds
 
     def retry_delay(self, i: int, error: BaseException) -> float | None:
         """Seconds to wait before node ``i`` is tried again after ``error``; None if it is not to be."""

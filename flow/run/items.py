@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from flow.config import Retry
-from flow.data.context import Context, Scope
+from flow.data.context import Context, Scope, context_of
 from flow.data.mapresult import MapResult, error_of
 from flow.errors import UsageError, note, shown
-from flow.policy.bind import limited_async, limited_sync, with_defaults
+from flow.policy.bind import ThreadLimit, limited_async, limited_sync, with_defaults
 from flow.policy.fallback import note_broken, value_for
 from flow.policy.mapping import Mapped, Roles
 from flow.policy.middleware import settled
@@ -182,7 +182,7 @@ class Items(Driven):
         if roles.key is not None:
             own[roles.key] = lambda i, item: self._key(i)
         if roles.context is not None:
-            own[roles.context] = self._child
+            own[roles.context] = self._leased_child if self.mapped.abandons else self._child
         places = {name: at for at, name in enumerate(roles.positional)}
         if not (roles.whole and roles.items and {*roles.items, *own} <= places.keys()):
             return self._general_caller(fn, extras, own)
@@ -238,12 +238,13 @@ class Items(Driven):
     def _bind(self, i: int) -> Callable[..., Any]:
         """Make what a driver calls with entry ``i``."""
         call: Callable[..., Any] = partial(self._call, i)
-        if self._threaded:
-            call = self.in_thread(call)
         timeout = self.mapped.timeout
+        if self._threaded:
+            limit = None if timeout is None else ThreadLimit(self, i, timeout, self.mapped.abandons)
+            call = self.in_thread(call, limit)
+            return call if limit is None else limit.around(call)
         if timeout is not None:
-            limited = limited_async if self.kinds[i] else limited_sync
-            call = limited(call, self, i, timeout, self._threaded)
+            call = (limited_async if self.kinds[i] else limited_sync)(call, self, i, timeout)
         return call
 
     def _child(self, i: int, item: Any) -> Context:
@@ -252,6 +253,11 @@ class Items(Driven):
         if scope.published:
             scope.published.pop(index, None)  # by a failed attempt
         return Context(scope, self.attempts.get(i, 1), item, index, self._context)
+
+    def _leased_child(self, i: int, item: Any) -> Context:
+        """It for an attempt that may be left behind in its thread."""
+        made = self._child(i, item)
+        return context_of(made._scope, made.attempt, item, made.index, self._context)
 
     def index(self, i: int) -> int:
         """The index of the first item of entry ``i``; an entry is an item, or a batch of them."""
@@ -370,8 +376,8 @@ class Items(Driven):
         if fallbacks:
             self.outer.fallbacks[self.outer.plan.index[self.name]] = dict(sorted(fallbacks.items()))
             self.fallbacks = {}  # as above
-        published = self._context._scope.published or {}
-        self._context._merge([one for one in published.items() if feed.is_done(one[0] // self._size)])
+        published = list((self._context._scope.published or {}).items())  # an abandoned call may just be publishing
+        self._context._merge([one for one in published if feed.is_done(one[0] // self._size)])
         del feed.values[feed.pulled :]
         feed.values += [MISSING] * (self._places.pulled - feed.pulled)
         values = feed.values if options.batch_size is None else self._unpacked(errors)

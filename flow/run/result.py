@@ -254,6 +254,11 @@ class Result(Mapping[str, Any]):
         return self._run.timed_out
 
     @property
+    def abandoned(self) -> int:
+        """Calls that were left behind in their threads (``abandon_on_timeout``) and are still going on, as of now."""
+        return len(self._run.abandoned)
+
+    @property
     def run_id(self) -> str:
         """The run's id."""
         return self._run.run_id
@@ -290,16 +295,18 @@ class Result(Mapping[str, Any]):
         if run.timed_out:
             limit = run.config.timeout
             what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
-            exceptions.append(TimeoutError(f"run limit of {limit:g} s; not finished: {_some(self._cancelled())}"))
+            exceptions.append(TimeoutError(f"run limit of {limit:g} s{self._unfinished('; not finished: ')}"))
         elif not self._intolerable():
             skipped = [name for name, status in self.status.items() if status is Status.SKIPPED]
             what += f", which is tolerated; skipped for that: {_some(skipped)}"
         elif not exceptions:
-            exceptions.append(NodeCancelled(f"not finished: {_some(self._cancelled())}"))
+            exceptions.append(NodeCancelled(self._unfinished("not finished: ") or "the run was ended"))
         return RunError(f"dag {plan.name!r}: {what}", exceptions, self, names, run.timed_out)
 
-    def _cancelled(self) -> list[str]:
-        return [name for name, status in self.status.items() if status is Status.CANCELLED]
+    def _unfinished(self, before: str) -> str:
+        """Name the nodes that were cancelled, after ``before``; nothing if none was."""
+        names = [name for name, status in self.status.items() if status is Status.CANCELLED]
+        return before + _some(names) if names else ""
 
     # -- show --------------------------------------------------------------------------------
 

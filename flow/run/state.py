@@ -11,7 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from flow.config import DEFAULT_WORKERS, Config, Retry
-from flow.data.context import Context, Scope
+from flow.data.context import Context, Scope, context_of
 from flow.errors import note
 from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
@@ -51,7 +51,7 @@ _OURS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep, F
 class _More:
     """What only some runs have."""
 
-    __slots__ = ("began", "data", "fallbacks", "limits", "outer", "stages", "view")
+    __slots__ = ("abandoned", "began", "data", "fallbacks", "limits", "outer", "stages", "view")
 
     def __init__(self, data: WorkflowData | None, outer: RunState | None) -> None:
         self.data = data
@@ -61,6 +61,7 @@ class _More:
         self.view: LiveView | None = None
         self.fallbacks: dict[int, Any] = {}  # per node its exception, or per map those of items by index
         self.began: dict[int, float] = {}  # failed attempts of nodes with a fallback, if they are timed
+        self.abandoned: Mapping[Any, str] = _NOTHING
 
 
 class RunState(Driven):
@@ -279,6 +280,11 @@ class RunState(Driven):
         return None if outer is None or outer.on_loop else outer.deadline
 
     @property
+    def abandoned(self) -> Mapping[Any, str]:
+        """Calls left behind in threads that have not returned: who made them."""
+        return _NOTHING if self._more is None else self._more.abandoned
+
+    @property
     def data(self) -> WorkflowData:
         """The store that all nodes of the run share."""
         more = self._with_more()
@@ -321,6 +327,11 @@ class RunState(Driven):
 
     def given(self, i: int) -> Sequence[bool]:
         return [self.values[slot] is not ABSENT for slot in self.plan.arguments[i]]
+
+    def leased_context(self, i: int) -> Context:
+        """Make it for an attempt that may be left behind in its thread."""
+        scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
+        return context_of(scope, self.attempts.get(i, 1))
 
     def node_limit(self, i: int) -> float | None:
         binder = self.plan.binders.get(i)
@@ -427,6 +438,11 @@ class RunState(Driven):
         if self.timed_out and (resolver is None or CANCELLED not in resolver.state):
             # All ended in the very tick of the limit, by themselves, unless a cancellation has reached one.
             self.timed_out = self.tasks is not None and self.tasks.interrupted
+        tasks = self.tasks
+        if tasks is not None:
+            pool = (tasks.outermost or tasks).pool
+            if pool is not None and pool.abandoned:
+                self._with_more().abandoned = pool.abandoned
         # What was bound to this run points back at it; a Result should not need the garbage collector.
         self.fns, self.tasks = self.plan.fns, None
         if self.plan.unchecked:

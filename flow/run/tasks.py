@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from operator import length_hint
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
 from flow.run.driven import Driven
@@ -30,6 +30,10 @@ from flow.run.first import first_items, first_nodes
 from flow.run.pace import IDLE
 from flow.run.state import users_part
 from flow.types import Status
+
+if TYPE_CHECKING:
+    from flow.policy.bind import ThreadLimit
+    from flow.run.threads import Pool
 
 _NOTHING: Iterator[int] = iter(())
 _ENDED: Final[Any] = object()
@@ -138,8 +142,8 @@ class Tasks:
     """
 
     __slots__ = (  # more names than objects of one class share
-        "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "interrupted", "limit", "limiter",
-        "outer", "outermost", "owns_loop", "pace", "run", "serial", "stopping", "todo", "uncounted", "waiting",
+        "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "interrupted", "limit",
+        "outer", "outermost", "owns_loop", "pace", "pool", "run", "serial", "stopping", "todo", "uncounted", "waiting",
         "workers",
     )  # fmt: skip
 
@@ -149,7 +153,7 @@ class Tasks:
         self.pace = pace
         self.outer = outer
         self.outermost: Tasks | None = None if outer is None else outer.outermost or outer  # all share its threads
-        self.limiter: Any = None  # of these threads
+        self.pool: Pool | None = None  # of these threads
         self.owns_loop: bool = outer is not None and outer.owns_loop  # nothing of the caller's runs on it
         self.interrupted = False  # a cancellation has reached a node
         self.blocking_after = run.config.blocking_after or float("inf")
@@ -189,8 +193,8 @@ class Tasks:
         """Cancel every task, letting those that wake in this very turn have their say first."""
         raise NotImplementedError
 
-    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return an async callable that runs ``call`` in a worker thread."""
+    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
+        """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
         raise NotImplementedError
 
     def enter(self, me: Worker) -> None:

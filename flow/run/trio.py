@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from flow.policy.bind import ThreadLimit
 from flow.run import threads
 from flow.run.driven import Driven
 from flow.run.pace import TURNS, pace_of
@@ -95,8 +96,8 @@ class TrioTasks(Tasks):
         pace.renew(pace.clock())
         self.pump()
 
-    def in_thread(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        return threads.on_anyio(self.outermost or self, call)
+    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
+        return threads.on_trio(self.outermost or self, call, limit)
 
     def cancel_all(self) -> None:
         self._spawn(self._cancel_soon)
