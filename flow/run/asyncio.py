@@ -209,13 +209,13 @@ class AsyncioTasks(Tasks):
         return self.joined is not None and self.joined.cancelled()
 
     def enter(self, me: Worker) -> None:
-        if _EAGER:
-            me.task = asyncio.current_task()
-        me.clean = _references(me)
+        task = me.task = asyncio.current_task() if _EAGER else me.task
+        me.clean = getrefcount(task)
 
     def marked(self, me: Worker) -> bool:
         """Who keeps the task means it; whoever has cancelled it meant a node that has ended."""
-        if _references(me) != me.clean or me.task.cancelling():
+        task = me.task
+        if getrefcount(task) != me.clean or task.cancelling():
             return True
         try:
             return bool(me.context != self.base)
@@ -225,6 +225,3 @@ class AsyncioTasks(Tasks):
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, asyncio.CancelledError)
 
-
-def _references(me: Worker) -> int:
-    return getrefcount(me.task)

@@ -6,10 +6,13 @@ Both functions end as :meth:`flow.run.tasks.Tasks.work` does: where another work
 from __future__ import annotations
 
 from itertools import chain
+from types import CoroutineType
 from typing import TYPE_CHECKING
 
+from flow.run.calling import called, isolated
 from flow.run.feed import Feed
 from flow.run.hot import generated_heads, run_stretch
+from flow.run.outputs import never_awaited, refuse_unless_async
 
 if TYPE_CHECKING:
     from flow.run.tasks import Tasks, Worker
@@ -29,11 +32,17 @@ async def first_nodes(tasks: Tasks, me: Worker) -> None:
                 if ran and tasks.marked(me):
                     tasks.handed = i
                     return
-                values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
+                value = await called(fns[i], values, arguments[i])
+                if value.__class__ is CoroutineType:
+                    refuse_unless_async(run, i, value)
+                values[i] = value
             elif heads is not None and i in heads:
                 i = run_stretch(tasks, heads[i], until)
             else:
-                values[i] = copy().run(fns[i], *[values[slot] for slot in arguments[i]])
+                value = isolated(copy, fns[i], values, arguments[i])
+                if value.__class__ is CoroutineType:
+                    raise never_awaited(run, i, value)
+                values[i] = value
             now = clock()
         except BaseException as error:
             failed = error

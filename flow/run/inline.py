@@ -13,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import copy_context
 from heapq import heappop, heappush
+from types import CoroutineType
 from typing import Any, Final
 
 from flow.plan.straight import HOT_AFTER, Straight, warm
+from flow.run.calling import isolated
 from flow.run.driven import Driven
 from flow.run.feed import Feed
+from flow.run.outputs import never_awaited
 from flow.run.state import RunState
 from flow.types import MISSING
 
@@ -50,8 +53,24 @@ def run_inline(run: RunState) -> None:
             for stretch in straight.calls:
                 stretch(values, fns, copy)
             order = straight.rest
-        for i in order:
-            values[i] = copy().run(fns[i], *[values[slot] for slot in arguments[i]])
+        for i in order:  # flow.run.calling.isolated, written out
+            slots = arguments[i]
+            count = len(slots)
+            if count == 1:
+                value = copy().run(fns[i], values[slots[0]])
+            elif count == 2:
+                a, b = slots
+                value = copy().run(fns[i], values[a], values[b])
+            elif count == 3:
+                a, b, c = slots
+                value = copy().run(fns[i], values[a], values[b], values[c])
+            elif not count:
+                value = copy().run(fns[i])
+            else:
+                value = copy().run(fns[i], *[values[slot] for slot in slots])
+            if value.__class__ is CoroutineType:
+                raise never_awaited(run, i, value)
+            values[i] = value
     except Exception as error:
         raised = error
         if i >= 0:
@@ -142,7 +161,10 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
             continue
         failed: Exception | None = None
         try:
-            values[i] = copy().run(fns[i], *[values[slot] for slot in arguments[i]])
+            value = isolated(copy, fns[i], values, arguments[i])
+            if value.__class__ is CoroutineType:
+                raise never_awaited(run, i, value)
+            values[i] = value
         except Exception as error:
             failed = error
         except OutOfTime:

@@ -1,11 +1,12 @@
 """Coroutines that nobody awaits: a sync function that calls an ``async def`` returns one, and its body never runs.
 
-A plan's first run looks at what its sync functions return, each time one does; the runs after it call them as they are.
+Drivers look at what sync functions return. What they do not see (a map's items while all goes well, folds) is looked at
+in a plan's first run; what generated code has called, at the end of that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from types import CoroutineType
@@ -23,56 +24,13 @@ if TYPE_CHECKING:
 Call = Callable[..., Any]
 
 
-def looking(run: RunState, fns: Sequence[Call]) -> Any:
-    """Return what stands for a run's bound functions while it looks at their results: ``[i]`` is all that is asked."""
-    return _Looking(run, fns)
-
-
-class _Looking:
-    """A run's bound functions, each with a look at its result around it, made when it is asked for.
-
-    (Made beforehand, they would take a run of a million nodes 200 MB.)
-    """
-
-    __slots__ = ("_binders", "_fns", "_kinds", "_run")
-
-    def __init__(self, run: RunState, fns: Sequence[Call]) -> None:
-        self._run = run
-        self._fns = fns
-        self._kinds = run.plan.kinds
-        self._binders = run.plan.binders
-
-    def __getitem__(self, i: int) -> Call:
-        fn = self._fns[i]
-        if i in self._binders:
-            user = self._binders[i].fn
-            if isinstance(user, Composite) or is_async_callable(user):
-                return fn
-        elif self._kinds[i]:
-            return fn
-        return partial(_awaited_and_looked_at if self._run.kinds[i] else _looked_at, self._run, i, fn)
-
-    def __len__(self) -> int:
-        return len(self._fns)
-
-
 def _looked_at(run: RunState, i: int, call: Call, *values: Any) -> Any:
     try:
         result = call(*values)
     finally:
         del values  # a traceback would keep them
     if type(result) is CoroutineType:
-        raise _refused(run, i, result)
-    return result
-
-
-async def _awaited_and_looked_at(run: RunState, i: int, call: Call, *values: Any) -> Any:
-    try:
-        result = await call(*values)
-    finally:
-        del values  # as above
-    if type(result) is CoroutineType:
-        raise _refused(run, i, result)
+        raise never_awaited(run, i, result)
     return result
 
 
@@ -104,7 +62,7 @@ def end_of_looking(run: RunState) -> None:
             if type(values[i]) is CoroutineType and not plan.kinds[i]:
                 resolver = run.resolve(plan.order) if run.resolver is None else run.resolver
                 resolver.state[i] = FAILED
-                run.errors = {**run.errors, i: _refused(run, i, values[i])}
+                run.errors = {**run.errors, i: never_awaited(run, i, values[i])}
                 values[i] = MISSING
     if run.resolver is None:
         plan.unchecked = [i for i in plan.unchecked if values[i] is MISSING]
@@ -113,7 +71,15 @@ def end_of_looking(run: RunState) -> None:
         plan.unchecked = [i for i in plan.unchecked if state[i] != DONE]
 
 
-def _refused(run: RunState, i: int, made: Any) -> UsageError:
+def refuse_unless_async(run: Any, i: int, made: Any) -> None:
+    """Raise the error of node ``i`` if its function is sync and has returned the coroutine ``made`` in a thread."""
+    plan = getattr(run, "plan", None)
+    if plan is not None and not isinstance(plan.fns[i], Composite) and not is_async_callable(plan.fns[i]):
+        raise never_awaited(run, i, made)
+
+
+def never_awaited(run: Any, i: int, made: Any) -> UsageError:
+    """Return the error of node ``i``, whose sync function has returned the coroutine ``made``."""
     made.close()  # so that nothing warns that it was never awaited
     where = f"node {run.name_of(i)!r} ({run.location(i)})"
     return UsageError(f"{where} returned a coroutine, which nothing awaits: did you mean `async def`, or to await it?")

@@ -23,7 +23,7 @@ from flow.run import events
 from flow.run.driven import Driven
 from flow.run.ids import new_run_id
 from flow.run.loading import load
-from flow.run.outputs import end_of_looking, looked_at_fold, looking
+from flow.run.outputs import end_of_looking, looked_at_fold
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
 from flow.types import ABSENT, MISSING
@@ -129,8 +129,6 @@ class RunState(Driven):
         watched = config.timing or bool(config.observers)
         if plan.binders or threads or watched:
             self._bind(threads, watched)
-        elif plan.unchecked and config.optimize != "at_once":  # whose generated code calls them itself
-            self.fns = looking(self, plan.fns)
         if config.observers:
             self.emit(events.RunStarted(self.run_id, plan.name, plan.count, self.started_at))
 
@@ -150,8 +148,6 @@ class RunState(Driven):
                 self.kinds = kinds = bytearray(self.kinds)
                 kinds[i] = 1
         self.fns = fns
-        if plan.unchecked and (threads or watched or self.config.optimize != "at_once"):
-            self.fns = looking(self, fns)
         if watched:
             self.started = [NEVER] * plan.count
             self.finished = [NEVER] * plan.count

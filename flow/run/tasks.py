@@ -22,11 +22,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from operator import length_hint
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
+from flow.run.calling import called, isolated
 from flow.run.driven import Driven
 from flow.run.first import first_items, first_nodes
+from flow.run.outputs import never_awaited, refuse_unless_async
 from flow.run.pace import IDLE
 from flow.run.state import users_part
 from flow.types import Status
@@ -51,18 +54,17 @@ class Worker(Coroutine[Any, Any, None]):
     :ivar call: what a limit that adapts is to be told at the end of the node.
     """
 
-    __slots__ = ("body", "call", "clean", "context", "node", "rests", "resumed", "suspended", "task", "tasks")
+    # Defaults of the class: most workers never set them, and each assignment is part of the price of a run.
+    suspended = rests = False
+    task: Any = None
+    clean: Any = None
+    call: Any = None
 
     def __init__(self, tasks: Tasks, i: int) -> None:
         self.tasks = tasks
         self.context = tasks.base.copy()
         self.node = i
-        self.suspended = self.rests = False
-        self.resumed = 0.0
-        self.task: Any = None
-        self.clean: Any = None
-        self.call: Any = None
-        self.body: Coroutine[Any, Any, None] = tasks.work(self)
+        self.body = tasks.work(self)
 
     def send(self, value: Any) -> Any:
         """Go on to the node's next suspension. :raises StopIteration: at the end."""
@@ -243,9 +245,15 @@ class Tasks:
                     if ran and self.marked(me):
                         resolver.put_back(i)
                         return
-                    values[i] = await fns[i](*[values[slot] for slot in arguments[i]])
+                    value = await called(fns[i], values, arguments[i])
+                    if value.__class__ is CoroutineType:
+                        refuse_unless_async(run, i, value)
+                    values[i] = value
                 else:
-                    values[i] = copy().run(fns[i], *[values[slot] for slot in arguments[i]])
+                    value = isolated(copy, fns[i], values, arguments[i])
+                    if value.__class__ is CoroutineType:
+                        raise never_awaited(run, i, value)
+                    values[i] = value
                 now = clock()
             except BaseException as error:
                 failed = error
