@@ -131,26 +131,6 @@ def test_what_may_be_awaited_is_awaited() -> None:
 
 
 class TestTheNextRuns:
-    def test_they_call_the_functions_as_they_are(self) -> None:
-        import sys
-
-        depths: list[int] = []
-
-        def fn() -> None:
-            frame, depth = sys._getframe(), 0
-            while frame.f_back is not None:
-                frame, depth = frame.f_back, depth + 1
-            depths.append(depth)
-
-        dag = flow.Dag()
-        dag.add("it", fn)
-        plan = dag.compile()
-        assert len(plan.unchecked) == 1
-        for _ in range(3):
-            flow.run(plan)
-        assert len(plan.unchecked) == 0
-        assert depths[0] - 1 == depths[1] == depths[2]
-
     def test_a_node_that_no_run_has_completed_is_looked_at_by_the_next(self) -> None:
         broken = [1]
 

@@ -29,19 +29,19 @@ class AsyncioTasks(Tasks):
     """One run on the running asyncio loop.
 
     :ivar alive: workers that are suspended, and other tasks of the run, each with its task.
-    :ivar pumping: a loop that starts workers is on; ``resting``: it goes on after some turns of the event loop, in a
-        task, which a :class:`flow.testing.FakeClock` sees.
+    :ivar resting: nothing starts until the event loop has turned some times. A task waits for that, which a
+        :class:`flow.testing.FakeClock` sees.
     :ivar joined: done when nothing is alive any more.
     """
 
-    __slots__ = ("alive", "joined", "loop", "pumping", "resting")
+    __slots__ = ("alive", "joined", "loop", "resting")
 
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         super().__init__(run, pace_of(self.loop, run.clock) if outer is None else outer.pace, outer)
         self.alive: dict[Any, asyncio.Task[None]] = {}
         self.joined: asyncio.Future[None] | None = None
-        self.pumping = self.resting = False
+        self.resting = False
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -50,7 +50,6 @@ class AsyncioTasks(Tasks):
         try:
             if self.beside is not None:
                 self._accompany(self.beside())
-            self.pace.begin()
             self.pump()
             while self.alive:
                 self.joined = self.loop.create_future()
@@ -69,8 +68,10 @@ class AsyncioTasks(Tasks):
         finally:
             if timer is not None:
                 timer.cancel()
-            self.settle()
-        self.raise_fatal()
+            if self.serial:
+                self.settle()
+        if self.fatal is not None:
+            self.raise_fatal()
         if self.run.cut_off:
             self._cancel_again()
 
@@ -129,39 +130,55 @@ class AsyncioTasks(Tasks):
     def spawn_delay(self, i: int, seconds: float) -> None:
         self._accompany(self.delay(i, seconds))
 
-    def pump(self) -> None:
+    def pump(self, i: int = -1) -> None:
         """Start workers for what is ready. A flat loop, whoever calls: what is started in it starts nothing itself.
 
         Eagerly each gets a node and runs up to its first suspension; at the end of the burst the event loop gets its
         turn first.
         """
-        if self.pumping or self.resting:
+        run, joined = self.run, self.joined
+        if joined is not None and joined.cancelled() and not self.stopping:
+            self.stop(run.failures)
+        if self.pumping or self.resting or self.stopping:
+            if i >= 0:
+                run.resolver.put_back(i)
+            if joined is not None:
+                self._wake_if_over()
             return
         self.pumping = True
-        run, clock, until = self.run, self.pace.clock, self.pace.until
         try:
             if not _EAGER:
-                for _ in range(self.wanted()):
+                for _ in range(self._wanted_with(i)):
                     self._start(-1)
                 return
-            while not self.stopping and self.workers < self.limit:
-                i = -1
-                if run.resolver is not None:
-                    i = run.resolver.take()
+            resolver, pace = run.resolver, self.pace
+            while self.workers < self.limit:
+                if resolver is None:
+                    if self.workers or not self.serial:
+                        break
+                elif i < 0:
+                    i = resolver.take()
                     if i < 0:
                         break
-                elif not self.serial or self.workers:
-                    break
                 self._start(i)
-                if self.resting:
+                i = -1
+                if self.stopping or self.resting:
                     break
-                if clock() > until:
+                if pace.left > pace.until:
                     self.rest()
                     break
+                resolver = run.resolver
+            if i >= 0:
+                resolver.put_back(i)
         finally:
             self.pumping = False
-            if not self.alive:
+            if joined is not None:
                 self._wake_if_over()
+
+    def _wanted_with(self, i: int) -> int:
+        if i >= 0:
+            self.run.resolver.put_back(i)
+        return self.wanted()
 
     def rest(self) -> None:
         if not self.resting:
@@ -182,7 +199,16 @@ class AsyncioTasks(Tasks):
 
     def ended(self, me: Worker) -> None:
         self.alive.pop(me, None)
-        super().ended(me)
+        self.workers -= 1
+        self.waiting -= me.suspended
+        me.task = None  # which holds this: no cycle
+        if not me.rests or self.stopping:
+            if me.after >= 0 or not self.pumping:  # else the loop that has started it goes on
+                self.pump(me.after)
+            return
+        if me.after >= 0:
+            self.run.resolver.put_back(me.after)
+        self.rest()
 
     def must_leave(self, me: Worker, error: BaseException) -> bool:
         leaves = super().must_leave(me, error)

@@ -43,6 +43,7 @@ async def first_nodes(tasks: Tasks, me: Worker) -> None:
                 if value.__class__ is CoroutineType:
                     raise never_awaited(run, i, value)
                 values[i] = value
+            value = None  # it may be let go before the next one comes
             now = clock()
         except BaseException as error:
             failed = error
@@ -77,6 +78,7 @@ async def first_items(tasks: Tasks, me: Worker, feed: Feed) -> None:
                 values[me.node] = value
                 break
             values.append(value)
+            value = None  # it may be let go before the next one comes
             if (now := clock()) > until or (is_async and tasks.marked(me)):
                 break
             before = now

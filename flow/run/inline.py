@@ -165,6 +165,7 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
             if value.__class__ is CoroutineType:
                 raise never_awaited(run, i, value)
             values[i] = value
+            value = None  # it may be let go before the next one comes
         except Exception as error:
             failed = error
         except OutOfTime:

@@ -48,13 +48,6 @@ class Pace:
         self.left = self.until = 0.0
         self.resting = 0
 
-    def begin(self) -> float:
-        """Return when the burst ends of which a worker is about to be part; a new one, if the loop has turned."""
-        now = self.clock()
-        if now - self.left > IDLE:
-            self.renew(now)
-        return self.until
-
     def renew(self, now: float) -> None:
         """Begin a burst, or a slice of one if other runs wait for theirs."""
         self.until = now + (max(SHORTEST, YIELD_EVERY / (1 + self.resting)) if self.resting else YIELD_EVERY)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import length_hint
 from threading import RLock
-from types import MappingProxyType, TracebackType
+from types import CoroutineType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from flow.config import DEFAULT_WORKERS, Config, Retry
@@ -23,7 +23,7 @@ from flow.run import events
 from flow.run.driven import Driven
 from flow.run.ids import new_run_id
 from flow.run.loading import load
-from flow.run.outputs import end_of_looking, looked_at_fold
+from flow.run.outputs import end_of_looking, looked_at_fold, never_awaited, refuse_unless_async
 from flow.run.view import LiveView
 from flow.signature import Composite, Nested, location_of
 from flow.types import ABSENT, MISSING
@@ -159,6 +159,8 @@ class RunState(Driven):
             began = self._begin(i)
             try:
                 result = call(*values)
+                if result.__class__ is CoroutineType:
+                    raise never_awaited(self, i, result)
             except Exception:
                 self._raised(i, began)
                 raise
@@ -174,6 +176,8 @@ class RunState(Driven):
             began = self._begin(i)
             try:
                 result = await call(*values)
+                if result.__class__ is CoroutineType:
+                    refuse_unless_async(self, i, result)
             except Exception:
                 self._raised(i, began)
                 raise

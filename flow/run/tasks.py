@@ -51,11 +51,13 @@ class Worker(Coroutine[Any, Any, None]):
     :ivar resumed: when this worker last got the thread.
     :ivar task: the event loop's task that steps this.
     :ivar clean: what ``task`` was like before any node was run in it.
+    :ivar after: the taken node that is to follow, of those that its own has made ready; -1 if none.
     :ivar call: what a limit that adapts is to be told at the end of the node.
     """
 
     # Defaults of the class: most workers never set them, and each assignment is part of the price of a run.
     suspended = rests = False
+    after = -1
     task: Any = None
     clean: Any = None
     call: Any = None
@@ -81,7 +83,13 @@ class Worker(Coroutine[Any, Any, None]):
             pace.left = now = pace.clock()
             if not self.suspended:
                 self.suspended = True
-                tasks.node_suspended(self)
+                tasks.waiting += 1
+                if tasks.run.resolver is None:
+                    self.node = tasks.start_counting()
+                if tasks.climb is not None:
+                    self.call = tasks.climb.began(tasks.waiting, tasks.run.clock.now())
+                if not tasks.pumping:
+                    tasks.pump()
             if now - self.resumed > tasks.blocking_after:
                 tasks.warn_blocking(self.node, now - self.resumed)
         except StopIteration:
@@ -91,6 +99,8 @@ class Worker(Coroutine[Any, Any, None]):
             if tasks.must_leave(self, error):
                 raise
         if signal is _ENDED:  # out of the handler: it is not the context of what other nodes raise
+            if not self.suspended:
+                pace.left = pace.clock()
             tasks.ended(self)
             raise StopIteration
         return signal
@@ -138,6 +148,7 @@ class Tasks:
     """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.
 
     :ivar workers: tasks alive that run nodes; ``waiting`` of them are suspended in one. ``companions`` run none.
+    :ivar pumping: a loop that starts workers is on.
     :ivar uncounted: failures before a cancellation from outside; 0 if it is a failure that ends the run.
     :ivar serial: the first phase is on.
     :ivar todo: the nodes of the first phase that are left, shared by its successive workers; ``handed`` goes before.
@@ -145,9 +156,12 @@ class Tasks:
 
     __slots__ = (  # more names than objects of one class share
         "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "interrupted", "limit",
-        "outer", "outermost", "owns_loop", "pace", "pool", "run", "serial", "stopping", "todo", "uncounted", "waiting",
+        "outer", "outermost", "owns_loop", "pace", "pool", "pumping", "run", "serial", "stopping", "todo", "uncounted", "waiting",
         "workers",
     )  # fmt: skip
+
+    polls = False
+    """After a node has ended, ask whether the run has been cancelled: nobody says so beforehand."""
 
     def __init__(self, run: Driven, pace: Any, outer: Tasks | None = None) -> None:
         self.run = run
@@ -169,7 +183,7 @@ class Tasks:
         self.workers = 0
         self.waiting = 0
         self.companions = 0
-        self.stopping = False
+        self.stopping = self.pumping = False
         self.uncounted = 1 << 62
         self.fatal: BaseException | None = None
 
@@ -245,7 +259,9 @@ class Tasks:
                     if ran and self.marked(me):
                         resolver.put_back(i)
                         return
-                    value = await called(fns[i], values, arguments[i])
+                    slots = arguments[i]
+                    call = fns[i](values[slots[0]]) if len(slots) == 1 else called(fns[i], values, slots)
+                    value = await call
                     if value.__class__ is CoroutineType:
                         refuse_unless_async(run, i, value)
                     values[i] = value
@@ -254,6 +270,7 @@ class Tasks:
                     if value.__class__ is CoroutineType:
                         raise never_awaited(run, i, value)
                     values[i] = value
+                value = None  # it may be let go before the next one comes
                 now = clock()
             except BaseException as error:
                 failed = error
@@ -272,15 +289,6 @@ class Tasks:
                 i = resolver.take()
             before, ran = now, True
 
-    def node_suspended(self, me: Worker) -> None:
-        """The node of ``me`` has suspended for the first time: count from now on, and start what else is ready."""
-        if self.run.resolver is None:
-            me.node = self.start_counting()
-        self.waiting += 1
-        if self.climb is not None:
-            me.call = self.climb.began(self.waiting, self.run.clock.now())
-        self.pump()
-
     def leave(self, me: Worker, i: int, failed: BaseException | None, before: float) -> None:
         """Node ``i`` is the last of ``me``: it has suspended, or the burst is over. It has ended, or raised ``failed``.
 
@@ -289,7 +297,7 @@ class Tasks:
         now = self.pace.clock()
         self.pace.left = now
         me.rests = now > self.pace.until
-        if not self.stopping and self.cancel_requested():
+        if self.polls and not self.stopping and self.cancel_requested():
             self.stop(self.run.failures)
         took = now - max(before, me.resumed)
         if took > self.blocking_after:
@@ -300,19 +308,13 @@ class Tasks:
             if failed is not None:
                 self.node_raised(i, failed)
             elif self.run.resolver is not None:
-                self.run.resolver.done(i)
+                me.after = self.run.resolver.advance(i)
         finally:
             del failed  # its traceback holds this frame: no cycle
 
     def ended(self, me: Worker) -> None:
         """The worker ``me`` has ended: others go on with what is ready."""
-        self.workers -= 1
-        self.waiting -= me.suspended
-        me.task = None  # which holds this: no cycle
-        if me.rests and not self.stopping:
-            self.rest()
-        else:
-            self.pump()
+        raise NotImplementedError
 
     def must_leave(self, me: Worker, error: BaseException) -> bool:
         """Tell whether ``error``, with which the worker ``me`` ends, is for the event loop; else it ends the run."""

@@ -21,6 +21,8 @@ class TrioTasks(Tasks):
 
     __slots__ = ("nursery", "resting")
 
+    polls = True
+
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         token = trio.lowlevel.current_trio_token()
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
@@ -36,7 +38,6 @@ class TrioTasks(Tasks):
                 async with trio.open_nursery() as self.nursery:
                     if self.beside is not None:
                         self._accompany(self.beside)
-                    self.pace.begin()
                     self.pump()
         except BaseException as error:
             if self.fatal is None:
@@ -78,6 +79,17 @@ class TrioTasks(Tasks):
 
     def spawn_delay(self, i: int, seconds: float) -> None:
         self._accompany(partial(self.delay, i, seconds))
+
+    def ended(self, me: Worker) -> None:
+        self.workers -= 1
+        self.waiting -= me.suspended
+        me.task = None  # which holds this: no cycle
+        if me.after >= 0:
+            self.run.resolver.put_back(me.after)
+        if me.rests and not self.stopping:
+            self.rest()
+        else:
+            self.pump()
 
     def rest(self) -> None:
         if not self.resting:
