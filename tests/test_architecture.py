@@ -85,12 +85,18 @@ def test_all_names_exist() -> None:
         flow.nope  # noqa: B018
 
 
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How long a function is, without its docstring."""
+    first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]
+    return (function.end_lineno or 0) - first.lineno + 1 + (function.body[0].lineno - function.lineno)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_functions_are_readable_in_one_sitting(path: Path) -> None:
     long = {
         node.name: size
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and (size := (node.end_lineno or 0) - node.lineno + 1) > 60
+        and (size := lines_of(node)) > 60
     }
     assert not long

@@ -156,8 +156,8 @@ class Tasks:
 
     __slots__ = (  # more names than objects of one class share
         "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "interrupted", "limit",
-        "outer", "outermost", "owns_loop", "pace", "pool", "pumping", "run", "serial", "stopping", "todo", "uncounted", "waiting",
-        "workers",
+        "outer", "outermost", "owns_loop", "pace", "pool", "pumping", "run", "serial", "stopping", "todo", "uncounted",
+        "waiting", "workers",
     )  # fmt: skip
 
     polls = False
