@@ -36,9 +36,9 @@ class SystemClock:
 
             await asyncio.sleep(seconds)
         else:
-            import anyio
+            import trio
 
-            await anyio.sleep(seconds)
+            await trio.sleep(seconds)
 
     def __repr__(self) -> str:
         return "SystemClock()"

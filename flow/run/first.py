@@ -33,14 +33,14 @@ async def first_nodes(tasks: Tasks, me: Worker) -> None:
                     tasks.handed = i
                     return
                 value = await called(fns[i], values, arguments[i])
-                if value.__class__ is CoroutineType:
+                if type(value) is CoroutineType:
                     refuse_unless_async(run, i, value)
                 values[i] = value
             elif heads is not None and i in heads:
                 i = run_stretch(tasks, heads[i], until)
             else:
                 value = isolated(copy, fns[i], values, arguments[i])
-                if value.__class__ is CoroutineType:
+                if type(value) is CoroutineType:
                     raise never_awaited(run, i, value)
                 values[i] = value
             value = None  # it may be let go before the next one comes

@@ -42,10 +42,8 @@ def run_inline(run: RunState) -> None:
         return
     values, fns, arguments, order, plan = run.values, run.fns, run.arguments, run.order, run.plan
     straight, optimize = plan.straight, run.config.optimize
-    if optimize is not True:
+    if straight is not None or optimize is not True:
         straight = _straight(run)
-    elif straight is not None and (run.started is not None or order is not plan.order):
-        straight = None  # every call is watched; in another order
     stretch, i = None, -1
     copy = copy_context().copy  # each node has contextvars of its own
     try:
@@ -68,15 +66,12 @@ def run_inline(run: RunState) -> None:
                 value = copy().run(fns[i])
             else:
                 value = copy().run(fns[i], *[values[slot] for slot in slots])
-            if value.__class__ is CoroutineType:
+            if type(value) is CoroutineType:
                 raise never_awaited(run, i, value)
             values[i] = value
     except Exception as error:
         raised = error
-        if i >= 0:
-            done = run.order.index(i)
-        else:
-            done = -1 if straight is None else straight.done(stretch)
+        done = run.order.index(i) if i >= 0 else -1 if straight is None else straight.done(stretch)
         if done < 0:  # a signal's handler raised it, between two nodes
             done = min(_done(run), plan.count - 1)
     except BaseException:
@@ -100,10 +95,12 @@ def run_inline(run: RunState) -> None:
 
 
 def _straight(run: RunState) -> Straight | None:
-    """Return the plan's generated code, if the run may use it: not by default, but turned off, or wanted at once."""
-    plan = run.plan
-    if not run.config.optimize or run.started is not None or run.order is not plan.order:
+    """Return the plan's generated code, if the run may use it: not where every call is watched, or in another order."""
+    plan, optimize = run.plan, run.config.optimize
+    if not optimize or run.started is not None or run.order is not plan.order:
         return None
+    if optimize != "at_once":
+        return plan.straight
     if plan.heat or plan.straight is None:
         warm(plan, all_of_it=True)
     return plan.straight
@@ -162,7 +159,7 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
         failed: Exception | None = None
         try:
             value = isolated(copy, fns[i], values, arguments[i])
-            if value.__class__ is CoroutineType:
+            if type(value) is CoroutineType:
                 raise never_awaited(run, i, value)
             values[i] = value
             value = None  # it may be let go before the next one comes

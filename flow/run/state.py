@@ -159,7 +159,7 @@ class RunState(Driven):
             began = self._begin(i)
             try:
                 result = call(*values)
-                if result.__class__ is CoroutineType:
+                if type(result) is CoroutineType:
                     raise never_awaited(self, i, result)
             except Exception:
                 self._raised(i, began)
@@ -176,7 +176,7 @@ class RunState(Driven):
             began = self._begin(i)
             try:
                 result = await call(*values)
-                if result.__class__ is CoroutineType:
+                if type(result) is CoroutineType:
                     refuse_unless_async(self, i, result)
             except Exception:
                 self._raised(i, began)
@@ -405,6 +405,10 @@ class RunState(Driven):
             for s in skipped:
                 self.emit(events.NodeSkipped(self.run_id, plan.names[s], name, now))
         return self.config.on_error == "fail_fast" and i not in plan.tolerant
+
+    @property
+    def failures(self) -> int:
+        return len(self.errors.keys() - self.plan.tolerant)
 
     def others_ready(self, i: int | None) -> bool:
         values, dependencies = self.values, self.plan.dependencies

@@ -262,12 +262,12 @@ class Tasks:
                     slots = arguments[i]
                     call = fns[i](values[slots[0]]) if len(slots) == 1 else called(fns[i], values, slots)
                     value = await call
-                    if value.__class__ is CoroutineType:
+                    if type(value) is CoroutineType:
                         refuse_unless_async(run, i, value)
                     values[i] = value
                 else:
                     value = isolated(copy, fns[i], values, arguments[i])
-                    if value.__class__ is CoroutineType:
+                    if type(value) is CoroutineType:
                         raise never_awaited(run, i, value)
                     values[i] = value
                 value = None  # it may be let go before the next one comes
