@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from sys import getrefcount
 from typing import Any, Final
 
@@ -112,19 +113,21 @@ class AsyncioTasks(Tasks):
         else:
             me.task = self.alive[me] = asyncio.Task(me, loop=self.loop, context=me.context)
 
-    def _accompany(self, body: Coroutine[Any, Any, None]) -> None:
-        """Start a task that runs no node."""
+    def _accompany(self, body: Coroutine[Any, Any, None], after: Callable[[], None] | None = None) -> None:
+        """Start a task that runs no node. Whatever becomes of it, ``after`` is called at its end."""
         self.companions += 1
         task = asyncio.Task(body, loop=self.loop, context=self.base.copy())
         self.alive[task] = task
-        task.add_done_callback(self._left_alone)
+        task.add_done_callback(partial(self._left_alone, after))
 
-    def _left_alone(self, task: asyncio.Task[None]) -> None:
+    def _left_alone(self, after: Callable[[], None] | None, task: asyncio.Task[None]) -> None:
         self.companions -= 1
         error = None if task.cancelled() else task.exception()
         if error is not None:  # not a node's: those are caught
             self.broke(error)
         self.alive.pop(task, None)
+        if after is not None:
+            after()
         self._wake_if_over()
 
     def spawn_delay(self, i: int, seconds: float) -> None:
@@ -183,17 +186,17 @@ class AsyncioTasks(Tasks):
     def rest(self) -> None:
         if not self.resting:
             self.resting = True
-            self._accompany(self._go_on())
+            self.pace.resting += 1
+            self._accompany(self._turn_loop(), self._go_on)
 
-    async def _go_on(self) -> None:
+    async def _turn_loop(self) -> None:
+        for _ in range(TURNS - 1):  # it has begun in the first
+            await asyncio.sleep(0)
+
+    def _go_on(self) -> None:
+        self.resting = False
         pace = self.pace
-        pace.resting += 1
-        try:
-            for _ in range(TURNS - 1):  # it has begun in the first
-                await asyncio.sleep(0)
-        finally:
-            pace.resting -= 1
-            self.resting = False
+        pace.resting -= 1
         pace.renew(pace.clock())
         self.pump()
 

@@ -5,14 +5,18 @@ Both functions end as :meth:`flow.run.tasks.Tasks.work` does: where another work
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 from types import CoroutineType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from flow.run.calling import called, isolated
 from flow.run.feed import Feed
 from flow.run.hot import generated_heads, run_stretch
 from flow.run.outputs import never_awaited, refuse_unless_async
+
+NO_CODE: Final[Mapping[int, Any]] = {}
+"""A run that uses no generated code."""
 
 if TYPE_CHECKING:
     from flow.run.tasks import Tasks, Worker
@@ -23,7 +27,9 @@ async def first_nodes(tasks: Tasks, me: Worker) -> None:
     run = tasks.run
     values, fns, kinds, arguments = run.values, run.fns, run.kinds, run.arguments
     copy, clock, until, before = tasks.base.copy, tasks.pace.clock, tasks.pace.until, me.resumed
-    heads = generated_heads(tasks, me)
+    heads = tasks.heads
+    if heads is None:
+        heads = tasks.heads = generated_heads(tasks, me) or NO_CODE
     handed, tasks.handed = tasks.handed, -1
     ran, failed = False, None
     for i in tasks.todo if handed < 0 else chain((handed,), tasks.todo):
@@ -36,7 +42,7 @@ async def first_nodes(tasks: Tasks, me: Worker) -> None:
                 if type(value) is CoroutineType:
                     refuse_unless_async(run, i, value)
                 values[i] = value
-            elif heads is not None and i in heads:
+            elif heads and i in heads:
                 i = run_stretch(tasks, heads[i], until)
             else:
                 value = isolated(copy, fns[i], values, arguments[i])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def generated_heads(tasks: Tasks, me: Worker) -> Mapping[int, Guarded] | None:
-    """Return the code of the plan's stretches, if there is any that this run may use."""
+    """Return the code of the plan's stretches, if there is any that this run may use. Asked once per run."""
     run = tasks.run
     if not isinstance(run, RunState):
         return None  # a map
@@ -25,10 +25,12 @@ def generated_heads(tasks: Tasks, me: Worker) -> Mapping[int, Guarded] | None:
         return None
     if warmth:
         at_once = optimize == "at_once"
-        plan.warmth = 0 if at_once else warmth - 1
-        if at_once or warmth == 1:
-            guard(plan, all_of_it=at_once)
-            me.resumed = tasks.pace.clock()  # no node held the loop meanwhile
+        clock = tasks.pace.clock
+        if at_once or warmth > 1 or clock() < tasks.pace.until:  # of many runs at once, not every one generates
+            plan.warmth = 0 if at_once else warmth - 1
+            if at_once or warmth == 1:
+                guard(plan, all_of_it=at_once)
+                me.resumed = clock()  # no node held the loop meanwhile
     return (plan.heads or None) if _allowed(tasks, run) else None
 
 

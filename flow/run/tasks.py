@@ -19,7 +19,7 @@ one of them has changed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from contextvars import Context, copy_context
 from operator import length_hint
 from types import CoroutineType
@@ -155,7 +155,7 @@ class Tasks:
     """
 
     __slots__ = (  # more names than objects of one class share
-        "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "interrupted", "limit",
+        "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "heads", "interrupted", "limit",
         "outer", "outermost", "owns_loop", "pace", "pool", "pumping", "run", "serial", "stopping", "todo", "uncounted",
         "waiting", "workers",
     )  # fmt: skip
@@ -177,6 +177,7 @@ class Tasks:
         self.todo: Iterator[int] = run.first_phase()
         self.serial = run.resolver is None
         self.handed = -1
+        self.heads: Mapping[int, Any] | None = None  # generated code, once the first phase has asked for it
         self.climb = run.adaptive()
         self.limit = run.limit if self.climb is None else self.climb.limit
         self.beside: Callable[[], Coroutine[Any, Any, None]] | None = None  # runs in a task of its own

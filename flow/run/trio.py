@@ -94,11 +94,11 @@ class TrioTasks(Tasks):
     def rest(self) -> None:
         if not self.resting:
             self.resting = True
+            self.pace.resting += 1
             self._spawn(self._go_on)
 
     async def _go_on(self) -> None:
         pace = self.pace
-        pace.resting += 1
         try:
             for _ in range(TURNS):
                 await trio.lowlevel.checkpoint()
