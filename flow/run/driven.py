@@ -173,8 +173,9 @@ class Driven:
     def attach_errors(self, fatal: BaseException) -> None:
         """Note on what has ended the run what nodes have raised meanwhile."""
         for i, error in self.errors.items():
-            if not isinstance(error, NodeAborted):
-                note(fatal, f"while the run ended, node {self.name_of(i)!r} raised {described(error)}")
+            text = f"while the run ended, node {self.name_of(i)!r} raised {described(error)}"
+            if not isinstance(error, NodeAborted) and text not in getattr(fatal, "__notes__", ()):
+                note(fatal, text)
 
     def emit(self, event: events.Event) -> None:
         """Tell every observer; one that raises is logged and harms nothing."""
