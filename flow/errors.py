@@ -122,7 +122,12 @@ class TraceError(FlowError, ValueError):
 
 
 class UsageError(FlowError, RuntimeError):
-    """A call that is legal, made at the wrong time or place."""
+    """A call that is legal, made at the wrong time or place.
+
+    :ivar final: True if it would be the same if the node were tried again.
+    """
+
+    final = False
 
 
 class TransitionError(UsageError):

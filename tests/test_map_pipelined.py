@@ -322,7 +322,7 @@ class TestOutcomes:
         dag = flow.Dag("d")
         dag.map("m", lambda x: x, over="xs")
         with pytest.warns(flow.BlockingNodeWarning, match=r"node 'm\[1\]' held the event loop"):
-            flow.run(dag, {"xs": [1, 2]}, config=config)
+            flow.run(dag, {"xs": [1, 2, 3]}, config=config)
 
     def test_time_limits_and_events_of_a_stage(self, virtual: Any) -> None:
         seen: list[Any] = []

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import reduce
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited, may_return_awaitable
 from flow.config import Retry, Timeout, is_int, is_one_of
-from flow.errors import UsageError, a_kind, shown
+from flow.errors import UsageError, a_kind, described, note, shown
+from flow.policy.fresh import fresh, fresh_faults
 from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of
 from flow.types import MISSING
 
@@ -58,6 +61,12 @@ class MapOptions(msgspec.Struct, frozen=True):
             found.append(f"batch_size must be an integer of at least 1, or None, not {shown(self.batch_size)}")
         if self.take is not None and (not is_int(self.take) or self.take < 0):
             found.append(f"take must be an integer of at least 0, or None for all items, not {shown(self.take)}")
+        sizes = {"batch_size": self.batch_size, "take": self.take}
+        found += [
+            f"{setting} must be at most {sys.maxsize}, not {shown(size)}"
+            for setting, size in sizes.items()
+            if is_int(size) and size > sys.maxsize
+        ]
         if not is_one_of(self.on_error, ("fail", "collect", "skip")):
             found.append(f"on_error must be one of 'fail', 'collect', 'skip', not {shown(self.on_error)}")
         if self.key is not None and not callable(self.key):
@@ -172,26 +181,46 @@ class Folded(Over):
         found = super().faults()
         if len(self.sources) != 1:
             found.append(f"reduce goes over one source, not {len(self.sources)}")
-        return found
+        return [*found, *fresh_faults("start", self.start)]
 
-    def fold(self, items: Any) -> Any:
-        """Fold ``items`` from the start value on. :raises UsageError: if they are nothing to go over."""
+    def fold(self, items: Any, ours: bool = False) -> Any:
+        """Fold ``items`` from a copy of the start value on.
+
+        :param ours: a node of this run has made them, so a generator is closed if the function fails.
+        :raises UsageError: if they are nothing to go over.
+        """
         check_source("reduce", self.sources[0], items)
         if hasattr(items, "__aiter__"):
             raise UsageError("reduce goes over an asynchronous iterator by a sync function: make that async")
-        return reduce(self.fn, items.values() if isinstance(items, Mapping) else items, self.start)
+        try:
+            return reduce(self.fn, items.values() if isinstance(items, Mapping) else items, fresh(self.start))
+        except BaseException as error:
+            if ours and isinstance(items, GeneratorType) and not items.gi_running:
+                _closed(items, error)
+            raise
 
-    async def fold_awaiting(self, items: Any) -> Any:
+    async def fold_awaiting(self, items: Any, ours: bool = False) -> Any:
         """As :meth:`fold`; the function, the items or both are asynchronous."""
         check_source("reduce", self.sources[0], items)
-        so_far, fn, awaited = self.start, self.fn, is_async_callable(self.fn)
-        if hasattr(items, "__aiter__"):
-            iterator = items.__aiter__()
-            try:
-                async for item in iterator:
-                    so_far = await fn(so_far, item) if awaited else fn(so_far, item)
-            finally:
-                await left(iterator)
+        made = items.__aiter__() if hasattr(items, "__aiter__") else items
+        ours = ours or made is not items
+        try:
+            return await self._folded(made)
+        except BaseException as error:
+            if ours and isinstance(made, GeneratorType) and not made.gi_running:
+                _closed(made, error)
+            elif ours and isinstance(made, AsyncGeneratorType):
+                try:
+                    await left(made)
+                except Exception as closing:
+                    note(error, f"its source raised {described(closing)} when it was closed")
+            raise
+
+    async def _folded(self, items: Any) -> Any:
+        so_far, fn, awaited = fresh(self.start), self.fn, is_async_callable(self.fn)
+        if hasattr(items, "__anext__"):
+            async for item in items:
+                so_far = await fn(so_far, item) if awaited else fn(so_far, item)
         else:
             for item in items.values() if isinstance(items, Mapping) else items:
                 so_far = await fn(so_far, item) if awaited else fn(so_far, item)
@@ -265,11 +294,21 @@ def check_source(who: str, label: str, source: Any) -> None:
         raise UsageError(f"{who} cannot go over {label!r}: it is {a_kind(source)}, {shown(source)}{hint}")
 
 
-async def left(iterator: Any) -> None:
-    """Close what is not gone over any more: an async generator that is left halfway must be told."""
-    close = getattr(iterator, "aclose", None)
-    if close is not None and not getattr(iterator, "ag_running", False):  # (by another node, whose it is then)
-        await close()
+def _closed(generator: Any, error: BaseException) -> None:
+    """Close a generator after ``error``, which stands whatever closing raises."""
+    try:
+        generator.close()
+    except Exception as closing:
+        note(error, f"its source raised {described(closing)} when it was closed")
+
+
+async def left(generator: Any) -> None:
+    """Close an async generator that is left halfway; what it awaits then is not cancelled."""
+    if not getattr(generator, "ag_running", False):  # (by another node, whose it is then)
+        from anyio import CancelScope
+
+        with CancelScope(shield=True):
+            await generator.aclose()
 
 
 def roles_of(fn: Any, sources: int) -> Roles:

@@ -30,19 +30,16 @@ class AsyncioTasks(Tasks):
     """One run on the running asyncio loop.
 
     :ivar alive: workers that are suspended, and other tasks of the run, each with its task.
-    :ivar resting: nothing starts until the event loop has turned some times. A task waits for that, which a
-        :class:`flow.testing.FakeClock` sees.
     :ivar joined: done when nothing is alive any more.
     """
 
-    __slots__ = ("alive", "joined", "loop", "resting")
+    __slots__ = ("alive", "joined", "loop")
 
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         super().__init__(run, pace_of(self.loop, run.clock) if outer is None else outer.pace, outer)
         self.alive: dict[Any, asyncio.Task[None]] = {}
         self.joined: asyncio.Future[None] | None = None
-        self.resting = False
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn_explicit
 
 from flow.config import Config, Retry
-from flow.errors import BlockingNodeWarning, NodeAborted, NodeTimeout, described, note
+from flow.errors import BlockingNodeWarning, NodeAborted, NodeTimeout, UsageError, a_kind, described, note
 from flow.run import events
+from flow.run.spent import is_advanced
 
 if TYPE_CHECKING:
     from flow.policy.bind import ThreadLimit
@@ -97,6 +98,10 @@ class Driven:
         """Return how node ``i`` is tried again."""
         raise NotImplementedError
 
+    def received(self, i: int) -> Sequence[Any]:
+        """Return what node ``i`` is called with."""
+        raise NotImplementedError
+
     def node_limit(self, i: int) -> float | None:
         """Return node ``i``'s overall limit in seconds."""
         raise NotImplementedError
@@ -146,13 +151,21 @@ class Driven:
         attempt = self.attempts.get(i, 1)
         if retry is None or attempt >= retry.attempts:
             return None
-        if isinstance(error, NodeTimeout) and error.overall:
+        if (isinstance(error, NodeTimeout) and error.overall) or (isinstance(error, UsageError) and error.final):
             return None
         try:
             if not retry.wants(error):
                 return None
         except Exception as broken:  # the user's predicate; the node's own error must not be masked
             note(error, f"retry_if raised {described(broken)}; not retried")
+            return None
+        spent = next((value for value in self.received(i) if is_advanced(value)), None)
+        if spent is not None:
+            note(
+                error,
+                f"not retried: {a_kind(spent)} is among what it was called with, and this attempt may have gone over a "
+                "part of that; let what provides it return a list",
+            )
             return None
         delay = retry.delay_after(attempt)
         if i in self._deadlines and self.clock.now() + delay >= self._deadlines[i]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import suppress
 from contextvars import copy_context
 from heapq import heappop, heappush
 from time import perf_counter
@@ -327,7 +326,7 @@ class PushFeed(Feed):
         self, stream: AsyncGenerator[Any, None], limit: Callable[[], int], arrived: Callable[[], None]
     ) -> None:
         """Let items arrive, ``limit()`` open at a time, and say so each time, until there are no more."""
-        from anyio import Event, get_cancelled_exc_class
+        from anyio import CancelScope, Event, get_cancelled_exc_class
         from anyio.lowlevel import checkpoint
 
         from flow.run.pace import TURNS
@@ -351,7 +350,7 @@ class PushFeed(Feed):
             if isinstance(error, get_cancelled_exc_class()):
                 raise
         finally:
-            with suppress(Exception):  # left halfway, the map has failed with something else already
+            with CancelScope(shield=True):  # what closing it raises, the source keeps
                 await stream.aclose()
 
 

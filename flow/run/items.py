@@ -14,7 +14,7 @@ from typing import Any, Final
 from flow.config import Retry
 from flow.data.context import Context, Scope, context_of
 from flow.data.mapresult import MapResult, error_of
-from flow.errors import UsageError, note, shown
+from flow.errors import UsageError, described, note, shown
 from flow.policy.bind import ThreadLimit, limited_async, limited_sync, with_defaults
 from flow.policy.fallback import note_broken, value_for
 from flow.policy.mapping import Mapped, Roles
@@ -96,7 +96,8 @@ class Items(Driven):
         for label, slot, value in zip(self.mapped.sources, plan.arguments[node], values, strict=False):
             name = plan.names[slot] if slot >= 0 else label
             sources[label if name in sources else name] = value
-        return Source(self.name, sources, self.mapped.options)
+        ours = [v for slot, v in zip(plan.arguments[node], sources.values(), strict=False) if self.outer.made(slot, v)]
+        return Source(self.name, sources, self.mapped.options, ours)
 
     def _filled_roles(self) -> Roles:
         """The function's roles, without the parameters that nobody fills."""
@@ -145,6 +146,7 @@ class Items(Driven):
 
     def close(self) -> None:
         """Nothing is called any more: let go of what points back here."""
+        self.source.close()
         self.feed.close()
         self.tasks = None
         del self._call
@@ -223,11 +225,13 @@ class Items(Driven):
         look = self._look()
         if look is None:
             return call
+        # A batch is each attempt's own: the function may empty it, and the results are counted against the real one.
+        own: Callable[[Any], Any] = _itself if self.mapped.options.batch_size is None else list
 
         async def awaited(i: int, item: Any) -> Any:
-            return look(await call(i, item), item)
+            return look(await call(i, own(item)), item)
 
-        return awaited if is_async else lambda i, item: look(call(i, item), item)
+        return awaited if is_async else lambda i, item: look(call(i, own(item)), item)
 
     def _look(self) -> Callable[[Any, Any], Any] | None:
         """What looks at results, of a batch, a filter or a flat_map; None if they stand as they are."""
@@ -291,7 +295,8 @@ class Items(Driven):
         return feed.start_counting() if feed.at_hand is MISSING else feed.adopt(feed.at_hand)
 
     def others_ready(self, i: int | None) -> bool:
-        return self.feed.ready_count > 0
+        feed = self.feed
+        return feed.total is None or (feed.pulled or len(feed.values)) < feed.total
 
     def retry_of(self, i: int) -> Retry | None:
         return self.mapped.retry
@@ -300,6 +305,13 @@ class Items(Driven):
         return None if self.mapped.timeout is None else self.mapped.timeout.node
 
     # -- outcomes ----------------------------------------------------------------------------
+
+    def received(self, i: int) -> list[Any]:
+        """What entry ``i`` is called with: its item, the parts of that, and what is the same for all."""
+        item = self.values[i]
+        parts = item if isinstance(item, (tuple, list)) else ()
+        extras = [self._extras[p.name] for p in self.mapped.roles.extras]
+        return [item, *parts, *extras]
 
     def retry_delay(self, i: int, error: BaseException) -> float | None:
         delay = super().retry_delay(i, error)
@@ -363,9 +375,28 @@ class Items(Driven):
 
     # -- at the end --------------------------------------------------------------------------
 
+    def _tell_of_closing(self, errors: Sequence[BaseException]) -> None:
+        """What generators raised while they were closed goes with the map's own errors, if it has any.
+
+        :raises Exception: if there are none, and the map ends with its first error.
+        """
+        closing, self.source.closing = self.source.closing, []
+        for error in closing:
+            for own in errors:
+                note(own, f"its source raised {described(error)} when it was closed")
+            if not errors and self.mapped.options.on_error == "fail":
+                raise error
+            if not errors:
+                import logging
+
+                log = logging.getLogger("flow")
+                log.error("the source of map %r raised when it was closed", self.name, exc_info=error)
+
     def outcome(self) -> Any:
         """What the map's node returns. :raises Exception: if it failed."""
         feed, options, keys = self.feed, self.mapped.options, self.source.keys
+        if self.source.closing:
+            self._tell_of_closing([*self.errors.values()] if feed.broke is None else [feed.broke])
         if feed.broke is not None:
             raise feed.broke
         errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
@@ -401,6 +432,17 @@ class Items(Driven):
         return found
 
 
+def _itself(item: Any) -> Any:
+    return item
+
+
+def _refused(text: str) -> UsageError:
+    """The error of results of the wrong kind, which another attempt would give as well."""
+    error = UsageError(text)
+    error.final = True
+    return error
+
+
 def _one_each(look: Callable[[Any, Any], Any] | None, results: Any, batch: list[Any]) -> list[Any]:
     """``look`` at each of the results; refuse what is not one per item of the batch."""
     try:
@@ -408,10 +450,10 @@ def _one_each(look: Callable[[Any, Any], Any] | None, results: Any, batch: list[
             raise TypeError("characters, keys and sets are no results in order")
         parts = iter(results)
     except TypeError as error:
-        raise UsageError(f"a map with batch_size needs one result per item: got {shown(results)}") from error
+        raise _refused(f"a map with batch_size needs one result per item: got {shown(results)}") from error
     found = list(parts)  # outside: a TypeError of a generator is the user's own
     if len(found) != len(batch):
-        raise UsageError(f"a map with batch_size needs one result per item: {len(found)} came for {len(batch)} items")
+        raise _refused(f"a map with batch_size needs one result per item: {len(found)} came for {len(batch)} items")
     return found if look is None else [look(result, item) for result, item in zip(found, batch, strict=True)]
 
 
@@ -422,7 +464,7 @@ def _kept(verdict: Any, item: Any) -> Any:
 def _several(results: Any, item: Any) -> Any:
     """Refuse what is not several results; those of a generator are the item's own doing, errors included."""
     if isinstance(results, (str, bytes)) or not hasattr(results, "__iter__"):
-        raise UsageError(f"a flat_map needs a list of results per item: got {shown(results)}")
+        raise _refused(f"a flat_map needs a list of results per item: got {shown(results)}")
     return list(results)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sized
-from itertools import islice
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sized
+from contextvars import Context, copy_context
+from itertools import islice, repeat
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
 from flow.data.mapresult import MapResult
@@ -20,11 +22,20 @@ class Source:
     :ivar total: how many entries there will be; None if nobody knows.
     :ivar keys: the keys of the items pulled so far, if they have keys.
     :ivar stream: the asynchronous iterator of entries, if it is one; ``entries`` is empty then.
+    :ivar closing: what generators have raised while they were closed.
+
+    :param ours: those of the sources that are generators which nodes of this run have made. They are closed when no
+        more is asked of them; what is the caller's is left as it is.
     """
 
-    __slots__ = ("entries", "keys", "stream", "total")
+    __slots__ = ("_context", "_ours", "closing", "entries", "keys", "stream", "total")
 
-    def __init__(self, name: str, sources: Mapping[str, Any], options: MapOptions) -> None:
+    def __init__(
+        self, name: str, sources: Mapping[str, Any], options: MapOptions, ours: Collection[Any] = ()
+    ) -> None:
+        self._ours = ours
+        self._context: Context | None = None
+        self.closing: list[Exception] = []
         self.keys: list[Any] | None = None
         self.stream: AsyncGenerator[Any, None] | None = None
         self.total = _total(sources.values(), options)
@@ -35,7 +46,7 @@ class Source:
             keys = _Keys(name)
             if options.key is not None:
                 self.keys = keys.all
-            self.stream = _awaited(name, sources, options, keys)
+            self.stream = self._awaited(name, sources, options, keys)
         else:
             self.entries = self._pulled(name, sources, options)
 
@@ -43,6 +54,7 @@ class Source:
     def handed_over(cls, before: Source) -> Source:
         """What a map hands over to one that is pipelined after it: its results, each at its item's place."""
         source = cls.__new__(cls)
+        source._ours, source._context, source.closing = (), None, []
         source.entries, source.stream, source.total, source.keys = iter(()), None, None, before.keys
         return source
 
@@ -50,11 +62,11 @@ class Source:
         first, *others = sources.values()
         entries: Iterator[Any]
         if others:
-            entries = _zipped(name, sources)
+            entries = self._zipped(name, sources)
         elif options.key is None and _has_keys(first):
             entries = self._keyed(name, iter(first.items()), _second)
         else:
-            entries = iter(_elements(first))
+            entries = self._iterator(first)
         if options.take is not None:
             entries = islice(entries, options.take)
         if options.key is not None:
@@ -69,35 +81,66 @@ class Source:
         return (keys.add_by(key, item) for item in entries)
 
 
-async def _awaited(
-    name: str, sources: Mapping[str, Any], options: MapOptions, keys: _Keys
-) -> AsyncGenerator[Any, None]:
-    iterators = [
-        source.__aiter__() if hasattr(source, "__aiter__") else iter(_elements(source)) for source in sources.values()
-    ]
-    batch: list[Any] = []
-    taken = 0
-    try:
-        while taken != options.take:
-            parts = [await anext(it, _END) if hasattr(it, "__anext__") else next(it, _END) for it in iterators]
-            if _have_ended(name, sources, parts):
-                break
-            taken += 1
-            item = parts[0] if len(parts) == 1 else tuple(parts)
-            if options.key is not None:
-                keys.add_by(options.key, item)
-            if options.batch_size is None:
-                yield item
-                continue
-            batch.append(item)
-            if len(batch) == options.batch_size:
+    def _iterator(self, source: Any) -> Iterator[Any]:
+        """Go over a source. A generator is always resumed in one and the same context, whoever asks it for an item."""
+        if type(source) is not GeneratorType:
+            return iter(_elements(source))
+        if self._context is None:
+            self._context = copy_context()
+        return map(self._context.run, repeat(next), repeat(source))
+
+    def _zipped(self, name: str, sources: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        iterators = [self._iterator(source) for source in sources.values()]
+        while not _have_ended(name, sources, parts := [next(iterator, _END) for iterator in iterators]):
+            yield tuple(parts)
+
+    async def _awaited(
+        self, name: str, sources: Mapping[str, Any], options: MapOptions, keys: _Keys
+    ) -> AsyncGenerator[Any, None]:
+        iterators: list[Any] = [
+            source.__aiter__() if hasattr(source, "__aiter__") else self._iterator(source)
+            for source in sources.values()
+        ]
+        batch: list[Any] = []
+        taken = 0
+        try:
+            while taken != options.take:
+                parts = [await anext(it, _END) if hasattr(it, "__anext__") else next(it, _END) for it in iterators]
+                if _have_ended(name, sources, parts):
+                    break
+                taken += 1
+                item = parts[0] if len(parts) == 1 else tuple(parts)
+                if options.key is not None:
+                    keys.add_by(options.key, item)
+                if options.batch_size is None:
+                    yield item
+                    continue
+                batch.append(item)
+                if len(batch) == options.batch_size:
+                    yield batch
+                    batch = []
+            if batch:
                 yield batch
-                batch = []
-        if batch:
-            yield batch
-    finally:
-        for iterator in iterators:
-            await left(iterator)
+        finally:
+            for source, iterator in zip(sources.values(), iterators, strict=True):
+                if isinstance(iterator, AsyncGeneratorType) and (iterator is not source or source in self._ours):
+                    await self._left(iterator)
+
+    async def _left(self, generator: Any) -> None:
+        try:
+            await left(generator)
+        except Exception as error:
+            self.closing.append(error)
+
+    def close(self) -> None:
+        """Close the sync generators that nodes of this run have made: no more is asked of them."""
+        for generator in self._ours:
+            if type(generator) is GeneratorType and not generator.gi_running:
+                try:
+                    (self._context or copy_context()).run(generator.close)
+                except Exception as error:
+                    self.closing.append(error)
+        self._ours = ()
 
 
 class _Keys:
@@ -156,12 +199,6 @@ def _total(sources: Iterable[Any], options: MapOptions) -> int | None:
 def _batches(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
     while batch := list(islice(entries, size)):
         yield batch
-
-
-def _zipped(name: str, sources: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    iterators = [iter(_elements(source)) for source in sources.values()]
-    while not _have_ended(name, sources, parts := [next(iterator, _END) for iterator in iterators]):
-        yield tuple(parts)
 
 
 def _have_ended(name: str, sources: Mapping[str, Any], parts: list[Any]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import length_hint
 from threading import RLock
-from types import CoroutineType, MappingProxyType, TracebackType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from flow.config import DEFAULT_WORKERS, Config, Retry
@@ -333,6 +333,15 @@ class RunState(Driven):
         scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
         return context_of(scope, self.attempts.get(i, 1))
 
+    def made(self, slot: int, value: Any) -> bool:
+        """Tell whether the value at ``slot`` is a generator that a node of this run has made: no input handed on."""
+        if slot < 0 or not isinstance(value, (GeneratorType, AsyncGeneratorType)):
+            return False
+        return all(value is not given for given in self.inputs.values())
+
+    def received(self, i: int) -> list[Any]:
+        return [self.values[slot] for slot in self.plan.arguments[i]]
+
     def node_limit(self, i: int) -> float | None:
         binder = self.plan.binders.get(i)
         return None if binder is None or binder.timeout is None else binder.timeout.node
@@ -345,7 +354,8 @@ class RunState(Driven):
             return partial(map_on_loop if self.on_loop else map_inline, self, i, fn)
         if isinstance(fn, Folded):
             fn = looked_at_fold(self, i, fn)
-            return fn.fold_awaiting if fn.is_async else fn.fold
+            slot, fold = self.plan.arguments[i][0], fn.fold_awaiting if fn.is_async else fn.fold
+            return lambda items: fold(items, self.made(slot, items))
         from flow.run.api import execute_nested, run_nested
 
         assert isinstance(fn, Nested)

@@ -149,6 +149,7 @@ class Tasks:
 
     :ivar workers: tasks alive that run nodes; ``waiting`` of them are suspended in one. ``companions`` run none.
     :ivar pumping: a loop that starts workers is on.
+    :ivar resting: nothing starts until the event loop has turned some times. A companion waits for that.
     :ivar uncounted: failures before a cancellation from outside; 0 if it is a failure that ends the run.
     :ivar serial: the first phase is on.
     :ivar todo: the nodes of the first phase that are left, shared by its successive workers; ``handed`` goes before.
@@ -156,8 +157,8 @@ class Tasks:
 
     __slots__ = (  # more names than objects of one class share
         "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "heads", "interrupted", "limit",
-        "outer", "outermost", "owns_loop", "pace", "pool", "pumping", "run", "serial", "stopping", "todo", "uncounted",
-        "waiting", "workers",
+        "outer", "outermost", "owns_loop", "pace", "pool", "pumping", "resting", "run", "serial", "stopping", "todo",
+        "uncounted", "waiting", "workers",
     )  # fmt: skip
 
     polls = False
@@ -184,7 +185,7 @@ class Tasks:
         self.workers = 0
         self.waiting = 0
         self.companions = 0
-        self.stopping = self.pumping = False
+        self.stopping = self.pumping = self.resting = False
         self.uncounted = 1 << 62
         self.fatal: BaseException | None = None
 
@@ -474,7 +475,7 @@ class Tasks:
         :param i: None for the one in which the run stands that asks.
         """
         run = self.run
-        if self.workers + self.companions > 1:
+        if self.workers + self.companions - self.resting > 1:
             return True
         if self.limit > 1 and (run.others_ready(i) if run.resolver is None else run.resolver.ready_count):
             return True

@@ -19,7 +19,7 @@ from flow.run.tasks import Tasks, Worker
 class TrioTasks(Tasks):
     """One run in a nursery of its own. The caller's task only supervises."""
 
-    __slots__ = ("nursery", "resting")
+    __slots__ = ("nursery",)
 
     polls = True
 
@@ -27,7 +27,6 @@ class TrioTasks(Tasks):
         token = trio.lowlevel.current_trio_token()
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
         self.nursery: trio.Nursery
-        self.resting = False
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -94,6 +93,7 @@ class TrioTasks(Tasks):
     def rest(self) -> None:
         if not self.resting:
             self.resting = True
+            self.companions += 1
             self.pace.resting += 1
             self._spawn(self._go_on)
 
@@ -104,6 +104,7 @@ class TrioTasks(Tasks):
                 await trio.lowlevel.checkpoint()
         finally:
             pace.resting -= 1
+            self.companions -= 1
             self.resting = False
         pace.renew(pace.clock())
         self.pump()

@@ -1,0 +1,31 @@
+"""Iterators that an attempt has gone over in part: another attempt would work on what is left."""
+
+from __future__ import annotations
+
+from dis import opmap
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+
+def is_advanced(value: Any) -> bool:
+    """Tell whether ``value`` is an iterator that a call may have taken something from.
+
+    A generator says if it has begun. Of any other iterator (a file, a cursor, a ``map``) nobody knows.
+    """
+    if isinstance(value, GeneratorType):
+        return value.gi_frame is None or value.gi_running or value.gi_suspended
+    if isinstance(value, AsyncGeneratorType):
+        return value.ag_frame is None or value.ag_running or not _is_new(value)
+    kind = type(value)
+    return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
+
+
+def _is_new(generator: AsyncGeneratorType[Any, Any]) -> bool:
+    suspended = getattr(generator, "ag_suspended", None)  # 3.12 and newer
+    if suspended is not None:
+        return not suspended
+    # It stands at the instruction that has made it; those before only set up its cells.
+    code = generator.ag_code.co_code
+    made_at = next((at for at in range(0, len(code), 2) if code[at] == opmap["RETURN_GENERATOR"]), 0)
+    frame = generator.ag_frame
+    return frame is not None and frame.f_lasti <= made_at
