@@ -30,7 +30,7 @@ works, and each carries a note that names its node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 MAX_FAULTS_SHOWN: Final = 50
@@ -38,6 +38,9 @@ MAX_FAULTS_SHOWN: Final = 50
 
 MAX_VALUE_SHOWN: Final = 80
 """Characters of a user's value that a message repeats."""
+
+MAX_PATH_SHOWN: Final = 1_000
+"""Characters of a file's path that a message repeats: to find the file all of it is needed."""
 
 MAX_MESSAGE_SHOWN: Final = 200
 """Characters of an exception's message that a line repeats."""
@@ -96,7 +99,7 @@ class InputError(FlowError, ValueError):
     def __init__(self, dag: str, faults: Sequence[str]) -> None:
         self.dag = dag
         self.faults = tuple(faults)
-        super().__init__(_listing(f"inputs of dag {dag!r} do not fit", self.faults))
+        super().__init__(_listing(f"inputs of dag {shown(dag)} do not fit", self.faults))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.dag, self.faults)
@@ -269,23 +272,32 @@ def nearest(name: object, known: Iterable[object]) -> str:
         alike = [k for k in candidates if abs(len(k) - length) <= 2 and (k.startswith(head) or k.endswith(tail))]
         candidates = alike or candidates[:MAX_COMPARED]
     candidates = candidates[:MAX_COMPARED]
-    close = [repr(k) for k in get_close_matches(name, candidates, n=3)]
+    close = [shown(k) for k in get_close_matches(name, candidates, n=3)]
     if not close:
         return ""
     *first, last = close
     return f" (did you mean {', '.join(first) + ' or ' if first else ''}{last}?)"
 
 
-def shown(value: object) -> str:
-    """Return ``repr(value)`` for a message: shortened, and safe if the repr itself fails."""
-    try:
-        text = repr(value[: MAX_VALUE_SHOWN + 1] if isinstance(value, str) else value)
-    except Exception:
-        return f"<{type(value).__name__} without a usable repr>"
-    if len(text) <= MAX_VALUE_SHOWN:
+def shown(value: object, most: int = MAX_VALUE_SHOWN) -> str:
+    """Return ``repr(value)`` for a message: shortened, and safe if the repr itself fails.
+
+    O(``most`` characters), however large a container, text or number is (:mod:`flow.reprs`).
+    """
+    from flow.reprs import beginning  # here: only needed once something is wrong
+
+    # Of any str the characters, also of an Enum's; and no more of them than there is room for.
+    part = str.__getitem__(value, slice(most + 1)) if isinstance(value, str) else value
+    text = beginning(part, most + 1)
+    if len(text) <= most:
         return text
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""
-    return f"{text[: MAX_VALUE_SHOWN - 20]}...{length}"
+    return f"{text[: most - 20]}...{length}"
+
+
+def shower(config: Any) -> Callable[[object], str]:
+    """Return what puts a user's value into a message: :func:`shown`; :func:`a_kind` where ``show_values`` is off."""
+    return shown if config.show_values else a_kind
 
 
 def a_kind(value: object) -> str:
@@ -295,9 +307,10 @@ def a_kind(value: object) -> str:
 
 
 def note(error: BaseException, text: str) -> None:
-    """Add a note to a user's exception, if it takes one; a shared object collects a few, not thousands."""
+    """Add a note to a user's exception, if it takes one; an object raised again and again collects a few, each once."""
     try:
-        if len(getattr(error, "__notes__", ())) < MAX_NOTES:
+        notes = getattr(error, "__notes__", ())
+        if len(notes) < MAX_NOTES and text not in notes:
             error.add_note(text)
     except Exception:  # a frozen dataclass, say
         return
@@ -314,13 +327,27 @@ def described(error: BaseException) -> str:
 def _first_line(error: BaseException) -> str:
     kind = type(error).__name__
     try:
-        text = str(error.msg if isinstance(error, SyntaxError) else error)
+        text = _message(error)
     except Exception:
         return f"{kind} (its message cannot be shown)"
-    line = next(filter(None, map(str.strip, text.splitlines())), "")
+    line = next(filter(None, map(str.strip, text.lstrip()[: 4 * MAX_MESSAGE_SHOWN].splitlines())), "")
     if len(line) > MAX_MESSAGE_SHOWN:
         line = line[: MAX_MESSAGE_SHOWN - 3] + "..."
     return f"{kind}: {line}" if line else kind
+
+
+def _message(error: BaseException) -> str:
+    """``str(error)``, or its beginning where that would be the whole repr of what the exception was given."""
+    if isinstance(error, SyntaxError):
+        return str(error.msg)
+    if type(error).__str__ in (BaseException.__str__, KeyError.__str__):
+        from flow.reprs import beginning
+
+        arguments = error.args
+        plain = len(arguments) == 1 and type(error).__str__ is BaseException.__str__
+        if not plain or type(arguments[0]).__str__ in (object.__str__, bytes.__str__):  # its repr
+            return beginning(arguments[0] if len(arguments) == 1 else arguments, MAX_MESSAGE_SHOWN + 1) * bool(arguments)
+    return str(error)
 
 
 def _notes_of(error: BaseException) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import msgspec
 from flow.cli.blame import shortened, where
 from flow.data.mapresult import MapResult
 from flow.errors import described, shown
+from flow.reprs import beginning
 from flow.run.result import Result, duration
 from flow.signature import location_of
 from flow.types import Status
@@ -101,10 +102,7 @@ def brief(value: Any) -> str:
         return f"{value.completed:,} of {len(value):,} items completed, {value.failed:,} failed"
     if isinstance(value, (bytes, bytearray, str)) and len(value) > MAX_OUTPUT:
         return shown(value) if isinstance(value, str) else f"<{len(value):,} bytes>"
-    try:
-        text = repr(value)
-    except Exception:
-        text = shown(value)
+    text = beginning(value, MAX_OUTPUT + 1)
     return printable(text if len(text) <= MAX_OUTPUT else text[: MAX_OUTPUT - 3] + "...")
 
 

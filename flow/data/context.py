@@ -147,7 +147,7 @@ class Context(msgspec.Struct, frozen=True):
             try:
                 _merge_into(self.data, key, published, rules[key])
             except Exception as error:
-                note(error, f"in the merge of what was published under {key!r}")
+                note(error, f"in the merge of what was published under {shown(key)}")
                 raise
 
     def _written(self) -> _Own:

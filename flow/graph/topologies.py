@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from flow.config import is_int, is_number
-from flow.errors import ConfigError
+from flow.errors import ConfigError, shown
 from flow.graph.dag import Dag
 
 Draw: TypeAlias = Callable[[], float]
@@ -76,7 +76,7 @@ def random_dag(n: int, *, p: float, seed: int = 0, fn: Callable[..., Any] = noop
     """
     found = _faults(fn, n=n) + _seed_faults(seed)
     if not is_number(p) or not 0 <= p <= 1:
-        found.append(f"p must be a probability from 0 to 1, not {p!r}")
+        found.append(f"p must be a probability from 0 to 1, not {shown(p)}")
     _refuse("random_dag", found)
     return _build("random_dag", fn, n, _random(n, p, _draw(seed)))
 
@@ -171,12 +171,12 @@ def _draw(seed: int) -> Draw:
 
 def _faults(fn: object, **counts: object) -> list[str]:
     found = [
-        f"{label} must be an integer of at least 1, not {value!r}"
+        f"{label} must be an integer of at least 1, not {shown(value)}"
         for label, value in counts.items()
         if not (is_int(value) and value >= 1)  # type: ignore[operator]
     ]
     if not callable(fn):
-        found.append(f"fn must be a function, not {fn!r}")
+        found.append(f"fn must be a function, not {shown(fn)}")
     return found
 
 
@@ -184,7 +184,7 @@ def _seed_faults(seed: object) -> list[str]:
     # Random drops a seed's sign: -1 would silently be 1.
     if is_int(seed) and seed >= 0:  # type: ignore[operator]
         return []
-    return [f"seed must be an integer of at least 0, not {seed!r}"]
+    return [f"seed must be an integer of at least 0, not {shown(seed)}"]
 
 
 def _refuse(topology: str, faults: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn_explicit
 
 from flow.config import Config, Retry
-from flow.errors import BlockingNodeWarning, NodeTimeout, described, note
+from flow.errors import BlockingNodeWarning, NodeTimeout, described, note, shown
 from flow.run import events
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Driven:
             except Exception:
                 import logging
 
-                logging.getLogger("flow").exception("observer %r raised on %s", observer, type(event).__name__)
+                logging.getLogger("flow").exception("observer %s raised on %s", shown(observer), type(event).__name__)
 
     def warn_of_blocking(self, i: int, seconds: float) -> None:
         """Warn that node ``i`` held the event loop, pointing at its function."""
