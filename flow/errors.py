@@ -200,8 +200,8 @@ class MapError(FlowError, ExceptionGroup[Exception]):
 
     def derive(self, excs: Sequence[Exception]) -> MapError:  # type: ignore[override]
         """Keep the type when ``except*`` or ``split`` take a part of the group."""
-        own = {id(leaf): i for exc, i in zip(self.exceptions, self.indices, strict=False) for leaf in _leaves(exc)}
-        return MapError(self.message, excs, [own[id(leaf)] for exc in excs if id(leaf := next(_leaves(exc))) in own])
+        own = {id(leaf): i for exc, i in zip(self.exceptions, self.indices, strict=False) for leaf in leaves(exc)}
+        return MapError(self.message, excs, [own[id(leaf)] for exc in excs if id(leaf := next(leaves(exc))) in own])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.message, self.exceptions, self.indices), _notes_of(self)
@@ -242,8 +242,8 @@ class RunError(FlowError, ExceptionGroup[Exception]):
     def derive(self, excs: Sequence[Exception]) -> RunError:  # type: ignore[override]
         """Keep type and result when ``except*`` or ``split`` take a part of the group."""
         # split() rebuilds a group that a node raised, but keeps its leaves.
-        own = {id(leaf): name for exc, name in zip(self.exceptions, self.nodes, strict=False) for leaf in _leaves(exc)}
-        nodes = [own[id(leaf)] for exc in excs if id(leaf := next(_leaves(exc))) in own]
+        own = {id(leaf): name for exc, name in zip(self.exceptions, self.nodes, strict=False) for leaf in leaves(exc)}
+        nodes = [own[id(leaf)] for exc in excs if id(leaf := next(leaves(exc))) in own]
         return RunError(self.message, excs, self.result, nodes, self.timed_out)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -319,7 +319,7 @@ def note(error: BaseException, text: str) -> None:
 def described(error: BaseException) -> str:
     """Return ``"Type: first line"`` of an exception, shortened, and safe if its ``__str__`` fails."""
     if isinstance(error, BaseExceptionGroup):  # its own message counts, the first one within it says why
-        inner = next(_leaves(error))
+        inner = next(leaves(error))
         return f"{_first_line(error)}; {described(inner)}"[:MAX_MESSAGE_SHOWN]
     return _first_line(error)
 
@@ -356,7 +356,7 @@ def _notes_of(error: BaseException) -> dict[str, Any] | None:
     return {"__notes__": list(notes)} if notes else None
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
     """Yield the plain exceptions within ``error``, or itself. Iterative: groups may nest deeply."""
     todo = [error]
     while todo:

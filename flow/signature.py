@@ -237,16 +237,22 @@ def location_of(fn: Any) -> str:
     """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
     if isinstance(fn, Composite):
         return fn.location
-    try:
-        code = _code_of(fn)
-    except Exception:  # an object whose attributes raise
-        code = None
-    if isinstance(code, CodeType):
+    code = code_of(fn)
+    if code is not None:
         return f"{code.co_filename}:{code.co_firstlineno}"
     return shown(fn)
 
 
-def _code_of(fn: Any) -> Any:
+def code_of(fn: Any) -> CodeType | None:
+    """Return the code that a call of ``fn`` comes to, through partials and wrappers; None if it is not Python's."""
+    try:
+        code = _code_within(fn)
+    except Exception:  # an object whose attributes raise
+        return None
+    return code if isinstance(code, CodeType) else None
+
+
+def _code_within(fn: Any) -> Any:
     for _ in range(100):  # a __wrapped__ may lead back to itself
         inner = fn.func if isinstance(fn, partial) else getattr(fn, "__wrapped__", fn)
         if inner is fn:

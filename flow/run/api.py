@@ -74,10 +74,14 @@ async def execute(
     state = _start(target, inputs, targets, DEFAULT_CONFIG if config is None else config, run_id, data)
     tasks = _tasks_of(state)
     try:  # not through _drive_async: every frame that lives as long as the run is paid by thousands of runs at once
-        state.prepare()
-        await tasks.drive()
-    finally:
-        state.end()
+        try:
+            state.prepare()
+            await tasks.drive()
+        finally:
+            state.end()
+    except BaseException:
+        state.forget()
+        raise
     return _finish(state)
 
 
@@ -152,6 +156,8 @@ def _advice(name: str) -> str:
 
 
 def _finish(state: RunState) -> Result:
+    if state.errors or state._more is not None:
+        state = state.settled()
     result = Result(state)
     if state.resolver is not None and (state.timed_out or state.config.on_error == "fail_fast"):
         error = result.error()
@@ -165,10 +171,14 @@ def _finish(state: RunState) -> Result:
 
 def _drive_inline(state: RunState) -> None:
     try:
-        state.prepare()
-        run_inline(state)
-    finally:
-        state.end()
+        try:
+            state.prepare()
+            run_inline(state)
+        finally:
+            state.end()
+    except BaseException:
+        state.forget()
+        raise
 
 
 def _tasks_of(state: RunState, outer: Tasks | None = None) -> Tasks:
@@ -184,10 +194,14 @@ def _tasks_of(state: RunState, outer: Tasks | None = None) -> Tasks:
 async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
     tasks = _tasks_of(state, outer)
     try:
-        state.prepare()
-        await tasks.drive()
-    finally:
-        state.end()
+        try:
+            state.prepare()
+            await tasks.drive()
+        finally:
+            state.end()
+    except BaseException:
+        state.forget()
+        raise
 
 
 def _on_asyncio() -> bool:
@@ -228,6 +242,7 @@ def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mappin
     state = RunState(plan, inputs, config, None, outer=outer)
     _drive_inline(state)
     if state.timed_out:
+        state.forget()
         raise OutOfTime
     return _nested_outputs(state)
 
@@ -241,6 +256,6 @@ async def execute_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState)
 
 
 def _nested_outputs(state: RunState) -> Mapping[str, Any]:
-    result = Result(state)
+    result = Result(state.settled())
     result.raise_for_errors()
     return result.outputs

@@ -90,7 +90,7 @@ class AsyncioTasks(Tasks):
                 timer.cancel()
             self.settle()
         if self.fatal is not None:
-            raise self.fatal
+            self.raise_fatal()
 
     async def _join(self) -> None:
         """Wait for cancelled tasks to end, whatever else is thrown at the caller meanwhile."""

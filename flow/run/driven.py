@@ -9,6 +9,7 @@ from warnings import warn_explicit
 from flow.config import Config, Retry
 from flow.errors import BlockingNodeWarning, NodeTimeout, described, note, shown
 from flow.run import events
+from flow.run.frames import keep_users_frames
 
 if TYPE_CHECKING:
     from flow.run.adaptive import Climb
@@ -91,6 +92,10 @@ class Driven:
         """Return where node ``i``'s function stands, as ``file:line`` if it is known."""
         raise NotImplementedError
 
+    def function(self, i: int) -> Any:
+        """Return node ``i``'s function, as the user gave it."""
+        raise NotImplementedError
+
     def retry_of(self, i: int) -> Retry | None:
         """Return how node ``i`` is tried again."""
         raise NotImplementedError
@@ -150,6 +155,7 @@ class Driven:
         if not self.attempts:
             self.attempts = {}
         self.attempts[i] = attempt + 1
+        keep_users_frames(error, self.function(i))  # which may be raised again, and again
         if self.config.observers:
             self.retried(i, attempt, error, delay)
         return delay

@@ -21,9 +21,10 @@ from flow.policy.middleware import settled
 from flow.run import events
 from flow.run.driven import Driven
 from flow.run.feed import Feed, PushFeed
+from flow.run.frames import keep_users_frames
 from flow.run.inline import OutOfTime, run_items
 from flow.run.sources import Source
-from flow.run.state import RunState, users_part
+from flow.run.state import RunState
 from flow.signature import Composite
 from flow.types import MISSING
 
@@ -102,10 +103,13 @@ class Items(Driven):
         direct = self.mapped.timeout is None and not self.config.observers and self.deadline is None
         try:
             run_items(self, self.feed, self._call if direct else None, not self._plain)
+            if self.timed_out:
+                raise OutOfTime
+        except BaseException:
+            self.forget()
+            raise
         finally:
             self.close()
-        if self.timed_out:
-            raise OutOfTime
         return self.outcome()
 
     def refuse_stream(self) -> None:
@@ -124,6 +128,9 @@ class Items(Driven):
             self.start_counting(iter(()))
         try:
             await tasks.drive()
+        except BaseException:
+            self.forget()
+            raise
         finally:
             tasks.beside = None
             self.close()
@@ -134,6 +141,10 @@ class Items(Driven):
         self.feed.close()
         self.tasks = None
         del self._call
+
+    def forget(self) -> None:
+        """Nobody will ask how it went: let go of the errors, which hold this object."""
+        self.errors, self.feed.broke = {}, None
 
     def pump(self, tasks: Any) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What lets items come that come asynchronously, telling ``tasks`` each time; None if they do not."""
@@ -265,6 +276,9 @@ class Items(Driven):
         self.resolver = feed = self.feed
         return feed.start_counting() if feed.at_hand is MISSING else feed.adopt(feed.at_hand)
 
+    def function(self, i: int) -> Any:
+        return self.mapped.fn
+
     def retry_of(self, i: int) -> Retry | None:
         return self.mapped.retry
 
@@ -290,7 +304,7 @@ class Items(Driven):
         """Record that entry ``i`` failed for good; return True if the map must end."""
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if self.mapped.retry is not None else ""
-        BaseException.with_traceback(error, users_part(error.__traceback__, self.mapped.fn))
+        keep_users_frames(error, self.mapped.fn)
         item, what = self.values[i], f"item {i}"
         if self.mapped.options.batch_size is not None:
             what, self._sizes[i] = f"the batch from item {self.index(i)}", len(item)
@@ -307,18 +321,24 @@ class Items(Driven):
     def outcome(self) -> Any:
         """What the map's node returns. :raises Exception: if it failed."""
         feed, options, keys = self.feed, self.mapped.options, self.source.keys
-        if feed.broke is not None:
-            raise feed.broke
+        error = feed.broke
         errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
-        self.errors = {}  # an exception keeps the frames it went through, and so this object: no cycle
-        if errors and options.on_error == "fail":
-            raise error_of(self.name, errors)
+        self.forget()  # an exception keeps the frames it went through, and so this object: no cycle
+        if error is None and errors and options.on_error == "fail":
+            error = error_of(self.name, errors)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, errors  # as above: its traceback holds this frame
         published = self._context._scope.published or {}
         self._context._merge([one for one in published.items() if feed.is_done(one[0] // self._size)])
         del feed.values[feed.pulled :]
         feed.values += [MISSING] * (self._places.pulled - feed.pulled)
         values = feed.values if options.batch_size is None else self._unpacked(errors)
         if options.on_error == "collect":
+            if errors:
+                self.outer.caught(errors.values())
             return MapResult(self.name, values, errors, keys)
         if keys is not None and options.outcome != "flat":
             pairs = zip(keys, values, strict=True)

@@ -253,8 +253,11 @@ class Result(Mapping[str, Any]):
     def raise_for_errors(self) -> None:
         """Raise what ``on_error="fail_fast"`` would have raised; nothing if :attr:`ok`."""
         error = self.error()
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame: no cycle
 
     def error(self) -> RunError | None:
         """Return the :class:`flow.RunError` of this run; None if it is :attr:`ok`."""

@@ -35,7 +35,6 @@ from flow.plan.blocks import HEAD, Block
 from flow.run.driven import Driven
 from flow.run.first import first_items, first_nodes
 from flow.run.hot import generated_blocks, run_block
-from flow.run.state import users_part
 from flow.types import Status
 
 _PAUSE: Any = object()
@@ -359,7 +358,7 @@ class Tasks:
                 return
             self.forgive(error)
             cancelled = NodeCancelled(f"node {run.name_of(i)!r} raised {type(error).__name__} by itself")
-            cancelled.__cause__ = error.with_traceback(users_part(error.__traceback__, run.fns[i]))
+            cancelled.__cause__ = error
             error = cancelled
         if isinstance(error, BaseExceptionGroup) and self.must_propagate(error):
             self._split_cancellation(i, error)
@@ -399,6 +398,15 @@ class Tasks:
         if self.fatal is None:
             self.fatal = error
         self.stop()
+
+    def raise_fatal(self) -> None:
+        """Raise what has ended the run, and let go of it."""
+        fatal, self.fatal = self.fatal, None
+        assert fatal is not None
+        try:
+            raise fatal
+        finally:
+            del fatal  # its traceback holds this frame: no cycle
 
     def must_propagate(self, error: BaseException) -> bool:
         """Tell whether the loop insists on getting its cancellation back (trio does)."""

@@ -36,7 +36,7 @@ class AnyioTasks(Tasks):
         if scope.cancelled_caught or (scope.cancel_called and self.interrupted):
             self.run.timed_out = True
         if self.fatal is not None:
-            raise self.fatal
+            self.raise_fatal()
 
     def spawn(self) -> None:
         self.hosts += 1
