@@ -95,22 +95,22 @@ def _apart(traceback: TracebackType | None) -> Iterator[Frames]:
 
 
 def _users(frames: Frames, code: CodeType | None) -> Frames:
-    """Leave out what leads from our frames to the user's: ours, and those of the libraries next to them.
+    """Leave out our frames, and those of the libraries by which they have come to the user's.
 
-    Such a library that the user's function itself calls stays, and so does one that is the node's function.
+    What the user's function itself has called of these libraries stays, and one that is the node's function.
     """
     users: Frames = []
     between: Frames = []
-    ours = False
-    for at in frames:
-        package = None if at.tb_frame.f_code is code else _package(at.tb_frame)
-        if package in _MACHINERY:
+    for at in [*frames, None]:
+        if at is not None and at.tb_frame.f_code is not code and _package(at.tb_frame) in _MACHINERY:
             between.append(at)
-            ours = ours or package == _OURS
             continue
-        users += [at] if ours else [*between, at]
-        between, ours = [], False
-    return users if ours else users + between
+        if between and _package(between[0].tb_frame) != _OURS:  # called by the user's; ours took part in the waiting
+            users += [called for called in between if _package(called.tb_frame) != _OURS]
+        between = []
+        if at is not None:
+            users.append(at)
+    return users
 
 
 def _rebuilt(raises: Sequence[Frames]) -> TracebackType | None:
