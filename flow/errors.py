@@ -31,7 +31,10 @@ works, and each carries a note that names its node.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+Show: TypeAlias = Callable[[object], str]
+"""How a message says a value: by :func:`shown`, or by its type alone."""
 
 MAX_FAULTS_SHOWN: Final = 50
 """Faults printed in a message; ``.faults`` always holds all of them."""
@@ -295,7 +298,7 @@ def shown(value: object, most: int = MAX_VALUE_SHOWN) -> str:
     return f"{text[: most - 20]}...{length}"
 
 
-def shower(config: Any) -> Callable[[object], str]:
+def shower(config: Any) -> Show:
     """Return what puts a user's value into a message: :func:`shown`; :func:`a_kind` where ``show_values`` is off."""
     return shown if config.show_values else a_kind
 
@@ -343,10 +346,11 @@ def _message(error: BaseException) -> str:
     if type(error).__str__ in (BaseException.__str__, KeyError.__str__):
         from flow.reprs import beginning
 
-        arguments = error.args
-        plain = len(arguments) == 1 and type(error).__str__ is BaseException.__str__
-        if not plain or type(arguments[0]).__str__ in (object.__str__, bytes.__str__):  # its repr
-            return beginning(arguments[0] if len(arguments) == 1 else arguments, MAX_MESSAGE_SHOWN + 1) * bool(arguments)
+        what: Any = error.args[0] if len(error.args) == 1 else error.args
+        reprs = len(error.args) > 1 or type(error).__str__ is KeyError.__str__
+        own: Any = type(what).__str__
+        if error.args and (reprs or own in (object.__str__, bytes.__str__)):
+            return beginning(what, MAX_MESSAGE_SHOWN + 1)
     return str(error)
 
 

@@ -67,7 +67,7 @@ def _written(value: object, room: int) -> list[str]:
 
 def _parts(value: Any, room: int) -> Any:
     """Return the pieces of a value that is written out; of any other, the beginning of its repr."""
-    kind = type(value)
+    kind: Any = type(value)
     if issubclass(kind, (str, bytes, bytearray)) and kind.__repr__ in _TEXTS:
         return repr(value[:room])  # (a str's quotes may be others than those of the whole)
     if kind.__repr__ is int.__repr__:
@@ -198,7 +198,7 @@ def _struct(value: Any) -> Pieces:
     return _joined(f"{kind.__name__}(", _named(pairs), ")")
 
 
-_AGAIN: Final = {list: "[...]", tuple: "(...)", dict: "{...}", deque: "[...]"}
+_AGAIN: Final[dict[Any, str]] = {list: "[...]", tuple: "(...)", dict: "{...}", deque: "[...]"}
 """What stands where a value comes again within itself."""
 
 _FIELDS: Final = "__dataclass_fields__"

@@ -14,7 +14,7 @@ from typing import Any, Final, Union
 import msgspec
 
 from flow.data.context import Context
-from flow.errors import shown
+from flow.errors import Show, shown
 
 COROUTINE: Final = 0x80 | 0x100  # inspect.CO_COROUTINE | CO_ITERABLE_COROUTINE
 _ASYNC_GENERATOR: Final = 0x200
@@ -233,14 +233,15 @@ def is_same(fn: Any, other: Any) -> bool:
     return fn is other or (type(fn) is MethodType and identity_of(fn) == identity_of(other))
 
 
-def location_of(fn: Any) -> str:
-    """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
+def location_of(fn: Any, show: Show = shown) -> str:
+    """Return ``"file.py:12"`` for where ``fn`` was defined, or what ``show`` says of it: its repr."""
     if isinstance(fn, Composite):
-        return fn.location
+        inner = getattr(fn, "fn", None)  # of a map
+        return fn.location if inner is None else location_of(inner, show)
     code = code_of(fn)
     if code is not None:
         return f"{code.co_filename}:{code.co_firstlineno}"
-    return shown(fn)
+    return show(fn)
 
 
 def code_of(fn: Any) -> CodeType | None:

@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from conftest import collected
 
 import flow
-from conftest import collected
 from flow import Context, Retry
 from flow.run.frames import MAX_RAISES
 

@@ -124,11 +124,11 @@ class InArena(Store):
         return ArenaDict(self._config.block_size)
 
     def set(self, key: str, value: Any) -> None:
-        check(key, value)
+        check(self, key, value)
         super().set(key, value)
 
     def _swap(self, key: str, old: Any, new: Any) -> bool:
-        check(key, new)
+        check(self, key, new)
         return super()._swap(key, old, new)
 
 

@@ -212,7 +212,8 @@ def _check_version(file: Path, text: bytes) -> None:
     except msgspec.ValidationError:
         return
     if version != SCHEMA_VERSION:
-        _refuse(file, [f"it is WfFormat {shown(version)}, and only {SCHEMA_VERSION} is read; convert it with wfcommons"])
+        found = f"it is WfFormat {shown(version)}, and only {SCHEMA_VERSION} is read"
+        _refuse(file, [f"{found}; convert it with wfcommons"])
 
 
 def _dag_name(file: Path, trace: _Trace) -> str:
@@ -288,7 +289,8 @@ def _execution_faults(tasks: Sequence[_ExecutedTask], known: set[str], scale: fl
         if task.id not in known:
             faults.append(f"a measurement is of the unknown task {shown(task.id)}")
         if runtime is not None and not (runtime >= 0 and isfinite(runtime * scale)):
-            faults.append(f"task {shown(task.id)} has runtimeInSeconds {shown(runtime)}: it must be 0 or more, and finite scaled")
+            found = f"task {shown(task.id)} has runtimeInSeconds {shown(runtime)}"
+            faults.append(f"{found}: it must be 0 or more, and finite scaled")
     return faults
 
 

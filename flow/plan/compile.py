@@ -294,7 +294,8 @@ def _pipeline_fault(over: Mapped, names: Sequence[Any], fns: Sequence[Any], slot
     except TypeError:  # its function cannot be read, which is another fault
         return ""
     if takes_all:
-        return f"cannot be pipelined: its function also takes all of {shown(label)}, which is not there before it has ended"
+        why = f"its function also takes all of {shown(label)}"
+        return f"cannot be pipelined: {why}, which is not there before it has ended"
     if over.options.take is not None:
         return "take and pipelined exclude each other: give take to the first map"
     if before.options.batch_size is not None:

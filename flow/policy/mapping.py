@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from flow.config import Retry, Timeout, is_int
-from flow.errors import UsageError, a_kind, shown
+from flow.errors import Show, UsageError, a_kind, shown
 from flow.signature import (
     Composite,
     Parameter,
@@ -164,16 +164,16 @@ class Folded(Over):
             found.append(f"reduce goes over one source, not {len(self.sources)}")
         return found
 
-    def fold(self, items: Any) -> Any:
+    def fold(self, items: Any, show: Show = shown) -> Any:
         """Fold ``items`` from the start value on. :raises UsageError: if they are nothing to go over."""
-        check_source("reduce", self.sources[0], items)
+        check_source("reduce", self.sources[0], items, show)
         if hasattr(items, "__aiter__"):
             raise UsageError("reduce goes over an asynchronous iterator by a sync function: make that async")
         return reduce(self.fn, items.values() if isinstance(items, Mapping) else items, self.start)
 
-    async def fold_awaiting(self, items: Any) -> Any:
+    async def fold_awaiting(self, items: Any, show: Show = shown) -> Any:
         """As :meth:`fold`; the function, the items or both are asynchronous."""
-        check_source("reduce", self.sources[0], items)
+        check_source("reduce", self.sources[0], items, show)
         so_far, fn, awaited = self.start, self.fn, is_async_callable(self.fn)
         if hasattr(items, "__aiter__"):
             iterator = items.__aiter__()
@@ -242,13 +242,14 @@ class Mapped(Over):
         return f"<{shown(self.fn)} for each of {', '.join(self.sources)}>"
 
 
-def check_source(who: str, label: str, source: Any) -> None:
+def check_source(who: str, label: str, source: Any, show: Show = shown) -> None:
     """:raises UsageError: if ``source`` is nothing to go over item by item."""
     text = isinstance(source, (str, bytes))
     if text or not (hasattr(source, "__iter__") or hasattr(source, "__aiter__")):
         hint = ": to go over its parts, make it a list" if text else ""
         hint = ": does the node that provides it return it?" if source is None else hint
-        raise UsageError(f"{who} cannot go over {label!r}: it is {a_kind(source)}, {shown(source)}{hint}")
+        what = a_kind(source) if show is a_kind else f"{a_kind(source)}, {show(source)}"
+        raise UsageError(f"{who} cannot go over {label!r}: it is {what}{hint}")
 
 
 async def left(iterator: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow.config import DEFAULT_CONFIG, Config
 from flow.data.store import WorkflowData
-from flow.errors import ConfigError, InputError, UsageError, nearest, shown
+from flow.errors import ConfigError, InputError, UsageError, nearest, shower, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
@@ -110,16 +110,16 @@ def _start(
         targets = references(targets)
         plan = plan.part(targets)
     if inputs is not None or plan.required_inputs:
-        _check_inputs(plan, {} if inputs is None else inputs)
+        _check_inputs(plan, {} if inputs is None else inputs, config)
     state = RunState(plan, inputs, config, run_id, data)
     if config.keep != "all":
         state.resolver = Releasing(plan, state.ranks, state.values, kept_nodes(whole, plan, config.keep, targets))
     return state
 
 
-def _check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> None:
+def _check_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> None:
     if not isinstance(inputs, Mapping):
-        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shown(inputs)}"])
+        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}"])
     faults = []
     for name in plan.required_inputs:
         if name not in inputs:

@@ -82,7 +82,7 @@ def _raises(traceback: TracebackType | None, code: CodeType | None) -> list[Fram
 
 
 def _apart(traceback: TracebackType | None) -> Iterator[Frames]:
-    """Yield the frames of each raise: the first frame of each that has been here before is marked (:func:`_rebuilt`)."""
+    """Yield the frames of each raise, the last one first: where an earlier one begins is marked (:func:`_rebuilt`)."""
     frames: Frames = []
     at = traceback
     while at is not None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from flow.config import Retry
 from flow.data.context import Context, Scope
 from flow.data.mapresult import MapResult, error_of
-from flow.errors import UsageError, note, shown
+from flow.errors import Show, UsageError, note, shower
 from flow.policy.bind import limited_async, limited_sync
 from flow.policy.mapping import Mapped
 from flow.policy.middleware import settled
@@ -93,7 +93,7 @@ class Items(Driven):
         for label, slot, value in zip(self.mapped.sources, plan.arguments[node], values, strict=False):
             name = plan.names[slot] if slot >= 0 else label
             sources[label if name in sources else name] = value
-        return Source(self.name, sources, self.mapped.options)
+        return Source(self.name, sources, self.mapped.options, shower(self.config))
 
     # -- running -----------------------------------------------------------------------------
 
@@ -216,9 +216,10 @@ class Items(Driven):
     def _followed(self, call: Callable[[int, Any], Any], is_async: bool) -> Callable[[int, Any], Any]:
         """Put around ``call`` what looks at its results: of a batch, a filter or a flat_map."""
         options = self.mapped.options
-        look = _LOOKS.get(options.outcome)
+        show = shower(self.config)
+        look = _kept if options.outcome == "filter" else _several(show) if options.outcome == "flat" else None
         if options.batch_size is not None:
-            look = partial(_one_each, look)
+            look = partial(_one_each, show, look)
         elif look is None:
             return call
 
@@ -308,7 +309,7 @@ class Items(Driven):
         item, what = self.values[i], f"item {i}"
         if self.mapped.options.batch_size is not None:
             what, self._sizes[i] = f"the batch from item {self.index(i)}", len(item)
-        note(error, f"in {what} ({shown(item)}) of map {self.name!r}{tries}")
+        note(error, f"in {what} ({shower(self.config)(item)}) of map {self.name!r}{tries}")
         self.errors[i] = error
         self.feed.failed(i)
         if self.config.observers:
@@ -358,14 +359,14 @@ class Items(Driven):
         return found
 
 
-def _one_each(look: Callable[[Any, Any], Any] | None, results: Any, batch: list[Any]) -> list[Any]:
+def _one_each(show: Show, look: Callable[[Any, Any], Any] | None, results: Any, batch: list[Any]) -> list[Any]:
     """``look`` at each of the results; refuse what is not one per item of the batch."""
     try:
         if isinstance(results, (str, bytes, Mapping, Set)):
             raise TypeError("characters, keys and sets are no results in order")
         parts = iter(results)
     except TypeError as error:
-        raise UsageError(f"a map with batch_size needs one result per item: got {shown(results)}") from error
+        raise UsageError(f"a map with batch_size needs one result per item: got {show(results)}") from error
     found = list(parts)  # outside: a TypeError of a generator is the user's own
     if len(found) != len(batch):
         raise UsageError(f"a map with batch_size needs one result per item: {len(found)} came for {len(batch)} items")
@@ -376,14 +377,14 @@ def _kept(verdict: Any, item: Any) -> Any:
     return item if verdict else DROPPED
 
 
-def _several(results: Any, item: Any) -> Any:
-    """Refuse what is not several results; those of a generator are the item's own doing, errors included."""
-    if isinstance(results, (str, bytes)) or not hasattr(results, "__iter__"):
-        raise UsageError(f"a flat_map needs a list of results per item: got {shown(results)}")
-    return list(results)
+def _several(show: Show) -> Callable[[Any, Any], list[Any]]:
+    def several(results: Any, item: Any) -> list[Any]:
+        """Refuse what is not several results; those of a generator are the item's own doing, errors included."""
+        if isinstance(results, (str, bytes)) or not hasattr(results, "__iter__"):
+            raise UsageError(f"a flat_map needs a list of results per item: got {show(results)}")
+        return list(results)
 
-
-_LOOKS: Final[dict[str, Callable[[Any, Any], Any]]] = {"filter": _kept, "flat": _several}
+    return several
 
 
 def map_inline(outer: RunState, node: int, mapped: Mapped, *values: Any) -> Any:

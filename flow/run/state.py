@@ -9,9 +9,9 @@ from threading import RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flow.config import DEFAULT_WORKERS, Config, Retry
+from flow.config import DEFAULT_DATA_CONFIG, DEFAULT_WORKERS, Config, Retry
 from flow.data.context import Context, Scope
-from flow.errors import note
+from flow.errors import a_kind, note, shower
 from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
 from flow.policy.bind import Binder
@@ -298,7 +298,8 @@ class RunState(Driven):
 
             return partial(map_on_loop if self.on_loop else map_inline, self, i, fn)
         if isinstance(fn, Folded):
-            return fn.fold_awaiting if fn.is_async else fn.fold
+            fold = fn.fold_awaiting if fn.is_async else fn.fold
+            return fold if self.config.show_values else partial(fold, show=a_kind)
         from flow.run.api import execute_nested, run_nested
 
         assert isinstance(fn, Nested)
@@ -346,7 +347,7 @@ class RunState(Driven):
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if i in plan.retries else ""
         keep_users_frames(error, plan.fns[i])
-        note(error, f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
+        note(error, f"in node {name!r} ({location_of(plan.fns[i], shower(self.config))}){tries}")
         if not self.errors:
             self.errors = {}
         self.errors[i] = error
@@ -429,4 +430,5 @@ def is_sync_run(plan: Plan, config: Config) -> bool:
 def _new_store(config: Config) -> WorkflowData:
     from flow.data.store import WorkflowData
 
-    return WorkflowData() if config.data is None else WorkflowData(config.data)
+    settings = DEFAULT_DATA_CONFIG if config.data is None else config.data
+    return WorkflowData(settings if config.show_values else settings.replace(show_values=False))
