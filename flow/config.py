@@ -189,6 +189,8 @@ class Config(_Replaceable, frozen=True, kw_only=True):
     :param observers: callables that receive every event (see :mod:`flow.run.events`).
     :param blocking_after: seconds a node may hold the event loop before a
         :class:`flow.BlockingNodeWarning` names it; None turns the warning off.
+    :param show_values: messages and notes repeat the beginning of values that they are about: an item that failed, an
+        output that does not fit. False leaves values out and says their types.
     :param backend: event loop that :func:`flow.run` starts if one is needed.
     :param clock: source of time for retry delays, durations, and the limits of sync runs.
     :raises ConfigError: listing every setting that is out of range.
@@ -207,6 +209,7 @@ class Config(_Replaceable, frozen=True, kw_only=True):
     optimize: bool | Literal["at_once"] = True
     observers: tuple[Observer, ...] = ()
     blocking_after: float | None = DEFAULT_BLOCKING_AFTER
+    show_values: bool = True
     backend: Literal["asyncio", "uvloop", "trio"] = "asyncio"
     clock: Clock = SYSTEM_CLOCK
 
@@ -239,8 +242,9 @@ class Config(_Replaceable, frozen=True, kw_only=True):
         for label, seconds in (("timeout", self.timeout), ("blocking_after", self.blocking_after)):
             if seconds is not None and (not is_number(seconds) or seconds <= 0):
                 found.append(f"{label} must be a number of seconds > 0, or None, not {shown(seconds)}")
-        if not isinstance(self.timing, bool):
-            found.append(f"timing must be True or False, not {shown(self.timing)}")
+        for label, flag in (("timing", self.timing), ("show_values", self.show_values)):
+            if not isinstance(flag, bool):
+                found.append(f"{label} must be True or False, not {shown(flag)}")
         if not isinstance(self.optimize, bool) and not is_one_of(self.optimize, ("at_once",)):
             found.append(f"optimize must be True, False or 'at_once', not {shown(self.optimize)}")
         if not _is_keep(self.keep):
@@ -298,6 +302,8 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
     :param intern_max_length: longest string that the pool keeps, in characters.
     :param block_size: bytes per block of an arena.
     :param direct_reads: ``get`` is the dict's own, its errors included, and faster; snapshots then copy, O(n).
+    :param show_values: messages repeat the beginning of a value that they are about. False leaves values out, and keys
+        within them, and says their types. (A store that a run makes for itself goes by ``Config.show_values`` too.)
     :param locked: each operation takes the store's lock. None: only where it must (free-threaded builds, arenas).
     :raises ConfigError: listing every setting out of range and every pair that makes no sense.
     """
@@ -312,6 +318,7 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
     intern_max_length: int = 256
     block_size: int = 65_536
     direct_reads: bool = False
+    show_values: bool = True
     locked: bool | None = None
 
     def __post_init__(self) -> None:
@@ -336,8 +343,9 @@ class DataConfig(_Replaceable, frozen=True, kw_only=True):
                 yield f"{label} must be an integer of at least 1, not {shown(size)}"
         if not is_int(self.block_size) or not MIN_BLOCK <= self.block_size <= MAX_BLOCK:
             yield f"block_size must be from {MIN_BLOCK} to {MAX_BLOCK:,} bytes, not {shown(self.block_size)}"
-        if not isinstance(self.direct_reads, bool):
-            yield f"direct_reads must be True or False, not {shown(self.direct_reads)}"
+        for label, flag in (("direct_reads", self.direct_reads), ("show_values", self.show_values)):
+            if not isinstance(flag, bool):
+                yield f"{label} must be True or False, not {shown(flag)}"
         if self.locked is not None and not isinstance(self.locked, bool):
             yield f"locked must be True, False, or None for where it must, not {shown(self.locked)}"
         if not is_number(self.sample_rate) or not 0 < self.sample_rate <= 1:

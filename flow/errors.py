@@ -32,14 +32,20 @@ works, and each carries a note that names its node.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+Show: TypeAlias = Callable[[object], str]
+"""How a message says a value: by :func:`shown`, or by its type alone."""
 
 MAX_FAULTS_SHOWN: Final = 50
 """Faults printed in a message; ``.faults`` always holds all of them."""
 
 MAX_VALUE_SHOWN: Final = 80
 """Characters of a user's value that a message repeats."""
+
+MAX_PATH_SHOWN: Final = 1_000
+"""Characters of a file's path that a message repeats: to find the file all of it is needed."""
 
 MAX_MESSAGE_SHOWN: Final = 200
 """Characters of an exception's message that a line repeats."""
@@ -238,8 +244,8 @@ class MapError(FlowError, ExceptionGroup[Exception]):
 
     def derive(self, excs: Sequence[Exception]) -> MapError:  # type: ignore[override]
         """Keep the type when ``except*`` or ``split`` take a part of the group."""
-        own = {id(leaf): i for exc, i in zip(self.exceptions, self.indices, strict=False) for leaf in _leaves(exc)}
-        return MapError(self.message, excs, [own[id(leaf)] for exc in excs if id(leaf := next(_leaves(exc))) in own])
+        own = {id(leaf): i for exc, i in zip(self.exceptions, self.indices, strict=False) for leaf in leaves(exc)}
+        return MapError(self.message, excs, [own[id(leaf)] for exc in excs if id(leaf := next(leaves(exc))) in own])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.message, self.exceptions, self.indices), _notes_of(self)
@@ -280,8 +286,8 @@ class RunError(FlowError, ExceptionGroup[Exception]):
     def derive(self, excs: Sequence[Exception]) -> RunError:  # type: ignore[override]
         """Keep type and result when ``except*`` or ``split`` take a part of the group."""
         # split() rebuilds a group that a node raised, but keeps its leaves.
-        own = {id(leaf): name for exc, name in zip(self.exceptions, self.nodes, strict=False) for leaf in _leaves(exc)}
-        nodes = [own[id(leaf)] for exc in excs if id(leaf := next(_leaves(exc))) in own]
+        own = {id(leaf): name for exc, name in zip(self.exceptions, self.nodes, strict=False) for leaf in leaves(exc)}
+        nodes = [own[id(leaf)] for exc in excs if id(leaf := next(leaves(exc))) in own]
         return RunError(self.message, excs, self.result, nodes, self.timed_out)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -321,7 +327,7 @@ class Hints:
             head, tail, length = name[:size], name[-size:], len(name)
             alike = [k for k in candidates if abs(len(k) - length) <= 2 and (k.startswith(head) or k.endswith(tail))]
             candidates = alike or candidates[:MAX_COMPARED]
-        close = [repr(k) for k in self._closest(name, candidates[:MAX_COMPARED])]
+        close = [shown(k) for k in self._closest(name, candidates[:MAX_COMPARED])]
         if not close:
             return ""
         *first, last = close
@@ -356,16 +362,25 @@ def nearest(name: object, known: Collection[object]) -> str:
     return Hints().nearest(name, known)
 
 
-def shown(value: object) -> str:
-    """Return ``repr(value)`` for a message: shortened, and safe if the repr itself fails."""
-    try:
-        text = repr(value[: MAX_VALUE_SHOWN + 1] if isinstance(value, str) else value)
-    except Exception:
-        return f"<{type(value).__name__} without a usable repr>"
-    if len(text) <= MAX_VALUE_SHOWN:
+def shown(value: object, most: int = MAX_VALUE_SHOWN) -> str:
+    """Return ``repr(value)`` for a message: shortened, and safe if the repr itself fails.
+
+    O(``most`` characters), however large a container, text or number is (:mod:`flow.reprs`).
+    """
+    from flow.reprs import beginning  # here: only needed once something is wrong
+
+    # Of any str the characters, also of an Enum's; and no more of them than there is room for.
+    part = str.__getitem__(value, slice(most + 1)) if isinstance(value, str) else value
+    text = beginning(part, most + 1)
+    if len(text) <= most:
         return text
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""
-    return f"{text[: MAX_VALUE_SHOWN - 20]}...{length}"
+    return f"{text[: most - 20]}...{length}"
+
+
+def shower(config: Any) -> Show:
+    """Return what puts a user's value into a message: :func:`shown`; :func:`a_kind` where ``show_values`` is off."""
+    return shown if config.show_values else a_kind
 
 
 def printable(text: str, but: str = "") -> str:
@@ -380,9 +395,10 @@ def a_kind(value: object) -> str:
 
 
 def note(error: BaseException, text: str) -> None:
-    """Add a note to a user's exception, if it takes one; a shared object collects a few, not thousands."""
+    """Add a note to a user's exception, if it takes one; an object raised again and again collects a few, each once."""
     try:
-        if len(getattr(error, "__notes__", ())) < MAX_NOTES:
+        notes = getattr(error, "__notes__", ())
+        if len(notes) < MAX_NOTES and text not in notes:
             error.add_note(text)
     except Exception:  # a frozen dataclass, say
         return
@@ -391,7 +407,7 @@ def note(error: BaseException, text: str) -> None:
 def described(error: BaseException) -> str:
     """Return ``"Type: first line"`` of an exception, shortened, and safe if its ``__str__`` fails."""
     if isinstance(error, BaseExceptionGroup):  # its own message counts, the first one within it says why
-        inner = next(_leaves(error))
+        inner = next(leaves(error))
         return f"{_first_line(error)}; {described(inner)}"[:MAX_MESSAGE_SHOWN]
     return _first_line(error)
 
@@ -399,13 +415,28 @@ def described(error: BaseException) -> str:
 def _first_line(error: BaseException) -> str:
     kind = type(error).__name__
     try:
-        text = str(error.msg if isinstance(error, SyntaxError) else error)
+        text = _message(error)
     except Exception:
         return f"{kind} (its message cannot be shown)"
-    line = next(filter(None, map(str.strip, text.splitlines())), "")
+    line = next(filter(None, map(str.strip, text.lstrip()[: 4 * MAX_MESSAGE_SHOWN].splitlines())), "")
     if len(line) > MAX_MESSAGE_SHOWN:
         line = line[: MAX_MESSAGE_SHOWN - 3] + "..."
     return f"{kind}: {line}" if line else kind
+
+
+def _message(error: BaseException) -> str:
+    """``str(error)``, or its beginning where that would be the whole repr of what the exception was given."""
+    if isinstance(error, SyntaxError):
+        return str(error.msg)
+    if type(error).__str__ in (BaseException.__str__, KeyError.__str__):
+        from flow.reprs import beginning
+
+        what: Any = error.args[0] if len(error.args) == 1 else error.args
+        reprs = len(error.args) > 1 or type(error).__str__ is KeyError.__str__
+        own: Any = type(what).__str__
+        if error.args and (reprs or own in (object.__str__, bytes.__str__)):
+            return beginning(what, MAX_MESSAGE_SHOWN + 1)
+    return str(error)
 
 
 def _notes_of(error: BaseException) -> dict[str, Any] | None:
@@ -414,7 +445,7 @@ def _notes_of(error: BaseException) -> dict[str, Any] | None:
     return {"__notes__": list(notes)} if notes else None
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
     """Yield the plain exceptions within ``error``, or itself. Iterative: groups may nest deeply."""
     todo = [error]
     while todo:

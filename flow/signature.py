@@ -15,7 +15,7 @@ import msgspec
 
 from flow.annotations import PLAIN, Names, annotations_of, means_context
 from flow.awaits import COROUTINE, is_coroutine_function, may_return_awaitable
-from flow.errors import shown
+from flow.errors import Show, shown
 from flow.types import ABSENT, MISSING
 
 VARARGS: Final = 0x04
@@ -207,20 +207,27 @@ def qualname_of(fn: Any) -> str:
     return str.__str__(found) if isinstance(found, str) else ""
 
 
-def location_of(fn: Any) -> str:
-    """Return ``"file.py:12"`` for where ``fn`` was defined, or its repr."""
+def location_of(fn: Any, show: Show = shown) -> str:
+    """Return ``"file.py:12"`` for where ``fn`` was defined, or what ``show`` says of it: its repr."""
     if issubclass(type(fn), Composite):
-        return str(fn.location)
-    try:
-        code = _code_of(fn)
-    except Exception:  # an object whose attributes raise
-        code = None
-    if isinstance(code, CodeType):
+        inner = getattr(fn, "fn", None)  # of a map
+        return str(fn.location) if inner is None else location_of(inner, show)
+    code = code_of(fn)
+    if code is not None:
         return f"{code.co_filename}:{code.co_firstlineno}"
-    return shown(fn)
+    return show(fn)
 
 
-def _code_of(fn: Any) -> Any:
+def code_of(fn: Any) -> CodeType | None:
+    """Return the code that a call of ``fn`` comes to, through partials and wrappers; None if it is not Python's."""
+    try:
+        code = _code_within(fn)
+    except Exception:  # an object whose attributes raise
+        return None
+    return code if isinstance(code, CodeType) else None
+
+
+def _code_within(fn: Any) -> Any:
     for _ in range(100):  # a __wrapped__ may lead back to itself
         inner = fn.func if isinstance(fn, partial) else getattr(fn, "__wrapped__", fn)
         if inner is fn:

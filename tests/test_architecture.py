@@ -11,7 +11,7 @@ import flow
 
 ROOT = Path(__file__).parent.parent
 RANKS = {
-    "errors": 0, "types": 0, "clock": 0, "config": 0, "settings": 0, "awaits": 0, "files": 0,
+    "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "settings": 0, "awaits": 0, "files": 0,
     "signature": 1, "annotations": 1, "data": 1, "policy": 1,
     "plan": 2,
     "graph": 3,
@@ -21,7 +21,7 @@ RANKS = {
     "cli": 7, "__main__": 8, "__init__": 8,
 }  # fmt: skip
 WITHIN_RANK = {
-    ("config", "errors"), ("config", "clock"), ("types", "errors"),
+    ("errors", "reprs"), ("config", "errors"), ("config", "clock"), ("types", "errors"),
     ("settings", "files"), ("files", "errors"),
     ("settings", "errors"), ("settings", "config"), ("config", "settings"),  # the latter when a file is loaded
     ("config", "awaits"), ("annotations", "data"), ("signature", "annotations"),

@@ -44,6 +44,7 @@ class TestConfig:
             ("timeout", [0, -1, 0.0, *(v for v in NO_NUMBER if v is not None)]),
             ("blocking_after", [0, -0.1, *(v for v in NO_NUMBER if v is not None)]),
             ("timing", [1, None, "yes"]),
+            ("show_values", [1, None, "yes"]),
             ("observers", [None, 5, print, (print, None), "abc", {print}]),
             ("clock", [None, 5, object()]),
         ],

@@ -35,12 +35,13 @@ class TestReading:
         path = written(
             '[flow]\nmode = "workers"\nlimit = 32\non_error = "collect"\ntimeout = 5\nsync = "thread"\nthreads = 4\n'
             'order = "critical_path"\ntiming = true\nkeep = ["a", "b"]\nblocking_after = "none"\nbackend = "trio"\n'
-            '[flow.data]\nmemory = "slots"\nmetrics = "off"\nlocked = true\n[other]\nx = 1\n'
+            "show_values = false\n"
+            '[flow.data]\nmemory = "slots"\nmetrics = "off"\nlocked = true\nshow_values = false\n[other]\nx = 1\n'
         )
         assert flow.Config.load(path) == flow.Config(
             mode="workers", limit=32, on_error="collect", timeout=5, sync="thread", threads=4, order="critical_path",
-            timing=True, keep=["a", "b"], blocking_after=None, backend="trio",
-            data=flow.DataConfig(memory="slots", metrics="off", locked=True),
+            timing=True, show_values=False, keep=["a", "b"], blocking_after=None, backend="trio",
+            data=flow.DataConfig(memory="slots", metrics="off", locked=True, show_values=False),
         )  # fmt: skip
 
     def test_an_empty_table_is_the_default(self, written: Any) -> None:
@@ -122,6 +123,7 @@ CONFIGS = st.builds(
     sync=st.sampled_from(["inline", "thread"]),
     threads=st.integers(1, 500),
     timing=st.booleans(),
+    show_values=st.booleans(),
     keep=st.sampled_from(["all", "targets"]) | st.lists(st.sampled_from(["a", "b.c", "d-1"])),
     blocking_after=st.none() | st.floats(0.001, 10),
     data=st.none()
@@ -130,6 +132,7 @@ CONFIGS = st.builds(
         memory=st.sampled_from(["standard", "slots"]),
         metrics=st.sampled_from(["off", "counting", "timing"]),
         locked=st.none() | st.booleans(),
+        show_values=st.booleans(),
         block_size=st.integers(64, 10**6),
     ),
 )

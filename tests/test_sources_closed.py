@@ -1,4 +1,4 @@
-"""Who closes what a map or a reduce goes over, when, and what becomes of errors of closing; in which context it runs."""
+"""Who closes what a map or a reduce goes over, when, what closing may raise; and in which context a generator runs."""
 
 from __future__ import annotations
 

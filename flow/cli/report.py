@@ -11,6 +11,7 @@ from flow.cli.blame import shortened, where
 from flow.cli.terminal import Styled, styled
 from flow.data.mapresult import MapResult
 from flow.errors import described, printable, shown
+from flow.reprs import beginning
 from flow.run.result import Result, duration
 from flow.signature import location_of
 from flow.types import Status
@@ -141,5 +142,5 @@ def _repr(value: Any) -> str:
         return f"{value.completed:,} of {len(value):,} items completed, {value.failed:,} failed"
     if isinstance(value, (bytes, bytearray, str)) and len(value) > MAX_OUTPUT:
         return shown(value) if isinstance(value, str) else f"<{len(value):,} bytes>"
-    text = repr(value)
+    text = beginning(value, MAX_OUTPUT + 1)
     return text if len(text) <= MAX_OUTPUT else text[: MAX_OUTPUT - 3] + "..."

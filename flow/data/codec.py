@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.errors import DataError, a_kind, described, shown
+from flow.errors import DataError, Show, a_kind, described, shower, shown
 
 Format: TypeAlias = Literal["JSON", "msgpack"]
 
@@ -34,12 +34,13 @@ _encode_json = msgspec.json.Encoder().encode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 
 
-def fault_in(value: Any, form: Format, strict: bool = False) -> str | None:
+def fault_in(value: Any, form: Format, show: Show = shown, strict: bool = False) -> str | None:
     """Say what in ``value`` is not plain data and where it stands; None if all of it is.
 
     Plain are None, bool, int, float, str, bytes (not in JSON), lists, and dicts with str keys: exactly these types.
     O(size of the value), mostly in C. Iterative, so that no value is too deep for it.
 
+    :param show: how keys within the value are said.
     :param strict: look into each int and str too: for what an encoder has refused.
     """
     quiet = _SURE if strict else _AS_THEY_ARE[form]
@@ -53,14 +54,14 @@ def fault_in(value: Any, form: Format, strict: bool = False) -> str | None:
         if kind is dict:
             if not _STRINGS.issuperset(map(type, item)):
                 key = next(key for key in item if type(key) is not str)
-                return f"a dict{_place(path)} has the key {shown(key)}: keys must be str"
+                return f"a dict{_place(path, show)} has the key {show(key)}: keys must be str"
             if strict and (fault := next(filter(None, map(_text_fault, item)), None)):
-                return f"a key of the dict{_place(path)} {fault}"
+                return f"a key of the dict{_place(path, show)} {fault}"
             inner = () if quiet.issuperset(map(type, item.values())) else tuple(item.items())
         elif kind is list:
             inner = () if quiet.issuperset(map(type, item)) else tuple(enumerate(item))
         elif fault := _scalar_fault(item, form):
-            return f"{_named(item)}{_place(path)} {fault}"
+            return f"{_named(item)}{_place(path, show)} {fault}"
         else:
             continue
         if depth == MAX_DEPTH:
@@ -69,26 +70,26 @@ def fault_in(value: Any, form: Format, strict: bool = False) -> str | None:
     return None
 
 
-def check(key: str, value: Any) -> None:
-    """Refuse what an arena would not hand back as it was given.
+def check(store: Any, key: str, value: Any) -> None:
+    """Refuse for ``store`` what an arena would not hand back as it was given.
 
     :raises DataError: naming the key, the type and where it stands.
     """
-    if type(value) not in _SCALARS and (fault := fault_in(value, "msgpack")):
+    if type(value) not in _SCALARS and (fault := fault_in(value, "msgpack", shower(store._settings))):
         raise DataError("data cannot be kept in an arena", [f"key {shown(key)}: {fault}"])
 
 
-def encoded(values: Mapping[str, Any], form: Format) -> bytes:
+def encoded(values: Mapping[str, Any], form: Format, show: Show = shown) -> bytes:
     """Encode a store's values.
 
     :raises DataError: listing every key whose value would not survive.
     """
-    faults = _faults(values, form)
+    faults = _faults(values, form, show)
     if not faults:
         try:
             return _encode_json(values) if form == "JSON" else _encode_msgpack(values)
         except (ValueError, OverflowError, TypeError) as error:  # a surrogate (a ValueError too), an int too large
-            faults = _faults(values, form, strict=True) or [described(error)]
+            faults = _faults(values, form, show, strict=True) or [described(error)]
     raise DataError(f"data cannot be written as {form}", faults)
 
 
@@ -106,11 +107,11 @@ def decoded(data: bytes | bytearray | memoryview | str, form: Format) -> dict[st
         raise DataError(f"data cannot be read as {form}", [fault]) from None
 
 
-def _faults(values: Mapping[str, Any], form: Format, strict: bool = False) -> list[str]:
+def _faults(values: Mapping[str, Any], form: Format, show: Show, strict: bool = False) -> list[str]:
     found = []
     for key, value in values.items():
         fault = _text_fault(key) if strict else None
-        fault = fault or fault_in(value, form, strict)
+        fault = fault or fault_in(value, form, show, strict)
         if fault:
             found.append(f"key {shown(key)}: {fault}")
     return found
@@ -151,9 +152,9 @@ def _named(item: Any) -> str:
     return f"the float {item}" if type(item) is float else a_kind(item)
 
 
-def _place(path: Any) -> str:
+def _place(path: Any, show: Show) -> str:
     steps = []
     while path is not None:
         path, step = path
-        steps.append(f"[{shown(step)}]")
+        steps.append(f"[{step if isinstance(step, int) else show(step)}]")
     return f" at {''.join(reversed(steps))}" if steps else ""

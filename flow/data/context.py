@@ -10,7 +10,7 @@ import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.data.key import plain_key
-from flow.errors import UsageError, note, shown
+from flow.errors import Show, UsageError, note, shower, shown
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
@@ -151,8 +151,13 @@ class Context(msgspec.Struct, frozen=True):
             try:
                 _merge_into(self.data, key, published, rules[key])
             except Exception as error:
-                note(error, f"in the merge of what was published under {key!r}")
+                note(error, f"in the merge of what was published under {shown(key)}")
                 raise
+
+    def _show(self) -> Show:
+        """How messages say a value, as the run's Config has it."""
+        config = getattr(self._scope.shared, "config", None)
+        return shown if config is None else shower(config)
 
     def _written(self) -> _Own:
         own = self._own
@@ -162,7 +167,7 @@ class Context(msgspec.Struct, frozen=True):
         return own
 
     def __repr__(self) -> str:
-        item = "" if self._parent is None else f", item={shown(self.item)}, index={self.index}"
+        item = "" if self._parent is None else f", item={self._show()(self.item)}, index={self.index}"
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, attempt={self.attempt}{item})"
 
 

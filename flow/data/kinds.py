@@ -133,7 +133,7 @@ class InArena(Store):
         return ArenaDict(self._config.block_size)
 
     def set(self, key: str, value: Any) -> None:
-        check(key, value)
+        check(self, key, value)
         super().set(key, value)
 
     # An ArenaDict says of any key that is no str that it is not there.
@@ -151,7 +151,7 @@ class InArena(Store):
         return super().has(key if key.__class__ is str else _hashable(key))
 
     def _swap(self, key: str, old: Any, new: Any) -> bool:
-        check(key, new)
+        check(self, key, new)
         return super()._swap(key, old, new)
 
 

@@ -81,7 +81,11 @@ class MapResult(Generic[T]):
             raise UsageError(f"map {self.name!r} has {count} items, by index from 0; there is none at {shown(index)}")
         index %= count
         if index in self.errors:
-            raise self.errors[index]
+            error = self.errors[index]
+            try:
+                raise error
+            finally:
+                del self, error  # its traceback holds this frame: no cycle
         value: T = self._outcomes[index]
         if value is MISSING:
             raise UsageError(f"item {index} of map {self.name!r} never came: the map before failed on it or dropped it")

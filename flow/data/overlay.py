@@ -81,7 +81,7 @@ class Overlay(WorkflowData):
         return key in self._parent if value is MISSING else value is not _DELETED
 
     def increment(self, key: str, by: float = 1) -> Any:
-        return self.update(key, lambda old: added(key, old, by), 0)
+        return self.update(key, lambda old: added(self, key, old, by), 0)
 
     def update(self, key: str, fn: Callable[[Any], Any], default: Any = MISSING) -> Any:
         key = plain_key(key)

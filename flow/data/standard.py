@@ -116,7 +116,7 @@ class Store(WorkflowData):
         key = plain_key(key)
         while True:
             old = self._value(key)
-            new = added(key, 0 if old is MISSING else old, by)
+            new = added(self, key, 0 if old is MISSING else old, by)
             if self._swap(key, old, new):
                 return new
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.key import Key
-from flow.errors import DataError, MissingKey, UsageError, WrongType, a_kind, shown
+from flow.errors import DataError, MissingKey, UsageError, WrongType, a_kind, shower, shown
 from flow.types import MISSING, Status
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class WorkflowData:
         try:
             return float(value) if type(value) is int else value
         except OverflowError:
-            raise WrongType(f"key {shown(key)} holds {_what(value)}, which is too large for a float") from None
+            raise WrongType(f"key {shown(key)} holds {self._what(value)}, which is too large for a float") from None
 
     def get_str(self, key: str, default: Any = MISSING) -> str:
         """Return a str. Otherwise as :meth:`get_int`."""
@@ -205,7 +205,7 @@ class WorkflowData:
                 raise self._missing(key)
             return default
         if not isinstance(value, kinds) or (kind is not bool and isinstance(value, bool)):
-            raise WrongType(f"key {shown(key)} holds {_what(value)}, not {wanted}")
+            raise WrongType(f"key {shown(key)} holds {self._what(value)}, not {wanted}")
         return value
 
     # All keys
@@ -322,13 +322,13 @@ class WorkflowData:
         """
         from flow.data.codec import encoded
 
-        return encoded(dict(self.items()), "JSON")
+        return encoded(dict(self.items()), "JSON", shower(self._settings))
 
     def to_msgpack(self) -> bytes:
         """Return all values as one msgpack map; bytes, NaN and infinity are fine here. Otherwise as :meth:`to_json`."""
         from flow.data.codec import encoded
 
-        return encoded(dict(self.items()), "msgpack")
+        return encoded(dict(self.items()), "msgpack", shower(self._settings))
 
     @classmethod
     def from_json(cls, data: bytes | str, config: DataConfig = DEFAULT_DATA_CONFIG) -> WorkflowData:
@@ -381,6 +381,10 @@ class WorkflowData:
     def _settings(self) -> DataConfig:
         raise NotImplementedError
 
+    def _what(self, value: Any) -> str:
+        """Say what a value is, for a message."""
+        return f"{a_kind(value)} ({shown(value)})" if self._settings.show_values else a_kind(value)
+
     def _missing(self, key: object) -> MissingKey:
         return MissingKey(f"no data is stored under {shown(key)}", key, self.keys())
 
@@ -393,18 +397,20 @@ def unawaited(where: str, made: Any) -> UsageError:
     return UsageError(f"{where}: its function {UNAWAITED}: it returned {shown(made)}")
 
 
-def added(key: str, old: Any, by: Any) -> Any:
-    """Return the sum for :meth:`WorkflowData.increment`.
+def added(store: WorkflowData, key: str, old: Any, by: Any) -> Any:
+    """Return the sum for ``store.increment(key, by)``, where ``old`` is.
 
     :raises WrongType: if one is no number.
     """
     for value, subject in ((by, "by is"), (old, "it holds")):
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise WrongType(f"key {shown(key)} cannot be incremented: {subject} {_what(value)}, not an int or a float")
+            what = f"{subject} {store._what(value)}, not an int or a float"
+            raise WrongType(f"key {shown(key)} cannot be incremented: {what}")
     try:
         return old + by
     except OverflowError:
-        raise WrongType(f"key {shown(key)} cannot be incremented: {shown(old)} + {shown(by)} is no float") from None
+        what = " + ".join(map(shower(store._settings), (old, by)))
+        raise WrongType(f"key {shown(key)} cannot be incremented: {what} is no float") from None
 
 
 def filled(store: WorkflowData, values: Mapping[str, Any]) -> WorkflowData:
@@ -426,7 +432,3 @@ def filled(store: WorkflowData, values: Mapping[str, Any]) -> WorkflowData:
 
 def _rebuilt(config: DataConfig, values: dict[str, Any]) -> WorkflowData:
     return filled(WorkflowData(config), values)
-
-
-def _what(value: Any) -> str:
-    return f"{a_kind(value)} ({shown(value)})"

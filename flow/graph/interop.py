@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flow.errors import UsageError
+from flow.errors import UsageError, shown
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
 from flow.plan.plan import Plan
@@ -21,7 +21,7 @@ def plan_of(graph: Plan | Dag) -> Plan:
         return graph
     if isinstance(graph, Dag):
         return graph.compile()
-    raise UsageError(f"a Plan or a Dag is needed, not {graph!r} (a {type(graph).__name__})")
+    raise UsageError(f"a Plan or a Dag is needed, not {shown(graph)} (a {type(graph).__name__})")
 
 
 def edges_of(plan: Plan) -> Iterator[tuple[int, int, bool]]:
@@ -97,7 +97,7 @@ def from_networkx(graph: Any, *, fn: Callable[..., Any] = noop, name: str | None
 
 def _check_directed(graph: Any) -> None:
     if not isinstance(graph, _networkx().Graph):
-        raise UsageError(f"a networkx.DiGraph is needed, not {graph!r} (a {type(graph).__name__})")
+        raise UsageError(f"a networkx.DiGraph is needed, not {shown(graph)} (a {type(graph).__name__})")
     if not graph.is_directed():
         raise UsageError(f"{graph} is undirected: which end of an edge comes first? Make it a networkx.DiGraph")
     if graph.is_multigraph():
@@ -112,7 +112,7 @@ def _names(graph: Any) -> dict[Any, str]:
     faults = []
     for node, name in names.items():
         if name in first:
-            faults.append(f"{first[name]!r} and {node!r} are both named {name!r}")
+            faults.append(f"{shown(first[name])} and {shown(node)} are both named {shown(name)}")
         else:
             first[name] = node
     raise UsageError(f"{graph} has nodes whose names are the same: {'; '.join(faults)}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from typing import Final
 
-from flow.errors import UsageError
+from flow.errors import UsageError, shown
 from flow.graph.dag import Dag
 from flow.graph.interop import edges_of, plan_of
 from flow.plan.plan import Plan
@@ -85,15 +85,15 @@ def _dot(plan: Plan, shown: Mapping[int, Status]) -> Iterator[str]:
 def _statuses(plan: Plan, status: Mapping[str, Status] | None) -> dict[int, Status]:
     if not status:
         return {}
-    shown = {}
+    found = {}
     for i, name in enumerate(plan.names):
         if name in status:
             try:
-                shown[i] = Status(status[name])
+                found[i] = Status(status[name])
             except ValueError:
                 known = ", ".join(Status)
-                raise UsageError(f"node {name!r}: {status[name]!r} is no status; one of {known} is") from None
-    return shown
+                raise UsageError(f"node {name!r}: {shown(status[name])} is no status; one of {known} is") from None
+    return found
 
 
 def _mermaid_label(name: str) -> str:

@@ -21,7 +21,7 @@ import msgspec
 from flow import files
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import is_number, is_one_of
-from flow.errors import MAX_FAULTS_SHOWN, ConfigError, CycleError, TraceError, shown
+from flow.errors import MAX_FAULTS_SHOWN, MAX_PATH_SHOWN, ConfigError, CycleError, TraceError, shown
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
 from flow.types import NAME_RULE, is_name
@@ -226,7 +226,8 @@ def _version(text: bytes) -> str:
 
 def _check_version(file: Path, version: str) -> None:
     if version != SCHEMA_VERSION:
-        _refuse(file, [f"it is WfFormat {version!r}, and only {SCHEMA_VERSION} is read; convert it with wfcommons"])
+        found = f"it is WfFormat {shown(version)}, and only {SCHEMA_VERSION} is read"
+        _refuse(file, [f"{found}; convert it with wfcommons"])
 
 
 def _dag_name(file: Path, trace: _Trace) -> str:
@@ -243,7 +244,7 @@ def _tasks(file: Path, trace: _Trace, scale: float, *, needs_runtime: bool) -> l
     known = {task.id for task in specified}
     faults = [] if specified else ["it has no tasks"]
     faults += _id_faults([task.id for task in specified], "task")
-    faults += [f"task id {task.id!r} is refused: {NAME_RULE}" for task in specified if not is_name(task.id)]
+    faults += [f"task id {shown(task.id)} is refused: {NAME_RULE}" for task in specified if not is_name(task.id)]
     faults += _edge_faults(specified, known)
     executed = trace.workflow.execution.tasks if trace.workflow.execution else []
     faults += _execution_faults(executed, known, scale)
@@ -251,7 +252,7 @@ def _tasks(file: Path, trace: _Trace, scale: float, *, needs_runtime: bool) -> l
     if needs_runtime:
         with_runtime = {id_ for id_, task in measured.items() if task.runtime_in_seconds is not None}
         missing = [task.id for task in specified if task.id not in with_runtime]
-        faults += [f"task {id_!r} has no runtimeInSeconds to replay; use work='noop'" for id_ in missing]
+        faults += [f"task {shown(id_)} has no runtimeInSeconds to replay; use work='noop'" for id_ in missing]
     if faults:
         _refuse(file, faults)
     sizes = {f.id: f.size_in_bytes for f in trace.workflow.specification.files}
@@ -273,7 +274,7 @@ def _tasks(file: Path, trace: _Trace, scale: float, *, needs_runtime: bool) -> l
 def _id_faults(ids: Sequence[str], what: str) -> list[str]:
     seen: set[str] = set()
     twice = dict.fromkeys(id_ for id_ in ids if id_ in seen or seen.add(id_))  # type: ignore[func-returns-value]
-    return [f"{what} {id_!r} is there twice; ids must differ" for id_ in twice]
+    return [f"{what} {shown(id_)} is there twice; ids must differ" for id_ in twice]
 
 
 def _edge_faults(tasks: Sequence[_SpecifiedTask], known: set[str]) -> list[str]:
@@ -282,16 +283,16 @@ def _edge_faults(tasks: Sequence[_SpecifiedTask], known: set[str]) -> list[str]:
     by_children = {(task.id, child): None for task in tasks for child in task.children}
     for parent, child in by_parents:
         if parent == child:
-            faults.append(f"task {child!r} is its own parent")
+            faults.append(f"task {shown(child)} is its own parent")
         elif parent not in known:
-            faults.append(f"task {child!r} has the unknown parent {parent!r}")
+            faults.append(f"task {shown(child)} has the unknown parent {shown(parent)}")
         elif (parent, child) not in by_children:
-            faults.append(f"task {child!r} has the parent {parent!r}, which does not list it as a child")
+            faults.append(f"task {shown(child)} has the parent {shown(parent)}, which does not list it as a child")
     for parent, child in by_children:
         if child not in known:
-            faults.append(f"task {parent!r} has the unknown child {child!r}")
+            faults.append(f"task {shown(parent)} has the unknown child {shown(child)}")
         elif (parent, child) not in by_parents:
-            faults.append(f"task {parent!r} has the child {child!r}, which does not list it as a parent")
+            faults.append(f"task {shown(parent)} has the child {shown(child)}, which does not list it as a parent")
     return faults
 
 
@@ -300,9 +301,10 @@ def _execution_faults(tasks: Sequence[_ExecutedTask], known: set[str], scale: fl
     for task in tasks:
         runtime = task.runtime_in_seconds
         if task.id not in known:
-            faults.append(f"a measurement is of the unknown task {task.id!r}")
+            faults.append(f"a measurement is of the unknown task {shown(task.id)}")
         if runtime is not None and not (runtime >= 0 and isfinite(runtime * scale)):
-            faults.append(f"task {task.id!r} has runtimeInSeconds {runtime!r}: it must be 0 or more, and finite scaled")
+            found = f"task {shown(task.id)} has runtimeInSeconds {shown(runtime)}"
+            faults.append(f"{found}: it must be 0 or more, and finite scaled")
     return faults
 
 
@@ -359,9 +361,9 @@ def _check_arguments(work: object, scale: object) -> None:
 
 def _refuse(file: Path, faults: Sequence[str]) -> NoReturn:
     if len(faults) == 1:
-        raise TraceError(f"trace {str(file)!r} cannot be loaded: {faults[0]}")
-    lines_shown = list(faults[:MAX_FAULTS_SHOWN])
-    if len(faults) > len(lines_shown):
-        lines_shown.append(f"... and {len(faults) - len(lines_shown)} more")
-    lines = "".join(f"\n  - {fault}" for fault in lines_shown)
-    raise TraceError(f"trace {str(file)!r} cannot be loaded: {len(faults)} faults{lines}")
+        raise TraceError(f"trace {shown(str(file), MAX_PATH_SHOWN)} cannot be loaded: {faults[0]}")
+    listed = list(faults[:MAX_FAULTS_SHOWN])
+    if len(faults) > len(listed):
+        listed.append(f"... and {len(faults) - len(listed)} more")
+    lines = "".join(f"\n  - {fault}" for fault in listed)
+    raise TraceError(f"trace {shown(str(file), MAX_PATH_SHOWN)} cannot be loaded: {len(faults)} faults{lines}")

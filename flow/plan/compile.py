@@ -279,7 +279,7 @@ class _Compilation:
             if others and first in reach(others, plan.dependencies):
                 self.faults.append(
                     f"{self.wirer.where(i)}: cannot be pipelined: it also waits for what itself waits for the map "
-                    f"{str(plan.names[first])!r}, and its items could never start before that has ended"
+                    f"{shown(str(plan.names[first]))}, and its items could never start before that has ended"
                 )
             elif others:
                 self.lent.setdefault(first, []).extend([d for d in others if d not in plan.dependencies[first]])
@@ -336,18 +336,19 @@ def _pipeline_fault(over: Mapped, names: Sequence[Any], fns: Sequence[Any], slot
     if len(over.sources) != 1:
         return f"pipelined goes over one other map, not over {len(over.sources)} sources"
     if not isinstance(before, Mapped):
-        return f"pipelined goes over one other map; {label!r} is none"
+        return f"pipelined goes over one other map; {shown(label)} is none"
     try:
         takes_all = source in slots[1:] or any(p.name in over.sources for p in over.roles.extras)
     except TypeError:  # its function cannot be read, which is another fault
         return ""
     if takes_all:
-        return f"cannot be pipelined: its function also takes all of {label!r}, which is not there before it has ended"
+        why = f"its function also takes all of {shown(label)}"
+        return f"cannot be pipelined: {why}, which is not there before it has ended"
     if over.options.take is not None:
         return "take and pipelined exclude each other: give take to the first map"
     if before.options.batch_size is not None:
-        return f"cannot be pipelined after {label!r}, which has batches"
-    return f"cannot be pipelined after {label!r}, which is a flat_map" if before.options.outcome == "flat" else ""
+        return f"cannot be pipelined after {shown(label)}, which has batches"
+    return f"cannot be pipelined after {shown(label)}, which is a flat_map" if before.options.outcome == "flat" else ""
 
 
 def _makes_generators(fn: Any) -> bool:

@@ -279,21 +279,21 @@ class StatusTracker(Mapping[str, Status]):
     def _find(self, name: str) -> int:
         i = self._index.get(name)
         if i is None:
-            raise UsageError(f"there is no node {name!r}{nearest(name, self._names)}")
+            raise UsageError(f"there is no node {shown(name)}{nearest(name, self._names)}")
         return i
 
 
 def _code(status: Status | str) -> int:
     code = _CODES.get(status) if isinstance(status, str) else None  # type: ignore[call-overload]
     if code is None:
-        raise UsageError(f"{status!r} is no status; one of {', '.join(_STATUSES)} is")
+        raise UsageError(f"{shown(status)} is no status; one of {', '.join(_STATUSES)} is")
     return code  # type: ignore[no-any-return]
 
 
 def _refuse(name: str, old: Status, new: Status) -> NoReturn:
     legal = TRANSITIONS[old]
     allowed = f"it may become {', '.join(legal)}" if legal else "it stays so"
-    raise TransitionError(f"node {name!r} cannot go from {old} to {new}: it is {old}, and {allowed}")
+    raise TransitionError(f"node {shown(name)} cannot go from {old} to {new}: it is {old}, and {allowed}")
 
 
 def _tell(subscribers: tuple[list[Callable[[StatusChange], object]], ...], change: StatusChange) -> None:
@@ -303,7 +303,7 @@ def _tell(subscribers: tuple[list[Callable[[StatusChange], object]], ...], chang
         except Exception:
             import logging  # here: no cost where nothing fails
 
-            logging.getLogger("flow").exception("a subscriber of %r raised; the change stands", change)
+            logging.getLogger("flow").exception("a subscriber of %s raised; the change stands", shown(change))
 
 
 __all__ = ["TRANSITIONS", "StatusChange", "StatusStatistics", "StatusTracker"]

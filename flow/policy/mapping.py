@@ -12,7 +12,7 @@ import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited, may_return_awaitable
 from flow.config import Retry, Timeout, is_int, is_one_of
-from flow.errors import UsageError, a_kind, described, note, shown
+from flow.errors import Show, UsageError, a_kind, described, note, shown
 from flow.policy.fresh import fresh, fresh_faults
 from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of
 from flow.types import MISSING
@@ -65,7 +65,7 @@ class MapOptions(msgspec.Struct, frozen=True):
         found += [
             f"{setting} must be at most {sys.maxsize}, not {shown(size)}"
             for setting, size in sizes.items()
-            if is_int(size) and size > sys.maxsize
+            if size is not None and is_int(size) and size > sys.maxsize
         ]
         if not is_one_of(self.on_error, ("fail", "collect", "skip")):
             found.append(f"on_error must be one of 'fail', 'collect', 'skip', not {shown(self.on_error)}")
@@ -183,13 +183,13 @@ class Folded(Over):
             found.append(f"reduce goes over one source, not {len(self.sources)}")
         return [*found, *fresh_faults("start", self.start)]
 
-    def fold(self, items: Any, ours: bool = False) -> Any:
+    def fold(self, items: Any, ours: bool = False, show: Show = shown) -> Any:
         """Fold ``items`` from a copy of the start value on.
 
         :param ours: a node of this run has made them, so a generator is closed if the function fails.
         :raises UsageError: if they are nothing to go over.
         """
-        check_source("reduce", self.sources[0], items)
+        check_source("reduce", self.sources[0], items, show)
         if hasattr(items, "__aiter__"):
             raise UsageError("reduce goes over an asynchronous iterator by a sync function: make that async")
         try:
@@ -199,9 +199,9 @@ class Folded(Over):
                 _closed(items, error)
             raise
 
-    async def fold_awaiting(self, items: Any, ours: bool = False) -> Any:
+    async def fold_awaiting(self, items: Any, ours: bool = False, show: Show = shown) -> Any:
         """As :meth:`fold`; the function, the items or both are asynchronous."""
-        check_source("reduce", self.sources[0], items)
+        check_source("reduce", self.sources[0], items, show)
         made = items.__aiter__() if hasattr(items, "__aiter__") else items
         ours = ours or made is not items
         try:
@@ -285,13 +285,14 @@ class Mapped(Over):
         return f"<{shown(self.fn)} for each of {', '.join(self.sources)}>"
 
 
-def check_source(who: str, label: str, source: Any) -> None:
+def check_source(who: str, label: str, source: Any, show: Show = shown) -> None:
     """:raises UsageError: if ``source`` is nothing to go over item by item."""
     text = isinstance(source, (str, bytes))
     if text or not (hasattr(source, "__iter__") or hasattr(source, "__aiter__")):
         hint = ": to go over its parts, make it a list" if text else ""
         hint = ": does the node that provides it return it?" if source is None else hint
-        raise UsageError(f"{who} cannot go over {label!r}: it is {a_kind(source)}, {shown(source)}{hint}")
+        what = a_kind(source) if show is a_kind else f"{a_kind(source)}, {show(source)}"
+        raise UsageError(f"{who} cannot go over {label!r}: it is {what}{hint}")
 
 
 def _closed(generator: Any, error: BaseException) -> None:

@@ -181,12 +181,21 @@ def validated(schema: Any) -> Middleware:
             try:
                 msgspec.convert(value, expected, dec_hook=_by_isinstance)
             except msgspec.ValidationError as error:
-                raise OutputInvalid(f"node {ctx.node!r} returned {shown(value)}: {error}") from None
+                show = ctx._show()
+                why = str(error) if show is shown else _without_values(error)
+                raise OutputInvalid(f"node {ctx.node!r} returned {show(value)}: {why}") from None
             return value
 
         return around(next, done)
 
     return validating
+
+
+def _without_values(error: msgspec.ValidationError) -> str:
+    """What does not fit, and where, if that says nothing of the value but types and sizes."""
+    text, at, place = str(error).rpartition(" - at ")
+    plain = error.__cause__ is None and (text or place).startswith(("Expected ", "Object missing required field"))
+    return str(error) if plain else f"Invalid value{at}{place if at else ''}"
 
 
 def _by_isinstance(expected: type, value: Any) -> Any:

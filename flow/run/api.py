@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flow.clock import on_asyncio
 from flow.config import DEFAULT_CONFIG, Config
 from flow.data.store import WorkflowData
-from flow.errors import ConfigError, Hints, InputError, UsageError, shown
+from flow.errors import ConfigError, Hints, InputError, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
@@ -76,10 +76,14 @@ async def execute(
     state = _start(target, inputs, targets, DEFAULT_CONFIG if config is None else config, run_id, data)
     tasks = _tasks_of(state)
     try:  # not through _drive_async: every frame that lives as long as the run is paid by thousands of runs at once
-        state.prepare()
-        await tasks.drive()
-    finally:
-        state.end()
+        try:
+            state.prepare()
+            await tasks.drive()
+        finally:
+            state.end()
+    except BaseException:
+        state.forget()
+        raise
     return _finish(state)
 
 
@@ -108,16 +112,16 @@ def _start(
         targets = references(targets)
         plan = plan.part(targets)
     if inputs is not None or plan.required_inputs:
-        _check_inputs(plan, {} if inputs is None else inputs)
+        _check_inputs(plan, {} if inputs is None else inputs, config)
     state = RunState(plan, inputs, config, run_id, data)
     if config.keep != "all":
         state.resolver = Releasing(plan, state.ranks, state.values, kept_nodes(whole, plan, config.keep, targets))
     return state
 
 
-def _check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> None:
+def _check_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> None:
     if not isinstance(inputs, Mapping):
-        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shown(inputs)}"])
+        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}"])
     missing = [name for name in plan.required_inputs if name not in inputs]
     unknown = [name for name in inputs if not _is_input(plan, name)]
     if missing or unknown:
@@ -170,6 +174,8 @@ def _advice(name: str) -> str:
 
 
 def _finish(state: RunState) -> Result:
+    if state.errors or state._more is not None:
+        state = state.settled()
     result = Result(state)
     if state.resolver is not None and (state.timed_out or state.cut_off or state.config.on_error == "fail_fast"):
         error = result.error(tolerated=False)
@@ -183,10 +189,14 @@ def _finish(state: RunState) -> Result:
 
 def _drive_inline(state: RunState) -> None:
     try:
-        state.prepare()
-        run_inline(state)
-    finally:
-        state.end()
+        try:
+            state.prepare()
+            run_inline(state)
+        finally:
+            state.end()
+    except BaseException:
+        state.forget()
+        raise
 
 
 def _tasks_of(state: RunState, outer: Tasks | None = None) -> Tasks:
@@ -202,10 +212,14 @@ def _tasks_of(state: RunState, outer: Tasks | None = None) -> Tasks:
 async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
     tasks = _tasks_of(state, outer)
     try:
-        state.prepare()
-        await tasks.drive()
-    finally:
-        state.end()
+        try:
+            state.prepare()
+            await tasks.drive()
+        finally:
+            state.end()
+    except BaseException:
+        state.forget()
+        raise
 
 
 async def _drive_alone(state: RunState) -> None:
@@ -213,10 +227,16 @@ async def _drive_alone(state: RunState) -> None:
     tasks = _tasks_of(state)
     tasks.owns_loop = True
     try:
-        state.prepare()
-        await tasks.drive()
-    finally:
-        state.end()
+        try:
+            state.prepare()
+            await tasks.drive()
+        finally:
+            state.end()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        state.forget()
+        raise
 
 
 def _loop_is_running() -> bool:
@@ -268,6 +288,7 @@ def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mappin
     state = RunState(plan, inputs, config, None, outer=outer)
     _drive_inline(state)
     if state.timed_out:
+        state.forget()
         raise OutOfTime
     return _nested_outputs(state)
 
@@ -281,7 +302,7 @@ async def execute_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState)
 
 
 def _nested_outputs(state: RunState) -> Mapping[str, Any]:
-    result = Result(state)
+    result = Result(state.settled())
     error = result.error(tolerated=False)
     try:
         if error is not None:

@@ -53,10 +53,13 @@ class Chain(Driven):
         first.feed.on_broken = delayed.clear
         try:
             count_down(self, self, delayed)
+            if self.timed_out:
+                raise OutOfTime
+        except BaseException:
+            first.forget()
+            raise
         finally:
             self._close()
-        if self.timed_out:
-            raise OutOfTime
 
     async def run_on_loop(self, tasks: Any) -> None:
         """Let ``tasks``, made for this run, run all stages."""
@@ -67,6 +70,9 @@ class Chain(Driven):
         tasks.beside = first.companion(tasks)
         try:
             await tasks.drive()
+        except BaseException:
+            first.forget()
+            raise
         finally:
             tasks.beside = None
             self._close()
@@ -117,6 +123,9 @@ class Chain(Driven):
 
     def first_phase(self) -> Iterator[int]:
         return iter(())
+
+    def function(self, i: int) -> Any:
+        return self._at(i)[0].mapped.fn
 
     def retry_delay(self, i: int, error: BaseException) -> float | None:
         stage, _, k = self._at(i)

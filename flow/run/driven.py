@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn_explicit
 
 from flow.config import Config, Retry
-from flow.errors import BlockingNodeWarning, NodeAborted, NodeTimeout, UsageError, a_kind, described, note
+from flow.errors import BlockingNodeWarning, NodeAborted, NodeTimeout, UsageError, a_kind, described, note, shown
 from flow.run import events
+from flow.run.frames import keep_users_frames
 from flow.run.spent import is_advanced
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class Driven:
         """Return where node ``i``'s function stands, as ``file:line`` if it is known."""
         raise NotImplementedError
 
+    def function(self, i: int) -> Any:
+        """Return node ``i``'s function, as the user gave it."""
+        raise NotImplementedError
+
     def retry_of(self, i: int) -> Retry | None:
         """Return how node ``i`` is tried again."""
         raise NotImplementedError
@@ -174,6 +179,7 @@ class Driven:
         if not self.attempts:
             self.attempts = {}
         self.attempts[i] = attempt + 1
+        keep_users_frames(error, self.function(i))  # which may be raised again, and again
         if self.config.observers:
             self.retried(i, attempt, error, delay)
         return delay
@@ -198,7 +204,7 @@ class Driven:
             except Exception:
                 import logging
 
-                logging.getLogger("flow").exception("observer %r raised on %s", observer, type(event).__name__)
+                logging.getLogger("flow").exception("observer %s raised on %s", shown(observer), type(event).__name__)
 
     def warn_of_blocking(self, i: int, seconds: float) -> None:
         """Warn that node ``i`` held the event loop, pointing at its function."""

@@ -131,10 +131,10 @@ def run_items(run: Driven, feed: Feed, call: Callable[..., Any] | None, numbered
     feed.counting = call is None
     feed.on_broken = delayed.clear
     failed = None if call is None else feed.call_all(call, numbered)
-    if failed is not None and _failed(run, feed, *failed, delayed):
-        return
+    over = failed is not None and _failed(run, feed, *failed, delayed)
     del failed  # its traceback holds this frame: no cycle
-    count_down(run, feed, delayed)
+    if not over:
+        count_down(run, feed, delayed)
 
 
 def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | None = None) -> None:

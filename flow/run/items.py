@@ -14,7 +14,7 @@ from typing import Any, Final
 from flow.config import Retry
 from flow.data.context import Context, Scope, context_of
 from flow.data.mapresult import MapResult, error_of
-from flow.errors import UsageError, described, note, shown
+from flow.errors import Show, UsageError, described, note, shower
 from flow.policy.bind import ThreadLimit, limited_async, limited_sync, with_defaults
 from flow.policy.fallback import note_broken, value_for
 from flow.policy.mapping import Mapped, Roles
@@ -22,10 +22,11 @@ from flow.policy.middleware import settled
 from flow.run import events
 from flow.run.driven import Driven
 from flow.run.feed import Feed, PushFeed
+from flow.run.frames import keep_users_frames
 from flow.run.inline import OutOfTime, run_items
 from flow.run.outputs import looked_at_items
 from flow.run.sources import Source
-from flow.run.state import RunState, users_part
+from flow.run.state import RunState
 from flow.signature import Composite
 from flow.types import ABSENT, MISSING, Status
 
@@ -97,7 +98,7 @@ class Items(Driven):
             name = plan.names[slot] if slot >= 0 else label
             sources[label if name in sources else name] = value
         ours = [v for slot, v in zip(plan.arguments[node], sources.values(), strict=False) if self.outer.made(slot, v)]
-        return Source(self.name, sources, self.mapped.options, ours)
+        return Source(self.name, sources, self.mapped.options, shower(self.config), ours)
 
     def _filled_roles(self) -> Roles:
         """The function's roles, without the parameters that nobody fills."""
@@ -117,10 +118,13 @@ class Items(Driven):
         direct = self.mapped.timeout is None and not self.config.observers and self.deadline is None
         try:
             run_items(self, self.feed, self._call if direct else None, not self._plain)
+            if self.timed_out:
+                raise OutOfTime
+        except BaseException:
+            self.forget()
+            raise
         finally:
             self.close()
-        if self.timed_out:
-            raise OutOfTime
         return self.outcome()
 
     def refuse_stream(self) -> None:
@@ -139,6 +143,9 @@ class Items(Driven):
             self.start_counting(iter(()))
         try:
             await tasks.drive()
+        except BaseException:
+            self.forget()
+            raise
         finally:
             tasks.beside = None
             self.close()
@@ -150,6 +157,10 @@ class Items(Driven):
         self.feed.close()
         self.tasks = None
         del self._call
+
+    def forget(self) -> None:
+        """Nobody will ask how it went: let go of the errors, which hold this object."""
+        self.errors, self.feed.broke = {}, None
 
     def companion(self, tasks: Any) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What lets items come that come asynchronously, telling ``tasks`` each time; None if they do not."""
@@ -236,8 +247,9 @@ class Items(Driven):
     def _look(self) -> Callable[[Any, Any], Any] | None:
         """What looks at results, of a batch, a filter or a flat_map; None if they stand as they are."""
         options = self.mapped.options
-        look = _LOOKS.get(options.outcome)
-        return look if options.batch_size is None else partial(_one_each, look)
+        show = shower(self.config)
+        look = _kept if options.outcome == "filter" else _several(show) if options.outcome == "flat" else None
+        return look if options.batch_size is None else partial(_one_each, show, look)
 
     def _bind(self, i: int) -> Callable[..., Any]:
         """Make what a driver calls with entry ``i``."""
@@ -298,6 +310,9 @@ class Items(Driven):
         feed = self.feed
         return feed.total is None or (feed.pulled or len(feed.values)) < feed.total
 
+    def function(self, i: int) -> Any:
+        return self.mapped.fn
+
     def retry_of(self, i: int) -> Retry | None:
         return self.mapped.retry
 
@@ -333,11 +348,11 @@ class Items(Driven):
         """
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if self.mapped.retry is not None else ""
-        BaseException.with_traceback(error, users_part(error.__traceback__, self.mapped.fn))
+        keep_users_frames(error, self.mapped.fn)
         item, what = self.values[i], f"item {i}"
         if self.mapped.options.batch_size is not None:
             what, self._sizes[i] = f"the batch from item {self.index(i)}", len(item)
-        note(error, f"in {what} ({shown(item)}) of map {self.name!r}{tries}")
+        note(error, f"in {what} ({shower(self.config)(item)}) of map {self.name!r}{tries}")
         if self._fall_back(i, attempt, error):
             return False
         self.errors[i] = error
@@ -397,22 +412,27 @@ class Items(Driven):
         feed, options, keys = self.feed, self.mapped.options, self.source.keys
         if self.source.closing:
             self._tell_of_closing([*self.errors.values()] if feed.broke is None else [feed.broke])
-        if feed.broke is not None:
-            raise feed.broke
+        error = feed.broke
         errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
         fallbacks, self.fallbacks = self.fallbacks, {}
-        self.errors = {}  # an exception keeps the frames it went through, and so this object: no cycle
-        if errors and (options.on_error == "fail" or self.cut_off):
-            raise error_of(self.name, errors)
+        self.forget()  # an exception keeps the frames it went through, and so this object: no cycle
+        if error is None and errors and (options.on_error == "fail" or self.cut_off):
+            error = error_of(self.name, errors)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, errors, fallbacks  # as above: its traceback holds this frame
         if fallbacks:
             self.outer.fallbacks[self.outer.plan.index[self.name]] = dict(sorted(fallbacks.items()))
-            self.fallbacks = {}  # as above
         published = list((self._context._scope.published or {}).items())  # an abandoned call may just be publishing
         self._context._merge([one for one in published if feed.is_done(one[0] // self._size)])
         del feed.values[feed.pulled :]
         feed.values += [MISSING] * (self._places.pulled - feed.pulled)
         values = feed.values if options.batch_size is None else self._unpacked(errors)
         if options.on_error == "collect":
+            if errors:
+                self.outer.caught(errors.values())
             return MapResult(self.name, values, errors, keys)
         if keys is not None and options.outcome != "flat":
             pairs = zip(keys, values, strict=True)
@@ -443,14 +463,14 @@ def _refused(text: str) -> UsageError:
     return error
 
 
-def _one_each(look: Callable[[Any, Any], Any] | None, results: Any, batch: list[Any]) -> list[Any]:
+def _one_each(show: Show, look: Callable[[Any, Any], Any] | None, results: Any, batch: list[Any]) -> list[Any]:
     """``look`` at each of the results; refuse what is not one per item of the batch."""
     try:
         if isinstance(results, (str, bytes, Mapping, Set)):
             raise TypeError("characters, keys and sets are no results in order")
         parts = iter(results)
     except TypeError as error:
-        raise _refused(f"a map with batch_size needs one result per item: got {shown(results)}") from error
+        raise _refused(f"a map with batch_size needs one result per item: got {show(results)}") from error
     found = list(parts)  # outside: a TypeError of a generator is the user's own
     if len(found) != len(batch):
         raise _refused(f"a map with batch_size needs one result per item: {len(found)} came for {len(batch)} items")
@@ -461,14 +481,14 @@ def _kept(verdict: Any, item: Any) -> Any:
     return item if verdict else DROPPED
 
 
-def _several(results: Any, item: Any) -> Any:
-    """Refuse what is not several results; those of a generator are the item's own doing, errors included."""
-    if isinstance(results, (str, bytes)) or not hasattr(results, "__iter__"):
-        raise _refused(f"a flat_map needs a list of results per item: got {shown(results)}")
-    return list(results)
+def _several(show: Show) -> Callable[[Any, Any], list[Any]]:
+    def several(results: Any, item: Any) -> list[Any]:
+        """Refuse what is not several results; those of a generator are the item's own doing, errors included."""
+        if isinstance(results, (str, bytes)) or not hasattr(results, "__iter__"):
+            raise _refused(f"a flat_map needs a list of results per item: got {show(results)}")
+        return list(results)
 
-
-_LOOKS: Final[dict[str, Callable[[Any, Any], Any]]] = {"filter": _kept, "flat": _several}
+    return several
 
 
 def map_inline(outer: RunState, node: int, mapped: Mapped, *values: Any) -> Any:

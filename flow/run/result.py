@@ -276,8 +276,11 @@ class Result(Mapping[str, Any]):
     def raise_for_errors(self) -> None:
         """Raise the :class:`flow.RunError` of this run, errors that were tolerated included; nothing if :attr:`ok`."""
         error = self.error()
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame: no cycle
 
     def error(self, *, tolerated: bool = True) -> RunError | None:
         """Return the :class:`flow.RunError` of this run; None if it is :attr:`ok`.

@@ -9,7 +9,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
 from flow.data.mapresult import MapResult
-from flow.errors import UsageError, note, shown
+from flow.errors import Show, UsageError, note
 from flow.policy.mapping import MapOptions, check_source, left
 
 _END: Final[Any] = object()
@@ -31,7 +31,7 @@ class Source:
     __slots__ = ("_context", "_ours", "closing", "entries", "keys", "stream", "total")
 
     def __init__(
-        self, name: str, sources: Mapping[str, Any], options: MapOptions, ours: Collection[Any] = ()
+        self, name: str, sources: Mapping[str, Any], options: MapOptions, show: Show, ours: Collection[Any] = ()
     ) -> None:
         self._ours = ours
         self._context: Context | None = None
@@ -40,15 +40,15 @@ class Source:
         self.stream: AsyncGenerator[Any, None] | None = None
         self.total = _total(sources.values(), options)
         for label, source in sources.items():
-            check_source(f"map {name!r}", label, source)
+            check_source(f"map {name!r}", label, source, show)
         if any(hasattr(source, "__aiter__") for source in sources.values()):
             self.entries: Iterator[Any] = iter(())
-            keys = _Keys(name)
+            keys = _Keys(name, show)
             if options.key is not None:
                 self.keys = keys.all
             self.stream = self._awaited(name, sources, options, keys)
         else:
-            self.entries = self._pulled(name, sources, options)
+            self.entries = self._pulled(name, sources, options, show)
 
     @classmethod
     def handed_over(cls, before: Source) -> Source:
@@ -58,23 +58,22 @@ class Source:
         source.entries, source.stream, source.total, source.keys = iter(()), None, None, before.keys
         return source
 
-    def _pulled(self, name: str, sources: Mapping[str, Any], options: MapOptions) -> Iterator[Any]:
+    def _pulled(self, name: str, sources: Mapping[str, Any], options: MapOptions, show: Show) -> Iterator[Any]:
         first, *others = sources.values()
         entries: Iterator[Any]
         if others:
             entries = self._zipped(name, sources)
         elif options.key is None and _has_keys(first):
-            entries = self._keyed(name, iter(first.items()), _second)
+            entries = self._keyed(_Keys(name, show), iter(first.items()), _second)
         else:
             entries = self._iterator(first)
         if options.take is not None:
             entries = islice(entries, options.take)
         if options.key is not None:
-            entries = self._keyed(name, entries, options.key)
+            entries = self._keyed(_Keys(name, show), entries, options.key)
         return entries if options.batch_size is None else _batches(entries, options.batch_size)
 
-    def _keyed(self, name: str, entries: Iterator[Any], key: Callable[[Any], Any]) -> Iterator[Any]:
-        keys = _Keys(name)
+    def _keyed(self, keys: _Keys, entries: Iterator[Any], key: Callable[[Any], Any]) -> Iterator[Any]:
         self.keys = keys.all
         if key is _second:
             return (keys.add(k, item) for k, item in entries)
@@ -146,9 +145,10 @@ class Source:
 class _Keys:
     """The keys so far, each used once."""
 
-    __slots__ = ("all", "name", "seen")
+    __slots__ = ("all", "name", "seen", "show")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, show: Show) -> None:
+        self.show = show
         self.name = name
         self.all: list[Any] = []
         self.seen: dict[Any, int] = {}
@@ -159,16 +159,14 @@ class _Keys:
             return self.add(key(item), item)
         except Exception as error:
             if not isinstance(error, UsageError):
-                note(error, f"from the map's key= for item {len(self.all)} ({shown(item)})")
+                note(error, f"from the map's key= for item {len(self.all)} ({self.show(item)})")
             raise
 
     def add(self, key: Any, item: Any) -> Any:
         at = self.seen.setdefault(key, len(self.all))
         if at != len(self.all):
-            raise UsageError(
-                f"map {self.name!r}: items {at} and {len(self.all)} ({shown(item)}) have the same key {shown(key)}: "
-                "keys must differ"
-            )
+            both = f"items {at} and {len(self.all)} ({self.show(item)})"
+            raise UsageError(f"map {self.name!r}: {both} have the same key {self.show(key)}: keys must differ")
         self.all.append(key)
         return item
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import length_hint
 from threading import RLock
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType, TracebackType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flow.config import DEFAULT_WORKERS, Config, Retry
+from flow.config import DEFAULT_DATA_CONFIG, DEFAULT_WORKERS, Config, Retry
 from flow.data.context import Context, Scope, context_of
-from flow.errors import note
+from flow.errors import a_kind, note, shower, shown
 from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, Resolver
-from flow.plan.straight import FILE_PREFIX
 from flow.policy.bind import Binder
 from flow.policy.fallback import value_for
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.driven import Driven
+from flow.run.frames import keep_users_frames, let_go
 from flow.run.ids import new_run_id
 from flow.run.loading import load
 from flow.run.outputs import end_of_looking, looked_at_fold, never_awaited, refuse_unless_async
@@ -44,14 +43,11 @@ _UNBOUNDED = 1 << 62
 _FIRST = RLock()
 """Held while something of a run is made at its first use: nodes in threads may all be the first."""
 
-_OURS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep, FILE_PREFIX)
-"""How the files of our own frames begin."""
-
 
 class _More:
     """What only some runs have."""
 
-    __slots__ = ("abandoned", "began", "data", "fallbacks", "limits", "outer", "stages", "view")
+    __slots__ = ("abandoned", "began", "caught", "data", "fallbacks", "limits", "outer", "stages", "view")
 
     def __init__(self, data: WorkflowData | None, outer: RunState | None) -> None:
         self.data = data
@@ -62,6 +58,7 @@ class _More:
         self.fallbacks: dict[int, Any] = {}  # per node its exception, or per map those of items by index
         self.began: dict[int, float] = {}  # failed attempts of nodes with a fallback, if they are timed
         self.abandoned: Mapping[Any, str] = _NOTHING
+        self.caught: list[Exception] = []  # errors that are part of outputs: those of a map's items
 
 
 class RunState(Driven):
@@ -355,7 +352,8 @@ class RunState(Driven):
         if isinstance(fn, Folded):
             fn = looked_at_fold(self, i, fn)
             slot, fold = self.plan.arguments[i][0], fn.fold_awaiting if fn.is_async else fn.fold
-            return lambda items: fold(items, self.made(slot, items))
+            show = shown if self.config.show_values else a_kind
+            return lambda items: fold(items, self.made(slot, items), show)
         from flow.run.api import execute_nested, run_nested
 
         assert isinstance(fn, Nested)
@@ -381,8 +379,15 @@ class RunState(Driven):
         done = len(self.order) - length_hint(left) - 1  # exact for the iterators of ranges and lists
         return self.resolve(self.order[:done]).take()  # the best ready node, as the order had it: order[done]
 
+    def function(self, i: int) -> Callable[..., Any]:
+        return self.plan.fns[i]
+
     def retry_of(self, i: int) -> Retry | None:
         return self.plan.retries.get(i)
+
+    def caught(self, errors: Iterable[Exception]) -> None:
+        """Note that an output holds these errors."""
+        self._with_more().caught.extend(errors)
 
     def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
         now = self.clock.now()
@@ -398,9 +403,8 @@ class RunState(Driven):
         name = plan.names[i]
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if i in plan.retries else ""
-        # The base's own methods: an exception may be frozen, or have others of these names.
-        BaseException.with_traceback(error, users_part(error.__traceback__, plan.fns[i]))
-        note(error, f"in node {name!r} ({location_of(plan.fns[i])}){tries}")
+        keep_users_frames(error, plan.fns[i])
+        note(error, f"in node {name!r} ({location_of(plan.fns[i], shower(self.config))}){tries}")
         value = value_for(plan.fallbacks.get(i, MISSING), error)
         if value is not MISSING:
             self._fall_back(i, attempt, error, value)
@@ -463,6 +467,8 @@ class RunState(Driven):
             end_of_looking(self)
         more = self._more
         if more is not None:
+            for stage in more.stages.values():
+                stage.forget()
             more.stages.clear()
             if more.view is not None:
                 more.view.ended()
@@ -470,6 +476,33 @@ class RunState(Driven):
         self.wall_time = now - self.started_at
         if self.config.observers:
             self._emit_end(now)
+
+    def forget(self) -> None:
+        """Nobody will ask how it went: let go of the errors, as :meth:`settled` does."""
+        self.errors = _NOTHING
+        if self._more is not None:
+            self._more.caught = []
+
+    def settled(self) -> RunState:
+        """After the end, return what a Result is to show, where errors are left.
+
+        They hold the functions' frames, which hold their Contexts, and their callers, which are ours, and have all come
+        by this object. What has the errors is therefore another.
+        """
+        caught = [] if self._more is None else self._more.caught
+        if not self.errors and not caught:
+            return self
+        shown = RunState.__new__(RunState)
+        for name in (*Driven.__slots__, *RunState.__slots__):
+            setattr(shown, name, getattr(self, name))
+        self._with_more().caught = []
+        shown._more = self._more  # one store for both
+        self.errors = _NOTHING
+        if caught:
+            self.values, self.resolver = [MISSING] * len(self.values), None  # (which may hold them too)
+        for error in (*shown.errors.values(), *caught):
+            let_go(error)
+        return shown
 
     def _emit_end(self, now: float) -> None:
         from flow.run.result import Result
@@ -488,20 +521,8 @@ def is_sync_run(plan: Plan, config: Config) -> bool:
     return plan.all_sync and config.mode in ("auto", "inline") and config.sync == "inline"
 
 
-def users_part(traceback: TracebackType | None, fn: Callable[..., Any]) -> TracebackType | None:
-    """Drop the frames that lead to the user's function: ours, a thread pool's, a middleware's."""
-    code = getattr(fn, "__code__", None)
-    at = None if code is None or code.co_filename.startswith(_OURS) else traceback
-    while at is not None:
-        if at.tb_frame.f_code is code:
-            return at
-        at = at.tb_next
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
-        traceback = traceback.tb_next
-    return traceback
-
-
 def _new_store(config: Config) -> WorkflowData:
     from flow.data.store import WorkflowData
 
-    return WorkflowData() if config.data is None else WorkflowData(config.data)
+    settings = DEFAULT_DATA_CONFIG if config.data is None else config.data
+    return WorkflowData(settings if config.show_values else settings.replace(show_values=False))

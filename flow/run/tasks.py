@@ -31,7 +31,6 @@ from flow.run.driven import Driven
 from flow.run.first import first_items, first_nodes
 from flow.run.outputs import never_awaited, refuse_unless_async
 from flow.run.pace import IDLE
-from flow.run.state import users_part
 from flow.types import Status
 
 if TYPE_CHECKING:
@@ -406,7 +405,7 @@ class Tasks:
                         del error  # its traceback holds this frame: no cycle
                 return
             cancelled = NodeCancelled(f"node {run.name_of(i)!r} raised {type(error).__name__} by itself")
-            cancelled.__cause__ = error.with_traceback(users_part(error.__traceback__, run.fns[i]))
+            cancelled.__cause__ = error
             error = cancelled
         if isinstance(error, BaseExceptionGroup) and self.must_propagate(error):
             self._split_cancellation(i, error)

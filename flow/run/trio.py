@@ -47,7 +47,8 @@ class TrioTasks(Tasks):
             self.settle()
         if scope.cancelled_caught or (scope.cancel_called and self.interrupted):
             self.run.timed_out = True
-        self.raise_fatal()
+        if self.fatal is not None:
+            self.raise_fatal()
 
     # -- tasks -------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import DEFAULT_CONFIG, Config, is_number, is_one_of
-from flow.errors import BlockingNodeWarning, ConfigError, UsageError, shown
+from flow.errors import BlockingNodeWarning, ConfigError, Show, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.run.result import duration
@@ -306,7 +306,7 @@ def _check(
 ) -> None:
     if not isinstance(target, (Dag, Plan)):
         raise UsageError(f"tune takes a flow.Dag or a flow.Plan, not {shown(target)} (a {type(target).__name__})")
-    faults = list(_faults_of_inputs(inputs))
+    faults = list(_faults_of_inputs(inputs, shower(config) if isinstance(config, Config) else shown))
     if not is_one_of(objective, ("throughput", "latency", "memory")):
         faults.append(f"objective must be one of 'throughput', 'latency', 'memory', not {shown(objective)}")
     if not is_number(budget) or budget <= 0:  # type: ignore[operator]
@@ -324,16 +324,16 @@ def _check(
         raise ConfigError("tune", faults)
 
 
-def _faults_of_inputs(inputs: object) -> Iterator[str]:
+def _faults_of_inputs(inputs: object, show: Show) -> Iterator[str]:
     """Yield what would end, or empty, every run but the first."""
     if callable(inputs):
         if not takes_nothing(inputs) or is_unawaited(inputs):
-            yield f"inputs must be a mapping, or a plain function without arguments that makes one, not {shown(inputs)}"
+            yield f"inputs must be a mapping, or a plain function without arguments that makes one, not {show(inputs)}"
     elif isinstance(inputs, Mapping):
         for name, value in inputs.items():
             if hasattr(type(value), "__next__") or hasattr(type(value), "__anext__"):
                 yield (
-                    f"input {name!r} is used up by the first of many runs ({shown(value)}): give a function that makes "
+                    f"input {name!r} is used up by the first of many runs ({show(value)}): give a function that makes "
                     f"the inputs anew, as in tune(dag, lambda: {{{name!r}: ...}})"
                 )
 

@@ -10,7 +10,7 @@ import msgspec
 
 from flow import files
 from flow.config import Config
-from flow.errors import UsageError
+from flow.errors import MAX_PATH_SHOWN, UsageError, shown
 from flow.run.result import duration
 from flow.settings import refuse_loss, to_toml
 from flow.tuning.candidates import Changes, Objective
@@ -110,7 +110,7 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
         try:
             files.write(files.name_of(path), text)
         except OSError as error:
-            raise UsageError(f"{os.fspath(path)!r} cannot be written: {error.strerror}") from error
+            raise UsageError(f"{shown(os.fspath(path), MAX_PATH_SHOWN)} cannot be written: {error.strerror}") from error
 
     def _why(self) -> Iterator[str]:
         widest = max((len(_assigned(r.setting, r.value)) for r in self.why), default=0)
