@@ -327,7 +327,7 @@ class Hints:
             head, tail, length = name[:size], name[-size:], len(name)
             alike = [k for k in candidates if abs(len(k) - length) <= 2 and (k.startswith(head) or k.endswith(tail))]
             candidates = alike or candidates[:MAX_COMPARED]
-        close = [shown(k) for k in self._closest(name, candidates[:MAX_COMPARED])]
+        close = [shown(k, 300) for k in self._closest(name, candidates[:MAX_COMPARED])]
         if not close:
             return ""
         *first, last = close
@@ -370,11 +370,11 @@ def shown(value: object, most: int = MAX_VALUE_SHOWN) -> str:
     from flow.reprs import beginning  # here: only needed once something is wrong
 
     # Of any str the characters, also of an Enum's; and no more of them than there is room for.
-    part = str.__getitem__(value, slice(most + 1)) if isinstance(value, str) else value
+    part = str.__getitem__(value, slice(most + 1)) if issubclass(type(value), str) else value
     text = beginning(part, most + 1)
     if len(text) <= most:
         return text
-    length = f" ({len(value)} characters)" if isinstance(value, str) else ""
+    length = f" ({len(value)} characters)" if issubclass(type(value), str) else ""
     return f"{text[: most - 20]}...{length}"
 
 

@@ -227,16 +227,10 @@ async def _drive_alone(state: RunState) -> None:
     tasks = _tasks_of(state)
     tasks.owns_loop = True
     try:
-        try:
-            state.prepare()
-            await tasks.drive()
-        finally:
-            state.end()
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        state.forget()
-        raise
+        state.prepare()
+        await tasks.drive()
+    finally:
+        state.end()
 
 
 def _loop_is_running() -> bool:
@@ -277,8 +271,10 @@ def _run_on_a_loop(state: RunState) -> None:
             import trio
 
             trio.run(_drive_alone, state)
-    except KeyboardInterrupt as interrupt:  # the event loop's answer to Ctrl-C
-        state.attach_errors(interrupt)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):  # the event loop's answer to Ctrl-C
+            state.attach_errors(error)
+        state.forget()
         raise
 
 

@@ -79,6 +79,7 @@ class Worker(Coroutine[Any, Any, None]):
             if now - pace.left > IDLE:
                 pace.renew(now)
             signal = self.body.send(value)
+            value = None  # on trio it may hold an error, whose traceback holds this frame: no cycle
             pace.left = now = pace.clock()
             if not self.suspended:
                 self.suspended = True
@@ -92,9 +93,9 @@ class Worker(Coroutine[Any, Any, None]):
             if now - self.resumed > tasks.blocking_after:
                 tasks.warn_blocking(self.node, now - self.resumed)
         except StopIteration:
-            pass
+            value = None  # as above
         except BaseException as error:
-            value = None  # on trio it holds the error, whose traceback holds this frame: no cycle
+            value = None  # as above
             if tasks.must_leave(self, error):
                 raise
         if signal is _ENDED:  # out of the handler: it is not the context of what other nodes raise
