@@ -370,11 +370,12 @@ def shown(value: object, most: int = MAX_VALUE_SHOWN) -> str:
     from flow.reprs import beginning  # here: only needed once something is wrong
 
     # Of any str the characters, also of an Enum's; and no more of them than there is room for.
-    part = str.__getitem__(value, slice(most + 1)) if issubclass(type(value), str) else value
+    text_length = str.__len__(value) if issubclass(type(value), str) else -1  # type: ignore[arg-type]
+    part = value if text_length < 0 else str.__getitem__(value, slice(most + 1))  # type: ignore[index]
     text = beginning(part, most + 1)
     if len(text) <= most:
         return text
-    length = f" ({len(value)} characters)" if issubclass(type(value), str) else ""
+    length = f" ({text_length} characters)" if text_length >= 0 else ""
     return f"{text[: most - 20]}...{length}"
 
 

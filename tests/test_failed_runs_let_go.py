@@ -404,3 +404,41 @@ def test_the_store_of_a_failed_run_still_shows_it() -> None:
     assert result.data is contexts[0].data
     assert dict(result.data.statuses) == dict(result.status) == {"a": "completed", "b": "failed"}
     assert result.data.outputs["a"] is result["a"]
+
+
+def test_a_run_around_goes_on(on_loop: Any) -> None:
+    """Our frames that a failed run has left are cleared; those of runs that are under way are not."""
+    inner = map_then_failure(True, on_error="collect")
+    turns = []
+
+    async def runs(item: int) -> int:
+        for _ in range(3):
+            result = await flow.execute(inner, config=flow.Config(on_error="collect"))
+            assert len(result["b"].errors) == 3 and type(result.errors["c"]) is Boom
+            await anyio.lowlevel.checkpoint()
+            turns.append(item)
+        return item
+
+    def runs_sync() -> int:
+        assert type(flow.run(plain(False), config=flow.Config(on_error="collect")).errors["b"]) is Boom
+        return 1
+
+    async def main() -> None:
+        dag = flow.Dag("outer")
+        dag.add("first", runs_sync)
+        dag.add("items", lambda first: range(3), needs=["first"])
+        dag.map("m", runs, over="items")
+        dag.add("nested", plain(True), continue_on_error=True)
+        dag.add("last", lambda m: m, needs=["m"])
+        results = []
+
+        async def one() -> None:
+            results.append((await flow.execute(dag))["last"])
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(one)
+        assert results == [[0, 1, 2]] * 3
+
+    on_loop(main)
+    assert sorted(turns) == [0] * 9 + [1] * 9 + [2] * 9
