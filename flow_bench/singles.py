@@ -33,9 +33,12 @@ class Effort:
     ticker_nodes: int = 100_000
     ticker_runs: int = 40
     chain_rounds: int = 9
+    crowd: int = 100
+    crowd_nodes: int = 5_000
+    crowd_rounds: int = 9
 
 
-QUICK = Effort(batches=31, waiting_rounds=15, ticker_runs=10, chain_rounds=5)
+QUICK = Effort(batches=31, waiting_rounds=15, ticker_runs=10, chain_rounds=5, crowd_rounds=3)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -43,8 +46,10 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     rows = one_node_sync(effort)
     rows += asyncio.run(one_node_async(effort))
     rows += asyncio.run(waiting(effort))
+    rows += asyncio.run(layers(effort))
     rows += asyncio.run(two_chains(effort))
     yield rows
+    yield asyncio.run(crowd(effort))
     yield asyncio.run(ticker(effort))
 
 
@@ -135,6 +140,91 @@ async def waiting(effort: Effort) -> list[Row]:
             target=Target(1.1),
         ),
     ]  # fmt: skip
+
+
+async def layers(effort: Effort) -> list[Row]:
+    """Ten layers of nodes that each suspend once, beside as many tasks gathered layer by layer."""
+    side = max(2, effort.waiting_nodes // 10)
+
+    async def once(*values: str) -> str:
+        await asyncio.sleep(0)
+        return DONE
+
+    dag = flow.Dag("layers")
+    for layer in range(10):
+        for k in range(side):
+            dag.add(f"n{layer}-{k}", once, needs=[f"n{layer - 1}-{k}"] if layer else [])
+    plan = dag.compile()
+
+    async def gathered() -> list[str]:
+        loop, values = asyncio.get_running_loop(), [DONE] * side
+        options: dict[str, Any] = {"eager_start": True} if EAGER else {}
+        for _ in range(10):
+            values = await asyncio.gather(*[asyncio.Task(once(value), loop=loop, **options) for value in values])
+        return values
+
+    async def execute() -> list[str]:
+        return list((await flow.execute(plan)).outputs.values())
+
+    runs: list[Callable[[], Awaitable[list[str]]]] = [gathered, execute]
+    samples: list[list[float]] = [[], []]
+    for turn, which in schedule(2, effort.waiting_rounds):
+        await asyncio.sleep(0)
+        began = perf_counter()
+        outputs = await runs[which]()
+        took = perf_counter() - began
+        _require(outputs.count(DONE) == (10 * side if which else side), "layers")
+        if turn >= 0:
+            samples[which].append(took * MS)
+    what = f"10 layers of {side} nodes that suspend once"
+    return [
+        Row(SECTION, f"{what}: gathered {'eager ' if EAGER else ''}tasks", "ms", samples[0], nodes=10 * side),
+        Row(
+            SECTION, f"{what}: flow.execute", "ms", samples[1], ratios=ratios(samples[1], samples[0]), nodes=10 * side,
+        ),
+    ]  # fmt: skip
+
+
+async def _crowd(
+    long: flow.Plan, small: flow.Plan, count: int, ended: list[float], gaps: list[float]
+) -> list[flow.Result]:
+    """Run ``small`` behind ``count`` times ``long``; note in ms when it ended, and how long each turn of the loop took."""
+    began, over = perf_counter(), asyncio.Event()
+
+    async def ticker() -> None:
+        last = perf_counter()
+        while not over.is_set():
+            await asyncio.sleep(0)
+            now = perf_counter()
+            gaps.append((now - last) * MS)
+            last = now
+
+    async def late() -> flow.Result:
+        result = await flow.execute(small)
+        ended.append((perf_counter() - began) * MS)
+        return result
+
+    beside = asyncio.ensure_future(ticker())
+    runs = [asyncio.ensure_future(flow.execute(long)) for _ in range(count)]
+    results = await asyncio.gather(late(), *runs)
+    over.set()
+    await beside
+    return results
+
+
+async def crowd(effort: Effort) -> list[Row]:
+    """A small run that is submitted behind many long ones, all of nodes that never wait; and a ticker beside them."""
+    long, small = (Work.of(flow.topologies.linear(n)).plan("sync") for n in (effort.crowd_nodes, 10))
+    ended: list[float] = []
+    gaps: list[float] = []
+    for _ in range(effort.crowd_rounds):
+        results = await _crowd(long, small, effort.crowd, ended, gaps)
+        _require(all(len(result) == len(result.plan) for result in results), "a crowd of runs")
+    section, what = "many runs on one loop", f"behind {effort.crowd} runs of {effort.crowd_nodes:,} sync nodes"
+    return [
+        Row(section, f"10 nodes {what}: ended after", "ms", ended, nodes=10, target=Target(250.0, of="figure")),
+        Row(section, f"longest turn of the loop {what}", "ms", [max(gaps)], nodes=10),
+    ]
 
 
 async def two_chains(effort: Effort) -> list[Row]:
