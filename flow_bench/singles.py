@@ -188,7 +188,7 @@ async def layers(effort: Effort) -> list[Row]:
 async def _crowd(
     long: flow.Plan, small: flow.Plan, count: int, ended: list[float], gaps: list[float]
 ) -> list[flow.Result]:
-    """Run ``small`` behind ``count`` times ``long``; note in ms when it ended, and how long each turn of the loop took."""
+    """Run ``small`` behind ``count`` times ``long``; note in ms when it ended, and the length of the loop's turns."""
     began, over = perf_counter(), asyncio.Event()
 
     async def ticker() -> None:
