@@ -366,11 +366,12 @@ def test_a_run_that_is_ended_without_an_event_loop() -> None:
     assert without_collector(go) == []
 
 
-@pytest.mark.parametrize("backend", loops("asyncio", "uvloop"))
-def test_threads(backend: str) -> None:
+@pytest.mark.parametrize("backend", loops("asyncio", "uvloop", "trio"))
+@pytest.mark.parametrize("kind", [plain, mapped])
+def test_threads(backend: str, kind: Any) -> None:
     def go() -> None:
         try:
-            flow.run(plain(False, thread=True), config=flow.Config(backend=backend))  # type: ignore[arg-type]
+            flow.run(kind(False, thread=True), config=flow.Config(backend=backend))  # type: ignore[arg-type]
         except flow.RunError:
             pass
 

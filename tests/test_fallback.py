@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -379,7 +378,6 @@ class TestItems:
         assert caught.value.result.fallbacks == {}
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="what an eager task raised is in a cycle with its run")
 def test_leaves_nothing_for_the_garbage_collector(frozen: None) -> None:
     dag = one(down_later, fallback=1)
     dag.map("m", down_later, over="numbers", fallback=0)

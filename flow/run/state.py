@@ -489,7 +489,7 @@ class RunState(Driven):
         They hold the functions' frames, which hold their Contexts, and their callers, which are ours, and have all come
         by this object. What has the errors is therefore another.
         """
-        caught = [] if self._more is None else self._more.caught
+        caught = [] if self._more is None else [*self._more.caught, *_errors_in(self._more.fallbacks)]
         if not self.errors and not caught:
             return self
         shown = RunState.__new__(RunState)
@@ -497,6 +497,8 @@ class RunState(Driven):
             setattr(shown, name, getattr(self, name))
         self._with_more().caught = []
         shown._more = self._more  # one store for both
+        if self.fallbacks:
+            self._more = _More(self.data, self._with_more().outer)
         self.errors = _NOTHING
         if caught:
             self.values, self.resolver = [MISSING] * len(self.values), None  # (which may hold them too)
@@ -519,6 +521,14 @@ class RunState(Driven):
 def is_sync_run(plan: Plan, config: Config) -> bool:
     """Tell whether a run needs no event loop at all."""
     return plan.all_sync and config.mode in ("auto", "inline") and config.sync == "inline"
+
+
+def _errors_in(fallbacks: Mapping[int, Any]) -> list[Any]:
+    """The errors after which fallbacks were taken, of nodes and of maps' items."""
+    found: list[Any] = []
+    for one in fallbacks.values():
+        found += one.values() if isinstance(one, dict) else [one]
+    return found
 
 
 def _new_store(config: Config) -> WorkflowData:
