@@ -241,6 +241,7 @@ class TestExits:
         program = f"""
 import os, signal, threading, anyio, flow
 async def node():
+    await anyio.sleep(0)  # which imports what it needs
     threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     try: await anyio.sleep(30)
     except BaseException: raise LookupError("disk full") from None
