@@ -6,10 +6,14 @@ from functools import partial
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, MethodType
 from typing import Any, Final
 
+from flow.errors import UsageError, shown
+
 COROUTINE: Final = 0x80 | 0x100  # inspect.CO_COROUTINE | CO_ITERABLE_COROUTINE
 GENERATOR: Final = 0x20
 ASYNC_GENERATOR: Final = 0x200
-TELLING: Final = frozenset({"__wrapped__", "__signature__", "__partialmethod__", "_is_coroutine_marker"})
+TELLING: Final = frozenset({
+    "__wrapped__", "__signature__", "__partialmethod__", "_is_coroutine_marker", "_is_coroutine",
+})  # fmt: skip
 """Attributes by which a function takes or returns something else than its code says."""
 
 NEVER_AWAITED: Final = frozenset({CoroutineType, AsyncGeneratorType})
@@ -17,6 +21,14 @@ NEVER_AWAITED: Final = frozenset({CoroutineType, AsyncGeneratorType})
 
 UNAWAITED: Final = "is async, and nothing awaits what it returns: give a plain function"
 """What is wrong with an async callable (:func:`is_unawaited`) in a place that only calls it."""
+
+
+def unawaited(where: str, made: Any) -> UsageError:
+    """Return the error for a function that was called and gave something to await, which is closed."""
+    close = getattr(made, "close", None)  # (an async generator that has not begun needs none)
+    if close is not None:
+        close()
+    return UsageError(f"{where}: its function {UNAWAITED}: it returned {shown(made)}")
 
 
 def is_unawaited(fn: Any) -> bool:
@@ -50,6 +62,8 @@ def may_return_awaitable(fn: Any) -> bool:
     fn = _behind(fn)
     if type(fn) is FunctionType and TELLING.isdisjoint(fn.__dict__):
         return False
+    if type(fn) is FunctionType and "_is_coroutine" in fn.__dict__:  # 3.11: an autospecced async function
+        return True
     inner = fn
     for _ in range(100):  # a __wrapped__ may lead back to itself
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 
-from flow.awaits import UNAWAITED, is_unawaited
+from flow.awaits import NEVER_AWAITED, UNAWAITED, is_unawaited, unawaited
 from flow.clock import SYSTEM_CLOCK, Clock
 from flow.errors import ConfigError, nearest, shown
 
@@ -120,7 +120,10 @@ class Retry(msgspec.Struct, frozen=True, metaclass=_Named):
         condition = self.retry_if
         if isinstance(condition, (type, tuple)):
             return isinstance(error, condition)
-        return bool(condition(error))
+        wants = condition(error)
+        if type(wants) in NEVER_AWAITED:
+            raise unawaited("retry_if", wants)
+        return bool(wants)
 
     def delay_after(self, attempt: int) -> float:
         """Seconds to wait after failed attempt number ``attempt`` (1 is the first)."""

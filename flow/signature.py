@@ -180,7 +180,7 @@ def _binds(fn: Callable[..., Any], *values: Any) -> bool:
         inspect.signature(fn).bind(*values)
     except TypeError:
         return False
-    except ValueError:  # builtins without a signature: calling will tell
+    except Exception:  # builtins without a signature, hostile attributes: calling will tell
         return True
     return True
 

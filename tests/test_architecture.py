@@ -24,7 +24,7 @@ WITHIN_RANK = {
     ("errors", "reprs"), ("config", "errors"), ("config", "clock"), ("types", "errors"),
     ("settings", "files"), ("files", "errors"),
     ("settings", "errors"), ("settings", "config"), ("config", "settings"),  # the latter when a file is loaded
-    ("config", "awaits"), ("annotations", "data"), ("signature", "annotations"),
+    ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "signature"),
     ("cli", "__init__"),  # a user like any other
 }  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from functools import partial
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -102,6 +104,8 @@ class Context(msgspec.Struct, frozen=True):
 
     def child(self, item: Any = None, index: int | None = None) -> Context:
         """Return a context for one item. O(1), whatever the run holds: one small object, nothing copied."""
+        if index is not None and not isinstance(index, int):
+            raise UsageError(f"child: index is an integer, or None, not {self._show()(index)}")
         return Context(self._scope, 1, item, index, self)
 
     def publish(self, key: str, value: Any, merge: Merge = "last") -> None:
@@ -133,18 +137,23 @@ class Context(msgspec.Struct, frozen=True):
 
         :raises UsageError: if two of them publish one key by different rules; nothing is merged then.
         """
-        self._merge([(child.index, child._own.published) for child in children if child._own is not None])
+        made = list(children)
+        for child in made:
+            if not isinstance(child, Context):
+                raise UsageError(f"gather takes contexts that child() has made, not {self._show()(child)}")
+        self._merge([(child.index, child._own.published) for child in made if child._own is not None])
 
     def _merge(self, published: list[tuple[int | None, list[Published]]]) -> None:
         """Merge what was published by index into this context's data."""
         values: dict[str, list[Any]] = {}
         rules: dict[str, Merge] = {}
+        show = self._show()
         for index, calls in sorted(published, key=lambda one: -1 if one[0] is None else one[0]):
             for key, value, merge in calls:
                 if not _is_same(rules.setdefault(key, merge), merge):
                     raise UsageError(
-                        f"node {self.node!r}: key {shown(key)} is published with merge={_rule(rules[key])} and with "
-                        f"merge={_rule(merge)} (item {index}): say the same everywhere"
+                        f"node {self.node!r}: key {shown(key)} is published with merge={_rule(rules[key], show)} and "
+                        f"with merge={_rule(merge, show)} (item {index}): say the same everywhere"
                     )
                 values.setdefault(key, []).append(value)
         for key, published in values.items():
@@ -230,14 +239,33 @@ def context_of(scope: Scope, attempt: int, item: Any = None, index: int | None =
 _RULES: Final = ("last", "append")
 
 
-def _is_same(rule: Merge, other: Merge) -> bool:
-    """Tell whether two rules are one; a lambda is made anew at each call of the function it stands in."""
-    code = getattr(rule, "__code__", None)
-    return rule == other if code is None else code is getattr(other, "__code__", None)
+def _is_same(rule: Any, other: Any) -> bool:
+    """Tell whether two rules do the same; a lambda is made anew at each call of the function it stands in."""
+    if rule is other or type(rule) is not type(other):
+        return rule is other
+    if isinstance(rule, partial):
+        return _is_same(rule.func, other.func) and _equal((rule.args, rule.keywords), (other.args, other.keywords))
+    if isinstance(rule, MethodType):
+        return rule.__self__ is other.__self__ and rule.__func__ is other.__func__
+    if isinstance(rule, FunctionType):
+        return rule.__code__ is other.__code__ and _equal(_held(rule), _held(other))
+    return _equal(rule, other)
 
 
-def _rule(merge: Merge) -> str:
-    return repr(merge) if isinstance(merge, str) else str(getattr(merge, "__qualname__", shown(merge)))
+def _held(fn: FunctionType) -> list[Any]:
+    """What a function uses besides its arguments and the names of its module."""
+    return [fn.__defaults__, fn.__kwdefaults__, *[cell.cell_contents for cell in fn.__closure__ or ()]]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # arrays, say
+        return False
+
+
+def _rule(merge: Merge, show: Show) -> str:
+    return repr(merge) if isinstance(merge, str) else str(getattr(merge, "__qualname__", None) or show(merge))
 
 
 def _merge_into(data: WorkflowData, key: str, values: list[Any], merge: Merge) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from flow.awaits import NEVER_AWAITED
+from flow.awaits import NEVER_AWAITED, unawaited
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.key import plain_key, unusable
-from flow.data.store import RunView, Snapshot, WorkflowData, added, unawaited
+from flow.data.store import RunView, Snapshot, WorkflowData, added
 from flow.errors import UsageError, shown
 from flow.types import MISSING
 

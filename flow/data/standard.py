@@ -17,11 +17,11 @@ from threading import RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from flow.awaits import NEVER_AWAITED
+from flow.awaits import NEVER_AWAITED, unawaited
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.key import plain_key, unusable
 from flow.data.overlay import overlay_of
-from flow.data.store import RunView, Snapshot, WorkflowData, added, filled, unawaited
+from flow.data.store import RunView, Snapshot, WorkflowData, added, filled
 from flow.errors import UsageError, shown
 from flow.types import MISSING
 

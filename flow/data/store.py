@@ -389,14 +389,6 @@ class WorkflowData:
         return MissingKey(f"no data is stored under {shown(key)}", key, self.keys())
 
 
-def unawaited(where: str, made: Any) -> UsageError:
-    """Return the error for a function that was called and gave something to await, which is closed."""
-    close = getattr(made, "close", None)  # (an async generator that has not begun needs none)
-    if close is not None:
-        close()
-    return UsageError(f"{where}: its function {UNAWAITED}: it returned {shown(made)}")
-
-
 def added(store: WorkflowData, key: str, old: Any, by: Any) -> Any:
     """Return the sum for ``store.increment(key, by)``, where ``old`` is.
 

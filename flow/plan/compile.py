@@ -31,7 +31,7 @@ from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
 from flow.policy.mapping import Mapped, Over
-from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
+from flow.signature import Composite, Nested, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import MISSING, NodeRef
 
 CYCLE_SHOWN: Final = 24
@@ -232,15 +232,19 @@ class _Compilation:
             return
         readers: dict[int, list[int]] = {i: [] for i in sorted(plan.generators)}
         for i, slots in enumerate(plan.arguments):
-            for slot in plan.generators.intersection(slots):
-                readers[slot].append(i)
+            if not plan.generators.isdisjoint(slots):
+                for at, slot in enumerate(slots):
+                    if slot in plan.generators:
+                        readers[slot] += [i] * _reads(d.fns[i], at)
         for i, found in readers.items():
             if len(found) > 1:
-                several = " and ".join(shown(str(plan.names[k])) for k in found[:3])
-                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+                names = [shown(str(plan.names[k])) for k in dict.fromkeys(found)]
+                several = f"nodes {' and '.join(names[:3])}" if len(names) > 1 else f"node {names[0]}"
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                read = "read it" if len(names) > 1 else "reads it more than once"
                 self.faults.append(
-                    f"{self.wirer.where(i)} gives a generator, which can be gone over once, but nodes {several}{more} "
-                    "read it: whichever comes later would find nothing left. Let it return list(...)"
+                    f"{self.wirer.where(i)} gives a generator, which can be gone over once, but {several}{more} "
+                    f"{read}: whichever comes later would find nothing left. Let it return list(...)"
                 )
 
     def _add_edges(self, edges: Sequence[tuple[Any, Any]]) -> None:
@@ -326,6 +330,21 @@ class _Compilation:
                 return range(plan.count)
             return [*previous.order, *range(self.start, plan.count)]
         return topological_order(plan.dependencies, plan.successors, ranks)
+
+
+def _reads(fn: Any, at: int) -> int:
+    """How often a node goes over what comes at position ``at``: several times (2), if each item of a map does."""
+    if isinstance(fn, Mapped):
+        if at >= len(fn.sources):
+            return 2
+        try:
+            return 2 if any(p.name == fn.sources[at] for p in fn.roles.extras) else 1
+        except TypeError:  # its function cannot be read, which is another fault
+            return 1
+    if isinstance(fn, Nested):
+        inside = set(fn.plan.inputs[fn.inputs[at]])
+        return sum(slot in inside for slots in fn.plan.arguments for slot in slots)
+    return 1
 
 
 def _pipeline_fault(over: Mapped, names: Sequence[Any], fns: Sequence[Any], slots: Sequence[int]) -> str:

@@ -8,9 +8,9 @@ from msgspec import structs
 
 from flow.plan.order import reach
 from flow.plan.plan import Plan
-from flow.policy.arguments import optionals_of
+from flow.policy.arguments import Optionals, optionals_of
 from flow.policy.bind import Binder
-from flow.signature import shape_of
+from flow.signature import Composite, shape_of
 
 
 def provide_defaults(plan: Plan, start: int, lent: Mapping[int, Sequence[int]]) -> None:
@@ -32,10 +32,15 @@ def provide_defaults(plan: Plan, start: int, lent: Mapping[int, Sequence[int]]) 
             plan.spared[i] = frozenset(spared)
             binder = plan.binders.get(i) or Binder(plan.fns[i], bool(plan.kinds[i]))
             given = tuple([(at, *defaults[at]) for at, slot in wanting if slot in spared])
-            optional = binder.optional or optionals_of(plan.shapes.get(id(plan.fns[i])) or shape_of(plan.fns[i]))
-            plan.binders[i] = structs.replace(binder, defaults=given, optional=optional)
+            plan.binders[i] = structs.replace(binder, defaults=given, optional=binder.optional or _optionals(plan, i))
     for i, nodes in lent.items():
         plan.spared[i] = plan.spared.get(i, frozenset()).union(nodes)
+
+
+def _optionals(plan: Plan, i: int) -> Optionals | None:
+    """What node ``i``'s function may be called without; a map or a Dag leaves out what is missing itself."""
+    fn = plan.fns[i]
+    return None if isinstance(fn, Composite) else optionals_of(plan.shapes.get(id(fn)) or shape_of(fn))
 
 
 def _defaults(plan: Plan, i: int) -> dict[int, tuple[object, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flow.awaits import NEVER_AWAITED, unawaited
 from flow.errors import NodeAborted, described, note, shown
 from flow.policy.fresh import fresh, fresh_faults
 from flow.signature import is_async_callable, location_of, takes_one
@@ -18,7 +19,10 @@ def value_for(fallback: Any, error: BaseException) -> Any:
     if fallback is MISSING or isinstance(error, NodeAborted):  # the latter ends the run
         return MISSING
     try:
-        return fallback(error) if callable(fallback) else fresh(fallback)
+        value = fallback(error) if callable(fallback) else fresh(fallback)
+        if callable(fallback) and type(value) in NEVER_AWAITED:
+            raise unawaited("fallback", value)
+        return value
     except Exception as broken:
         note_broken(error, broken, fallback)
         return MISSING

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flow.awaits import NEVER_AWAITED, UNAWAITED, is_unawaited
+from flow.awaits import NEVER_AWAITED, UNAWAITED, is_unawaited, unawaited
 from flow.data.context import Context
-from flow.data.store import unawaited
 from flow.errors import OutputInvalid, UsageError, shown
 from flow.signature import is_async_callable
 

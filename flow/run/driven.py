@@ -11,6 +11,7 @@ from flow.errors import BlockingNodeWarning, NodeAborted, NodeTimeout, UsageErro
 from flow.run import events
 from flow.run.frames import keep_users_frames
 from flow.run.spent import is_advanced
+from flow.signature import is_async_callable
 
 if TYPE_CHECKING:
     from flow.policy.bind import ThreadLimit
@@ -183,6 +184,11 @@ class Driven:
         if self.config.observers:
             self.retried(i, attempt, error, delay)
         return delay
+
+    def plain_error(self, i: int, error: BaseException) -> BaseException:
+        """Return the StopIteration of a sync function that was called within a coroutine of ours, which cannot raise one."""
+        cause = error.__cause__
+        return error if cause is None or is_async_callable(self.function(i)) else cause
 
     @property
     def failures(self) -> int:

@@ -6,15 +6,17 @@ so bounding, retrying, cancelling, threads and sharing the loop are written once
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Set, Sized
 from functools import partial
-from types import MappingProxyType
+from itertools import islice
+from types import GeneratorType, MappingProxyType
 from typing import Any, Final
 
+from flow.awaits import NEVER_AWAITED
 from flow.config import Retry
 from flow.data.context import Context, Scope, context_of
 from flow.data.mapresult import MapResult, error_of
-from flow.errors import Show, UsageError, described, note, shower
+from flow.errors import Show, UsageError, a_kind, described, note, shower
 from flow.policy.bind import ThreadLimit, limited_async, limited_sync, with_defaults
 from flow.policy.fallback import note_broken, value_for
 from flow.policy.mapping import Mapped, Roles
@@ -32,6 +34,9 @@ from flow.types import ABSENT, MISSING, Status
 
 DROPPED: Final[Any] = object()
 """What stands at the place of an item that a filter has dropped."""
+
+_NO_VERDICT: Final = NEVER_AWAITED | {GeneratorType}
+"""What a filter's function has returned by mistake."""
 
 MIN_WINDOW: Final = 100
 """Items that may wait for a retry while more are pulled, or twice as many as are in flight at once."""
@@ -471,13 +476,22 @@ def _one_each(show: Show, look: Callable[[Any, Any], Any] | None, results: Any, 
         parts = iter(results)
     except TypeError as error:
         raise _refused(f"a map with batch_size needs one result per item: got {show(results)}") from error
-    found = list(parts)  # outside: a TypeError of a generator is the user's own
+    sized = isinstance(results, Sized)
+    # Outside: a TypeError of a generator is the user's own. An iterator may never end.
+    found = list(parts if sized else islice(parts, len(batch) + 1))
+    if len(found) > len(batch) and not sized:
+        raise _refused(f"a map with batch_size needs one result per item: more than {len(batch)} came for so many")
     if len(found) != len(batch):
         raise _refused(f"a map with batch_size needs one result per item: {len(found)} came for {len(batch)} items")
     return found if look is None else [look(result, item) for result, item in zip(found, batch, strict=True)]
 
 
 def _kept(verdict: Any, item: Any) -> Any:
+    if type(verdict) in _NO_VERDICT:
+        close = getattr(verdict, "close", None)
+        if close is not None:
+            close()
+        raise _refused(f"a filter needs a verdict on each item, and {a_kind(verdict)} is always true: return a bool")
     return item if verdict else DROPPED
 
 

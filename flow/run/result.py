@@ -146,8 +146,9 @@ class Result(Mapping[str, Any]):
         error = self._run.errors.get(i)
         because = f": {described(error)}" if error is not None else ""
         if status is Status.SKIPPED:
-            failed = [self.plan.names[f] for f in self._run.errors if f in self.plan.upstream_closure([name])]
-            because = f" because {', '.join(map(repr, failed))} failed upstream" if failed else ""
+            upstream = self.plan.upstream_closure([name])
+            failed = [self.plan.names[f] for f in self._run.errors if f in upstream]
+            because = f" because {_some(failed)} failed upstream" if failed else ""
         return f"node {name!r} has no output: it is {status}{because}"
 
     @property

@@ -8,6 +8,7 @@ from itertools import islice, repeat
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
+from flow.awaits import NEVER_AWAITED, unawaited
 from flow.data.mapresult import MapResult
 from flow.errors import Show, UsageError, note
 from flow.policy.mapping import MapOptions, check_source, left
@@ -156,7 +157,10 @@ class _Keys:
     def add_by(self, key: Callable[[Any], Any], item: Any) -> Any:
         """Add the key that the map's ``key=`` gives; what that raises is told apart from the source's own errors."""
         try:
-            return self.add(key(item), item)
+            made = key(item)
+            if type(made) in NEVER_AWAITED:
+                raise unawaited(f"map {self.name!r}: key", made)
+            return self.add(made, item)
         except Exception as error:
             if not isinstance(error, UsageError):
                 note(error, f"from the map's key= for item {len(self.all)} ({self.show(item)})")

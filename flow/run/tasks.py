@@ -394,6 +394,8 @@ class Tasks:
         assert resolver is not None
         if resolver.status(i) is not Status.RUNNING:  # the run is over, and this coroutine is being cleared away
             raise error
+        if isinstance(error.__cause__, StopIteration) and str(error) == "coroutine raised StopIteration":
+            error = self.run.plain_error(i, error)
         if not self.stopping and self.cancel_requested():  # else what its clean-up raises would be tried again
             self.stop(run.failures)
         if self.is_cancellation(error):
