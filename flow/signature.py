@@ -170,7 +170,10 @@ def takes_nothing(fn: Callable[..., Any]) -> bool:
 
 def takes_one(fn: Callable[..., Any]) -> bool:
     """Tell whether ``fn`` can be called with one value. Slow, as :func:`takes_nothing`."""
-    return _binds(fn, None)
+    try:
+        return _binds(fn, None)
+    except Exception:  # an object whose attributes raise: calling will tell
+        return True
 
 
 def _binds(fn: Callable[..., Any], *values: Any) -> bool:
@@ -180,7 +183,7 @@ def _binds(fn: Callable[..., Any], *values: Any) -> bool:
         inspect.signature(fn).bind(*values)
     except TypeError:
         return False
-    except Exception:  # builtins without a signature, hostile attributes: calling will tell
+    except ValueError:  # builtins without a signature: calling will tell
         return True
     return True
 

@@ -232,13 +232,12 @@ class _Compilation:
             return
         readers: dict[int, list[int]] = {i: [] for i in sorted(plan.generators)}
         for i, slots in enumerate(plan.arguments):
-            if not plan.generators.isdisjoint(slots):
-                for at, slot in enumerate(slots):
-                    if slot in plan.generators:
-                        readers[slot] += [i] * _reads(d.fns[i], at)
-        for i, found in readers.items():
-            if len(found) > 1:
-                names = [shown(str(plan.names[k])) for k in dict.fromkeys(found)]
+            for slot in plan.generators.intersection(slots):
+                reads = max(_reads(d.fns[i], at) for at, found in enumerate(slots) if found == slot)
+                readers[slot] += [i] * reads
+        for i, several_reads in readers.items():
+            if len(several_reads) > 1:
+                names = [shown(str(plan.names[k])) for k in dict.fromkeys(several_reads)]
                 several = f"nodes {' and '.join(names[:3])}" if len(names) > 1 else f"node {names[0]}"
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
                 read = "read it" if len(names) > 1 else "reads it more than once"

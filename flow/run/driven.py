@@ -186,7 +186,7 @@ class Driven:
         return delay
 
     def plain_error(self, i: int, error: BaseException) -> BaseException:
-        """Return the StopIteration of a sync function that was called within a coroutine of ours, which cannot raise one."""
+        """Return the StopIteration of a sync function that a coroutine of ours has called, which cannot raise one."""
         cause = error.__cause__
         return error if cause is None or is_async_callable(self.function(i)) else cause
 
