@@ -286,3 +286,60 @@ def test_errors_of_closing_are_logged_where_items_failures_are_skipped(caplog: p
     dag.map("m", fails, over="numbers", take=5, on_error="skip")
     assert flow.run(dag)["m"] == [0, 1, 2, 4]
     assert "the source of map 'm' raised when it was closed" in caplog.text
+
+
+@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("how", ["map", "zip", "reduce", "pipelined"])
+def test_a_generator_runs_in_one_context_to_its_end(config: Config, kind: str, how: str) -> None:
+    ended: list[Any] = []
+
+    def numbers() -> Iterator[Any]:
+        try:
+            for i in range(5):
+                seen = VAR.get()
+                VAR.set(i)
+                yield seen
+        finally:
+            ended.append(VAR.get())
+
+    async def anumbers() -> AsyncIterator[Any]:
+        try:
+            for i in range(5):
+                seen = VAR.get()
+                VAR.set(i)
+                await anyio.sleep(0)
+                yield seen
+        finally:
+            ended.append(VAR.get())
+
+    async def waits(first: Any, *rest: Any) -> Any:
+        await anyio.sleep(0)
+        return first
+
+    async def fold(so_far: list[Any], item: Any) -> list[Any]:
+        await anyio.sleep(0)
+        if len(so_far) == 3:
+            raise ValueError(so_far)
+        return [*so_far, item]
+
+    dag = flow.Dag("d")
+    dag.add("numbers", numbers if kind == "sync" else anumbers)
+    if how == "reduce":
+        dag.reduce("m", fold, over="numbers", start=[])
+    else:
+        over = ["numbers", "xs"] if how == "zip" else "numbers"
+        dag.map("m", waits, over=over, take=3, concurrency=2)
+    if how == "pipelined":
+        dag.map("n", waits, over="m", pipelined=True)
+    token = VAR.set("the caller's")
+    try:
+        result = flow.run(dag, {"xs": range(9)} if how == "zip" else {}, config=config)
+    finally:
+        VAR.reset(token)
+    if how == "reduce":
+        assert result.errors["m"].args == (["the caller's", 0, 1],)
+        assert ended == [3]
+    else:
+        assert result["m"] == ["the caller's", 0, 1]
+        assert ended == [2]
