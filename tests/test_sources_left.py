@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import anyio
@@ -235,6 +236,8 @@ class TestCutShort:
             try:
                 await anyio.sleep_forever()
             finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.01)  # what awaits the stream is cancelled first
                 raise ValueError(f"clearing up {item}")
 
         async def main() -> None:
@@ -258,19 +261,51 @@ class TestCutShort:
         with pytest.raises(KeyboardInterrupt):
             flow.run(dag, config=Config(on_error="collect", backend=backend))  # type: ignore[arg-type]
 
-    def test_a_sync_runs_time_limit(self) -> None:
+    @pytest.mark.parametrize("how", ["map", "reduce", "zip"])
+    def test_its_clearing_up_awaits_while_the_run_is_cancelled(self, backend: str, how: str) -> None:
         closed: list[str] = []
+
+        async def waits(*values: Any) -> None:
+            await anyio.sleep_forever()
+
+        async def other() -> None:
+            await anyio.sleep(0.01)
+            raise ValueError("other")
+
+        dag = flow.Dag("d")
+        dag.add("numbers", partial(anumbers, closed))
+        dag.add("pages", waiting([]))
+        if how == "reduce":
+            dag.reduce("m", waits, over="numbers", start=0)
+        else:  # zipped, one is waiting when the other is closed
+            dag.map("m", waits, over=["numbers", "pages"] if how == "zip" else "numbers", concurrency=3)
+        dag.add("other", other)
+        with pytest.raises(flow.RunError) as caught:
+            flow.run(dag, config=Config(backend=backend))  # type: ignore[arg-type]
+        assert closed == ["async"]
+        assert caught.value.result.status["m"] is flow.Status.CANCELLED
+
+    @pytest.mark.parametrize("pipelined", [False, True])
+    def test_a_sync_runs_time_limit(self, pipelined: bool) -> None:
+        closed: list[str] = []
+        made: list[Any] = []
         clock = flow.testing.FakeClock()
+
+        def source() -> Any:
+            made.append(numbers(closed))
+            return made[0]
 
         def slow(item: int) -> int:
             clock.sleep(1)
             return item
 
         dag = flow.Dag("d")
-        dag.add("numbers", lambda: numbers(closed))
+        dag.add("numbers", source)
         dag.map("m", slow, over="numbers")
+        if pipelined:
+            dag.map("n", fails, over="m", pipelined=True)
         with pytest.raises(flow.RunError):
-            flow.run(dag, config=Config(timeout=3.5, clock=clock))
+            flow.run(dag, config=Config(timeout=2.5, clock=clock))
         assert closed == ["sync"]
 
 

@@ -334,7 +334,7 @@ class PushFeed(Feed):
 
         What the stream raises when it is cancelled goes to ``closing``, where the source keeps what closing raises.
         """
-        from anyio import CancelScope, Event, current_effective_deadline, get_cancelled_exc_class
+        from anyio import Event, current_effective_deadline, get_cancelled_exc_class
         from anyio.lowlevel import checkpoint
 
         from flow.run.pace import TURNS
@@ -362,8 +362,7 @@ class PushFeed(Feed):
                 if isinstance(error, get_cancelled_exc_class()):
                     raise
         finally:
-            with CancelScope(shield=True):
-                await stream.aclose()
+            await stream.aclose()  # (what this awaits is shielded)
 
 
 __all__ = ["Feed", "PushFeed"]
