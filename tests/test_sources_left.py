@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
@@ -260,6 +262,33 @@ class TestCutShort:
         dag.map("m", afails, over="pages")
         with pytest.raises(KeyboardInterrupt):
             flow.run(dag, config=Config(on_error="collect", backend=backend))  # type: ignore[arg-type]
+
+    def test_what_it_has_raised_is_let_go(self, backend: str) -> None:
+        raised: list[weakref.ref[Closed]] = []
+
+        async def pages() -> AsyncIterator[int]:
+            try:
+                yield 2
+                yield 3
+                await anyio.sleep_forever()
+            finally:
+                error = Closed("broken")
+                raised.append(weakref.ref(error))
+                try:
+                    raise error
+                finally:
+                    del error
+
+        dag = flow.Dag("d")
+        dag.add("pages", pages)
+        dag.map("m", afails, over="pages")
+        gc.collect()
+        gc.disable()
+        try:
+            flow.run(dag, config=Config(on_error="collect", backend=backend))  # type: ignore[arg-type]
+            assert raised[0]() is None
+        finally:
+            gc.enable()
 
     @pytest.mark.parametrize("how", ["map", "reduce", "zip"])
     def test_its_clearing_up_awaits_while_the_run_is_cancelled(self, backend: str, how: str) -> None:

@@ -429,8 +429,8 @@ class Items(Driven):
         import logging
 
         log = logging.getLogger("flow")
-        for broken in closing:
-            log.error("the source of map %r raised when it was closed", self.name, exc_info=broken)
+        while closing:  # as in _note_closing
+            log.error("the source of map %r raised when it was closed", self.name, exc_info=closing.pop(0))
         return None
 
     def outcome(self) -> Any:
@@ -478,9 +478,9 @@ class Items(Driven):
         return found
 
 
-def _note_closing(error: BaseException, closing: Sequence[Exception]) -> None:
-    for broken in closing:
-        note(error, f"its source raised {described(broken)} when it was closed")
+def _note_closing(error: BaseException, closing: list[Exception]) -> None:
+    while closing:  # emptied: the frames that these errors hold may hold it
+        note(error, f"its source raised {described(closing.pop(0))} when it was closed")
 
 
 def _itself(item: Any) -> Any:
