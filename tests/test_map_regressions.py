@@ -163,7 +163,12 @@ def test_what_aiter_made_is_closed(on_loop: Callable[..., Any], settings: dict[s
     log: list[str] = []
 
     class Source:
-        __aiter__ = lambda self: streamed(range(9), log)()
+        async def __aiter__(self) -> AsyncIterator[int]:
+            try:
+                for x in range(9):
+                    yield x
+            finally:
+                log.append("closed")
 
     async def fn(x: int) -> int:
         if x == settings.get("bad"):

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.awaits import UNAWAITED, is_unawaited, may_return_awaitable
+from flow.awaits import UNAWAITED, is_generator_function, is_unawaited, may_return_awaitable
 from flow.config import Retry, Timeout, is_int, is_one_of
 from flow.errors import Show, UsageError, a_kind, described, note, shown
 from flow.policy.fresh import fresh, fresh_faults
@@ -203,7 +203,7 @@ class Folded(Over):
         """As :meth:`fold`; the function, the items or both are asynchronous."""
         check_source("reduce", self.sources[0], items, show)
         made = items.__aiter__() if hasattr(items, "__aiter__") else items
-        ours = ours or made is not items
+        ours = ours or has_made(items, made)
         try:
             return await self._folded(made)
         except BaseException as error:
@@ -301,6 +301,15 @@ def _closed(generator: Any, error: BaseException) -> None:
         generator.close()
     except Exception as closing:
         note(error, f"its source raised {described(closing)} when it was closed")
+
+
+def has_made(source: Any, iterator: Any) -> bool:
+    """Tell whether ``iterator`` is a generator that ``source`` has made for whoever goes over it, and keeps for nobody.
+
+    (An ``__iter__`` that is no generator function may hand out the same generator each time.)
+    """
+    method = "__aiter__" if isinstance(iterator, AsyncGeneratorType) else "__iter__"
+    return iterator is not source and is_generator_function(getattr(type(source), method, None))
 
 
 async def left(generator: Any) -> None:

@@ -55,11 +55,11 @@ class Chain(Driven):
             count_down(self, self, delayed)
             if self.timed_out:
                 raise OutOfTime
-        except BaseException:
-            first.forget()
-            raise
-        finally:
+        except BaseException as error:
             self._close()
+            first.cut_short(error, isinstance(error, OutOfTime))
+            raise
+        self._close()
 
     async def run_on_loop(self, tasks: Any) -> None:
         """Let ``tasks``, made for this run, run all stages."""
@@ -70,12 +70,13 @@ class Chain(Driven):
         tasks.beside = first.companion(tasks)
         try:
             await tasks.drive()
-        except BaseException:
-            first.forget()
+        except BaseException as error:
+            self._close()
+            first.cut_short(error, tasks.is_cancellation(error))
             raise
         finally:
             tasks.beside = None
-            self._close()
+        self._close()
         if self.cut_off:
             for stage in self._stages:
                 stage.cut_off = True

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextvars import copy_context
 from heapq import heappop, heappush
+from math import inf
 from time import perf_counter
 from typing import Any, Final
 
@@ -323,10 +324,17 @@ class PushFeed(Feed):
             self._room_made.set()
 
     async def pump(
-        self, stream: AsyncGenerator[Any, None], limit: Callable[[], int], arrived: Callable[[], None]
+        self,
+        stream: AsyncGenerator[Any, None],
+        limit: Callable[[], int],
+        arrived: Callable[[], None],
+        closing: list[Exception],
     ) -> None:
-        """Let items arrive, ``limit()`` open at a time, and say so each time, until there are no more."""
-        from anyio import CancelScope, Event, get_cancelled_exc_class
+        """Let items arrive, ``limit()`` open at a time, and say so each time, until there are no more.
+
+        What the stream raises when it is cancelled goes to ``closing``, where the source keeps what closing raises.
+        """
+        from anyio import Event, current_effective_deadline, get_cancelled_exc_class
         from anyio.lowlevel import checkpoint
 
         from flow.run.pace import TURNS
@@ -345,13 +353,16 @@ class PushFeed(Feed):
                         await checkpoint()
                     late = perf_counter() + YIELD_EVERY
         except BaseException as error:
-            if not self.halted:
+            if self.halted or current_effective_deadline() == -inf:  # (trio cancels all at once, and halts later)
+                if not isinstance(error, Exception):
+                    raise
+                closing.append(error)
+            else:
                 self.break_off(error)
-            if isinstance(error, get_cancelled_exc_class()):
-                raise
+                if isinstance(error, get_cancelled_exc_class()):
+                    raise
         finally:
-            with CancelScope(shield=True):  # what closing it raises, the source keeps
-                await stream.aclose()
+            await stream.aclose()  # (what this awaits is shielded)
 
 
 __all__ = ["Feed", "PushFeed"]

@@ -38,6 +38,8 @@ DROPPED: Final[Any] = object()
 _NO_VERDICT: Final = NEVER_AWAITED | {GeneratorType}
 """What a filter's function has returned by mistake."""
 
+_WHEN_CLOSED: Final = "raised by the source of the items, when it was closed"
+
 MIN_WINDOW: Final = 100
 """Items that may wait for a retry while more are pulled, or twice as many as are in flight at once."""
 
@@ -125,11 +127,11 @@ class Items(Driven):
             run_items(self, self.feed, self._call if direct else None, not self._plain)
             if self.timed_out:
                 raise OutOfTime
-        except BaseException:
-            self.forget()
-            raise
-        finally:
+        except BaseException as error:
             self.close()
+            self.cut_short(error, isinstance(error, OutOfTime))
+            raise
+        self.close()
         return self.outcome()
 
     def refuse_stream(self) -> None:
@@ -148,12 +150,13 @@ class Items(Driven):
             self.start_counting(iter(()))
         try:
             await tasks.drive()
-        except BaseException:
-            self.forget()
+        except BaseException as error:
+            self.close()
+            self.cut_short(error, tasks.is_cancellation(error))
             raise
         finally:
             tasks.beside = None
-            self.close()
+        self.close()
         return self.outcome()
 
     def close(self) -> None:
@@ -162,6 +165,25 @@ class Items(Driven):
         self.feed.close()
         self.tasks = None
         del self._call
+
+    def cut_short(self, error: BaseException, cancels: bool) -> None:
+        """Forget how it went: ``error`` ends the map from outside.
+
+        :param cancels: it only cancels.
+        :raises Exception: in a cancellation's place, what a generator has raised in its clearing up, as of any node.
+        """
+        closing, self.source.closing = self.source.closing, []
+        self.forget()
+        if not (cancels and closing):
+            _note_closing(error, closing)
+            return
+        raised = closing.pop(0)
+        note(raised, _WHEN_CLOSED)
+        _note_closing(raised, closing)
+        try:
+            raise raised
+        finally:
+            del raised  # its traceback holds this frame: no cycle
 
     def forget(self) -> None:
         """Nobody will ask how it went: let go of the errors, which hold this object."""
@@ -172,7 +194,8 @@ class Items(Driven):
         stream = self.source.stream
         if stream is None or not isinstance(self.feed, PushFeed):
             return None
-        return partial(self.feed.pump, stream, lambda: min(self.limit, tasks.limit), tasks.pump)
+        limit = lambda: min(self.limit, tasks.limit)  # noqa: E731
+        return partial(self.feed.pump, stream, limit, tasks.pump, self.source.closing)
 
     def adaptive(self) -> Any:
         adapts = self.limit > 1 and (self.outer.adapts or self.mapped.options.adapts)
@@ -395,34 +418,37 @@ class Items(Driven):
 
     # -- at the end --------------------------------------------------------------------------
 
-    def _tell_of_closing(self, errors: Sequence[BaseException]) -> None:
-        """What generators raised while they were closed goes with the map's own errors, if it has any.
+    def _told_of_closing(self, error: BaseException | None) -> BaseException | None:
+        """Say what generators have raised while they were closed: on ``error``, with which the map ends.
 
-        :raises Exception: if there are none, and the map ends with its first error.
+        :return: with what it ends. Without an error of its own that is the first of these, unless the map collects or
+            skips, where they are logged.
         """
         closing, self.source.closing = self.source.closing, []
-        for error in closing:
-            for own in errors:
-                note(own, f"its source raised {described(error)} when it was closed")
-            if not errors and self.mapped.options.on_error == "fail":
-                raise error
-            if not errors:
-                import logging
+        if error is None and self.mapped.options.on_error == "fail":
+            error = closing.pop(0)
+            note(error, _WHEN_CLOSED)
+        if error is not None:
+            _note_closing(error, closing)
+            return error
+        import logging
 
-                log = logging.getLogger("flow")
-                log.error("the source of map %r raised when it was closed", self.name, exc_info=error)
+        log = logging.getLogger("flow")
+        while closing:  # as in _note_closing
+            log.error("the source of map %r raised when it was closed", self.name, exc_info=closing.pop(0))
+        return None
 
     def outcome(self) -> Any:
         """What the map's node returns. :raises Exception: if it failed."""
         feed, options, keys = self.feed, self.mapped.options, self.source.keys
-        if self.source.closing:
-            self._tell_of_closing([*self.errors.values()] if feed.broke is None else [feed.broke])
         error = feed.broke
         errors = {self.index(i): e for i, e in self.errors.items() if isinstance(e, Exception)}
         fallbacks, self.fallbacks = self.fallbacks, {}
         self.forget()  # an exception keeps the frames it went through, and so this object: no cycle
         if error is None and errors and (options.on_error == "fail" or self.cut_off):
             error = error_of(self.name, errors)
+        if self.source.closing:
+            error = self._told_of_closing(error)
         if error is not None:
             try:
                 raise error
@@ -455,6 +481,11 @@ class Items(Driven):
                 errors.update({self.index(i) + k: errors[self.index(i)] for k in range(self._sizes[i])})
             found += results
         return found
+
+
+def _note_closing(error: BaseException, closing: list[Exception]) -> None:
+    while closing:  # emptied: the frames that these errors hold may hold it
+        note(error, f"its source raised {described(closing.pop(0))} when it was closed")
 
 
 def _itself(item: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from flow.awaits import NEVER_AWAITED, unawaited
 from flow.data.mapresult import MapResult
 from flow.errors import Show, UsageError, note
-from flow.policy.mapping import MapOptions, check_source, left
+from flow.policy.mapping import MapOptions, check_source, has_made, left
 
 _END: Final[Any] = object()
 
@@ -26,7 +26,8 @@ class Source:
     :ivar closing: what generators have raised while they were closed.
 
     :param ours: those of the sources that are generators which nodes of this run have made. They are closed when no
-        more is asked of them; what is the caller's is left as it is.
+        more is asked of them, and so is one that a source makes in its ``__iter__``; what is the caller's is left as
+        it is.
     """
 
     __slots__ = ("_context", "_ours", "closing", "entries", "keys", "stream", "total")
@@ -65,7 +66,7 @@ class Source:
         if others:
             entries = self._zipped(name, sources)
         elif options.key is None and _has_keys(first):
-            entries = self._keyed(_Keys(name, show), iter(first.items()), _second)
+            entries = self._keyed(_Keys(name, show), self._iterator(first.items()), _second)
         else:
             entries = self._iterator(first)
         if options.take is not None:
@@ -80,14 +81,17 @@ class Source:
             return (keys.add(k, item) for k, item in entries)
         return (keys.add_by(key, item) for item in entries)
 
-
     def _iterator(self, source: Any) -> Iterator[Any]:
         """Go over a source. A generator is always resumed in one and the same context, whoever asks it for an item."""
-        if type(source) is not GeneratorType:
-            return iter(_elements(source))
+        elements = _elements(source)
+        iterator: Iterator[Any] = iter(elements)
+        if type(iterator) is not GeneratorType or isinstance(source, MapResult):
+            return iterator
+        if has_made(elements, iterator):
+            self._ours = [*self._ours, iterator]
         if self._context is None:
             self._context = copy_context()
-        return map(self._context.run, repeat(next), repeat(source))
+        return map(self._context.run, repeat(next), repeat(iterator))
 
     def _zipped(self, name: str, sources: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         iterators = [self._iterator(source) for source in sources.values()]
@@ -123,7 +127,7 @@ class Source:
                 yield batch
         finally:
             for source, iterator in zip(sources.values(), iterators, strict=True):
-                if isinstance(iterator, AsyncGeneratorType) and (iterator is not source or source in self._ours):
+                if isinstance(iterator, AsyncGeneratorType) and (iterator in self._ours or has_made(source, iterator)):
                     await self._left(iterator)
 
     async def _left(self, generator: Any) -> None:

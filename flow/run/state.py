@@ -331,10 +331,22 @@ class RunState(Driven):
         return context_of(scope, self.attempts.get(i, 1))
 
     def made(self, slot: int, value: Any) -> bool:
-        """Tell whether the value at ``slot`` is a generator that a node of this run has made: no input handed on."""
-        if slot < 0 or not isinstance(value, (GeneratorType, AsyncGeneratorType)):
+        """Tell whether the value at ``slot`` is a generator that a node has made, of this run or one around it.
+
+        Not if it is an input of the caller's, handed on or not; nor if another node reads it too, which may go on with
+        it. O(nodes + arguments) where it is a generator.
+        """
+        if not isinstance(value, (GeneratorType, AsyncGeneratorType)):
             return False
-        return all(value is not given for given in self.inputs.values())
+        if sum([slot in slots for slots in self.plan.arguments]) > 1:
+            return False
+        if all(value is not given for given in self.inputs.values()):
+            return slot >= 0
+        outer = None if self._more is None else self._more.outer
+        if outer is None:
+            return False
+        handed_in = (at for slots in outer.plan.arguments for at in slots if outer.values[at] is value)
+        return any(outer.made(at, value) for at in handed_in)
 
     def received(self, i: int) -> list[Any]:
         return [self.values[slot] for slot in self.plan.arguments[i]]
