@@ -35,6 +35,9 @@ class AsyncioTasks(Tasks):
 
     __slots__ = ("alive", "joined", "loop")
 
+    look = staticmethod(getrefcount)  # who keeps the task means it
+    cancelling = staticmethod(asyncio.Task.cancelling)
+
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         super().__init__(run, pace_of(self.loop, run.clock) if outer is None else outer.pace, outer)
@@ -237,16 +240,6 @@ class AsyncioTasks(Tasks):
     def enter(self, me: Worker) -> None:
         task = me.task = asyncio.current_task() if _EAGER else me.task
         me.clean = getrefcount(task)
-
-    def marked(self, me: Worker) -> bool:
-        """Who keeps the task means it; whoever has cancelled it meant a node that has ended."""
-        task = me.task
-        if getrefcount(task) != me.clean or task.cancelling():
-            return True
-        try:
-            return bool(me.context != self.base)
-        except Exception:  # a value that cannot be compared: not the one it was
-            return True
 
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, asyncio.CancelledError)

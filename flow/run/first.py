@@ -31,11 +31,12 @@ async def first_nodes(tasks: Tasks, me: Worker) -> None:
     if heads is None:
         heads = tasks.heads = generated_heads(tasks, me) or NO_CODE
     handed, tasks.handed = tasks.handed, -1
+    look, cancelling, task, clean, changed = tasks.look, tasks.cancelling, me.task, me.clean, tasks.changed
     ran, failed = False, None
     for i in tasks.todo if handed < 0 else chain((handed,), tasks.todo):
         try:
             if kinds[i]:
-                if ran and tasks.marked(me):
+                if ran and (look(task) != clean or cancelling(task) or changed(me)):
                     tasks.handed = i
                     return
                 value = await called(fns[i], values, arguments[i])
@@ -69,6 +70,7 @@ async def first_items(tasks: Tasks, me: Worker, feed: Feed) -> None:
     """Call a map's function with its items, appending the results."""
     run, fn, values, is_async = tasks.run, feed.fn, feed.values, feed.kind[0]
     copy, clock, until, before = tasks.base.copy, tasks.pace.clock, tasks.pace.until, me.resumed
+    look, cancelling, task, clean, changed = tasks.look, tasks.cancelling, me.task, me.clean, tasks.changed
     pulled = len(values)
     failed = None
     try:
@@ -85,7 +87,7 @@ async def first_items(tasks: Tasks, me: Worker, feed: Feed) -> None:
                 break
             values.append(value)
             value = None  # it may be let go before the next one comes
-            if (now := clock()) > until or (is_async and tasks.marked(me)):
+            if (now := clock()) > until or (is_async and (look(task) != clean or cancelling(task) or changed(me))):
                 break
             before = now
         else:

@@ -7,7 +7,7 @@ as nodes really wait, and a limit is simply the most workers there may be.
 
 **A task in which a node has suspended runs no other node.** The worker ends with that node, and what the node left
 pending on its task (a cancellation, a timer, a callback) hits nothing. A node that has not suspended may leave
-the same behind; :meth:`Tasks.marked` sees that on the task. So a worker awaits nothing but nodes.
+the same behind; that is seen on the task before the next async node. So a worker awaits nothing but nodes.
 
 Two phases. Until the first suspension or failure nothing needs counting: nodes are run in the plan's
 fixed order. From then on the Resolver says what is ready. (A run that frees outputs has its
@@ -161,6 +161,12 @@ class Tasks:
         "uncounted", "waiting", "workers",
     )  # fmt: skip
 
+    look: Callable[[Any], object]
+    """Says what a task is like, so that it can be told whether a node has left something on it."""
+
+    cancelling: Callable[[Any], object]
+    """Tells whether somebody has cancelled a task, or left something open in it."""
+
     polls = False
     """After a node has ended, ask whether the run has been cancelled: nobody says so beforehand."""
 
@@ -216,12 +222,15 @@ class Tasks:
         raise NotImplementedError
 
     def enter(self, me: Worker) -> None:
-        """Look at the task that is about to run nodes, for :meth:`marked`."""
+        """Look at the task that is about to run nodes: whoever leaves something on it is seen by that."""
         raise NotImplementedError
 
-    def marked(self, me: Worker) -> bool:
-        """Tell whether nodes have left something on the task or in the context of ``me`` that the next would meet."""
-        raise NotImplementedError
+    def changed(self, me: Worker) -> bool:
+        """Tell whether a node has changed a contextvar that the next one would see."""
+        try:
+            return bool(me.context != self.base)
+        except Exception:  # a value that cannot be compared: not the one it was
+            return True
 
     def cancel_requested(self) -> bool:
         """Tell whether the run is about to be cancelled, by its own limit or from outside."""
@@ -252,13 +261,14 @@ class Tasks:
         resolver, values, fns, kinds, arguments = run.resolver, run.values, run.fns, run.kinds, run.arguments
         copy, clock, until, before = self.base.copy, self.pace.clock, self.pace.until, me.resumed
         i, ran, failed = me.node, False, None
+        look, cancelling, task, clean, changed = self.look, self.cancelling, me.task, me.clean, self.changed
         if i < 0:
             i = resolver.take()
         while i >= 0:
             me.node = i
             try:
                 if kinds[i]:
-                    if ran and self.marked(me):
+                    if ran and (look(task) != clean or cancelling(task) or changed(me)):
                         resolver.put_back(i)
                         return
                     slots = arguments[i]

@@ -23,6 +23,16 @@ class TrioTasks(Tasks):
 
     polls = True
 
+    @staticmethod
+    def look(task: trio.lowlevel.Task) -> object:
+        """Return what stands for the innermost cancel scope around a task; trio has no public word for it."""
+        return getattr(task, "_cancel_status", None)
+
+    @staticmethod
+    def cancelling(task: trio.lowlevel.Task) -> object:
+        """A nursery that was left open would surround the next node."""
+        return task.child_nurseries
+
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         token = trio.lowlevel.current_trio_token()
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
@@ -126,16 +136,7 @@ class TrioTasks(Tasks):
     def enter(self, me: Worker) -> None:
         me.task = task = trio.lowlevel.current_task()
         me.context = task.context
-        me.clean = getattr(task, "_cancel_status", None)
-
-    def marked(self, me: Worker) -> bool:
-        """A nursery or cancel scope that was left open would surround the next node."""
-        if me.task.child_nurseries or getattr(me.task, "_cancel_status", None) is not me.clean:
-            return True
-        try:
-            return bool(me.context != self.base)
-        except Exception:  # a value that cannot be compared: not the one it was
-            return True
+        me.clean = self.look(task)
 
     def is_cancellation(self, error: BaseException | None) -> bool:
         if isinstance(error, BaseExceptionGroup):  # of a nursery whose tasks were all cancelled
