@@ -32,11 +32,14 @@ works, and each carries a note that names its node.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 Show: TypeAlias = Callable[[object], str]
 """How a message says a value: by :func:`shown`, or by its type alone."""
+
+_CANCELLATIONS: Final = (("asyncio", "CancelledError"), ("trio", "Cancelled"))
 
 MAX_FAULTS_SHOWN: Final = 50
 """Faults printed in a message; ``.faults`` always holds all of them."""
@@ -403,6 +406,13 @@ def note(error: BaseException, text: str) -> None:
             error.add_note(text)
     except Exception:  # a frozen dataclass, say
         return
+
+
+def ends_tasks(error: BaseException) -> bool:
+    """Tell whether ``error`` is what an event loop throws into a task to end it. A function that awaits nothing may
+    raise one as well (by a cancelled future, say), and means no task of ours then."""
+    found = [GeneratorExit, *[getattr(sys.modules.get(name), kind, None) for name, kind in _CANCELLATIONS]]
+    return isinstance(error, tuple([kind for kind in found if isinstance(kind, type)]))
 
 
 def described(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -182,6 +183,50 @@ class TestNothingStarts:
 
         on(backend, main)
         assert log == []
+
+
+def test_items_that_leave_a_mark_and_a_cancellation(backend: str) -> None:
+    var: ContextVar[int] = ContextVar("var", default=0)
+
+    async def marks(item: int, index: int) -> None:
+        var.set(item + 1)
+
+    dag = flow.Dag("d")
+    dag.map("m", marks, over="xs")
+
+    async def main() -> None:
+        for turns in range(6):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(flow.execute, dag, {"xs": range(9)})
+                    for _ in range(turns):
+                        await anyio.sleep(0)
+                    scope.cancel()
+
+    on(backend, main)
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+def test_nothing_starts_under_a_cancelled_scope(backend: str, style: str) -> None:
+    if backend != "trio":
+        pytest.skip("there the caller's next await meets it")
+    ran: list[int] = []
+
+    async def node() -> None:
+        ran.append(1)
+
+    dag = flow.Dag("d")
+    for i in range(3):
+        dag.add(f"n{i}", node if style == "async" else lambda: ran.append(1))
+
+    async def main() -> bool:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await flow.execute(dag)
+        return scope.cancelled_caught
+
+    assert on(backend, main)
+    assert ran == []
 
 
 class TestExits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from functools import partial
 from typing import Any
@@ -33,6 +34,28 @@ def test_coroutines_of_a_fallback_a_predicate_and_a_key() -> None:
     assert "is async, and nothing awaits" in str(found["fallback"].__notes__)
     assert "retry_if raised UsageError" in str(found["retry"].__notes__)
     assert "key: its function is async" in str(found["key"])
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, GeneratorExit])
+@pytest.mark.parametrize("where", ["fallback", "retry_if"])
+def test_a_callback_that_raises_what_ends_tasks(kind: type[BaseException], where: str) -> None:
+    def stop(error: BaseException) -> Any:
+        raise kind
+
+    async def fails(item: int = 1) -> int:
+        if item == 1:
+            raise ValueError("mine")
+        return item * 10
+
+    options: Any = {"fallback": stop} if where == "fallback" else {"retry": Retry(2, delay=0, retry_if=stop)}
+    dag = flow.Dag("d")
+    dag.map("m", fails, over="xs", **options)
+    dag.add("n", fails, needs={}, **options)
+    dag.add("after", lambda: 1, after=["n"])
+    dag.add("other", lambda: 1, thread=True)
+    result = flow.run(dag, {"xs": [0, 1, 2]}, config=COLLECT)
+    assert {name: str(error) for name, error in result.errors.items()} == {"m": "mine", "n": "mine"}
+    assert (str(result.status["after"]), result["other"]) == ("skipped", 1)
 
 
 def test_a_filters_verdict_is_no_coroutine_and_no_generator() -> None:

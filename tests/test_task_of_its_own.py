@@ -23,19 +23,24 @@ def task() -> asyncio.Task[Any]:
 
 
 def watchdog() -> None:
-    asyncio.get_running_loop().call_later(0.005, task().cancel)  # that nobody stops
+    asyncio.get_running_loop().call_later(0.04, task().cancel)  # that nobody stops
 
 
 async def unclosed_timeout() -> None:
-    await asyncio.timeout(0.005).__aenter__()
+    await asyncio.timeout(0.04).__aenter__()
 
 
 async def unclosed_scope() -> None:
-    anyio.move_on_after(0.005).__enter__()
+    anyio.move_on_after(0.04).__enter__()
 
 
 def cancels_itself() -> None:
     task().cancel()
+
+
+def takes_it_back() -> None:
+    task().cancel()
+    task().uncancel()
 
 
 async def of_async(act: Callable[[], Any]) -> None:
@@ -44,7 +49,7 @@ async def of_async(act: Callable[[], Any]) -> None:
         await made
 
 
-LEFT = [watchdog, unclosed_timeout, unclosed_scope, cancels_itself]
+LEFT = [watchdog, unclosed_timeout, unclosed_scope, cancels_itself, takes_it_back]
 
 
 @pytest.mark.parametrize("backend", ASYNCIO)
@@ -56,13 +61,13 @@ def test_the_next_node_is_not_hit(backend: str, suspends: bool, act: Any, betwee
 
     async def first() -> None:
         if suspends:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         await of_async(act)
         seen.append(task())
 
     async def second(*values: Any) -> str:
         seen.append(task())
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.08)
         return "whole"
 
     dag = flow.Dag("left")
@@ -78,7 +83,7 @@ def test_the_next_node_is_not_hit(backend: str, suspends: bool, act: Any, betwee
 @pytest.mark.parametrize("backend", ASYNCIO)
 def test_a_sync_node_leaves_as_little(backend: str) -> None:
     async def slow(watch: Any) -> str:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.08)
         return "whole"
 
     dag = flow.Dag("left")
@@ -95,9 +100,9 @@ def test_the_next_item_is_not_hit(backend: str, concurrency: int, suspends: bool
         if item == 0:
             watchdog()
             if suspends:
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
         else:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
         return item
 
     dag = flow.Dag("items")

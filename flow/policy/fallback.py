@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flow.awaits import NEVER_AWAITED, unawaited
-from flow.errors import NodeAborted, described, note, shown
+from flow.errors import NodeAborted, described, ends_tasks, note, shown
 from flow.policy.fresh import fresh, fresh_faults
 from flow.signature import is_async_callable, location_of, takes_one
 from flow.types import MISSING
@@ -23,12 +23,14 @@ def value_for(fallback: Any, error: BaseException) -> Any:
         if callable(fallback) and type(value) in NEVER_AWAITED:
             raise unawaited("fallback", value)
         return value
-    except Exception as broken:
+    except BaseException as broken:
+        if not isinstance(broken, Exception) and not ends_tasks(broken):
+            raise
         note_broken(error, broken, fallback)
         return MISSING
 
 
-def note_broken(error: BaseException, broken: Exception, fallback: Any) -> None:
+def note_broken(error: BaseException, broken: BaseException, fallback: Any) -> None:
     """Say on ``error`` that the fallback itself raised ``broken``."""
     where = f" ({location_of(fallback)})" if callable(fallback) else ""
     note(error, f"its fallback{where} raised {described(broken)}")

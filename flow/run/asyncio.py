@@ -26,6 +26,11 @@ _UNCANCELS: Final = sys.version_info >= (3, 13)
 """Taking a cancellation back also keeps it from the next await."""
 
 
+def _is_cancelling(task: Any) -> object:
+    """Before 3.13 a cancellation that was taken back comes all the same."""
+    return task.cancelling() or task._must_cancel
+
+
 class AsyncioTasks(Tasks):
     """One run on the running asyncio loop.
 
@@ -36,7 +41,7 @@ class AsyncioTasks(Tasks):
     __slots__ = ("alive", "joined", "loop")
 
     look = staticmethod(getrefcount)  # who keeps the task means it
-    cancelling = staticmethod(asyncio.Task.cancelling)
+    cancelling = staticmethod(asyncio.Task.cancelling if _UNCANCELS else _is_cancelling)
 
     def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
         self.loop = asyncio.get_running_loop()

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn_explicit
 
 from flow.config import Config, Retry
-from flow.errors import BlockingNodeWarning, NodeAborted, NodeTimeout, UsageError, a_kind, described, note, shown
+from flow.errors import (
+    BlockingNodeWarning,
+    NodeAborted,
+    NodeTimeout,
+    UsageError,
+    a_kind,
+    described,
+    ends_tasks,
+    note,
+    shown,
+)
 from flow.run import events
 from flow.run.frames import keep_users_frames
 from flow.run.spent import is_advanced
@@ -35,6 +45,9 @@ class Driven:
         "_deadlines", "attempts", "clock", "config", "cut_off", "errors", "fns", "kinds", "resolver", "tasks",
         "timed_out", "values",
     )  # fmt: skip
+
+    ordered = False
+    """It begins with a fixed order, of which what is left can be told."""
 
     limit: int
     order: Sequence[int]
@@ -162,7 +175,9 @@ class Driven:
         try:
             if not retry.wants(error):
                 return None
-        except Exception as broken:  # the user's predicate; the node's own error must not be masked
+        except BaseException as broken:  # the user's predicate; the node's own error must not be masked
+            if not isinstance(broken, Exception) and not ends_tasks(broken):
+                raise
             note(error, f"retry_if raised {described(broken)}; not retried")
             return None
         spent = next((value for value in self.received(i) if is_advanced(value)), None)

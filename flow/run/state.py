@@ -72,6 +72,7 @@ class RunState(Driven):
         "_given_id", "_more", "finished", "inputs", "order", "plan", "ranks", "started", "started_at", "wall_time",
     )  # fmt: skip
 
+    ordered = True
     resolver: Resolver | None
 
     def __init__(

@@ -254,6 +254,10 @@ class Tasks:
         """Run ready nodes, ``me.node`` first if it is one, until one suspends or the burst is over."""
         self.enter(me)
         run = self.run
+        if not self.stopping and self.cancel_requested():
+            self.stop(run.failures)
+        if self.stopping:
+            return
         if run.resolver is None:
             feed = run.plain_feed
             await (first_nodes(self, me) if feed is None else first_items(self, me, feed))
@@ -392,7 +396,7 @@ class Tasks:
     def settle(self) -> None:
         """At the end: if the first phase was left between two nodes, say so to the Resolver."""
         left = length_hint(self.todo) + (self.handed >= 0)
-        if left and self.run.resolver is None:
+        if left and self.run.resolver is None and self.run.ordered:
             self.run.resolve(self.run.order[: len(self.run.order) - left])
 
     # -- outcomes ----------------------------------------------------------------------------

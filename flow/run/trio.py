@@ -48,6 +48,8 @@ class TrioTasks(Tasks):
                     if self.beside is not None:
                         self._accompany(self.beside)
                     self.pump()
+                if self.stopping:  # if by a cancellation, no node may have met it
+                    await trio.lowlevel.checkpoint_if_cancelled()
         except BaseException as error:
             if self.fatal is None:
                 self.fatal = _exit_in(error)
