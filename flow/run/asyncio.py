@@ -159,7 +159,7 @@ class AsyncioTasks(Tasks):
                 for _ in range(self._wanted_with(i)):
                     self._start(-1)
                 return
-            resolver, pace = run.resolver, self.pace
+            resolver, pace, started = run.resolver, self.pace, False
             while self.workers < self.limit:
                 if resolver is None:
                     if self.workers or not self.serial:
@@ -168,12 +168,12 @@ class AsyncioTasks(Tasks):
                     i = resolver.take()
                     if i < 0:
                         break
-                self._start(i)
-                i = -1
-                if self.stopping or self.resting:
-                    break
-                if pace.left > pace.until:
+                if started and pace.left > pace.until:  # one at least, as each that wakes may start
                     self.rest()
+                    break
+                self._start(i)
+                i, started = -1, True
+                if self.stopping or self.resting:
                     break
                 resolver = run.resolver
             if i >= 0:

@@ -18,6 +18,9 @@ def called(fn: Callable[..., Any], values: Sequence[Any], slots: Sequence[int]) 
     if count == 2:
         a, b = slots
         return fn(values[a], values[b])
+    if count == 3:
+        a, b, c = slots
+        return fn(values[a], values[b], values[c])
     if not count:
         return fn()
     return fn(*[values[slot] for slot in slots])

@@ -312,7 +312,8 @@ class Tasks:
         """
         now = self.pace.clock()
         self.pace.left = now
-        me.rests = now > self.pace.until
+        # Of a node that has waited only a long step: thousands may wake in one turn of the loop, as tasks would.
+        me.rests = now > self.pace.until and (not me.suspended or now - me.resumed > IDLE)
         if self.polls and not self.stopping and self.cancel_requested():
             self.stop(self.run.failures)
         took = now - max(before, me.resumed)
