@@ -23,11 +23,16 @@ UNAWAITED: Final = "is async, and nothing awaits what it returns: give a plain f
 """What is wrong with an async callable (:func:`is_unawaited`) in a place that only calls it."""
 
 
-def unawaited(where: str, made: Any) -> UsageError:
-    """Return the error for a function that was called and gave something to await, which is closed."""
+def discard(made: Any) -> None:
+    """Close a coroutine or generator that nobody will go on with: else Python warns that it was never awaited."""
     close = getattr(made, "close", None)  # (an async generator that has not begun needs none)
     if close is not None:
         close()
+
+
+def unawaited(where: str, made: Any) -> UsageError:
+    """Return the error for a function that was called and gave something to await, which is closed."""
+    discard(made)
     return UsageError(f"{where}: its function {UNAWAITED}: it returned {shown(made)}")
 
 

@@ -12,7 +12,8 @@ from typing import BinaryIO, Final
 
 from flow.errors import shown
 
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
+"""The byte order mark that some editors put before UTF-8; it is no part of the text."""
 
 
 def name_of(path: object) -> str:
@@ -39,7 +40,7 @@ def read(name: str, most: int) -> bytes:
         data = file.read(most + 1)
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most / 2**20:g} MiB", name)
-    return data.removeprefix(_BOM)
+    return data.removeprefix(BOM)
 
 
 def check_writable(name: str) -> None:

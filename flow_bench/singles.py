@@ -98,6 +98,23 @@ async def one_node_async(effort: Effort) -> list[Row]:
     return rows
 
 
+async def _in_turn(
+    what: str, rounds: int, *runs: tuple[Callable[[], Awaitable[list[str]]], int]
+) -> list[list[float]]:
+    """Return the milliseconds that each of ``runs`` takes, by round; each comes with how many outputs it must give."""
+    samples: list[list[float]] = [[] for _ in runs]
+    for turn, which in schedule(len(runs), rounds):
+        run, count = runs[which]
+        await asyncio.sleep(0)
+        began = perf_counter()
+        outputs = await run()
+        took = perf_counter() - began
+        _require(outputs.count(DONE) == count, what)
+        if turn >= 0:
+            samples[which].append(took * MS)
+    return samples
+
+
 async def waiting(effort: Effort) -> list[Row]:
     """Independent nodes that each await ``anyio.sleep(0.01)``, beside a bare task for each; wall time."""
     count = effort.waiting_nodes
@@ -122,16 +139,7 @@ async def waiting(effort: Effort) -> list[Row]:
     async def execute() -> list[str]:
         return list((await flow.execute(plan)).outputs.values())
 
-    runs: list[Callable[[], Awaitable[list[str]]]] = [tasks, execute]
-    samples: list[list[float]] = [[], []]
-    for turn, which in schedule(2, effort.waiting_rounds):
-        await asyncio.sleep(0)
-        began = perf_counter()
-        outputs = await runs[which]()
-        took = perf_counter() - began
-        _require(outputs.count(DONE) == count, "waiting nodes")
-        if turn >= 0:
-            samples[which].append(took * MS)
+    samples = await _in_turn("waiting nodes", effort.waiting_rounds, (tasks, count), (execute, count))
     what = f"{count:,} nodes that sleep 10 ms"
     return [
         Row(SECTION, f"{what}: {'eager ' if EAGER else ''}tasks", "ms", samples[0], nodes=count),
@@ -166,16 +174,7 @@ async def layers(effort: Effort) -> list[Row]:
     async def execute() -> list[str]:
         return list((await flow.execute(plan)).outputs.values())
 
-    runs: list[Callable[[], Awaitable[list[str]]]] = [gathered, execute]
-    samples: list[list[float]] = [[], []]
-    for turn, which in schedule(2, effort.waiting_rounds):
-        await asyncio.sleep(0)
-        began = perf_counter()
-        outputs = await runs[which]()
-        took = perf_counter() - began
-        _require(outputs.count(DONE) == (10 * side if which else side), "layers")
-        if turn >= 0:
-            samples[which].append(took * MS)
+    samples = await _in_turn("layers", effort.waiting_rounds, (gathered, side), (execute, 10 * side))
     what = f"10 layers of {side} nodes that suspend once"
     return [
         Row(SECTION, f"{what}: gathered {'eager ' if EAGER else ''}tasks", "ms", samples[0], nodes=10 * side),

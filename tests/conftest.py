@@ -8,6 +8,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -69,6 +70,18 @@ def on_loop(backend: str) -> Callable[..., Any]:
         return anyio.run(fn, *args, backend=name, backend_options={"use_uvloop": True} if name == "asyncio" else {})
 
     return go
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run in a folder of its own, and forget what targets imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
 def collected(dag: flow.Dag | flow.Plan, backend: str = "asyncio", **settings: Any) -> flow.Result:

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,9 @@ RAW = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u206
 OK = "import flow\ndag = flow.Dag('ok')\ndag.add('a', lambda: 'RESULT')\n"
 unix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes, devices and a shell")
 
-
 @pytest.fixture(autouse=True)
-def _as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run in a folder of its own, and forget what targets imported."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+def _as_it_was(own_folder: None) -> None:
+    """Before what classes set up: they write the files."""
 
 
 def write(name: str, text: str) -> str:

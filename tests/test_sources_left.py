@@ -5,57 +5,25 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
-from conftest import loops
+from source_cases import MODES, VAR, Closed, afails, amade, fails, made
 
 import flow
 from flow import Config
 
-VAR: ContextVar[Any] = ContextVar("VAR", default="unset")
-BACKENDS = loops()
-MODES = [
-    Config(on_error="collect"),
-    *[
-        pytest.param(Config(on_error="collect", mode="tasks", backend=loop.values[0]), marks=loop.marks)
-        for loop in BACKENDS
-    ],
-]
-
-
-class Closed(Exception):
-    pass
-
 
 def numbers(closed: list[str]) -> Iterator[int]:
-    try:
-        yield from range(100)
-    finally:
-        closed.append("sync")
+    generator: Iterator[int] = made(closed)()
+    return generator
 
 
-async def anumbers(closed: list[str]) -> AsyncIterator[int]:
-    try:
-        for number in range(100):
-            yield number
-    finally:
-        await anyio.sleep(0)
-        closed.append("async")
-
-
-def fails(item: int) -> int:
-    if item == 3:
-        raise ValueError("item 3")
-    return item
-
-
-async def afails(item: int) -> int:
-    await anyio.sleep(0)
-    return fails(item)
+def anumbers(closed: list[str]) -> AsyncIterator[int]:
+    generator: AsyncIterator[int] = amade(closed)()
+    return generator
 
 
 @pytest.mark.parametrize("config", MODES)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
@@ -178,16 +178,9 @@ class TestErrorsWhileTheRunEnds:
             failed.wait(20)
             raise LookupError("half written")
 
-        async def first() -> None:
-            await anyio.sleep(0.02)
-            try:
-                raise ValueError
-            finally:
-                asyncio_or_trio_soon(failed.set)
-
         dag = flow.Dag("d")
         dag.add("late", late, thread=True, **options)
-        dag.add("first", first)
+        dag.add("first", failing_first(failed))
         error = error_of(dag, backend=backend)
         assert set(error.nodes) == {"late", "first"}
         late_error = error.result.errors["late"]
@@ -206,11 +199,6 @@ class TestErrorsWhileTheRunEnds:
             failed.wait(20)
             raise kind(3)
 
-        async def first() -> None:
-            await anyio.sleep(0.02)
-            asyncio_or_trio_soon(failed.set)
-            raise ValueError
-
         inner = flow.Dag("inner")
         inner.add("late", late, thread=True)
         dag = flow.Dag("d")
@@ -224,7 +212,7 @@ class TestErrorsWhileTheRunEnds:
             dag.add("one", lambda: 1)
         else:
             dag.map("n", inner, over="items")
-        dag.add("first", first)
+        dag.add("first", failing_first(failed))
         inputs = {} if within == "dag" else {"items": [1, 2]}
         config = Config(backend=backend)  # type: ignore[arg-type]
         if kind is SystemExit:
@@ -243,14 +231,9 @@ class TestErrorsWhileTheRunEnds:
             failed.wait(20)
             raise LookupError(item)
 
-        async def first() -> None:
-            await anyio.sleep(0.02)
-            asyncio_or_trio_soon(failed.set)
-            raise ValueError
-
         dag = flow.Dag("d")
         dag.map("m", work, over="items", thread=True)
-        dag.add("first", first)
+        dag.add("first", failing_first(failed))
         error = error_of(dag, {"items": [1, 2]}, backend=backend)
         assert set(error.nodes) == {"m", "first"}
 
@@ -262,14 +245,9 @@ class TestErrorsWhileTheRunEnds:
             failed.wait(20)
             raise kind(3)
 
-        async def first() -> None:
-            await anyio.sleep(0.02)
-            asyncio_or_trio_soon(failed.set)
-            raise ValueError
-
         dag = flow.Dag("d")
         dag.add("leaves", leaves, thread=True)
-        dag.add("first", first)
+        dag.add("first", failing_first(failed))
         with pytest.raises(kind):
             flow.run(dag, config=Config(backend=backend))  # type: ignore[arg-type]
 
@@ -335,9 +313,15 @@ class TestErrorsWhileTheRunEnds:
         assert asyncio.run(main()) == 0
 
 
-def asyncio_or_trio_soon(fn: Callable[[], object]) -> None:
-    """Call ``fn`` when the run is surely being ended."""
-    threading.Timer(0.1, fn).start()
+def failing_first(failed: threading.Event) -> Callable[[], Awaitable[None]]:
+    """A node that fails, and sets ``failed`` when the run is surely being ended for that."""
+
+    async def first() -> None:
+        await anyio.sleep(0.02)
+        threading.Timer(0.1, failed.set).start()
+        raise ValueError
+
+    return first
 
 
 class TestAbandoned:

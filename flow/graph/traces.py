@@ -179,7 +179,7 @@ def _read(file: Path) -> bytes:
             stream.seek(0)
             if not is_gzip and file.suffix == ".gz":
                 _refuse(file, ["it is named .gz but is not gzip; rename or compress it"])
-            return b"".join(_chunks(file, stream, is_gzip)).removeprefix(b"\xef\xbb\xbf")
+            return b"".join(_chunks(file, stream, is_gzip)).removeprefix(files.BOM)
     except FileNotFoundError:
         _refuse(file, ["there is no such file; check the path"])
     except (EOFError, zlib.error) as error:

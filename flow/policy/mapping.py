@@ -213,7 +213,7 @@ class Folded(Over):
                 try:
                     await left(made)
                 except Exception as closing:
-                    note(error, f"its source raised {described(closing)} when it was closed")
+                    note_closing(error, closing)
             raise
 
     async def _folded(self, items: Any) -> Any:
@@ -300,7 +300,12 @@ def _closed(generator: Any, error: BaseException) -> None:
     try:
         generator.close()
     except Exception as closing:
-        note(error, f"its source raised {described(closing)} when it was closed")
+        note_closing(error, closing)
+
+
+def note_closing(error: BaseException, closing: Exception) -> None:
+    """Say on ``error`` what the source raised when it was closed after that."""
+    note(error, f"its source raised {described(closing)} when it was closed")
 
 
 def has_made(source: Any, iterator: Any) -> bool:

@@ -12,14 +12,14 @@ from itertools import islice
 from types import GeneratorType, MappingProxyType
 from typing import Any, Final
 
-from flow.awaits import NEVER_AWAITED
+from flow.awaits import NEVER_AWAITED, discard
 from flow.config import Retry
 from flow.data.context import Context, Scope, context_of
 from flow.data.mapresult import MapResult, error_of
-from flow.errors import Show, UsageError, a_kind, described, note, shower
+from flow.errors import Show, UsageError, a_kind, note, shower
 from flow.policy.bind import ThreadLimit, limited_async, limited_sync, with_defaults
 from flow.policy.fallback import note_broken, value_for
-from flow.policy.mapping import Mapped, Roles
+from flow.policy.mapping import Mapped, Roles, note_closing
 from flow.policy.middleware import settled
 from flow.run import events
 from flow.run.driven import Driven
@@ -175,11 +175,11 @@ class Items(Driven):
         closing, self.source.closing = self.source.closing, []
         self.forget()
         if not (cancels and closing):
-            _note_closing(error, closing)
+            _note_all(error, closing)
             return
         raised = closing.pop(0)
         note(raised, _WHEN_CLOSED)
-        _note_closing(raised, closing)
+        _note_all(raised, closing)
         try:
             raise raised
         finally:
@@ -429,12 +429,12 @@ class Items(Driven):
             error = closing.pop(0)
             note(error, _WHEN_CLOSED)
         if error is not None:
-            _note_closing(error, closing)
+            _note_all(error, closing)
             return error
         import logging
 
         log = logging.getLogger("flow")
-        while closing:  # as in _note_closing
+        while closing:  # as in _note_all
             log.error("the source of map %r raised when it was closed", self.name, exc_info=closing.pop(0))
         return None
 
@@ -483,9 +483,9 @@ class Items(Driven):
         return found
 
 
-def _note_closing(error: BaseException, closing: list[Exception]) -> None:
+def _note_all(error: BaseException, closing: list[Exception]) -> None:
     while closing:  # emptied: the frames that these errors hold may hold it
-        note(error, f"its source raised {described(closing.pop(0))} when it was closed")
+        note_closing(error, closing.pop(0))
 
 
 def _itself(item: Any) -> Any:
@@ -519,9 +519,7 @@ def _one_each(show: Show, look: Callable[[Any, Any], Any] | None, results: Any, 
 
 def _kept(verdict: Any, item: Any) -> Any:
     if type(verdict) in _NO_VERDICT:
-        close = getattr(verdict, "close", None)
-        if close is not None:
-            close()
+        discard(verdict)
         raise _refused(f"a filter needs a verdict on each item, and {a_kind(verdict)} is always true: return a bool")
     return item if verdict else DROPPED
 

@@ -26,7 +26,7 @@ def load(plan: Plan, tasks: object, threads: bool) -> bool:
         import flow.run.chain
         import flow.run.items  # noqa: F401
     if tasks is not None and (threads or _waits(plan, fns)):
-        import anyio.to_thread
+        import anyio
 
         anyio.get_cancelled_exc_class()  # anyio imports what is for this event loop only when that is asked for
     plan.loaded = (*plan.loaded, case)

@@ -320,16 +320,17 @@ class RunState(Driven):
 
     def context(self, i: int) -> Context:
         """Make the Context of node ``i``'s present attempt."""
-        scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
-        return Context(scope, self.attempts.get(i, 1))
+        return Context(self._scope(i), self.attempts.get(i, 1))
+
+    def _scope(self, i: int) -> Scope:
+        return Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
 
     def given(self, i: int) -> Sequence[bool]:
         return [self.values[slot] is not ABSENT for slot in self.plan.arguments[i]]
 
     def leased_context(self, i: int) -> Context:
         """Make it for an attempt that may be left behind in its thread."""
-        scope = Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
-        return context_of(scope, self.attempts.get(i, 1))
+        return context_of(self._scope(i), self.attempts.get(i, 1))
 
     def made(self, slot: int, value: Any) -> bool:
         """Tell whether the value at ``slot`` is a generator that a node has made, of this run or one around it.

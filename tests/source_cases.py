@@ -1,0 +1,60 @@
+"""What the tests of sources share: generators that tell when they are closed, and functions that leave them halfway."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import pytest
+from conftest import loops
+
+from flow import Config
+
+VAR: ContextVar[Any] = ContextVar("VAR", default="unset")
+BACKENDS = loops("asyncio", "uvloop", "trio")
+MODES = [Config(on_error="collect")] + [
+    pytest.param(Config(on_error="collect", mode="tasks", backend=loop.values[0]), marks=loop.marks)
+    for loop in BACKENDS
+]
+
+
+class Closed(Exception):
+    pass
+
+
+def made(closed: list[str], error: Exception | None = None) -> Any:
+    def numbers() -> Any:
+        try:
+            yield from range(100)
+        finally:
+            closed.append("sync")
+            if error is not None:
+                raise error
+
+    return numbers
+
+
+def amade(closed: list[str], error: Exception | None = None) -> Any:
+    async def numbers() -> Any:
+        try:
+            for number in range(100):
+                yield number
+        finally:
+            await anyio.sleep(0)
+            closed.append("async")
+            if error is not None:
+                raise error
+
+    return numbers
+
+
+def fails(item: int) -> int:
+    if item == 3:
+        raise ValueError("item 3")
+    return item
+
+
+async def afails(item: int) -> int:
+    await anyio.sleep(0)
+    return fails(item)
