@@ -17,10 +17,7 @@ from flow_bench.measure import US, Row, Target, ratios, repeat_of, schedule, tim
 from flow_bench.work import DONE, Work
 
 SECTION = "generated code"
-ON_LOOP = {
-    "sync": "generated code on asyncio, no node suspends",
-    "fetched": "generated code on asyncio, after the first node has suspended",
-}
+ON_LOOP = "generated code on asyncio, no node suspends"
 LOOKS = (500, 1_000, 2_000, 2_001, 2_010, 2_100, 2_500, 3_000, 4_000, 8_000)
 """Numbers of runs after which the totals are compared; code is generated from the 2,000th on."""
 
@@ -45,11 +42,10 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     for nodes in effort.sizes:
         rows += totals(nodes, effort)
     yield rows
-    for kind in ON_LOOP:
-        yield [row for nodes in effort.sizes for row in on_loop(kind, nodes, effort)]
+    yield [row for nodes in effort.sizes for row in on_loop(nodes, effort)]
 
 
-def on_loop(kind: str, nodes: int, effort: Effort) -> Iterator[Row]:
+def on_loop(nodes: int, effort: Effort) -> Iterator[Row]:
     """Yield per node what ``flow.execute`` of sync functions takes, by the driver's loop and with generated code."""
     shapes = {
         "linear": flow.topologies.linear(nodes),
@@ -58,14 +54,14 @@ def on_loop(kind: str, nodes: int, effort: Effort) -> Iterator[Row]:
         "sparse random": flow.topologies.sparse_random(nodes, max_in_degree=3, seed=1),
     }
     ways = [
-        Contender(label, partial(flow_execute, kind=kind, config=config), outputs_of)
+        Contender(label, partial(flow_execute, kind="sync", config=config), outputs_of)
         for label, config in (("flow.execute, loop", LOOP), ("flow.execute, hot plan", HOT))
     ]
     for topology, dag in shapes.items():
         samples = asyncio.run(time_async(ways, Work.of(dag), 3 * effort.rounds, 2 * repeat_of(nodes)))
         for label, seconds in samples.items():
             yield Row(
-                ON_LOOP[kind], label, "us", [s * US / nodes for s in seconds],
+                ON_LOOP, label, "us", [s * US / nodes for s in seconds],
                 ratios=ratios(seconds, samples[ways[0].label]), nodes=nodes, topology=topology,
             )  # fmt: skip
 

@@ -36,9 +36,7 @@ class Work:
         self.dependencies = [tuple(deps) for deps in dependencies]
         self.names = [f"n{i}" for i in range(len(dependencies))]
         suspends = _suspends_once(async_fns[0])
-        self.kinds = {
-            "sync": fns, "async": async_fns, "suspending": [suspends, *async_fns[1:]], "fetched": [suspends, *fns[1:]],
-        }  # fmt: skip
+        self.kinds = {"sync": fns, "async": async_fns, "suspending": [suspends, *async_fns[1:]]}
         self._plans: dict[str, flow.Plan] = {}
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pkgutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -17,6 +18,10 @@ import pytest
 import flow
 
 WAYS = ("asyncio", "uvloop", "trio")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell makes what it starts in the background ignore Ctrl-C, programs that tests start included.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _installed(name: str) -> bool:
