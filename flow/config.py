@@ -188,7 +188,7 @@ class Config(_Replaceable, frozen=True, kw_only=True):
         Any other output is freed as soon as every node that reads it has ended.
     :param data: how the run's own store (``ctx.data``) is made; None is ``DataConfig()``.
     :param optimize: generate straight-line code for a plan of sync functions once it has been run often
-        (:mod:`flow.plan.straight`); ``at_once`` does so before its first run.
+        (:mod:`flow.run.codegen.stretches`); ``at_once`` does so before its first run.
     :param observers: callables that receive every event (see :mod:`flow.run.events`).
     :param blocking_after: seconds a node may hold the event loop before a
         :class:`flow.BlockingNodeWarning` names it; None turns the warning off.

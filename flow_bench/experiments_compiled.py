@@ -63,15 +63,15 @@ class Build:
         return [sys.executable, "-m", "mypyc", "--follow-imports=silent", "--ignore-missing-imports", *files]
 
 
-_PLAIN = ("flow.plan.resolver", "flow.run.release", "flow.run.inline")
-_COROUTINES = ("flow.run.first", "flow.run.tasks", "flow.run.asyncio", "flow.run.driven", "flow.run.state")
+_PLAIN = ("flow.plan.resolver", "flow.run.release", "flow.run.drive.inline")
+_COROUTINES = ("flow.run.drive.serial", "flow.run.drive.loop", "flow.run.drive.asyncio", "flow.run.calls", "flow.run.state")
 _NEW = (("flow.plan.resolver", "cls.__new__(cls)", "cls([])"),)  # mypyc refuses __new__
 
 BUILDS: Mapping[str, Build] = {
     "Cython, without coroutines": Build("Cython", _PLAIN),
     "Cython, drivers of the event loop too": Build("Cython", (*_PLAIN, *_COROUTINES)),
     "mypyc, without coroutines": Build("mypyc", _PLAIN, _NEW),
-    "mypyc, the first phase on a loop too": Build("mypyc", (*_PLAIN, "flow.run.first"), _NEW),
+    "mypyc, the first phase on a loop too": Build("mypyc", (*_PLAIN, "flow.run.drive.serial"), _NEW),
 }
 """mypyc refuses the other drivers: a class body with an ``if``."""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
-from flow.run.adaptive import Climb
+from flow.run.adaptive import LimitSearch
 
 Law = Callable[[int], float]
 
@@ -200,7 +200,7 @@ def best(world: World) -> float:
 
 
 ALGORITHMS: dict[str, Callable[[], Limit]] = {
-    "Climb": Climb, "Gradient2": Gradient2, "Vegas": Vegas, "AIMD": Aimd,
+    "LimitSearch": LimitSearch, "Gradient2": Gradient2, "Vegas": Vegas, "AIMD": Aimd,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from conftest import LoopClock, error_of
 from limit_sim import Aimd, Fixed, Gradient2, Vegas, World, best, power, simulate, worlds
 
 import flow
-from flow.run.adaptive import CAREFUL, GROWTH, START, Climb, kind_of
+from flow.run.adaptive import CAREFUL, GROWTH, START, LimitSearch, kind_of
 from flow_bench import adaptive
 from flow_bench.checks import Refused
 
@@ -30,13 +30,13 @@ class TestSearch:
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_within_a_tenth_of_the_best_fixed_limit(self, steepness: float, shared: bool, seed: int) -> None:
         world = World([[0]] * 2_000, power(32, steepness), shared=shared)
-        assert simulate(Climb(), world, seed) <= 1.12 * simulate(Fixed(32), world, seed)
+        assert simulate(LimitSearch(), world, seed) <= 1.12 * simulate(Fixed(32), world, seed)
         long = World([[0]] * 4_000, power(32, steepness), shared=shared)
-        assert simulate(Climb(), long, seed) <= 1.10 * simulate(Fixed(32), long, seed)
+        assert simulate(LimitSearch(), long, seed) <= 1.10 * simulate(Fixed(32), long, seed)
 
     def test_the_next_run_begins_where_this_one_ended(self) -> None:
         world = World([[0]] * 1_000, power(32, 2))
-        first = Climb()
+        first = LimitSearch()
         took = simulate(first, world)
         again = first.again(1 << 62)
         assert 27 <= again.limit <= 40
@@ -48,31 +48,31 @@ class TestSearch:
             return math.exp(sum(math.log(simulate(make(), world) / least) for world, least in found) / len(found))
 
         found = [(world, best(world)) for name, world in worlds(1_000).items() if "100" not in name]
-        ours = mean(Climb)
+        ours = mean(LimitSearch)
         assert ours < 1.21
         assert all(mean(other) > 1.15 * ours for other in (Gradient2, Vegas, Aimd))
 
     def test_grows_without_end_where_nothing_gets_slower(self) -> None:
-        climb = Climb()
+        climb = LimitSearch()
         took = simulate(climb, World([[0]] * 2_000, lambda n: 1.0))
         assert climb.limit > 400
         assert took < 0.01 * 13  # round trips; 8 doublings of 16 would be the least
 
     def test_a_slow_function_is_no_crowd(self) -> None:
         """Slow calls come in the second half alone: nothing about them says that fewer should be in flight."""
-        climb = Climb()
+        climb = LimitSearch()
         simulate(climb, World([[0]] * 300 + [[1]] * 300, lambda n: 1.0, (0.01, 1.0)))
         assert climb.seen().lowest == START
         assert climb.limit > START * GROWTH**2
 
     def test_a_chain_says_nothing_about_a_limit_it_does_not_reach(self) -> None:
-        climb = Climb()
+        climb = LimitSearch()
         simulate(climb, World([[0] * 100] * 4, power(2, 2)))
         assert climb.seen() == (climb.again(99).seen())
         assert climb.limit == START
 
     def test_it_follows_a_backend_that_changes(self) -> None:
-        climb = Climb()
+        climb = LimitSearch()
         simulate(climb, World([[0]] * 2_000, power(32, 2)))
         later = climb.again(1 << 62)
         simulate(later, World([[0]] * 6_000, power(8, 2)))
@@ -85,7 +85,7 @@ class TestSearch:
     def test_within_its_bounds_whatever_the_latencies(self, seed: int) -> None:
         random = Random(seed)
         bound = random.choice([1, 2, 7, 40, 1 << 62])
-        climb = Climb(random.choice([1, 16, 100]), bound)
+        climb = LimitSearch(random.choice([1, 16, 100]), bound)
         calls: list[Any] = []
         now = 0.0
         for _ in range(3_000):

@@ -389,7 +389,7 @@ def test_leaves_nothing_for_the_garbage_collector(frozen: None) -> None:
         for _ in range(3):
             flow.run(plan, {"numbers": [1, 2]})
         found = [type(thing).__name__ for thing in _collected()]
-        assert not {"RunState", "Items", "OSError", "Result"} & set(found)
+        assert not {"PlanRun", "Items", "OSError", "Result"} & set(found)
     finally:
         gc.enable()
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import flow
 from flow import Config, Retry, Status
 from flow.plan.resolver import Resolver
-from flow.run.release import Releasing
+from flow.run.release import FreeingResolver
 from flow.types import MISSING
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -492,7 +492,7 @@ class TestReleasing:
     def test_it_moves_as_a_resolver(self) -> None:
         plan = self.plan()
         values = ["A", "B", "C", "input"]
-        plain, releasing = Resolver(plan), Releasing(plan, None, values, [2])
+        plain, releasing = Resolver(plan), FreeingResolver(plan, None, values, [2])
         assert plain.take() == releasing.take() == 0
         assert plain.advance(0) == releasing.advance(0) == 1
         assert plain.state == releasing.state and values == ["A", "B", "C", "input"]
@@ -505,14 +505,14 @@ class TestReleasing:
 
     def test_skip(self) -> None:
         values = ["A", "B", MISSING, "input"]
-        releasing = Releasing(self.plan(), None, values, [])
+        releasing = FreeingResolver(self.plan(), None, values, [])
         releasing.done(releasing.take())
         assert releasing.skip(1) == [1, 2]
         assert values == [MISSING, "B", MISSING, "input"] or values == [MISSING, MISSING, MISSING, "input"]
 
     def test_cancel_rest(self) -> None:
         values = ["A", MISSING, MISSING, "input"]
-        releasing = Releasing(self.plan(), None, values, [])
+        releasing = FreeingResolver(self.plan(), None, values, [])
         releasing.done(releasing.take())
         assert releasing.take() == 1
         releasing.cancel_rest()

@@ -24,7 +24,7 @@ import flow
 from flow import Config, Context, Retry, Status, Timeout
 
 ROOT = Path(__file__).parent.parent
-THREADS = import_module("flow.run.threads")
+THREADS = import_module("flow.run.drive.threads")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
-from flow.run.drawing import MAX_LANES, Bar, cut, draw, pack, seconds
-from flow.run.timeline import MAX_MERMAID, bars_of, gantt, to_mermaid, to_svg
+from flow.run.draw.svg import MAX_LANES, Bar, cut, draw, pack, seconds
+from flow.run.draw.gantt import MAX_MERMAID, bars_of, gantt, to_mermaid, to_svg
 from flow.types import Status
 
 SVG = "{http://www.w3.org/2000/svg}"

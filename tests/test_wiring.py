@@ -12,7 +12,7 @@ import pytest
 
 import flow
 from flow.plan.plan import Plan
-from flow.plan.usual import Usual
+from flow.plan.arity import Usual
 from flow.signature import is_async_callable, location_of, shape_of
 from flow.types import MISSING
 

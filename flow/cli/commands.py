@@ -180,9 +180,7 @@ def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None
 def _draw(result: Result, file: Path | None) -> None:
     if file is None:
         return
-    from flow.run import timeline
-
-    text = timeline.to_svg(result) if file.suffix.lower() == ".svg" else timeline.to_mermaid(result)
+    text = result.timeline("svg" if file.suffix.lower() == ".svg" else "mermaid")
     try:
         files.write(str(file), text)
     except OSError as error:

@@ -103,6 +103,12 @@ def reach(starts: Iterable[int], step: Sequence[Sequence[int]]) -> frozenset[int
     return frozenset(seen)
 
 
+def distinct(slots: Sequence[int]) -> tuple[int, ...]:
+    """The node indices among ``slots``, each once; the very same tuple if that is what it is."""
+    unique = tuple(dict.fromkeys([slot for slot in slots if slot >= 0]))
+    return slots if unique == slots else unique
+
+
 def inverse(permutation: Sequence[int]) -> list[int]:
     """Turn "who stands at each place" into "at which place does each stand", or back."""
     result = [0] * len(permutation)

@@ -24,14 +24,16 @@ failed, never on when.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heappushpop
 from typing import Any, Final
 
 import msgspec
 
 from flow.errors import UsageError
-from flow.plan.plan import Plan, successors_of
+from flow.plan.nodes import Nodes
+from flow.plan.order import successors_of
+from flow.plan.plan import Plan
 from flow.types import Status
 
 WAITING: Final = 0
@@ -69,67 +71,39 @@ class ResolverStatistics(msgspec.Struct, frozen=True):
     cancelled: int
 
 
-class Resolver:
-    """Says which nodes are ready; is told what ended.
+Step = Callable[[int], None]
+"""Called with each node that has ended, in whatever way, once that is in ``state``."""
 
-    :param plan: a :class:`Plan`, or per node the indices it waits for (which must be acyclic).
-    :param ranks: the order in which ready nodes are taken; the plan's own by default.
 
-    Creating one is O(nodes + edges); over a whole run every edge is looked at once, and taking
-    a node costs O(log ready). Not thread-safe: one driver owns it.
-    """
+class Standing:
+    """Where every node of a run stands; hands out those that are ready. What ends it is told as a :class:`Resolver`."""
 
     __slots__ = (
-        "_fast", "_forgiven", "_grown", "_halted", "_node_at", "_rank", "_ready", "_spared", "_tolerant", "_uses",
-        "_waiting", "state", "successors",
+        "_fast", "_forgiven", "_grown", "_halted", "_may_fail", "_node_at", "_rank", "_ready", "_spared", "_steps",
+        "_uses", "_waiting", "state", "successors",
     )  # fmt: skip
 
-    def __init__(self, plan: Plan | Sequence[Sequence[int]], ranks: Sequence[int] | None = None) -> None:
-        if isinstance(plan, Plan):
-            self._set_plan(plan, ranks)
-        else:
-            dependencies = [tuple(dict.fromkeys(deps)) for deps in plan]
-            self.successors: list[Any] = list(successors_of(dependencies))
-            self._tolerant: set[int] = set()
-            self._spared: Mapping[int, frozenset[int]] = {}
-            self._uses: list[Any] = dependencies
-            self._waiting = list(map(len, dependencies))
-            self._set_ranks(ranks)
-        self.state = bytearray(len(self._waiting))
-        sources = plan.sources if isinstance(plan, Plan) else [i for i, left in enumerate(self._waiting) if not left]
-        self._set_ready(sources)
+    def _set_nodes(self, nodes: Nodes, ranks: Sequence[int] | None, steps: Sequence[Step] = ()) -> None:
+        self.successors: list[Any] = nodes.successors
+        self._may_fail, self._spared = nodes.may_fail, nodes.spared
+        self._uses: list[Any] = nodes.arguments
+        self._waiting = nodes.in_degrees.copy()
+        self._set_ranks(nodes.ranks() if ranks is None else ranks, steps)
 
-    @classmethod
-    def resumed(cls, plan: Plan, done: Iterable[int], ranks: Sequence[int] | None = None) -> Resolver:
-        """Return the resolver of a run in which exactly the nodes ``done`` have ended, all well.
+    def _set_graph(self, waits_for: Sequence[Sequence[int]], ranks: Sequence[int] | None) -> None:
+        dependencies = [tuple(dict.fromkeys(deps)) for deps in waits_for]
+        self.successors = list(successors_of(dependencies))
+        self._may_fail: set[int] = set()
+        self._spared: Mapping[int, frozenset[int]] = {}
+        self._uses = dependencies
+        self._waiting = list(map(len, dependencies))
+        self._set_ranks(ranks)
 
-        O(sources + edges of those done), and O(nodes) at memory speed.
-        """
-        self = cls.__new__(cls)
-        self._set_plan(plan, ranks)
-        successors, waiting = self.successors, self._waiting
-        self.state = state = bytearray(len(plan))
-        ready = []
-        for i in done:
-            state[i] = DONE
-            for s in successors[i]:
-                left = waiting[s] - 1
-                waiting[s] = left
-                if not left:
-                    ready.append(s)
-        self._set_ready(plan.sources + ready)
-        return self
-
-    def _set_plan(self, plan: Plan, ranks: Sequence[int] | None) -> None:
-        self.successors = plan.successors
-        self._tolerant, self._uses, self._spared = plan.tolerant, plan.arguments, plan.spared
-        self._waiting = plan.in_degrees.copy()
-        self._set_ranks(plan.ranks() if ranks is None else ranks)
-
-    def _set_ranks(self, ranks: Sequence[int] | None) -> None:
+    def _set_ranks(self, ranks: Sequence[int] | None, steps: Sequence[Step] = ()) -> None:
         self._grown = self._halted = False
         self._forgiven: Any = ()  # nodes skipped for tolerated failures only, a set once there are some
-        self._fast = ranks is None
+        self._steps = steps
+        self._fast = ranks is None and not steps  # advance() need not call done()
         self._rank: Any = ranks
         self._node_at: list[int] | None = None
         if ranks is not None:
@@ -145,6 +119,8 @@ class Resolver:
             state[i] = READY
         self._ready: list[int] = ready if rank is None else [rank[i] for i in ready]
         heapify(self._ready)
+
+    state: bytearray
 
     # -- ask ---------------------------------------------------------------------------------
 
@@ -186,7 +162,7 @@ class Resolver:
     def __len__(self) -> int:
         return len(self.state)
 
-    # -- tell --------------------------------------------------------------------------------
+    # -- take --------------------------------------------------------------------------------
 
     def take(self) -> int:
         """Take the best ready node, which is then for the caller to end; -1 if none is ready."""
@@ -199,6 +175,76 @@ class Resolver:
                 state[i] = TAKEN
                 return i
         return -1
+
+    def claim(self, i: int) -> None:
+        """Take the ready node ``i``, whatever its place. :raises UsageError: if it is not ready."""
+        if self.state[i] != READY:
+            raise UsageError(f"node {i} is {self.status(i)}; only a ready node can be taken")
+        self.state[i] = TAKEN  # what is left of it in the heap is passed over
+
+    def put_back(self, i: int) -> None:
+        """Make the taken node ``i`` ready again (a retry). :raises UsageError: if it was not taken."""
+        if self.state[i] != TAKEN:
+            raise self._not_taken(i, "put back")
+        self.state[i] = READY
+        heappush(self._ready, i if self._rank is None else self._rank[i])
+
+    def halt(self) -> None:
+        """Let nothing be taken any more. What has been taken may still end, and its failures skip."""
+        self._halted, self._fast = True, False
+
+    def _not_taken(self, i: int, what: str) -> UsageError:
+        return UsageError(f"node {i} cannot be {what}: it is {self.status(i)}, not running (take it first)")
+
+
+class Resolver(Standing):
+    """Says which nodes are ready; is told what ended.
+
+    :param plan: a :class:`Plan`, or per node the indices it waits for (which must be acyclic).
+    :param ranks: the order in which ready nodes are taken; the plan's own by default.
+
+    Creating one is O(nodes + edges); over a whole run every edge is looked at once, and taking
+    a node costs O(log ready). Not thread-safe: one driver owns it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, plan: Plan | Sequence[Sequence[int]], ranks: Sequence[int] | None = None) -> None:
+        if isinstance(plan, Plan):
+            self._set_nodes(plan._nodes, ranks)
+        else:
+            self._set_graph(plan, ranks)
+        self.state = bytearray(len(self._waiting))
+        self._set_ready([i for i, left in enumerate(self._waiting) if not left])
+
+    @classmethod
+    def resumed(
+        cls, nodes: Nodes, done: Iterable[int], ranks: Sequence[int] | None = None, steps: Sequence[Step] = ()
+    ) -> Resolver:
+        """Return the resolver of a run in which exactly the nodes ``done`` have ended, all well.
+
+        O(sources + edges of those done), and O(nodes) at memory speed.
+
+        :param steps: what is told of each node that ends: the one place where what follows from that composes.
+        """
+        self = cls.__new__(cls)
+        self._set_nodes(nodes, ranks, steps)
+        successors, waiting = self.successors, self._waiting
+        self.state = state = bytearray(nodes.count)
+        ready = []
+        for i in done:
+            state[i] = DONE
+            for s in successors[i]:
+                left = waiting[s] - 1
+                waiting[s] = left
+                if not left:
+                    ready.append(s)
+            if steps:
+                self._ended(i)
+        self._set_ready(nodes.sources + ready)
+        return self
+
+    # -- tell --------------------------------------------------------------------------------
 
     def done(self, i: int) -> None:
         """Say that the taken node ``i`` ended well; what waited only for it becomes ready.
@@ -218,6 +264,13 @@ class Resolver:
                     heappush(ready, s if rank is None else rank[s])
                 elif s in self._forgiven:
                     self._pass(s)
+        if self._steps:
+            self._ended(i)
+
+    def _ended(self, i: int) -> None:
+        """Node ``i`` has ended. The one step on which what is to follow from that composes (:attr:`Step`)."""
+        for step in self._steps:
+            step(i)
 
     def advance(self, i: int) -> int:
         """Do what ``done(i)`` and then ``take()`` do, in one call: what a driver asks after each node."""
@@ -254,7 +307,9 @@ class Resolver:
         if self.state[i] != TAKEN:
             raise self._not_taken(i, "failed")
         self.state[i] = FAILED
-        if i not in self._tolerant:
+        if self._steps:
+            self._ended(i)
+        if i not in self._may_fail:
             return self._skip_from(self.successors[i])
         uses = self._uses
         skipped = self._skip_from([s for s in self._blocked_by(i) if i in uses[s]], tolerated=True)
@@ -315,29 +370,26 @@ class Resolver:
                 forgiven.remove(i)
                 todo.extend(successors[i])
         skipped.sort()
+        for i in skipped if self._steps else ():
+            self._ended(i)
         return skipped
-
-    def put_back(self, i: int) -> None:
-        """Make the taken node ``i`` ready again (a retry). :raises UsageError: if it was not taken."""
-        if self.state[i] != TAKEN:
-            raise self._not_taken(i, "put back")
-        self.state[i] = READY
-        heappush(self._ready, i if self._rank is None else self._rank[i])
-
-    def halt(self) -> None:
-        """Let nothing be taken any more. What has been taken may still end, and its failures skip."""
-        self._halted, self._fast = True, False
 
     def cancelled(self, i: int) -> None:
         """Say that the taken node ``i`` was cancelled. :raises UsageError: if it was not taken."""
         if self.state[i] != TAKEN:
             raise self._not_taken(i, "cancelled")
         self.state[i] = CANCELLED
+        if self._steps:
+            self._ended(i)
 
     def cancel_rest(self, *, taken: bool = False) -> None:
         """Cancel every node not taken yet; with ``taken`` those too. O(nodes)."""
+        before = bytes(self.state) if self._steps else b""
         self.state[:] = self.state.translate(_ALL_CANCELLED if taken else _REST_CANCELLED)
         self._ready.clear()
+        for i, was in enumerate(before):
+            if was != self.state[i]:
+                self._ended(i)
 
     def add(self, dependencies: Iterable[int] = ()) -> int:
         """Add a node while the run is on; return its index. Dependencies are nodes that exist already.
@@ -375,5 +427,3 @@ class Resolver:
             self._rank = None if self._rank is None else list(self._rank)
             self._grown = True
 
-    def _not_taken(self, i: int, what: str) -> UsageError:
-        return UsageError(f"node {i} cannot be {what}: it is {self.status(i)}, not running (take it first)")

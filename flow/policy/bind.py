@@ -27,6 +27,7 @@ from flow.signature import Composite, is_async_callable
 from flow.types import ABSENT, MISSING
 
 Call = Callable[..., Any]
+Admission = Callable[[Context], Any]
 
 
 class Timed(Protocol):
@@ -60,18 +61,27 @@ class Run(Timed, Protocol):
     def leased_context(self, i: int) -> Context:
         """Make it for an attempt that may be left behind in its thread."""
 
-    def expanded(self, fn: Composite, i: int) -> Call:
-        """Return the callable that runs a nested plan, or a map, as node ``i`` of this run."""
-
     def in_thread(self, call: Call, limit: ThreadLimit | None) -> Call:
         """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
+
+    def in_executor(self, name: str, fn: Call) -> Call:
+        """Return an async callable that has ``fn`` called by the executor of that name."""
+
+    def waiting_for(self, name: str, fn: Call) -> Call:
+        """Return a sync callable that has ``fn`` called by that executor, and waits for it: for a thread to do."""
+
+
+Expand = Callable[[Composite, int, str, str], tuple[Call, bool]]
+"""Gives what runs a Dag, a map or a fold as node ``i`` of a run, and whether that is awaited: called with it, ``i``,
+where sync functions run, and the place in the run that nodes within it are said to be at."""
 
 
 class Binder(msgspec.Struct, frozen=True):
     """How one node is called.
 
-    ``is_async`` says whether the bound callable returns an awaitable; in a run that puts all sync
-    functions into threads every one does. ``optional`` is there if some of its values may be missing. ``defaults`` are
+    ``is_async`` says whether the bound callable returns an awaitable, as far as the run's settings do not decide.
+    ``executor`` says where a sync function runs: "inline", "thread" or a name; None leaves it to the run.
+    ``optional`` is there if some of its values may be missing. ``defaults`` are
     those of parameters, by position among the values, whose node may fail and be tolerated: no value comes for them
     then.
     """
@@ -80,36 +90,59 @@ class Binder(msgspec.Struct, frozen=True):
     is_async: bool
     keywords: tuple[str, ...] = ()
     context: int | str = -1
-    thread: bool = False
+    executor: str | None = None
     middleware: tuple[Middleware, ...] = ()
     timeout: Timeout | None = None
     optional: Optionals | None = None
     defaults: tuple[tuple[int, Any], ...] = ()
     abandons: bool = False
+    admission: Admission | None = None
 
     def with_policy(
-        self, thread: bool, middleware: tuple[Middleware, ...], timeout: Timeout | None, abandons: bool = False
+        self,
+        executor: str | None,
+        middleware: tuple[Middleware, ...],
+        timeout: Timeout | None,
+        abandons: bool = False,
+        admission: Admission | None = None,
     ) -> Binder:
         """Return a copy with these policies."""
-        is_async = self.is_async or thread or any(map(is_async_callable, middleware))
+        waits = executor not in (None, "inline") or (admission is not None and is_async_callable(admission))
         return msgspec.structs.replace(
-            self, is_async=is_async, thread=thread, middleware=middleware, timeout=timeout, abandons=abandons
+            self,
+            is_async=self.is_async or waits or any(map(is_async_callable, middleware)),
+            executor=executor,
+            middleware=middleware,
+            timeout=timeout,
+            abandons=abandons,
+            admission=admission,
         )
 
-    def bind(self, run: Run, i: int, all_threads: bool = False) -> Call:
-        """Return the callable for node ``i`` of ``run``; ``all_threads`` puts sync functions in threads."""
+    def bind(self, run: Run, i: int, expand: Expand, default: str = "inline") -> tuple[Call, bool]:
+        """Return the callable for node ``i`` of ``run``, and whether it is awaited.
+
+        :param default: where sync functions run that do not say so themselves.
+        """
         context = partial(run.leased_context if self.abandons else run.context, i)
-        call = self._with_arguments(run, i, context)
+        executor, layers, limit, detail = self.executor or default, self.middleware, None, ""
+        # Plain middleware next to a sync function stays next to it: both go into the thread.
+        outer = max((k + 1 for k, layer in enumerate(layers) if is_async_callable(layer)), default=0)
+        fn, is_async = self.fn, is_async_callable(self.fn)
+        if isinstance(fn, Composite):
+            fn, is_async = expand(fn, i, executor, run.name_of(i))
+            executor = executor if executor == "thread" else "inline"  # a named one is for what is within
+        elif not is_async and executor not in ("inline", "thread"):
+            detail = f"; it ran in executor {executor!r}, which cannot be interrupted, and was waited for"
+            if layers[outer:]:  # a thread waits for the executor, as plain middleware cannot
+                fn, executor = run.waiting_for(executor, fn), "thread"
+            else:
+                fn, is_async = run.in_executor(executor, fn), True
+        call = self._with_arguments(fn, run, i, context)
         if self.defaults:
-            call = self._with_defaults(call, run, i, context)
+            call = self._with_defaults(fn, call, run, i, context)
         if not isinstance(self.fn, Composite) and may_return_awaitable(self.fn):
             call = settled(call)
-        layers, limit = self.middleware, None
-        is_async = is_async_callable(self.fn) or (run.on_loop and isinstance(self.fn, Mapped))
-        threaded = not is_async and (self.thread or all_threads)
-        if threaded:
-            # Plain middleware next to a sync function stays next to it: both go into the thread.
-            outer = max((k + 1 for k, layer in enumerate(layers) if is_async_callable(layer)), default=0)
+        if not is_async and executor == "thread":
             if layers[outer:]:
                 call = compose(call, False, layers[outer:], context)
             if self.timeout is not None:
@@ -119,12 +152,14 @@ class Binder(msgspec.Struct, frozen=True):
             call = compose(call, is_async, layers, context)
             is_async = is_async or any(map(is_async_callable, layers))
         if self.timeout is None:
-            return call
+            return call, is_async
         if limit is not None:
-            return limit.around(call)
-        return (limited_async if is_async else limited_sync)(call, run, i, self.timeout)
+            return limit.around(call), True
+        if is_async:
+            return limited_async(call, run, i, self.timeout, detail), True
+        return limited_sync(call, run, i, self.timeout), False
 
-    def _with_defaults(self, call: Call, run: Run, i: int, make: Callable[[], Context]) -> Call:
+    def _with_defaults(self, fn: Call, call: Call, run: Run, i: int, make: Callable[[], Context]) -> Call:
         """Let ``call`` have defaults for what tolerated failures lack; a parameter that takes none is left out."""
         defaults = self.defaults
         leaves_out = not isinstance(self.fn, Composite) and any(default is ABSENT for _, default in defaults)
@@ -132,22 +167,22 @@ class Binder(msgspec.Struct, frozen=True):
         def called(*values: Any) -> Any:
             found = with_defaults(values, defaults)
             if leaves_out and not all(given := [value is not ABSENT for value in found]):
-                return self._with_arguments(run, i, make, given)(*found)
+                return self._with_arguments(fn, run, i, make, given)(*found)
             return call(*found)
 
         return called
 
     def _with_arguments(
-        self, run: Run, i: int, make: Callable[[], Context], given: Sequence[bool] | None = None
+        self, fn: Call, run: Run, i: int, make: Callable[[], Context], given: Sequence[bool] | None = None
     ) -> Call:
-        """Place the Context and the keyword arguments; values arrive by position.
+        """Return what calls ``fn`` with the Context and the keyword arguments in their places.
+
+        Values arrive by position. ``fn`` gets arguments and nothing of the run: it may be called anywhere.
 
         :param make: makes the Context.
         :param given: by value, whether it is there; by default as at the start of the run.
         """
-        fn, keywords, context = self.fn, self.keywords, self.context
-        if isinstance(fn, Composite):
-            fn = run.expanded(fn, i)
+        keywords, context = self.keywords, self.context
         given = run.given(i) if given is None and self.optional is not None else given
         if self.optional is not None and given is not None and not all(given):
             at = self.optional.names[context] if isinstance(context, int) and context >= 0 else context
@@ -196,8 +231,13 @@ def _exceeded(run: Timed, i: int, timeout: Timeout, overall: bool, detail: str =
 _TOO_LATE: Final = " before this attempt began"
 
 
-def limited_async(call: Call, run: Timed, i: int, timeout: Timeout) -> Callable[..., Awaitable[Any]]:
-    """Stop ``call`` when its time is up."""
+def limited_async(
+    call: Call, run: Timed, i: int, timeout: Timeout, detail: str = ""
+) -> Callable[..., Awaitable[Any]]:
+    """Stop ``call`` when its time is up.
+
+    :param detail: what the NodeTimeout is to say besides.
+    """
     from anyio import move_on_after
 
     async def limited(*values: Any) -> Any:
@@ -206,7 +246,7 @@ def limited_async(call: Call, run: Timed, i: int, timeout: Timeout) -> Callable[
             raise _exceeded(run, i, timeout, True, _TOO_LATE)
         with move_on_after(limit):
             return await call(*values)  # in the same tick as the limit: the result stands
-        raise _exceeded(run, i, timeout, limit != timeout.attempt)
+        raise _exceeded(run, i, timeout, limit != timeout.attempt, detail)
 
     return limited
 

@@ -166,6 +166,10 @@ class Folded(Over):
     def awaiting(self) -> Folded:
         return Folded(self.fn, self.sources, self.start, awaits=True)
 
+    def calling(self, fn: Any) -> Folded:
+        """Return what folds in the same way by ``fn``."""
+        return Folded(fn, self.sources, self.start, self.awaits)
+
     def shape(self) -> Shape:
         if not callable(self.fn):
             raise TypeError(f"{shown(self.fn)} is not callable: give a function of what was folded so far and an item")
@@ -233,30 +237,39 @@ class Folded(Over):
 class Mapped(Over):
     """A function, called once per item (:meth:`flow.Dag.map`)."""
 
-    __slots__ = ("_names", "_roles", "abandons", "fallback", "options", "retry", "thread", "timeout")
+    __slots__ = ("_names", "_roles", "abandons", "admission", "executor", "fallback", "options", "retry", "timeout")
 
     def __init__(self, fn: Any, sources: tuple[str, ...], options: MapOptions) -> None:
         super().__init__(fn, sources)
         self.options = options
         self.retry: Retry | None = None
         self.timeout: Timeout | None = None
-        self.thread = self.abandons = False
+        self.executor: str | None = None
+        self.admission: Any = None
+        self.abandons = False
         self.fallback: Any = MISSING
         self._roles: Roles | None = None
         self._names: tuple[str, ...] | None = None
 
     def with_policy(
-        self, retry: Retry | None, timeout: Timeout | None, thread: bool, fallback: Any, abandons: bool
+        self,
+        retry: Retry | None,
+        timeout: Timeout | None,
+        executor: str | None,
+        fallback: Any,
+        abandons: bool,
+        admission: Any = None,
     ) -> Mapped:
-        """Return a copy whose items are retried, limited, run in threads and replaced as given."""
+        """Return a copy whose items are retried, limited, let in, run and replaced as given."""
         copy = Mapped(self.fn, self.sources, self.options)
-        copy.retry, copy.timeout, copy.thread, copy.abandons = retry, timeout, thread, abandons
-        copy.fallback, copy._roles = fallback, self._roles
+        copy.retry, copy.timeout, copy.executor, copy.abandons = retry, timeout, executor, abandons
+        copy.fallback, copy.admission, copy._roles = fallback, admission, self._roles
         return copy
 
     @property
     def is_async(self) -> bool:
-        return self.thread or self.roles.awaits
+        waits = self.executor not in (None, "inline") or self.roles.awaits
+        return waits or (self.admission is not None and is_async_callable(self.admission))
 
     def faults(self) -> list[str]:
         return [*super().faults(), *self.options.faults()]

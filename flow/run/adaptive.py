@@ -117,7 +117,7 @@ Call = tuple[Level, int, float]
 """A call in flight that counts: the window it began in, calls in flight then, and when."""
 
 
-class Climb:
+class LimitSearch:
     """The search for the best limit. It knows no clock and no event loop: it is told when calls begin and end.
 
     :param start: the first limit.
@@ -139,9 +139,9 @@ class Climb:
         self.changes = 0
         self._window = Level(self.limit)
 
-    def again(self, bound: int) -> Climb:
+    def again(self, bound: int) -> LimitSearch:
         """Return one that goes on, in another run, from what this one knows."""
-        other = Climb(self.best, bound)
+        other = LimitSearch(self.best, bound)
         other._top, other._below, other._beyond = self._top, self._below, self._beyond
         other._reach, other._held, other._hold = self._reach, self._held, self._hold
         return other
@@ -273,13 +273,13 @@ class Climb:
         return 0.0 if slower is None else slower[0]
 
 
-def resumed(plan: Plan, name: str, bound: int) -> Climb:
+def resumed(plan: Plan, name: str, bound: int) -> LimitSearch:
     """Return the limit of the plan's own nodes (name ""), or of a map's items: as the run before has left it.
 
     It is kept with the plan; runs of it that overlap each go on by themselves, and the last to begin is remembered.
     """
     before = plan.learned.get(name)
-    climb = Climb(bound=bound) if before is None else before.again(bound)
+    climb = LimitSearch(bound=bound) if before is None else before.again(bound)
     plan.learned[name] = climb
     return climb
 
@@ -293,4 +293,4 @@ def kind_of(fn: Any) -> Any:
     return getattr(fn, "__code__", type(fn))
 
 
-__all__ = ["AdaptedLimit", "Climb", "kind_of", "resumed"]
+__all__ = ["AdaptedLimit", "LimitSearch", "kind_of", "resumed"]

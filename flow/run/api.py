@@ -1,28 +1,24 @@
-"""The two ways in: :func:`run` for sync code, :func:`execute` inside an event loop."""
+"""The two ways in, and what they refuse: :func:`run` for sync code, :func:`execute` inside an event loop."""
 
 from __future__ import annotations
 
 import contextvars
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flow.clock import on_asyncio
 from flow.config import DEFAULT_CONFIG, Config
 from flow.data.store import WorkflowData
 from flow.errors import ConfigError, Hints, InputError, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
-from flow.run.inline import OutOfTime, run_inline
-from flow.run.release import Releasing, kept_nodes
+from flow.run.launch import begin, drive_alone, drive_inline, driver_for
+from flow.run.release import Freeing, kept_nodes
 from flow.run.result import Result
-from flow.run.state import RunState, is_sync_run
+from flow.run.state import PlanRun, settled
 from flow.signature import location_of
 from flow.types import NAME_RULE, is_name, references
-
-if TYPE_CHECKING:
-    from flow.run.tasks import Tasks
 
 
 def run(
@@ -30,6 +26,7 @@ def run(
     inputs: Mapping[str, Any] | None = None,
     *,
     targets: Ref | Iterable[Ref] | None = None,
+    known: Mapping[Any, Any] | Result | None = None,
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
@@ -41,6 +38,9 @@ def run(
 
     :param inputs: values for the parameters that no node provides, by name.
     :param targets: run only these nodes and what they need.
+    :param known: outcomes that are there already, by node: outputs, or a :class:`flow.Outcome`; or the Result of an
+        earlier run, for its completed nodes (generators excepted). These nodes are not called, and what only they need
+        is no part of the run.
     :param run_id: your id for this run (see :data:`flow.types.NAME_PATTERN`).
     :param data: the store that nodes see as ``ctx.data``; by default each run makes its own (``config.data``).
     :raises ConfigError: for a run id that does not match it.
@@ -48,13 +48,15 @@ def run(
     :raises InputError: listing every missing and unknown input; nothing has run then.
     :raises RunError: if a node failed under ``on_error="fail_fast"`` and has no ``continue_on_error``, or the run's
         time limit passed.
-    :raises UsageError: if an event loop is needed and this thread already runs one; for targets, or nodes in
-        ``config.keep``, that do not exist.
+    :raises UsageError: if an event loop is needed and this thread already runs one; for targets, known nodes, or nodes
+        in ``config.keep``, that do not exist; for nodes that cannot run where they are to.
     """
     config = DEFAULT_CONFIG if config is None else config
-    state = _start(target, inputs, targets, config, run_id, data)
+    state = _start(target, inputs, targets, known, config, run_id, data)
     if is_sync_run(state.plan, config):
-        contextvars.copy_context().run(_drive_inline, state)
+        if config.on_outcome is not None or config.before_call is not None:
+            return _hooked_inline(state)
+        contextvars.copy_context().run(drive_inline, state)
     else:
         _run_on_a_loop(state)
     return _finish(state)
@@ -65,6 +67,7 @@ async def execute(
     inputs: Mapping[str, Any] | None = None,
     *,
     targets: Ref | Iterable[Ref] | None = None,
+    known: Mapping[Any, Any] | Result | None = None,
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
@@ -73,16 +76,22 @@ async def execute(
 
     All tasks it starts have ended when it returns or raises; cancelling it cancels the run.
     """
-    state = _start(target, inputs, targets, DEFAULT_CONFIG if config is None else config, run_id, data)
-    tasks = _tasks_of(state)
-    try:  # not through _drive_async: every frame that lives as long as the run is paid by thousands of runs at once
+    config = DEFAULT_CONFIG if config is None else config
+    state = _start(target, inputs, targets, known, config, run_id, data)
+    hooked = config.on_outcome is not None or config.before_call is not None
+    if hooked:
+        _hook(state, on_loop=True)
+    driver = driver_for(state)
+    try:  # not through a function: every frame that lives as long as the run is paid by thousands of runs at once
         try:
-            state.prepare()
-            await tasks.drive()
+            begin(state)
+            await driver.drive()
         finally:
             state.end()
-    except BaseException:
+    except BaseException as error:
         state.forget()
+        if hooked:
+            _raise_hooks_error(error)
         raise
     return _finish(state)
 
@@ -91,10 +100,11 @@ def _start(
     target: Dag | Plan,
     inputs: Mapping[str, Any] | None,
     targets: Ref | Iterable[Ref] | None,
+    known: Any,
     config: Config,
     run_id: str | None,
     data: WorkflowData | None,
-) -> RunState:
+) -> PlanRun:
     if isinstance(target, Dag):
         plan = target.compile()
     elif isinstance(target, Plan):
@@ -107,16 +117,60 @@ def _start(
         raise ConfigError("run id", [f"{shown(run_id)} is refused: {NAME_RULE}"])
     if data is not None and not isinstance(data, WorkflowData):
         raise UsageError(f"data must be a flow.WorkflowData, not {shown(data)} (a {type(data).__name__})")
-    whole = plan
+    whole, outcomes = plan, None
     if targets is not None:
         targets = references(targets)
-        plan = plan.part(targets)
+    if known is not None:
+        from flow.run.known import give, known_outcomes, part_with
+
+        outcomes = known_outcomes(plan, known)
+        plan = part_with(plan, outcomes, targets)
+    elif targets is not None:
+        plan = plan.subgraph(*targets)
     if inputs is not None or plan.required_inputs:
         _check_inputs(plan, {} if inputs is None else inputs, config)
-    state = RunState(plan, inputs, config, run_id, data)
+    state = PlanRun(plan, inputs, config, run_id, data)
     if config.keep != "all":
-        state.resolver = Releasing(plan, state.ranks, state.values, kept_nodes(whole, plan, config.keep, targets))
+        kept = kept_nodes(whole, plan, config.keep, targets)
+        state.extras.steps = (Freeing(state.nodes, state.values, kept),)
+        state.resolve()
+    if outcomes is not None:
+        give(state, outcomes)
     return state
+
+
+def _hook(state: PlanRun, on_loop: bool) -> None:
+    """Make the hooks of a run that has some; it counts from its start."""
+    from flow.run.hooks import hooks_of
+
+    hooks = hooks_of(state.config, lambda: state.run_id, on_loop)
+    if hooks is not None:
+        state.extras.hooks = hooks
+        if state.resolver is None:
+            state.resolve()
+
+
+def _hooked_inline(state: PlanRun) -> Result:
+    _hook(state, on_loop=False)
+    try:
+        contextvars.copy_context().run(drive_inline, state)
+    except BaseException as error:
+        _raise_hooks_error(error)
+        raise
+    return _finish(state)
+
+
+def _raise_hooks_error(error: BaseException) -> None:
+    """Raise what a hook has raised, if ``error`` leads out of a run for that."""
+    from flow.run.hooks import HookFailed
+
+    if isinstance(error, HookFailed):
+        raise error.error from error.error.__cause__
+
+
+def is_sync_run(plan: Plan, config: Config) -> bool:
+    """Tell whether a run needs no event loop at all."""
+    return plan.all_sync and config.mode in ("auto", "inline") and config.executor == "inline"
 
 
 def _check_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> None:
@@ -132,20 +186,20 @@ def _check_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> None
 
 
 def _is_input(plan: Plan, name: object) -> bool:
-    return isinstance(name, str) and name in plan.inputs
+    return isinstance(name, str) and name in plan._nodes.inputs
 
 
 def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[str]:
     """Say which node wants each of the missing inputs. O(nodes + arguments)."""
-    name_of = {slot: name for name in missing for slot in plan.inputs[name]}
+    name_of = {slot: name for name in missing for slot in plan._nodes.inputs[name]}
     takers: dict[str, int] = {}
-    for i, slots in enumerate(plan.arguments if missing else ()):
+    for i, slots in enumerate(plan._nodes.arguments if missing else ()):
         for slot in slots:
             if slot in name_of:
                 takers.setdefault(name_of[slot], i)
     for name in missing:
         taker = takers[name]
-        fn = plan.fns[taker]
+        fn = plan._nodes.fns[taker]
         where = f"node {plan.names[taker]!r} ({location_of(fn)})"
         over = isinstance(fn, Over) and name in fn.sources
         why = "goes over that" if over else "has a parameter of that name"
@@ -156,7 +210,7 @@ def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[st
 
 def _unknown_inputs(plan: Plan, unknown: list[Any], inputs: Mapping[str, Any], hints: Hints) -> Iterator[str]:
     """Say what is wrong with inputs that no node takes, unless one may read them from its Context."""
-    anything_goes = any(b.context != -1 or b.middleware for b in plan.binders.values())
+    anything_goes = any(b.context != -1 or b.middleware for b in plan._nodes.binders.values())
     known = [name for name in plan.inputs if name not in inputs] if unknown else []
     for name in unknown:
         if name in plan:
@@ -173,9 +227,9 @@ def _advice(name: str) -> str:
     return f"pass inputs={{{name!r}: ...}}"
 
 
-def _finish(state: RunState) -> Result:
-    if state.errors or state._more is not None:
-        state = state.settled()
+def _finish(state: PlanRun) -> Result:
+    if state.errors or state._extras is not None:
+        state = settled(state)
     result = Result(state)
     if state.resolver is not None and (state.timed_out or state.cut_off or state.config.on_error == "fail_fast"):
         error = result.error(tolerated=False)
@@ -185,52 +239,6 @@ def _finish(state: RunState) -> Result:
         finally:
             del error  # its traceback holds this frame: no cycle
     return result
-
-
-def _drive_inline(state: RunState) -> None:
-    try:
-        try:
-            state.prepare()
-            run_inline(state)
-        finally:
-            state.end()
-    except BaseException:
-        state.forget()
-        raise
-
-
-def _tasks_of(state: RunState, outer: Tasks | None = None) -> Tasks:
-    if on_asyncio():
-        from flow.run.asyncio import AsyncioTasks
-
-        return AsyncioTasks(state, outer)
-    from flow.run.trio import TrioTasks
-
-    return TrioTasks(state, outer)
-
-
-async def _drive_async(state: RunState, outer: Tasks | None = None) -> None:
-    tasks = _tasks_of(state, outer)
-    try:
-        try:
-            state.prepare()
-            await tasks.drive()
-        finally:
-            state.end()
-    except BaseException:
-        state.forget()
-        raise
-
-
-async def _drive_alone(state: RunState) -> None:
-    """As :func:`_drive_async`, on an event loop that is there for this run alone."""
-    tasks = _tasks_of(state)
-    tasks.owns_loop = True
-    try:
-        state.prepare()
-        await tasks.drive()
-    finally:
-        state.end()
 
 
 def _loop_is_running() -> bool:
@@ -248,61 +256,36 @@ def _is_installed(backend: str) -> bool:
     return find_spec(backend) is not None
 
 
-def _run_on_a_loop(state: RunState) -> None:
+def _run_on_a_loop(state: PlanRun) -> None:
     if _loop_is_running():
         raise UsageError(
             f"flow.run needs an event loop for dag {state.plan.name!r}, and this thread already runs one: "
             "use 'await flow.execute(...)' here"
         )
-    backend = state.config.backend
+    config = state.config
+    backend, hooked = config.backend, config.on_outcome is not None or config.before_call is not None
     if backend != "asyncio" and not _is_installed(backend):
         raise UsageError(f"backend {backend!r} is not installed: pip install {backend}")
+    if hooked:
+        _hook(state, on_loop=True)
     try:
         if backend == "asyncio":
             from asyncio import Runner
 
             with Runner() as runner:  # a loop first: without one, a coroutine made for it would never be awaited
-                runner.run(_drive_alone(state))
+                runner.run(drive_alone(state))
         elif backend == "uvloop":
             import anyio
 
-            anyio.run(_drive_alone, state, backend="asyncio", backend_options={"use_uvloop": True})
+            anyio.run(drive_alone, state, backend="asyncio", backend_options={"use_uvloop": True})
         else:
             import trio
 
-            trio.run(_drive_alone, state)
+            trio.run(drive_alone, state)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):  # the event loop's answer to Ctrl-C
             state.attach_errors(error)
         state.forget()
+        if hooked:
+            _raise_hooks_error(error)
         raise
-
-
-def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mapping[str, Any]:
-    """Run a sync plan as a node of another run; a failure of it is that node's."""
-    config = outer.config.replace(mode="auto", sync="inline", timeout=None, limit=None, keep="all")
-    state = RunState(plan, inputs, config, None, outer=outer)
-    _drive_inline(state)
-    if state.timed_out:
-        state.forget()
-        raise OutOfTime
-    return _nested_outputs(state)
-
-
-async def execute_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mapping[str, Any]:
-    """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
-    config = outer.config.replace(timeout=None, keep="all")
-    state = RunState(plan, inputs, config, None, outer=outer)
-    await _drive_async(state, outer.tasks)
-    return _nested_outputs(state)
-
-
-def _nested_outputs(state: RunState) -> Mapping[str, Any]:
-    result = Result(state.settled())
-    error = result.error(tolerated=False)
-    try:
-        if error is not None:
-            raise error
-    finally:
-        del error  # its traceback holds this frame: no cycle
-    return result.outputs

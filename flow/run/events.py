@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from flow.types import Status
+
 
 class RunStarted(msgspec.Struct, frozen=True, tag=True):
     """A run begins."""
@@ -27,6 +29,15 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True):
     ok: bool
     counts: dict[str, int]
     wall_time: float
+    at: float
+
+
+class NodeKnown(msgspec.Struct, frozen=True, tag=True):
+    """A node's outcome was there before the run (``known=``): it is not called, and no other event tells of it."""
+
+    run_id: str
+    node: str
+    status: Status
     at: float
 
 
@@ -152,6 +163,7 @@ class ItemRetried(msgspec.Struct, frozen=True, tag=True):
 Event: TypeAlias = (
     RunStarted
     | RunFinished
+    | NodeKnown
     | NodeStarted
     | NodeFinished
     | NodeFallback

@@ -10,46 +10,46 @@ from flow.policy.mapping import Mapped, Over
 from flow.signature import Nested
 
 
-def load(plan: Plan, tasks: object, threads: bool) -> bool:
-    """Import what ``plan`` needs to be driven by ``tasks`` (None: no event loop); tell whether any of it was new.
+def load(plan: Plan, driver: object, threads: bool) -> bool:
+    """Import what ``plan`` needs to be driven by ``driver`` (None: no event loop); tell whether any of it was new.
 
     O(nodes with policies), and O(1) once that has been done for this plan.
 
-    :param threads: sync functions run in threads.
+    :param threads: sync functions run elsewhere.
     """
-    case = (type(tasks), threads)
-    if case in plan.loaded:
+    case, kept = (type(driver), threads), plan._kept
+    if case in kept.loaded:
         return False
     known = len(sys.modules)
     fns = _functions(plan)
     if any(isinstance(fn, Mapped) for fn in fns):
-        import flow.run.chain
-        import flow.run.items  # noqa: F401
-    if tasks is not None and (threads or _waits(plan, fns)):
+        import flow.run.items.pipeline
+        import flow.run.items.run  # noqa: F401
+    if driver is not None and (threads or _waits(plan, fns)):
         import anyio
 
         anyio.get_cancelled_exc_class()  # anyio imports what is for this event loop only when that is asked for
-    plan.loaded = (*plan.loaded, case)
+    kept.loaded = (*kept.loaded, case)
     return len(sys.modules) != known
 
 
 def _functions(plan: Plan) -> list[Any]:
     """The functions with policies, those of nested plans and maps as well."""
     found = []
-    todo = [binder.fn for binder in plan.binders.values()]
+    todo = [binder.fn for binder in plan._nodes.binders.values()]
     while todo:
         fn = todo.pop()
         found.append(fn)
         if isinstance(fn, Over):
             todo.append(fn.fn)
         elif isinstance(fn, Nested):
-            todo += [binder.fn for binder in fn.plan.binders.values()]
+            todo += [binder.fn for binder in fn.plan._nodes.binders.values()]
     return found
 
 
 def _waits(plan: Plan, fns: list[Any]) -> bool:
-    """Tell whether a node has a time limit or a thread: both are anyio's."""
+    """Tell whether a node has a time limit, or runs in a thread: both need anyio."""
     plans = [plan, *(fn.plan for fn in fns if isinstance(fn, Nested))]
-    return any(b.thread or b.timeout is not None for p in plans for b in p.binders.values()) or any(
-        fn.thread or fn.timeout is not None for fn in fns if isinstance(fn, Mapped)
-    )
+    policies: list[Any] = [binder for p in plans for binder in p._nodes.binders.values()]
+    policies += [fn for fn in fns if isinstance(fn, Mapped)]
+    return any(one.executor not in (None, "inline") or one.timeout is not None for one in policies)

@@ -1,8 +1,8 @@
 """Outputs freed as soon as nothing needs them: ``Config(keep="targets")`` or a list of nodes.
 
-A run that frees counts from its start. Its Resolver counts, besides the dependencies each node waits
-for, the reads left of each output: one for every argument of a node that has not ended. Where none is
-left, the value list holds ``MISSING`` again, and Python frees the object.
+A run that frees counts from its start. Besides the dependencies each node waits for, the reads left of each output
+are counted: one for every argument of a node that has not ended. Where none is left, the value list holds ``MISSING``
+again, and Python frees the object.
 
 What the engine lets go of may still be held by others: an exception keeps the frames of its traceback,
 and so what the failed function was given; an event loop keeps what a future (a thread's result, say) brought
@@ -11,74 +11,47 @@ until the step that received it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from flow.errors import MAX_FAULTS_SHOWN, UsageError
+from flow.plan.nodes import Nodes
 from flow.plan.plan import Plan
-from flow.plan.resolver import Resolver
 from flow.types import MISSING
 
 
-class Releasing(Resolver):
-    """A Resolver that takes outputs out of ``values`` once every node that reads them has ended.
+class Freeing:
+    """Takes outputs out of ``values`` once every node that reads them has ended: a step of a Resolver.
 
     :param values: the run's values, shared with its driver.
     :param kept: nodes whose outputs stay.
 
-    Creating one is O(nodes + edges); over a whole run every argument is looked at once more than by a Resolver.
+    Creating one is O(nodes + edges); over a whole run every argument is looked at once.
     """
 
     __slots__ = ("_arguments", "_reads", "_values")
 
-    def __init__(self, plan: Plan, ranks: Sequence[int] | None, values: list[Any], kept: Iterable[int]) -> None:
-        super().__init__(plan, ranks)
-        self._fast = False  # advance() is to call done()
-        self._arguments = plan.arguments
+    def __init__(self, nodes: Nodes, values: list[Any], kept: Iterable[int]) -> None:
+        self._arguments = nodes.arguments
         self._values = values
-        self._reads = reads = [0] * plan.count + [1] * len(plan.tail)  # the run's inputs stay, as what is kept does
+        # The run's inputs stay, as what is kept does.
+        self._reads = reads = [0] * nodes.count + [1] * len(nodes.input_defaults)
         for i in kept:
             reads[i] = 1
-        for slots in plan.arguments:
+        for slots in nodes.arguments:
             for slot in slots:
                 reads[slot] += 1
 
-    def done(self, i: int) -> None:
-        super().done(i)
-        if not self._reads[i]:
-            self._values[i] = MISSING
-        self._ended(i)
-
-    def failed(self, i: int) -> list[int]:
-        skipped = super().failed(i)
-        self._ended(i)
-        return skipped
-
-    def cancelled(self, i: int) -> None:
-        super().cancelled(i)
-        self._ended(i)
-
-    def cancel_rest(self, *, taken: bool = False) -> None:
-        before = bytes(self.state)
-        super().cancel_rest(taken=taken)
-        for i, (was, now) in enumerate(zip(before, self.state, strict=True)):
-            if was != now:
-                self._ended(i)
-
-    def _skip_from(self, nodes: Sequence[int], tolerated: bool = False) -> list[int]:
-        skipped = super()._skip_from(nodes, tolerated)
-        for i in skipped:
-            self._ended(i)
-        return skipped
-
-    def _ended(self, i: int) -> None:
-        """Node ``i`` reads nothing any more."""
-        reads = self._reads
+    def __call__(self, i: int) -> None:
+        """Node ``i`` has ended: it reads nothing any more."""
+        reads, values = self._reads, self._values
+        if not reads[i]:
+            values[i] = MISSING
         for slot in self._arguments[i]:
             left = reads[slot] - 1
             reads[slot] = left
             if not left:
-                self._values[slot] = MISSING
+                values[slot] = MISSING
 
 
 def kept_nodes(whole: Plan, plan: Plan, keep: Any, targets: Iterable[Any] | None) -> set[int]:
@@ -106,4 +79,4 @@ def kept_nodes(whole: Plan, plan: Plan, keep: Any, targets: Iterable[Any] | None
     if faults:
         listing = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
         raise UsageError(f"Config.keep names what is no node: {listing}")
-    return {plan.index[name] for name in names if name in plan.index}  # one that does not run has no output
+    return {plan.find(name) for name in names if name in plan}  # one that does not run has no output

@@ -4,75 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping, ValuesView
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from flow.config import is_one_of
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
-from flow.plan.plan import Plan
-from flow.plan.resolver import CANCELLED, DONE, FAILED, SKIPPED, STATUS_OF
-from flow.types import MISSING, NodeRef, Status
+from flow.plan.bynode import ByNode, always
+from flow.run.state import PlanRun
+from flow.types import NodeRef, Status
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
     from flow.run.adaptive import AdaptedLimit
-    from flow.run.state import RunState
+    from flow.run.draw.svg import Bar
 
 T = TypeVar("T")
-V = TypeVar("V")
 
-
-class ByNode(Mapping[str, V]):
-    """A read-only mapping from node names to something of this run, computed on access."""
-
-    __slots__ = ("_get", "_has", "_plan")
-
-    def __init__(self, plan: Plan, get: Callable[[int], V], has: Callable[[int], bool]) -> None:
-        self._plan = plan
-        self._get = get
-        self._has = has
-
-    def __getitem__(self, ref: Any) -> V:
-        try:
-            i = self._plan.find(ref)
-        except UsageError as error:
-            raise KeyError(str(error)) from None
-        if not self._has(i):
-            raise KeyError(self._plan.names[i])
-        return self._get(i)
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for i, name in enumerate(self._plan.names) if self._has(i))
-
-    def __len__(self) -> int:
-        return sum(map(self._has, range(len(self._plan))))
-
-    def values(self) -> ValuesView[V]:
-        return _Values(self)
-
-    def items(self) -> ItemsView[str, V]:
-        return _Items(self)
-
-    def pairs(self) -> Iterator[tuple[str, V]]:
-        """Names with values in definition order, without looking each name up."""
-        get, has = self._get, self._has
-        return ((name, get(i)) for i, name in enumerate(self._plan.names) if has(i))
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-class _Values(ValuesView[V]):
-    _mapping: ByNode[V]
-
-    def __iter__(self) -> Iterator[V]:
-        return (value for _, value in self._mapping.pairs())
-
-
-class _Items(ItemsView[str, V]):
-    _mapping: ByNode[V]
-
-    def __iter__(self) -> Iterator[tuple[str, V]]:
-        return self._mapping.pairs()
+_RAN: Final = (Status.COMPLETED, Status.FAILED)
 
 
 class Result(Mapping[str, Any]):
@@ -88,7 +35,7 @@ class Result(Mapping[str, Any]):
 
     __slots__ = ("_run", "plan")
 
-    def __init__(self, run: RunState) -> None:
+    def __init__(self, run: PlanRun) -> None:
         self._run = run
         self.plan = run.plan
 
@@ -113,7 +60,7 @@ class Result(Mapping[str, Any]):
             i = self.plan.find(ref)
         except UsageError as error:
             raise MissingOutput(str(error)) from None
-        if not self._has_output(i):
+        if not self._run.has_output(i):
             raise MissingOutput(self._why_missing(i))
         return self._run.values[i]
 
@@ -132,31 +79,23 @@ class Result(Mapping[str, Any]):
     def items(self) -> ItemsView[str, Any]:
         return self.outputs.items()
 
-    def _code(self, i: int) -> int:
-        resolver = self._run.resolver
-        return DONE if resolver is None else resolver.state[i]
-
-    def _has_output(self, i: int) -> bool:
-        return self._code(i) == DONE and self._run.values[i] is not MISSING
-
     def _why_missing(self, i: int) -> str:
-        name, status = self.plan.names[i], STATUS_OF[self._code(i)]
+        name, status = self.plan.names[i], self._run.status(i)
         if status is Status.COMPLETED:
             return _why_freed(name, self._run.config.keep)
         error = self._run.errors.get(i)
         because = f": {described(error)}" if error is not None else ""
         if status is Status.SKIPPED:
-            upstream = self.plan.upstream_closure([name])
-            failed = [self.plan.names[f] for f in self._run.errors if f in upstream]
+            upstream = set(self.plan.ancestors(name))
+            failed = [failed for failed in self.errors if failed in upstream]
             because = f" because {_some(failed)} failed upstream" if failed else ""
         return f"node {name!r} has no output: it is {status}{because}"
 
     @property
     def outputs(self) -> Mapping[str, Any]:
         """Outputs of the completed nodes, by name."""
-        resolver = self._run.resolver
-        whole = resolver is None or resolver.state.count(DONE) == len(self.plan)
-        has = _always if whole and self._run.config.keep == "all" else self._has_output
+        whole = self._run.counts.get(Status.COMPLETED) == len(self.plan)
+        has = always if whole and self._run.config.keep == "all" else self._run.has_output
         return ByNode(self.plan, self._run.values.__getitem__, has)
 
     # -- how it went -------------------------------------------------------------------------
@@ -164,7 +103,7 @@ class Result(Mapping[str, Any]):
     @property
     def status(self) -> Mapping[str, Status]:
         """Every node's status."""
-        return ByNode(self.plan, lambda i: STATUS_OF[self._code(i)], _always)
+        return ByNode(self.plan, lambda i: self._run.status(i), always)
 
     @property
     def errors(self) -> dict[str, BaseException]:
@@ -177,14 +116,15 @@ class Result(Mapping[str, Any]):
 
         Of a map, a dict of the exceptions of its items by index: ``{"price": error, "pages": {3: error}}``.
         """
-        return {self.plan.names[i]: found for i, found in self._run.fallbacks.items()}
+        extras = self._run._extras
+        return {} if extras is None else {self.plan.names[i]: found for i, found in extras.fallbacks.items()}
 
     @property
     def attempts(self) -> Mapping[str, int]:
         """How often each node that ran was called."""
-        attempts = self._run.attempts
-        ran = (Status.COMPLETED, Status.FAILED)
-        return ByNode(self.plan, lambda i: attempts.get(i, 1), lambda i: STATUS_OF[self._code(i)] in ran)
+        attempts, known = self._run.attempts, self._known
+        ran = lambda i: self._run.status(i) in _RAN and i not in known  # noqa: E731
+        return ByNode(self.plan, lambda i: attempts.get(i, 1), ran)
 
     @property
     def durations(self) -> Mapping[str, float]:
@@ -218,31 +158,28 @@ class Result(Mapping[str, Any]):
         It is False if the run timed out or was cancelled, if a failure was not to be tolerated, and if a node was
         skipped for one, tolerated or not.
         """
-        run = self._run
-        if run.resolver is None:
-            return True
-        return not (run.timed_out or self._intolerable()) and SKIPPED not in run.resolver.state
-
-    def _intolerable(self) -> bool:
-        """True if something has happened that a run does not simply go on after: a failure, or its cancellation."""
-        run = self._run
-        if run.resolver is None:
-            return False
-        return any(i not in self.plan.tolerant for i in run.errors) or CANCELLED in run.resolver.state
+        return self._run.ok
 
     @property
     def counts(self) -> dict[Status, int]:
         """Number of nodes by status, those that occur; they add up to ``len(plan)``."""
-        run = self._run
-        if run.resolver is None:
-            return {Status.COMPLETED: len(self.plan)}
-        state = run.resolver.state
-        return {status: n for code, status in enumerate(STATUS_OF) if (n := state.count(code))}
+        return self._run.counts
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The nodes whose outcomes were there before the run (``known=``): they were not called."""
+        return tuple([self.plan.names[i] for i in self._known])
+
+    @property
+    def _known(self) -> Mapping[int, Any]:
+        extras = self._run._extras
+        return {} if extras is None else extras.known
 
     @property
     def limits(self) -> dict[str, AdaptedLimit]:
         """Where limits that adapt have been, by map; that of the nodes has the name "". Empty if none adapts."""
-        return {name: climb.seen() for name, climb in self._run.limits.items()}
+        extras = self._run._extras
+        return {} if extras is None else {name: search.seen() for name, search in extras.limits.items()}
 
     @property
     def wall_time(self) -> float:
@@ -257,7 +194,8 @@ class Result(Mapping[str, Any]):
     @property
     def abandoned(self) -> int:
         """Calls that were left behind in their threads (``abandon_on_timeout``) and are still going on, as of now."""
-        return len(self._run.abandoned)
+        extras = self._run._extras
+        return 0 if extras is None else len(extras.abandoned)
 
     @property
     def run_id(self) -> str:
@@ -290,9 +228,9 @@ class Result(Mapping[str, Any]):
             :func:`flow.run` raises.
         """
         run, plan = self._run, self.plan
-        if self.ok or not (tolerated or run.timed_out or self._intolerable()):
+        if self.ok or not (tolerated or run.timed_out or run.is_intolerable()):
             return None
-        failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in plan.tolerant]
+        failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in run.nodes.may_fail]
         exceptions = [e for _, e in failed if isinstance(e, Exception)]
         names = [name for name, e in failed if isinstance(e, Exception)]
         what = f"{len(failed)} of {len(plan)} nodes failed: {_some(names)}" if failed else "the run was cancelled"
@@ -300,9 +238,9 @@ class Result(Mapping[str, Any]):
             limit = run.config.timeout
             what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
             exceptions.append(TimeoutError(f"run limit of {limit:g} s{self._unfinished('; not finished: ')}"))
-        elif not self._intolerable():
-            skipped = [name for name, status in self.status.items() if status is Status.SKIPPED]
-            what += f", which is tolerated; skipped for that: {_some(skipped)}"
+        elif not run.is_intolerable():
+            skipped = _some([name for name, status in self.status.items() if status is Status.SKIPPED])
+            what = f"{what}, which is tolerated; skipped for that: {skipped}" if failed else f"known as skipped: {skipped}"
         elif not exceptions:
             exceptions.append(NodeCancelled(self._unfinished("not finished: ") or "the run was ended"))
         return RunError(f"dag {plan.name!r}: {what}", exceptions, self, names, run.timed_out)
@@ -316,57 +254,84 @@ class Result(Mapping[str, Any]):
 
     def to_dict(self, *, outputs: bool = True) -> dict[str, Any]:
         """Return plain data for logs and JSON: errors as text, outputs as they are (or left out)."""
-        run = self._run
-        fallbacks = run.fallbacks
-        nodes: dict[str, dict[str, Any]] = {}
-        spans = self.spans() if run.started is not None else {}
-        for i, name in enumerate(self.plan.names):
-            node: dict[str, Any] = {"status": str(STATUS_OF[self._code(i)])}
-            if i in run.attempts and self._code(i) in (DONE, FAILED):
-                node["attempts"] = run.attempts[i]
-            if i in run.errors:
-                node["error"] = described(run.errors[i])
-            if i in fallbacks:
-                node["fallback"] = _in_words(fallbacks[i])
-            if name in spans:
-                node["started"], node["ended"] = spans[name]
-            if outputs and self._has_output(i):
-                node["output"] = run.values[i]
-            nodes[name] = node
-        return {
-            "run_id": self.run_id,
-            "dag": self.plan.name,
-            "ok": self.ok,
-            "wall_time": self.wall_time,
-            "counts": {str(status): n for status, n in self.counts.items()},
-            "nodes": nodes,
-        }
+        return _plain(self, self._run, outputs)
 
     def timeline(self, format: Literal["mermaid", "svg"] = "mermaid") -> str:
         """Draw when each node ran (a Gantt chart), as Mermaid text or a self-contained SVG.
 
         :raises UsageError: if the run did not record times (``Config(timing=True)``).
         """
-        from flow.run import timeline
+        from flow.run.draw import gantt, svg
 
         if not is_one_of(format, ("mermaid", "svg")):
             raise UsageError(f"a timeline is drawn as 'mermaid' or 'svg', not {shown(format)}")
-        return timeline.to_svg(self) if format == "svg" else timeline.to_mermaid(self)
+        bars = self._bars()
+        if format == "mermaid":
+            return gantt.gantt(self.plan.name, bars)
+        idle = dict(self.counts)
+        for bar in bars:
+            idle[bar.status] = idle.get(bar.status, 0) - 1
+        never = {status: n for status, n in idle.items() if n > 0}
+        return svg.draw(self.plan.name, bars, self.wall_time, never)
+
+    def _bars(self) -> list[Bar]:
+        """A bar for each node that ran, by start."""
+        from flow.run.draw.svg import Bar
+
+        errors, status, attempts = self.errors, self.status, self.attempts
+        bars = []
+        for name, (start, end) in self.spans().items():
+            tries = attempts.get(name, 1)
+            notes = [f"{tries} attempts"] if tries > 1 else []
+            notes += [described(errors[name])] if name in errors else []
+            bars.append(Bar(name, start, end, status[name], "; ".join(notes)))
+        return sorted(bars, key=lambda bar: (bar.start, bar.end))
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{n} {status}" for status, n in self.counts.items())
-        verdict = "ok" if self.ok else "NOT OK"
-        lines = [f"<Result of {self.plan.name!r}: {verdict}, {counts} in {duration(self.wall_time)}"]
-        for i, error in list(self._run.errors.items())[:5]:
-            lines.append(f"  {self.plan.names[i]}: {described(error)}")
-        if len(self._run.errors) > 5:
-            lines.append(f"  ... and {len(self._run.errors) - 5} more errors")
-        fallbacks = self.fallbacks
-        for name, found in list(fallbacks.items())[:5]:
-            lines.append(f"  {name}: {fell_back(found)}")
-        if len(fallbacks) > 5:
-            lines.append(f"  ... and {len(fallbacks) - 5} more fallbacks")
-        return "\n".join(lines) + ">"
+        return _shown(self)
+
+
+def _shown(result: Result) -> str:
+    counts = ", ".join(f"{n} {status}" for status, n in result.counts.items())
+    verdict = "ok" if result.ok else "NOT OK"
+    lines = [f"<Result of {result.plan.name!r}: {verdict}, {counts} in {duration(result.wall_time)}"]
+    errors, fallbacks = list(result.errors.items()), list(result.fallbacks.items())
+    lines += [f"  {name}: {described(error)}" for name, error in errors[:5]]
+    if len(errors) > 5:
+        lines.append(f"  ... and {len(errors) - 5} more errors")
+    lines += [f"  {name}: {fell_back(found)}" for name, found in fallbacks[:5]]
+    if len(fallbacks) > 5:
+        lines.append(f"  ... and {len(fallbacks) - 5} more fallbacks")
+    return "\n".join(lines) + ">"
+
+
+def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:
+    fallbacks, known = result.fallbacks, result._known
+    nodes: dict[str, dict[str, Any]] = {}
+    spans = result.spans() if run.started is not None else {}
+    for i, name in enumerate(result.plan.names):
+        node: dict[str, Any] = {"status": str(run.status(i))}
+        if i in known:
+            node["known"] = True
+        if i in run.attempts and run.status(i) in _RAN:
+            node["attempts"] = run.attempts[i]
+        if i in run.errors:
+            node["error"] = described(run.errors[i])
+        if name in fallbacks:
+            node["fallback"] = _in_words(fallbacks[name])
+        if name in spans:
+            node["started"], node["ended"] = spans[name]
+        if outputs and run.has_output(i):
+            node["output"] = run.values[i]
+        nodes[name] = node
+    return {
+        "run_id": result.run_id,
+        "dag": result.plan.name,
+        "ok": result.ok,
+        "wall_time": result.wall_time,
+        "counts": {str(status): n for status, n in result.counts.items()},
+        "nodes": nodes,
+    }
 
 
 def fell_back(found: Any) -> str:
@@ -388,10 +353,6 @@ def _why_freed(name: str, keep: object) -> str:
     else:
         setting, remedy = "[...]", f"add {name!r} to that list"
     return f"node {name!r} completed, and its output was freed under Config(keep={setting}); to keep it, {remedy}"
-
-
-def _always(_: int) -> bool:
-    return True
 
 
 def _some(names: list[str]) -> str:

@@ -1,78 +1,104 @@
-"""One run's state: binding its nodes, and what their outcomes mean, whichever driver reports them."""
+"""What one run of a plan knows, and what the outcomes of its nodes mean, whichever driver reports them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from operator import length_hint
 from threading import RLock
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flow.config import DEFAULT_DATA_CONFIG, DEFAULT_WORKERS, Config, Retry
 from flow.data.context import Context, Scope, context_of
-from flow.errors import a_kind, note, shower, shown
+from flow.errors import NodeAborted, note, shower
+from flow.plan.nodes import Nodes
 from flow.plan.plan import Plan
-from flow.plan.resolver import CANCELLED, Resolver
-from flow.policy.bind import Binder
+from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, SKIPPED, STATUS_OF, TAKEN, WAITING, Resolver, Step
 from flow.policy.fallback import value_for
-from flow.policy.mapping import Folded, Mapped
 from flow.run import events
-from flow.run.driven import Driven
+from flow.run.calls import Calls
 from flow.run.frames import keep_users_frames, let_go
 from flow.run.ids import new_run_id
-from flow.run.loading import load
-from flow.run.outputs import end_of_looking, looked_at_fold, never_awaited, refuse_unless_async
+from flow.run.unawaited import never_awaited
 from flow.run.view import LiveView
-from flow.signature import Composite, Nested, location_of
-from flow.types import ABSENT, MISSING
+from flow.signature import location_of
+from flow.types import ABSENT, MISSING, Status
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
-    from flow.run.adaptive import Climb
-    from flow.run.items import Items
+    from flow.run.adaptive import LimitSearch
+    from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome
 
-_NOTHING: Any = {}
+NOTHING: Any = {}
 """What few runs have any of: errors, further attempts, inputs. Dicts are made at the first."""
 
-NEVER = float("nan")
+NEVER: Final = float("nan")
 """Time of what did not happen; unlike any number it is not equal to itself."""
 
-_UNBOUNDED = 1 << 62
+UNBOUNDED: Final = 1 << 62
 
 _FIRST = RLock()
 """Held while something of a run is made at its first use: nodes in threads may all be the first."""
 
 
-class _More:
-    """What only some runs have."""
+class Stage(Protocol):
+    """The run of a pipelined map whose items have been run with the map before it."""
 
-    __slots__ = ("abandoned", "began", "caught", "data", "fallbacks", "limits", "outer", "stages", "view")
+    def outcome(self) -> Any:
+        """What the map's node returns. :raises Exception: if it failed."""
 
-    def __init__(self, data: WorkflowData | None, outer: RunState | None) -> None:
-        self.data = data
-        self.outer = outer
-        self.stages: dict[int, Items] = {}
-        self.limits: dict[str, Climb] = {}
-        self.view: LiveView | None = None
-        self.fallbacks: dict[int, Any] = {}  # per node its exception, or per map those of items by index
-        self.began: dict[int, float] = {}  # failed attempts of nodes with a fallback, if they are timed
-        self.abandoned: Mapping[Any, str] = _NOTHING
-        self.caught: list[Exception] = []  # errors that are part of outputs: those of a map's items
+    def forget(self) -> None:
+        """Let go of the errors."""
 
 
-class RunState(Driven):
-    """What one run knows. Made per run; everything expensive in it is made at first use.
+class Extras:
+    """What only some runs have.
 
-    :param data: the store behind ``ctx.data``; if none is given, one is made when first asked for.
-    :param outer: the run that this one is a node of, whose store it sees through an overlay.
+    :ivar outer: the run that this one is a node of, and ``at`` its place there: the node, ``map[index]`` for an item.
+    :ivar stages: pipelined maps whose items have been run with the map before them, by node.
+    :ivar limits: what moves limits, by map; "" is that of the nodes.
+    :ivar fallbacks: what fallbacks have stood in for, by node: its exception, or those of a map's items by index.
+    :ivar began: starts of failed attempts of nodes with a fallback, if they are timed.
+    :ivar abandoned: calls left behind in threads that have not returned: who made them.
+    :ivar caught: errors that are part of outputs: those of a map's items.
+    :ivar known: outcomes that were there before the run, by node.
+    :ivar steps: what the resolver is to call for each node that ends.
     """
 
     __slots__ = (
-        "_given_id", "_more", "finished", "inputs", "order", "plan", "ranks", "started", "started_at", "wall_time",
+        "abandoned", "at", "began", "caught", "data", "fallbacks", "hooks", "known", "limits", "outer", "stages",
+        "steps", "view",
     )  # fmt: skip
 
-    ordered = True
+    def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
+        self.data = data
+        self.outer = outer
+        self.at = at
+        self.stages: dict[int, Stage] = {}
+        self.limits: dict[str, LimitSearch] = {}
+        self.view: LiveView | None = None
+        self.fallbacks: dict[int, Any] = {}
+        self.began: dict[int, float] = {}
+        self.abandoned: Mapping[Any, str] = NOTHING
+        self.caught: list[Exception] = []
+        self.known: Mapping[int, Outcome] = NOTHING
+        self.steps: Sequence[Step] = ()
+        self.hooks: Hooks | None = None if outer is None else outer.hooks
+
+
+class RunRecord(Calls):
+    """What one run knows: what it was given, its parts made at first use, and how it stands.
+
+    :param data: the store behind ``ctx.data``; if none is given, one is made when first asked for.
+    :param outer: the run that this one is a node of, whose store it sees through an overlay.
+    :param at: its place there.
+    """
+
+    __slots__ = (
+        "_extras", "_given_id", "finished", "inputs", "nodes", "order", "plan", "ranks", "started", "started_at",
+        "wall_time",
+    )  # fmt: skip
+
     resolver: Resolver | None
 
     def __init__(
@@ -82,135 +108,40 @@ class RunState(Driven):
         config: Config,
         run_id: str | None,
         data: WorkflowData | None = None,
-        outer: RunState | None = None,
+        outer: Any = None,
+        at: str = "",
     ) -> None:
-        # As Driven.__init__, without the call: this is part of the fixed price of a run.
+        # As Calls.__init__, without the call: this is part of the fixed price of a run.
         self.config = config
         self.clock = config.clock
         self.resolver = None
-        self.errors = self.attempts = _NOTHING
+        self.errors = self.attempts = NOTHING
         self._deadlines = {}  # of nodes in threads as well, which would race to make it
         self.timed_out = self.cut_off = False
-        self.tasks = None
+        self.driver = None
         self.plan = plan
-        self.inputs: Mapping[str, Any] = dict(inputs) if inputs else _NOTHING
-        self.values = [MISSING] * plan.count
-        if plan.tail:
-            self.values += plan.tail
+        self.nodes: Nodes = plan._nodes
+        nodes = self.nodes
+        self.inputs: Mapping[str, Any] = dict(inputs) if inputs else NOTHING
+        self.values = [MISSING] * nodes.count
+        if nodes.input_defaults:
+            self.values += nodes.input_defaults
             for name, value in self.inputs.items():
-                for slot in plan.inputs.get(name, ()):
+                for slot in nodes.inputs.get(name, ()):
                     self.values[slot] = value
-        self.fns = plan.fns
-        self.kinds = plan.kinds
-        self.order: Sequence[int] = plan.order
+        self.fns = nodes.fns
+        self.is_async = nodes.is_async
+        self.order: Sequence[int] = nodes.order
         self.ranks: Sequence[int] | None = None
         if config.order == "critical_path":
-            self.order, self.ranks = plan.critical_order()
+            self.order, self.ranks = nodes.critical_order()
         self.started: list[float] | None = None
         self.finished: list[float] | None = None
         self.wall_time = NEVER
         self._given_id = run_id
-        self._more = None if data is None and outer is None else _More(data, outer)
+        self._extras = None if data is None and outer is None else Extras(data, outer, at)
         if data is not None:
             self._watch_from(data)
-
-    # -- at the start ------------------------------------------------------------------------
-
-    def prepare(self) -> None:
-        """Start the clock, and bind what needs this run. A plan and config without specials skip all of that.
-
-        The clock starts here, once the event loop runs and what drives the run is imported.
-        """
-        self.started_at = self.clock.now()
-        plan, config = self.plan, self.config
-        threads = config.sync == "thread"
-        watched = config.timing or bool(config.observers)
-        if plan.binders or threads or watched:
-            self._bind(threads, watched)
-        if config.observers:
-            self.emit(events.RunStarted(self.run_id, plan.name, plan.count, self.started_at))
-
-    def _bind(self, threads: bool, watched: bool) -> None:
-        plan = self.plan
-        if (plan.binders or threads) and load(plan, self.tasks, threads):
-            self.started_at = self.clock.now()
-        fns = list(plan.fns)
-        if threads:
-            self.kinds = bytearray(b"\1" * plan.count)
-            for i, fn in enumerate(fns):
-                if i not in plan.binders and not plan.kinds[i]:
-                    fns[i] = Binder(fn, is_async=False).bind(self, i, all_threads=True)
-        for i, binder in plan.binders.items():
-            fns[i] = binder.bind(self, i, all_threads=threads)
-            if self.on_loop and not self.kinds[i] and isinstance(binder.fn, Mapped):
-                self.kinds = kinds = bytearray(self.kinds)
-                kinds[i] = 1
-        self.fns = fns
-        if watched:
-            self.started = [NEVER] * plan.count
-            self.finished = [NEVER] * plan.count
-            make = (self._watched_sync, self._watched_async)
-            self.fns = [make[bool(self.kinds[i])](i, self.fns[i]) for i in range(plan.count)]
-
-    def _watched_sync(self, i: int, call: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*values: Any) -> Any:
-            began = self._begin(i)
-            try:
-                result = call(*values)
-                if type(result) is CoroutineType:
-                    raise never_awaited(self, i, result)
-            except Exception:
-                self._raised(i, began)
-                raise
-            finally:
-                ended = self._end(i)
-            self._completed(i, began, ended)
-            return result
-
-        return watched
-
-    def _watched_async(self, i: int, call: Callable[..., Any]) -> Callable[..., Any]:
-        async def watched(*values: Any) -> Any:
-            began = self._begin(i)
-            try:
-                result = await call(*values)
-                if type(result) is CoroutineType:
-                    refuse_unless_async(self, i, result)
-            except Exception:
-                self._raised(i, began)
-                raise
-            finally:
-                ended = self._end(i)
-            self._completed(i, began, ended)
-            return result
-
-        return watched
-
-    def _begin(self, i: int) -> float:
-        now = self.clock.now()
-        assert self.started is not None
-        attempt = self.attempts.get(i, 1)
-        if attempt == 1:
-            self.started[i] = now
-        if self.config.observers:
-            self.emit(events.NodeStarted(self.run_id, self.plan.names[i], attempt, now))
-        return now
-
-    def _raised(self, i: int, began: float) -> None:
-        if i in self.plan.fallbacks:
-            self._with_more().began[i] = began
-
-    def _end(self, i: int) -> float:
-        assert self.finished is not None
-        now = self.finished[i] = self.clock.now()
-        return now
-
-    def _completed(self, i: int, began: float, ended: float) -> None:
-        if self.config.observers:
-            attempt = self.attempts.get(i, 1)
-            self.emit(events.NodeFinished(self.run_id, self.plan.names[i], attempt, ended - began, ended))
-
-    # -- what bound nodes ask (flow.policy.bind.Run) -----------------------------------------
 
     @property
     def run_id(self) -> str:
@@ -221,6 +152,59 @@ class RunState(Driven):
                     self._given_id = new_run_id()
         return self._given_id
 
+    # -- what only some runs have ------------------------------------------------------------
+
+    @property
+    def extras(self) -> Extras:
+        """What only some runs have, made at the first of it."""
+        if self._extras is None:
+            with _FIRST:
+                if self._extras is None:
+                    self._extras = Extras(None, None, "")
+        return self._extras
+
+    @property
+    def outer(self) -> Any:
+        """The run that this one is a node of; None for an outermost one."""
+        return None if self._extras is None else self._extras.outer
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """What is told outcomes and asked before calls; None if nothing is."""
+        return None if self._extras is None else self._extras.hooks
+
+    @property
+    def fallbacks(self) -> dict[int, Any]:
+        """See :class:`Extras`."""
+        return self.extras.fallbacks
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The places in the runs around this one that lead to it, the outermost first. O(depth)."""
+        extras = self._extras
+        return () if extras is None or extras.outer is None else (*extras.outer.path, extras.at)
+
+    @property
+    def data(self) -> WorkflowData:
+        """The store that all nodes of the run share."""
+        extras = self.extras
+        if extras.data is None:
+            with _FIRST:
+                if extras.data is None:
+                    data = _new_store(self.config) if extras.outer is None else extras.outer.data.child()
+                    self._watch_from(data)
+                    extras.data = data
+        return extras.data
+
+    def _watch_from(self, data: WorkflowData) -> None:
+        """Let ``data`` show this run's outputs and statuses."""
+        view = self.extras.view = LiveView(self.plan, self.values, self.status)
+        if self.wall_time == self.wall_time:  # the run has ended
+            view.ended(self.resolver)
+        data.attach(view)
+
+    # -- limits ------------------------------------------------------------------------------
+
     @property
     def limit(self) -> int:  # type: ignore[override]
         """Most nodes in flight: one inline, ``Config.limit`` if given, else no bound."""
@@ -229,7 +213,7 @@ class RunState(Driven):
             return 1
         if isinstance(config.limit, int):
             return config.limit
-        return DEFAULT_WORKERS if config.mode == "workers" and config.limit is None else _UNBOUNDED
+        return DEFAULT_WORKERS if config.mode == "workers" and config.limit is None else UNBOUNDED
 
     @property
     def adapts(self) -> bool:
@@ -237,34 +221,14 @@ class RunState(Driven):
         config = self.config
         return config.limit == "auto" and config.mode != "inline"
 
-    def adaptive(self, name: str = "", bound: int = _UNBOUNDED) -> Climb | None:
+    def adaptive(self, name: str = "", bound: int = UNBOUNDED) -> LimitSearch | None:
         """What moves the limit of this run's nodes, or of the map ``name``, which has that for itself."""
         if not (name or self.adapts):
             return None
         from flow.run.adaptive import resumed
 
-        climb = self.limits[name] = resumed(self.plan, name, bound)
-        return climb
-
-    def kind_of(self, i: int) -> Any:
-        from flow.run.adaptive import kind_of
-
-        return kind_of(self.plan.fns[i])
-
-    @property
-    def limits(self) -> dict[str, Climb]:
-        """What moves limits, by map; "" is that of the nodes."""
-        return self._with_more().limits
-
-    @property
-    def stages(self) -> dict[int, Items]:
-        """Pipelined maps whose items have been run with the map before them, by node."""
-        return self._with_more().stages
-
-    @property
-    def fallbacks(self) -> dict[int, Any]:
-        """What fallbacks have stood in for, by node: its exception, or those of a map's items by index."""
-        return self._with_more().fallbacks
+        search = self.extras.limits[name] = resumed(self.plan, name, bound)
+        return search
 
     @property
     def deadline(self) -> float | None:
@@ -272,61 +236,106 @@ class RunState(Driven):
         limit = self.config.timeout
         if limit is not None:
             return self.started_at + limit
-        if self._more is None:
-            return None
-        outer = self._more.outer
+        outer = self.outer
         return None if outer is None or outer.on_loop else outer.deadline
 
-    @property
-    def abandoned(self) -> Mapping[Any, str]:
-        """Calls left behind in threads that have not returned: who made them."""
-        return _NOTHING if self._more is None else self._more.abandoned
+    # -- how it stands -----------------------------------------------------------------------
+
+    def code(self, i: int) -> int:
+        """Node ``i``'s state (:mod:`flow.plan.resolver`).
+
+        While nothing is counted, nodes are run in a fixed order, and the first without an output is at hand. O(1)
+        once counted or ended; O(log nodes) before.
+        """
+        resolver = self.resolver
+        if resolver is not None:
+            return resolver.state[i]
+        values = self.values
+        if values[i] is not MISSING or self.wall_time == self.wall_time:
+            return DONE
+        done = self.completed_ahead()
+        if done < len(self.order) and i == self.order[done]:
+            return TAKEN
+        return READY if all(values[d] is not MISSING for d in self.nodes.dependencies[i]) else WAITING
+
+    def completed_ahead(self) -> int:
+        """How many nodes of the order have completed, while nothing is counted. O(log nodes)."""
+        order, values = self.order, self.values
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            if values[order[middle]] is MISSING:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def status(self, i: int) -> Status:
+        """Node ``i``'s status. As :meth:`code`."""
+        return STATUS_OF[self.code(i)]
 
     @property
-    def data(self) -> WorkflowData:
-        """The store that all nodes of the run share."""
-        more = self._with_more()
-        if more.data is None:
-            with _FIRST:
-                if more.data is None:
-                    data = _new_store(self.config) if more.outer is None else more.outer.data.child()
-                    self._watch_from(data)
-                    more.data = data
-        return more.data
+    def counts(self) -> dict[Status, int]:
+        """Number of nodes by status at the end, those that occur."""
+        if self.resolver is None:
+            return {Status.COMPLETED: len(self.plan)}
+        state = self.resolver.state
+        return {status: n for code, status in enumerate(STATUS_OF) if (n := state.count(code))}
 
-    def _watch_from(self, data: WorkflowData) -> None:
-        """Let ``data`` show this run's outputs and statuses."""
-        view = self._with_more().view = LiveView(self)
-        if self.wall_time == self.wall_time:  # the run has ended
-            view.ended()
-        data.attach(view)
+    @property
+    def ok(self) -> bool:
+        """True at the end if every node completed, apart from failures that ``continue_on_error`` allows."""
+        if self.resolver is None:
+            return True
+        return not (self.timed_out or self.is_intolerable()) and SKIPPED not in self.resolver.state
 
-    def _with_more(self) -> _More:
-        if self._more is None:
-            with _FIRST:
-                if self._more is None:
-                    self._more = _More(None, None)
-        return self._more
+    def is_intolerable(self) -> bool:
+        """Tell whether something has happened that a run does not simply go on after: a failure, or a cancellation."""
+        if self.resolver is None:
+            return False
+        return any(i not in self.nodes.may_fail for i in self.errors) or CANCELLED in self.resolver.state
+
+    def has_output(self, i: int) -> bool:
+        """Tell at the end whether node ``i`` completed and its output was not freed."""
+        return (self.resolver is None or self.resolver.state[i] == DONE) and self.values[i] is not MISSING
+
+
+class PlanRun(RunRecord):
+    """One run of a plan, as drivers and bound nodes see it. Made per run; what is expensive is made at first use."""
+
+    __slots__ = ()
+
+    ordered = True
+
+    # -- what bound nodes ask (flow.policy.bind.Run) -----------------------------------------
+
+    def call_kind(self, i: int) -> Any:
+        from flow.run.adaptive import call_kind
+
+        return call_kind(self.nodes.fns[i])
 
     @property
     def arguments(self) -> Sequence[tuple[int, ...]]:  # type: ignore[override]
-        return self.plan.arguments
+        return self.nodes.arguments
 
     def name_of(self, i: int) -> str:
-        return self.plan.names[i]
+        return self.nodes.names[i]
 
     def location(self, i: int) -> str:
-        return location_of(self.plan.fns[i])
+        return location_of(self.nodes.fns[i])
+
+    def function(self, i: int) -> Callable[..., Any]:
+        return self.nodes.fns[i]
 
     def context(self, i: int) -> Context:
         """Make the Context of node ``i``'s present attempt."""
         return Context(self._scope(i), self.attempts.get(i, 1))
 
     def _scope(self, i: int) -> Scope:
-        return Scope(self.run_id, self.plan.names[i], MappingProxyType(self.inputs), self)
+        return Scope(self.run_id, self.nodes.names[i], MappingProxyType(self.inputs), self)
 
     def given(self, i: int) -> Sequence[bool]:
-        return [self.values[slot] is not ABSENT for slot in self.plan.arguments[i]]
+        return [self.values[slot] is not ABSENT for slot in self.nodes.arguments[i]]
 
     def leased_context(self, i: int) -> Context:
         """Make it for an attempt that may be left behind in its thread."""
@@ -340,106 +349,47 @@ class RunState(Driven):
         """
         if not isinstance(value, (GeneratorType, AsyncGeneratorType)):
             return False
-        if sum([slot in slots for slots in self.plan.arguments]) > 1:
+        if sum([slot in slots for slots in self.nodes.arguments]) > 1:
             return False
         if all(value is not given for given in self.inputs.values()):
             return slot >= 0
-        outer = None if self._more is None else self._more.outer
+        outer = self.outer
         if outer is None:
             return False
-        handed_in = (at for slots in outer.plan.arguments for at in slots if outer.values[at] is value)
+        handed_in = (at for slots in outer.nodes.arguments for at in slots if outer.values[at] is value)
         return any(outer.made(at, value) for at in handed_in)
 
     def received(self, i: int) -> list[Any]:
-        return [self.values[slot] for slot in self.plan.arguments[i]]
+        return [self.values[slot] for slot in self.nodes.arguments[i]]
 
     def node_limit(self, i: int) -> float | None:
-        binder = self.plan.binders.get(i)
+        binder = self.nodes.binders.get(i)
         return None if binder is None or binder.timeout is None else binder.timeout.node
 
-    def expanded(self, fn: Composite, i: int) -> Callable[..., Any]:
-        """Return the callable that runs a nested plan, or a map, as node ``i``."""
-        if isinstance(fn, Mapped):
-            from flow.run.items import map_inline, map_on_loop
+    def retry_of(self, i: int) -> Retry | None:
+        return self.nodes.retries.get(i)
 
-            return partial(map_on_loop if self.on_loop else map_inline, self, i, fn)
-        if isinstance(fn, Folded):
-            fn = looked_at_fold(self, i, fn)
-            slot, fold = self.plan.arguments[i][0], fn.fold_awaiting if fn.is_async else fn.fold
-            show = shown if self.config.show_values else a_kind
-            return lambda items: fold(items, self.made(slot, items), show)
-        from flow.run.api import execute_nested, run_nested
-
-        assert isinstance(fn, Nested)
-        nested, run = fn, run_nested if not fn.is_async else execute_nested
-
-        def call(*values: Any) -> Any:
-            inputs = {name: v for name, v in zip(nested.inputs, values, strict=True) if v is not ABSENT}
-            return run(nested.plan, inputs, self)
-
-        return call
-
-    # -- outcomes ----------------------------------------------------------------------------
+    # -- counting ----------------------------------------------------------------------------
 
     def resolve(self, done: Sequence[int] = ()) -> Resolver:
-        """Make the Resolver of this run, of which the nodes ``done`` have ended well."""
-        self.resolver = Resolver.resumed(self.plan, done, self.ranks)
+        """Make the Resolver of this run, of which the nodes ``done`` have completed. The one place that does."""
+        steps = () if self._extras is None else self._extras.steps
+        self.resolver = Resolver.resumed(self.nodes, done, self.ranks, steps)
         return self.resolver
+
+    def count_after(self, ended: int) -> Resolver:
+        """Make it when so many nodes of the order have ended: all of them *completed*, as nothing was counted."""
+        return self.resolve(self.order[:ended])
 
     def first_phase(self) -> Iterator[int]:
         return iter(self.order) if self.resolver is None else iter(())
 
     def start_counting(self, left: Iterator[int]) -> int:
-        done = len(self.order) - length_hint(left) - 1  # exact for the iterators of ranges and lists
-        return self.resolve(self.order[:done]).take()  # the best ready node, as the order had it: order[done]
-
-    def function(self, i: int) -> Callable[..., Any]:
-        return self.plan.fns[i]
-
-    def retry_of(self, i: int) -> Retry | None:
-        return self.plan.retries.get(i)
-
-    def caught(self, errors: Iterable[Exception]) -> None:
-        """Note that an output holds these errors."""
-        self._with_more().caught.extend(errors)
-
-    def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
-        now = self.clock.now()
-        self.emit(events.NodeRetried(self.run_id, self.plan.names[i], attempt, error, delay, now))
-
-    def fail(self, i: int, error: BaseException) -> bool:
-        """Record that node ``i`` failed for good, and what its fallback or its failure means for others.
-
-        :return: True if the run must end.
-        """
-        assert self.resolver is not None
-        plan = self.plan
-        name = plan.names[i]
-        attempt = self.attempts.get(i, 1)
-        tries = f", attempt {attempt}" if i in plan.retries else ""
-        keep_users_frames(error, plan.fns[i])
-        note(error, f"in node {name!r} ({location_of(plan.fns[i], shower(self.config))}){tries}")
-        value = value_for(plan.fallbacks.get(i, MISSING), error)
-        if value is not MISSING:
-            self._fall_back(i, attempt, error, value)
-            return False
-        if not self.errors:
-            self.errors = {}
-        self.errors[i] = error
-        skipped = self.resolver.failed(i)
-        if self.config.observers:
-            now = self.clock.now()
-            self.emit(events.NodeFailed(self.run_id, name, attempt, error, now))
-            for s in skipped:
-                self.emit(events.NodeSkipped(self.run_id, plan.names[s], name, now))
-        return self.config.on_error == "fail_fast" and i not in plan.tolerant
-
-    @property
-    def failures(self) -> int:
-        return len(self.errors.keys() - self.plan.tolerant)
+        ended = len(self.order) - length_hint(left) - 1  # exact for the iterators of ranges and lists
+        return self.count_after(ended).take()  # the best ready node, as the order had it
 
     def others_ready(self, i: int | None) -> bool:
-        values, dependencies = self.values, self.plan.dependencies
+        values, dependencies = self.values, self.nodes.dependencies
         if i is None:
             i = next((j for j in self.order if values[j] is MISSING), -1)
         return any(
@@ -447,18 +397,89 @@ class RunState(Driven):
             for j in self.order
         )
 
+    # -- outcomes ----------------------------------------------------------------------------
+
+    @property
+    def failures(self) -> int:
+        return len(self.errors.keys() - self.nodes.may_fail)
+
+    def caught(self, errors: Iterable[Exception]) -> None:
+        """Note that an output holds these errors."""
+        self.extras.caught.extend(errors)
+
+    def outcome_of(
+        self, i: int, status: Status, output: Any, error: BaseException | None = None, final: bool = True
+    ) -> NodeOutcome:
+        from flow.run.hooks import NodeOutcome
+
+        assert self.hooks is not None
+        attempt = 0 if status is Status.SKIPPED else self.attempts.get(i, 1)
+        name, run_id = self.nodes.names[i], self.hooks.run_id
+        return NodeOutcome(run_id, self.path, name, None, None, status, output, error, attempt, final)
+
+    def call_of(self, i: int, arguments: Mapping[str, Any]) -> NodeCall:
+        from flow.run.hooks import NodeCall
+
+        assert self.hooks is not None
+        name, attempt, fn = self.nodes.names[i], self.attempts.get(i, 1), self.nodes.fns[i]
+        return NodeCall(self.hooks.run_id, self.path, name, None, None, attempt, fn, arguments)
+
+    def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
+        now = self.clock.now()
+        self.emit(events.NodeRetried(self.run_id, self.nodes.names[i], attempt, error, delay, now))
+
+    def fail(self, i: int, error: BaseException) -> bool:
+        """Record that node ``i`` failed for good, and what its fallback or its failure means for others.
+
+        :return: True if the run must end.
+        """
+        assert self.resolver is not None
+        nodes = self.nodes
+        attempt = self.attempts.get(i, 1)
+        tries = f", attempt {attempt}" if i in nodes.retries else ""
+        keep_users_frames(error, nodes.fns[i])
+        note(error, f"in node {nodes.names[i]!r} ({location_of(nodes.fns[i], shower(self.config))}){tries}")
+        value = value_for(nodes.fallbacks.get(i, MISSING), error)
+        if value is not MISSING:
+            self._fall_back(i, attempt, error, value)
+            return False
+        if not isinstance(error, NodeAborted):
+            self.tell(i, Status.FAILED, None, error)
+        self.take_failure(i, error)
+        return self.config.on_error == "fail_fast" and i not in nodes.may_fail
+
+    def take_failure(self, i: int, error: BaseException, known: bool = False) -> None:
+        """The taken node ``i`` has failed: skip what is skipped for it. One that is ``known`` tells nobody of itself."""
+        assert self.resolver is not None
+        if not self.errors:
+            self.errors = {}
+        self.errors[i] = error
+        skipped, name = self.resolver.failed(i), self.nodes.names[i]
+        if self.config.observers and not known:
+            self.emit(events.NodeFailed(self.run_id, name, self.attempts.get(i, 1), error, self.clock.now()))
+        for s in skipped:
+            self.skipped(s, name)
+
+    def skipped(self, i: int, cause: str) -> None:
+        """Node ``i`` was skipped, because the node ``cause`` failed or was skipped: tell whoever is to know."""
+        if self.config.observers:
+            self.emit(events.NodeSkipped(self.run_id, self.nodes.names[i], cause, self.clock.now()))
+        self.tell(i, Status.SKIPPED, None)
+
     def _fall_back(self, i: int, attempt: int, error: BaseException, value: Any) -> None:
         """Complete node ``i`` with ``value``."""
         assert self.resolver is not None
-        more = self._with_more()
-        more.fallbacks[i] = error
+        extras = self.extras
+        extras.fallbacks[i] = error
         self.values[i] = value
+        self.tell(i, Status.COMPLETED, value, error)
         self.resolver.done(i)
-        began = more.began.pop(i, None)
+        began = extras.began.pop(i, None)
         if self.config.observers:
             now = self.clock.now()
-            self.emit(events.NodeFallback(self.run_id, self.plan.names[i], attempt, error, now))
-            self._completed(i, now if began is None else began, now)
+            self.emit(events.NodeFallback(self.run_id, self.nodes.names[i], attempt, error, now))
+            duration = 0.0 if began is None else now - began
+            self.emit(events.NodeFinished(self.run_id, self.nodes.names[i], attempt, duration, now))
 
     # -- at the end --------------------------------------------------------------------------
 
@@ -467,74 +488,86 @@ class RunState(Driven):
         resolver = self.resolver
         if resolver is not None and resolver.unfinished:
             resolver.cancel_rest(taken=True)
+        driver = self.driver
         if self.timed_out and (resolver is None or CANCELLED not in resolver.state):
             # All ended in the very tick of the limit, by themselves, unless a cancellation has reached one.
-            self.timed_out = self.tasks is not None and self.tasks.interrupted
-        tasks = self.tasks
-        if tasks is not None:
-            pool = (tasks.outermost or tasks).pool
-            if pool is not None and pool.abandoned:
-                self._with_more().abandoned = pool.abandoned
+            self.timed_out = driver is not None and driver.interrupted
+        if driver is not None:
+            abandoned = driver.abandoned()
+            if abandoned:
+                self.extras.abandoned = abandoned
         # What was bound to this run points back at it; a Result should not need the garbage collector.
-        self.fns, self.tasks = self.plan.fns, None
-        if self.plan.unchecked:
+        self.fns, self.driver = self.nodes.fns, None
+        if self.plan._kept.unchecked:
             end_of_looking(self)
-        more = self._more
-        if more is not None:
-            for stage in more.stages.values():
+        extras = self._extras
+        if extras is not None:
+            for stage in extras.stages.values():
                 stage.forget()
-            more.stages.clear()
-            if more.view is not None:
-                more.view.ended()
+            extras.stages.clear()
+            extras.steps, extras.hooks = (), None
         now = self.clock.now()
         self.wall_time = now - self.started_at
+        if extras is not None and extras.view is not None:
+            extras.view.ended(self.resolver)
         if self.config.observers:
             self._emit_end(now)
 
-    def forget(self) -> None:
-        """Nobody will ask how it went: let go of the errors, as :meth:`settled` does."""
-        self.errors = _NOTHING
-        if self._more is not None:
-            self._more.caught = []
-
-    def settled(self) -> RunState:
-        """After the end, return what a Result is to show, where errors are left.
-
-        They hold the functions' frames, which hold their Contexts, and their callers, which are ours, and have all come
-        by this object. What has the errors is therefore another.
-        """
-        caught = [] if self._more is None else [*self._more.caught, *_errors_in(self._more.fallbacks)]
-        if not self.errors and not caught:
-            return self
-        shown = RunState.__new__(RunState)
-        for name in (*Driven.__slots__, *RunState.__slots__):
-            setattr(shown, name, getattr(self, name))
-        self._with_more().caught = []
-        shown._more = self._more  # one store for both
-        if self.fallbacks:
-            self._more = _More(self.data, self._with_more().outer)
-        self.errors = _NOTHING
-        if caught:
-            self.values, self.resolver = [MISSING] * len(self.values), None  # (which may hold them too)
-        for error in (*shown.errors.values(), *caught):
-            let_go(error)
-        return shown
-
     def _emit_end(self, now: float) -> None:
-        from flow.run.result import Result
-
         if self.resolver is not None:
             for i, code in enumerate(self.resolver.state):
                 if code == CANCELLED:
-                    self.emit(events.NodeCancelled(self.run_id, self.plan.names[i], now))
-        result = Result(self)
-        counts = {str(status): count for status, count in result.counts.items()}
-        self.emit(events.RunFinished(self.run_id, self.plan.name, result.ok, counts, self.wall_time, now))
+                    self.emit(events.NodeCancelled(self.run_id, self.nodes.names[i], now))
+        counts = {str(status): count for status, count in self.counts.items()}
+        self.emit(events.RunFinished(self.run_id, self.plan.name, self.ok, counts, self.wall_time, now))
+
+    def forget(self) -> None:
+        """Nobody will ask how it went: let go of the errors, as :func:`settled` does."""
+        self.errors = NOTHING
+        if self._extras is not None:
+            self._extras.caught = []
 
 
-def is_sync_run(plan: Plan, config: Config) -> bool:
-    """Tell whether a run needs no event loop at all."""
-    return plan.all_sync and config.mode in ("auto", "inline") and config.sync == "inline"
+def settled(run: PlanRun) -> PlanRun:
+    """After the end, return what a Result is to show, where errors are left.
+
+    They hold the functions' frames, which hold their Contexts, and their callers, which are ours, and have all come
+    by ``run``. What has the errors is therefore another object.
+    """
+    extras = run._extras
+    caught = [] if extras is None else [*extras.caught, *_errors_in(extras.fallbacks)]
+    if not run.errors and not caught:
+        return run
+    shown = PlanRun.__new__(PlanRun)
+    for name in (*Calls.__slots__, *RunRecord.__slots__):
+        setattr(shown, name, getattr(run, name))
+    run.extras.caught = []
+    shown._extras = run._extras  # one store for both
+    if run.fallbacks:
+        run._extras = Extras(run.data, run.outer, "")
+    run.errors = NOTHING
+    if caught:
+        run.values, run.resolver = [MISSING] * len(run.values), None  # (which may hold them too)
+    for error in (*shown.errors.values(), *caught):
+        let_go(error)
+    return shown
+
+
+def end_of_looking(run: PlanRun) -> None:
+    """Note which nodes have been looked at, when a run ends. Fail those that generated code has called directly."""
+    kept, values = run.plan._kept, run.values
+    if run.config.optimize == "at_once":
+        for i in kept.unchecked:
+            if type(values[i]) is CoroutineType and not run.nodes.is_async[i]:
+                resolver = run.count_after(len(run.order)) if run.resolver is None else run.resolver
+                resolver.state[i] = FAILED
+                run.errors = {**run.errors, i: never_awaited(run, i, values[i])}
+                values[i] = MISSING
+    if run.resolver is None:
+        kept.unchecked = [i for i in kept.unchecked if values[i] is MISSING]
+    else:
+        state = run.resolver.state
+        kept.unchecked = [i for i in kept.unchecked if state[i] != DONE]
 
 
 def _errors_in(fallbacks: Mapping[int, Any]) -> list[Any]:

@@ -10,7 +10,9 @@ from typing import Any, Final
 from weakref import ref
 
 from flow.clock import SYSTEM_CLOCK, Clock
-from flow.config import YIELD_EVERY
+
+YIELD_EVERY: Final = 0.005
+"""Seconds after which a run of nodes that never suspend lets the event loop turn once."""
 
 IDLE: Final = 0.0005
 """Seconds without any worker running after which the event loop has surely had a turn."""

@@ -22,9 +22,9 @@ from math import inf
 from time import perf_counter
 from typing import Any, Final
 
-from flow.config import YIELD_EVERY
 from flow.errors import note
 from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN
+from flow.run.pacing import TURNS, YIELD_EVERY
 from flow.types import MISSING, Status
 
 CHUNK: Final = 256
@@ -33,7 +33,7 @@ CHUNK: Final = 256
 _PLENTY: Final = 1 << 30
 
 
-class Feed:
+class ItemResolver:
     """The items of one map: pulled from ``source`` one by one, never more than can be started.
 
     Until an item suspends or fails only one is open at a time, and nothing is counted
@@ -42,7 +42,7 @@ class Feed:
     The lists hold an entry per item pulled, and some to spare.
 
     :param fn: what is called with an item. Where that differs from item to item, ``bind`` makes it for number ``i``.
-    :param kind: 1 if it returns an awaitable.
+    :param awaits: it returns an awaitable.
     :param total: the number of items, if it is known before.
     :param window: items that may wait for a retry while others are pulled.
     :ivar broke: what the source itself raised; ``on_broken`` is called then.
@@ -50,8 +50,8 @@ class Feed:
     """
 
     __slots__ = (
-        "_bind", "arguments", "at_hand", "back", "broke", "counting", "delayed", "ended", "fn", "fns", "halted", "kind",
-        "kinds", "on_broken", "on_done", "pulled", "room", "source", "state", "total", "values", "window",
+        "_bind", "arguments", "at_hand", "awaits", "back", "broke", "counting", "delayed", "ended", "fn", "fns", "halted",
+        "is_async", "on_broken", "on_done", "pulled", "room", "source", "state", "total", "values", "window",
     )  # fmt: skip
 
     def __init__(
@@ -59,20 +59,20 @@ class Feed:
         source: Iterator[Any],
         fn: Callable[..., Any],
         bind: Callable[[int], Callable[..., Any]] | None,
-        kind: int,
+        awaits: bool,
         total: int | None,
         window: int,
     ) -> None:
         self.source = source
         self.fn = fn
         self._bind = bind
-        self.kind = bytes([kind])
+        self.awaits = bytes([awaits])
         self.total = total
         self.window = window
         self.values: list[Any] = []
         self.fns: list[Any] = []
         self.arguments: list[tuple[int, ...]] = []
-        self.kinds = bytearray()
+        self.is_async = bytearray()
         self.state = bytearray()
         self.pulled = self.room = 0
         self.back: list[int] = []  # heap of items to take again
@@ -275,11 +275,11 @@ class Feed:
         self.values += [MISSING] * CHUNK
         self.fns += [self.fn] * CHUNK
         self.arguments += [(i,) for i in range(room, room + CHUNK)]
-        self.kinds += self.kind * CHUNK
+        self.is_async += self.awaits * CHUNK
         self.state += bytes([TAKEN]) * CHUNK
 
 
-class PushFeed(Feed):
+class StreamResolver(ItemResolver):
     """Items that arrive by themselves, from an asynchronous iterator, which is asked for the next while few are open.
 
     An item is open from its arrival to its end.
@@ -337,9 +337,7 @@ class PushFeed(Feed):
         from anyio import Event, current_effective_deadline, get_cancelled_exc_class
         from anyio.lowlevel import checkpoint
 
-        from flow.run.pace import TURNS
-
-        late = perf_counter() + YIELD_EVERY
+        yield_at = perf_counter() + YIELD_EVERY
         try:
             async for item in stream:
                 self._buffer.append(item)
@@ -348,10 +346,10 @@ class PushFeed(Feed):
                 while self.halted or self._arrived - self._closed >= limit():  # (halted: the cancellation is coming)
                     self._room_made = Event()
                     await self._room_made.wait()
-                if perf_counter() > late:  # neither the stream nor the items may ever suspend
+                if perf_counter() > yield_at:  # neither the stream nor the items may ever suspend
                     for _ in range(TURNS):
                         await checkpoint()
-                    late = perf_counter() + YIELD_EVERY
+                    yield_at = perf_counter() + YIELD_EVERY
         except BaseException as error:
             if self.halted or current_effective_deadline() == -inf:  # (trio cancels all at once, and halts later)
                 if not isinstance(error, Exception):
@@ -365,4 +363,4 @@ class PushFeed(Feed):
             await stream.aclose()  # (what this awaits is shielded)
 
 
-__all__ = ["Feed", "PushFeed"]
+__all__ = ["ItemResolver", "StreamResolver"]

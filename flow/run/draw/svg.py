@@ -1,4 +1,8 @@
-"""Draw bars of time as an SVG picture: lanes packed, colours by status, labels where there is room."""
+"""Draw bars of time as an SVG picture: lanes packed, colours by status, labels where there is room.
+
+Rows are lanes: a node takes the first lane that is free when it starts, so there are as many rows as nodes were
+running at once, and never more. What large runs leave out is said under the title.
+"""
 
 from __future__ import annotations
 

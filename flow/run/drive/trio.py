@@ -1,4 +1,4 @@
-"""Tasks on trio, in a nursery."""
+"""LoopDriver on trio, in a nursery."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 
 import trio
 
-from flow.policy.bind import ThreadLimit
-from flow.run import threads
-from flow.run.driven import Driven
-from flow.run.pace import TURNS, pace_of
-from flow.run.tasks import Tasks, Worker
+from flow.run.calls import Calls
+from flow.run.drive.loop import LoopDriver, Worker
+from flow.run.drive.threads import Pool, TrioWaiter
+from flow.run.drive.workers import work
+from flow.run.pacing import TURNS, pace_of
 
 
-class TrioTasks(Tasks):
+class TrioDriver(LoopDriver):
     """One run in a nursery of its own. The caller's task only supervises."""
 
     __slots__ = ("nursery",)
 
     polls = True
+    work = work
 
     @staticmethod
     def look(task: trio.lowlevel.Task) -> object:
@@ -33,7 +34,7 @@ class TrioTasks(Tasks):
         """A nursery that was left open would surround the next node."""
         return task.child_nurseries
 
-    def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
+    def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
         token = trio.lowlevel.current_trio_token()
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
         self.nursery: trio.Nursery
@@ -45,8 +46,8 @@ class TrioTasks(Tasks):
         try:
             with scope:
                 async with trio.open_nursery() as self.nursery:
-                    if self.beside is not None:
-                        self._accompany(self.beside)
+                    if self.companion is not None:
+                        self._accompany(self.companion)
                     self.pump()
                 if self.stopping:  # if by a cancellation, no node may have met it
                     await trio.lowlevel.checkpoint_if_cancelled()
@@ -65,6 +66,8 @@ class TrioTasks(Tasks):
     # -- tasks -------------------------------------------------------------------------------
 
     def pump(self) -> None:
+        if self.returning:
+            self.readmit()
         for _ in range(0 if self.resting else self.wanted()):
             self.workers += 1
             self._spawn(partial(Worker, self, -1))
@@ -88,6 +91,13 @@ class TrioTasks(Tasks):
 
         self.companions += 1
         self._spawn(companion)
+
+    def shield(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def shielded() -> None:
+            with trio.CancelScope(shield=True):
+                await body()
+
+        self._accompany(shielded)
 
     def spawn_delay(self, i: int, seconds: float) -> None:
         self._accompany(partial(self.delay, i, seconds))
@@ -122,8 +132,9 @@ class TrioTasks(Tasks):
         pace.renew(pace.clock())
         self.pump()
 
-    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
-        return threads.on_trio(self.outermost or self, call, limit)
+    def new_pool(self, most: int) -> Pool:
+        wake = trio.lowlevel.current_trio_token().run_sync_soon
+        return Pool(most, TrioWaiter, wake, trio.lowlevel.current_clock().current_time)
 
     def cancel_all(self) -> None:
         self._spawn(self._cancel_soon)

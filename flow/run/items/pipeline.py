@@ -1,23 +1,24 @@
 """Maps that start on an item as soon as the map before them has it: ``pipelined=True``.
 
 The first map's node runs them all, as one: entry ``k`` of stage ``s`` of ``n`` is number ``k * n + s`` to the
-driver. Each stage has the feed, bound, retries and errors of its own :class:`Items`. The nodes of the later
+driver. Each stage has the feed, bound, retries and errors of its own :class:`MapRun`. The nodes of the later
 stages only fetch their outcome.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from flow.run.driven import Driven
-from flow.run.feed import Feed
-from flow.run.inline import OutOfTime, count_down
-from flow.run.items import DROPPED, Items
+from flow.run.calls import Calls
+from flow.run.drive.inline import OutOfTime, count_down
+from flow.run.items.run import DROPPED, MapRun
+from flow.run.queue import ItemResolver
 from flow.types import Status
 
 
-class Chain(Driven):
+class PipelineRun(Calls):
     """The run of several maps' items; also the resolver of it.
 
     :param stages: the first map, then those that go over its items or over those of a stage before them.
@@ -28,7 +29,7 @@ class Chain(Driven):
 
     __slots__ = ("_followers", "_in_flight", "_stages", "arguments", "limit")
 
-    def __init__(self, stages: Sequence[Items], sources: Sequence[int]) -> None:
+    def __init__(self, stages: Sequence[MapRun], sources: Sequence[int]) -> None:
         first = stages[0]
         super().__init__(first.config)
         self.limit = min(first.outer.limit, sum(stage.limit for stage in stages))
@@ -37,10 +38,12 @@ class Chain(Driven):
         self._followers: list[list[int]] = [[] for _ in stages]
         for s, source in enumerate(sources[1:], 1):
             self._followers[source].append(s)
+        for s, stage in enumerate(stages):
+            stage.on_slot = partial(self._count, s)
         feeds = [stage.feed for stage in stages]
         self.values: Any = _Woven([feed.values for feed in feeds])
         self.fns: Any = _Woven([feed.fns for feed in feeds])
-        self.kinds: Any = _Woven([feed.kinds for feed in feeds])
+        self.is_async: Any = _Woven([feed.is_async for feed in feeds])
         self.arguments: Any = _Itself()
         self.resolver = self
         for feed in feeds:
@@ -61,21 +64,21 @@ class Chain(Driven):
             raise
         self._close()
 
-    async def run_on_loop(self, tasks: Any) -> None:
-        """Let ``tasks``, made for this run, run all stages."""
+    async def run_on_loop(self, driver: Any) -> None:
+        """Let ``driver``, made for this run, run all stages."""
         first = self._stages[0]
         for stage in self._stages:
-            stage.tasks = tasks
-        first.feed.on_broken = tasks.stop
-        tasks.beside = first.companion(tasks)
+            stage.driver = driver
+        first.feed.on_broken = driver.stop
+        driver.companion = first.new_companion(driver)
         try:
-            await tasks.drive()
+            await driver.drive()
         except BaseException as error:
             self._close()
-            first.cut_short(error, tasks.is_cancellation(error))
+            first.cut_short(error, driver.is_cancellation(error))
             raise
         finally:
-            tasks.beside = None
+            driver.companion = None
         self._close()
         if self.cut_off:
             for stage in self._stages:
@@ -87,9 +90,15 @@ class Chain(Driven):
         """As of each stage."""
         for stage in self._stages:
             stage.close()
-        self.resolver = self.tasks = None
+            stage.on_slot = None
+        self.resolver = self.driver = None
 
-    def _at(self, i: int) -> tuple[Items, Feed, int]:
+    def _count(self, s: int, by: int) -> bool:
+        """A call of stage ``s`` has left its slot (-1), or has one again (1). Tell whether there is another (0)."""
+        self._in_flight[s] += by
+        return self._in_flight[s] < self._stages[s].limit
+
+    def _at(self, i: int) -> tuple[MapRun, ItemResolver, int]:
         k, s = divmod(i, len(self._stages))
         return self._stages[s], self._stages[s].feed, k
 
@@ -115,7 +124,7 @@ class Chain(Driven):
         adapts = self.limit > 1 and (first.outer.adapts or any(stage.mapped.options.adapts for stage in self._stages))
         return first.outer.adaptive(first.name, self.limit) if adapts else None
 
-    def kind_of(self, i: int) -> int:
+    def call_kind(self, i: int) -> int:
         return i % len(self._stages)
 
     @property

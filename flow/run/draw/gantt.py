@@ -1,8 +1,6 @@
-"""Draw when each node of a run was running: a Gantt chart as Mermaid text or as an SVG picture.
+"""Draw when each node of a run was running, as the Mermaid text of a Gantt chart.
 
-Both need a run with ``Config(timing=True)``. A node that was retried is one bar, from its first
-start to its last end. Rows of the SVG are lanes: a node takes the first lane that is free when it
-starts, so there are as many rows as nodes were running at once, and never more.
+A node that was retried is one bar, from its first start to its last end.
 """
 
 from __future__ import annotations
@@ -11,9 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from flow.errors import described
-from flow.run.drawing import Bar, draw
-from flow.run.result import Result
+from flow.run.draw.svg import Bar
 from flow.types import Status
 
 MAX_MERMAID: Final = 300
@@ -27,45 +23,12 @@ _DIRECTIVE = re.compile(
 _MERMAID_SPECIAL = re.compile(r"[^\w .,()+@-]")
 
 
-def to_mermaid(result: Result) -> str:
-    """Return a Mermaid Gantt chart, one row per node in the order of their starts.
+def gantt(title: str, bars: Sequence[Bar]) -> str:
+    """Return ``bars``, which are sorted by start, as a Mermaid Gantt chart, one row per bar.
 
     Of more than :data:`MAX_MERMAID` nodes the longest are shown, and the title says so. Nothing is
     drawn shorter than the axis' finest unit (1 us in runs of less than 10 ms, else 1 ms).
-
-    :raises UsageError: if the run did not record times.
     """
-    return gantt(result.plan.name, bars_of(result))
-
-
-def to_svg(result: Result) -> str:
-    """Return a self-contained SVG: concurrent nodes stacked, coloured by status, a tooltip on each.
-
-    Bars are labelled as far as there is room. What large runs leave out is said under the title.
-
-    :raises UsageError: if the run did not record times.
-    """
-    idle = dict(result.counts)
-    bars = bars_of(result)
-    for bar in bars:
-        idle[bar.status] = idle.get(bar.status, 0) - 1
-    return draw(result.plan.name, bars, result.wall_time, {status: n for status, n in idle.items() if n > 0})
-
-
-def bars_of(result: Result) -> list[Bar]:
-    """Return a bar for each node that ran, by start."""
-    errors, status, attempts = result.errors, result.status, result.attempts
-    bars = []
-    for name, (start, end) in result.spans().items():
-        tries = attempts.get(name, 1)
-        notes = [f"{tries} attempts"] if tries > 1 else []
-        notes += [described(errors[name])] if name in errors else []
-        bars.append(Bar(name, start, end, status[name], "; ".join(notes)))
-    return sorted(bars, key=lambda bar: (bar.start, bar.end))
-
-
-def gantt(title: str, bars: Sequence[Bar]) -> str:
-    """Return the Mermaid text of ``bars``, which are sorted by start."""
     horizon = max([bar.end for bar in bars], default=0.0)
     # Mermaid knows milliseconds only, so a short run is drawn with one for each microsecond.
     per_second, axis = (1e6, "%Q us") if horizon < 0.01 else (1e3, "%Q ms") if horizon < 10 else (1e3, "%s s")

@@ -1,7 +1,7 @@
 """The driver for plans of sync functions: no event loop, and no counting while all goes well.
 
 Any topological order will do, and the plan has one: a loop over it at first, generated code once the plan is
-hot (:mod:`flow.plan.straight`). When a node raises, the Resolver takes over from
+hot (:mod:`flow.run.codegen.stretches`). When a node raises, the Resolver takes over from
 exactly that state; a run that has a time limit or frees outputs counts from its start.
 
 The time limit is looked at between calls: of nodes, of a map's items, of the nodes of a Dag within a Dag. Where it
@@ -16,23 +16,19 @@ from heapq import heappop, heappush
 from types import CoroutineType
 from typing import Any, Final
 
-from flow.plan.straight import HOT_AFTER, Straight, warm
-from flow.run.calling import isolated
-from flow.run.driven import Driven
-from flow.run.feed import Feed
-from flow.run.outputs import never_awaited
-from flow.run.state import RunState
-from flow.types import MISSING
+from flow.plan.kept import HOT_AFTER
+from flow.run.calls import Calls, OutOfTime
+from flow.run.codegen.stretches import Straight, warm
+from flow.run.drive.calling import isolated
+from flow.run.queue import ItemResolver
+from flow.run.state import PlanRun
+from flow.run.unawaited import never_awaited
 
 WORTH: Final = 20e-6
 """Seconds per node of a run above which generated code would gain less than a hundredth."""
 
 
-class OutOfTime(BaseException):
-    """The run's time limit has passed between two calls within a node."""
-
-
-def run_inline(run: RunState) -> None:
+def run_inline(run: PlanRun) -> None:
     """Call every node of a plan without async nodes, in the plan's order, on this thread."""
     if run.resolver is not None:  # it frees outputs
         count_down(run, run.resolver)
@@ -40,8 +36,8 @@ def run_inline(run: RunState) -> None:
     if run.deadline is not None:
         count_down(run, run.resolve())
         return
-    values, fns, arguments, order, plan = run.values, run.fns, run.arguments, run.order, run.plan
-    straight, optimize = plan.straight, run.config.optimize
+    values, fns, arguments, order, code = run.values, run.fns, run.arguments, run.order, run.plan._kept.inline
+    straight, optimize = code.made, run.config.optimize
     if straight is not None or optimize is not True:
         straight = _straight(run)
     stretch, i = None, -1
@@ -51,7 +47,7 @@ def run_inline(run: RunState) -> None:
             for stretch in straight.calls:
                 stretch(values, fns, copy)
             order = straight.rest
-        for i in order:  # flow.run.calling.isolated, written out
+        for i in order:  # flow.run.drive.calling.isolated, written out
             slots = arguments[i]
             count = len(slots)
             if count == 1:
@@ -73,19 +69,19 @@ def run_inline(run: RunState) -> None:
         raised = error
         done = run.order.index(i) if i >= 0 else -1 if straight is None else straight.done(stretch)
         if done < 0:  # a signal's handler raised it, between two nodes
-            done = min(_done(run), plan.count - 1)
+            done = min(run.completed_ahead(), run.nodes.count - 1)
     except BaseException:
-        run.resolve(run.order[: _done(run)])
+        run.count_after(run.completed_ahead())
         raise
     else:
-        heat = plan.heat
-        if heat and optimize:
-            plan.heat = heat - 1  # of two threads that read the same, neither leads past 0
-            if heat == 1:
+        runs_left = code.runs_left
+        if runs_left and optimize:
+            code.runs_left = runs_left - 1  # of two threads that read the same, neither leads past 0
+            if runs_left == 1:
                 _warm(run)
         return
     # Out of the except block: what fails from here on has nothing to do with this error.
-    resolver = run.resolve(run.order[:done])
+    resolver = run.count_after(done)
     i = resolver.take()  # the best ready node, as the order had it: the one that raised
     delayed: list[tuple[float, int]] = []
     over = _failed(run, resolver, i, raised, delayed)
@@ -94,34 +90,27 @@ def run_inline(run: RunState) -> None:
         count_down(run, resolver, delayed)
 
 
-def _straight(run: RunState) -> Straight | None:
+def _straight(run: PlanRun) -> Straight | None:
     """Return the plan's generated code, if the run may use it: not where every call is watched, or in another order."""
-    plan, optimize = run.plan, run.config.optimize
-    if not optimize or run.started is not None or run.order is not plan.order:
+    code, optimize = run.plan._kept.inline, run.config.optimize
+    if not optimize or run.started is not None or run.order is not run.nodes.order:
         return None
-    if optimize != "at_once":
-        return plan.straight
-    if plan.heat or plan.straight is None:
-        warm(plan, all_of_it=True)
-    return plan.straight
+    made: Straight | None = code.made
+    if optimize == "at_once" and (code.runs_left or made is None):
+        warm(run.plan, all_of_it=True)
+        made = code.made
+    return made
 
 
-def _warm(run: RunState) -> None:
+def _warm(run: PlanRun) -> None:
     """Generate code for a plan that has been run often, unless its nodes are slow: they would not gain by it."""
-    plan = run.plan
-    if run.clock.now() - run.started_at > WORTH * plan.count:
-        plan.heat = HOT_AFTER
+    if run.clock.now() - run.started_at > WORTH * run.nodes.count:
+        run.plan._kept.inline.runs_left = HOT_AFTER
     else:
-        warm(plan, all_of_it=False)
+        warm(run.plan, all_of_it=False)
 
 
-def _done(run: RunState) -> int:
-    """How many nodes have ended: those of the order before the first without an output."""
-    order, values = run.order, run.values
-    return next((k for k, i in enumerate(order) if values[i] is MISSING), len(order))
-
-
-def run_items(run: Driven, feed: Feed, call: Callable[..., Any] | None, numbered: bool) -> None:
+def run_items(run: Calls, feed: ItemResolver, call: Callable[..., Any] | None, numbered: bool) -> None:
     """Call a map's function with every item, on this thread.
 
     :param call: what to call as long as all goes well (with the item's number first, if ``numbered``); None if
@@ -137,7 +126,7 @@ def run_items(run: Driven, feed: Feed, call: Callable[..., Any] | None, numbered
         count_down(run, feed, delayed)
 
 
-def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | None = None) -> None:
+def count_down(run: Calls, resolver: Any, delayed: list[tuple[float, int]] | None = None) -> None:
     """Run what the resolver says is ready until nothing is, or a failure ends the run."""
     values, fns, arguments, clock = run.values, run.fns, run.arguments, run.clock
     copy = copy_context().copy
@@ -176,7 +165,7 @@ def count_down(run: Driven, resolver: Any, delayed: list[tuple[float, int]] | No
         failed = None  # as above
 
 
-def _failed(run: Driven, resolver: Any, i: int, error: Exception, delayed: list[tuple[float, int]]) -> bool:
+def _failed(run: Calls, resolver: Any, i: int, error: Exception, delayed: list[tuple[float, int]]) -> bool:
     """Retry later or fail node ``i``; return True if the run must end."""
     delay = run.retry_delay(i, error)
     if delay is None:

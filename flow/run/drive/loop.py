@@ -10,8 +10,8 @@ pending on its task (a cancellation, a timer, a callback) hits nothing. A node t
 the same behind; that is seen on the task before the next async node. So a worker awaits nothing but nodes.
 
 Two phases. Until the first suspension or failure nothing needs counting: nodes are run in the plan's
-fixed order. From then on the Resolver says what is ready. (A run that frees outputs has its
-Resolver from the start, and so no first phase.)
+fixed order (:mod:`flow.run.drive.serial`). From then on the Resolver says what is ready
+(:mod:`flow.run.drive.workers`). A run that frees outputs, knows outcomes or has hooks counts from its start.
 
 Each sync node runs in a copy of the caller's contextvars; async ones in that of their worker, which ends when
 one of them has changed it.
@@ -22,20 +22,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from contextvars import Context, copy_context
 from operator import length_hint
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
-from flow.run.calling import called, isolated
-from flow.run.driven import Driven
-from flow.run.first import first_items, first_nodes
-from flow.run.outputs import never_awaited, refuse_unless_async
-from flow.run.pace import IDLE
+from flow.run.calls import Calls
+from flow.run.drive.services import NOBODY, Services
+from flow.run.drive.threads import Pool
+from flow.run.pacing import IDLE
 from flow.types import Status
-
-if TYPE_CHECKING:
-    from flow.policy.bind import ThreadLimit
-    from flow.run.threads import Pool
 
 _NOTHING: Iterator[int] = iter(())
 _ENDED: Final[Any] = object()
@@ -61,20 +55,20 @@ class Worker(Coroutine[Any, Any, None]):
     clean: Any = None
     call: Any = None
 
-    def __init__(self, tasks: Tasks, i: int) -> None:
-        self.tasks = tasks
-        self.context = tasks.base.copy()
+    def __init__(self, driver: LoopDriver, i: int) -> None:
+        self.driver = driver
+        self.context = driver.base.copy()
         self.node = i
-        self.body = tasks.work(self)
+        self.body = driver.work(self)
 
     def send(self, value: Any) -> Any:
         """Go on to the node's next suspension. :raises StopIteration: at the end."""
-        tasks = self.tasks
-        pace = tasks.pace
+        driver = self.driver
+        pace = driver.pace
         signal = _ENDED
         try:
-            if value is not None and tasks.is_cancelling(value):
-                tasks.interrupted = True
+            if value is not None and driver.is_cancelling(value):
+                driver.interrupted = True
             self.resumed = now = pace.clock()
             if now - pace.left > IDLE:
                 pace.renew(now)
@@ -83,33 +77,33 @@ class Worker(Coroutine[Any, Any, None]):
             pace.left = now = pace.clock()
             if not self.suspended:
                 self.suspended = True
-                tasks.waiting += 1
-                if tasks.run.resolver is None:
-                    self.node = tasks.start_counting()
-                if tasks.climb is not None:
-                    self.call = tasks.climb.began(tasks.waiting, tasks.run.clock.now())
-                if not tasks.pumping:
-                    tasks.pump()
-            if now - self.resumed > tasks.blocking_after:
-                tasks.warn_blocking(self.node, now - self.resumed)
+                driver.waiting += 1
+                if driver.run.resolver is None:
+                    self.node = driver.start_counting()
+                if driver.search is not None:
+                    self.call = driver.search.began(driver.waiting, driver.run.clock.now())
+                if not driver.pumping:
+                    driver.pump()
+            if now - self.resumed > driver.blocking_after:
+                driver.warn_blocking(self.node, now - self.resumed)
         except StopIteration:
             value = None  # as above
         except BaseException as error:
             value = None  # as above
-            if tasks.must_leave(self, error):
+            if driver.must_leave(self, error):
                 raise
         if signal is _ENDED:  # out of the handler: it is not the context of what other nodes raise
             if not self.suspended:
                 pace.left = pace.clock()
-            tasks.ended(self)
+            driver.ended(self)
             raise StopIteration
         return signal
 
     def throw(self, error: Any, *rest: Any) -> Any:
         """Throw what the event loop says into the node: its cancellation."""
-        tasks = self.tasks
-        pace = tasks.pace
-        tasks.interrupted = True
+        driver = self.driver
+        pace = driver.pace
+        driver.interrupted = True
         signal = _ENDED
         try:
             self.resumed = now = pace.clock()
@@ -117,17 +111,17 @@ class Worker(Coroutine[Any, Any, None]):
                 pace.renew(now)
             signal = self.body.throw(error)
             pace.left = now = pace.clock()
-            if now - self.resumed > tasks.blocking_after:
-                tasks.warn_blocking(self.node, now - self.resumed)
+            if now - self.resumed > driver.blocking_after:
+                driver.warn_blocking(self.node, now - self.resumed)
         except StopIteration:
             pass
         except BaseException as raised:
-            if tasks.must_leave(self, raised):
+            if driver.must_leave(self, raised):
                 raise
         finally:
             del error, rest  # its traceback holds this frame: no cycle
         if signal is _ENDED:
-            tasks.ended(self)
+            driver.ended(self)
             raise StopIteration
         return signal
 
@@ -144,7 +138,7 @@ class Worker(Coroutine[Any, Any, None]):
         return getattr(self.body, "cr_frame", None)
 
 
-class Tasks:
+class LoopDriver(Services):
     """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.
 
     :ivar workers: tasks alive that run nodes; ``waiting`` of them are suspended in one. ``companions`` run none.
@@ -152,78 +146,44 @@ class Tasks:
     :ivar resting: nothing starts until the event loop has turned some times. A companion waits for that.
     :ivar uncounted: failures before a cancellation from outside; 0 if it is a failure that ends the run.
     :ivar serial: the first phase is on.
-    :ivar todo: the nodes of the first phase that are left, shared by its successive workers; ``handed`` goes before.
+    :ivar remaining: the nodes of the first phase that are left, for its successive workers; ``handed`` goes before.
     """
 
     __slots__ = (  # more names than objects of one class share
-        "base", "beside", "blocking_after", "climb", "companions", "fatal", "handed", "heads", "interrupted", "limit",
-        "outer", "outermost", "owns_loop", "pace", "pool", "pumping", "resting", "run", "serial", "stopping", "todo",
-        "uncounted", "waiting", "workers",
+        "base", "blocking_after", "companion", "companions", "fatal", "handed", "heads", "interrupted", "limit", "outer",
+        "outermost", "outside", "owns_loop", "pace", "pool", "pumping", "remaining", "resting", "returning", "run",
+        "search", "serial", "stopping", "uncounted", "untold", "waiting", "workers",
     )  # fmt: skip
 
-    look: Callable[[Any], object]
-    """Says what a task is like, so that it can be told whether a node has left something on it."""
-
-    cancelling: Callable[[Any], object]
-    """Tells whether somebody has cancelled a task, or left something open in it."""
-
-    polls = False
-    """After a node has ended, ask whether the run has been cancelled: nobody says so beforehand."""
-
-    def __init__(self, run: Driven, pace: Any, outer: Tasks | None = None) -> None:
+    def __init__(self, run: Calls, pace: Any, outer: LoopDriver | None = None) -> None:
         self.run = run
-        run.tasks = self
+        run.driver = self
         self.pace = pace
         self.outer = outer
-        self.outermost: Tasks | None = None if outer is None else outer.outermost or outer  # all share its threads
+        self.outermost: LoopDriver | None = None if outer is None else outer.outermost or outer  # all share its threads
         self.pool: Pool | None = None  # of these threads
         self.owns_loop: bool = outer is not None and outer.owns_loop  # nothing of the caller's runs on it
         self.interrupted = False  # a cancellation has reached a node
         self.blocking_after = run.config.blocking_after or float("inf")
         self.base: Context = copy_context()
-        self.todo: Iterator[int] = run.first_phase()
+        self.remaining: Iterator[int] = run.first_phase()
         self.serial = run.resolver is None
         self.handed = -1
         self.heads: Mapping[int, Any] | None = None  # generated code, once the first phase has asked for it
-        self.climb = run.adaptive()
-        self.limit = run.limit if self.climb is None else self.climb.limit
-        self.beside: Callable[[], Coroutine[Any, Any, None]] | None = None  # runs in a task of its own
+        self.search = run.adaptive()
+        self.limit = run.limit if self.search is None else self.search.limit
+        self.companion: Callable[[], Coroutine[Any, Any, None]] | None = None  # runs in a task of its own
         self.workers = 0
         self.waiting = 0
         self.companions = 0
         self.stopping = self.pumping = self.resting = False
         self.uncounted = 1 << 62
         self.fatal: BaseException | None = None
+        self.outside = 0
+        self.returning: Any = NOBODY
+        self.untold: Any = NOBODY
 
-    # -- what a subclass does ----------------------------------------------------------------
-
-    async def drive(self) -> None:
-        """Run to the end; every task is finished when this returns or raises."""
-        raise NotImplementedError
-
-    def pump(self) -> None:
-        """Start workers for what is ready."""
-        raise NotImplementedError
-
-    def rest(self) -> None:
-        """Let the event loop turn, then :meth:`pump`."""
-        raise NotImplementedError
-
-    def spawn_delay(self, i: int, seconds: float) -> None:
-        """Start a task that runs :meth:`delay`."""
-        raise NotImplementedError
-
-    def cancel_all(self) -> None:
-        """Cancel every task, letting those that wake in this very turn have their say first."""
-        raise NotImplementedError
-
-    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
-        """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
-        raise NotImplementedError
-
-    def enter(self, me: Worker) -> None:
-        """Look at the task that is about to run nodes: whoever leaves something on it is seen by that."""
-        raise NotImplementedError
+    # -- running nodes -----------------------------------------------------------------------
 
     def changed(self, me: Worker) -> bool:
         """Tell whether a node has changed a contextvar that the next one would see."""
@@ -231,79 +191,6 @@ class Tasks:
             return bool(me.context != self.base)
         except Exception:  # a value that cannot be compared: not the one it was
             return True
-
-    def cancel_requested(self) -> bool:
-        """Tell whether the run is about to be cancelled, by its own limit or from outside."""
-        raise NotImplementedError
-
-    def is_cancellation(self, error: BaseException) -> bool:
-        """Tell whether ``error`` is the loop's cancellation."""
-        raise NotImplementedError
-
-    def is_cancelling(self, sent: Any) -> bool:
-        """Tell whether what the loop sent into a node will raise its cancellation there."""
-        return False
-
-    def must_propagate(self, error: BaseException) -> bool:
-        """Tell whether the loop insists on getting its cancellation back (trio does)."""
-        return False
-
-    # -- running nodes -----------------------------------------------------------------------
-
-    async def work(self, me: Worker) -> None:
-        """Run ready nodes, ``me.node`` first if it is one, until one suspends or the burst is over."""
-        self.enter(me)
-        run = self.run
-        if not self.stopping and self.cancel_requested():
-            self.stop(run.failures)
-        if self.stopping:
-            return
-        if run.resolver is None:
-            feed = run.plain_feed
-            await (first_nodes(self, me) if feed is None else first_items(self, me, feed))
-            return
-        resolver, values, fns, kinds, arguments = run.resolver, run.values, run.fns, run.kinds, run.arguments
-        copy, clock, until, before = self.base.copy, self.pace.clock, self.pace.until, me.resumed
-        i, ran, failed = me.node, False, None
-        look, cancelling, task, clean, changed = self.look, self.cancelling, me.task, me.clean, self.changed
-        if i < 0:
-            i = resolver.take()
-        while i >= 0:
-            me.node = i
-            try:
-                if kinds[i]:
-                    if ran and (look(task) != clean or cancelling(task) or changed(me)):
-                        resolver.put_back(i)
-                        return
-                    slots = arguments[i]
-                    call = fns[i](values[slots[0]]) if len(slots) == 1 else called(fns[i], values, slots)
-                    value = await call
-                    if type(value) is CoroutineType:
-                        refuse_unless_async(run, i, value)
-                    values[i] = value
-                else:
-                    value = isolated(copy, fns[i], values, arguments[i])
-                    if type(value) is CoroutineType:
-                        raise never_awaited(run, i, value)
-                    values[i] = value
-                value = None  # it may be let go before the next one comes
-                now = clock()
-            except BaseException as error:
-                failed = error
-                now = clock()
-            if me.suspended or now > until:
-                try:
-                    self.leave(me, i, failed, before)
-                finally:
-                    failed = None  # its traceback holds this frame: no cycle
-                return
-            if failed is None:
-                i = resolver.advance(i)
-            else:
-                self.node_raised(i, failed)
-                failed = None  # as above
-                i = resolver.take()
-            before, ran = now, True
 
     def leave(self, me: Worker, i: int, failed: BaseException | None, before: float) -> None:
         """Node ``i`` is the last of ``me``: it has suspended, or the burst is over. It has ended, or raised ``failed``.
@@ -329,10 +216,6 @@ class Tasks:
         finally:
             del failed  # its traceback holds this frame: no cycle
 
-    def ended(self, me: Worker) -> None:
-        """The worker ``me`` has ended: others go on with what is ready."""
-        raise NotImplementedError
-
     def must_leave(self, me: Worker, error: BaseException) -> bool:
         """Tell whether ``error``, with which the worker ``me`` ends, is for the event loop; else it ends the run."""
         if not self.is_cancellation(error) and not isinstance(error, GeneratorExit):
@@ -345,9 +228,9 @@ class Tasks:
 
     def came_back(self, call: Any, i: int) -> None:
         """Node ``i`` has waited, and has ended well or at its time limit: let a limit that adapts look at how long."""
-        assert self.climb is not None
-        self.climb.ended(call, self.run.kind_of(i), self.run.clock.now())
-        self.limit = self.climb.limit
+        assert self.search is not None
+        self.search.ended(call, self.run.call_kind(i), self.run.clock.now())
+        self.limit = self.search.limit
 
     # -- scheduling --------------------------------------------------------------------------
 
@@ -358,12 +241,12 @@ class Tasks:
         a thousand waiting nodes late, and one for each ready node would be waste where few of them wait.)
         """
         resolver = self.run.resolver
-        if self.stopping:
+        if self.stopping or self.untold:
             return 0
         if resolver is None:
             return int(self.serial and not self.workers)
         ready: int = resolver.ready_count
-        return min(2, ready - (self.workers - self.waiting), self.limit - self.workers)
+        return min(2, ready - (self.workers - self.waiting), self.limit + self.outside - self.workers)
 
     def requeue(self, i: int) -> None:
         """A retry's delay is over: node ``i`` is ready again."""
@@ -388,17 +271,17 @@ class Tasks:
 
     def start_counting(self) -> int:
         """End the first phase: make the Resolver from what has been done; return the node at hand."""
-        todo, self.todo, self.serial = self.todo, _NOTHING, False
-        i = self.run.start_counting(todo)
+        left, self.remaining, self.serial = self.remaining, _NOTHING, False
+        i = self.run.start_counting(left)
         if self.stopping:
             self.run.resolver.halt()
         return i
 
     def settle(self) -> None:
         """At the end: if the first phase was left between two nodes, say so to the Resolver."""
-        left = length_hint(self.todo) + (self.handed >= 0)
+        left = length_hint(self.remaining) + (self.handed >= 0)
         if left and self.run.resolver is None and self.run.ordered:
-            self.run.resolve(self.run.order[: len(self.run.order) - left])
+            self.run.count_after(len(self.run.order) - left)
 
     # -- outcomes ----------------------------------------------------------------------------
 

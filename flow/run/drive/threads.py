@@ -26,7 +26,6 @@ from typing import Any, Final
 from flow.data.context import LEASE, Lease
 from flow.errors import ThreadsExhausted
 from flow.policy.bind import ThreadLimit
-from flow.run.tasks import Tasks
 
 _NOT_QUEUED: Final = object()
 
@@ -45,7 +44,7 @@ if hasattr(os, "register_at_fork"):
 class Job:
     """One call.
 
-    :ivar waiter: what the loop is to wake: a future, or a :class:`_TrioWaiter`.
+    :ivar waiter: what the loop is to wake: a future, or a :class:`TrioWaiter`.
     :ivar lease: what lets its Context write; of calls that may be abandoned.
     :ivar queues: no thread was free; the loop is to be told when it begins.
     """
@@ -326,18 +325,18 @@ def _call(job: Job, pool: Pool) -> None:
     pool.done.append(job)
 
 
-def _in_thread(
-    tasks: Tasks, call: Callable[..., Any], limit: ThreadLimit | None, new_pool: Callable[[int], Pool]
+def in_thread(
+    threads: Callable[[], Pool], call: Callable[..., Any], limit: ThreadLimit | None = None
 ) -> Callable[..., Any]:
-    """Return an async callable that has ``call`` called by a thread of the outermost run's ``tasks``.
+    """Return an async callable that has ``call`` called by a thread, with a copy of the contextvars.
+
+    :param threads: gives those of the outermost run.
 
     Cancelled, one that still queues gives up at once; for one that has begun it waits, or leaves it at its limit.
     """
 
     async def threaded(*values: Any) -> Any:
-        pool = tasks.pool
-        if pool is None:
-            pool = tasks.pool = new_pool(tasks.run.config.threads)
+        pool = threads()
         if limit is not None and limit.left is not None:
             limit.detail = limit.HELD
             await pool.returned(limit.left)
@@ -368,29 +367,7 @@ def _in_thread(
     return threaded
 
 
-def on_asyncio(tasks: Tasks, call: Callable[..., Any], limit: ThreadLimit | None = None) -> Callable[..., Any]:
-    """Return an async callable that runs ``call`` in a thread, with a copy of the contextvars, on asyncio."""
-    import asyncio
-
-    def new_pool(most: int) -> Pool:
-        loop = asyncio.get_running_loop()
-        return Pool(most, loop.create_future, loop.call_soon_threadsafe, loop.time)
-
-    return _in_thread(tasks, call, limit, new_pool)
-
-
-def on_trio(tasks: Tasks, call: Callable[..., Any], limit: ThreadLimit | None = None) -> Callable[..., Any]:
-    """As :func:`on_asyncio`, on trio."""
-    import trio
-
-    def new_pool(most: int) -> Pool:
-        wake = trio.lowlevel.current_trio_token().run_sync_soon
-        return Pool(most, _TrioWaiter, wake, trio.lowlevel.current_clock().current_time)
-
-    return _in_thread(tasks, call, limit, new_pool)
-
-
-class _TrioWaiter:
+class TrioWaiter:
     """What a future is on asyncio, as far as one task awaits it once."""
 
     __slots__ = ("over", "task")

@@ -1,4 +1,4 @@
-"""Tasks on asyncio (and uvloop) without a layer in between.
+"""LoopDriver on asyncio (and uvloop) without a layer in between.
 
 The caller's own task only supervises: a node never runs in it, so a cancellation from outside
 and one of a node cannot be confused. On 3.12 and newer workers are started eagerly, within the
@@ -15,11 +15,11 @@ from functools import partial
 from sys import getrefcount
 from typing import Any, Final
 
-from flow.policy.bind import ThreadLimit
-from flow.run import threads
-from flow.run.driven import Driven
-from flow.run.pace import TURNS, pace_of
-from flow.run.tasks import Tasks, Worker
+from flow.run.calls import Calls
+from flow.run.drive.loop import LoopDriver, Worker
+from flow.run.drive.threads import Pool
+from flow.run.drive.workers import work
+from flow.run.pacing import TURNS, pace_of
 
 _EAGER: Final = sys.version_info >= (3, 12)
 _UNCANCELS: Final = sys.version_info >= (3, 13)
@@ -31,31 +31,35 @@ def _is_cancelling(task: Any) -> object:
     return task.cancelling() or task._must_cancel
 
 
-class AsyncioTasks(Tasks):
+class AsyncioDriver(LoopDriver):
     """One run on the running asyncio loop.
 
     :ivar alive: workers that are suspended, and other tasks of the run, each with its task.
+    :ivar shielded: those that are not cancelled with the run.
     :ivar joined: done when nothing is alive any more.
     """
 
-    __slots__ = ("alive", "joined", "loop")
+    __slots__ = ("alive", "joined", "loop", "shielded")
+
+    work = work
 
     look = staticmethod(getrefcount)  # who keeps the task means it
     cancelling = staticmethod(asyncio.Task.cancelling if _UNCANCELS else _is_cancelling)
 
-    def __init__(self, run: Driven, outer: Tasks | None = None) -> None:
+    def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         super().__init__(run, pace_of(self.loop, run.clock) if outer is None else outer.pace, outer)
         self.alive: dict[Any, asyncio.Task[None]] = {}
         self.joined: asyncio.Future[None] | None = None
+        self.shielded: Any = ()
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
         timeout = self.run.config.timeout
         timer = None if timeout is None else self.loop.call_later(timeout, self._expire)
         try:
-            if self.beside is not None:
-                self._accompany(self.beside())
+            if self.companion is not None:
+                self._accompany(self.companion())
             self.pump()
             while self.alive:
                 self.joined = self.loop.create_future()
@@ -118,12 +122,18 @@ class AsyncioTasks(Tasks):
         else:
             me.task = self.alive[me] = asyncio.Task(me, loop=self.loop, context=me.context)
 
-    def _accompany(self, body: Coroutine[Any, Any, None], after: Callable[[], None] | None = None) -> None:
+    def _accompany(
+        self, body: Coroutine[Any, Any, None], after: Callable[[], None] | None = None
+    ) -> asyncio.Task[None]:
         """Start a task that runs no node. Whatever becomes of it, ``after`` is called at its end."""
         self.companions += 1
         task = asyncio.Task(body, loop=self.loop, context=self.base.copy())
         self.alive[task] = task
         task.add_done_callback(partial(self._left_alone, after))
+        return task
+
+    def shield(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.shielded = (self._accompany(body()),)
 
     def _left_alone(self, after: Callable[[], None] | None, task: asyncio.Task[None]) -> None:
         self.companions -= 1
@@ -147,7 +157,9 @@ class AsyncioTasks(Tasks):
         run, joined = self.run, self.joined
         if joined is not None and joined.cancelled() and not self.stopping:
             self.stop(run.failures)
-        if self.pumping or self.resting or self.stopping:
+        if self.returning:
+            self.readmit()
+        if self.pumping or self.resting or self.stopping or self.untold:
             if i >= 0:
                 run.resolver.put_back(i)
             if joined is not None:
@@ -160,7 +172,7 @@ class AsyncioTasks(Tasks):
                     self._start(-1)
                 return
             resolver, pace, started = run.resolver, self.pace, False
-            while self.workers < self.limit:
+            while self.workers - self.outside < self.limit:
                 if resolver is None:
                     if self.workers or not self.serial:
                         break
@@ -173,7 +185,7 @@ class AsyncioTasks(Tasks):
                     break
                 self._start(i)
                 i, started = -1, True
-                if self.stopping or self.resting:
+                if self.stopping or self.resting or self.untold:
                     break
                 resolver = run.resolver
             if i >= 0:
@@ -229,15 +241,16 @@ class AsyncioTasks(Tasks):
         if self.joined is not None and not self.alive and not self.joined.done():
             self.joined.set_result(None)
 
-    def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
-        return threads.on_asyncio(self.outermost or self, call, limit)
+    def new_pool(self, most: int) -> Pool:
+        return Pool(most, self.loop.create_future, self.loop.call_soon_threadsafe, self.loop.time)
 
     def cancel_all(self) -> None:
         self.loop.call_soon(self._cancel_tasks)
 
     def _cancel_tasks(self) -> None:
         for task in list(self.alive.values()):
-            task.cancel()
+            if task not in self.shielded:
+                task.cancel()
 
     def cancel_requested(self) -> bool:
         return self.joined is not None and self.joined.cancelled()

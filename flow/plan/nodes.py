@@ -1,0 +1,207 @@
+"""What a plan knows of its nodes: parallel lists by index, filled by compiling and not changed after.
+
+A structure of arrays rather than an object per node: what a driver asks of a node is one lookup by an integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from flow.config import Retry
+from flow.plan.order import extended_successors, inverse, successors_of, topological_order
+from flow.plan.paths import Durations, longest_below, weights
+from flow.types import MISSING
+
+if TYPE_CHECKING:
+    from flow.plan.wiring import InputSlots
+    from flow.policy.bind import Binder
+    from flow.signature import Shape
+
+T = TypeVar("T")
+
+_COPIED: Final = (
+    "names", "index", "fns", "arguments", "dependencies", "is_async",
+    "binders", "retries", "priorities", "costs", "may_fail", "fallbacks", "spared", "generators", "pipelines", "shapes",
+)  # fmt: skip
+
+
+class Nodes:
+    """The nodes of one plan, numbered in definition order.
+
+    :ivar names: by index; ``index`` leads back.
+    :ivar fns: what each node calls.
+    :ivar arguments: per node, the value slots its function is called with.
+    :ivar dependencies: per node, the indices it waits for (data first, then pure ordering).
+    :ivar is_async: 1 for nodes whose call returns an awaitable.
+    :ivar binders: how those nodes are called that need more than ``fn(*values)``.
+    :ivar may_fail: nodes with ``continue_on_error``.
+    :ivar spared: per node, those whose outputs it can do without: it has defaults.
+    :ivar generators: nodes whose output is a generator, which can be gone over once.
+    :ivar pipelines: per map, those that take its items as they come.
+    :ivar inputs: the slots that each run input fills; ``input_defaults`` are their defaults, slot -1 last.
+    :ivar order: the indices in the order that a run with limit 1 takes them.
+    :ivar all_sync: no call returns an awaitable.
+    """
+
+    __slots__ = (
+        "_critical_order", "_in_degrees", "_known", "_sources", "_successors", "all_sync", "arguments", "binders",
+        "costs", "count", "dependencies", "fallbacks", "fns", "generators", "index", "input_defaults", "inputs",
+        "is_async", "may_fail", "names", "order", "pipelines", "priorities", "required_inputs", "retries", "shapes",
+        "spared",
+    )  # fmt: skip
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.names: list[str] = []
+        self.index: dict[str, int] = {}
+        self.fns: list[Callable[..., Any]] = []
+        self.arguments: list[tuple[int, ...]] = []
+        self.dependencies: list[tuple[int, ...]] = []
+        self.is_async = bytearray()
+        self.binders: dict[int, Binder] = {}
+        self.retries: dict[int, Retry] = {}
+        self.priorities: dict[int, int] = {}
+        self.costs: dict[int, float] = {}
+        self.may_fail: set[int] = set()
+        self.fallbacks: dict[int, Any] = {}
+        self.spared: dict[int, frozenset[int]] = {}
+        self.generators: set[int] = set()
+        self.pipelines: dict[int, tuple[int, ...]] = {}
+        self.shapes: dict[int, Shape] = {}
+        self.inputs: dict[str, tuple[int, ...]] = {}
+        self.input_defaults: tuple[Any, ...] = ()
+        self.required_inputs: tuple[str, ...] = ()
+        self.order: Sequence[int] = ()
+        self.all_sync = False
+        self._successors: list[Sequence[int]] | None = None
+        self._in_degrees: list[int] | None = None
+        self._sources: list[int] | None = None
+        self._known: list[Sequence[int]] | None = None  # the successors of the nodes that these extend
+        self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
+
+    # -- building (flow.plan.compile only) ---------------------------------------------------
+
+    def extended(self, count: int) -> Nodes:
+        """Begin ``count`` nodes of which the first are these. They stay as they are: what will grow is copied."""
+        nodes = Nodes(count)
+        for field in _COPIED:
+            setattr(nodes, field, getattr(self, field).copy())
+        nodes.inputs, nodes.input_defaults = self.inputs, self.input_defaults
+        nodes._known = self._successors
+        return nodes
+
+    def freeze(self, inputs: InputSlots, order: Sequence[int]) -> None:
+        """Take over the inputs found and the order; nothing changes after this."""
+        self.inputs = {name: tuple(slots) for name, slots in inputs.names.items()}
+        self.input_defaults = tuple(reversed(inputs.values))
+        self.order = order
+        self.all_sync = 1 not in self.is_async
+        if not self.all_sync:  # a run on an event loop needs them, and must not hold the loop to make them
+            _ = self.successors, self.sources
+        defaults = self.input_defaults
+        self.required_inputs = tuple(
+            [name for name, slots in self.inputs.items() if any(defaults[slot] is MISSING for slot in slots)]
+        )
+
+    # -- shape -------------------------------------------------------------------------------
+
+    @property
+    def successors(self) -> list[Sequence[int]]:
+        """Per node, the indices that wait for it, ascending. Computed at first use, O(nodes + edges)."""
+        if self._successors is None:
+            known, self._known = self._known, None
+            make = successors_of if known is None else partial(extended_successors, known)
+            self._successors = make(self.dependencies)
+        return self._successors
+
+    @property
+    def in_degrees(self) -> list[int]:
+        """Per node, how many nodes it waits for. Computed at first use and kept, O(nodes)."""
+        if self._in_degrees is None:
+            self._in_degrees = list(map(len, self.dependencies))
+        return self._in_degrees
+
+    @property
+    def sources(self) -> list[int]:
+        """The nodes that wait for nothing, ascending. Computed at first use and kept, O(nodes)."""
+        if self._sources is None:
+            self._sources = [i for i, waits_for in enumerate(self.in_degrees) if not waits_for]
+        return self._sources
+
+    def weights(self, durations: Durations = None) -> list[float]:
+        """Each node's weight (:func:`flow.plan.paths.weights`)."""
+        return weights(self.names, self.costs, durations)
+
+    # -- the order in which ready nodes are taken --------------------------------------------
+
+    def ranks(self) -> Sequence[int] | None:
+        """Each node's place when ready nodes are taken by priority, then definition; None if that is its index."""
+        if not self.priorities:
+            return None
+        priorities = self.priorities
+        by_rank = sorted(range(self.count), key=lambda i: (-priorities.get(i, 0), i))
+        return inverse(by_rank)
+
+    def critical_ranks(self) -> Sequence[int]:
+        """Each node's place by priority, then by the longest weighted path from it down, then definition."""
+        below = longest_below(self.dependencies, self.order, self.weights())
+        priorities = self.priorities
+        return inverse(sorted(range(self.count), key=lambda i: (-priorities.get(i, 0), -below[i], i)))
+
+    def critical_order(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The order of a run with limit 1 that takes ready nodes by :meth:`critical_ranks`, and those ranks. Kept."""
+        if self._critical_order is None:
+            ranks = self.critical_ranks()
+            self._critical_order = (topological_order(self.dependencies, self.successors, ranks), ranks)
+        return self._critical_order
+
+    # -- a part of them ----------------------------------------------------------------------
+
+    def part(self, kept: Sequence[int], known: frozenset[int] = frozenset()) -> Nodes:
+        """Return the nodes ``kept`` as nodes of their own. O(nodes + edges).
+
+        :param kept: ascending indices, with all that they depend on, but for what only ``known`` ones do.
+        :param known: those of them that wait for nothing and are not called: their outcome is there.
+        """
+        new = dict(zip(kept, range(len(kept)), strict=True))
+        part = Nodes(len(kept))
+        part.names = [self.names[i] for i in kept]
+        part.index = dict(zip(part.names, range(len(kept)), strict=True))
+        part.fns = [self.fns[i] for i in kept]
+        part.is_async = bytearray([self.is_async[i] for i in kept])
+        for i in kept:
+            arguments, dependencies = (), ()
+            if i not in known:
+                arguments, dependencies = self.arguments[i], self.dependencies[i]  # type: ignore[assignment]
+            slots = tuple([new.get(slot, slot) for slot in arguments])  # input slots count from the end: they stay
+            part.arguments.append(slots)
+            part.dependencies.append(slots if dependencies is arguments else tuple([new[d] for d in dependencies]))
+        called = {i: at for i, at in new.items() if i not in known} if known else new
+        part.binders = _of(called, self.binders)
+        part.retries = _of(called, self.retries)
+        part.priorities, part.costs = _of(new, self.priorities), _of(new, self.costs)
+        part.may_fail = {new[i] for i in self.may_fail if i in new}
+        part.fallbacks = _of(called, self.fallbacks)
+        spared = {i: frozenset([new[d] for d in without if d in new]) for i, without in self.spared.items()}
+        part.spared = _of(called, spared)
+        part.pipelines = {
+            new[i]: followers
+            for i, after in self.pipelines.items()
+            if i in called and (followers := tuple([new[a] for a in after if a in called]))
+        }
+        part.generators = {new[i] for i in self.generators if i in new}
+        part.shapes = self.shapes
+        # Nothing kept waits for anything dropped, so what is left of the order is the part's own.
+        whole = isinstance(self.order, range)
+        part.order = range(len(kept)) if whole else [new[i] for i in self.order if i in new]
+        part.all_sync = 1 not in part.is_async
+        part.inputs, part.input_defaults = self.inputs, self.input_defaults
+        used = {slot for slots in part.arguments for slot in slots if slot < 0 and self.input_defaults[slot] is MISSING}
+        part.required_inputs = tuple([name for name in self.required_inputs if not used.isdisjoint(self.inputs[name])])
+        return part
+
+
+def _of(new: dict[int, int], by_node: dict[int, T]) -> dict[int, T]:
+    return {new[i]: value for i, value in by_node.items() if i in new}

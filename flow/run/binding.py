@@ -1,0 +1,173 @@
+"""Bind the nodes of a plan to one run: what each is called through, decided once, at the run's start.
+
+A plan and config without specials skip all of this: the plan's own functions are called. From the inside out a call
+gets what its policies say (:mod:`flow.policy.bind`), times and events where somebody watches, hooks, and admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import CoroutineType
+from typing import Any
+
+from flow.errors import Hints, UsageError
+from flow.policy.bind import Binder, Expand
+from flow.policy.mapping import Mapped, Over
+from flow.run import events
+from flow.run.around import admitted, hooked, lifted
+from flow.run.loading import load
+from flow.run.pickling import why_not_pickled
+from flow.run.state import NEVER, PlanRun
+from flow.run.unawaited import never_awaited, refuse_unless_async
+from flow.signature import Nested, Shape, shape_of
+
+Call = Callable[..., Any]
+
+
+def bind(run: PlanRun, expand: Expand) -> None:
+    """Make what the nodes of ``run`` are called through. O(nodes) if every call is watched, else those with policies.
+
+    :param expand: gives what runs a Dag, a map or a fold as a node.
+    :raises UsageError: listing the nodes that cannot run where they are to.
+    """
+    nodes, config = run.nodes, run.config
+    default = config.executor
+    everywhere = default != "inline"
+    if nodes.binders or everywhere:
+        faults = list(_faults(run))
+        if faults:
+            listing = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
+            raise UsageError(f"dag {run.plan.name!r} cannot run with this Config: {listing}")
+        if load(run.plan, run.driver, everywhere):
+            run.started_at = run.clock.now()
+        run.fns = fns = list(nodes.fns)
+        run.is_async = is_async = bytearray(nodes.is_async)
+        for i in range(nodes.count) if everywhere else nodes.binders:
+            binder = nodes.binders.get(i)
+            if binder is not None or not is_async[i]:
+                fns[i], is_async[i] = (binder or Binder(fns[i], is_async=False)).bind(run, i, expand, default)
+    if config.timing or config.observers:
+        run.started = [NEVER] * nodes.count
+        run.finished = [NEVER] * nodes.count
+        make = (_watched_sync, _watched_async)
+        run.fns = [make[run.is_async[i]](run, i, call) for i, call in enumerate(run.fns)]
+    if run.hooks is not None:
+        _hook(run, run.hooks.awaits)
+    for i, binder in nodes.binders.items():
+        if binder.admission is not None:
+            make_context = partial(run.context, i)
+            run.fns[i] = admitted(run, i, run.fns[i], bool(run.is_async[i]), binder.admission, make_context)  # type: ignore[index]
+
+
+def _hook(run: PlanRun, awaits: bool) -> None:
+    """Let every call ask and tell the run's hooks; where one is async, every call is awaited."""
+    if awaits:
+        run.fns = [call if run.is_async[i] else lifted(run, i, call) for i, call in enumerate(run.fns)]
+        run.is_async = bytearray(b"\1" * len(run.fns))
+    run.fns = [hooked(run, i, call, bool(run.is_async[i]), _names(run, i)) for i, call in enumerate(run.fns)]
+
+
+def _names(run: PlanRun, i: int) -> Sequence[str]:
+    """The parameters that node ``i``'s values are for, as far as each has one."""
+    if run.hooks is None or run.hooks.asks is None:
+        return ()
+    nodes = run.nodes
+    binder, fn = nodes.binders.get(i), nodes.fns[i]
+    shape: Shape = nodes.shapes.get(id(fn)) or shape_of(fn)
+    keywords = () if binder is None else binder.keywords
+    positional = len(nodes.arguments[i]) - len(keywords)
+    names = [p.name for p in shape.positional][:positional]
+    return (*names, *[f"args[{k}]" for k in range(positional - len(names))], *keywords)
+
+
+def _faults(run: PlanRun) -> Iterator[str]:
+    """Say which nodes cannot run where they are to, and why."""
+    nodes, config, hooks = run.nodes, run.config, run.hooks
+    hints = Hints()
+    known = ", ".join(map(repr, config.executors)) or "none"
+    for i in range(nodes.count) if config.executor not in ("inline", "thread") else nodes.binders:
+        fn, binder = nodes.fns[i], nodes.binders.get(i)
+        if binder is not None:
+            fn = binder.fn
+        place = fn.executor if isinstance(fn, Mapped) else None if binder is None else binder.executor
+        where = f"node {nodes.names[i]!r} ({run.location(i)})"
+        if place not in (None, "inline", "thread", *config.executors):
+            meant = hints.nearest(place, config.executors)
+            yield f"{where} has executor={place!r}, and the names of Config.executors are {known}{meant}"
+            continue
+        place = place or config.executor
+        if hooks is not None and hooks.awaits and isinstance(fn, Nested) and place == "thread":
+            if binder is not None and binder.executor == "thread":
+                yield f"{where} runs a Dag in a thread, where the run's async hook cannot be awaited"
+        elif place not in ("inline", "thread") and not (isinstance(fn, Over) and not isinstance(fn, Mapped)):
+            why = why_not_pickled(config.executors[place], fn, binder)
+            if why:
+                yield f"{where} cannot run in executor {place!r}: {why}"
+
+
+# -- who watches ----------------------------------------------------------------------------
+
+
+def _watched_sync(run: PlanRun, i: int, call: Call) -> Call:
+    def watched(*values: Any) -> Any:
+        began = _begin(run, i)
+        try:
+            result = call(*values)
+            if type(result) is CoroutineType:
+                raise never_awaited(run, i, result)
+        except Exception:
+            _raised(run, i, began)
+            raise
+        finally:
+            ended = _end(run, i)
+        _completed(run, i, began, ended)
+        return result
+
+    return watched
+
+
+def _watched_async(run: PlanRun, i: int, call: Call) -> Call:
+    async def watched(*values: Any) -> Any:
+        began = _begin(run, i)
+        try:
+            result = await call(*values)
+            if type(result) is CoroutineType:
+                refuse_unless_async(run, i, result)
+        except Exception:
+            _raised(run, i, began)
+            raise
+        finally:
+            ended = _end(run, i)
+        _completed(run, i, began, ended)
+        return result
+
+    return watched
+
+
+def _begin(run: PlanRun, i: int) -> float:
+    now = run.clock.now()
+    assert run.started is not None
+    attempt = run.attempts.get(i, 1)
+    if attempt == 1:
+        run.started[i] = now
+    if run.config.observers:
+        run.emit(events.NodeStarted(run.run_id, run.nodes.names[i], attempt, now))
+    return now
+
+
+def _raised(run: PlanRun, i: int, began: float) -> None:
+    if i in run.nodes.fallbacks:
+        run.extras.began[i] = began
+
+
+def _end(run: PlanRun, i: int) -> float:
+    assert run.finished is not None
+    now = run.finished[i] = run.clock.now()
+    return now
+
+
+def _completed(run: PlanRun, i: int, began: float, ended: float) -> None:
+    if run.config.observers:
+        attempt = run.attempts.get(i, 1)
+        run.emit(events.NodeFinished(run.run_id, run.nodes.names[i], attempt, ended - began, ended))

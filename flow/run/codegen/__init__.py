@@ -1,0 +1,1 @@
+"""Straight-line code for plans that are run often."""

@@ -1,0 +1,1 @@
+"""The drivers: they call nodes in an order that the resolver allows, with or without an event loop."""

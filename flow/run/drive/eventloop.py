@@ -1,0 +1,83 @@
+"""What a driver needs of an event loop, and of how it runs nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from flow.run.drive.threads import Pool
+
+
+class EventLoop:
+    """What a driver needs of an event loop: to start, cancel and join tasks on it. A subclass is one event loop."""
+
+    __slots__ = ()
+
+    look: Callable[[Any], object]
+    """Says what a task is like, so that it can be told whether a node has left something on it."""
+
+    cancelling: Callable[[Any], object]
+    """Tells whether somebody has cancelled a task, or left something open in it."""
+
+    polls = False
+    """After a node has ended, ask whether the run has been cancelled: nobody says so beforehand."""
+
+    async def drive(self) -> None:
+        """Run to the end; every task is finished when this returns or raises."""
+        raise NotImplementedError
+
+    def pump(self) -> None:
+        """Start workers for what is ready."""
+        raise NotImplementedError
+
+    def rest(self) -> None:
+        """Let the event loop turn, then :meth:`pump`."""
+        raise NotImplementedError
+
+    def spawn_delay(self, i: int, seconds: float) -> None:
+        """Start a task that runs :meth:`delay`."""
+        raise NotImplementedError
+
+    def cancel_all(self) -> None:
+        """Cancel every task, letting those that wake in this very turn have their say first."""
+        raise NotImplementedError
+
+    def shield(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task that runs no node and is not cancelled with the run, which waits for it."""
+        raise NotImplementedError
+
+    def new_pool(self, most: int) -> Pool:
+        """Make the threads of an outermost run, at most so many."""
+        raise NotImplementedError
+
+    def work(self, me: Any) -> Coroutine[Any, Any, None]:
+        """Run nodes: :func:`flow.run.drive.workers.work`."""
+        raise NotImplementedError
+
+    def ended(self, me: Any) -> None:
+        """The worker ``me`` has ended: others go on with what is ready."""
+        raise NotImplementedError
+
+    def enter(self, me: Any) -> None:
+        """Look at the task that is about to run nodes: whoever leaves something on it is seen by that."""
+        raise NotImplementedError
+
+    def cancel_requested(self) -> bool:
+        """Tell whether the run is about to be cancelled, by its own limit or from outside."""
+        raise NotImplementedError
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        """Tell whether ``error`` is the loop's cancellation."""
+        raise NotImplementedError
+
+    def is_cancelling(self, sent: Any) -> bool:
+        """Tell whether what the loop sent into a node will raise its cancellation there."""
+        return False
+
+    def must_propagate(self, error: BaseException) -> bool:
+        """Tell whether the loop insists on getting its cancellation back (trio does)."""
+        return False
+
+    def broke(self, error: BaseException) -> None:
+        """End the run with an error that is no node's: a warning made an error by a filter, or a fault of ours."""
+        raise NotImplementedError

@@ -1,0 +1,199 @@
+"""What a run tells and asks a user's hooks: each outcome before what depends on it starts, and each call before it.
+
+``Config(on_outcome=...)`` and ``Config(before_call=...)`` are factories: called at the start of each outermost run,
+they return the hook for it, which its nested runs share, or None. A hook is called with one frozen record. On an event
+loop it may be async, and is awaited; a run without one takes sync hooks only. One that raises ends the run with what
+it raised, and nothing that depends on the node starts.
+
+A sync hook is called where the node ends: in a worker thread for the nodes of a Dag that runs in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from flow.awaits import NEVER_AWAITED, discard
+from flow.config import Config
+from flow.errors import UsageError, a_kind, shown
+from flow.policy.middleware import is_awaitable
+from flow.signature import is_async_callable
+from flow.types import Status
+
+_GIVEN = (Status.COMPLETED, Status.FAILED, Status.SKIPPED)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a node ended: what ``known=`` of :func:`flow.run` gives, and what a call hook may answer.
+
+    :param status: ``completed``, ``failed`` or ``skipped``.
+    :param value: the output of a completed node.
+    :param error: the exception of a failed one; of a completed one, that after which its fallback was taken.
+    :raises UsageError: for another status, or a failure without an exception.
+    """
+
+    status: Status | str = Status.COMPLETED
+    value: Any = None
+    error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.status, str) or self.status not in _GIVEN:
+            raise UsageError(f"an Outcome is 'completed', 'failed' or 'skipped', not {shown(self.status)}")
+        msgspec.structs.force_setattr(self, "status", Status(self.status))
+        if self.status is Status.FAILED and not isinstance(self.error, Exception):
+            raise UsageError(f"an Outcome that failed needs its exception as error=, not {shown(self.error)}")
+        if self.error is not None and not isinstance(self.error, Exception):
+            raise UsageError(f"the error of an Outcome is an exception, not {shown(self.error)}")
+
+
+class NodeOutcome(msgspec.Struct, frozen=True):
+    """What an outcome hook is given. A node that was cancelled has no outcome.
+
+    :ivar run_id: of the outermost run.
+    :ivar path: the nodes that lead to this one through nested runs, ``map[index]`` for an item; empty in the outermost.
+    :ivar item: the index of an item of the map ``node`` (with ``batch_size``, of a batch's first); None for a node.
+    :ivar round: the round of a loop; None as long as there is none.
+    :ivar status: ``completed``, ``failed`` or ``skipped``.
+    :ivar output: of a completed one. Of a filter's item, whether it was kept.
+    :ivar error: of a failed one; of a completed one, that after which its fallback was taken.
+    :ivar attempt: 1 for the first; 0 for what was skipped.
+    :ivar final: False for a failed attempt that another one follows.
+    """
+
+    run_id: str
+    path: tuple[str, ...]
+    node: str
+    item: int | None
+    round: int | None
+    status: Status
+    output: Any
+    error: BaseException | None
+    attempt: int
+    final: bool
+
+
+class NodeCall(msgspec.Struct, frozen=True):
+    """What a call hook is given: who is about to be called, and with what. Fields as in :class:`NodeOutcome`.
+
+    :ivar fn: the node's function.
+    :ivar arguments: by parameter; those of ``*args`` as ``args[0]``, and so on. A parameter left out is not there.
+    """
+
+    run_id: str
+    path: tuple[str, ...]
+    node: str
+    item: int | None
+    round: int | None
+    attempt: int
+    fn: Any
+    arguments: Mapping[str, Any]
+
+
+class HookFailed(BaseException):
+    """A hook has raised ``error``: leads out of the run, which nothing may survive."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+Hook = Callable[[Any], Any]
+
+
+class Hooks:
+    """The hooks of one outermost run and of all within it.
+
+    :ivar awaits: one of them is async.
+    """
+
+    __slots__ = ("_broken", "_on_outcome", "asks", "awaits", "run_id", "tells")
+
+    def __init__(self, run_id: str, on_outcome: Hook | None, before_call: Hook | None) -> None:
+        self.run_id = run_id
+        self._on_outcome = on_outcome
+        self.asks = before_call
+        self.tells = on_outcome is not None
+        self.awaits = any(hook is not None and is_async_callable(hook) for hook in (on_outcome, before_call))
+        self._broken = False
+
+    def tell(self, record: NodeOutcome) -> None:
+        """Tell a sync outcome hook."""
+        made = self._called(self._on_outcome, record)
+        if is_awaitable(made):
+            raise self._failed(self._unawaited("on_outcome", made))
+
+    async def tell_awaiting(self, record: NodeOutcome) -> None:
+        """Tell an outcome hook on an event loop."""
+        await self._awaited(self._on_outcome, record)
+
+    def ask(self, record: NodeCall) -> Outcome | None:
+        """Ask a sync call hook."""
+        answer = self._called(self.asks, record)
+        if is_awaitable(answer):
+            raise self._failed(self._unawaited("before_call", answer))
+        return self._checked(record, answer)
+
+    async def ask_awaiting(self, record: NodeCall) -> Outcome | None:
+        """Ask a call hook on an event loop."""
+        return self._checked(record, await self._awaited(self.asks, record))
+
+    def _called(self, hook: Any, record: Any) -> Any:
+        if self._broken or hook is None:
+            return None
+        try:
+            return hook(record)
+        except Exception as error:
+            raise self._failed(error) from None
+
+    async def _awaited(self, hook: Any, record: Any) -> Any:
+        made = self._called(hook, record)
+        if not is_awaitable(made):
+            return made
+        try:
+            return await made
+        except Exception as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> HookFailed:
+        self._broken = True  # what else ends meanwhile is not told
+        return HookFailed(error)
+
+    def _unawaited(self, which: str, made: Any) -> UsageError:
+        if type(made) in NEVER_AWAITED:
+            discard(made)
+        return UsageError(f"the hook of {which} returned {a_kind(made)}, and nothing in this run awaits it")
+
+    def _checked(self, record: NodeCall, answer: Any) -> Outcome | None:
+        if answer is None:
+            return None
+        if not isinstance(answer, Outcome):
+            why = f"not {a_kind(answer)}"
+        elif answer.status is Status.SKIPPED:
+            why = "and not one that skips it"
+        else:
+            return answer
+        raise self._failed(
+            UsageError(f"before_call answers None or a flow.Outcome in the place of node {record.node!r}, {why}")
+        )
+
+
+def hooks_of(config: Config, run_id: Callable[[], str], on_loop: bool) -> Hooks | None:
+    """Make the hooks of a run that begins; None if it has none.
+
+    :raises UsageError: if a factory gives no hook, or an async one for a run without an event loop.
+    """
+    made: list[Hook | None] = []
+    for setting in ("on_outcome", "before_call"):
+        factory = getattr(config, setting)
+        hook = None if factory is None else factory()
+        if hook is not None and not callable(hook):
+            raise UsageError(f"Config({setting}=...) makes a hook, a function of one record, not {shown(hook)}")
+        if hook is not None and not on_loop and is_async_callable(hook):
+            raise UsageError(
+                f"the hook of {setting} is async, and this run has no event loop: "
+                "make it a plain function, or use 'await flow.execute(...)'"
+            )
+        made.append(hook)
+    return None if made == [None, None] else Hooks(run_id(), *made)

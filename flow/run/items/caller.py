@@ -1,0 +1,60 @@
+"""How a map's function is called with an item: what it takes besides, in which order, in parts or whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flow.policy.mapping import Roles
+
+ItemCall = Callable[[int, Any], Any]
+"""Called with an entry's number and the item."""
+
+Function = Callable[[int], Callable[..., Any]]
+"""Gives what is called for entry ``i``: the map's function, or a Dag's run at that place."""
+
+
+def caller(roles: Roles, function: Function, extras: dict[str, Any], own: dict[str, ItemCall], fixed: bool) -> ItemCall:
+    """Return what calls a map's function, whatever that takes and in which order. O(parameters) per call.
+
+    :param extras: what is the same for all items, by parameter.
+    :param own: what makes the values that differ from item to item, besides the item.
+    :param fixed: ``function`` gives the same for every entry.
+    """
+    places = {name: at for at, name in enumerate(roles.positional)}
+    if not (roles.whole and roles.items and {*roles.items, *own} <= places.keys()):
+        return _general_caller(roles, function, extras, own)
+    extras = dict(extras)
+    template = [extras.pop(name, None) for name in places]
+    at_item, at_own = places[roles.items[0]], [(places[name], make) for name, make in own.items()]
+    fn = function(0) if fixed else None
+
+    def call(i: int, item: Any) -> Any:
+        values = template.copy()
+        values[at_item] = item
+        for at, make in at_own:
+            values[at] = make(i, item)
+        return (fn or function(i))(*values, **extras)
+
+    return call
+
+
+def _general_caller(roles: Roles, function: Function, extras: dict[str, Any], own: dict[str, ItemCall]) -> ItemCall:
+    """As :func:`caller`, for an item in parts, ``*args``, or keyword-only parameters."""
+    items, positional, whole = roles.items, roles.positional, roles.whole
+
+    def call(i: int, item: Any) -> Any:
+        parts = (item,) if whole else item
+        named = extras | dict(zip(items, parts, strict=False))
+        for name, make in own.items():
+            named[name] = make(i, item)
+        return function(i)(*[named.pop(name) for name in positional], *parts[len(items) :], **named)
+
+    return call
+
+
+def arguments_of(roles: Roles, extras: dict[str, Any], item: Any) -> dict[str, Any]:
+    """What a call hook is shown of a call with ``item``: the item, or its parts, and what is the same for all."""
+    parts = (item,) if roles.whole else tuple(item)
+    names = (*roles.items, *[f"args[{k}]" for k in range(len(parts) - len(roles.items))])
+    return {**dict(zip(names, parts, strict=False)), **extras}

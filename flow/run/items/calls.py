@@ -1,0 +1,235 @@
+"""What is called with an item of a map, and with what: made when the map begins, and per item where that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from flow.config import Retry
+from flow.data.context import Context, Scope, context_of
+from flow.errors import shower
+from flow.policy.bind import Expand, ThreadLimit, limited_async, limited_sync
+from flow.policy.mapping import Mapped, Roles
+from flow.policy.middleware import settled
+from flow.run import events
+from flow.run.around import admitted, hooked, lifted
+from flow.run.calls import Calls
+from flow.run.items.caller import Function, ItemCall, caller
+from flow.run.items.results import look_of
+from flow.run.items.source import Source
+from flow.run.queue import ItemResolver, StreamResolver
+from flow.run.state import PlanRun
+from flow.run.unawaited import looked_at
+from flow.signature import Composite
+from flow.types import ABSENT
+
+if TYPE_CHECKING:
+    from flow.run.hooks import Hooks
+
+MIN_WINDOW: Final = 100
+"""Items that may wait for a retry while more are pulled, or twice as many as are in flight at once."""
+
+
+class MapCalls(Calls):
+    """The calls of one map's function, an entry each: an item, or a batch of them.
+
+    :param outer: the run that the map is a node of.
+    :param node: its index there.
+    :param values: what the node is called with: the sources, then what its function needs besides.
+    :param expand: gives what runs a Dag as the map's function.
+    :param before: the map that hands its results over to this one, if it is pipelined.
+    """
+
+    __slots__ = (
+        "_awaits", "_call", "_context", "_executor", "_expand", "_extras", "_function", "_places", "_plain", "_roles",
+        "_size", "_sizes", "_threaded", "arguments", "fallbacks", "feed", "limit", "mapped", "name", "on_slot", "outer",
+        "source",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        outer: PlanRun,
+        node: int,
+        mapped: Mapped,
+        values: Sequence[Any],
+        expand: Expand,
+        before: MapCalls | None = None,
+    ) -> None:
+        super().__init__(outer.config if outer.config.timeout is None else outer.config.replace(timeout=None))
+        self.outer = outer
+        self.mapped, self.name = mapped, outer.nodes.names[node]
+        self._expand = expand
+        self.on_slot: Callable[[int], bool] | None = None  # of a pipeline's stage
+        options = mapped.options
+        self.limit = min(outer.limit, options.bound)
+        self._size = options.batch_size or 1
+        self._sizes: dict[int, int] = {}  # of failed batches
+        self.fallbacks: dict[int, BaseException] = {}  # by item
+        self._extras = dict(zip(mapped.names, values, strict=True))
+        self._roles = roles = self._filled_roles()
+        self.source: Source = self._new_source(node, values) if before is None else Source.handed_over(before.source)
+        self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}, self))
+        self._executor = mapped.executor or (outer.config.executor if outer.on_loop else "inline")
+        self._function, self._awaits = self._new_function(node)
+        self._threaded = not self._awaits and outer.on_loop and self._executor == "thread"
+        hooks = outer.hooks
+        self._plain = plain = (
+            roles.bare
+            and not self._threaded
+            and hooks is None
+            and mapped.timeout is None
+            and mapped.admission is None
+            and options.batch_size is None
+            and options.outcome == "list"
+        )
+        fn = self._function(0)
+        self._call = fn if plain else self._new_call()
+        make = ItemResolver if self.source.stream is None else StreamResolver
+        self.feed = feed = make(
+            self.source.entries,
+            fn,
+            None if plain else self._bind,
+            self._awaits or self._threaded or (hooks is not None and hooks.awaits),
+            self.source.total,
+            max(2 * self.limit, MIN_WINDOW),
+        )
+        self._places: ItemResolver = feed if before is None else before._places  # whose items' places all stages share
+        self.values, self.fns, self.is_async, self.arguments = feed.values, feed.fns, feed.is_async, feed.arguments
+        if self.config.observers:
+            feed.on_done = self._finished
+            self.emit(events.MapStarted(self.run_id, self.name, self.source.total, self.clock.now()))
+
+    def _new_source(self, node: int, values: Sequence[Any]) -> Source:
+        """Where the items come from, called as the nodes are that provide it."""
+        nodes, sources = self.outer.nodes, {}
+        slots = nodes.arguments[node]
+        for label, slot, value in zip(self.mapped.sources, slots, values, strict=False):
+            name = nodes.names[slot] if slot >= 0 else label
+            sources[label if name in sources else name] = value
+        ours = [value for slot, value in zip(slots, sources.values(), strict=False) if self.outer.made(slot, value)]
+        return Source(self.name, sources, self.mapped.options, shower(self.config), ours)
+
+    def _filled_roles(self) -> Roles:
+        """The function's roles, without the parameters that nobody fills."""
+        roles = self.mapped.roles
+        missing = [p.name for p in roles.extras if self._extras[p.name] is ABSENT]
+        if not missing or isinstance(self.mapped.fn, Composite):  # a Dag sees for itself what is missing
+            return roles
+        roles, gaps = roles.without(missing)
+        self._extras.update(gaps)
+        return roles
+
+    # -- calling the function ----------------------------------------------------------------
+
+    def _new_call(self) -> ItemCall:
+        """What is called with an entry's number and the item; its result is what stands at the item's place."""
+        roles, mapped = self._roles, self.mapped
+        own: dict[str, ItemCall] = {}
+        if roles.index is not None:
+            own[roles.index] = lambda i, item: self.index(i)
+        if roles.key is not None:
+            own[roles.key] = lambda i, item: self._key(i)
+        if roles.context is not None:
+            own[roles.context] = self._leased_child if mapped.abandons else self._child
+        extras = {p.name: self._extras[p.name] for p in roles.extras}
+        call = caller(roles, self._function, extras, own, not isinstance(mapped.fn, Composite))
+        look = look_of(mapped.options, shower(self.config))
+        if look is None:
+            return call
+        # A batch is each attempt's own: the function may empty it, and the results are counted against the real one.
+        each: Callable[[Any], Any] = _itself if mapped.options.batch_size is None else list
+
+        async def awaited(i: int, item: Any) -> Any:
+            return look(await call(i, each(item)), item)
+
+        return awaited if self._awaits else lambda i, item: look(call(i, each(item)), item)
+
+    def _new_function(self, node: int) -> tuple[Function, bool]:
+        """What gives the function for an entry, and whether what that returns is to be awaited."""
+        mapped, executor, fn = self.mapped, self._executor, self.mapped.fn
+        if isinstance(fn, Composite):
+            expand = self._expand
+            awaited = expand(fn, node, executor, self.name)[1]
+            return lambda i: expand(fn, node, executor, self.name_of(i))[0], awaited
+        awaits = mapped.roles.awaits
+        if not awaits and executor not in ("inline", "thread"):
+            fn, awaits = self.outer.in_executor(executor, fn), True
+        elif not awaits and self.outer.plan._kept.unchecked:  # no run has ended with it
+            fn = looked_at(self.outer, node, fn)
+        elif mapped.roles.lifted:
+            fn = settled(fn)
+        return lambda i: fn, awaits
+
+    def _key(self, i: int) -> Any:
+        keys, index = self.source.keys, self.index(i)
+        return index if keys is None else keys[index]
+
+    def _bind(self, i: int) -> Callable[..., Any]:
+        """Make what a driver calls with entry ``i``."""
+        mapped, awaits = self.mapped, self._awaits
+        call: Callable[..., Any] = partial(self._call, i)
+        if self._threaded:
+            limit = None if mapped.timeout is None else ThreadLimit(self, i, mapped.timeout, mapped.abandons)
+            call, awaits = self.in_thread(call, limit), True
+            call = call if limit is None else limit.around(call)
+        elif mapped.timeout is not None:
+            call = (limited_async if awaits else limited_sync)(call, self, i, mapped.timeout)
+        hooks = self.hooks
+        if hooks is not None:
+            if hooks.awaits and not awaits:
+                call, awaits = lifted(self, i, call), True
+            call = hooked(self, i, call, awaits, ("item",))
+        if mapped.admission is not None:
+            make = lambda: self._child(i, self.values[i])  # noqa: E731
+            call = admitted(self, i, call, awaits, mapped.admission, make)
+        return call
+
+    def _child(self, i: int, item: Any) -> Context:
+        """The Context of entry ``i``'s present attempt: a child of the map's own."""
+        scope, index = self._context._scope, self.index(i)
+        if scope.published:
+            scope.published.pop(index, None)  # by a failed attempt
+        return Context(scope, self.attempts.get(i, 1), item, index, self._context)
+
+    def _leased_child(self, i: int, item: Any) -> Context:
+        """It for an attempt that may be left behind in its thread."""
+        made = self._child(i, item)
+        return context_of(made._scope, made.attempt, item, made.index, self._context)
+
+    def index(self, i: int) -> int:
+        """The index of the first item of entry ``i``; an entry is an item, or a batch of them."""
+        return i * self._size
+
+    def _finished(self, i: int) -> None:
+        self.emit(events.ItemFinished(self.run_id, self.name, self.index(i), self.clock.now()))
+
+    # -- what is known of them ---------------------------------------------------------------
+
+    @property
+    def hooks(self) -> Hooks | None:
+        return self.outer.hooks
+
+    @property
+    def run_id(self) -> str:
+        return self.outer.run_id
+
+    def name_of(self, i: int) -> str:
+        return f"{self.name}[{self.index(i)}]"
+
+    def location(self, i: int) -> str:
+        return self.mapped.location
+
+    def function(self, i: int) -> Any:
+        return self.mapped.fn
+
+    def retry_of(self, i: int) -> Retry | None:
+        return self.mapped.retry
+
+    def node_limit(self, i: int) -> float | None:
+        return None if self.mapped.timeout is None else self.mapped.timeout.node
+
+
+def _itself(item: Any) -> Any:
+    return item

@@ -1,0 +1,95 @@
+"""Outcomes that are there before a run: ``known=`` of :func:`flow.run`.
+
+A known node is not called, and waits for nothing: what only known nodes need is no part of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from flow.errors import MAX_FAULTS_SHOWN, UsageError, a_kind
+from flow.plan.plan import Plan
+from flow.run import events
+from flow.run.hooks import Outcome
+from flow.run.result import Result
+from flow.run.state import PlanRun
+from flow.types import Status
+
+
+def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
+    """Return the outcomes that ``known`` gives, by name.
+
+    Of a :class:`flow.Result` those are the completed nodes which ``plan`` has and whose outputs are there; a generator
+    is not, as it may have been gone over.
+
+    :raises UsageError: if it is neither a mapping nor a Result; listing what is no node.
+    """
+    if isinstance(known, Result):
+        return {name: Outcome(value=value) for name, value in known.items() if name in plan and not _is_spent(value)}
+    if not isinstance(known, Mapping):
+        raise UsageError(f"known is a mapping of nodes to outputs (or to flow.Outcome), or a Result, not {a_kind(known)}")
+    found: dict[str, Outcome] = {}
+    faults: list[str] = []
+    for ref, value in known.items():
+        try:
+            name = plan.names[plan.find(ref)]
+        except UsageError as error:
+            faults.append(str(error))
+            if len(faults) == MAX_FAULTS_SHOWN:  # looking for the nearest names takes its time
+                faults.append("... and maybe more")
+                break
+            continue
+        found[name] = value if isinstance(value, Outcome) else Outcome(value=value)
+    if faults:
+        listing = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
+        raise UsageError(f"known names what is no node: {listing}")
+    return found
+
+
+def _is_spent(value: Any) -> bool:
+    return isinstance(value, (GeneratorType, AsyncGeneratorType))
+
+
+def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...] | None) -> Plan:
+    """Return the plan of what runs: what ``targets`` need (by default: everything), and nothing that only known do."""
+    indices = frozenset([plan.find(name) for name in known])
+    if targets is not None:
+        return plan._part(frozenset([plan.find(ref) for ref in targets]), indices)
+    ends = [i for i, after in enumerate(plan.successors) if not after]
+    return plan._part(indices.union(ends), indices)
+
+
+def give(run: PlanRun, known: Mapping[str, Outcome]) -> None:
+    """Let ``run`` begin with what is known of its nodes, and count from its start."""
+    mine = {run.plan.find(name): outcome for name, outcome in known.items() if name in run.plan}
+    run.extras.known = mine
+    done = []
+    for i, outcome in mine.items():
+        if outcome.status is Status.COMPLETED:
+            run.values[i] = outcome.value
+            done.append(i)
+            if outcome.error is not None:
+                run.fallbacks[i] = outcome.error
+    run.resolve(done)
+
+
+def take_known(run: PlanRun) -> None:
+    """At the run's start, take known failures and skips: what is skipped for them is."""
+    resolver, config = run.resolver, run.config
+    assert resolver is not None
+    for i, outcome in run.extras.known.items():
+        if config.observers:
+            name, status = run.nodes.names[i], Status(outcome.status)
+            run.emit(events.NodeKnown(run.run_id, name, status, run.started_at))
+        if outcome.status is Status.FAILED:
+            assert outcome.error is not None
+            resolver.claim(i)
+            run.take_failure(i, outcome.error, known=True)
+            if config.on_error == "fail_fast" and i not in run.nodes.may_fail:
+                resolver.halt()
+        elif outcome.status is Status.SKIPPED and resolver.is_runnable(i):
+            for s in resolver.skip(i):
+                if s != i:
+                    run.skipped(s, run.nodes.names[i])
