@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
-from flow.settings import to_toml
+from flow.config.writing import to_toml
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ class TestFaults:
         import subprocess
         import sys
 
-        code = "import flow, sys; assert not {'tomllib', 'flow.settings', 'flow.tuning'} & set(sys.modules)"
+        code = "import flow, sys; assert not {'tomllib', 'flow.config.files', 'flow.tuning'} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import flow
 from flow.config import DATA_PRESETS
-from flow.settings import to_toml
+from flow.config.writing import to_toml
 from flow.testing import FakeClock
 from flow.tuning.search import gain
 
