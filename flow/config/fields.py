@@ -1,7 +1,8 @@
-"""What every kind of settings is made of: checks of values, and names that are checked."""
+"""What every kind of settings is made of: checks of values, names that are checked, a mapping that stays as it is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -60,6 +61,30 @@ def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> Un
     except ConfigError as error:
         faults += error.faults
     return UnknownSetting(kind.__name__, faults)
+
+
+class FrozenMapping(Mapping[str, Any]):
+    """A copy of a mapping, which nobody changes: a frozen setting that is one can be compared, hashed and pickled."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values))  # by its names: a value may have no hash
+
+    def __repr__(self) -> str:
+        return repr(self._values)
 
 
 def is_one_of(value: object, allowed: tuple[str, ...]) -> bool:

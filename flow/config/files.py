@@ -4,7 +4,7 @@
 
     [flow]                      # in pyproject.toml: [tool.flow]
     limit = 32
-    sync = "thread"
+    executor = "thread"
 
     [flow.data]
     preset = "low_memory"       # or single settings of DataConfig, or both
@@ -23,7 +23,7 @@ from flow import files
 from flow.config.fields import Settings
 from flow.errors import ConfigError, Hints, a_kind, nearest, shown
 
-NOT_IN_FILES: Final = ("observers", "clock")
+NOT_IN_FILES: Final = ("observers", "on_outcome", "before_call", "clock", "executors")
 """Fields of Config that no file can hold: they are objects."""
 
 NONE: Final = "none"

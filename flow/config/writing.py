@@ -15,7 +15,7 @@ from flow.config.files import NONE, NOT_IN_FILES, name_of, parsed, text_of
 from flow.config.run import DEFAULT_CONFIG, Config
 from flow.errors import UsageError, shown
 
-TUNED: Final = ("mode", "limit", "sync", "threads", "order", "keep", "data")
+TUNED: Final = ("mode", "limit", "executor", "threads", "order", "keep", "data")
 """Fields of Config that tuning varies. The others say what a run means."""
 
 _NOT_IN_COMMENTS: Final = re.compile(r"[\x00-\x1f\x7f]+")
@@ -43,6 +43,8 @@ def to_toml(config: Config, heading: Iterable[str] = (), notes: Mapping[str, str
 def _left_out(config: Config) -> list[str]:
     """Return the settings that no file can hold, as far as they are not the default."""
     found = [name for name in NOT_IN_FILES if getattr(config, name) != getattr(DEFAULT_CONFIG, name)]
+    if config.executor in config.executors:  # a name that means nothing without them
+        found.append("executor")
     if not isinstance(config.keep, str) and any(_name(node) is None for node in config.keep):
         found.append("keep")
     return found

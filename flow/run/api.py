@@ -280,7 +280,7 @@ def _run_on_a_loop(state: RunState) -> None:
 
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: RunState) -> Mapping[str, Any]:
     """Run a sync plan as a node of another run; a failure of it is that node's."""
-    config = outer.config.replace(mode="auto", sync="inline", timeout=None, limit=None, keep="all")
+    config = outer.config.replace(mode="auto", executor="inline", timeout=None, limit=None, keep="all")
     state = RunState(plan, inputs, config, None, outer=outer)
     _drive_inline(state)
     if state.timed_out:

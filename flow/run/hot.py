@@ -36,7 +36,7 @@ def generated_heads(tasks: Tasks, me: Worker) -> Mapping[int, Guarded] | None:
 
 def _allowed(tasks: Tasks, run: RunState) -> bool:
     """Tell if it may use any: not if every call is watched, or in another order, or in threads."""
-    if run.started is not None or run.order is not run.plan.order or run.config.sync == "thread":
+    if run.started is not None or run.order is not run.plan.order or run.config.executor == "thread":
         return False
     return tasks.blocking_after > 10 * YIELD_EVERY
 

@@ -74,7 +74,7 @@ class Items(Driven):
         self.source: Source = self._new_source(node, values) if before is None else Source.handed_over(before.source)
         self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}))
         fn, is_async = self._function(outer, node)
-        self._threaded = not is_async and outer.on_loop and (mapped.thread or outer.config.sync == "thread")
+        self._threaded = not is_async and outer.on_loop and (mapped.thread or outer.config.executor == "thread")
         self._plain = plain = (
             roles.bare
             and not self._threaded

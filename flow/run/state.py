@@ -123,7 +123,7 @@ class RunState(Driven):
         """
         self.started_at = self.clock.now()
         plan, config = self.plan, self.config
-        threads = config.sync == "thread"
+        threads = config.executor == "thread"
         watched = config.timing or bool(config.observers)
         if plan.binders or threads or watched:
             self._bind(threads, watched)
@@ -534,7 +534,7 @@ class RunState(Driven):
 
 def is_sync_run(plan: Plan, config: Config) -> bool:
     """Tell whether a run needs no event loop at all."""
-    return plan.all_sync and config.mode in ("auto", "inline") and config.sync == "inline"
+    return plan.all_sync and config.mode in ("auto", "inline") and config.executor == "inline"
 
 
 def _errors_in(fallbacks: Mapping[int, Any]) -> list[Any]:

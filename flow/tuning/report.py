@@ -155,7 +155,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def assigned(changes: Changes) -> str:
-    """Settings as text: ``limit=32, sync=thread``."""
+    """Settings as text: ``limit=32, executor=thread``."""
     return ", ".join(_assigned(*item) for item in changes.items())
 
 
