@@ -52,7 +52,7 @@ MODES = [
     pytest.param({"mode": "tasks"}, id="tasks"),
     pytest.param({"mode": "workers", "limit": 2}, id="workers-2"),
     pytest.param({"mode": "tasks", "limit": 1}, id="tasks-1"),
-    pytest.param({"sync": "thread", "limit": 3}, id="threads"),
+    pytest.param({"executor": "thread", "limit": 3}, id="threads"),
     pytest.param({"keep": "targets"}, id="freeing"),
     pytest.param({"observers": [lambda event: None]}, id="observed"),
 ]

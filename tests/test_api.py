@@ -348,8 +348,8 @@ class TestFakeClock:
 
     def test_is_a_clock(self) -> None:
         assert isinstance(flow.testing.FakeClock(), flow.Clock)
-        assert isinstance(flow.config.SYSTEM_CLOCK, flow.Clock)
-        assert repr(flow.config.SYSTEM_CLOCK) == "SystemClock()"
+        assert isinstance(flow.clock.SYSTEM_CLOCK, flow.Clock)
+        assert repr(flow.clock.SYSTEM_CLOCK) == "SystemClock()"
 
 
 @pytest.mark.parametrize("layers", [(20, 10), (5, 40)])

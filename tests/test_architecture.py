@@ -11,7 +11,7 @@ import flow
 
 ROOT = Path(__file__).parent.parent
 RANKS = {
-    "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "settings": 0, "awaits": 0, "files": 0,
+    "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0,
     "signature": 1, "annotations": 1, "data": 1, "policy": 1,
     "plan": 2,
     "graph": 3,
@@ -22,8 +22,7 @@ RANKS = {
 }  # fmt: skip
 WITHIN_RANK = {
     ("errors", "reprs"), ("config", "errors"), ("config", "clock"), ("types", "errors"),
-    ("settings", "files"), ("files", "errors"),
-    ("settings", "errors"), ("settings", "config"), ("config", "settings"),  # the latter when a file is loaded
+    ("config", "files"), ("files", "errors"),
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "signature"),
     ("cli", "__init__"),  # a user like any other
@@ -64,6 +63,16 @@ def test_rooms_import_downwards(path: Path) -> None:
             continue
         allowed = RANKS[other] < RANKS[mine] or (mine, other) in WITHIN_RANK
         assert allowed, f"{relative} (rank {RANKS[mine]}) imports {module} (rank {RANKS[other]})"
+
+
+def test_files_of_config_import_one_way() -> None:
+    order = ["fields", "policy", "data", "files", "run", "writing"]
+    paths = {p.stem: p for p in (ROOT / "flow" / "config").glob("*.py") if p.stem != "__init__"}
+    assert paths.keys() == set(order)
+    for i, name in enumerate(order):
+        allowed = {f"flow.config.{other}" for other in order[:i]}
+        found = {module for module in imports(paths[name]) if room_of(module) == "config"}
+        assert found <= allowed, f"{name}.py imports {found - allowed}"
 
 
 def test_every_room_has_a_rank() -> None:

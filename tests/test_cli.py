@@ -199,7 +199,7 @@ out("ints", {1: 2}); out("big", 2 ** 80)
 
     @pytest.mark.parametrize("backend", ["asyncio", "trio"])
     @pytest.mark.parametrize(
-        "options", [["--mode", "inline"], ["--mode", "workers", "--limit", "1"], ["--sync", "thread"]]
+        "options", [["--mode", "inline"], ["--mode", "workers", "--limit", "1"], ["--executor", "thread"]]
     )
     def test_modes(self, backend: str, options: list[str]) -> None:
         write("good.py", GOOD)
@@ -397,7 +397,7 @@ class TestMistakes:
 
 
 class TestReplay:
-    @pytest.mark.parametrize("options", [[], ["--limit", "8"], ["--mode", "tasks"], ["--sync", "thread"]])
+    @pytest.mark.parametrize("options", [[], ["--limit", "8"], ["--mode", "tasks"], ["--executor", "thread"]])
     def test_noop(self, options: list[str]) -> None:
         document = json.loads(call("run", BLAST, "--json", *options).stdout)
         figures = document["replay"]
@@ -438,9 +438,9 @@ class TestReplay:
     def test_threads_compute_at_once_without_a_gil(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("flow.cli.replay._has_gil", lambda: False)
         monkeypatch.setattr(os, "cpu_count", lambda: 16)
-        assert workers_of("cpu", flow.Config(sync="thread", limit=4)) == 4
-        assert workers_of("cpu", flow.Config(sync="thread")) == 16
-        assert workers_of("cpu", flow.Config(sync="thread", threads=2)) == 2
+        assert workers_of("cpu", flow.Config(executor="thread", limit=4)) == 4
+        assert workers_of("cpu", flow.Config(executor="thread")) == 16
+        assert workers_of("cpu", flow.Config(executor="thread", threads=2)) == 2
 
     def test_for_people(self) -> None:
         result = spawn("run", CHAIN, "--work", "sleep", "--scale", "1e-6", "--limit", "2")

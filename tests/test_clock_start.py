@@ -79,7 +79,7 @@ def test_a_run_contains_no_imports(kind: str, backend: str) -> None:
     assert imported(KINDS[kind], f"backend={backend!r}")[0] == []
 
 
-@pytest.mark.parametrize("settings", ["sync='thread'", "limit='auto'", "mode='workers'", "mode='inline'"])
+@pytest.mark.parametrize("settings", ["executor='thread'", "limit='auto'", "mode='workers'", "mode='inline'"])
 @pytest.mark.parametrize("kind", ["plain", "sync", "map"])
 def test_whatever_the_settings(kind: str, settings: str) -> None:
     assert imported(KINDS[kind], settings)[0] == []

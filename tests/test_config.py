@@ -7,6 +7,7 @@ import math
 import pickle
 import random
 import traceback
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -36,7 +37,10 @@ class TestConfig:
         [
             ("mode", ["", "task", None, 0, [], "AUTO"]),
             ("on_error", ["", "raise", None]),
-            ("sync", ["process", None]),
+            ("executor", ["process", None, 5, [], ""]),
+            ("executors", [None, 5, [("pool", 1)], {"pool"}]),
+            ("on_outcome", [5, "hook", ()]),
+            ("before_call", [5, "hook", ()]),
             ("order", ["priority", None]),
             ("backend", ["curio", None]),
             ("limit", [0, -1, True, False, 1.0, "4", float("nan")]),  # A6
@@ -67,9 +71,9 @@ class TestConfig:
 
     def test_all_at_once(self) -> None:
         with pytest.raises(flow.ConfigError) as caught:
-            flow.Config(mode="x", limit=0, on_error="y", timeout=-1, threads=0, observers=5, clock=None, sync=1)  # type: ignore[arg-type]
+            flow.Config(mode="x", limit=0, on_error="y", timeout=-1, threads=0, observers=5, clock=None, executor=1)  # type: ignore[arg-type]
         assert [fault.split()[0] for fault in caught.value.faults] == [
-            "mode", "on_error", "sync", "limit", "threads", "timeout", "observers", "clock",
+            "mode", "on_error", "limit", "threads", "timeout", "observers", "clock", "executor",
         ]  # fmt: skip
 
     def test_replace(self) -> None:
@@ -133,6 +137,97 @@ class TestConfig:
 
     def test_the_clock_is_a_protocol(self) -> None:
         assert isinstance(SystemClock(), Clock)
+
+
+class Pool:
+    """All that an executor needs; without a hash, as an object with an ``==`` of its own is."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pool)
+
+    def submit(self, fn: Any, /, *args: Any) -> Any:
+        raise NotImplementedError
+
+
+class TestExecutors:
+    def test_an_entry_by_its_name(self) -> None:
+        pool = Pool()
+        config = flow.Config(executor="pool", executors={"pool": pool})
+        assert config.executor == "pool" and config.executors["pool"] is pool
+        assert config.replace(executor="thread").executors["pool"] is pool
+        assert (flow.Config().executor, dict(flow.Config().executors)) == ("inline", {})
+
+    def test_a_copy_that_nobody_changes(self) -> None:
+        given = {"pool": Pool()}
+        config = flow.Config(executors=given)
+        given["other"] = Pool()
+        assert list(config.executors) == ["pool"] and "other" not in config.executors
+        with pytest.raises(TypeError):
+            config.executors["other"] = Pool()  # type: ignore[index]
+
+    def test_compared_hashed_pickled_and_printed(self) -> None:
+        configs = [flow.Config(executor="pool", executors={"pool": Pool()}) for _ in range(2)]
+        assert configs[0] == configs[1] != flow.Config() and len({*configs, flow.Config()}) == 2
+        assert configs[0] != configs[0].replace(executors={"pool": Pool(), "other": Pool()})
+        again = pickle.loads(pickle.dumps(configs[0].replace(clock=Plain())))
+        assert (again.executor, again.executors) == ("pool", {"pool": Pool()})
+        assert copy.deepcopy(configs[0].executors) == configs[0].executors
+        assert repr(flow.Config().executors) == "{}"
+        assert repr(configs[0].executors) == repr({"pool": configs[0].executors["pool"]})
+
+    @pytest.mark.parametrize("given", ["poool", "Pool"])
+    def test_a_name_that_there_is_not(self, given: str) -> None:
+        with pytest.raises(flow.ConfigError) as caught:
+            flow.Config(executor=given, executors={"pool": Pool(), "gpu": Pool()})
+        assert caught.value.faults == (
+            f"executor must be 'inline', 'thread' or a name in executors ('pool', 'gpu'), not {given!r} "
+            "(did you mean 'pool'?)",
+        )
+        with pytest.raises(flow.ConfigError, match=r"\(it is empty\), not 'thred' \(did you mean 'thread'\?\)"):
+            flow.Config(executor="thred")
+
+    def test_all_that_is_wrong_with_them(self) -> None:
+        class Lazily(Pool):
+            async def submit(self, fn: Any, /, *args: Any) -> Any: ...
+
+        class Raises:
+            @property
+            def submit(self) -> Any:
+                raise OSError
+
+        entries = {"thread": Pool(), 7: Pool(), "no": object(), "kind": Pool, "async": Lazily(), "odd": Raises()}
+        with pytest.raises(flow.ConfigError) as caught:
+            flow.Config(limit=0, executor="nope", executors=entries)  # type: ignore[arg-type]
+        limit, *found, choice = caught.value.faults
+        assert limit.startswith("limit must ") and choice.startswith("executor must ")
+        assert [fault.partition(", not ")[0].partition(": ")[0] for fault in found] == [
+            "executors must have other names than 'thread', which there is without them",
+            "executors must have names that are text",
+            "executors['no'] must have a submit, as concurrent.futures.Executor has",
+            "executors['kind'] must be an executor",
+            "the submit of executors['async'] is async, and nothing awaits what it returns",
+            "executors['odd'] must have a submit, as concurrent.futures.Executor has",
+        ]
+
+
+@pytest.mark.parametrize("field", ["on_outcome", "before_call"])
+class TestMakersOfHooks:
+    @pytest.mark.parametrize("maker", [None, lambda: None, list, partial(print, 1)])
+    def test_callables_and_none(self, field: str, maker: Any) -> None:
+        config = flow.Config(**{field: maker})
+        assert getattr(config, field) is maker
+        assert getattr(config.replace(limit=2), field) is maker
+        assert hash(config) == hash(config.replace(mode="auto"))
+
+    def test_an_async_one_is_refused(self, field: str) -> None:
+        async def make() -> None: ...
+
+        with pytest.raises(flow.ConfigError) as caught:
+            flow.Config(**{field: make})
+        (fault,) = caught.value.faults
+        assert fault.startswith(f"{field} is async, and nothing awaits what it returns: give a plain function that ")
 
 
 class TestRetry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
-from flow.settings import to_toml
+from flow.config.writing import to_toml
 
 
 @pytest.fixture
@@ -33,14 +35,14 @@ def faults_of(path: Path) -> tuple[str, ...]:
 class TestReading:
     def test_all_plain_fields(self, written: Any) -> None:
         path = written(
-            '[flow]\nmode = "workers"\nlimit = 32\non_error = "collect"\ntimeout = 5\nsync = "thread"\nthreads = 4\n'
-            'order = "critical_path"\ntiming = true\nkeep = ["a", "b"]\nblocking_after = "none"\nbackend = "trio"\n'
-            "show_values = false\n"
+            '[flow]\nmode = "workers"\nlimit = 32\non_error = "collect"\ntimeout = 5\nexecutor = "thread"\n'
+            'threads = 4\norder = "critical_path"\ntiming = true\nkeep = ["a", "b"]\nblocking_after = "none"\n'
+            'backend = "trio"\nshow_values = false\n'
             '[flow.data]\nmemory = "slots"\nmetrics = "off"\nlocked = true\nshow_values = false\n[other]\nx = 1\n'
         )
         assert flow.Config.load(path) == flow.Config(
-            mode="workers", limit=32, on_error="collect", timeout=5, sync="thread", threads=4, order="critical_path",
-            timing=True, show_values=False, keep=["a", "b"], blocking_after=None, backend="trio",
+            mode="workers", limit=32, on_error="collect", timeout=5, executor="thread", threads=4,
+            order="critical_path", timing=True, show_values=False, keep=["a", "b"], blocking_after=None, backend="trio",
             data=flow.DataConfig(memory="slots", metrics="off", locked=True, show_values=False),
         )  # fmt: skip
 
@@ -79,6 +81,19 @@ class TestFaults:
         ]
         assert last.startswith("line 5: limit must be ") and last.endswith("not 0")
 
+    def test_what_no_file_can_hold(self, written: Any) -> None:
+        objects = "observers = []\non_outcome = 1\nbefore_call = 1\nclock = 1"
+        path = written(f"[flow]\n{objects}\n[flow.executors]\npool = 1\n")
+        assert faults_of(path) == tuple(
+            f"line {line}: {name} cannot stand in a file: give it to flow.Config"
+            for line, name in enumerate(["observers", "on_outcome", "before_call", "clock", "executors"], 2)
+        )
+
+    def test_the_name_of_an_executor_that_a_file_cannot_bring(self, written: Any) -> None:
+        assert faults_of(written('[flow]\nlimit = 2\nexecutor = "pool"\n')) == (
+            "line 3: executor must be 'inline', 'thread' or a name in executors (it is empty), not 'pool'",
+        )
+
     @pytest.mark.parametrize(
         ("text", "fault"),
         [
@@ -109,7 +124,7 @@ class TestFaults:
         import subprocess
         import sys
 
-        code = "import flow, sys; assert not {'tomllib', 'flow.settings', 'flow.tuning'} & set(sys.modules)"
+        code = "import flow, sys; assert not {'tomllib', 'flow.config.files', 'flow.tuning'} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -120,7 +135,7 @@ CONFIGS = st.builds(
     limit=LIMITS,
     on_error=st.sampled_from(["fail_fast", "collect"]),
     timeout=st.none() | st.floats(1e-6, 1e6),
-    sync=st.sampled_from(["inline", "thread"]),
+    executor=st.sampled_from(["inline", "thread"]),
     threads=st.integers(1, 500),
     timing=st.booleans(),
     show_values=st.booleans(),
@@ -159,3 +174,14 @@ class TestWriting:
             "# observers: not written, give to flow.Config\n\n"
             '[flow.data]\nmetrics = "off"  # faster\n'
         )
+
+    def test_a_named_executor_is_left_out_with_its_name(self, tmp_path: Path) -> None:
+        config = flow.Config(limit=4, executor="pool", executors={"pool": ThreadPoolExecutor(1)}, on_outcome=list)
+        text = to_toml(config)
+        assert text == "[flow]\nlimit = 4\n# on_outcome and executors and executor: not written, give to flow.Config\n"
+        (tmp_path / "flow.toml").write_text(text)
+        assert flow.Config.load(tmp_path / "flow.toml") == flow.Config(limit=4)
+
+    def test_a_callable_without_a_name_is_left_out_with_keep(self) -> None:
+        config = flow.Config(keep=["a", partial(print)])
+        assert to_toml(config) == "[flow]\n# keep: not written, give to flow.Config\n"

@@ -144,7 +144,9 @@ class TestPublish:
             parent.gather(children)
 
 
-MODES = [{"mode": "auto"}, {"mode": "inline"}, {"mode": "tasks"}, {"sync": "thread"}, {"mode": "workers", "limit": 2}]
+MODES = [
+    {"mode": "auto"}, {"mode": "inline"}, {"mode": "tasks"}, {"executor": "thread"}, {"mode": "workers", "limit": 2}
+]  # fmt: skip
 
 
 @pytest.fixture(params=MODES, ids=str)
@@ -369,7 +371,7 @@ class TestWhatTheStoreShows:
 
         dag.map("m", item, over="xs")
         dag.add("z", lambda m: 0)
-        for settings in ({}, {"mode": "tasks"}, {"sync": "thread"}):
+        for settings in ({}, {"mode": "tasks"}, {"executor": "thread"}):
             result = flow.run(dag, config=Config(backend=backend, **settings))  # type: ignore[arg-type]
             assert result["m"] == [(["xs"], "running", False)] * 2
 

@@ -19,7 +19,7 @@ MODES = [
     pytest.param({"mode": "tasks"}, id="tasks"),
     pytest.param({"mode": "workers", "limit": 2}, id="workers-2"),
     pytest.param({"mode": "workers", "limit": 1}, id="workers-1"),
-    pytest.param({"sync": "thread", "limit": 3}, id="threads"),
+    pytest.param({"executor": "thread", "limit": 3}, id="threads"),
     pytest.param({"order": "critical_path"}, id="critical"),
     pytest.param({"timing": True}, id="timed"),
 ]
@@ -268,7 +268,7 @@ def test_thread_nodes_run_elsewhere_and_inline_ones_here(backend: str) -> None:
     result = flow.run(dag, config=Config(backend=backend))  # type: ignore[arg-type]
     assert result["here"] == threading.get_ident()
     assert result["there"] != threading.get_ident()
-    both = flow.run(dag, config=Config(backend=backend, sync="thread"))  # type: ignore[arg-type]
+    both = flow.run(dag, config=Config(backend=backend, executor="thread"))  # type: ignore[arg-type]
     assert threading.get_ident() not in both.values()
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import flow
-from flow import files, settings
+from flow import files
+from flow.config import files as config_files
 from flow.errors import printable
 from flow.types import is_name
 
@@ -77,7 +78,7 @@ class TestReading:
             files.read(str(path), 3)
 
     def test_settings_have_a_largest_size(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(settings, "MAX_BYTES", 2**20)
+        monkeypatch.setattr(config_files, "MAX_BYTES", 2**20)
         path = tmp_path / "flow.toml"
         path.write_text("[flow]\n" + "#" * 2**20)
         assert "it cannot be read: it is larger than 1 MiB" in config_error(path)
@@ -200,14 +201,14 @@ def test_lines_of_settings_take_linear_time(piece: str) -> None:
     line = piece * (200_000 // len(piece))
     began = time.process_time()
     for text in (line, f"[{line}", f"{line}=", f"x{line}\n" * 2):
-        settings._lines(f"[flow]\n{text}\nlimit = 0")
+        config_files._lines(f"[flow]\n{text}\nlimit = 0")
     assert not is_name(line)
     assert time.process_time() - began < 5  # quadratic: minutes; cubic: years
 
 
 def test_lines_are_found_as_before() -> None:
     text = "  [ flow ]  # c\n\tlimit\t= 3\n ' a b ' = 1\nx.\"y\" = 2\r\n[[t]]\n= 3\n[flow.data]\nk='''\na = 1\n'''\nz=1"
-    assert settings._lines(text) == {
+    assert config_files._lines(text) == {
         ("flow",): 1,
         ("flow", "limit"): 2,
         ("flow", " a b "): 3,

@@ -25,7 +25,7 @@ MODES = [
         for loop in loops("asyncio", "uvloop", "trio")
         for optimize in (True, "at_once")
     ],
-    Config(sync="thread"),
+    Config(executor="thread"),
 ]
 
 

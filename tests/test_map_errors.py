@@ -272,7 +272,7 @@ class TestRetryAndTimeout:
         assert result.values == [0.1, 0.2]
         assert str(result.errors[1]).startswith("node 'm[1]' exceeded its attempt limit of 1 s: it took 5 s")
 
-    @pytest.mark.parametrize("options", [{"thread": True}, {"config": {"sync": "thread"}}])
+    @pytest.mark.parametrize("options", [{"thread": True}, {"config": {"executor": "thread"}}])
     def test_items_in_threads(self, backend: str, options: dict[str, Any]) -> None:
         here = threading.get_ident()
         both = threading.Barrier(2, timeout=20)

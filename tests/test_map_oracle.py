@@ -55,7 +55,7 @@ settings_of = st.fixed_dictionaries(
     {
         "mode": st.sampled_from(["auto", "inline", "tasks", "workers"]),
         "limit": st.sampled_from([None, 1, 2, 5, 1000]),
-        "sync": st.sampled_from(["inline", "inline", "inline", "thread"]),
+        "executor": st.sampled_from(["inline", "inline", "inline", "thread"]),
         "keep": st.sampled_from(["all", "targets"]),
     }
 )
@@ -254,7 +254,7 @@ def test_storms_on_virtual_time(virtual: Any) -> None:
     def check(case: Case, options: dict[str, Any], cancel_after: float | None) -> None:
         if case.style == "thread":
             case.style = "waits"
-        options["sync"] = "inline"
+        options["executor"] = "inline"
 
         async def wait(x: int) -> None:
             await anyio.sleep((x * 7 + case.seed) % 11 / 1000)

@@ -17,7 +17,7 @@ import flow
 from flow import Config, Context, Retry, Status
 from flow.run import pace
 
-MODES = [{"mode": "auto"}, {"mode": "inline"}, {"mode": "tasks"}, {"sync": "thread", "limit": 3},
+MODES = [{"mode": "auto"}, {"mode": "inline"}, {"mode": "tasks"}, {"executor": "thread", "limit": 3},
          {"mode": "workers", "limit": 2}, {"keep": "targets"}, {"observers": [lambda event: None]}]  # fmt: skip
 
 
@@ -447,7 +447,7 @@ options_of = st.fixed_dictionaries(
         "mode": st.sampled_from(["auto", "inline", "tasks", "workers"]),
         "limit": st.sampled_from([None, 1, 2, 7]),
         "keep": st.sampled_from(["all", "all", "targets"]),
-        "sync": st.sampled_from(["inline", "inline", "inline", "thread"]),
+        "executor": st.sampled_from(["inline", "inline", "inline", "thread"]),
     }
 )
 

@@ -189,15 +189,15 @@ options_of = st.fixed_dictionaries(
         "order": st.sampled_from(["definition", "critical_path"]),
         "keep": st.sampled_from(["all", "all", "targets"]),
         "observers": st.sampled_from([[], [], [lambda event: None]]),
-        "sync": st.sampled_from(["inline"] * 7 + ["thread"]),
+        "executor": st.sampled_from(["inline"] * 7 + ["thread"]),
         "timeout": st.sampled_from([None, None, 600.0]),
     }
 )
 
 
 def _config(options: dict[str, Any], **more: Any) -> Config:
-    if options["mode"] == "inline" and options["sync"] == "thread":
-        options = options | {"sync": "inline"}
+    if options["mode"] == "inline" and options["executor"] == "thread":
+        options = options | {"executor": "inline"}
     return Config(**options, **more)
 
 

@@ -88,15 +88,15 @@ class _FakeBench:
 
 
 def costs(**worth: float) -> Callable[[flow.Config], float]:
-    """0.1 s; a limit costs by its distance from 8, threads are worth ``sync``, quiet data ``data``."""
+    """0.1 s; a limit costs by its distance from 8, threads are worth ``executor``, quiet data ``data``."""
 
     def cost(config: flow.Config) -> float:
         seconds = 0.1
         if "limit" in worth:
             limit = config.limit if isinstance(config.limit, int) else 40
             seconds *= 1 + worth["limit"] * abs(limit - 8) / 32
-        if config.sync == "thread":
-            seconds /= worth.get("sync", 0.9)
+        if config.executor == "thread":
+            seconds /= worth.get("executor", 0.9)
         if config.data is not None and config.data.metrics == "off":
             seconds /= worth.get("data", 0.9)
         return seconds
@@ -116,12 +116,12 @@ class TestSearch:
 
     @pytest.mark.parametrize("noise", [0.0, 0.02, 0.1])
     def test_combines_settings_and_explains_each(self, monkeypatch: pytest.MonkeyPatch, noise: float) -> None:
-        report = Workload(costs(limit=1.0, sync=3.0, data=2.0), noise=noise).tune(monkeypatch, budget=300.0)
-        assert report.best.sync == "thread" and report.best.data.metrics == "off"
+        report = Workload(costs(limit=1.0, executor=3.0, data=2.0), noise=noise).tune(monkeypatch, budget=300.0)
+        assert report.best.executor == "thread" and report.best.data.metrics == "off"
         assert isinstance(report.best.limit, int) and 6 <= report.best.limit <= 12
         gains = {reason.setting: reason.gain.times for reason in report.why}
-        assert gains.keys() == {"limit", "sync", "data.metrics"}
-        assert gains["sync"] == pytest.approx(3.0, rel=3 * noise + 1e-9)
+        assert gains.keys() == {"limit", "executor", "data.metrics"}
+        assert gains["executor"] == pytest.approx(3.0, rel=3 * noise + 1e-9)
         assert gains["data.metrics"] == pytest.approx(2.0, rel=3 * noise + 1e-9)
         assert report.gain.times == pytest.approx(12.0, rel=0.15)
 
@@ -133,20 +133,20 @@ class TestSearch:
         assert "the default is as good" in str(report)
 
     def test_a_gain_within_the_margin_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert Workload(costs(sync=1.02)).tune(monkeypatch).is_default
-        assert Workload(costs(sync=1.05)).tune(monkeypatch).best.sync == "thread"
+        assert Workload(costs(executor=1.02)).tune(monkeypatch).is_default
+        assert Workload(costs(executor=1.05)).tune(monkeypatch).best.executor == "thread"
 
     def test_a_useless_setting_is_put_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Threads help alone, and bring nothing once the limit is there."""
 
         def cost(config: flow.Config) -> float:
-            return 0.05 if config.limit == 8 else 0.08 if config.sync == "thread" else 0.1
+            return 0.05 if config.limit == 8 else 0.08 if config.executor == "thread" else 0.1
 
         assert differences(flow.Config(), Workload(cost).tune(monkeypatch).best) == {"limit": 8}
 
     def test_the_budget_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for budget in (3.0, 10.0, 60.0):
-            workload = Workload(costs(limit=1.0, sync=3.0))
+            workload = Workload(costs(limit=1.0, executor=3.0))
             report = workload.tune(monkeypatch, budget=budget)
             assert workload.now() <= budget + 10 * 0.2
             assert report.runs == workload.calls and report.seconds == workload.now()
@@ -214,10 +214,10 @@ def names_of(plan: flow.Plan, config: flow.Config | None = None, **options: Any)
 class TestCandidates:
     def test_sync_dags(self) -> None:
         plan = flow.topologies.linear(5).compile()
-        assert names_of(plan) == {"mode": 1, "sync": 1}
-        assert names_of(plan, objective="memory") == {"mode": 1, "sync": 1, "keep": 1}
-        assert names_of(plan, flow.Config(keep="targets"), objective="memory").keys() == {"mode", "sync"}
-        assert names_of(plan, flow.Config(sync="thread")) == {"limit": 0, "sync": 1, "threads": 3}
+        assert names_of(plan) == {"mode": 1, "executor": 1}
+        assert names_of(plan, objective="memory") == {"mode": 1, "executor": 1, "keep": 1}
+        assert names_of(plan, flow.Config(keep="targets"), objective="memory").keys() == {"mode", "executor"}
+        assert names_of(plan, flow.Config(executor="thread")) == {"limit": 0, "executor": 1, "threads": 3}
         assert "data" in names_of(plan, uses_data=True)
 
     def test_limits_end_at_the_width(self) -> None:
@@ -250,7 +250,7 @@ class TestCandidates:
         base = flow.Config(on_error="collect", timeout=9, timing=True, backend="trio", limit=8)
         for factor in factors(dag.compile(), base, "memory", True):
             for changes in factor.options:
-                assert changes.keys() <= {"mode", "limit", "sync", "threads", "order", "data", "keep"}
+                assert changes.keys() <= {"mode", "limit", "executor", "threads", "order", "data", "keep"}
 
     def test_differences_and_putting_back(self) -> None:
         base = flow.Config()
@@ -280,11 +280,11 @@ class TestTune:
             clock.time += 0.1 if threading.current_thread() is threading.main_thread() else 0.04
             return 7
 
-        faster = flow.Config(sync="thread")
+        faster = flow.Config(executor="thread")
         report = flow.tune(dag, candidates=[faster], timer=clock.now, say=said.append, budget=4)
         assert report.best == faster and report.gain.times == pytest.approx(2.5)
         assert (report.dag, report.nodes, report.objective) == ("threads", 1, "throughput")
-        assert [t.settings for t in report.trials] == [{}, {"sync": "thread"}]
+        assert [t.settings for t in report.trials] == [{}, {"executor": "thread"}]
         assert [t.figure for t in report.trials] == [pytest.approx(0.1), pytest.approx(0.04)]
         assert report.seconds <= 4.5
         assert said == [
@@ -294,7 +294,7 @@ class TestTune:
         by = f"(2.50 to 2.50, {report.gain.rounds} rounds)"
         assert str(report).splitlines()[:2] == [
             f"threads: for throughput, 2.50 times as good as the default {by}",
-            f"  sync=thread  2.50 times as good as inline {by}; "
+            f"  executor=thread  2.50 times as good as inline {by}; "
             "sync functions then run beside one another, so they must be thread-safe",
         ]
 
@@ -539,10 +539,10 @@ class TestCommand:
         from flow.cli.options import config_from
 
         path = tmp_path / "flow.toml"
-        path.write_text('[flow]\nlimit = 3\nsync = "thread"\ntiming = true\n')
+        path.write_text('[flow]\nlimit = 3\nexecutor = "thread"\ntiming = true\n')
         context = command.make_context("run", ["held.py", "--config", str(path), "--limit", "5", "--mode", "auto"])
         assert isinstance(context, click.Context)
-        assert config_from(context, context.params, []) == flow.Config(limit=5, sync="thread", timing=True)
+        assert config_from(context, context.params, []) == flow.Config(limit=5, executor="thread", timing=True)
 
     def test_a_trace(self, invoke: Callable[..., Any]) -> None:
         trace = str(DATA / "helloworld-chain-5-chameleon.json")

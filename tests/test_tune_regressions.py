@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import flow
 from flow.config import DATA_PRESETS
-from flow.settings import to_toml
+from flow.config.writing import to_toml
 from flow.testing import FakeClock
 from flow.tuning.search import gain
 
@@ -155,7 +155,7 @@ class TestWhatIsThereAlready:
             report_of(flow.Config(limit=3)).write(path)
         assert path.read_text() == text
 
-    @pytest.mark.parametrize("text", ["", "[flow]\nlimit = 2\nsync = 'thread'\n", "[flow]\ntimeout = 5\n"])
+    @pytest.mark.parametrize("text", ["", "[flow]\nlimit = 2\nexecutor = 'thread'\n", "[flow]\ntimeout = 5\n"])
     def test_what_tuning_wrote_or_started_from_is_replaced(self, saved: Any, text: str) -> None:
         path, config = saved(text), flow.Config(limit=3, timeout=5)
         report_of(config).write(path)
@@ -215,7 +215,7 @@ class TestMeasuring:
 
     def test_outputs_that_change_with_time_are_no_candidates_fault(self) -> None:
         """The time in seconds is the same in two runs that follow one another, and not later."""
-        clock, faster = FakeClock(), flow.Config(sync="thread")
+        clock, faster = FakeClock(), flow.Config(executor="thread")
 
         def node() -> int:
             import threading
@@ -275,8 +275,8 @@ class TestMeasuring:
                 clock.time += 0.005 if warm else 0.3
                 warm.append(1)
 
-        report = flow.tune(one_node(node), candidates=[flow.Config(sync="thread")], budget=4, timer=clock.now)
-        assert report.best.sync == "thread" and report.gain.times == pytest.approx(2.0)
+        report = flow.tune(one_node(node), candidates=[flow.Config(executor="thread")], budget=4, timer=clock.now)
+        assert report.best.executor == "thread" and report.gain.times == pytest.approx(2.0)
 
 
 class TestNoise:

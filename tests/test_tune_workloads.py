@@ -100,8 +100,8 @@ def test_blocking_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "time", busiest)
     monkeypatch.setattr("flow.tuning.measure.BATCH", 0)  # one run a sample: nothing is timed
     report = done("blocking", flow.tune(bench.blocking(), budget=1.2, timer=busiest.now))
-    assert report.best.sync == "thread" and report.gain.times >= AT_LEAST
-    assert "sync" in [reason.setting for reason in report.why]
+    assert report.best.executor == "thread" and report.gain.times >= AT_LEAST
+    assert "executor" in [reason.setting for reason in report.why]
 
 
 def test_much_memory() -> None:
@@ -111,7 +111,7 @@ def test_much_memory() -> None:
 
 def test_light_work_on_shared_data() -> None:
     stores = [flow.Config(data=flow.DataConfig.preset(name)) for name in ("read_optimized", "metrics_disabled")]
-    candidates = [flow.Config(sync="thread"), *stores]
+    candidates = [flow.Config(executor="thread"), *stores]
     report = done("wide", flow.tune(bench.wide(), budget=1.5, candidates=candidates, timer=time.process_time))
     assert report.best.data is not None and report.best.data.metrics == "off"
     assert report.gain.times >= AT_LEAST
@@ -120,7 +120,7 @@ def test_light_work_on_shared_data() -> None:
 def test_a_plain_chain() -> None:
     for objective in ("throughput", "memory"):
         report = flow.tune(bench.chain(), objective=objective, budget=2, candidates=[  # type: ignore[arg-type]
-            flow.Config(mode="tasks"), flow.Config(sync="thread"), flow.Config(order="critical_path", limit=2)
+            flow.Config(mode="tasks"), flow.Config(executor="thread"), flow.Config(order="critical_path", limit=2)
         ], timer=time.process_time)  # fmt: skip
         assert report.is_default, report
 

@@ -112,8 +112,9 @@ def cli() -> None:
 @click.option("--backend", type=click.Choice(["asyncio", "uvloop", "trio"]), default="asyncio", show_default=True)
 @click.option("--order", type=click.Choice(["definition", "critical_path"]), default="definition", show_default=True)
 @click.option(
-    "--sync", type=click.Choice(["inline", "thread"]), default="inline", show_default=True, help="Where sync nodes run."
-)
+    "--executor", type=click.Choice(["inline", "thread"]), default="inline", show_default=True,
+    help="Where sync nodes run.",
+)  # fmt: skip
 @click.option(
     "--timeline", type=click.Path(path_type=Path, readable=False), callback=given.timeline_path, metavar="FILE",
     help="Draw when each node ran, as .svg or as Mermaid text (.mmd).",

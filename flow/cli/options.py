@@ -113,7 +113,7 @@ def config_from(ctx: click.Context, options: dict[str, Any], observers: Sequence
     :raises ConfigError: listing what is wrong with the file.
     """
     base = Config() if options["config_file"] is None else Config.load(options["config_file"])
-    fields = ("mode", "limit", "on_error", "timeout", "backend", "order", "sync")
+    fields = ("mode", "limit", "on_error", "timeout", "backend", "order", "executor")
     return base.replace(
         **{field: options[field] for field in fields if ctx.get_parameter_source(field) is not ParameterSource.DEFAULT},
         timing=base.timing or options["timeline"] is not None,

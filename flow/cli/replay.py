@@ -70,7 +70,7 @@ def workers_of(work: Work, config: Config) -> int | None:
         limit = DEFAULT_WORKERS
     if work != "cpu":
         return limit
-    if config.sync == "inline" or _has_gil():  # one thread computes at a time, whatever the limit
+    if config.executor == "inline" or _has_gil():  # one thread computes at a time, whatever the limit
         return 1
     return min(config.threads, os.cpu_count() or 1, limit or config.threads)
 

@@ -18,9 +18,9 @@ from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
 from flow.cli.terminal import say, tell
 from flow.config import Config
+from flow.config.writing import refuse_loss
 from flow.errors import FlowError, RunError, described
 from flow.run.result import duration
-from flow.settings import refuse_loss
 
 if TYPE_CHECKING:
     from flow.tuning.report import TuneReport

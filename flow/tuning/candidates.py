@@ -33,8 +33,8 @@ STORES: Final[tuple[Changes, ...]] = (
 """What is changed about the run's own store."""
 
 CONSEQUENCES: Final = {
-    ("sync", "thread"): "sync functions then run beside one another, so they must be thread-safe",
-    ("sync", "inline"): "sync functions then hold the event loop while they run",
+    ("executor", "thread"): "sync functions then run beside one another, so they must be thread-safe",
+    ("executor", "inline"): "sync functions then hold the event loop while they run",
     ("keep", "targets"): "the Result then holds the targets' outputs alone",
     ("data.metrics", "off"): "ctx.data.statistics() then counts nothing",
     ("data.memory", "arena"): "ctx.data then takes plain data only, and what is read from it is a copy",
@@ -61,13 +61,13 @@ def factors(plan: Plan, config: Config, objective: Objective, uses_data: bool) -
     ``blocking_after``) and where it runs (``backend``, ``clock``). ``keep`` is for ``memory`` alone.
     """
     on_loop = not is_sync_run(plan, config)
-    if plan.all_sync and config.sync == "inline":
+    if plan.all_sync and config.executor == "inline":
         yield Factor("mode", [{"mode": mode} for mode in ("auto", "tasks") if mode != config.mode])
     if on_loop and config.mode != "inline":
         yield Factor("limit", _limits(plan, config), descending=True)
     if 0 in plan.kinds:
-        yield Factor("sync", [{"sync": "inline" if config.sync == "thread" else "thread"}])
-    if config.sync == "thread" or _has_threads(plan):
+        yield Factor("executor", [{"executor": "inline" if config.executor == "thread" else "thread"}])
+    if config.executor == "thread" or _has_threads(plan):
         wide = width(plan) > config.threads
         yield Factor(
             "threads", [{"threads": n} for n in THREADS if n < config.threads or (wide and n != config.threads)]

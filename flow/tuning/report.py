@@ -10,9 +10,9 @@ import msgspec
 
 from flow import files
 from flow.config import Config
+from flow.config.writing import refuse_loss, to_toml
 from flow.errors import MAX_PATH_SHOWN, UsageError, shown
 from flow.run.result import duration
-from flow.settings import refuse_loss, to_toml
 from flow.tuning.candidates import Changes, Objective
 from flow.tuning.search import Gain, times
 
@@ -155,7 +155,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def assigned(changes: Changes) -> str:
-    """Settings as text: ``limit=32, sync=thread``."""
+    """Settings as text: ``limit=32, executor=thread``."""
     return ", ".join(_assigned(*item) for item in changes.items())
 
 

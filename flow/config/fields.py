@@ -1,0 +1,105 @@
+"""What every kind of settings is made of: checks of values, names that are checked, a mapping that stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+
+from flow.errors import ConfigError, Hints, UnknownSetting, shown
+
+
+class SettingsMeta(msgspec.StructMeta):
+    """Lists the settings that there are not, of which msgspec names one. (Not for Timeout: compiling makes many.)"""
+
+    if not TYPE_CHECKING:  # checkers go by the fields
+
+        def __call__(cls, *values: Any, **settings: Any) -> Any:
+            try:
+                return _make(cls, *values, **settings)
+            except TypeError:
+                error = misnamed(cls, values, settings)
+                if error is None:
+                    raise
+                raise error from None
+
+
+_make: Final = msgspec.StructMeta.__call__
+
+
+class Settings(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
+    """Frozen settings, of which changed copies are made."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with ``changes``, validated like a new one.
+
+        :raises ConfigError: for a value out of range or an unknown field (then a TypeError as well).
+        """
+        try:
+            return msgspec.structs.replace(self, **changes)
+        except TypeError:
+            error = misnamed(type(self), (), msgspec.structs.asdict(self) | changes)
+            if error is None:
+                raise
+            raise error from None
+
+
+def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> UnknownSetting | None:
+    """Say all that is wrong with these settings, if some have no name, or one that ``kind`` does not know."""
+    fields, places = kind.__struct_fields__, kind.__match_args__
+    meant = Hints().nearest
+    faults = [f"no setting is called {shown(n)}{meant(n, fields)}" for n in sorted(settings.keys() - set(fields))]
+    faults += [f"{shown(v)} is given without the name of a setting: {', '.join(fields)}" for v in values[len(places) :]]
+    given = dict(zip(places, values, strict=False))
+    faults += [f"{n} is given twice, as {shown(given[n])} and {shown(settings[n])}" for n in given if n in settings]
+    if not faults:
+        return None
+    try:
+        kind(**given | {name: value for name, value in settings.items() if name in fields})
+    except ConfigError as error:
+        faults += error.faults
+    return UnknownSetting(kind.__name__, faults)
+
+
+class FrozenMapping(Mapping[str, Any]):
+    """A copy of a mapping, which nobody changes: a frozen setting that is one can be compared, hashed and pickled."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values))  # by its names: a value may have no hash
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+def is_one_of(value: object, allowed: tuple[str, ...]) -> bool:
+    """Tell whether ``value`` is one of these strings. Its type comes first: an array's ``==`` gives another array."""
+    return issubclass(type(value), str) and str.__str__(value) in allowed
+
+
+def is_int(value: object) -> bool:
+    """Tell whether ``value`` is an integer and no bool."""
+    return issubclass(type(value), int) and type(value) is not bool
+
+
+def is_number(value: object) -> bool:
+    """Tell whether ``value`` is a finite number and no bool."""
+    try:
+        return issubclass(type(value), (int, float)) and type(value) is not bool and isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:  # an int beyond every float
+        return False
