@@ -30,7 +30,7 @@ from flow.plan.usual import Usual
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
-from flow.policy.mapping import Mapped, Over
+from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Composite, Nested, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import MISSING, NodeRef
 
@@ -301,7 +301,7 @@ class _Compilation:
             fn = d.fns[i]
             readable = id(fn) not in self.unreadable
             is_async = is_async_callable(fn.fn) if readable and isinstance(fn, Mapped) else bool(plan.kinds[i])
-            found = policy_faults(policy or PLAIN, is_async)
+            found = policy_faults(policy or PLAIN, is_async, type(fn) is Folded)
             if policy is not None and (i in plan.generators or _makes_generators(fn)):
                 found += generator_faults(policy, isinstance(fn, Mapped))
             if found:
@@ -389,9 +389,9 @@ def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any,
         timeout = Timeout(timeout)
     if timeout == Timeout():
         timeout = None  # limits nothing
-    fn = plan.fns[i]
+    fn, thread = plan.fns[i], policy.runs_in == "thread"
     if isinstance(fn, Mapped):  # these are each item's, the rest the node's
-        fn = fn.with_policy(policy.retry, timeout, policy.thread, policy.fallback, policy.abandon_on_timeout)
+        fn = fn.with_policy(policy.retry, timeout, thread, policy.fallback, policy.abandon_on_timeout)
         binder = structs.replace(plan.binders[i], fn=fn, is_async=bool(plan.kinds[i]) or fn.is_async)
         plan.binders[i] = binder = binder.with_policy(False, layers, None)
         plan.kinds[i] = binder.is_async
@@ -400,9 +400,9 @@ def _apply_policy(plan: Plan, i: int, policy: Policy, dag_middleware: tuple[Any,
         plan.fallbacks[i] = policy.fallback
     if policy.retry is not None:
         plan.retries[i] = policy.retry
-    if layers or policy.thread or timeout is not None:
+    if layers or thread or timeout is not None:
         made = plan.binders.get(i) or Binder(plan.fns[i], bool(plan.kinds[i]))
-        plan.binders[i] = binder = made.with_policy(policy.thread, layers, timeout, policy.abandon_on_timeout)
+        plan.binders[i] = binder = made.with_policy(thread, layers, timeout, policy.abandon_on_timeout)
         plan.kinds[i] = binder.is_async
 
 
