@@ -7,29 +7,21 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
-from flow.config import Retry, Timeout
 from flow.errors import UsageError, shown
 from flow.graph.inline import inline
-from flow.graph.maps import CommonOptions, Maps, Ref
+from flow.graph.maps import Maps
+from flow.graph.options import NodeOptions, PolicyOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
-from flow.plan.definition import Definition, Policy
+from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
 from flow.policy.middleware import Middleware
 from flow.signature import Nested
-from flow.types import MISSING, NodeRef, references
+from flow.types import NodeRef, references
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Defaults that add() knows by identity, so that it need not compare what may be anything.
-_NO_PRIORITY: Final = 0
-_NO_MIDDLEWARE: Final[Sequence[Middleware]] = ()
-
-
-class NodeOptions(CommonOptions, total=False):
-    """What :meth:`Dag.add` and :meth:`Dag.node` take by keyword; see there."""
-
-    needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None
+_DEFAULTS: Final = {option: getattr(PLAIN, option) for option in Policy.__struct_fields__}
 
 
 class Dag(Maps):
@@ -71,15 +63,7 @@ class Dag(Maps):
         *,
         after: Ref | Iterable[Ref] = (),
         needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None = None,
-        retry: Retry | None = None,
-        timeout: float | Timeout | None = None,
-        thread: bool = False,
-        continue_on_error: bool = False,
-        priority: int = _NO_PRIORITY,
-        middleware: Sequence[Middleware] = _NO_MIDDLEWARE,
-        cost: float | None = None,
-        fallback: Any = MISSING,
-        abandon_on_timeout: bool = False,
+        **options: Unpack[PolicyOptions],
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
 
@@ -93,7 +77,8 @@ class Dag(Maps):
             (optional if it has a default).
         :param retry: how to try again; None does not.
         :param timeout: seconds per attempt, or a :class:`flow.Timeout`.
-        :param thread: run this sync function in a worker thread, contextvars carried over.
+        :param thread: run this sync function in a worker thread, contextvars carried over: the short word for
+            ``executor="thread"``.
         :param continue_on_error: a failure is recorded but does not end the run, and nodes that
             come ``after`` this one still run. Of those that take its output, the ones whose parameter
             has a default run with that; the others are skipped.
@@ -104,7 +89,13 @@ class Dag(Maps):
             a function of the exception. The node completes then; :attr:`flow.Result.fallbacks` has the exception.
         :param abandon_on_timeout: with ``thread`` and ``timeout``: at its limit the node fails, and nobody waits for
             its function, which cannot be interrupted. What that returns is dropped; see ``Result.abandoned``.
+        :param executor: where this sync function runs: "inline" (where the run itself goes on), "thread", or a name in
+            ``Config(executors=...)``. None leaves it to ``Config.executor``.
+        :param admission: called with the ``flow.Context`` before each attempt takes a slot, and awaited if what it
+            returns can be: a place for rate limiters, budgets and circuit breakers.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
+        :raises UsageError: for an option that there is not. :raises DefinitionError: if a Dag given as ``fn`` cannot
+            be compiled. Nothing is added then.
         """
         if type(fn) is not FunctionType and issubclass(type(fn), Dag):  # not isinstance: a proxy may raise when asked
             fn = Nested.of(fn)
@@ -114,21 +105,8 @@ class Dag(Maps):
             after = references(after)
         d = self._definition
         names = d.names
-        if not (
-            retry is None
-            and timeout is None
-            and cost is None
-            and thread is False
-            and continue_on_error is False
-            and priority is _NO_PRIORITY
-            and middleware is _NO_MIDDLEWARE
-            and fallback is MISSING
-            and abandon_on_timeout is False
-        ):
-            d.policies[len(names)] = Policy(
-                retry, timeout, thread, continue_on_error, priority, references(middleware), cost, fallback,
-                abandon_on_timeout,
-            )  # fmt: skip
+        if options and (policy := _policy(name, options)) is not None:
+            d.policies[len(names)] = policy
         # Only now, when nothing can fail: the lists must stay of one length.
         names.append(name)
         d.fns.append(fn)
@@ -255,6 +233,24 @@ class Dag(Maps):
         edges = [(plan.find(a), plan.find(b)) for a, b in source.edges]
         d.edges = [(plan.names[a], plan.names[b]) for a, b in edges if b in keep]
         return part
+
+
+def _policy(name: Any, options: Any) -> Policy | None:
+    """Make a Policy of ``options``, a mapping of the caller's own; None if they say no more than the defaults.
+
+    :raises UsageError: for an option that there is not.
+    """
+    for option, value in options.items():
+        if option not in _DEFAULTS or value is not _DEFAULTS[option]:  # a value may be anything, and need not compare
+            break
+    else:
+        return None
+    if "middleware" in options:
+        options["middleware"] = references(options["middleware"])
+    try:
+        return Policy(**options)
+    except TypeError:
+        raise unknown_options(name, options, NodeOptions.__annotations__) from None
 
 
 def _needs(needs: Any) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Never, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, Unpack, overload
 
-from flow.config import Retry, Timeout
-from flow.errors import Hints, UsageError, shown
+from flow.errors import shown
+from flow.graph.options import CommonOptions, ItemOptions, Ref, Sources, unknown_options
 from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError, Over
-from flow.policy.middleware import Middleware
-from flow.signature import identity_of
+from flow.signature import Nested, identity_of
 from flow.types import NodeRef
 
 if TYPE_CHECKING:
@@ -18,40 +17,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 A = TypeVar("A")
 E = TypeVar("E", bound=dict[Never, Never] | list[Never] | set[Never])  # of an empty literal, which tells no more
-Ref: TypeAlias = str | NodeRef[Any] | Callable[..., Any]
-"""A node named by its name, by what :meth:`flow.Dag.add` returned, or by its decorated function."""
-
-Sources: TypeAlias = Ref | Sequence[Ref]
-
-
-class CommonOptions(TypedDict, total=False):
-    """What every method of a Dag that adds a node takes by keyword; see :meth:`flow.Dag.add`."""
-
-    after: Ref | Iterable[Ref]
-    retry: Retry | None
-    timeout: float | Timeout | None
-    thread: bool
-    continue_on_error: bool
-    priority: int
-    middleware: Sequence[Middleware]
-    cost: float | None
-    fallback: Any
-    abandon_on_timeout: bool
-
-
-class ItemOptions(CommonOptions, total=False):
-    """What :meth:`flow.Dag.map` takes by keyword; see there."""
-
-    concurrency: int | Literal["auto"] | None
-    take: int | None
-    pipelined: bool
-    needs: Mapping[str, Ref] | None
 
 
 class Maps:
     """The methods of a Dag that add nodes which go over items."""
 
     __slots__ = ()
+
+    add: Callable[..., NodeRef[Any]]
+    """How a node is added: :meth:`flow.Dag.add`."""
 
     @overload
     def map(
@@ -190,7 +164,7 @@ class Maps:
             are zipped, each named once: ``item`` is a tuple then, or the first parameters get a part each.
         :param concurrency: most items in flight, 50 if not given; None leaves it to ``Config.limit``; "auto" follows
             the items' latency (:mod:`flow.run.adaptive`). A lazy source is asked for an item when one can be
-            started. Items of a sync function run one after another, unless ``thread``.
+            started. Items of a sync function run one after another, unless ``thread`` or ``executor`` moves them.
         :param batch_size: call ``fn`` with lists of up to so many items; it returns a list of a result for each.
         :param on_error: ``fail`` ends the map with the item's own exception (several: a :class:`flow.MapError`);
             ``collect`` goes on and returns a :class:`flow.MapResult`; ``skip`` goes on and leaves failed items out.
@@ -198,10 +172,11 @@ class Maps:
         :param take: go over so many items at most.
         :param pipelined: start on an item as soon as ``over``, itself a map, has its result, not when it has all.
         :param needs: which node fills which parameter, where names differ.
-        :param options: the rest of :meth:`add`'s; ``retry``, ``timeout``, ``thread``, ``abandon_on_timeout`` and
-            ``fallback`` are each item's (a fallback stands for what ``fn`` would have returned).
+        :param options: the rest of :meth:`add`'s; ``retry``, ``timeout``, ``thread``, ``executor``, ``admission``,
+            ``abandon_on_timeout`` and ``fallback`` are each item's (a fallback stands for what ``fn`` would have
+            returned).
         """
-        return self._add_map(name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
+        return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
 
     def flat_map(
         self,
@@ -214,7 +189,7 @@ class Maps:
         **options: Unpack[ItemOptions],
     ) -> NodeRef[list[Any]]:
         """As :meth:`map`, for a function that returns several results per item: the output is one list of all."""
-        return self._add_map(name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="flat")
+        return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="flat")
 
     def filter(
         self,
@@ -227,7 +202,7 @@ class Maps:
         **options: Unpack[ItemOptions],
     ) -> NodeRef[list[Any]]:
         """As :meth:`map`; the output is the list of the items for which ``fn`` returned something true."""
-        return self._add_map(name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="filter")
+        return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="filter")
 
     @overload
     def reduce(
@@ -251,58 +226,57 @@ class Maps:
         """Add a node that folds what ``over`` provides: ``fn(so_far, item)`` for each item, beginning with ``start``.
 
         :param fn: a sync or async function of two values.
-        :param options: as of :meth:`add`.
+        :param options: as of :meth:`add`; ``executor`` is "inline" or "thread" here.
         """
-        return self._add_over(
-            name, lambda sources: Folded(fn, sources, start), over, options, (*CommonOptions.__annotations__, "needs")
+        return _add_over(self, name, lambda sources: Folded(fn, sources, start), over, options, _FOLDS)
+
+
+_OWN: Final[Mapping[str, Any]] = {"concurrency": DEFAULT_CONCURRENCY, "take": None, "pipelined": False}
+"""The options that are a map's alone, with their defaults."""
+
+_FOLDS: Final = frozenset((*CommonOptions.__annotations__, "needs"))
+"""The options of a reduce."""
+
+
+def _add_map(dag: Maps, name: str, fn: Any, over: Any, options: Mapping[str, Any], **settings: Any) -> NodeRef[Any]:
+    if issubclass(type(fn), Maps):  # a Dag: nothing else has these methods
+        fn = Nested.of(fn)
+    known = {*ItemOptions.__annotations__, *settings} - {"outcome"}
+    settings.update({setting: options.get(setting, default) for setting, default in _OWN.items()})
+    rest = {option: value for option, value in options.items() if option not in _OWN}
+    return _add_over(dag, name, lambda sources: Mapped(fn, sources, MapOptions(**settings)), over, rest, known)
+
+
+def _add_over(
+    dag: Maps,
+    name: str,
+    make: Callable[[tuple[str, ...]], Over],
+    over: Any,
+    options: Mapping[str, Any],
+    known: Set[str],
+) -> NodeRef[Any]:
+    """Add what ``make`` gives for its sources' parameter names: those of the nodes, where they have names."""
+    if not options.keys() <= known:
+        raise unknown_options(name, options, known)
+    refs, faults = _sources(over)
+    needs: dict[Any, Any] = {}
+    if isinstance(options.get("needs"), Mapping):
+        needs.update(options["needs"])
+    elif not _is_none(options.get("needs")):
+        faults.append(
+            "needs is a mapping here, from parameters of the function to nodes (a list would be by position, "
+            f"where the item goes), not {shown(options['needs'])}"
         )
-
-    def _add_map(self, name: str, fn: Any, over: Any, options: Mapping[str, Any], **settings: Any) -> NodeRef[Any]:
-        from flow.graph.dag import Dag
-        from flow.signature import Nested
-
-        if issubclass(type(fn), Dag):
-            fn = Nested.of(fn)
-        known = {*ItemOptions.__annotations__, *settings} - {"outcome"}
-        own = {"concurrency": DEFAULT_CONCURRENCY, "take": None, "pipelined": False}
-        settings.update({setting: options.get(setting, default) for setting, default in own.items()})
-        rest = {option: value for option, value in options.items() if option not in own}
-        return self._add_over(name, lambda sources: Mapped(fn, sources, MapOptions(**settings)), over, rest, known)
-
-    def _add_over(
-        self,
-        name: str,
-        make: Callable[[tuple[str, ...]], Over],
-        over: Any,
-        options: Mapping[str, Any],
-        known: Collection[str],
-    ) -> NodeRef[Any]:
-        """Add what ``make`` gives for its sources' parameter names: those of the nodes, where they have names."""
-        hints = Hints()
-        unknown = [f"{shown(option)}{hints.nearest(option, known)}" for option in options if option not in known]
-        if unknown:
-            raise UsageError(f"node {shown(name)} takes no option {', '.join(unknown)}")
-        refs, faults = _sources(over)
-        needs: dict[Any, Any] = {}
-        if isinstance(options.get("needs"), Mapping):
-            needs.update(options["needs"])
-        elif not _is_none(options.get("needs")):
-            faults.append(
-                "needs is a mapping here, from parameters of the function to nodes (a list would be by position, "
-                f"where the item goes), not {shown(options['needs'])}"
-            )
-        sources: list[str] = []
-        for k, ref in enumerate(refs):
-            label = ref.name if isinstance(ref, NodeRef) else ref
-            if not isinstance(label, str):
-                label = f"over:{k}"  # no parameter can be called that
-                needs[label] = ref
-            sources.append(label)
-        made = make(tuple(sources or ["?"]))  # one at least, so that all else that is wrong is found as well
-        made.misnamed = tuple(faults)
-        dag: Any = self
-        added: NodeRef[Any] = dag.add(name, made, **{**options, "needs": needs or None})
-        return added
+    sources: list[str] = []
+    for k, ref in enumerate(refs):
+        label = ref.name if isinstance(ref, NodeRef) else ref
+        if not isinstance(label, str):
+            label = f"over:{k}"  # no parameter can be called that
+            needs[label] = ref
+        sources.append(label)
+    made = make(tuple(sources or ["?"]))  # one at least, so that all else that is wrong is found as well
+    made.misnamed = tuple(faults)
+    return dag.add(name, made, **{**options, "needs": needs or None})
 
 
 def _is_none(needs: Any) -> bool:
@@ -328,4 +302,4 @@ def _sources(over: Any) -> tuple[list[Any], list[str]]:
     return list(once.values()), list(twice.values())
 
 
-__all__ = ["CommonOptions", "ItemOptions", "Maps", "Ref"]
+__all__ = ["Maps"]

@@ -70,8 +70,11 @@ def duplicate_faults(names: Sequence[Any], fns: Sequence[Any]) -> list[str]:
     return faults
 
 
-def policy_faults(policy: Policy, is_async: bool) -> list[str]:
-    """Say what is out of range in a node's options, one sentence each; empty if nothing is."""
+def policy_faults(policy: Policy, is_async: bool, folds: bool = False) -> list[str]:
+    """Say what is out of range in a node's options, one sentence each; empty if nothing is.
+
+    :param is_async: its function is. :param folds: it is a reduce.
+    """
     found: list[str] = []
     retry, timeout = policy.retry, policy.timeout
     if retry is not None:
@@ -80,10 +83,8 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
     if timeout is not None:
         limits: Any = timeout if issubclass(type(timeout), Timeout) else Timeout(timeout)  # type: ignore[arg-type]
         found += limits.faults()
-    if type(policy.thread) is not bool:
-        found.append(f"thread must be True or False, not {shown(policy.thread)}")
-    elif policy.thread and is_async:
-        found.append("thread=True is for sync functions, and this one is async: drop it")
+    if policy.executor is not None or type(policy.thread) is not bool or (policy.thread and is_async):
+        found += _executor_faults(policy, is_async, folds)
     found += _abandoning_faults(policy, is_async)
     if type(policy.continue_on_error) is not bool:
         found.append(f"continue_on_error must be True or False, not {shown(policy.continue_on_error)}")
@@ -96,6 +97,8 @@ def policy_faults(policy: Policy, is_async: bool) -> list[str]:
     if policy.cost is not None and (not is_number(policy.cost) or policy.cost < 0):
         found.append(f"cost must be a number of seconds >= 0, not {shown(policy.cost)}")
     found += [f"middleware must be callables (next, ctx), not {shown(m)}" for m in policy.middleware if not callable(m)]
+    if policy.admission is not None and not callable(policy.admission):
+        found.append(f"admission must be a callable (ctx) or None, not {shown(policy.admission)}")
     return found
 
 
@@ -103,13 +106,35 @@ def generator_faults(policy: Policy, by_item: bool) -> list[str]:
     """Say which options would do nothing on a generator function: calling one runs none of its body."""
     timeout = policy.timeout
     limits = timeout is not None and not (isinstance(timeout, Timeout) and timeout.attempt is timeout.node is None)
-    given = {"retry": policy.retry is not None, "timeout": limits, "thread": policy.thread is True}
+    given = {"retry": policy.retry is not None, "timeout": limits, "thread": policy.thread is True,
+             "executor": policy.executor is not None}  # fmt: skip
     names = " and ".join([name for name, is_given in given.items() if is_given])
     if not names:
         return []
     listed = "let it return a list"
     where = listed if by_item else f"put it on the node that goes over its items, or {listed}"
     return [f"{names} would do nothing on a generator function, since calling it runs none of its body: {where}"]
+
+
+def _executor_faults(policy: Policy, is_async: bool, folds: bool) -> list[str]:
+    thread, executor = policy.thread, policy.executor
+    found, given = [], []
+    if thread is True:
+        given.append("thread=True")
+    elif thread is not False:
+        found.append(f"thread must be True or False, not {shown(thread)}")
+    name = str.__str__(executor) if issubclass(type(executor), str) else ""
+    if name:
+        given.append(f"executor={shown(name)}")
+    elif executor is not None:
+        found.append(f"executor must be 'inline', 'thread' or a name in Config(executors=...), not {shown(executor)}")
+    if len(given) == 2 and name != "thread":
+        found.append(f"thread=True means executor='thread', and {given[1]} says otherwise: drop one of them")
+    if is_async:
+        found += [f"{each} is for sync functions, and this one is async: drop it" for each in given]
+    elif folds and name not in ("", "inline", "thread"):
+        found.append(f"{given[-1]} is for nodes and maps, and a reduce runs inline or in a thread: drop it")
+    return found
 
 
 def _abandoning_faults(policy: Policy, is_async: bool) -> list[str]:
@@ -120,7 +145,7 @@ def _abandoning_faults(policy: Policy, is_async: bool) -> list[str]:
     if is_async:
         return ["abandon_on_timeout=True is for threads, and an async function is cancelled at its limit: drop it"]
     found = []
-    if policy.thread is not True:
+    if policy.runs_in != "thread":
         found.append("abandon_on_timeout=True needs thread=True: only a call in a thread can be left to itself")
     if policy.timeout is None or policy.timeout == Timeout():
         found.append("abandon_on_timeout=True needs a timeout, at which the call is left to itself")

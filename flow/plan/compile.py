@@ -33,7 +33,7 @@ from flow.plan.spare import provide_defaults
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
-from flow.policy.mapping import Mapped, Over
+from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import MISSING, NodeRef
 
@@ -250,7 +250,7 @@ class _Compilation:
             fn = d.fns[i]
             readable = id(fn) not in self.unreadable
             is_async = is_async_callable(fn.fn) if readable and isinstance(fn, Mapped) else bool(nodes.is_async[i])
-            found = policy_faults(policy or PLAIN, is_async)
+            found = policy_faults(policy or PLAIN, is_async, type(fn) is Folded)
             if policy is not None and (i in nodes.generators or makes_generators(fn)):
                 found += generator_faults(policy, isinstance(fn, Mapped))
             if found:
@@ -295,18 +295,22 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
         timeout = None  # limits nothing
     fn = nodes.fns[i]
     if isinstance(fn, Mapped):  # these are each item's, the rest the node's
-        fn = fn.with_policy(policy.retry, timeout, policy.thread, policy.fallback, policy.abandon_on_timeout)
+        fn = fn.with_policy(
+            policy.retry, timeout, policy.runs_in, policy.fallback, policy.abandon_on_timeout, policy.admission
+        )
         binder = structs.replace(nodes.binders[i], fn=fn, is_async=bool(nodes.is_async[i]) or fn.is_async)
-        nodes.binders[i] = binder = binder.with_policy(False, layers, None)
+        nodes.binders[i] = binder = binder.with_policy(None, layers, None)
         nodes.is_async[i] = binder.is_async
         return
     if policy.fallback is not MISSING:
         nodes.fallbacks[i] = policy.fallback
     if policy.retry is not None:
         nodes.retries[i] = policy.retry
-    if layers or policy.thread or timeout is not None:
+    if layers or timeout is not None or policy.runs_in is not None or policy.admission is not None:
         made = nodes.binders.get(i) or Binder(nodes.fns[i], bool(nodes.is_async[i]))
-        nodes.binders[i] = binder = made.with_policy(policy.thread, layers, timeout, policy.abandon_on_timeout)
+        nodes.binders[i] = binder = made.with_policy(
+            policy.runs_in, layers, timeout, policy.abandon_on_timeout, policy.admission
+        )
         nodes.is_async[i] = binder.is_async
 
 

@@ -7,15 +7,18 @@ reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 
 from flow.config import Retry, Timeout
+from flow.data.context import Context
 from flow.types import MISSING
 
 Needs = tuple[Any, ...] | Mapping[str, Any] | None
+Admission: TypeAlias = Callable[[Context], Awaitable[object] | object]
+"""What a node's attempt asks before it takes a slot: ``admission=`` of :meth:`flow.Dag.add`."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -30,6 +33,19 @@ class Policy(msgspec.Struct, frozen=True):
     cost: float | None = None
     fallback: Any = MISSING
     abandon_on_timeout: bool = False
+    executor: str | None = None
+    admission: Admission | None = None
+
+    @property
+    def runs_in(self) -> str | None:
+        """Where a sync function runs: "inline", "thread" or the name of an executor; None: as the run's config says.
+
+        Ask this rather than ``thread`` and ``executor``, which are as the user wrote them.
+        """
+        executor: Any = self.executor
+        if self.thread is True:
+            return "thread"
+        return str.__str__(executor) if executor is not None and issubclass(type(executor), str) else None
 
 
 PLAIN = Policy()

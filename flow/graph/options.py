@@ -1,0 +1,65 @@
+"""How nodes are named when a Dag is built, and what its methods take by keyword."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from flow.config import Retry, Timeout
+from flow.errors import Hints, UsageError, shown
+from flow.plan.definition import Admission
+from flow.policy.middleware import Middleware
+from flow.types import NodeRef
+
+Ref: TypeAlias = str | NodeRef[Any] | Callable[..., Any]
+"""A node named by its name, by what :meth:`flow.Dag.add` returned, or by its decorated function."""
+
+Sources: TypeAlias = Ref | Sequence[Ref]
+"""What a map goes over: one node or run input, or several that are zipped."""
+
+
+class PolicyOptions(TypedDict, total=False):
+    """How a node is run, apart from what it waits for: the fields of :class:`flow.plan.definition.Policy`."""
+
+    retry: Retry | None
+    timeout: float | Timeout | None
+    thread: bool
+    executor: str | None
+    continue_on_error: bool
+    priority: int
+    middleware: Sequence[Middleware]
+    cost: float | None
+    fallback: Any
+    abandon_on_timeout: bool
+    admission: Admission | None
+
+
+class CommonOptions(PolicyOptions, total=False):
+    """What every method of a Dag that adds a node takes by keyword; see :meth:`flow.Dag.add`."""
+
+    after: Ref | Iterable[Ref]
+
+
+class NodeOptions(CommonOptions, total=False):
+    """What :meth:`flow.Dag.add` and :meth:`flow.Dag.node` take by keyword; see there."""
+
+    needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None
+
+
+class ItemOptions(CommonOptions, total=False):
+    """What :meth:`flow.Dag.map` takes by keyword; see there."""
+
+    concurrency: int | Literal["auto"] | None
+    take: int | None
+    pipelined: bool
+    needs: Mapping[str, Ref] | None
+
+
+def unknown_options(name: Any, given: Iterable[str], known: Collection[str]) -> UsageError:
+    """Make the one error that tells all options given to node ``name`` that are not ``known``."""
+    hints = Hints()
+    unknown = [f"{shown(option)}{hints.nearest(option, known)}" for option in given if option not in known]
+    return UsageError(f"node {shown(name)} takes no option {', '.join(unknown)}")
+
+
+__all__ = ["CommonOptions", "ItemOptions", "NodeOptions", "PolicyOptions", "Ref", "Sources", "unknown_options"]
