@@ -52,6 +52,7 @@ from flow.plan.plan import CriticalPath, Plan
 from flow.plan.resolver import Resolver
 from flow.run import events
 from flow.run.api import execute, run
+from flow.run.hooks import Outcome
 from flow.run.result import Result
 from flow.types import NodeRef, Status
 
@@ -128,6 +129,7 @@ __all__ = [
     "NodeRef",
     "NodeTimeout",
     "ObjectPool",
+    "Outcome",
     "OutputInvalid",
     "Plan",
     "Resolver",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from heapq import heapify, heappush
 from itertools import count
 from types import MappingProxyType
@@ -40,6 +41,11 @@ class _Shared:
 
     def __init__(self, data: WorkflowData) -> None:
         self.data = data
+
+    @asynccontextmanager
+    async def released(self) -> AsyncIterator[None]:
+        """There are no slots."""
+        yield
 
 
 class FakeClock:

@@ -64,7 +64,9 @@ class Build:
 
 
 _PLAIN = ("flow.plan.resolver", "flow.run.release", "flow.run.drive.inline")
-_COROUTINES = ("flow.run.drive.serial", "flow.run.drive.loop", "flow.run.drive.asyncio", "flow.run.calls", "flow.run.state")
+_COROUTINES = (
+    "flow.run.drive.serial", "flow.run.drive.loop", "flow.run.drive.asyncio", "flow.run.calls", "flow.run.state",
+)  # fmt: skip
 _NEW = (("flow.plan.resolver", "cls.__new__(cls)", "cls([])"),)  # mypyc refuses __new__
 
 BUILDS: Mapping[str, Build] = {

@@ -39,10 +39,10 @@ class State:
         self.deadlines: dict[int, float] = {}
         self.plan = plan
         self.inputs: dict[str, Any] = {}
-        self.values: list[Any] = [_MISSING] * plan.count
-        self.fns = plan.fns
-        self.kinds = plan.kinds
-        self.order = plan.order
+        self.values: list[Any] = [_MISSING] * len(plan)
+        self.fns = plan.names  # (any list that is there)
+        self.kinds = plan.inputs
+        self.order = plan.dependencies
         self.ranks = None
         self.started = None
         self.finished = None

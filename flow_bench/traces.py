@@ -156,7 +156,7 @@ def _replays(name: str, path: Path | None, quick: bool) -> Iterator[Case]:
             yield _case("replay", name, series, path, make=lambda: None, check=lambda raw: None, **common)
             continue
         replay = Replay(path, plan, limit, QUICK_SECONDS if quick else SECONDS)
-        costs = [ceil(plan.costs.get(i, 0.0) * replay.scale * 1e3) / 1e3 for i in range(len(plan))]
+        costs = [ceil(plan.costs.get(name, 0.0) * replay.scale * 1e3) / 1e3 for name in plan]
         figures = {"schedule": replay.ideal / makespan(plan, costs, limit)}
         yield _case(
             "replay", name, series, path, make=replay.make, check=replay.check, ideal=replay.ideal, figures=figures,

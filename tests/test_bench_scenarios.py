@@ -31,7 +31,7 @@ def execute(operation: Callable[[], Any]) -> flow.Result:
 def broken(scenario: Scenario, node: str, fn: Callable[..., Any]) -> flow.Plan:
     """The scenario's plan with another function in one node's place."""
     plan: flow.Plan = scenario.module.build(Pause(scenario.module.WAITS, 0)).compile()
-    plan.fns[plan.find(node)] = fn
+    plan._nodes.fns[plan.find(node)] = fn
     return plan
 
 

@@ -383,7 +383,7 @@ class TestGrowing:
         assert dag.compile().required_inputs == ("x",)
         dag.add("x", nothing)
         plan = dag.compile()
-        assert (plan.inputs, plan.arguments[0], list(plan.order)) == ({}, (1,), [1, 0])
+        assert (plan.inputs, plan._nodes.arguments[0], list(plan._nodes.order)) == ({}, (1,), [1, 0])
 
     def test_an_edge_added_later_counts(self) -> None:
         dag = flow.Dag()
@@ -501,10 +501,10 @@ def smallest_order(upstream: list[set[int]], priority: list[int]) -> list[int]:
 
 def fields(plan: Plan) -> dict[str, Any]:
     found = {name: getattr(plan, name) for name in Plan.__slots__ if not name.startswith("_")}
-    found["shapes"] = set(plan.shapes)
+    found["shapes"] = set(plan._nodes.shapes)
     return {name: list(v) if isinstance(v, (list, range, bytearray)) else v for name, v in found.items()} | {
         "index": dict(plan.index),
-        "ordered": isinstance(plan.order, range),
+        "ordered": isinstance(plan._nodes.order, range),
         "ranks": plan.ranks(),
     }
 
@@ -523,7 +523,7 @@ def test_random_definitions_against_the_oracle(nodes: list[dict[str, Any]]) -> N
     assert [set(deps) for deps in plan.dependencies] == upstream
     assert all(len(set(deps)) == len(deps) for deps in plan.dependencies)
     assert plan.edge_count == sum(map(len, upstream))
-    assert list(plan.order) == smallest_order(upstream, [node.get("priority", 0) for node in nodes])
+    assert list(plan._nodes.order) == smallest_order(upstream, [node.get("priority", 0) for node in nodes])
     everyone = range(len(names))
     assert [list(s) for s in plan.successors] == [[i for i in everyone if u in upstream[i]] for u in everyone]
 

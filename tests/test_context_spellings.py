@@ -43,7 +43,7 @@ def gets_it(fn: Any) -> bool:
     dag = flow.Dag()
     dag.add("it", fn)
     plan = dag.compile()
-    binder = plan.binders.get(0)
+    binder = plan._nodes.binders.get(0)
     found = binder is not None and binder.context != -1
     assert found == ("ctx" not in plan.inputs)
     if found:

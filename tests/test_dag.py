@@ -45,8 +45,8 @@ class TestDefining:
         assert users() == [1]
         plan = dag.compile()
         assert plan.names == ["users", "score.all"]
-        assert plan.fns == [users, scores]
-        assert (plan.retries, plan.costs) == ({1: flow.Retry(2)}, {1: 3.0})
+        assert plan._nodes.fns == [users, scores]
+        assert (plan._nodes.retries, plan.costs) == ({1: flow.Retry(2)}, {1: 3.0})
 
     @pytest.mark.parametrize("wrong", ["users", 5, ["a"], object()])
     def test_decorating_no_function(self, wrong: Any) -> None:
@@ -74,9 +74,9 @@ class TestDefining:
         dag.add("plain", nothing)
         dag.add("a", nothing, timeout=2, thread=True, continue_on_error=True, priority=3, middleware=[around_too])
         plan = dag.compile()
-        assert (plan.tolerant, plan.priorities, list(plan.kinds)) == ({1}, {1: 3}, [0, 1])
-        assert plan.binders[0].middleware == (around,)
-        made = plan.binders[1]
+        assert (plan._nodes.may_fail, plan._nodes.priorities, list(plan._nodes.is_async)) == ({1}, {1: 3}, [0, 1])
+        assert plan._nodes.binders[0].middleware == (around,)
+        made = plan._nodes.binders[1]
         assert (made.middleware, made.timeout, made.thread) == ((around, around_too), flow.config.Timeout(2), True)
 
     def test_defaults_said_aloud_cost_nothing(self) -> None:
@@ -98,7 +98,7 @@ class TestDefining:
                 dag.add("b", nothing, priority=1, **{option: broken()})
         dag.add("a", nothing)
         plan = dag.compile()
-        assert (plan.names, plan.priorities) == (["a"], {})
+        assert (plan.names, plan._nodes.priorities) == (["a"], {})
 
     def test_anything_may_stand_where_a_default_does(self) -> None:
         class Undecided:
@@ -126,13 +126,13 @@ class TestNested:
         dag.add("x", nothing)
         dag.add("sub", self.inner())
         plan = dag.compile()
-        nested = plan.fns[1]
+        nested = plan._nodes.fns[1]
         assert isinstance(nested, Nested)
         assert nested.inputs == ("x", "y")
         assert plan.dependencies[1] == (0,)
-        assert (set(plan.inputs), plan.required_inputs, list(plan.kinds)) == ({"y"}, (), [0, 0])
-        assert plan.tail == (ABSENT,)
-        assert plan.binders[1].fn is nested
+        assert (set(plan.inputs), plan.required_inputs, list(plan._nodes.is_async)) == ({"y"}, (), [0, 0])
+        assert plan._nodes.input_defaults == (ABSENT,)
+        assert plan._nodes.binders[1].fn is nested
 
     def test_needs_and_async(self) -> None:
         inner = self.inner()
@@ -143,7 +143,7 @@ class TestNested:
         dag.add("sub2", inner, needs=["sub", "a"])
         plan = dag.compile()
         assert plan.dependencies == [(), (0,), (1, 0)]
-        assert list(plan.kinds) == [0, 1, 1]
+        assert list(plan._nodes.is_async) == [0, 1, 1]
 
     def test_it_is_taken_as_it_is_now(self) -> None:
         inner = self.inner()
@@ -191,8 +191,8 @@ class TestInclude:
         }  # fmt: skip
         assert plan.required_inputs == ()
         assert set(plan.inputs) == {"limit"}
-        assert plan.retries == {2: flow.Retry(4)}
-        assert [bool(plan.binders.get(i) and plan.binders[i].middleware) for i in range(6)] == [0, 0, 1, 1, 1, 0]
+        assert plan._nodes.retries == {2: flow.Retry(4)}
+        assert [bool(plan._nodes.binders.get(i) and plan._nodes.binders[i].middleware) for i in range(6)] == [0, 0, 1, 1, 1, 0]
 
     def test_twice_and_into_itself(self) -> None:
         part = flow.Dag()
@@ -217,8 +217,8 @@ class TestInclude:
         dag = flow.Dag()
         dag.include(part, prefix="p")
         plan = dag.compile()
-        assert plan.arguments[2:] == [(1, 0, 1), (2, 0)]
-        assert plan.binders[3].context == 1
+        assert plan._nodes.arguments[2:] == [(1, 0, 1), (2, 0)]
+        assert plan._nodes.binders[3].context == 1
 
     def test_prefixed_dag_keeps_inner_wiring_where_the_outer_has_that_name(self) -> None:
         part = flow.Dag()
@@ -282,7 +282,7 @@ class TestSubgraph:
             dag.add(f"n{i}", anything, needs=[f"n{j}" for j in range(i + 1, 30) if j % (i + 2) == 0])
         for target in dag:
             plan, part = dag.subgraph(target).compile(), dag.compile().part(target)
-            assert (plan.names, plan.arguments, list(plan.order)) == (part.names, part.arguments, list(part.order))
+            assert (plan.names, plan._nodes.arguments, list(plan._nodes.order)) == (part.names, part.arguments, list(part.order))
 
     def test_maps_keep_their_sources(self) -> None:
         dag = flow.Dag()

@@ -145,9 +145,9 @@ class TestTheNextRuns:
         dag.add("apart", lambda: 1)
         plan = dag.compile()
         assert list(collected(plan).errors) == ["first"]
-        assert [plan.names[i] for i in plan.unchecked] == ["first", "page"]
+        assert [plan.names[i] for i in plan._kept.unchecked] == ["first", "page"]
         assert list(collected(plan).errors) == ["page"]
-        assert [plan.names[i] for i in plan.unchecked] == ["page"]
+        assert [plan.names[i] for i in plan._kept.unchecked] == ["page"]
         assert list(collected(plan).errors) == ["page"]  # it never passes for a value
 
     def test_freed_outputs_have_been_looked_at(self) -> None:
@@ -156,7 +156,7 @@ class TestTheNextRuns:
         dag.add("b", lambda a: a)
         plan = dag.compile()
         flow.run(plan, config=flow.Config(keep="targets"))
-        assert len(plan.unchecked) == 0
+        assert len(plan._kept.unchecked) == 0
 
     def test_a_part_and_a_longer_plan_look_for_themselves(self) -> None:
         dag = flow.Dag()

@@ -51,17 +51,17 @@ def test_from_networkx() -> None:
     plan = from_networkx(graph, name="mixed").compile()
     assert plan.name == "mixed"
     assert list(plan.names) == ["1", "b", "2.5", "a"]
-    assert plan.fns == [noop, work, noop, noop]
-    assert tuple(plan.arguments[0]) == (2, 3)  # the order the edges were added in
+    assert plan._nodes.fns == [noop, work, noop, noop]
+    assert tuple(plan._nodes.arguments[0]) == (2, 3)  # the order the edges were added in
     assert tuple(plan.dependencies[0]) == (2, 3, 1)  # data, then pure ordering
-    assert (plan.costs, plan.priorities) == ({1: 2.0}, {1: 7})
+    assert (plan.costs, plan._nodes.priorities) == ({1: 2.0}, {1: 7})
 
 
 def test_without_data_all_edges_are_pure_ordering() -> None:
     plan = from_networkx(nx.path_graph(3, create_using=nx.DiGraph), data=False, fn=work).compile()
-    assert [tuple(slots) for slots in plan.arguments] == [(), (), ()]
+    assert [tuple(slots) for slots in plan._nodes.arguments] == [(), (), ()]
     assert [tuple(deps) for deps in plan.dependencies] == [(), (0,), (1,)]
-    assert plan.fns == [work] * 3
+    assert plan._nodes.fns == [work] * 3
 
 
 @given(st.integers(1, 30), st.floats(0, 1), st.integers(0, 1000), st.integers(0, 1000))
@@ -74,8 +74,8 @@ def test_there_and_back(n: int, p: float, seed: int, ordering: int) -> None:
     back = from_networkx(to_networkx(plan)).compile()
     assert back.name == plan.name
     assert list(back.names) == list(plan.names)
-    assert back.fns == plan.fns
-    assert [tuple(slots) for slots in back.arguments] == [tuple(slots) for slots in plan.arguments]
+    assert back.fns == plan._nodes.fns
+    assert [tuple(slots) for slots in back.arguments] == [tuple(slots) for slots in plan._nodes.arguments]
     assert [tuple(deps) for deps in back.dependencies] == [tuple(deps) for deps in plan.dependencies]
 
 

@@ -344,4 +344,4 @@ class TestWhatIsSeen:
 
     def test_the_plan_shows_maps(self) -> None:
         plan = mapped(double, [1]).compile()
-        assert repr(plan.fns[1]).endswith(" for each of xs>")
+        assert repr(plan._nodes.fns[1]).endswith(" for each of xs>")

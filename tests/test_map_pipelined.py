@@ -425,7 +425,7 @@ class TestCompiling:
         assert flow.run(dag, {"xs": [1]})["b"] == [4]
         dag.add("c", lambda b: sum(b))
         plan = dag.compile()
-        assert plan.pipelines == {0: (1,)}
+        assert plan._nodes.pipelines == {0: (1,)}
         assert flow.run(dag, {"xs": [1, 2]})["c"] == 10
         dag.map("e", lambda x: -x, over="b", pipelined=True)
         assert dag.compile().pipelines == {0: (1,), 1: (3,)}

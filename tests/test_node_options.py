@@ -98,7 +98,7 @@ def policy_of(dag: flow.Dag, i: int = 0) -> Policy:
 
 def runs_in_thread(dag: flow.Dag, name: str = "it") -> bool:
     plan = dag.compile()
-    binder = plan.binders.get(plan.find(name))
+    binder = plan._nodes.binders.get(plan.find(name))
     if binder is None:
         return False
     return binder.fn.thread if isinstance(binder.fn, Mapped) else binder.thread

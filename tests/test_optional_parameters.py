@@ -109,7 +109,7 @@ def test_filled_throughout_it_is_called_as_it_is() -> None:
     dag.add("a", lambda: 1)
     dag.add("it", Recording("x=5"), needs=["a"])
     plan = dag.compile()
-    assert plan.binders == {}
+    assert plan._nodes.binders == {}
     assert flow.run(plan)["it"] == ((1,), {})
 
 

@@ -11,7 +11,7 @@ from conftest import loops
 
 import flow
 from flow import Config
-from flow.config import YIELD_EVERY
+from flow.run.pacing import YIELD_EVERY
 from flow.run import pace
 from flow.testing import FakeClock
 

@@ -186,7 +186,7 @@ class TestPart:
         assert part.retries == {0: flow.Retry(5)}
         assert part.priorities == {0: 4}
         assert part.tolerant == {0}
-        assert part.binders == {0: plan.binders[1], 1: plan.binders[2]}
+        assert part.binders == {0: plan._nodes.binders[1], 1: plan._nodes.binders[2]}
 
     def test_it_can_be_parted_again(self, diamond: Plan) -> None:
         assert diamond.part("d").part("b").names == ["a", "b"]
@@ -243,8 +243,8 @@ def test_parts_are_what_compiling_the_subgraph_gives(seed: int, count: int, targ
     dag = flow.Dag()
     for i, name in enumerate(plan.names):
         if name in keep:
-            needs = [plan.names[d] for d in plan.arguments[i]]
-            dag.add(name, anything, needs=needs, priority=plan.priorities.get(i, 0))
+            needs = [plan.names[d] for d in plan._nodes.arguments[i]]
+            dag.add(name, anything, needs=needs, priority=plan._nodes.priorities.get(i, 0))
     whole = dag.compile()
     for field in ("names", "arguments", "dependencies", "index", "priorities", "successors", "inputs"):
         assert getattr(part, field) == getattr(whole, field), field
@@ -261,7 +261,7 @@ def test_critical_order_takes_the_longest_way_down_first(seed: int, count: int) 
     left = set(plan)
     for i in plan.critical_order()[0]:
         ready = [n for n in left if not set(graph.predecessors(n)) & left]
-        best = min(ready, key=lambda n: (-plan.priorities.get(plan.find(n), 0), -below[n], plan.find(n)))
+        best = min(ready, key=lambda n: (-plan._nodes.priorities.get(plan.find(n), 0), -below[n], plan.find(n)))
         assert plan.names[i] == best
         left.remove(best)
     assert not left

@@ -41,7 +41,7 @@ def fails(*values: int) -> int:
 
 
 def calls_of(plan: flow.Plan) -> int:
-    return 0 if plan.straight is None else len(plan.straight.calls)
+    return 0 if plan._kept.inline.made is None else len(plan._kept.inline.made.calls)
 
 
 def small() -> flow.Dag:
@@ -57,12 +57,12 @@ def small() -> flow.Dag:
 
 def test_code_is_generated_after_so_many_runs() -> None:
     plan = small().compile()
-    assert plan.heat == straight.HOT_AFTER == 2_000
-    plan.heat = 3
+    assert plan._kept.inline.runs_left == straight.HOT_AFTER == 2_000
+    plan._kept.inline.runs_left = 3
     for runs, expected in ((1, 0), (2, 0), (3, 1), (4, 1)):
         assert flow.run(plan).outputs == {"load": 2, "twice": 4, "sum": 6}
         assert calls_of(plan) == expected, f"after {runs} runs"
-    assert plan.heat == 0
+    assert plan._kept.inline.runs_left == 0
 
 
 def test_one_stretch_is_generated_after_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,19 +70,19 @@ def test_one_stretch_is_generated_after_each_run(monkeypatch: pytest.MonkeyPatch
     dag = flow.topologies.sparse_random(10, max_in_degree=3, seed=4, fn=total)
     plan = dag.compile()
     expected = dict(flow.run(plan, config=COLD).outputs)
-    plan.heat = 1
+    plan._kept.inline.runs_left = 1
     for made in (1, 2, 3, 4, 4):
         assert flow.run(plan).outputs == expected
         assert calls_of(plan) == made
-    assert plan.straight is not None
-    assert not plan.straight.rest
+    assert plan._kept.inline.made is not None
+    assert not plan._kept.inline.made.rest
 
 
 def test_optimize_false_generates_nothing() -> None:
     plan = small().compile()
-    plan.heat = 1
+    plan._kept.inline.runs_left = 1
     flow.run(plan, config=COLD)
-    assert (calls_of(plan), plan.heat) == (0, 1)
+    assert (calls_of(plan), plan._kept.inline.runs_left) == (0, 1)
     flow.run(plan, config=HOT)
     before = flow.run(plan, config=COLD)  # nor is it used
     assert before.outputs == {"load": 2, "twice": 4, "sum": 6}
@@ -93,15 +93,15 @@ def test_nothing_is_generated_for_slow_nodes() -> None:
     dag = flow.Dag("slow")
     dag.add("wait", lambda: clock.sleep(0.001))
     plan = dag.compile()
-    plan.heat = 1
+    plan._kept.inline.runs_left = 1
     flow.run(plan, config=Config(clock=clock))
-    assert (calls_of(plan), plan.heat) == (0, straight.HOT_AFTER)  # and is asked again later
+    assert (calls_of(plan), plan._kept.inline.runs_left) == (0, straight.HOT_AFTER)  # and is asked again later
 
 
 def test_what_cannot_use_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = small().compile()
     flow.run(plan, config=HOT)
-    assert plan.straight is not None
+    assert plan._kept.inline.made is not None
 
     def never(values: Any, fns: Any) -> None:
         raise AssertionError("generated code was called")
@@ -136,7 +136,7 @@ def test_threads_may_warm_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None
             if found != expected:
                 wrong.append(dict(found))
 
-    plan.heat = 1
+    plan._kept.inline.runs_left = 1
     threads = [threading.Thread(target=runs) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -273,8 +273,8 @@ def test_an_interrupt_leaves_what_was_done() -> None:
 def test_the_source_can_be_read_and_goes_with_the_plan() -> None:
     plan = small().compile()
     flow.run(plan, config=HOT)
-    assert plan.straight is not None
-    file = plan.straight.calls[0].__code__.co_filename
+    assert plan._kept.inline.made is not None
+    file = plan._kept.inline.made.calls[0].__code__.co_filename
     assert file.startswith("<flow plan 'small'")
     assert linecache.getlines(file) == [
         "def stretch(values, fns, copy):\n",
@@ -361,11 +361,11 @@ def test_stretches_of_sync_nodes_are_generated_for_loops(monkeypatch: pytest.Mon
         dag.add(f"k{i}", double, needs=[f"k{i - 1}" if i else "fetch_more"])
     plan = dag.compile()
     expected = dict(flow.run(plan, config=COLD).outputs)
-    plan.warmth = 1
+    plan._kept.on_loop.runs_left = 1
     for heads, warmth in (([0], 1), ([0, 13], 0), ([0, 13], 0)):
         assert flow.run(plan).outputs == expected
-        assert (sorted(plan.heads), plan.warmth) == (heads, warmth)
-    assert [list(plan.heads[head].part) for head in (0, 13)] == [[0, 1, 2, 3, 4, 5], [13, 14, 15, 16, 17]]
+        assert (sorted(plan._kept.on_loop.made), plan._kept.on_loop.runs_left) == (heads, warmth)
+    assert [list(plan._kept.on_loop.made[head].part) for head in (0, 13)] == [[0, 1, 2, 3, 4, 5], [13, 14, 15, 16, 17]]
 
 
 def test_execute_uses_it_and_says_the_same(on_loop: Any) -> None:
@@ -377,7 +377,7 @@ def test_execute_uses_it_and_says_the_same(on_loop: Any) -> None:
             result = await flow.execute(dag, config=config.replace(on_error="collect"))
             error = result.errors["bad"]
             results.append((dict(result.status), dict(result.outputs), repr(error), error.__notes__, frames_of(error)))
-            assert len(result.plan.heads) == (config is HOT)
+            assert len(result.plan._kept.on_loop.made) == (config is HOT)
         assert results[0] == results[1]
 
     on_loop(main)
@@ -408,7 +408,7 @@ def test_contextvars_stay_with_their_node(on_loop: Any) -> None:
                 for i in range(6):
                     dag.add(f"n{i}", change if i == place else reads)
                 result = await flow.execute(dag, config=HOT)
-                assert result.plan.heads
+                assert result.plan._kept.on_loop.made
                 assert [v for k, v in result.outputs.items() if k != f"n{place}"] == ["unset"] * 5
                 assert var.get() == "unset"
 
@@ -427,7 +427,7 @@ def test_a_node_that_holds_the_loop_is_named(on_loop: Any, busy: Any) -> None:
         plan = dag.compile()
         with pytest.warns(flow.BlockingNodeWarning, match="node 'holds' held the event loop for 0.2"):
             await flow.execute(plan, config=HOT)
-        assert plan.heads
+        assert plan._kept.on_loop.made
 
     on_loop(main)
 
@@ -455,6 +455,6 @@ def test_long_stretches_let_the_loop_turn(on_loop: Any, busy: Any) -> None:
             group.cancel_scope.cancel()
         assert result["n59"] == 2
         assert ticks >= 5
-        assert plan.heads
+        assert plan._kept.on_loop.made
 
     on_loop(main)

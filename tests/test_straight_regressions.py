@@ -75,7 +75,7 @@ def test_a_builtin_that_imports_or_evaluates_finds_the_builtins(go: Go, builtin:
 @pytest.mark.parametrize("copied", [lambda plan: pickle.loads(pickle.dumps(plan)), copy.copy, copy.deepcopy])
 def test_a_hot_plan_can_be_pickled_and_copied_and_the_copy_gets_hot(copied: Any) -> None:
     plan = row(6, total).compile()
-    fresh = (plan.heat, plan.warmth)
+    fresh = (plan._kept.inline.runs_left, plan._kept.on_loop.runs_left)
     expected = dict(run(plan, HOT).outputs)
     execute(plan, HOT)
     twin = copied(plan)
@@ -83,7 +83,7 @@ def test_a_hot_plan_can_be_pickled_and_copied_and_the_copy_gets_hot(copied: Any)
     assert dict(run(twin, HOT).outputs) == dict(execute(twin, HOT).outputs) == expected
     assert twin.straight is not None
     assert twin.heads
-    assert plan.straight is not None  # the one copied keeps its own
+    assert plan._kept.inline.made is not None  # the one copied keeps its own
     assert dict(pickle.loads(pickle.dumps(run(plan, HOT))).outputs) == expected
 
 
@@ -120,8 +120,8 @@ def test_a_node_whose_output_is_our_own_mark_is_not_blamed_for_the_next_failure(
 def test_an_exception_of_a_signal_handler_after_the_last_node_is_that_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = row(3).compile()
     run(plan, HOT)
-    assert plan.straight is not None
-    stretch = plan.straight.calls[0]
+    assert plan._kept.inline.made is not None
+    stretch = plan._kept.inline.made.calls[0]
 
     def late() -> None:
         raise TimeoutError("late")
@@ -133,7 +133,7 @@ def test_an_exception_of_a_signal_handler_after_the_last_node_is_that_nodes(monk
             yield stretch
             late()
 
-    monkeypatch.setattr(plan.straight, "calls", Calls((stretch,)))
+    monkeypatch.setattr(plan._kept.inline.made, "calls", Calls((stretch,)))
     result = run(plan, HOT)
     assert [(name, str(error)) for name, error in result.errors.items()] == [("n2", "late")]
 
@@ -183,31 +183,31 @@ def test_a_run_goes_well_where_code_cannot_be_generated(go: Go, monkeypatch: pyt
     monkeypatch.setattr(straight, "generated", never)
     plan = row().compile()
     expected = dict(go(plan, COLD).outputs)
-    plan.heat = plan.warmth = 1
+    plan._kept.inline.runs_left = plan._kept.on_loop.runs_left = 1
     assert go(plan, Config()).outputs == expected
-    assert straight.HOT_AFTER in (plan.heat, plan.warmth)  # asked again later
+    assert straight.HOT_AFTER in (plan._kept.inline.runs_left, plan._kept.on_loop.runs_left)  # asked again later
     assert go(plan, HOT).outputs == expected
 
 
 def test_warming_what_is_all_there_is_harmless() -> None:
     plan = row().compile()
     run(plan, HOT)
-    made = plan.straight
-    plan.heat = 1  # as when one thread has generated all while another was about to
+    made = plan._kept.inline.made
+    plan._kept.inline.runs_left = 1  # as when one thread has generated all while another was about to
     assert run(plan, Config()).ok
     assert made is not None
-    assert plan.straight is not None
-    assert (plan.straight.calls, plan.heat) == (made.calls, 0)
+    assert plan._kept.inline.made is not None
+    assert (plan._kept.inline.made.calls, plan._kept.inline.runs_left) == (made.calls, 0)
 
 
 def test_code_with_guards_is_generated_in_short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(straight, "GUARDED_STRETCH", 4)
     plan = row(12).compile()
-    plan.warmth = 1
+    plan._kept.on_loop.runs_left = 1
     made = []
     for _ in range(4):
         assert execute(plan, Config())["n11"] == 1
-        made.append((sorted(plan.heads), plan.warmth))
+        made.append((sorted(plan._kept.on_loop.made), plan._kept.on_loop.runs_left))
     assert made == [([0], 1), ([0, 4], 1), ([0, 4, 8], 0), ([0, 4, 8], 0)]
 
 
@@ -293,7 +293,7 @@ def told(seed: int, go: Go, config: Config, heat: int = 0) -> Any:
     dag, log = world(seed)
     plan = dag.compile()
     if heat:
-        plan.heat, plan.warmth = heat, min(heat, plan.warmth)
+        plan._kept.inline.runs_left, plan._kept.on_loop.runs_left = heat, min(heat, plan._kept.on_loop.runs_left)
     result = go(plan, config)
     errors = {name: (repr(error), error.__notes__) for name, error in result.errors.items()}
     return log, dict(result.outputs), dict(result.status), errors, dict(result.attempts)

@@ -40,11 +40,11 @@ def assert_well_formed(dag: Dag, n: int) -> None:
     """Named in order, topologically defined, dependencies ascending and passed as data, in that order."""
     plan = dag.compile()
     assert list(plan.names) == [f"n{i}" for i in range(n)]
-    assert list(plan.order) == list(range(n))
+    assert list(plan._nodes.order) == list(range(n))
     for i, deps in enumerate(plan.dependencies):
         assert list(deps) == sorted(set(deps))
         assert all(0 <= d < i for d in deps)
-        assert tuple(plan.arguments[i]) == tuple(deps)
+        assert tuple(plan._nodes.arguments[i]) == tuple(deps)
 
 
 @given(SIZES)
@@ -204,8 +204,8 @@ def test_nodes_run_the_given_function() -> None:
         return len(values)
 
     plan = topologies.linear(3, fn=work).compile()
-    assert plan.fns == [work] * 3
-    assert list(plan.kinds) == [1, 1, 1]
+    assert plan._nodes.fns == [work] * 3
+    assert list(plan._nodes.is_async) == [1, 1, 1]
     assert topologies.linear(3).compile().fns == [topologies.noop] * 3
     assert topologies.noop(1, 2) is None  # type: ignore[func-returns-value]
 

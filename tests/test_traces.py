@@ -71,9 +71,9 @@ class TestRealTraces:
         tasks = {task["id"]: task["parents"] for task in specified(path)}
         assert sorted(plan.names) == sorted(tasks)
         for i, name in enumerate(plan.names):
-            assert [plan.names[slot] for slot in plan.arguments[i]] == tasks[name]
-        assert list(plan.order) == list(range(len(plan)))  # defined parents first
-        assert all(fn is noop for fn in plan.fns)
+            assert [plan.names[slot] for slot in plan._nodes.arguments[i]] == tasks[name]
+        assert list(plan._nodes.order) == list(range(len(plan)))  # defined parents first
+        assert all(fn is noop for fn in plan._nodes.fns)
 
     def test_keeps_the_files_order_where_it_can(self, path: Path) -> None:
         tasks = specified(path)
@@ -146,7 +146,7 @@ class TestSmallTraces:
 
     def test_a_parent_listed_twice_is_one(self, write: Write) -> None:
         plan = traces.load(write(document(task("a", "", "b b"), task("b", "a a")))).compile()
-        assert tuple(plan.arguments[1]) == (0,)
+        assert tuple(plan._nodes.arguments[1]) == (0,)
 
 
 class TestWork:
@@ -158,8 +158,8 @@ class TestWork:
 
         monkeypatch.setattr(anyio, "sleep", sleep)
         plan = traces.load(write(pair()), work="sleep", scale=0.5).compile()
-        assert list(plan.kinds) == [1, 1]
-        for fn in plan.fns:
+        assert list(plan._nodes.is_async) == [1, 1]
+        for fn in plan._nodes.fns:
             assert anyio.run(fn, "output of a parent") is None
         assert waited == [1.0, 0.25]
 
@@ -167,7 +167,7 @@ class TestWork:
         plan = traces.load(write(pair(a=20, b=0)), work="cpu", scale=0.001).compile()
         assert plan.all_sync
         before = time.thread_time()
-        assert plan.fns[0]() is None
+        assert plan._nodes.fns[0]() is None
         assert time.thread_time() - before >= 0.02
 
     def test_equal_runtimes_share_a_function(self, write: Write) -> None:
@@ -194,7 +194,7 @@ class TestWork:
             traces.Task("b", "B", None, ("a",), 12, 0, None),
         ]
         assert plan.costs == {0: 3.0}
-        assert plan.fns[1]("out") == ("b", ("out",))
+        assert plan._nodes.fns[1]("out") == ("b", ("out",))
 
     @pytest.mark.parametrize(
         ("work", "scale", "faults"),

@@ -32,7 +32,7 @@ def wired(fn: Any, *, nodes: str = "a b c", **options: Any) -> tuple[Plan, list[
         dag.add(name, nothing)
     dag.add("it", fn, **options)
     plan = dag.compile()
-    return plan, sources(plan, "it"), plan.binders.get(plan.find("it"))
+    return plan, sources(plan, "it"), plan._nodes.binders.get(plan.find("it"))
 
 
 def sources(plan: Plan, name: str) -> list[str]:
@@ -41,10 +41,10 @@ def sources(plan: Plan, name: str) -> list[str]:
     def spelt(slot: int) -> str:
         if slot >= 0:
             return plan.names[slot]
-        default = plan.tail[slot]
+        default = plan._nodes.input_defaults[slot]
         return f"in:{inputs[slot]}" + ("" if default is MISSING else f"={default!r}")
 
-    return [spelt(slot) for slot in plan.arguments[plan.find(name)]]
+    return [spelt(slot) for slot in plan._nodes.arguments[plan.find(name)]]
 
 
 class TestInference:
@@ -90,7 +90,7 @@ class TestInference:
         for i in range(50):
             dag.add(f"n{i}", lambda x, y=0: None)
         plan = dag.compile()
-        assert len(plan.tail) == 2
+        assert len(plan._nodes.input_defaults) == 2
 
     def test_keyword_only(self) -> None:
         def fn(a: Any, *, c: Any, y: int = 1, b: Any) -> None: ...
@@ -227,7 +227,7 @@ class TestNeeds:
         assert plan.topological_order() == ["early", "late"]
         assert list(plan.edges) == [("early", "late")]
         assert plan.dependencies == [(1,), ()]
-        assert plan.arguments == [(), ()]
+        assert plan._nodes.arguments == [(), ()]
 
     def test_an_edge_by_function_is_not_lost(self) -> None:
         dag = flow.Dag()
@@ -418,7 +418,7 @@ class TestCallables:
         dag.add("a", nothing)
         dag.add("b", fn)
         plan = dag.compile()
-        assert (list(plan.kinds), plan.all_sync) == ([0, 1], False)
+        assert (list(plan._nodes.is_async), plan.all_sync) == ([0, 1], False)
 
     def test_hostile_objects_still_have_a_shape(self) -> None:
         class Lying:
@@ -580,8 +580,8 @@ class TestUsual:
         for i, fn in enumerate([double, join, single] * 3):
             dag.add(f"n{i}", fn, needs=["a"])
         plan = dag.compile()
-        assert plan.arguments == [(), *[(0,)] * 9]
-        assert list(plan.kinds) == [0, *[1, 0, 0] * 3]
+        assert plan._nodes.arguments == [(), *[(0,)] * 9]
+        assert list(plan._nodes.is_async) == [0, *[1, 0, 0] * 3]
 
     def test_a_wrong_number_of_needs_is_refused_as_ever(self) -> None:
         def fn(a: Any) -> None: ...

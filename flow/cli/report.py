@@ -50,7 +50,7 @@ def failures(result: Result) -> list[str]:
     rows = [("node", "error", "at")]
     for name, error in list(errors.items())[:MAX_ROWS]:
         tries = result.attempts.get(name, 1)
-        place = where(error) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
+        place = where(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
         rows.append((name, described(error) + _item(error), f"{place} (attempt {tries})" if tries > 1 else place))
     lines = table(rows) if errors else []
     if len(errors) > MAX_ROWS:
@@ -63,7 +63,7 @@ def stand_ins(result: Result) -> list[str]:
     fallbacks = result.fallbacks
     rows = [("node", "fallback after", "at")]
     for (name, found), error in zip(list(fallbacks.items())[:MAX_ROWS], stood_in_for(result), strict=False):
-        place = where(error) or shortened(location_of(result.plan.fns[result.plan.find(name)]))
+        place = where(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
         more = f" and {len(found) - 1:,} more" if isinstance(found, dict) and len(found) > 1 else ""
         rows.append((name, printable(described(error) + _item(error) + more), place))
     lines = table(rows) if fallbacks else []

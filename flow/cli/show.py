@@ -52,7 +52,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
     path = plan.critical_path()
     costs, levels, names = plan.costs, plan.level_of, plan.names
     nodes = [
-        {"name": name, "level": levels[i], "needs": [names[d] for d in plan.dependencies[i]], "cost": costs.get(i)}
+        {"name": name, "level": levels[i], "needs": [names[d] for d in plan.dependencies[i]], "cost": costs.get(name)}
         for i, name in enumerate(names)
     ]
     for i, node in enumerate(nodes):
@@ -82,15 +82,15 @@ def _head(plan: Plan, everything: bool) -> Iterator[str]:
 
 
 def _table(plan: Plan, everything: bool) -> list[str]:
-    levels, names = plan.level_of, plan.names
+    levels, names, costs = plan.level_of, plan.names, plan.costs
     by_level = sorted(range(len(plan)), key=lambda i: (levels[i], i))
     listed = by_level if everything else by_level[:MAX_ROWS]
     rows = [["level", "node", "kind", "cost", "needs"]]
     for i in listed:
         needs = _some([names[d] for d in plan.dependencies[i]], everything, MAX_LINE // 2)
-        cost = duration(plan.costs[i]) if i in plan.costs else "-"
+        cost = duration(costs[names[i]]) if names[i] in costs else "-"
         rows.append([str(levels[i]), names[i], _kind(plan, i), cost, needs])
-    if not plan.costs:
+    if not costs:
         rows = [[cell for k, cell in enumerate(row) if k != 3] for row in rows]
     lines = table(rows)
     if len(listed) < len(by_level):
@@ -118,16 +118,17 @@ def _some(names: Sequence[str], everything: bool, width: int, separator: str = "
 
 
 def _kind(plan: Plan, i: int) -> str:
-    binder = plan.binders.get(i)
-    fn = plan.fns[i] if binder is None else binder.fn
-    thread = fn.thread if isinstance(fn, Mapped) else binder is not None and binder.thread
-    how = "thread" if thread else "async" if plan.kinds[i] else "sync"
+    binder = plan._nodes.binders.get(i)
+    fn = plan._nodes.fns[i] if binder is None else binder.fn
+    executor = fn.executor if isinstance(fn, Mapped) else None if binder is None else binder.executor
+    how = "async" if plan._nodes.is_async[i] else "sync"
+    how = how if executor in (None, "inline") else executor if executor == "thread" else f"executor {executor}"
     how = f"map, {how}" if isinstance(fn, Mapped) else how
     return how if _fallback(plan, i) is None else f"{how}, fallback"
 
 
 def _fallback(plan: Plan, i: int) -> str | None:
     """What stands in for node ``i``'s output, or for those of its items, as text; None if nothing does."""
-    fn = plan.binders[i].fn if i in plan.binders else plan.fns[i]
-    fallback = fn.fallback if isinstance(fn, Mapped) else plan.fallbacks.get(i, MISSING)
+    fn = plan._nodes.binders[i].fn if i in plan._nodes.binders else plan._nodes.fns[i]
+    fallback = fn.fallback if isinstance(fn, Mapped) else plan._nodes.fallbacks.get(i, MISSING)
     return None if fallback is MISSING else shown(fallback)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import FunctionType, MethodType
@@ -33,11 +34,15 @@ class Shared(Protocol):
     def data(self) -> WorkflowData:
         """The run's store, made at first use."""
 
+    def released(self) -> AbstractAsyncContextManager[None]:
+        """Give back the slot of a call that is going on, and take one again at the end."""
+
 
 class Scope(msgspec.Struct):
     """What all contexts of one node share, by reference.
 
     :ivar published: what a map's items have published, by index; None where nobody gathers it.
+    :ivar calls: whose calls these are, if not those of ``shared``: a map's.
     """
 
     run_id: str
@@ -45,6 +50,7 @@ class Scope(msgspec.Struct):
     inputs: Mapping[str, Any]
     shared: Shared
     published: dict[int, list[Published]] | None = None
+    calls: Any = None
 
 
 class _Own(msgspec.Struct):
@@ -52,6 +58,7 @@ class _Own(msgspec.Struct):
 
     data: WorkflowData | None = None
     published: list[Published] = []
+    released: int = 0
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -142,6 +149,27 @@ class Context(msgspec.Struct, frozen=True):
             if not isinstance(child, Context):
                 raise UsageError(f"gather takes contexts that child() has made, not {self._show()(child)}")
         self._merge([(child.index, child._own.published) for child in made if child._own is not None])
+
+    @asynccontextmanager
+    async def released(self) -> AsyncIterator[None]:
+        """Give this async node's slot back while it waits: ``async with ctx.released(): await ...``.
+
+        Another node may start meanwhile, whatever the limit. At the end the node waits for a slot again. Used twice at
+        a time, by a node's own tasks, it gives back one slot.
+
+        :raises UsageError: in a run without an event loop, where there is no slot to give back.
+        """
+        own = self._written()
+        own.released += 1
+        try:
+            if own.released > 1:
+                yield
+                return
+            calls = self._scope.calls or self._scope.shared
+            async with calls.released():
+                yield
+        finally:
+            own.released -= 1
 
     def _merge(self, published: list[tuple[int | None, list[Published]]]) -> None:
         """Merge what was published by index into this context's data."""

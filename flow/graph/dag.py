@@ -181,7 +181,7 @@ class Dag(Maps):
 
     def __contains__(self, name: object) -> bool:
         plan = self._plan
-        if plan is not None and plan.count == len(self):
+        if plan is not None and len(plan) == len(self):
             return name in plan
         return name in self._definition.names  # O(nodes) until compiled
 
@@ -202,7 +202,7 @@ class Dag(Maps):
         d, plan = self._definition, self._plan
         edges = len(d.edges)
         if plan is not None and edges == self._plan_edges:
-            if len(d.names) == plan.count:
+            if len(d.names) == len(plan):
                 return plan
         else:
             plan = None  # a new edge may lead to an old node
@@ -218,7 +218,7 @@ class Dag(Maps):
         if not targets:
             raise UsageError(f"dag {shown(self.name)}: subgraph() needs at least one target")
         plan = self.compile()
-        keep = plan.upstream_closure(targets)
+        keep = {plan.find(name) for name in plan.subgraph(*targets)}
         part = Dag(self.name)
         source, d = self._definition, part._definition
         d.middleware = source.middleware

@@ -23,20 +23,20 @@ def inline(
     for parameter in given:
         if parameter not in plan.inputs:
             raise UsageError(f"dag {plan.name!r} has no run input {shown(parameter)}{nearest(parameter, plan.inputs)}")
-    input_of = {slot: name for name, slots in plan.inputs.items() for slot in slots}
+    input_of = {slot: name for name, slots in plan._nodes.inputs.items() for slot in slots}
     names = [f"{prefix}.{name}" for name in plan.names]
     sources: dict[int, Any] = {slot: given.get(name) for slot, name in input_of.items()}
     sources.update(enumerate(names))
-    needs = [_needs(plan, i, sources) for i in range(plan.count)]
+    needs = [_needs(plan, i, sources) for i in range(plan._nodes.count)]
     first = len(mine.names)
     for i, deps in enumerate(plan.dependencies):
         policy = _policy(theirs, i)
         if policy is not None:
             mine.policies[first + i] = policy
-        data = plan.arguments[i]
+        data = plan._nodes.arguments[i]
         mine.after.append(tuple([names[d] for d in deps if d not in data]) if deps else starts)
     mine.names += names
-    mine.fns += plan.fns
+    mine.fns += plan._nodes.fns
     mine.needs += needs
 
 
@@ -50,10 +50,11 @@ def _policy(theirs: Definition, i: int) -> Policy | None:
 
 def _needs(plan: Plan, i: int, sources: Mapping[int, Any]) -> Needs:
     """Name the source of each of node ``i``'s arguments; inputs that nobody gives are left to the usual rule."""
-    binder = plan.binders.get(i)
+    binder = plan._nodes.binders.get(i)
     keywords = binder.keywords if binder is not None else ()
-    slots = plan.arguments[i]
-    parameters = [p.name for p in (plan.shapes.get(id(plan.fns[i])) or shape_of(plan.fns[i])).positional]
+    slots = plan._nodes.arguments[i]
+    fn = plan._nodes.fns[i]
+    parameters = [p.name for p in (plan._nodes.shapes.get(id(fn)) or shape_of(fn)).positional]
     refs = [sources[slot] for slot in slots]
     by_position = len(slots) - len(keywords)
     if by_position > len(parameters):  # *args: only a sequence can fill it

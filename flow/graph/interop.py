@@ -26,7 +26,7 @@ def plan_of(graph: Plan | Dag) -> Plan:
 
 def edges_of(plan: Plan) -> Iterator[tuple[int, int, bool]]:
     """Every edge as ``(upstream, downstream, passes data)`` indices, in definition order."""
-    for i, (dependencies, arguments) in enumerate(zip(plan.dependencies, plan.arguments, strict=True)):
+    for i, (dependencies, arguments) in enumerate(zip(plan.dependencies, plan._nodes.arguments, strict=True)):
         if dependencies is arguments:  # the compiler shares the tuple of a node with data edges only
             for d in dependencies:
                 yield d, i, True
@@ -49,8 +49,8 @@ def to_networkx(graph: Plan | Dag) -> Any:
     """
     plan = plan_of(graph)
     result = _networkx().DiGraph(name=plan.name)
-    names, costs, priorities = plan.names, plan.costs, plan.priorities
-    for i, (name, fn) in enumerate(zip(names, plan.fns, strict=True)):
+    names, costs, priorities = plan.names, plan._nodes.costs, plan._nodes.priorities
+    for i, (name, fn) in enumerate(zip(names, plan._nodes.fns, strict=True)):
         cost = {"cost": costs[i]} if i in costs else {}
         result.add_node(name, fn=fn, priority=priorities.get(i, 0), **cost)
     for upstream, downstream, is_data in edges_of(plan):

@@ -172,9 +172,8 @@ class Nodes:
         part.fns = [self.fns[i] for i in kept]
         part.is_async = bytearray([self.is_async[i] for i in kept])
         for i in kept:
-            arguments, dependencies = (), ()
-            if i not in known:
-                arguments, dependencies = self.arguments[i], self.dependencies[i]  # type: ignore[assignment]
+            arguments: tuple[int, ...] = () if i in known else self.arguments[i]
+            dependencies = arguments if i in known else self.dependencies[i]
             slots = tuple([new.get(slot, slot) for slot in arguments])  # input slots count from the end: they stay
             part.arguments.append(slots)
             part.dependencies.append(slots if dependencies is arguments else tuple([new[d] for d in dependencies]))

@@ -83,6 +83,10 @@ class Standing:
         "_uses", "_waiting", "state", "successors",
     )  # fmt: skip
 
+    state: bytearray
+    _may_fail: set[int]
+    _spared: Mapping[int, frozenset[int]]
+
     def _set_nodes(self, nodes: Nodes, ranks: Sequence[int] | None, steps: Sequence[Step] = ()) -> None:
         self.successors: list[Any] = nodes.successors
         self._may_fail, self._spared = nodes.may_fail, nodes.spared
@@ -93,8 +97,7 @@ class Standing:
     def _set_graph(self, waits_for: Sequence[Sequence[int]], ranks: Sequence[int] | None) -> None:
         dependencies = [tuple(dict.fromkeys(deps)) for deps in waits_for]
         self.successors = list(successors_of(dependencies))
-        self._may_fail: set[int] = set()
-        self._spared: Mapping[int, frozenset[int]] = {}
+        self._may_fail, self._spared = set(), {}
         self._uses = dependencies
         self._waiting = list(map(len, dependencies))
         self._set_ranks(ranks)
@@ -119,8 +122,6 @@ class Standing:
             state[i] = READY
         self._ready: list[int] = ready if rank is None else [rank[i] for i in ready]
         heapify(self._ready)
-
-    state: bytearray
 
     # -- ask ---------------------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ class StatusTracker(Mapping[str, Status]):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if isinstance(names, Plan):
-            self._names, self._index = names.names, names.index
+            self._names, self._index = names._nodes.names, names._nodes.index
         else:
             self._names = list(names)
             self._index = {name: i for i, name in enumerate(self._names)}

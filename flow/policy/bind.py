@@ -21,7 +21,6 @@ from flow.config import Timeout
 from flow.data.context import Context
 from flow.errors import NodeTimeout
 from flow.policy.arguments import Optionals, leaving_out
-from flow.policy.mapping import Mapped
 from flow.policy.middleware import Middleware, compose, settled
 from flow.signature import Composite, is_async_callable
 from flow.types import ABSENT, MISSING

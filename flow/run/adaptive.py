@@ -278,13 +278,14 @@ def resumed(plan: Plan, name: str, bound: int) -> LimitSearch:
 
     It is kept with the plan; runs of it that overlap each go on by themselves, and the last to begin is remembered.
     """
-    before = plan.learned.get(name)
-    climb = LimitSearch(bound=bound) if before is None else before.again(bound)
-    plan.learned[name] = climb
-    return climb
+    remembered = plan._kept.limits
+    before = remembered.get(name)
+    search = LimitSearch(bound=bound) if before is None else before.again(bound)
+    remembered[name] = search
+    return search
 
 
-def kind_of(fn: Any) -> Any:
+def call_kind(fn: Any) -> Any:
     """What calls of ``fn`` are compared with: those of functions with the same code, or objects of the same class."""
     while isinstance(fn, partial):
         fn = fn.func
@@ -293,4 +294,4 @@ def kind_of(fn: Any) -> Any:
     return getattr(fn, "__code__", type(fn))
 
 
-__all__ = ["AdaptedLimit", "LimitSearch", "kind_of", "resumed"]
+__all__ = ["AdaptedLimit", "LimitSearch", "call_kind", "resumed"]

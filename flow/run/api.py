@@ -16,7 +16,7 @@ from flow.policy.mapping import Over
 from flow.run.launch import begin, drive_alone, drive_inline, driver_for
 from flow.run.release import Freeing, kept_nodes
 from flow.run.result import Result
-from flow.run.state import PlanRun, settled
+from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
 from flow.types import NAME_RULE, is_name, references
 
@@ -166,11 +166,6 @@ def _raise_hooks_error(error: BaseException) -> None:
 
     if isinstance(error, HookFailed):
         raise error.error from error.error.__cause__
-
-
-def is_sync_run(plan: Plan, config: Config) -> bool:
-    """Tell whether a run needs no event loop at all."""
-    return plan.all_sync and config.mode in ("auto", "inline") and config.executor == "inline"
 
 
 def _check_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> None:

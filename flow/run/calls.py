@@ -73,8 +73,7 @@ class Driver(Protocol):
 
 
 class CallFacts:
-    """What is known of numbered calls; each kind of run says it in its own way. "Node" is an item where a map is driven.
-    """
+    """What is known of numbered calls: each kind of run says it in its own way. "Node" is an item here, of a map."""
 
     __slots__ = ()
 
@@ -107,6 +106,10 @@ class CallFacts:
 
     def resolve(self, done: Sequence[int] = ()) -> Any:
         """Make the Resolver, of which the nodes ``done`` have ended well."""
+        raise NotImplementedError
+
+    def count_after(self, ended: int) -> Any:
+        """Make the Resolver when so many nodes of the fixed order have ended, all of them well."""
         raise NotImplementedError
 
     def first_phase(self) -> Iterator[int]:

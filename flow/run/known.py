@@ -29,7 +29,8 @@ def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
     if isinstance(known, Result):
         return {name: Outcome(value=value) for name, value in known.items() if name in plan and not _is_spent(value)}
     if not isinstance(known, Mapping):
-        raise UsageError(f"known is a mapping of nodes to outputs (or to flow.Outcome), or a Result, not {a_kind(known)}")
+        wanted = "a mapping of nodes to outputs (or to flow.Outcome), or a Result"
+        raise UsageError(f"known is {wanted}, not {a_kind(known)}")
     found: dict[str, Outcome] = {}
     faults: list[str] = []
     for ref, value in known.items():

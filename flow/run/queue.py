@@ -50,8 +50,8 @@ class ItemResolver:
     """
 
     __slots__ = (
-        "_bind", "arguments", "at_hand", "awaits", "back", "broke", "counting", "delayed", "ended", "fn", "fns", "halted",
-        "is_async", "on_broken", "on_done", "pulled", "room", "source", "state", "total", "values", "window",
+        "_bind", "arguments", "at_hand", "awaits", "back", "broke", "counting", "delayed", "ended", "fn", "fns",
+        "halted", "is_async", "on_broken", "on_done", "pulled", "room", "source", "state", "total", "values", "window",
     )  # fmt: skip
 
     def __init__(

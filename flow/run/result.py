@@ -240,7 +240,8 @@ class Result(Mapping[str, Any]):
             exceptions.append(TimeoutError(f"run limit of {limit:g} s{self._unfinished('; not finished: ')}"))
         elif not run.is_intolerable():
             skipped = _some([name for name, status in self.status.items() if status is Status.SKIPPED])
-            what = f"{what}, which is tolerated; skipped for that: {skipped}" if failed else f"known as skipped: {skipped}"
+            known = f"known as skipped, or skipped for that: {skipped}"
+            what = f"{what}, which is tolerated; skipped for that: {skipped}" if failed else known
         elif not exceptions:
             exceptions.append(NodeCancelled(self._unfinished("not finished: ") or "the run was ended"))
         return RunError(f"dag {plan.name!r}: {what}", exceptions, self, names, run.timed_out)

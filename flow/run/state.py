@@ -100,6 +100,7 @@ class RunRecord(Calls):
     )  # fmt: skip
 
     resolver: Resolver | None
+    started_at: float
 
     def __init__(
         self,
@@ -236,7 +237,7 @@ class RunRecord(Calls):
         limit = self.config.timeout
         if limit is not None:
             return self.started_at + limit
-        outer = self.outer
+        outer: RunRecord | None = self.outer
         return None if outer is None or outer.on_loop else outer.deadline
 
     # -- how it stands -----------------------------------------------------------------------
@@ -449,7 +450,7 @@ class PlanRun(RunRecord):
         return self.config.on_error == "fail_fast" and i not in nodes.may_fail
 
     def take_failure(self, i: int, error: BaseException, known: bool = False) -> None:
-        """The taken node ``i`` has failed: skip what is skipped for it. One that is ``known`` tells nobody of itself."""
+        """The taken node ``i`` has failed: skip what is skipped for it. A ``known`` failure tells nobody of itself."""
         assert self.resolver is not None
         if not self.errors:
             self.errors = {}
@@ -526,6 +527,11 @@ class PlanRun(RunRecord):
         self.errors = NOTHING
         if self._extras is not None:
             self._extras.caught = []
+
+
+def is_sync_run(plan: Plan, config: Config) -> bool:
+    """Tell whether a run needs no event loop at all."""
+    return plan.all_sync and config.mode in ("auto", "inline") and config.executor == "inline"
 
 
 def settled(run: PlanRun) -> PlanRun:

@@ -96,7 +96,7 @@ def tune(
     bench = Bench(plan, _maker(inputs), names, objective, timer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BlockingNodeWarning)
-        part = plan if names is None else plan.part(names)
+        part = plan if names is None else plan.subgraph(*names)
         tuning = _Tuning(bench, part, objective, Trial(config), began + budget)
         tuning.begin(budget, say)
         found = tuning.search(given)

@@ -65,7 +65,7 @@ def factors(plan: Plan, config: Config, objective: Objective, uses_data: bool) -
         yield Factor("mode", [{"mode": mode} for mode in ("auto", "tasks") if mode != config.mode])
     if on_loop and config.mode != "inline":
         yield Factor("limit", _limits(plan, config), descending=True)
-    if 0 in plan.kinds:
+    if 0 in plan._nodes.is_async:
         yield Factor("executor", [{"executor": "inline" if config.executor == "thread" else "thread"}])
     if config.executor == "thread" or _has_threads(plan):
         wide = width(plan) > config.threads
@@ -83,12 +83,12 @@ def factors(plan: Plan, config: Config, objective: Objective, uses_data: bool) -
 
 def width(plan: Plan) -> float:
     """The most nodes that can be in flight; without bound where maps or inner Dags bring more of them."""
-    inner = any(isinstance(getattr(b, "fn", None), Composite) for b in plan.binders.values())
-    return float("inf") if inner or any(isinstance(fn, Composite) for fn in plan.fns) else plan.width
+    inner = any(isinstance(getattr(b, "fn", None), Composite) for b in plan._nodes.binders.values())
+    return float("inf") if inner or any(isinstance(fn, Composite) for fn in plan._nodes.fns) else plan.width
 
 
 def _has_threads(plan: Plan) -> bool:
-    return any(binder.thread for binder in plan.binders.values())
+    return any(binder.executor == "thread" for binder in plan._nodes.binders.values())
 
 
 def _limits(plan: Plan, config: Config) -> list[Changes]:

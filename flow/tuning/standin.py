@@ -29,16 +29,16 @@ def stand_in(plan: Plan, work: Work, scale: float = 1.0) -> Plan:
             "the nodes, or take work='noop'"
         )
     dag = Dag(plan.name)
-    for i in plan.order:
-        binder = plan.binders.get(i)
-        composite = isinstance(plan.fns[i] if binder is None else binder.fn, Composite)
-        thread = binder is not None and binder.thread and not composite
-        cost = plan.costs.get(i)
+    for i in plan._nodes.order:
+        binder = plan._nodes.binders.get(i)
+        composite = isinstance(plan._nodes.fns[i] if binder is None else binder.fn, Composite)
+        thread = binder is not None and binder.executor == "thread" and not composite
+        cost = plan._nodes.costs.get(i)
         dag.add(
             plan.names[i],
-            _function(work, (cost or 0.0) * scale, bool(plan.kinds[i]) and not thread),
+            _function(work, (cost or 0.0) * scale, bool(plan._nodes.is_async[i]) and not thread),
             needs=[plan.names[d] for d in plan.dependencies[i]],
-            priority=plan.priorities.get(i, 0),
+            priority=plan._nodes.priorities.get(i, 0),
             thread=thread,
             cost=None if cost is None else cost * scale,
         )

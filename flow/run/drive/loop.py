@@ -26,8 +26,7 @@ from typing import Any, Final
 
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
 from flow.run.calls import Calls
-from flow.run.drive.services import NOBODY, Services
-from flow.run.drive.threads import Pool
+from flow.run.drive.services import Services
 from flow.run.pacing import IDLE
 from flow.types import Status
 
@@ -141,7 +140,7 @@ class Worker(Coroutine[Any, Any, None]):
 class LoopDriver(Services):
     """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.
 
-    :ivar workers: tasks alive that run nodes; ``waiting`` of them are suspended in one. ``companions`` run none.
+    :ivar waiting: workers that are suspended in a node. ``companions`` are tasks that run none.
     :ivar pumping: a loop that starts workers is on.
     :ivar resting: nothing starts until the event loop has turned some times. A companion waits for that.
     :ivar uncounted: failures before a cancellation from outside; 0 if it is a failure that ends the run.
@@ -150,20 +149,15 @@ class LoopDriver(Services):
     """
 
     __slots__ = (  # more names than objects of one class share
-        "base", "blocking_after", "companion", "companions", "fatal", "handed", "heads", "interrupted", "limit", "outer",
-        "outermost", "outside", "owns_loop", "pace", "pool", "pumping", "remaining", "resting", "returning", "run",
-        "search", "serial", "stopping", "uncounted", "untold", "waiting", "workers",
+        "base", "blocking_after", "companion", "companions", "fatal", "handed", "heads", "outer",
+        "owns_loop", "pace", "pumping", "remaining", "resting", "search", "serial", "stopping", "uncounted", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: Calls, pace: Any, outer: LoopDriver | None = None) -> None:
-        self.run = run
-        run.driver = self
+        super().__init__(run, outer)
         self.pace = pace
         self.outer = outer
-        self.outermost: LoopDriver | None = None if outer is None else outer.outermost or outer  # all share its threads
-        self.pool: Pool | None = None  # of these threads
         self.owns_loop: bool = outer is not None and outer.owns_loop  # nothing of the caller's runs on it
-        self.interrupted = False  # a cancellation has reached a node
         self.blocking_after = run.config.blocking_after or float("inf")
         self.base: Context = copy_context()
         self.remaining: Iterator[int] = run.first_phase()
@@ -173,15 +167,11 @@ class LoopDriver(Services):
         self.search = run.adaptive()
         self.limit = run.limit if self.search is None else self.search.limit
         self.companion: Callable[[], Coroutine[Any, Any, None]] | None = None  # runs in a task of its own
-        self.workers = 0
         self.waiting = 0
         self.companions = 0
         self.stopping = self.pumping = self.resting = False
         self.uncounted = 1 << 62
         self.fatal: BaseException | None = None
-        self.outside = 0
-        self.returning: Any = NOBODY
-        self.untold: Any = NOBODY
 
     # -- running nodes -----------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from flow.run.calls import Calls
-from flow.run.drive.inline import OutOfTime, count_down
-from flow.run.items.run import DROPPED, MapRun
+from flow.run.calls import Calls, OutOfTime
+from flow.run.drive.inline import count_down
+from flow.run.items.results import DROPPED
+from flow.run.items.run import MapRun
 from flow.run.queue import ItemResolver
 from flow.types import Status
 
