@@ -113,7 +113,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         nonlocal now
         now += seconds
 
-    for found in pkgutil.iter_modules(import_module("flow.run").__path__, "flow.run."):
+    for found in pkgutil.walk_packages(import_module("flow.run").__path__, "flow.run."):
         module = import_module(found.name)
         if hasattr(module, "perf_counter"):
             monkeypatch.setattr(module, "perf_counter", lambda: now)

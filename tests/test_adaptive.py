@@ -15,7 +15,7 @@ from conftest import LoopClock, error_of
 from limit_sim import Aimd, Fixed, Gradient2, Vegas, World, best, power, simulate, worlds
 
 import flow
-from flow.run.adaptive import CAREFUL, GROWTH, START, LimitSearch, kind_of
+from flow.run.adaptive import CAREFUL, GROWTH, START, LimitSearch, call_kind
 from flow_bench import adaptive
 from flow_bench.checks import Refused
 
@@ -113,9 +113,9 @@ class TestSearch:
             def method(self) -> None: ...
             def __call__(self) -> None: ...
 
-        assert kind_of(make(1)) is kind_of(partial(make(2)))
-        assert kind_of(Call().method) is kind_of(Call().method)
-        assert kind_of(Call()) is kind_of(Call()) is not kind_of(Call().method)
+        assert call_kind(make(1)) is call_kind(partial(make(2)))
+        assert call_kind(Call().method) is call_kind(Call().method)
+        assert call_kind(Call()) is call_kind(Call()) is not call_kind(Call().method)
         assert CAREFUL < GROWTH
 
 

@@ -46,7 +46,7 @@ class TestDefining:
         plan = dag.compile()
         assert plan.names == ["users", "score.all"]
         assert plan._nodes.fns == [users, scores]
-        assert (plan._nodes.retries, plan.costs) == ({1: flow.Retry(2)}, {1: 3.0})
+        assert (plan._nodes.retries, plan.costs) == ({1: flow.Retry(2)}, {plan.names[1]: 3.0})
 
     @pytest.mark.parametrize("wrong", ["users", 5, ["a"], object()])
     def test_decorating_no_function(self, wrong: Any) -> None:
@@ -77,13 +77,13 @@ class TestDefining:
         assert (plan._nodes.may_fail, plan._nodes.priorities, list(plan._nodes.is_async)) == ({1}, {1: 3}, [0, 1])
         assert plan._nodes.binders[0].middleware == (around,)
         made = plan._nodes.binders[1]
-        assert (made.middleware, made.timeout, made.thread) == ((around, around_too), flow.config.Timeout(2), True)
+        assert (made.middleware, made.timeout, made.executor) == ((around, around_too), flow.config.Timeout(2), "thread")
 
     def test_defaults_said_aloud_cost_nothing(self) -> None:
         dag = flow.Dag()
         dag.add("a", nothing, after=(), needs=None, retry=None, timeout=None, thread=False, continue_on_error=False,
                 priority=0, middleware=(), cost=None)  # fmt: skip
-        assert dag.compile().binders == {}
+        assert dag.compile()._nodes.binders == {}
 
     def test_what_fails_while_adding_leaves_nothing_behind(self) -> None:
         def broken() -> Any:
@@ -150,7 +150,7 @@ class TestNested:
         dag = flow.Dag()
         dag.add("sub", inner)
         inner.add("later", nothing)
-        assert len(dag.compile().fns[0].plan) == 2  # type: ignore[attr-defined]
+        assert len(dag.compile()._nodes.fns[0].plan) == 2  # type: ignore[attr-defined]
 
     def test_a_subclass_and_itself(self) -> None:
         class Special(flow.Dag):
@@ -159,7 +159,7 @@ class TestNested:
         special = Special("s")
         special.add("a", nothing)
         special.add("self", special)
-        assert isinstance(special.compile().fns[1], Nested)
+        assert isinstance(special.compile()._nodes.fns[1], Nested)
 
     def test_a_thousand_deep(self) -> None:
         dag = flow.Dag()
@@ -169,7 +169,7 @@ class TestNested:
             outer.add("a", dag)
             dag = outer
         assert dag.compile().required_inputs == ("x",)
-        assert len(repr(dag.compile().fns[0])) < 200
+        assert len(repr(dag.compile()._nodes.fns[0])) < 200
 
 
 class TestInclude:
@@ -248,7 +248,7 @@ class TestInclude:
                 dag.include(other, prefix="p", **options)  # type: ignore[arg-type]
             assert len(dag) == 0
         dag.include(part, prefix="p")
-        assert dag.compile().arguments == [(), (0, 0)]
+        assert dag.compile()._nodes.arguments == [(), (0, 0)]
 
     def test_a_bad_prefix_is_a_bad_name(self) -> None:
         part = flow.Dag()
@@ -272,8 +272,8 @@ class TestSubgraph:
         part = dag.subgraph("b")
         assert (part.name, part.names) == ("d", ("b", "a", "before"))
         assert edges(part) == {("a", "b"), ("before", "a")}
-        assert dag.subgraph("c").compile().priorities == {0: 2}
-        assert part.compile().binders[0].middleware == (around,)
+        assert dag.subgraph("c").compile()._nodes.priorities == {0: 2}
+        assert part.compile()._nodes.binders[0].middleware == (around,)
         assert len(dag) == 5
 
     def test_equals_the_part_of_the_plan(self) -> None:
@@ -281,8 +281,8 @@ class TestSubgraph:
         for i in range(30):
             dag.add(f"n{i}", anything, needs=[f"n{j}" for j in range(i + 1, 30) if j % (i + 2) == 0])
         for target in dag:
-            plan, part = dag.subgraph(target).compile(), dag.compile().part(target)
-            assert (plan.names, plan._nodes.arguments, list(plan._nodes.order)) == (part.names, part.arguments, list(part.order))
+            plan, part = dag.subgraph(target).compile(), dag.compile().subgraph(target)
+            assert (plan.names, plan._nodes.arguments, list(plan._nodes.order)) == (part.names, part._nodes.arguments, list(part._nodes.order))
 
     def test_maps_keep_their_sources(self) -> None:
         dag = flow.Dag()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import flow
 from flow import Config, Retry, Status
 from flow.plan.resolver import Resolver
-from flow.run.release import FreeingResolver
+from flow.run.release import Freeing
 from flow.types import MISSING
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -224,6 +224,12 @@ class TestWhatIsKept:
         assert dict(result) == {"total": 3}
         kept = flow.run(dag, config=Config(keep=["sub"]))
         assert dict(kept["sub"]) == {"one": 1, "two": 2}
+
+
+def freeing(plan: flow.Plan, values: list[Any], kept: list[int]) -> Resolver:
+    """The Resolver of a run that frees."""
+    nodes = plan._nodes
+    return Resolver.resumed(nodes, (), None, [Freeing(nodes, values, kept)])
 
 
 class TestResult:
@@ -492,7 +498,7 @@ class TestReleasing:
     def test_it_moves_as_a_resolver(self) -> None:
         plan = self.plan()
         values = ["A", "B", "C", "input"]
-        plain, releasing = Resolver(plan), FreeingResolver(plan, None, values, [2])
+        plain, releasing = Resolver(plan), freeing(plan, values, [2])
         assert plain.take() == releasing.take() == 0
         assert plain.advance(0) == releasing.advance(0) == 1
         assert plain.state == releasing.state and values == ["A", "B", "C", "input"]
@@ -505,14 +511,14 @@ class TestReleasing:
 
     def test_skip(self) -> None:
         values = ["A", "B", MISSING, "input"]
-        releasing = FreeingResolver(self.plan(), None, values, [])
+        releasing = freeing(self.plan(), values, [])
         releasing.done(releasing.take())
         assert releasing.skip(1) == [1, 2]
         assert values == [MISSING, "B", MISSING, "input"] or values == [MISSING, MISSING, MISSING, "input"]
 
     def test_cancel_rest(self) -> None:
         values = ["A", MISSING, MISSING, "input"]
-        releasing = FreeingResolver(self.plan(), None, values, [])
+        releasing = freeing(self.plan(), values, [])
         releasing.done(releasing.take())
         assert releasing.take() == 1
         releasing.cancel_rest()

@@ -257,7 +257,7 @@ class TestShapes:
         dag.reduce("r", operator.add, over="xs", start=0)
         error = error_of(dag, {"xs": stream(2)}).exceptions[0]
         assert str(error) == "reduce goes over an asynchronous iterator by a sync function: make that async"
-        assert repr(dag.compile().fns[0]) == "<fold of xs by <built-in function add>>"
+        assert repr(dag.compile()._nodes.fns[0]) == "<fold of xs by <built-in function add>>"
 
     def test_a_dag_as_function(self, mode: dict[str, Any], backend: str) -> None:
         config = Config(backend=backend, **mode)  # type: ignore[arg-type]

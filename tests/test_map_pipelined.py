@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import flow
 from flow import Config, Context, Retry, Status
-from flow.run import pace
+from flow.run import pacing
 
 MODES = [{"mode": "auto"}, {"mode": "inline"}, {"mode": "tasks"}, {"executor": "thread", "limit": 3},
          {"mode": "workers", "limit": 2}, {"keep": "targets"}, {"observers": [lambda event: None]}]  # fmt: skip
@@ -311,7 +311,7 @@ class TestOutcomes:
 
     def test_an_item_that_holds_the_event_loop_is_named(self, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ticks = count()
-        monkeypatch.setattr(pace, "perf_counter", lambda: float(next(ticks)))  # a second at each look
+        monkeypatch.setattr(pacing, "perf_counter", lambda: float(next(ticks)))  # a second at each look
         dag = flow.Dag("d")
         dag.map("a", lambda x: x, over="xs")
         dag.map("b", lambda x: x, over="a", pipelined=True)
@@ -428,7 +428,7 @@ class TestCompiling:
         assert plan._nodes.pipelines == {0: (1,)}
         assert flow.run(dag, {"xs": [1, 2]})["c"] == 10
         dag.map("e", lambda x: -x, over="b", pipelined=True)
-        assert dag.compile().pipelines == {0: (1,), 1: (3,)}
+        assert dag.compile()._nodes.pipelines == {0: (1,), 1: (3,)}
         assert flow.run(dag, {"xs": [1, 2]})["e"] == [-4, -6]
 
 

@@ -101,7 +101,7 @@ def runs_in_thread(dag: flow.Dag, name: str = "it") -> bool:
     binder = plan._nodes.binders.get(plan.find(name))
     if binder is None:
         return False
-    return binder.fn.thread if isinstance(binder.fn, Mapped) else binder.thread
+    return (binder.fn if isinstance(binder.fn, Mapped) else binder).executor == "thread"
 
 
 class TestExecutor:

@@ -146,7 +146,7 @@ def check_order(world: World, result: flow.Result, options: dict[str, Any]) -> N
     if any(0 < spec.fails for spec in world.specs):
         return
     plan = result.plan
-    order = plan.critical_order()[0] if options["order"] == "critical_path" else plan._nodes.order
+    order = plan._nodes.critical_order()[0] if options["order"] == "critical_path" else plan._nodes.order
     assert world.started == list(order)
 
 

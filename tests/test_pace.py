@@ -12,7 +12,7 @@ from conftest import loops
 import flow
 from flow import Config
 from flow.run.pacing import YIELD_EVERY
-from flow.run import pace
+from flow.run import pacing
 from flow.testing import FakeClock
 
 BACKENDS = loops("asyncio", "uvloop", "trio")
@@ -22,7 +22,7 @@ LOOK = 0.00001
 
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "perf_counter", count(1.0, LOOK).__next__)
+    monkeypatch.setattr(pacing, "perf_counter", count(1.0, LOOK).__next__)
 
 
 def on(backend: str, fn: Any) -> Any:
@@ -99,7 +99,7 @@ def test_bursts_go_by_count_under_a_fake_clock(backend: str, monkeypatch: pytest
     """The same replay on a machine of any speed: how often other tasks get their turn is the same."""
 
     def replay(seconds: float) -> list[int]:
-        monkeypatch.setattr(pace, "perf_counter", count(1.0, seconds).__next__)
+        monkeypatch.setattr(pacing, "perf_counter", count(1.0, seconds).__next__)
         done = 0
 
         def node(*values: Any) -> None:
@@ -149,6 +149,6 @@ def test_a_cancelled_rest_is_no_rest(ticking: None) -> None:
             group.cancel_scope.cancel()
         import asyncio
 
-        return pace.pace_of(asyncio.get_running_loop(), Config().clock).resting
+        return pacing.pace_of(asyncio.get_running_loop(), Config().clock).resting
 
     assert anyio.run(main) == 0

@@ -161,7 +161,7 @@ def test_resumed_equals_counting_down() -> None:
     counted = Resolver(plan)
     for _ in range(3):
         counted.done(counted.take())
-    resumed = Resolver.resumed(plan, [0, 1, 2])
+    resumed = Resolver.resumed(plan._nodes, [0, 1, 2])
     assert (picture(resumed), resumed.ready) == (picture(counted), counted.ready) == ("DDDrr.", (3, 4))
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import flow
 from flow import Config, Retry, Status
-from flow.plan import straight
+from flow.run.codegen import stretches
 
 HOT = Config(optimize="at_once")
 COLD = Config(optimize=False)
@@ -57,7 +57,7 @@ def small() -> flow.Dag:
 
 def test_code_is_generated_after_so_many_runs() -> None:
     plan = small().compile()
-    assert plan._kept.inline.runs_left == straight.HOT_AFTER == 2_000
+    assert plan._kept.inline.runs_left == stretches.HOT_AFTER == 2_000
     plan._kept.inline.runs_left = 3
     for runs, expected in ((1, 0), (2, 0), (3, 1), (4, 1)):
         assert flow.run(plan).outputs == {"load": 2, "twice": 4, "sum": 6}
@@ -66,7 +66,7 @@ def test_code_is_generated_after_so_many_runs() -> None:
 
 
 def test_one_stretch_is_generated_after_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "STRETCH", 3)
+    monkeypatch.setattr(stretches, "STRETCH", 3)
     dag = flow.topologies.sparse_random(10, max_in_degree=3, seed=4, fn=total)
     plan = dag.compile()
     expected = dict(flow.run(plan, config=COLD).outputs)
@@ -95,7 +95,7 @@ def test_nothing_is_generated_for_slow_nodes() -> None:
     plan = dag.compile()
     plan._kept.inline.runs_left = 1
     flow.run(plan, config=Config(clock=clock))
-    assert (calls_of(plan), plan._kept.inline.runs_left) == (0, straight.HOT_AFTER)  # and is asked again later
+    assert (calls_of(plan), plan._kept.inline.runs_left) == (0, stretches.HOT_AFTER)  # and is asked again later
 
 
 def test_what_cannot_use_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_what_cannot_use_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("generated code was called")
 
     never.__code__ = never.__code__.replace(co_firstlineno=1)  # its second line is the first node's
-    monkeypatch.setattr(plan, "straight", straight.Straight((never,), ()))
+    monkeypatch.setattr(plan._kept.inline, "made", stretches.Straight((never,), ()))
     events: list[Any] = []
     for config in (
         COLD,
@@ -124,7 +124,7 @@ def test_what_cannot_use_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads_may_warm_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "STRETCH", 7)
+    monkeypatch.setattr(stretches, "STRETCH", 7)
     plan = flow.topologies.sparse_random(100, max_in_degree=3, seed=1, fn=total).compile()
     expected = dict(flow.run(plan, config=COLD).outputs)
     wrong: list[Any] = []
@@ -226,7 +226,7 @@ def frames_of(error: BaseException) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("stretch", [1, 2, 4, 500])
 def test_a_failure_goes_on_in_the_general_driver(stretch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "STRETCH", stretch)
+    monkeypatch.setattr(stretches, "STRETCH", stretch)
     found = []
     for config in (COLD, HOT):
         result = flow.run(failing(), config=config.replace(on_error="collect"))
@@ -347,7 +347,7 @@ def chain_of(count: int, fn: Any = double) -> flow.Dag:
 
 
 def test_stretches_of_sync_nodes_are_generated_for_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "GUARDED_STRETCH", 6)
+    monkeypatch.setattr(stretches, "GUARDED_STRETCH", 6)
     dag = chain_of(8)
 
     async def fetch(value: int) -> int:
@@ -364,7 +364,7 @@ def test_stretches_of_sync_nodes_are_generated_for_loops(monkeypatch: pytest.Mon
     plan._kept.on_loop.runs_left = 1
     for heads, warmth in (([0], 1), ([0, 13], 0), ([0, 13], 0)):
         assert flow.run(plan).outputs == expected
-        assert (sorted(plan._kept.on_loop.made), plan._kept.on_loop.runs_left) == (heads, warmth)
+        assert (sorted(plan._kept.on_loop.made or ()), plan._kept.on_loop.runs_left) == (heads, warmth)
     assert [list(plan._kept.on_loop.made[head].part) for head in (0, 13)] == [[0, 1, 2, 3, 4, 5], [13, 14, 15, 16, 17]]
 
 
@@ -377,7 +377,7 @@ def test_execute_uses_it_and_says_the_same(on_loop: Any) -> None:
             result = await flow.execute(dag, config=config.replace(on_error="collect"))
             error = result.errors["bad"]
             results.append((dict(result.status), dict(result.outputs), repr(error), error.__notes__, frames_of(error)))
-            assert len(result.plan._kept.on_loop.made) == (config is HOT)
+            assert len(result.plan._kept.on_loop.made or ()) == (config is HOT)
         assert results[0] == results[1]
 
     on_loop(main)

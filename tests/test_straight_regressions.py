@@ -17,8 +17,8 @@ import pytest
 
 import flow
 from flow import Config, Retry
-from flow.plan import straight
-from flow.run import pace
+from flow.run.codegen import stretches
+from flow.run import pacing
 from flow.types import MISSING
 
 HOT = Config(optimize="at_once", on_error="collect")
@@ -79,16 +79,17 @@ def test_a_hot_plan_can_be_pickled_and_copied_and_the_copy_gets_hot(copied: Any)
     expected = dict(run(plan, HOT).outputs)
     execute(plan, HOT)
     twin = copied(plan)
-    assert (twin.straight, twin.heads, (twin.heat, twin.warmth)) == (None, {}, fresh)
+    inline, on_loop = twin._kept.inline, twin._kept.on_loop
+    assert (inline.made, on_loop.made, (inline.runs_left, on_loop.runs_left)) == (None, None, fresh)
     assert dict(run(twin, HOT).outputs) == dict(execute(twin, HOT).outputs) == expected
-    assert twin.straight is not None
-    assert twin.heads
+    assert inline.made is not None
+    assert on_loop.made
     assert plan._kept.inline.made is not None  # the one copied keeps its own
     assert dict(pickle.loads(pickle.dumps(run(plan, HOT))).outputs) == expected
 
 
 def test_the_copy_of_a_plan_too_short_for_guards_stays_without() -> None:
-    assert copy.copy(row(2).compile()).warmth == 0
+    assert copy.copy(row(2).compile())._kept.on_loop.runs_left == 0
 
 
 # -- which node it was -----------------------------------------------------------------------
@@ -100,7 +101,7 @@ def test_the_copy_of_a_plan_too_short_for_guards_stays_without() -> None:
 def test_a_node_whose_output_is_our_own_mark_is_not_blamed_for_the_next_failure(
     go: Go, stretch: int, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(straight, "STRETCH", stretch)
+    monkeypatch.setattr(stretches, "STRETCH", stretch)
     called: list[str] = []
 
     def fails() -> None:
@@ -151,7 +152,7 @@ def test_an_exception_of_a_signal_handler_between_two_nodes_is_not_lost(
             raise TimeoutError("late")
         return 0.0
 
-    monkeypatch.setattr(pace, "perf_counter", clock)
+    monkeypatch.setattr(pacing, "perf_counter", clock)
     result = execute(plan, config)
     assert [str(error) for error in result.errors.values()] == ["late"]
 
@@ -180,12 +181,12 @@ def never(*_: Any, **__: Any) -> Any:
 
 @both
 def test_a_run_goes_well_where_code_cannot_be_generated(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "generated", never)
+    monkeypatch.setattr(stretches, "generated", never)
     plan = row().compile()
     expected = dict(go(plan, COLD).outputs)
     plan._kept.inline.runs_left = plan._kept.on_loop.runs_left = 1
     assert go(plan, Config()).outputs == expected
-    assert straight.HOT_AFTER in (plan._kept.inline.runs_left, plan._kept.on_loop.runs_left)  # asked again later
+    assert stretches.HOT_AFTER in (plan._kept.inline.runs_left, plan._kept.on_loop.runs_left)  # asked again later
     assert go(plan, HOT).outputs == expected
 
 
@@ -201,13 +202,13 @@ def test_warming_what_is_all_there_is_harmless() -> None:
 
 
 def test_code_with_guards_is_generated_in_short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "GUARDED_STRETCH", 4)
+    monkeypatch.setattr(stretches, "GUARDED_STRETCH", 4)
     plan = row(12).compile()
     plan._kept.on_loop.runs_left = 1
     made = []
     for _ in range(4):
         assert execute(plan, Config())["n11"] == 1
-        made.append((sorted(plan._kept.on_loop.made), plan._kept.on_loop.runs_left))
+        made.append((sorted(plan._kept.on_loop.made or ()), plan._kept.on_loop.runs_left))
     assert made == [([0], 1), ([0, 4], 1), ([0, 4, 8], 0), ([0, 4, 8], 0)]
 
 
@@ -302,11 +303,11 @@ def told(seed: int, go: Go, config: Config, heat: int = 0) -> Any:
 @both
 @pytest.mark.parametrize("seed", range(40))
 def test_all_is_told_as_the_loop_tells_it(go: Go, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "STRETCH", 1 + seed % 5)
-    monkeypatch.setattr(straight, "GUARDED_STRETCH", 1 + seed % 5)
-    monkeypatch.setattr(straight, "LEAST", 1 + seed % 4)
+    monkeypatch.setattr(stretches, "STRETCH", 1 + seed % 5)
+    monkeypatch.setattr(stretches, "GUARDED_STRETCH", 1 + seed % 5)
+    monkeypatch.setattr(stretches, "LEAST", 1 + seed % 4)
     # or a slow machine lets the event loop turn at other places
-    monkeypatch.setattr(pace, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(pacing, "perf_counter", lambda: 0.0)
     expected = told(seed, go, COLD)
     assert told(seed, go, HOT) == expected
     assert told(seed, go, HOT.replace(optimize=True), heat=1) == expected

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::flow.BlockingNodeWarning")
 def speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As fast as this machine is; and as on one so slow that the loop is let turn after every single node."""
     if request.param is not None:
-        for name in ("feed", "pace"):
+        for name in ("queue", "pacing"):
             monkeypatch.setattr(import_module(f"flow.run.{name}"), "YIELD_EVERY", request.param)
 
 

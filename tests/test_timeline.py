@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
+from flow.run.draw.gantt import MAX_MERMAID, gantt
 from flow.run.draw.svg import MAX_LANES, Bar, cut, draw, pack, seconds
-from flow.run.draw.gantt import MAX_MERMAID, bars_of, gantt, to_mermaid, to_svg
 from flow.types import Status
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -101,7 +101,7 @@ class TestPack:
 
 class TestSvg:
     def test_one_bar_per_node_that_ran(self) -> None:
-        svg = to_svg(timed_run())
+        svg = timed_run().timeline("svg")
         assert titles(svg) == [
             "a: completed, 2 s from 0 s",
             'b: failed, 3 s from 2 s\nValueError: <bad> & \ufffd "worse"',
@@ -112,7 +112,7 @@ class TestSvg:
         assert "3 nodes in 6 s, at most 1 at once" in texts(svg)
 
     def test_widths_are_to_scale(self) -> None:
-        widths = [float(rect.attrib["width"]) for rect in rects(to_svg(timed_run()))]
+        widths = [float(rect.attrib["width"]) for rect in rects(timed_run().timeline("svg"))]
         assert widths == [192.0, 288.0, 96.0]  # of 576 units for 6 s
 
     def test_concurrent_bars_stack(self) -> None:
@@ -159,7 +159,7 @@ class TestSvg:
 
 class TestMermaid:
     def test_values(self) -> None:
-        assert to_mermaid(timed_run()) == (
+        assert timed_run().timeline() == (
             "gantt\n    title report\n    dateFormat x\n    axisFormat %Q ms\n    todayMarker off\n"
             "    a :done, t0, 0, 2000ms\n    b :crit, t1, 2000, 3000ms\n    d :done, t2, 5000, 1000ms\n"
         )
@@ -202,9 +202,9 @@ class TestMermaid:
 
 def test_a_run_without_times_is_refused() -> None:
     result = flow.run(flow.topologies.linear(2))
-    for picture in (to_svg, to_mermaid, bars_of):
+    for form in ("svg", "mermaid"):
         with pytest.raises(flow.UsageError, match=r"timing=True"):
-            picture(result)
+            result.timeline(form)
 
 
 def test_retries_are_told() -> None:
@@ -215,7 +215,7 @@ def test_retries_are_told() -> None:
         if ctx.attempt < 3:
             raise OSError
 
-    (bar,) = bars_of(flow.run(dag, config=flow.Config(timing=True, clock=ManualClock())))
+    (bar,) = flow.run(dag, config=flow.Config(timing=True, clock=ManualClock()))._bars()
     assert (bar.start, bar.end, bar.detail) == (0.0, 3.0, "3 attempts")
 
 
@@ -230,7 +230,7 @@ def test_an_error_without_a_text_does_no_harm() -> None:
     def node() -> None:
         raise Mute
 
-    (bar,) = bars_of(flow.run(dag, config=flow.Config(timing=True, on_error="collect")))
+    (bar,) = flow.run(dag, config=flow.Config(timing=True, on_error="collect"))._bars()
     assert bar.detail == "Mute (its message cannot be shown)"
 
 

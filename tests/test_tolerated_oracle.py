@@ -241,7 +241,7 @@ def test_parts_and_grown_dags_know_the_same_defaults(seed: int, at: int) -> None
         if i in d.policies:
             grown._definition.policies[i] = d.policies[i]
         plan = grown.compile()
-    assert plan._nodes.spared == whole.spared
+    assert plan._nodes.spared == whole._nodes.spared
     world.check(flow.run(plan, config=Config(on_error="collect")))
     target = f"n{at % len(specs)}"
     part = flow.run(World(specs).dag, targets=target, config=Config(on_error="collect"))

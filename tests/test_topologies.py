@@ -206,7 +206,7 @@ def test_nodes_run_the_given_function() -> None:
     plan = topologies.linear(3, fn=work).compile()
     assert plan._nodes.fns == [work] * 3
     assert list(plan._nodes.is_async) == [1, 1, 1]
-    assert topologies.linear(3).compile().fns == [topologies.noop] * 3
+    assert topologies.linear(3).compile()._nodes.fns == [topologies.noop] * 3
     assert topologies.noop(1, 2) is None  # type: ignore[func-returns-value]
 
 

@@ -123,7 +123,7 @@ class TestSmallTraces:
     def test_parents_come_first_and_costs_are_scaled(self, write: Write) -> None:
         plan = traces.load(write(pair()), scale=10).compile()
         assert list(plan.names) == ["a", "b"]
-        assert plan.costs == {0: 20.0, 1: 5.0}
+        assert plan.costs == {"a": 20.0, "b": 5.0}
         assert plan.name == "small"
 
     def test_path_may_be_a_string(self, write: Write) -> None:
@@ -172,7 +172,7 @@ class TestWork:
 
     def test_equal_runtimes_share_a_function(self, write: Write) -> None:
         trace = write(document(task("a"), task("b"), task("c"), runtimes={"a": 1, "b": 1.0, "c": 2}))
-        a, b, c = traces.load(trace, work="sleep").compile().fns
+        a, b, c = traces.load(trace, work="sleep").compile()._nodes.fns
         assert a is b is not c
 
     def test_a_callable_is_given_the_task(self, write: Write) -> None:
@@ -193,7 +193,7 @@ class TestWork:
             traces.Task("a", "A", 1.5, (), 0, 12, 4.0),
             traces.Task("b", "B", None, ("a",), 12, 0, None),
         ]
-        assert plan.costs == {0: 3.0}
+        assert plan.costs == {"a": 3.0}
         assert plan._nodes.fns[1]("out") == ("b", ("out",))
 
     @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_every_trace_in_every_mode(path: Path, mode: dict[str, Any], waits: bool
     assert all(position[up] < position[down] for up, down in plan.edges)
     assert all(result[name] == name for name in plan)
     if mode.get("limit") == 1 or mode["mode"] == "inline":
-        order = plan.critical_order()[0] if "order" in mode else plan._nodes.order
+        order = plan._nodes.critical_order()[0] if "order" in mode else plan._nodes.order
         assert calls == [plan.names[i] for i in order]
 
 

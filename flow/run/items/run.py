@@ -190,6 +190,7 @@ class MapOutcomes(MapCalls):
         self.source.close()
         self.feed.close()
         self.driver = None
+        self._context._scope.calls = None
         del self._call, self._function
 
     def cut_short(self, error: BaseException, cancels: bool) -> None:
