@@ -294,6 +294,8 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
     if timeout == Timeout():
         timeout = None  # limits nothing
     fn = nodes.fns[i]
+    if policy.runs_in not in (None, "inline", "thread"):
+        nodes.named.add(i)
     if isinstance(fn, Mapped):  # these are each item's, the rest the node's
         fn = fn.with_policy(
             policy.retry, timeout, policy.runs_in, policy.fallback, policy.abandon_on_timeout, policy.admission

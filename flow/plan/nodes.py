@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _COPIED: Final = (
-    "names", "index", "fns", "arguments", "dependencies", "is_async",
+    "names", "index", "fns", "arguments", "dependencies", "is_async", "named",
     "binders", "retries", "priorities", "costs", "may_fail", "fallbacks", "spared", "generators", "pipelines", "shapes",
 )  # fmt: skip
 
@@ -43,12 +43,13 @@ class Nodes:
     :ivar inputs: the slots that each run input fills; ``input_defaults`` are their defaults, slot -1 last.
     :ivar order: the indices in the order that a run with limit 1 takes them.
     :ivar all_sync: no call returns an awaitable.
+    :ivar named: nodes that say by which of ``Config.executors`` they are called.
     """
 
     __slots__ = (
         "_critical_order", "_in_degrees", "_known", "_sources", "_successors", "all_sync", "arguments", "binders",
         "costs", "count", "dependencies", "fallbacks", "fns", "generators", "index", "input_defaults", "inputs",
-        "is_async", "may_fail", "names", "order", "pipelines", "priorities", "required_inputs", "retries", "shapes",
+        "is_async", "may_fail", "named", "names", "order", "pipelines", "priorities", "required_inputs", "retries", "shapes",
         "spared",
     )  # fmt: skip
 
@@ -68,6 +69,7 @@ class Nodes:
         self.fallbacks: dict[int, Any] = {}
         self.spared: dict[int, frozenset[int]] = {}
         self.generators: set[int] = set()
+        self.named: set[int] = set()
         self.pipelines: dict[int, tuple[int, ...]] = {}
         self.shapes: dict[int, Shape] = {}
         self.inputs: dict[str, tuple[int, ...]] = {}
@@ -190,6 +192,7 @@ class Nodes:
             for i, after in self.pipelines.items()
             if i in called and (followers := tuple([new[a] for a in after if a in called]))
         }
+        part.named = {new[i] for i in self.named if i in called}
         part.generators = {new[i] for i in self.generators if i in new}
         part.shapes = self.shapes
         # Nothing kept waits for anything dropped, so what is left of the order is the part's own.

@@ -265,8 +265,8 @@ class Resolver(Standing):
                     heappush(ready, s if rank is None else rank[s])
                 elif s in self._forgiven:
                     self._pass(s)
-        if self._steps:
-            self._ended(i)
+        for step in self._steps:  # as in _ended
+            step(i)
 
     def _ended(self, i: int) -> None:
         """Node ``i`` has ended. The one step on which what is to follow from that composes (:attr:`Step`)."""

@@ -127,7 +127,7 @@ def _start(
         plan = part_with(plan, outcomes, targets)
     elif targets is not None:
         plan = plan.subgraph(*targets)
-    if inputs is not None or plan.required_inputs:
+    if inputs is not None or plan._nodes.required_inputs:
         _check_inputs(plan, {} if inputs is None else inputs, config)
     state = PlanRun(plan, inputs, config, run_id, data)
     if config.keep != "all":

@@ -35,10 +35,9 @@ def bind(run: PlanRun, expand: Expand) -> None:
     default = config.executor
     everywhere = default != "inline"
     if nodes.binders or everywhere:
-        faults = list(_faults(run))
-        if faults:
-            listing = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
-            raise UsageError(f"dag {run.plan.name!r} cannot run with this Config: {listing}")
+        elsewhere = nodes.named or default not in ("inline", "thread")
+        if elsewhere or (run.hooks is not None and run.hooks.awaits):
+            _refuse(run)
         if load(run.plan, run.driver, everywhere):
             run.started_at = run.clock.now()
         run.fns = fns = list(nodes.fns)
@@ -58,6 +57,14 @@ def bind(run: PlanRun, expand: Expand) -> None:
         if binder.admission is not None:
             make_context = partial(run.context, i)
             run.fns[i] = admitted(run, i, run.fns[i], bool(run.is_async[i]), binder.admission, make_context)  # type: ignore[index]
+
+
+def _refuse(run: PlanRun) -> None:
+    """:raises UsageError: listing every node that cannot run where it is to."""
+    faults = list(_faults(run))
+    if faults:
+        listing = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
+        raise UsageError(f"dag {run.plan.name!r} cannot run with this Config: {listing}")
 
 
 def _hook(run: PlanRun, awaits: bool) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import force_setattr
+
 from flow.clock import on_asyncio
+from flow.config import Config
 from flow.errors import a_kind, shown
 from flow.plan.plan import Plan
 from flow.policy.bind import with_defaults
@@ -33,13 +37,13 @@ def begin(run: PlanRun) -> None:
     The clock starts here, once the event loop runs and what drives the run is imported.
     """
     run.started_at = run.clock.now()
-    config = run.config
-    watched = config.timing or bool(config.observers)
-    if run.nodes.binders or config.executor != "inline" or watched or run.hooks is not None:
+    config, extras = run.config, run._extras
+    hooked = extras is not None and extras.hooks is not None
+    if run.nodes.binders or config.observers or config.timing or hooked or config.executor != "inline":
         bind(run, partial(expanded, run))
-    if config.observers:
-        run.emit(events.RunStarted(run.run_id, run.plan.name, run.nodes.count, run.started_at))
-    if run._extras is not None and run._extras.known:
+        if config.observers:
+            run.emit(events.RunStarted(run.run_id, run.plan.name, run.nodes.count, run.started_at))
+    if extras is not None and extras.known:
         take_known(run)
 
 
@@ -118,7 +122,7 @@ def _folding(run: PlanRun, folded: Folded, i: int) -> Callable[..., Any]:
 
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str) -> Mapping[str, Any]:
     """Run a sync plan as a node of another run; a failure of it is that node's."""
-    config = outer.config.replace(mode="auto", executor="inline", timeout=None, limit=None, keep="all")
+    config = _changed(outer.config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
     run = PlanRun(plan, inputs, config, None, outer=outer, at=at)
     _count_if_hooked(run)
     drive_inline(run)
@@ -132,9 +136,9 @@ async def execute_nested(
     plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str, executor: str
 ) -> Mapping[str, Any]:
     """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
-    config = outer.config.replace(timeout=None, keep="all")
+    config = _changed(outer.config, timeout=None, keep="all")
     if executor != config.executor and executor not in ("inline", "thread"):
-        config = config.replace(executor=executor)
+        config = _changed(config, executor=executor)
     run = PlanRun(plan, inputs, config, None, outer=outer, at=at)
     _count_if_hooked(run)
     driver = driver_for(run, outer.driver)
@@ -148,6 +152,14 @@ async def execute_nested(
         run.forget()
         raise
     return _outputs_of(run)
+
+
+def _changed(config: Config, **changes: Any) -> Config:
+    """As ``config.replace``, without checking what has been checked."""
+    made = copy(config)
+    for name, value in changes.items():
+        force_setattr(made, name, value)
+    return made
 
 
 def _count_if_hooked(run: PlanRun) -> None:

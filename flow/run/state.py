@@ -237,7 +237,8 @@ class RunRecord(Calls):
         limit = self.config.timeout
         if limit is not None:
             return self.started_at + limit
-        outer: RunRecord | None = self.outer
+        extras = self._extras
+        outer = None if extras is None else extras.outer
         return None if outer is None or outer.on_loop else outer.deadline
 
     # -- how it stands -----------------------------------------------------------------------
@@ -531,7 +532,7 @@ class PlanRun(RunRecord):
 
 def is_sync_run(plan: Plan, config: Config) -> bool:
     """Tell whether a run needs no event loop at all."""
-    return plan.all_sync and config.mode in ("auto", "inline") and config.executor == "inline"
+    return plan._nodes.all_sync and config.mode in ("auto", "inline") and config.executor == "inline"
 
 
 def settled(run: PlanRun) -> PlanRun:

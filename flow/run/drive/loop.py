@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
 from flow.run.calls import Calls
-from flow.run.drive.services import Services
+from flow.run.drive.services import NOBODY, Services
 from flow.run.pacing import IDLE
 from flow.types import Status
 
@@ -153,8 +153,18 @@ class LoopDriver(Services):
         "owns_loop", "pace", "pumping", "remaining", "resting", "search", "serial", "stopping", "uncounted", "waiting",
     )  # fmt: skip
 
+    waiting: int
+    pumping: bool
+
     def __init__(self, run: Calls, pace: Any, outer: LoopDriver | None = None) -> None:
-        super().__init__(run, outer)
+        # As Services.__init__, without the call: this is part of the fixed price of a run.
+        self.run = run
+        run.driver = self
+        self.outermost = None if outer is None else outer.outermost or outer
+        self.pool = None
+        self.interrupted = False
+        self.workers = self.outside = 0
+        self.returning = self.untold = NOBODY
         self.pace = pace
         self.outer = outer
         self.owns_loop: bool = outer is not None and outer.owns_loop  # nothing of the caller's runs on it

@@ -22,33 +22,36 @@ def caller(roles: Roles, function: Function, extras: dict[str, Any], own: dict[s
     :param fixed: ``function`` gives the same for every entry.
     """
     places = {name: at for at, name in enumerate(roles.positional)}
-    if not (roles.whole and roles.items and {*roles.items, *own} <= places.keys()):
-        return _general_caller(roles, function, extras, own)
-    extras = dict(extras)
+    if not (fixed and roles.whole and roles.items and {*roles.items, *own} <= places.keys()):
+        return _general_caller(roles, function, extras, own, fixed)
+    extras, fn = dict(extras), function(0)
     template = [extras.pop(name, None) for name in places]
     at_item, at_own = places[roles.items[0]], [(places[name], make) for name, make in own.items()]
-    fn = function(0) if fixed else None
 
     def call(i: int, item: Any) -> Any:
         values = template.copy()
         values[at_item] = item
         for at, make in at_own:
             values[at] = make(i, item)
-        return (fn or function(i))(*values, **extras)
+        return fn(*values, **extras)
 
     return call
 
 
-def _general_caller(roles: Roles, function: Function, extras: dict[str, Any], own: dict[str, ItemCall]) -> ItemCall:
-    """As :func:`caller`, for an item in parts, ``*args``, or keyword-only parameters."""
+def _general_caller(
+    roles: Roles, function: Function, extras: dict[str, Any], own: dict[str, ItemCall], fixed: bool
+) -> ItemCall:
+    """As :func:`caller`, for an item in parts, ``*args``, keyword-only parameters, or a Dag."""
     items, positional, whole = roles.items, roles.positional, roles.whole
+    always = function(0) if fixed else None
 
     def call(i: int, item: Any) -> Any:
         parts = (item,) if whole else item
         named = extras | dict(zip(items, parts, strict=False))
         for name, make in own.items():
             named[name] = make(i, item)
-        return function(i)(*[named.pop(name) for name in positional], *parts[len(items) :], **named)
+        fn = function(i) if always is None else always
+        return fn(*[named.pop(name) for name in positional], *parts[len(items) :], **named)
 
     return call
 
