@@ -17,6 +17,8 @@ import pytest
 
 import flow
 
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "tests" / "data"
 WAYS = ("asyncio", "uvloop", "trio")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import DATA
 
 import flow
 from flow import files, settings
@@ -87,7 +88,7 @@ class TestReading:
         path.write_text("[flow]\nlimit = 3\n", encoding="utf-8-sig")
         assert flow.Config.load(path).limit == 3
         trace = tmp_path / "t.json"
-        plain = Path(__file__).parent / "data" / "helloworld-chain-5-chameleon.json"
+        plain = DATA / "helloworld-chain-5-chameleon.json"
         trace.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
         assert len(flow.traces.load(trace).compile()) == 5
 

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from conftest import ROOT
 from map_cases import FUNCTIONS, adouble, double, failure_of, go, mapped
 
 import flow
@@ -401,9 +402,8 @@ def test_types(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     file = tmp_path / "typed.py"
     file.write_text(TYPED, "utf-8")
-    root = Path(__file__).parents[1]
     ran = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(file)],
-        cwd=root, capture_output=True, text=True, timeout=110,
+        cwd=ROOT, capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+SCRIPTS = ROOT / "scripts"
 
 pytestmark = pytest.mark.skipif(
     shutil.which("sh") is None or not SCRIPTS.is_dir(), reason="needs a shell and the repository"

@@ -13,17 +13,15 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from conftest import collected, error_of
+from conftest import ROOT, collected, error_of
 
 import flow
 from flow import Config, Context, Retry, Status, Timeout
 
-ROOT = Path(__file__).parent.parent
 THREADS = import_module("flow.run.threads")
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import DATA
 
 import flow
 from flow.testing import FakeClock
@@ -17,8 +18,6 @@ from flow.tuning.candidates import differences, factors, put_back
 from flow.tuning.measure import Refused, Trial
 from flow.tuning.search import Gain, Search, gain
 from flow.tuning.standin import stand_in
-
-DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(autouse=True)

@@ -13,16 +13,15 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
+from conftest import DATA, ROOT
 
 import flow
 from flow.cli import main
 from flow.cli.commands import cli
 from flow.cli.replay import workers_of
 
-DATA = Path(__file__).parent / "data"
 CHAIN = str(DATA / "helloworld-chain-5-chameleon.json")
 BLAST = str(DATA / "blast-chameleon-large-001.json")
-ROOT = Path(flow.__file__).parent.parent
 
 GOOD = """
 import flow

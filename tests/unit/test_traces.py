@@ -11,15 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
+from conftest import DATA, ROOT
 
 from flow.errors import ConfigError, TraceError
 from flow.graph import traces
 from flow.graph.topologies import noop
 from flow.types import NAME_PATTERN
 
-HERE = Path(__file__).parent
-DATA = HERE / "data"
-WORKLOADS = HERE.parent.parent / "shared" / "workloads"
+WORKLOADS = ROOT.parent / "shared" / "workloads"
 
 # file: tasks, edges, depth, width, most parents, most children, serial seconds, critical path in seconds
 FIGURES = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 import flow
 from flow_bench import command, harness, session, store
@@ -179,7 +180,7 @@ class TestUsage:
 
 
 def test_the_documentation_has_every_flag_of_run_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     told = {
         flag for line in page.splitlines() if line.startswith("| `--") for flag in re.findall(r"`(--[a-z-]+)", line)
     }

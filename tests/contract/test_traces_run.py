@@ -8,12 +8,12 @@ from typing import Any
 
 import anyio
 import pytest
+from conftest import DATA, ROOT
 
 import flow
 from flow import Config, Status
 
-DATA = Path(__file__).parent / "data"
-SHARED = Path(__file__).parent.parent.parent / "shared" / "workloads"
+SHARED = ROOT.parent / "shared" / "workloads"
 
 
 def trace_files() -> list[Path]:

@@ -6,10 +6,10 @@ import ast
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 import flow
 
-ROOT = Path(__file__).parent.parent
 RANKS = {
     "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "settings": 0, "awaits": 0, "files": 0,
     "signature": 1, "annotations": 1, "data": 1, "policy": 1,
