@@ -1,4 +1,4 @@
-"""The acceptance cases A9, A10 and A13 of the reliability notes, for the items of a map."""
+"""The items of a map: every one is counted, every failure is told, any value goes through."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def map_of(fn: Any, **options: Any) -> flow.Dag:
     return dag
 
 
-class TestA9Collect:
+class TestCollect:
     """One of 100 fails: its descendants are skipped, others done, counts add up."""
 
     @pytest.mark.parametrize("fn", [plain, awaited, waits])
@@ -73,7 +73,7 @@ def flow_with_items(dag: flow.Dag, count: int) -> flow.Dag:
     return dag
 
 
-class TestA10Items:
+class TestItems:
     """0, 1, 100,000 items, a generator, failures first, last, all; concurrency 1, k, n: order kept, the run ends."""
 
     @pytest.mark.parametrize("concurrency", [1, 7, None])
@@ -176,7 +176,7 @@ def recursive() -> list[Any]:
     return found
 
 
-class TestA13Values:
+class TestValues:
     """What cannot be stored or compared goes through maps by reference; an error's type and text are never masked."""
 
     def test_any_value_as_item_and_as_result(self, backend: str) -> None:

@@ -1,4 +1,4 @@
-"""What broke maps once, each with the smallest Dag that did it."""
+"""Streams and odd sources under a map: lengths that lie, items nobody may compare, who closes what, what is let go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults that generated code has had, one test each, and a comparison with the loop over random Dags."""
+"""Generated code tells all as the loop does: builtins, copies, signals, cancellation, and over random Dags."""
 
 from __future__ import annotations
 

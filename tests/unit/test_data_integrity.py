@@ -1,4 +1,4 @@
-"""Faults of the data store that were found by breaking it, each with the smallest program that showed it."""
+"""The store stays whole: where it is interrupted, read by other threads meanwhile, or handed odd values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A16: names from outside go by one documented pattern."""
+"""Names from outside go by one documented pattern."""
 
 from __future__ import annotations
 
@@ -125,3 +125,27 @@ def test_an_unknown_name_is_shortened_too() -> None:
         dag.compile()
     assert len(str(caught.value)) < 800
     assert "line\\nbreak" in str(caught.value)
+
+
+class TestNames:
+    """Names from outside are refused by the one documented pattern."""
+
+    BAD = ("a/b", "..", "a..b", "%2e%2e", "a\0b", "a\nb", "a'b", 'a"b', "", " a", "x" * 10_240, ".hidden", "-rf")
+
+    @pytest.mark.parametrize("name", BAD)
+    def test_node_names_and_run_ids(self, name: str) -> None:
+        dag = flow.Dag("d")
+        dag.add(name, lambda: 1)
+        with pytest.raises(ValueError, match=r"is refused: a name is 1 to 255 characters"):
+            flow.run(dag)
+        good = flow.Dag("d")
+        good.add("a", lambda: 1)
+        with pytest.raises(ValueError, match=r"run id .* is refused: a name is 1 to 255 characters"):
+            flow.run(good, run_id=name)
+
+    @pytest.mark.parametrize("name", ["a", "A-1", "ns:task#3", "größe", "x.y+z@2", "7", "_", "n" * 255])
+    def test_accepted(self, name: str) -> None:
+        dag = flow.Dag("d")
+        dag.add(name, lambda: 1)
+        assert flow.run(dag, run_id=name).run_id == name
+
