@@ -48,21 +48,42 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-MODES = [
-    pytest.param({"mode": "auto"}, id="auto"),
-    pytest.param({"mode": "inline"}, id="inline"),
-    pytest.param({"mode": "tasks"}, id="tasks"),
-    pytest.param({"mode": "workers", "limit": 2}, id="workers-2"),
-    pytest.param({"mode": "tasks", "limit": 1}, id="tasks-1"),
-    pytest.param({"sync": "thread", "limit": 3}, id="threads"),
-    pytest.param({"keep": "targets"}, id="freeing"),
-    pytest.param({"observers": [lambda event: None]}, id="observed"),
-]
+MODES: dict[str, dict[str, Any]] = {
+    "auto": {"mode": "auto"},
+    "inline": {"mode": "inline"},
+    "tasks": {"mode": "tasks"},
+    "workers-2": {"mode": "workers", "limit": 2},
+    "workers-1": {"mode": "workers", "limit": 1},
+    "tasks-1": {"mode": "tasks", "limit": 1},
+    "threads": {"sync": "thread", "limit": 3},
+    "critical": {"order": "critical_path"},
+    "timed": {"timing": True},
+    "freeing": {"keep": "targets"},
+    "observed": {"observers": [lambda event: None]},
+}
+"""Every way to drive a run, as settings of a Config. A test that takes a part of them names those: ``modes(...)``."""
+
+DRIVERS = tuple(dict.fromkeys(settings["mode"] for settings in MODES.values() if "mode" in settings))
+"""The values of ``Config.mode``."""
 
 
-@pytest.fixture(params=MODES)
+def modes(*names: str) -> list[Any]:
+    """These ways to drive a run, or all, for ``parametrize``."""
+    return [pytest.param(MODES[name], id=name) for name in names or MODES]
+
+
+def configs(**settings: Any) -> list[Any]:
+    """Configs with these settings: one that chooses by itself how to run, and tasks on each event loop."""
+    by_itself = pytest.param(flow.Config(**MODES["auto"], **settings), id="auto")
+    tasks = flow.Config(**MODES["tasks"], **settings)
+    return [by_itself] + [
+        pytest.param(tasks.replace(backend=loop.values[0]), id=loop.values[0], marks=loop.marks) for loop in loops()
+    ]
+
+
+@pytest.fixture(params=modes("auto", "inline", "tasks", "workers-2", "tasks-1", "threads", "freeing", "observed"))
 def mode(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Each way to drive a run in turn, as settings of a Config."""
+    """Ways to drive a run that differ for nodes and maps, each in turn, as settings of a Config."""
     return dict(request.param)
 
 

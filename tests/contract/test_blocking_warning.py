@@ -13,9 +13,8 @@ from conftest import loops
 import flow
 from flow import BlockingNodeWarning, Config
 
-BACKENDS = loops("asyncio", "uvloop", "trio")
 pytestmark = [
-    pytest.mark.parametrize("backend", BACKENDS),
+    pytest.mark.parametrize("backend", loops()),
     pytest.mark.filterwarnings("always::flow.BlockingNodeWarning"),
 ]
 Busy = Callable[[float], None]

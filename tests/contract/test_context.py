@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from conftest import collected
+from conftest import MODES, collected, modes
 
 import flow
 from flow import Config, Context, DataConfig, Retry, Status, WorkflowData
@@ -144,10 +144,7 @@ class TestPublish:
             parent.gather(children)
 
 
-MODES = [{"mode": "auto"}, {"mode": "inline"}, {"mode": "tasks"}, {"sync": "thread"}, {"mode": "workers", "limit": 2}]
-
-
-@pytest.fixture(params=MODES, ids=str)
+@pytest.fixture(params=modes("auto", "inline", "tasks", "threads", "workers-2"))
 def config(request: pytest.FixtureRequest, backend: str) -> Config:
     return Config(backend=backend, clock=flow.testing.FakeClock(), **request.param)  # type: ignore[arg-type]
 
@@ -327,9 +324,9 @@ class TestWhatTheStoreShows:
         return dag
 
     @pytest.mark.parametrize("timeout", [None, 1000.0])
-    @pytest.mark.parametrize("mode", ["auto", "tasks"])
+    @pytest.mark.parametrize("mode", modes("auto", "tasks"))
     def test_before_anything_waited(self, mode: Any, timeout: Any, backend: str) -> None:
-        result = flow.run(self.dag(), config=Config(mode=mode, timeout=timeout, backend=backend))  # type: ignore[arg-type]
+        result = flow.run(self.dag(), config=Config(**mode, timeout=timeout, backend=backend))  # type: ignore[arg-type]
         outputs, statuses, runnable = result["look"]
         assert outputs == {"a": 1}
         assert statuses == {"a": "completed", "look": "running", "b": "ready", "c": "pending", "free": "ready"}
@@ -347,9 +344,9 @@ class TestWhatTheStoreShows:
         assert (statuses["slow"], statuses["look"], statuses["c"]) == ("completed", "running", "pending")
         assert (runnable["look"], runnable["c"], runnable["b"]) == (False, False, True)
 
-    @pytest.mark.parametrize("mode", ["auto", "tasks"])
+    @pytest.mark.parametrize("mode", modes("auto", "tasks"))
     def test_after_a_failure(self, mode: Any, backend: str) -> None:
-        result = collected(self.dag(fails=True), backend, mode=mode)
+        result = collected(self.dag(fails=True), backend, **mode)
         outputs, statuses, runnable = result["look"]
         assert outputs == {"a": 1}
         assert statuses == {
@@ -369,7 +366,7 @@ class TestWhatTheStoreShows:
 
         dag.map("m", item, over="xs")
         dag.add("z", lambda m: 0)
-        for settings in ({}, {"mode": "tasks"}, {"sync": "thread"}):
+        for settings in (MODES["auto"], MODES["tasks"], MODES["threads"]):
             result = flow.run(dag, config=Config(backend=backend, **settings))  # type: ignore[arg-type]
             assert result["m"] == [(["xs"], "running", False)] * 2
 

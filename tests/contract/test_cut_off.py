@@ -18,8 +18,7 @@ from conftest import loops
 import flow
 from flow import Config, Retry
 
-BACKENDS = loops("asyncio", "uvloop", "trio")
-pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+pytestmark = pytest.mark.parametrize("backend", loops())
 
 
 class CleanUp(Exception):

@@ -8,25 +8,15 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import collected, error_of
+from conftest import MODES, collected, error_of, modes
 
 import flow
 from flow import Config, Context, Retry, Status
 
-MODES = [
-    pytest.param({"mode": "auto"}, id="auto"),
-    pytest.param({"mode": "inline"}, id="inline"),
-    pytest.param({"mode": "tasks"}, id="tasks"),
-    pytest.param({"mode": "workers", "limit": 2}, id="workers-2"),
-    pytest.param({"mode": "workers", "limit": 1}, id="workers-1"),
-    pytest.param({"sync": "thread", "limit": 3}, id="threads"),
-    pytest.param({"order": "critical_path"}, id="critical"),
-    pytest.param({"timing": True}, id="timed"),
-]
 
-
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=modes(*[name for name in MODES if name not in ("freeing", "observed")]))
 def mode(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Every way that keeps all outputs and leaves the observers to the test."""
     return dict(request.param)
 
 

@@ -366,7 +366,7 @@ def test_a_run_that_is_ended_without_an_event_loop() -> None:
     assert without_collector(go) == []
 
 
-@pytest.mark.parametrize("backend", loops("asyncio", "uvloop", "trio"))
+@pytest.mark.parametrize("backend", loops())
 @pytest.mark.parametrize("kind", [plain, mapped])
 def test_threads(backend: str, kind: Any) -> None:
     def go() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import LoopClock, collected, error_of
+from conftest import LoopClock, collected, error_of, modes
 
 import flow
 from flow import Config, Context, Retry, Status, Timeout
@@ -422,7 +422,7 @@ class TestTimeouts:
 class TestNothingIsMasked:
     """Odd outputs and odd exceptions go through unchanged."""
 
-    @pytest.mark.parametrize("mode", ["inline", "tasks"])
+    @pytest.mark.parametrize("mode", modes("inline", "tasks"))
     def test_outputs_are_kept_as_they_are(self, mode: Any) -> None:
         recursive: list[Any] = []
         recursive.append(recursive)
@@ -441,7 +441,7 @@ class TestNothingIsMasked:
         for i, value in enumerate(odd):
             dag.add(f"n{i}", lambda value=value: value)
             dag.add(f"m{i}", lambda v: v, needs=[f"n{i}"])
-        result = flow.run(dag, config=Config(mode=mode))
+        result = flow.run(dag, config=Config(**mode))
         for i, value in enumerate(odd):
             assert result[f"m{i}"] is value
 
@@ -476,7 +476,7 @@ class TestNothingIsMasked:
         assert result.errors == {"a": shared, "b": shared}
         assert result.error() is not None
 
-    @pytest.mark.parametrize("mode", ["inline", "tasks"])
+    @pytest.mark.parametrize("mode", modes("inline", "tasks"))
     def test_stop_iteration_is_an_error_like_any_other(self, mode: Any) -> None:
         def bad() -> None:
             raise StopIteration(3)
@@ -488,6 +488,6 @@ class TestNothingIsMasked:
         dag = flow.Dag("d")
         dag.add("bad", bad)
         dag.add("abad", abad)
-        result = collected(dag, mode=mode)
+        result = collected(dag, **mode)
         assert isinstance(result.errors["bad"], StopIteration)
         assert isinstance(result.errors["abad"], RuntimeError), "Python's own rule for coroutines"

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import collected
+from conftest import collected, modes
 
 import flow
 from flow import Config, Retry
@@ -192,13 +192,13 @@ class TestBroken:
         assert list(result["pages"].errors) == [0] and result.fallbacks == {}
         assert "its fallback (" in result["pages"].errors[0].__notes__[1]
 
-    @pytest.mark.parametrize("mode", ["inline", "tasks"])
+    @pytest.mark.parametrize("mode", modes("inline", "tasks"))
     def test_an_interrupt_in_it_ends_the_run(self, mode: Any) -> None:
         def stand_in(error: Exception) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            flow.run(one(fallback=stand_in), config=Config(mode=mode))
+            flow.run(one(fallback=stand_in), config=Config(**mode))
 
 
 class TestTold:

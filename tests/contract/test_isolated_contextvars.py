@@ -8,24 +8,19 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import loops
+from conftest import MODES, configs, loops
 
 import flow
 from flow import Config
 
 VAR: ContextVar[Any] = ContextVar("VAR", default="unset")
 
-MODES = [
-    Config(),
-    Config(optimize="at_once"),
-    Config(timeout=60.0),
-    Config(keep="all", timing=True),
-    *[
-        pytest.param(Config(mode="tasks", backend=loop.values[0], optimize=optimize), marks=loop.marks)
-        for loop in loops("asyncio", "uvloop", "trio")
-        for optimize in (True, "at_once")
-    ],
-    Config(sync="thread"),
+CONFIGS = [
+    *configs(),
+    *configs(optimize="at_once"),
+    pytest.param(Config(timeout=60.0), id="timeout"),
+    pytest.param(Config(**MODES["timed"], keep="all"), id="timed"),
+    pytest.param(Config(**MODES["threads"]), id="threads"),
 ]
 
 
@@ -35,7 +30,7 @@ def setter(*values: Any) -> Any:
     return seen
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("given", ["unset", "caller's"])
 def test_nodes_see_the_callers_value(config: Config, given: str) -> None:
     dag = flow.Dag("sync")
@@ -49,7 +44,7 @@ def test_nodes_see_the_callers_value(config: Config, given: str) -> None:
         VAR.reset(token)
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_an_equal_value_is_another_one(config: Config) -> None:
     mine: list[int] = []
 
@@ -71,7 +66,7 @@ def test_an_equal_value_is_another_one(config: Config) -> None:
     assert all(result[f"n{i}"] for i in range(6))
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_items_are_isolated_too(config: Config) -> None:
     dag = flow.Dag("items")
     dag.map("m", setter, over="xs")
@@ -80,7 +75,7 @@ def test_items_are_isolated_too(config: Config) -> None:
     assert result["m"] == result["counted"] == ["unset"] * 4
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_so_are_the_nodes_of_a_dag_within(config: Config) -> None:
     inner = flow.Dag("inner")
     inner.add("a", setter)
@@ -92,7 +87,7 @@ def test_so_are_the_nodes_of_a_dag_within(config: Config) -> None:
     assert (dict(result["inner"]), result["after"]) == ({"a": "unset", "b": "unset"}, "unset")
 
 
-@pytest.mark.parametrize("backend", loops("asyncio", "uvloop", "trio"))
+@pytest.mark.parametrize("backend", loops())
 def test_async_nodes_beside_sync_ones(backend: str) -> None:
     async def waits(*values: Any) -> Any:
         seen = VAR.get()

@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import dag_of
+from conftest import DRIVERS, dag_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +25,6 @@ from flow.run.release import Releasing
 from flow.types import MISSING
 
 pytestmark = pytest.mark.usefixtures("frozen")
-
-MODES = ("inline", "tasks", "workers")
 
 
 class Output:
@@ -738,7 +736,7 @@ class World:
 
 options_of = st.fixed_dictionaries(
     {
-        "mode": st.sampled_from(["auto", *MODES]),
+        "mode": st.sampled_from(DRIVERS),
         "limit": st.sampled_from([None, 1, 2, 5]),
         "on_error": st.sampled_from(["collect", "collect", "fail_fast"]),
         "order": st.sampled_from(["definition", "critical_path"]),

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from conftest import LoopClock, collected
+from conftest import DRIVERS, LoopClock, collected
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,13 +17,10 @@ import flow
 from flow import Config, Context, Retry, Status
 from flow.run import pace
 
-MODES = [{"mode": "auto"}, {"mode": "inline"}, {"mode": "tasks"}, {"sync": "thread", "limit": 3},
-         {"mode": "workers", "limit": 2}, {"keep": "targets"}, {"observers": [lambda event: None]}]  # fmt: skip
 
-
-@pytest.fixture(params=MODES, ids=lambda mode: "-".join(map(str, mode)))
-def config(request: pytest.FixtureRequest, backend: str) -> Config:
-    return Config(backend=backend, clock=flow.testing.FakeClock(), **request.param)  # type: ignore[arg-type]
+@pytest.fixture
+def config(mode: dict[str, Any], backend: str) -> Config:
+    return Config(backend=backend, clock=flow.testing.FakeClock(), **mode)  # type: ignore[arg-type]
 
 
 def timed(dag: flow.Dag, virtual: Any, inputs: Any = None, **config: Any) -> tuple[flow.Result, float]:
@@ -444,7 +441,7 @@ stage_of = st.fixed_dictionaries(
 )
 options_of = st.fixed_dictionaries(
     {
-        "mode": st.sampled_from(["auto", "inline", "tasks", "workers"]),
+        "mode": st.sampled_from(DRIVERS),
         "limit": st.sampled_from([None, 1, 2, 7]),
         "keep": st.sampled_from(["all", "all", "targets"]),
         "sync": st.sampled_from(["inline", "inline", "inline", "thread"]),

@@ -17,7 +17,7 @@ from unittest.mock import AsyncMock, MagicMock
 
 import anyio
 import pytest
-from conftest import collected, error_of
+from conftest import MODES, collected, error_of, modes
 
 import flow
 from flow import Config, Context, Retry, Status, Timeout
@@ -207,14 +207,14 @@ class Quota(Exception):
     code: int
 
 
-@pytest.mark.parametrize("mode", ["inline", "tasks"])
+@pytest.mark.parametrize("mode", modes("inline", "tasks"))
 def test_an_exception_that_cannot_be_changed_is_not_masked(mode: Any) -> None:
     def bad() -> None:
         raise Quota(7)
 
     dag = flow.Dag("d")
     dag.add("bad", bad)
-    assert collected(dag, mode=mode).errors == {"bad": Quota(7)}
+    assert collected(dag, **mode).errors == {"bad": Quota(7)}
 
 
 @pytest.mark.parametrize("ending", ["raises", "returns"])
@@ -278,13 +278,13 @@ class TestThingsThatReturnAwaitables:
         return 5
 
     def check(self, fn: Any, expected: Any = 5) -> None:
-        for mode in ("auto", "tasks"):
+        for mode in (MODES["auto"], MODES["tasks"]):
             dag = flow.Dag("d")
             dag.add("first", wait_once)
             dag.add("n", fn)
             dag.add("m", fn, after="first")
             dag.add("use", lambda v: v, needs=["m"])
-            result = flow.run(dag, config=Config(mode=mode))  # type: ignore[arg-type]
+            result = flow.run(dag, config=Config(**mode))  # type: ignore[arg-type]
             assert (result["n"], result["use"]) == (expected, expected)
 
     def test_a_plain_wrapper_around_an_async_function(self) -> None:

@@ -6,19 +6,16 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import loops
+from conftest import configs
 
 import flow
 from flow import Config, Retry
 
 RETRY = Retry(3, delay=0)
-MODES = [Config(on_error="collect")] + [
-    pytest.param(Config(on_error="collect", mode="tasks", backend=loop.values[0]), marks=loop.marks)
-    for loop in loops("asyncio", "uvloop", "trio")
-]
+CONFIGS = configs(on_error="collect")
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("options", [{}, {"retry": RETRY}, {"on_error": "skip"}, {"thread": True}])
 def test_a_batch_function_may_empty_its_list(config: Config, options: dict[str, Any]) -> None:
     def work(batch: list[int]) -> list[int]:
@@ -32,7 +29,7 @@ def test_a_batch_function_may_empty_its_list(config: Config, options: dict[str, 
     assert flow.run(dag, {"xs": [1, 2, 3]}, config=config)["m"] == [10, 20, 30]
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_each_attempt_has_the_whole_batch(config: Config) -> None:
     calls: list[int] = []
 
@@ -50,7 +47,7 @@ def test_each_attempt_has_the_whole_batch(config: Config) -> None:
     assert flow.run(dag, {"xs": [1, 2, 3, 4]}, config=config)["m"] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize(
     ("fn", "text"),
     [
@@ -82,7 +79,7 @@ def test_so_is_a_flat_maps_result_of_the_wrong_kind() -> None:
     assert calls == [1]
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_every_run_folds_from_the_same_start(config: Config) -> None:
     def count(so_far: dict[str, int], word: str) -> dict[str, int]:
         so_far[word] = so_far.get(word, 0) + 1
@@ -97,7 +94,7 @@ def test_every_run_folds_from_the_same_start(config: Config) -> None:
     assert start == {}
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("is_async", [False, True])
 def test_every_attempt_too_and_deeply(config: Config, is_async: bool) -> None:
     calls: list[int] = []

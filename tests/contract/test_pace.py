@@ -15,7 +15,6 @@ from flow.config import YIELD_EVERY
 from flow.run import pace
 from flow.testing import FakeClock
 
-BACKENDS = loops("asyncio", "uvloop", "trio")
 LOOK = 0.00001
 """Seconds that pass at each look at the clock, about one per node."""
 
@@ -37,7 +36,7 @@ def chain(size: int, fn: Any) -> flow.Plan:
     return dag.compile()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", loops())
 @pytest.mark.parametrize("style", ["sync", "async"])
 def test_many_runs_hold_the_loop_no_longer_than_one(backend: str, style: str, ticking: None) -> None:
     done = 0
@@ -69,7 +68,7 @@ def test_many_runs_hold_the_loop_no_longer_than_one(backend: str, style: str, ti
     assert most < 3 * YIELD_EVERY / LOOK
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", loops())
 def test_a_short_run_is_not_queued_behind_long_ones(backend: str, ticking: None) -> None:
     done = 0
 
@@ -94,7 +93,7 @@ def test_a_short_run_is_not_queued_behind_long_ones(backend: str, ticking: None)
     assert seen[0] < 40 * 5_000 / 10
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", loops())
 def test_bursts_go_by_count_under_a_fake_clock(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same replay on a machine of any speed: how often other tasks get their turn is the same."""
 

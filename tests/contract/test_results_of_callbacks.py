@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from conftest import modes
 
 import flow
 from flow import Config, Context, Retry
@@ -89,12 +90,12 @@ def test_an_autospecced_async_function() -> None:
     assert flow.run(dag, {"url": "x"})["page"] == "page"
 
 
-@pytest.mark.parametrize("mode", ["auto", "tasks"])
+@pytest.mark.parametrize("mode", modes("auto", "tasks"))
 @pytest.mark.parametrize("thread", [False, True])
 def test_a_stop_iteration_is_the_users(mode: Any, thread: bool) -> None:
     dag = flow.Dag("d")
     dag.add("n", lambda: next(iter([])), thread=thread, retry=Retry(3, delay=0, retry_if=StopIteration))
-    result = flow.run(dag, config=Config(on_error="collect", mode=mode))
+    result = flow.run(dag, config=Config(on_error="collect", **mode))
     assert (result.attempts["n"], type(result.errors["n"])) == (3, StopIteration)
 
 

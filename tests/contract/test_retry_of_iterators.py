@@ -8,16 +8,13 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import loops
+from conftest import configs
 
 import flow
 from flow import Config, Retry
 
 RETRY = Retry(3, delay=0)
-MODES = [Config(on_error="collect")] + [
-    pytest.param(Config(on_error="collect", mode="tasks", backend=loop.values[0]), marks=loop.marks)
-    for loop in loops("asyncio", "uvloop", "trio")
-]
+CONFIGS = configs(on_error="collect")
 
 
 def numbers() -> Any:
@@ -55,7 +52,7 @@ SOURCES = [
 ]
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("source", SOURCES)
 def test_reduce(config: Config, source: Any) -> None:
     add, calls = failing_at(3)
@@ -67,7 +64,7 @@ def test_reduce(config: Config, source: Any) -> None:
     assert any(note.startswith("not retried: ") and "return a list" in note for note in error.__notes__)
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_a_sources_own_error_is_kept(config: Config) -> None:
     dag = flow.Dag("d")
     dag.add("pages", broken)
@@ -75,7 +72,7 @@ def test_a_sources_own_error_is_kept(config: Config) -> None:
     assert str(flow.run(dag, config=config).errors["sum"]) == "page 3"
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_a_list_is_gone_over_again(config: Config) -> None:
     add, _ = failing_at(3)
     dag = flow.Dag("d")
@@ -84,7 +81,7 @@ def test_a_list_is_gone_over_again(config: Config) -> None:
     assert flow.run(dag, config=config)["sum"] == 10
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("source", [numbers, anumbers])
 def test_a_generator_that_has_not_begun_is_whole(config: Config, source: Any) -> None:
     tries: list[int] = []
@@ -101,7 +98,7 @@ def test_a_generator_that_has_not_begun_is_whole(config: Config, source: Any) ->
     assert flow.run(dag, config=config)["total"] == 10
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("source", SOURCES[:1] + SOURCES[2:])
 def test_a_node(config: Config, source: Any) -> None:
     def total(numbers: Any) -> int:
@@ -130,7 +127,7 @@ def test_a_file_and_a_keyword(tmp_path: Path) -> None:
     assert result.attempts["read"] == 1
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_a_dag_within(config: Config) -> None:
     seen: list[int] = []
 
@@ -149,7 +146,7 @@ def test_a_dag_within(config: Config) -> None:
     assert (str(result.status["inner"]), seen) == ("failed", [1, 2, 3])
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_items_that_are_iterators(config: Config) -> None:
     def total(part: Any) -> int:
         next(part)
@@ -165,7 +162,7 @@ def test_items_that_are_iterators(config: Config) -> None:
     assert "not retried" in str(result["m"].errors[0].__notes__)
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_items_of_a_generator_are_tried_again_each(config: Config) -> None:
     tried: list[int] = []
 

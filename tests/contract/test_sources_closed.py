@@ -7,7 +7,8 @@ from typing import Any
 
 import anyio
 import pytest
-from source_cases import BACKENDS, MODES, VAR, Closed, afails, amade, fails, made
+from conftest import loops
+from source_cases import CONFIGS, VAR, Closed, afails, amade, fails, made
 
 import flow
 from flow import Config
@@ -15,7 +16,7 @@ from flow import Config
 BOTH = [pytest.param(made, id="sync"), pytest.param(amade, id="async")]
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("make", BOTH)
 @pytest.mark.parametrize("fn", [fails, afails])
 @pytest.mark.parametrize("how", ["item fails", "take", "run fails", "reduce"])
@@ -37,7 +38,7 @@ def test_a_nodes_generator_is_closed(config: Config, make: Any, fn: Any, how: st
     assert len(closed) == 1
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("handed_on", [False, True])
 def test_the_callers_generator_is_left_as_it_is(config: Config, handed_on: bool) -> None:
     closed: list[str] = []
@@ -51,7 +52,7 @@ def test_the_callers_generator_is_left_as_it_is(config: Config, handed_on: bool)
     assert next(given) == 2
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", loops())
 def test_so_is_an_async_one_in_the_callers_loop(backend: str) -> None:
     closed: list[str] = []
 
@@ -69,7 +70,7 @@ def test_so_is_an_async_one_in_the_callers_loop(backend: str) -> None:
     assert anyio.run(main, backend="trio" if backend == "trio" else "asyncio", backend_options=options) == 2
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", loops())
 @pytest.mark.parametrize("kind", ["map", "reduce", "zip", "batch"])
 def test_a_stream_of_the_callers_stays_open(backend: str, kind: str) -> None:
     def stops(so_far: int, x: int) -> int:
@@ -98,7 +99,7 @@ def test_a_stream_of_the_callers_stays_open(backend: str, kind: str) -> None:
     assert len(left) == 2
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("make", BOTH)
 class TestClosingRaises:
     def test_an_items_own_error_stands(self, config: Config, make: Any) -> None:
@@ -132,7 +133,7 @@ class TestClosingRaises:
         assert "the source of map 'm' raised when it was closed" in caplog.text
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("kind", ["map", "async map", "batch", "keyed", "zip", "reduce"])
 def test_a_generator_is_resumed_in_one_context(config: Config, kind: str) -> None:
     def numbers() -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from source_cases import MODES, VAR, Closed, afails, amade, fails, made
+from source_cases import CONFIGS, VAR, Closed, afails, amade, fails, made
 
 import flow
 from flow import Config
@@ -26,7 +26,7 @@ def anumbers(closed: list[str]) -> AsyncIterator[int]:
     return generator
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 class TestWhose:
     @pytest.mark.parametrize("deep", [1, 2])
     @pytest.mark.parametrize("make", [numbers, anumbers])
@@ -320,7 +320,7 @@ def test_errors_of_closing_are_logged_where_items_failures_are_skipped(caplog: p
     assert "the source of map 'm' raised when it was closed" in caplog.text
 
 
-@pytest.mark.parametrize("config", MODES)
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("how", ["map", "zip", "reduce", "pipelined"])
 def test_a_generator_runs_in_one_context_to_its_end(config: Config, kind: str, how: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import DATA, ROOT
+from conftest import DATA, MODES, ROOT, modes
 
 import flow
 from flow import Config, Status
@@ -22,13 +22,11 @@ def trace_files() -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
-MODES = [
-    {"mode": "inline"},
-    {"mode": "tasks"},
-    {"mode": "workers", "limit": 3},
-    {"mode": "workers", "limit": 1, "order": "critical_path"},
-    {"mode": "auto", "backend": "trio"},
-    {"mode": "auto", "backend": "uvloop", "limit": 8},
+WAYS = [
+    *modes("inline", "tasks", "workers-2"),
+    pytest.param({**MODES["workers-1"], **MODES["critical"]}, id="workers-1-critical"),
+    pytest.param({**MODES["auto"], "backend": "trio"}, id="trio"),
+    pytest.param({**MODES["auto"], "backend": "uvloop", "limit": 8}, id="uvloop-8"),
 ]
 
 
@@ -52,7 +50,7 @@ def recording(path: Path, waits: bool) -> tuple[flow.Plan, list[str]]:
     return flow.traces.load(path, work=make).compile(), calls
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda m: "-".join(map(str, m.values())))
+@pytest.mark.parametrize("mode", WAYS)
 @pytest.mark.parametrize("path", trace_files(), ids=lambda p: p.name.split(".")[0])
 @pytest.mark.parametrize("waits", [False, True], ids=["sync", "waits"])
 def test_every_trace_in_every_mode(path: Path, mode: dict[str, Any], waits: bool) -> None:

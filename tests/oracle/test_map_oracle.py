@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import LoopClock
+from conftest import DRIVERS, LoopClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ cases = st.builds(
 )
 settings_of = st.fixed_dictionaries(
     {
-        "mode": st.sampled_from(["auto", "inline", "tasks", "workers"]),
+        "mode": st.sampled_from(DRIVERS),
         "limit": st.sampled_from([None, 1, 2, 5, 1000]),
         "sync": st.sampled_from(["inline", "inline", "inline", "thread"]),
         "keep": st.sampled_from(["all", "targets"]),

@@ -10,7 +10,7 @@ from typing import Any
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import LoopClock, dag_of
+from conftest import DRIVERS, LoopClock, dag_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -113,7 +113,7 @@ class World:
 
 settings_of = st.fixed_dictionaries(
     {
-        "mode": st.sampled_from(["auto", "inline", "tasks", "workers"]),
+        "mode": st.sampled_from(DRIVERS),
         "limit": st.sampled_from([None, 1, 2, 5, 1000]),
         "timing": st.sampled_from([False, False, True]),
         "optimize": st.sampled_from(["at_once", "at_once", True]),

@@ -8,7 +8,7 @@ from typing import Any
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import loops
+from conftest import DRIVERS, loops
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -182,7 +182,7 @@ def _broken(error: Exception) -> Any:
 
 options_of = st.fixed_dictionaries(
     {
-        "mode": st.sampled_from(["auto", "inline", "tasks", "workers"]),
+        "mode": st.sampled_from(DRIVERS),
         "limit": st.sampled_from([None, 1, 2, 5]),
         "timing": st.booleans(),
         "optimize": st.sampled_from(["at_once", True]),

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import collected, error_of
+from conftest import collected, error_of, modes
 
 import flow
 from flow import Config, Status
@@ -374,16 +374,16 @@ def test_a_run_of_nodes_that_wait_uses_no_more_tasks_than_wait(layers: tuple[int
 class TestErrorsStandAlone:
     """A failure carries its own story, not that of the node that failed before it."""
 
-    @pytest.mark.parametrize("mode", ["inline", "tasks"])
+    @pytest.mark.parametrize("mode", modes("inline", "tasks"))
     def test_no_context_from_another_node(self, mode: Any) -> None:
         dag = one(lambda: 1 / 0)
         dag.add("b", lambda: {}["k"])
         dag.add("c", lambda: [][0], retry=flow.Retry(2, delay=0))
-        errors = collected(dag, mode=mode).errors
+        errors = collected(dag, **mode).errors
         assert [type(e) for e in errors.values()] == [ZeroDivisionError, KeyError, IndexError]
         assert [e.__context__ for e in errors.values()] == [None, None, None]
 
-    @pytest.mark.parametrize("mode", ["inline", "tasks"])
+    @pytest.mark.parametrize("mode", modes("inline", "tasks"))
     def test_an_interrupted_run_is_told_as_such(self, mode: Any) -> None:
         def stop() -> None:
             raise KeyboardInterrupt
@@ -393,7 +393,7 @@ class TestErrorsStandAlone:
         dag.add("c", lambda: 1, after="b")
         seen: list[Any] = []
         with pytest.raises(KeyboardInterrupt):
-            flow.run(dag, config=Config(mode=mode, observers=(seen.append,)))
+            flow.run(dag, config=Config(**mode, observers=(seen.append,)))
         assert isinstance(seen[-1], flow.events.RunFinished)
         assert (seen[-1].ok, seen[-1].counts["completed"]) == (False, 1)
 

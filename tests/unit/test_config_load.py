@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import DRIVERS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,7 +117,7 @@ class TestFaults:
 LIMITS = st.none() | st.integers(1, 10**6)
 CONFIGS = st.builds(
     flow.Config,
-    mode=st.sampled_from(["auto", "inline", "tasks", "workers"]),
+    mode=st.sampled_from(DRIVERS),
     limit=LIMITS,
     on_error=st.sampled_from(["fail_fast", "collect"]),
     timeout=st.none() | st.floats(1e-6, 1e6),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from conftest import collected
+from conftest import collected, modes
 
 import flow
 from flow import Context
@@ -166,7 +166,7 @@ OWN = {"a function with a value", "a map of one"}
 """Where the exception's own message, which is not ours, has the value."""
 
 
-@pytest.mark.parametrize("settings", [{}, {"mode": "tasks"}, {"observers": [lambda event: None]}], ids=str)
+@pytest.mark.parametrize("settings", modes("auto", "tasks", "observed"))
 @pytest.mark.parametrize("name", MESSAGES)
 def test_the_type_is_said_instead(name: str, settings: dict[str, Any], backend: str) -> None:
     text = "\n".join(said(error) for error in errors_of(name, backend, **HIDDEN, **settings))
