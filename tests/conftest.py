@@ -14,12 +14,14 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, settings
 
 import flow
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
 WAYS = ("asyncio", "uvloop", "trio")
+LAST = ("docs", "bench")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell makes what it starts in the background ignore Ctrl-C, programs that tests start included.
@@ -34,12 +36,59 @@ def _installed(name: str) -> bool:
     return True
 
 
-def loops(*names: str) -> list[Any]:
-    """These event loops to test on, or all; the optional ones skip with a reason when absent."""
-    return [
-        pytest.param(name, marks=[] if _installed(name) else pytest.mark.skip(reason=f"{name} is not installed"))
-        for name in names or WAYS
-    ]
+def loops(*names: str, long: str = "") -> list[Any]:
+    """These event loops to test on, or all; the optional ones skip with a reason when absent.
+
+    ``--fast`` takes asyncio alone; the loop ``long`` is added by ``--long``.
+    """
+
+    def marks(name: str) -> list[pytest.MarkDecorator]:
+        found = [] if _installed(name) else [pytest.mark.skip(reason=f"{name} is not installed")]
+        found += [pytest.mark.slow] if name != "asyncio" else []
+        return found + ([pytest.mark.long] if name == long else [])
+
+    return [pytest.param(name, marks=marks(name)) for name in names or WAYS]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("flow")
+    group.addoption(
+        "--fast",
+        action="store_true",
+        help="only asyncio, few random cases; without tests/bench, tests/docs and what is marked slow",
+    )
+    group.addoption("--long", action="store_true", help="add what is marked long, and many more random cases")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how many random cases there are, before modules of tests are imported."""
+    global _share
+    _share = 0.1 if config.option.fast else 5.0 if config.option.long else 1.0
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``--fast``, do not even import tests of the benchmarks and of the docs."""
+    left_out = config.option.fast and collection_path.parent == ROOT / "tests" and collection_path.name in LAST
+    return True if left_out else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the options say. The benchmarks go last: they thaw what is frozen below."""
+    left_out = {name for name, run in (("slow", not config.option.fast), ("long", config.option.long)) if not run}
+    gone = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        dropped = set(gone)
+        items[:] = [item for item in items if item not in dropped]
+    items.sort(key=lambda item: item.path.parent.name in LAST)
+
+
+_share = 1.0
+
+
+def examples(count: int) -> settings:
+    """Settings for so many random cases: a tenth of them with ``--fast``, five times as many with ``--long``."""
+    return settings(max_examples=max(1, int(count * _share)), deadline=None, suppress_health_check=[*HealthCheck])
 
 
 @pytest.fixture(params=loops())

@@ -14,8 +14,8 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import DRIVERS, dag_of
-from hypothesis import HealthCheck, given, settings
+from conftest import DRIVERS, dag_of, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
@@ -610,7 +610,7 @@ async def waiting_megabyte(x: Any = None) -> bytearray:
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_long_chain_of_megabytes(fn: Any, options: dict[str, Any]) -> None:
-    count = 10_000
+    count = 3_000
     dag = flow.Dag("chain")
     for k in range(count):
         dag.add(f"n{k}", fn, needs=[f"n{k - 1}"] if k else None)
@@ -748,7 +748,7 @@ options_of = st.fixed_dictionaries(
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_exactly_what_is_needed_is_alive(backend: str) -> None:
-    @settings(max_examples=250 if backend == "asyncio" else 100, deadline=None, suppress_health_check=[*HealthCheck])
+    @examples(250 if backend == "asyncio" else 100)
     @given(st.integers(0, 2**32), options_of, st.sampled_from(["targets", "list", "part"]))
     def check(seed: int, options: dict[str, Any], keep: str) -> None:
         specs = specs_of(seed)

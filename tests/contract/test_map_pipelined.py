@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from conftest import DRIVERS, LoopClock, collected
-from hypothesis import HealthCheck, given, settings
+from conftest import DRIVERS, LoopClock, collected, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
@@ -476,7 +476,7 @@ def tree(stages: list[dict[str, Any]], pipelined: bool, log: list[tuple[int, int
 
 @pytest.mark.parametrize("on", ["asyncio", "trio"])
 def test_pipelined_equals_unpipelined(on: str) -> None:
-    @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @examples(120)
     @given(st.lists(stage_of, min_size=2, max_size=4), options_of, st.integers(0, 9), st.booleans())
     def check(stages: list[dict[str, Any]], options: dict[str, Any], number: int, lazy: bool) -> None:
         runs = []

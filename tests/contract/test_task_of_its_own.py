@@ -23,15 +23,15 @@ def task() -> asyncio.Task[Any]:
 
 
 def watchdog() -> None:
-    asyncio.get_running_loop().call_later(0.04, task().cancel)  # that nobody stops
+    asyncio.get_running_loop().call_later(0.01, task().cancel)  # that nobody stops
 
 
 async def unclosed_timeout() -> None:
-    await asyncio.timeout(0.04).__aenter__()
+    await asyncio.timeout(0.01).__aenter__()
 
 
 async def unclosed_scope() -> None:
-    anyio.move_on_after(0.04).__enter__()
+    anyio.move_on_after(0.01).__enter__()
 
 
 def cancels_itself() -> None:
@@ -67,7 +67,7 @@ def test_the_next_node_is_not_hit(backend: str, suspends: bool, act: Any, betwee
 
     async def second(*values: Any) -> str:
         seen.append(task())
-        await asyncio.sleep(0.08)
+        await asyncio.sleep(0.03)
         return "whole"
 
     dag = flow.Dag("left")
@@ -83,7 +83,7 @@ def test_the_next_node_is_not_hit(backend: str, suspends: bool, act: Any, betwee
 @pytest.mark.parametrize("backend", ASYNCIO)
 def test_a_sync_node_leaves_as_little(backend: str) -> None:
     async def slow(watch: Any) -> str:
-        await asyncio.sleep(0.08)
+        await asyncio.sleep(0.03)
         return "whole"
 
     dag = flow.Dag("left")

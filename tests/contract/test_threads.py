@@ -17,12 +17,18 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import ROOT, collected, error_of
+from conftest import ROOT, collected, error_of, loops
 
 import flow
 from flow import Config, Context, Retry, Status, Timeout
 
 THREADS = import_module("flow.run.threads")
+
+
+@pytest.fixture(params=loops(long="uvloop"))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each event loop in turn. The times of most tests here are real, and asyncio and uvloop share the code of ours."""
+    return str(request.param)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from conftest import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -111,7 +112,7 @@ class Machine(RuleBasedStateMachine):
 def machine(name: str, parent: dict[str, Any] | None = None, **config: Any) -> Any:
     kind = type(name, (Machine,), {"config": flow.DataConfig(**config), "parent": parent})
     case = kind.TestCase
-    case.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+    case.settings = settings(examples(40), stateful_step_count=30)
     return case
 
 

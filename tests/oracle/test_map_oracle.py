@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import DRIVERS, LoopClock
-from hypothesis import HealthCheck, given, settings
+from conftest import DRIVERS, LoopClock, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
@@ -233,9 +233,7 @@ async def turns(x: int) -> None:
 def test_every_map_is_its_oracles(backend: str) -> None:
     pytest.importorskip(backend)
 
-    @settings(
-        max_examples=400 if backend == "asyncio" else 150, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+    @examples(400 if backend == "asyncio" else 150)
     @given(cases, settings_of)
     def check(case: Case, options: dict[str, Any]) -> None:
         world = World(case, turns)
@@ -249,7 +247,7 @@ def test_every_map_is_its_oracles(backend: str) -> None:
 def test_storms_on_virtual_time(virtual: Any) -> None:
     """Items that wait, retries that wait, limits and cancellation: the oracle's end, the bound kept, nothing left."""
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @examples(200)
     @given(cases, settings_of, st.sampled_from([None, None, 0.004, 0.02]))
     def check(case: Case, options: dict[str, Any], cancel_after: float | None) -> None:
         if case.style == "thread":

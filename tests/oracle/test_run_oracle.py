@@ -10,8 +10,8 @@ from typing import Any
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import DRIVERS, LoopClock, dag_of
-from hypothesis import HealthCheck, given, settings
+from conftest import DRIVERS, LoopClock, dag_of, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
@@ -120,7 +120,7 @@ settings_of = st.fixed_dictionaries(
         "order": st.sampled_from(["definition", "definition", "critical_path"]),
     }
 )
-many = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = examples(500)
 
 
 @many
@@ -150,7 +150,7 @@ def check_order(world: World, result: flow.Result, options: dict[str, Any]) -> N
     assert world.started == list(order)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(400)
 @given(dags(), settings_of)
 def test_fail_fast_invariants(specs: list[Spec], options: dict[str, Any]) -> None:
     world = World(specs)
@@ -186,7 +186,7 @@ def test_fail_fast_invariants(specs: list[Spec], options: dict[str, Any]) -> Non
 def test_backends_agree_with_the_oracle(backend: str) -> None:
     pytest.importorskip(backend)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @examples(60)
     @given(dags(most=60), settings_of)
     def check(specs: list[Spec], options: dict[str, Any]) -> None:
         world = World(specs)
@@ -197,7 +197,7 @@ def test_backends_agree_with_the_oracle(backend: str) -> None:
     check()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(dags(most=60), settings_of, st.integers(0, 30))
 def test_cancellation_from_outside_leaves_nothing_behind(
     specs: list[Spec], options: dict[str, Any], turns: int
@@ -261,7 +261,7 @@ class StormyWorld(World):
 def test_storms_on_virtual_time(virtual: Any) -> None:
     """Waiting nodes, waiting retries, limits and cancellation: the oracle's end, the limit kept, nothing left."""
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @examples(300)
     @given(dags(most=60), settings_of, st.integers(0, 2**32), st.sampled_from([None, None, 0.005, 0.02]))
     def check(specs: list[Spec], options: dict[str, Any], seed: int, cancel_after: float | None) -> None:
         world = StormyWorld(specs, seed)

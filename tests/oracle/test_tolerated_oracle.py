@@ -8,8 +8,8 @@ from typing import Any
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import DRIVERS, loops
-from hypothesis import HealthCheck, given, settings
+from conftest import DRIVERS, examples, loops
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
@@ -203,7 +203,7 @@ def _config(options: dict[str, Any], **more: Any) -> Config:
 
 @pytest.mark.parametrize("backend", loops())
 def test_collect_matches_the_oracle(backend: str) -> None:
-    @settings(max_examples=500 if backend == "asyncio" else 150, deadline=None, suppress_health_check=[*HealthCheck])
+    @examples(500 if backend == "asyncio" else 150)
     @given(st.integers(0, 2**32), options_of)
     def check(seed: int, options: dict[str, Any]) -> None:
         world = World(specs_of(seed))
@@ -212,7 +212,7 @@ def test_collect_matches_the_oracle(backend: str) -> None:
     check()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[*HealthCheck])
+@examples(300)
 @given(st.integers(0, 2**32), options_of)
 def test_fail_fast_raises_for_what_is_not_tolerated_alone(seed: int, options: dict[str, Any]) -> None:
     world = World(specs_of(seed))
@@ -228,7 +228,7 @@ def test_fail_fast_raises_for_what_is_not_tolerated_alone(seed: int, options: di
         world.check(result)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.integers(0, 2**32), st.integers(0, 39))
 def test_parts_and_grown_dags_know_the_same_defaults(seed: int, at: int) -> None:
     specs = specs_of(seed)

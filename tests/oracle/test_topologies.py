@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.errors import ConfigError
@@ -108,7 +109,7 @@ def test_random_dag_at_the_ends_of_p(p: float, count: int) -> None:
     assert len(edges(topologies.random_dag(40, p=p))) == count
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.floats(0.0009765625, 0.999), SEEDS)
 def test_random_dag_walks_the_pairs_as_inverse_transform_sampling_does(p: float, seed: int) -> None:
     """Oracle: one draw u per run of pairs; the run goes on while u < q**k, tried k by k."""

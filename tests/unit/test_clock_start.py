@@ -12,6 +12,8 @@ from conftest import loops
 
 import flow
 
+pytestmark = pytest.mark.slow  # each test starts a process
+
 SETUP = """
 import json, sys
 import flow
@@ -74,6 +76,7 @@ def imported(define: str, config: str = "", run: str = RUN) -> tuple[list[str], 
     return within, anyio, asyncio
 
 
+@pytest.mark.parametrize("backend", loops(long="uvloop"))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_contains_no_imports(kind: str, backend: str) -> None:
     assert imported(KINDS[kind], f"backend={backend!r}")[0] == []

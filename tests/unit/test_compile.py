@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
@@ -509,7 +510,7 @@ def fields(plan: Plan) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(definitions())
 def test_random_definitions_against_the_oracle(nodes: list[dict[str, Any]]) -> None:
     dag = flow.Dag()
@@ -528,7 +529,7 @@ def test_random_definitions_against_the_oracle(nodes: list[dict[str, Any]]) -> N
     assert [list(s) for s in plan.successors] == [[i for i in everyone if u in upstream[i]] for u in everyone]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(definitions(), st.randoms(use_true_random=False))
 def test_growing_equals_compiling_from_scratch(nodes: list[dict[str, Any]], rng: random.Random) -> None:
     dag = flow.Dag()

@@ -12,6 +12,8 @@ from conftest import collected, error_of
 
 import flow
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 
 @pytest.fixture(autouse=True)
 def _no_warning() -> Iterator[None]:

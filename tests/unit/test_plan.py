@@ -8,7 +8,8 @@ from typing import Any
 
 import networkx as nx
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
@@ -212,7 +213,7 @@ def random_plan(seed: int, count: int) -> tuple[Plan, nx.DiGraph]:
     return dag.compile(), graph
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.integers(0, 10**6), st.integers(1, 40))
 def test_shape_paths_and_relatives(seed: int, count: int) -> None:
     plan, graph = random_plan(seed, count)
@@ -233,7 +234,7 @@ def test_shape_paths_and_relatives(seed: int, count: int) -> None:
     assert all(graph.has_edge(u, v) for u, v in pairwise(path.nodes))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 3))
 def test_parts_are_what_compiling_the_subgraph_gives(seed: int, count: int, targets: int) -> None:
     plan, graph = random_plan(seed, count)
@@ -252,7 +253,7 @@ def test_parts_are_what_compiling_the_subgraph_gives(seed: int, count: int, targ
     assert MISSING not in part.tail
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.integers(0, 10**6), st.integers(1, 30))
 def test_critical_order_takes_the_longest_way_down_first(seed: int, count: int) -> None:
     plan, graph = random_plan(seed, count)
