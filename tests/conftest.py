@@ -64,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Say how many random cases there are, before modules of tests are imported."""
     global _share
     _share = 0.1 if config.option.fast else 5.0 if config.option.long else 1.0
+    settings.register_profile("flow", max_examples=int(100 * _share))
+    settings.load_profile("flow")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -281,6 +281,7 @@ class TestExits:
             flow.run(dag, config=Config(backend=backend))  # type: ignore[arg-type]
         assert caught.value.__notes__ == ["while the run ended, node 'node' raised CleanUp: disk full"]
 
+    @pytest.mark.slow
     def test_so_it_is_to_ctrl_c(self, backend: str) -> None:
         program = f"""
 import os, signal, threading, anyio, flow

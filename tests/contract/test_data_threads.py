@@ -11,6 +11,8 @@ import pytest
 
 import flow
 
+pytestmark = pytest.mark.slow
+
 THREADS = 12
 ROUNDS = 300
 CONFIGS: dict[str, dict[str, Any]] = {

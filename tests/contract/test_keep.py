@@ -609,6 +609,7 @@ async def waiting_megabyte(x: Any = None) -> bytearray:
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
+@pytest.mark.slow
 def test_a_long_chain_of_megabytes(fn: Any, options: dict[str, Any]) -> None:
     count = 3_000
     dag = flow.Dag("chain")

@@ -35,6 +35,7 @@ async def await_once(*values: Any) -> int:
     return len(values)
 
 
+@pytest.mark.slow
 class TestDeepChains:
     """10,000 nodes in a row at the default recursion limit, through every operation."""
 

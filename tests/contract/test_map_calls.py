@@ -398,6 +398,7 @@ assert_type(result[e][0], int)
 """
 
 
+@pytest.mark.slow
 def test_types(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     file = tmp_path / "typed.py"

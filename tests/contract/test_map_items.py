@@ -89,10 +89,12 @@ class TestItems:
 
     @pytest.mark.parametrize("fn", [plain, awaited])
     @pytest.mark.parametrize("concurrency", [1, 50, 100_000])
+    @pytest.mark.slow
     def test_a_hundred_thousand(self, fn: Any, concurrency: int) -> None:
         result = flow.run(map_of(fn, concurrency=concurrency), {"xs": (x for x in range(100_000))})
         assert result["m"] == list(range(1, 100_001))
 
+    @pytest.mark.slow
     def test_many_that_wait_or_fail(self) -> None:
         result = flow.run(map_of(waits, concurrency=100), {"xs": range(20_000)})
         assert result["m"] == list(range(1, 20_001))

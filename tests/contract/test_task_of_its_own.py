@@ -56,6 +56,7 @@ LEFT = [watchdog, unclosed_timeout, unclosed_scope, cancels_itself, takes_it_bac
 @pytest.mark.parametrize("suspends", [False, True], ids=["at-once", "after-a-wait"])
 @pytest.mark.parametrize("act", LEFT)
 @pytest.mark.parametrize("between", [False, True], ids=["next", "after-a-sync-node"])
+@pytest.mark.slow
 def test_the_next_node_is_not_hit(backend: str, suspends: bool, act: Any, between: bool) -> None:
     seen: list[object] = []
 
@@ -95,6 +96,7 @@ def test_a_sync_node_leaves_as_little(backend: str) -> None:
 @pytest.mark.parametrize("backend", ASYNCIO)
 @pytest.mark.parametrize("concurrency", [1, 3])
 @pytest.mark.parametrize("suspends", [False, True], ids=["at-once", "after-a-wait"])
+@pytest.mark.slow
 def test_the_next_item_is_not_hit(backend: str, concurrency: int, suspends: bool) -> None:
     async def work(item: int) -> int:
         if item == 0:

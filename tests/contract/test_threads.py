@@ -22,6 +22,8 @@ from conftest import ROOT, collected, error_of, loops
 import flow
 from flow import Config, Context, Retry, Status, Timeout
 
+pytestmark = pytest.mark.slow  # the times of threads are real
+
 THREADS = import_module("flow.run.threads")
 
 

@@ -13,6 +13,7 @@ from conftest import DATA, MODES, ROOT, modes
 import flow
 from flow import Config, Status
 
+pytestmark = pytest.mark.slow
 SHARED = ROOT.parent / "shared" / "workloads"
 
 

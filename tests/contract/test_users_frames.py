@@ -343,6 +343,7 @@ def test_one_exception_object_raised_again_and_again(waits: bool, layers: list[A
         assert len(error.__notes__) == 1
 
 
+@pytest.mark.slow
 def test_one_exception_object_run_ten_thousand_times() -> None:
     error = ValueError("shared")
 

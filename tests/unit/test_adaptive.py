@@ -16,8 +16,6 @@ from limit_sim import Aimd, Fixed, Gradient2, Vegas, World, best, power, simulat
 
 import flow
 from flow.run.adaptive import CAREFUL, GROWTH, START, Climb, kind_of
-from flow_bench import adaptive
-from flow_bench.checks import Refused
 
 AUTO = flow.Config(limit="auto", clock=LoopClock())
 
@@ -43,6 +41,7 @@ class TestSearch:
         assert again.seen().changes == 0
         assert simulate(again, world) <= min(took, 1.10 * best(world))
 
+    @pytest.mark.slow
     def test_it_is_the_best_of_those_compared(self) -> None:
         def mean(make: Callable[[], Any]) -> float:
             return math.exp(sum(math.log(simulate(make(), world) / least) for world, least in found) / len(found))
@@ -365,22 +364,3 @@ class TestSettings:
         dag.map("m", lambda x: x, over="items", concurrency="many")  # type: ignore[call-overload]
         with pytest.raises(flow.DefinitionError, match="concurrency must be an integer of at least 1, 'auto', or None"):
             dag.compile()
-
-
-class TestBench:
-    """``python -m flow_bench adaptive``."""
-
-    TINY = adaptive.Effort(calls=30, rounds=1, noop_rounds=1)
-
-    def test_rows(self) -> None:
-        rows = [row for table in adaptive.run(self.TINY) for row in table]
-        assert len({(row.section, row.label, row.nodes, row.topology) for row in rows}) == len(rows) == 3 * 8 + 2 * 3
-        assert all(row.samples and row.figure for row in rows)
-        assert sum(row.target is not None for row in rows) == 3 * 2 + 2
-
-    def test_work_that_is_not_done_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def none(self: Any, i: int) -> None: ...
-
-        monkeypatch.setattr(adaptive.Backend, "call", none)
-        with pytest.raises(Refused):
-            list(adaptive.run(self.TINY))

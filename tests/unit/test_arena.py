@@ -427,6 +427,7 @@ class TestArenaDict:
         data.update(given)
         assert data == given
 
+    @pytest.mark.slow
     def test_the_collector_sees_few_objects(self) -> None:
         gc.collect()
         before = len(gc.get_objects())

@@ -525,6 +525,7 @@ class TestShowAndCheck:
         assert (result.exit_code, "f: 1 fault" in result.stderr) == (1, True)
 
 
+@pytest.mark.slow
 class TestProgram:
     def test_version(self) -> None:
         assert spawn("--version").stdout.startswith(f"flow {flow.__version__} (CPython ")

@@ -210,6 +210,7 @@ class TestPaths:
         assert call("show", "t.json").stderr == "Error: there is no file 't.json'\n"
 
     @unix
+    @pytest.mark.slow
     def test_a_current_folder_that_is_gone(self) -> None:
         for target in ("ok:dag", "ok.py", "t.json"):
             result = shell(f"mkdir gone; cd gone; rmdir ../gone; flow check {target}")
@@ -283,6 +284,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 @unix
+@pytest.mark.slow
 class TestStreams:
     @pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 2>&-", "2>/dev/full"])
     def test_results_are_printed_whatever_is_closed(self, closed: str) -> None:

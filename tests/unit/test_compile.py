@@ -200,6 +200,7 @@ class TestFaults:
         (fault,) = faults_of(dag)
         assert "is defined 3 times" in fault
 
+    @pytest.mark.slow
     def test_long_lists_are_cut_in_the_message_only(self) -> None:
         dag = flow.Dag()
         for i in range(3_000):
@@ -414,6 +415,7 @@ class TestGrowing:
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("how", ["needs", "after", "edge"])
+@pytest.mark.slow
 def test_a_chain_of_30_000(backwards: bool, how: str) -> None:
     """A3: no recursion anywhere."""
     count = 30_000

@@ -119,6 +119,7 @@ INTERRUPTED: Final[dict[str, Callable[[flow.WorkflowData], object]]] = {
 
 
 @pytest.mark.parametrize("write", INTERRUPTED.values(), ids=INTERRUPTED)
+@pytest.mark.slow
 def test_an_interrupt_leaves_the_store_whole(config: flow.DataConfig, write: Callable[[Any], object]) -> None:
     """It left locks held, arrays of unequal length, and an index of blocks that had been given up."""
 

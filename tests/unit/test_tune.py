@@ -188,6 +188,7 @@ class TestSearch:
         assert search.trial(flow.Config(limit=4)) is four and search.trial(flow.Config()) is default
 
 
+@pytest.mark.slow
 class TestGain:
     def test_of_few_rounds_it_is_all_of_them(self) -> None:
         assert gain([1.2, 1.4, 1.3, 1.3]) == Gain(1.3, 1.2, 1.4, 4)
@@ -437,6 +438,7 @@ class TestTune:
             report.write(tmp_path / "no" / "flow.toml")
 
 
+@pytest.mark.slow
 class TestStandIns:
     def dag(self) -> flow.Dag:
         dag = flow.Dag("effects")

@@ -133,6 +133,7 @@ class TestMeasuring:
         assert report.best.sync == "thread" and report.gain.times == pytest.approx(2.0)
 
 
+@pytest.mark.slow
 class TestNoise:
     @pytest.mark.parametrize("rounds", [3, 4, 6, 9])
     @pytest.mark.parametrize("spread", [0.3, 1.0])

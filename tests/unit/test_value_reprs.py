@@ -135,6 +135,7 @@ PLAIN: Any = st.recursive(
 
 
 @given(PLAIN, st.integers(1, 120))
+@pytest.mark.slow
 def test_what_is_written_is_how_the_repr_begins(value: Any, room: int) -> None:
     text, whole = beginning(value, room), repr(value)
     assert len(text) >= min(room, len(whole))
@@ -199,6 +200,7 @@ def test_huge_integers_are_counted_not_written(digits: int) -> None:
     assert shown(10**4000) == "1" + "0" * 59 + "..."
 
 
+@pytest.mark.slow
 def test_deep_nesting_is_no_limit() -> None:
     value: Any = []
     for _ in range(200_000):
