@@ -60,8 +60,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--long", action="store_true", help="add what is marked long, and many more random cases")
 
 
+_share = 1.0  # of the usual number of random cases
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Say how many random cases there are, before modules of tests are imported."""
+    if config.option.fast and config.option.long:
+        raise pytest.UsageError("--fast and --long are opposites: give one of them")
     global _share
     _share = 0.1 if config.option.fast else 5.0 if config.option.long else 1.0
     settings.register_profile("flow", max_examples=int(100 * _share))
@@ -83,9 +88,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dropped = set(gone)
         items[:] = [item for item in items if item not in dropped]
     items.sort(key=lambda item: item.path.parent.name in LAST)
-
-
-_share = 1.0
 
 
 def examples(count: int) -> settings:
