@@ -52,6 +52,7 @@ def noisy(seed: int, *, rows: int = 300, passes: int = 5, slower: Callable[[int]
 
 
 class TestNoise:
+    @pytest.mark.long
     def test_two_runs_of_the_same_code_do_not_differ(self) -> None:
         wrong = 0
         for pair in range(20):

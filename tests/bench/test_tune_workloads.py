@@ -22,6 +22,8 @@ from flow.testing import FakeClock
 from flow_bench import tune as bench
 from flow_bench.checks import Refused
 
+pytestmark = pytest.mark.long  # some of it is timed, so a quiet machine says more
+
 AT_LEAST = 1.3
 
 

@@ -130,7 +130,13 @@ print(flow.run(dag).ok)
 """
 
 
-@pytest.mark.parametrize("kind", ["timeout", "thread", "map with timeout", "map in threads", "nested", "map of nested"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("timeout", "map in threads", "map of nested"),
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("thread", "map with timeout", "nested")),
+    ],
+)
 def test_no_node_is_blamed_for_a_slow_import(kind: str) -> None:
     code = SLOW.format(define=KINDS[kind] + "\ndag.add('other', inc)")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
