@@ -14,10 +14,14 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, settings
 
 import flow
 
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "tests" / "data"
 WAYS = ("asyncio", "uvloop", "trio")
+LAST = ("docs", "bench")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell makes what it starts in the background ignore Ctrl-C, programs that tests start included.
@@ -32,12 +36,63 @@ def _installed(name: str) -> bool:
     return True
 
 
-def loops(*names: str) -> list[Any]:
-    """These event loops to test on, or all; the optional ones skip with a reason when absent."""
-    return [
-        pytest.param(name, marks=[] if _installed(name) else pytest.mark.skip(reason=f"{name} is not installed"))
-        for name in names or WAYS
-    ]
+def loops(*names: str, long: str = "") -> list[Any]:
+    """These event loops to test on, or all; the optional ones skip with a reason when absent.
+
+    ``--fast`` takes asyncio alone; the loop ``long`` is added by ``--long``.
+    """
+
+    def marks(name: str) -> list[pytest.MarkDecorator]:
+        found = [] if _installed(name) else [pytest.mark.skip(reason=f"{name} is not installed")]
+        found += [pytest.mark.slow] if name != "asyncio" else []
+        return found + ([pytest.mark.long] if name == long else [])
+
+    return [pytest.param(name, marks=marks(name)) for name in names or WAYS]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("flow")
+    group.addoption(
+        "--fast",
+        action="store_true",
+        help="only asyncio, few random cases; without tests/bench, tests/docs and what is marked slow",
+    )
+    group.addoption("--long", action="store_true", help="add what is marked long, and many more random cases")
+
+
+_share = 1.0  # of the usual number of random cases
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how many random cases there are, before modules of tests are imported."""
+    if config.option.fast and config.option.long:
+        raise pytest.UsageError("--fast and --long are opposites: give one of them")
+    global _share
+    _share = 0.1 if config.option.fast else 5.0 if config.option.long else 1.0
+    settings.register_profile("flow", max_examples=int(100 * _share))
+    settings.load_profile("flow")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``--fast``, do not even import tests of the benchmarks and of the docs."""
+    left_out = config.option.fast and collection_path.parent == ROOT / "tests" and collection_path.name in LAST
+    return True if left_out else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the options say. The benchmarks go last: they thaw what is frozen below."""
+    left_out = {name for name, run in (("slow", not config.option.fast), ("long", config.option.long)) if not run}
+    gone = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        dropped = set(gone)
+        items[:] = [item for item in items if item not in dropped]
+    items.sort(key=lambda item: item.path.parent.name in LAST)
+
+
+def examples(count: int) -> settings:
+    """Settings for so many random cases: a tenth of them with ``--fast``, five times as many with ``--long``."""
+    return settings(max_examples=max(1, int(count * _share)), deadline=None, suppress_health_check=[*HealthCheck])
 
 
 @pytest.fixture(params=loops())
@@ -46,21 +101,42 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-MODES = [
-    pytest.param({"mode": "auto"}, id="auto"),
-    pytest.param({"mode": "inline"}, id="inline"),
-    pytest.param({"mode": "tasks"}, id="tasks"),
-    pytest.param({"mode": "workers", "limit": 2}, id="workers-2"),
-    pytest.param({"mode": "tasks", "limit": 1}, id="tasks-1"),
-    pytest.param({"executor": "thread", "limit": 3}, id="threads"),
-    pytest.param({"keep": "targets"}, id="freeing"),
-    pytest.param({"observers": [lambda event: None]}, id="observed"),
-]
+MODES: dict[str, dict[str, Any]] = {
+    "auto": {"mode": "auto"},
+    "inline": {"mode": "inline"},
+    "tasks": {"mode": "tasks"},
+    "workers-2": {"mode": "workers", "limit": 2},
+    "workers-1": {"mode": "workers", "limit": 1},
+    "tasks-1": {"mode": "tasks", "limit": 1},
+    "threads": {"executor": "thread", "limit": 3},
+    "critical": {"order": "critical_path"},
+    "timed": {"timing": True},
+    "freeing": {"keep": "targets"},
+    "observed": {"observers": [lambda event: None]},
+}
+"""Every way to drive a run, as settings of a Config. A test that takes a part of them names those: ``modes(...)``."""
+
+DRIVERS = tuple(dict.fromkeys(settings["mode"] for settings in MODES.values() if "mode" in settings))
+"""The values of ``Config.mode``."""
 
 
-@pytest.fixture(params=MODES)
+def modes(*names: str) -> list[Any]:
+    """These ways to drive a run, or all, for ``parametrize``."""
+    return [pytest.param(MODES[name], id=name) for name in names or MODES]
+
+
+def configs(**settings: Any) -> list[Any]:
+    """Configs with these settings: one that chooses by itself how to run, and tasks on each event loop."""
+    by_itself = pytest.param(flow.Config(**MODES["auto"], **settings), id="auto")
+    tasks = flow.Config(**MODES["tasks"], **settings)
+    return [by_itself] + [
+        pytest.param(tasks.replace(backend=loop.values[0]), id=loop.values[0], marks=loop.marks) for loop in loops()
+    ]
+
+
+@pytest.fixture(params=modes("auto", "inline", "tasks", "workers-2", "tasks-1", "threads", "freeing", "observed"))
 def mode(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Each way to drive a run in turn, as settings of a Config."""
+    """Ways to drive a run that differ for nodes and maps, each in turn, as settings of a Config."""
     return dict(request.param)
 
 
@@ -196,14 +272,13 @@ def pytest_sessionfinish() -> None:
 def frozen() -> Iterator[None]:
     """Hide from the collector what all tests have made: for those that collect often, which would look at it all.
 
-    The benchmarks freeze and thaw too, and would thaw this. At the end everything is thawed and looked at once.
+    The benchmarks freeze and thaw too, and would thaw this. It stays hidden: looking at all once more takes long.
     """
     thaw, gc.unfreeze = gc.unfreeze, lambda: None
     gc.collect()
     gc.freeze()
     yield
     gc.unfreeze = thaw
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

@@ -6,17 +6,10 @@ from contextvars import ContextVar
 from typing import Any
 
 import anyio
-import pytest
-from conftest import loops
-
-from flow import Config
+from conftest import configs
 
 VAR: ContextVar[Any] = ContextVar("VAR", default="unset")
-BACKENDS = loops("asyncio", "uvloop", "trio")
-MODES = [Config(on_error="collect")] + [
-    pytest.param(Config(on_error="collect", mode="tasks", backend=loop.values[0]), marks=loop.marks)
-    for loop in BACKENDS
-]
+CONFIGS = configs(on_error="collect")
 
 
 class Closed(Exception):

@@ -1,0 +1,304 @@
+"""Runs of many suites: passes in fresh processes, merged, saved, compared; a broken implementation is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+import flow
+from flow_bench import command, harness, session, store
+from flow_bench.__main__ import main
+from flow_bench.measure import Measured, Row, Target, ratios, shared
+from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Part, merged
+
+pytestmark = pytest.mark.usefixtures("frozen")
+
+TINY = Part("core", 2, ("--only", "build"), ("--nodes", "12", "--rounds", "4"))  # its quickest section
+
+SKIPPING = """
+from flow.run import api
+real = api.run_inline
+def skipping(run):
+    run.order = run.order[:-1]
+    real(run)
+api.run_inline = skipping
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which a run has one small part."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(session, "PARTS", (TINY,))
+    return tmp_path
+
+
+def sabotage(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Have every process started from here run this code first."""
+    (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+class TestRun:
+    def test_measured_saved_and_compared(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["run", "--core", "--quick", "--save", "first", "--json", "all.json"]) == OK
+        printed = capsys.readouterr().out
+        assert "pass 2 of 2  core" in printed
+        assert "[core] build and compile, 12 nodes: us per node" in printed
+        assert "saved as .benchmarks/first.json" in printed
+        document = json.loads((here / ".benchmarks" / "first.json").read_text(encoding="utf-8"))
+        assert document == json.loads((here / "all.json").read_text(encoding="utf-8"))
+        assert (document["schema"], document["name"], document["passes"]) == (1, "first", 2)
+        assert document["machine"].keys() >= {"cpu", "cores", "python", "flow", "libraries", "commit", "load", "date"}
+        (row,) = [r for r in document["rows"] if (r["label"], r["topology"]) == ("compile", "tree")]
+        assert [len(one["samples"]) for one in row["passes"]] == [2, 2]
+        assert row["samples"] == [*row["passes"][0]["samples"], *row["passes"][1]["samples"]]
+        assert [len(row[name]) for name in ("ratios", "cpu")] == [4, 4]
+
+        assert main(["run", "--core", "--quick", "--save", "--compare", "--fail-over", "10000"]) == OK
+        printed = capsys.readouterr().out
+        assert "compared with 'first'" in printed
+        assert "other flags or passes" not in printed
+        assert "rows compared: " in printed
+        second = next(path.stem for path in store.saved() if path.stem != "first")
+        assert main(["compare", "first", second]) == OK
+        assert f"'{second}'" in capsys.readouterr().out
+        assert main(["compare", "first"]) == OK  # with the newest
+
+    def test_a_broken_driver_is_refused(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(session, "PARTS", (replace(TINY, flags=("--only", "sync")),))
+        sabotage(here, monkeypatch, SKIPPING)
+        assert main(["run", "--core", "--quick", "--save", "broken"]) == REFUSED
+        error = capsys.readouterr().err
+        assert "flow_bench: core: contender 'flow.run, fresh plan' is refused: nodes never called: 11" in error
+
+    def test_other_suites_go_on(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(session, "PARTS", (Part("dag", 2, ("--nonsense",)), TINY))
+        assert main(["run", "--core", "--dag", "--quick", "--save", "half"]) == REFUSED
+        found = capsys.readouterr()
+        assert "flow_bench: dag: its process died with exit code 2: " in found.err
+        assert found.out.count("dag  ") == 1  # not tried again
+        document = store.load("half")
+        assert {row["suite"] for row in document["rows"]} == {"core"}
+        assert document["faults"].keys() == {"dag"}
+
+    def test_what_is_not_installed_is_said(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(session, "PARTS", (Part("node", 1),))
+        sabotage(here, monkeypatch, "import sys\nsys.modules['pytest'] = None\n")
+        assert main(["run", "--node", "--quick"]) == OK
+        assert "n/a: pytest is not installed: pip install 'flow[bench]'" in capsys.readouterr().out
+
+    def test_all_but_the_peers_unless_named(self) -> None:
+        def chosen(*flags: str) -> list[str]:
+            from flow_bench.__main__ import parser
+
+            return command.chosen(parser().parse_args(["run", *flags]))
+
+        assert chosen() == [name for name in session.SUITES if name != "peers"]
+        assert chosen("--all", "--quick") == list(session.SUITES)
+        assert chosen("--traces", "--core") == ["core", "traces"]
+        assert chosen("--peers") == ["peers"]
+
+
+class TestRefused:
+    """Implementations that leave something undone do not get a figure."""
+
+    def test_a_status_that_is_not_set(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        real = flow.StatusTracker.set
+
+        def forgetful(self: flow.StatusTracker, name: Any, status: flow.Status, *args: Any) -> None:
+            if status is not flow.Status.COMPLETED or not str(name).endswith("7"):
+                real(self, name, status, *args)
+
+        monkeypatch.setattr(flow.StatusTracker, "set", forgetful)
+        assert main(["dag", "--quick", "--only", "status tracking"]) == REFUSED
+        assert "is refused: " in capsys.readouterr().err
+
+    def test_a_node_that_does_not_run(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from flow.run import api
+
+        real = api.run_inline
+
+        def skipping(run: Any) -> None:
+            run.order = run.order[:-1]
+            real(run)
+
+        monkeypatch.setattr(api, "run_inline", skipping)
+        assert main(["core", "--quick", "--only", "sync", "--nodes", "12", "--rounds", "1"]) == REFUSED
+        assert "nodes never called: 11" in capsys.readouterr().err
+
+    def test_a_resolver_that_forgets(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr(flow.Resolver, "is_runnable", lambda self, i: False)
+        assert main(["dag", "--quick", "--only", "resolution, per node asked"]) == REFUSED
+        assert "is refused: " in capsys.readouterr().err
+
+
+class TestUsage:
+    """What makes no sense is said before anything is measured."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["run", "--core", "--html", "no/such/page.html"], "there is no folder 'no/such'"),
+            (["run", "--core", "--json", "."], "'.' is a folder"),
+            (["core", "--json", "no/rows.json"], "there is no folder 'no'"),
+            (["run", "--core", "--compare", "--fail-over", "-5"], "'-5' is no percentage"),
+            (["compare", "a", "b", "--fail-over", "ten"], "'ten' is no percentage"),
+            (["dag", "--rounds", "0"], "'0' is no integer of at least 1"),
+            (["dag", "--share", "-1"], "'-1' is no integer of at least 1"),
+            (["core", "--nodes", "8,x"], "sizes are integers of at least 4"),
+            (["peers", "--rounds", "3"], "unrecognized arguments: --rounds 3"),
+        ],
+    )
+    def test_flags(self, arguments: list[str], said: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert said in capsys.readouterr().err
+
+    @pytest.mark.parametrize("suite", ["dag", "memory", "concurrency", "workflow", "adaptive", "tune", "peers"])
+    def test_sections(self, suite: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([suite, "--quick", "--only", "nonsense"]) == USAGE
+        found = capsys.readouterr()
+        assert f"{suite} has no section 'nonsense'; it has '" in found.err
+        assert found.out == ""
+
+
+def test_the_documentation_has_every_flag_of_run_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    told = {
+        flag for line in page.splitlines() if line.startswith("| `--") for flag in re.findall(r"`(--[a-z-]+)", line)
+    }
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert told == set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+
+
+class TestMerged:
+    def rows(self, *values: float, **fields: Any) -> list[dict[str, Any]]:
+        return [Row("s", "l", "us", list(values), suite="x", **fields).to_dict()]
+
+    def test_rounds_of_all_passes(self) -> None:
+        (row,) = merged([self.rows(1.0, 2.0, 9.0, figures={"p99": 9.0}), self.rows(3.0, 4.0, figures={"p99": 5.0})])
+        assert (row["figure"], row["samples"]) == (3.0, [1.0, 2.0, 9.0, 3.0, 4.0])
+        assert row["figures"] == {"p99": 7.0}
+        assert [one["figure"] for one in row["passes"]] == [2.0, 3.5]
+
+    def test_a_figure_that_is_no_median_stays_one_of_its_passes(self) -> None:
+        (row,) = merged([self.rows(1.0, 5.0, figure=5.0), self.rows(1.0, 7.0, figure=7.0)])
+        assert row["figure"] == 6.0
+
+    def test_a_row_not_in_every_pass_and_one_without_figure(self) -> None:
+        absent = Row("s", "none", "us", note="n/a: not here", suite="x").to_dict()
+        found = merged([[*self.rows(1.0), absent], [absent]])
+        assert [(row["label"], row["figure"], len(row["passes"])) for row in found] == [
+            ("l", 1.0, 1),
+            ("none", None, 2),
+        ]
+
+    def test_two_rows_of_one_name_are_a_mistake(self) -> None:
+        with pytest.raises(ValueError, match="two rows are called x / s / l / 0 / "):
+            merged([self.rows(1.0) + self.rows(2.0)])
+
+    def test_a_row_is_the_same_after_json(self) -> None:
+        row = Row("s", "l", "us", [1.0, 3.0], ratios=[Measured(1.0, 0.5)], nodes=3, target=Target(2.0, 1.0), suite="x")
+        assert row.cpu == [0.5]
+        assert Row.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+
+
+class TestShares:
+    def test_every_number_of_rounds_is_shared(self) -> None:
+        from flow_bench import context
+
+        assert shared(harness.Effort(rounds=9, sample=0.5, each_rounds=100), 3) == harness.Effort(3, 0.5, 34)
+        nested = shared(context.Effort(), 61)
+        assert (nested.rounds, nested.deep_rounds, nested.sizes) == (1, 1, context.Effort().sizes)
+        assert nested.mapping.rounds == nested.keeping.rounds == 1
+        assert shared(context.QUICK, 1) is context.QUICK
+
+    def test_ratios_of_cpu_time_where_it_is_known(self) -> None:
+        slow, base = [Measured(2.0, 1.0), Measured(3.0, 0.5)], [Measured(1.0, 1.0), Measured(1.0, 0.25)]
+        assert ratios(slow, base) == [2.0, 3.0]
+        assert Row("s", "l", "us", slow, ratios=ratios(slow, base)).cpu == [1.0, 2.0]
+        assert Row("s", "l", "us", slow, ratios=ratios(slow, [1.0, 1.0])).cpu == []
+        assert Row("s", "l", "us", slow, ratios=ratios(slow, [Measured(1.0), Measured(1.0)])).cpu == []
+
+
+class TestStore:
+    @pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden", "a.json", "x" * 101, "a b"])
+    def test_names_are_checked_before_anything_is_measured(
+        self, name: str, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(store.NotSaved, match="cannot be a run's name"):
+            store.path_of(name)
+        if name:
+            assert main(["run", "--core", "--save", name]) == USAGE
+            assert "cannot be a run's name" in capsys.readouterr().err
+
+    def test_names_of_nothing(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["run", "--core", "--compare"]) == USAGE
+        assert "no run is saved in .benchmarks" in capsys.readouterr().err
+        store.save({"schema": 1, "name": "kept", "rows": []})
+        assert main(["compare", "kpt"]) == USAGE
+        assert (
+            "no run is saved as 'kpt', nor is there such a file; saved in .benchmarks: kept" in capsys.readouterr().err
+        )
+        (here / "other.json").write_text("[1]", encoding="utf-8")
+        assert main(["compare", "kept", "other.json"]) == USAGE
+        assert "other.json is not a run of flow_bench" in capsys.readouterr().err
+        (here / "notes.md").write_text("# notes", encoding="utf-8")
+        assert main(["compare", "kept", "notes.md"]) == USAGE
+        assert "notes.md is not JSON" in capsys.readouterr().err
+
+    def test_the_newest_but_the_one_asked_about(self, here: Path) -> None:
+        for name in ("b", "a"):
+            store.save({"schema": 1, "name": name, "rows": []})
+        assert store.load("")["name"] == "a" or store.saved()[-1].stem == "b"
+        assert store.load("", but="a")["name"] == "b"
+        assert store.load(str(here / ".benchmarks" / "b.json"))["name"] == "b"
+
+    def test_default_names_are_date_and_commit(self) -> None:
+        assert (
+            store.default_name({"date": "2026-02-03T04:05:06+00:00", "commit": "abc-dirty"})
+            == "20260203-040506-abc-dirty"
+        )
+        assert store.default_name({"date": "2026-02-03T04:05:06+00:00", "commit": ""}) == "20260203-040506"
+
+
+class TestFailOver:
+    @pytest.mark.parametrize(
+        ("percent", "code"), [(["--fail-over", "10"], MISSED), (["--fail-over", "60"], OK), ([], OK)]
+    )
+    def test_exit_code(self, percent: list[str], code: int, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        machine = {"cpu": "c", "cores": 1, "system": "s", "python": "p", "commit": "", "date": "d"}
+        for name, value in (("before", 1.0), ("after", 1.5)):
+            rows = merged([[Row("s", "l", "us", [1.0], ratios=[value], suite="x").to_dict()] for _ in range(5)])
+            store.save({"schema": 1, "name": name, "machine": machine, "settings": {}, "passes": 5, "rows": rows})
+        assert main(["compare", "before", "after", *percent]) == code
+        found = capsys.readouterr()
+        assert "slower (1)\n  [x] s, l" in found.out
+        assert ("1 rows are slower by more than 10 %" in found.err) == bool(code)
+
+    def test_it_needs_something_to_compare_with(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["run", "--fail-over", "10"])
+        assert "--fail-over is for --compare" in capsys.readouterr().err
+
+
+def test_unavailable_is_no_failure() -> None:
+    assert len({OK, MISSED, USAGE, REFUSED, UNAVAILABLE}) == 5

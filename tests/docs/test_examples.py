@@ -1,0 +1,244 @@
+"""What the documentation says is what happens: its code runs, its commands print what is shown.
+
+* A ```` ```python ```` block runs, with the blocks before it on its page. ``expression  # -> repr`` and
+  ``print(...)  # -> what it prints`` are compared. A ```` ```text ```` block right after it is all that it
+  prints. ``python no-run`` is left out.
+* In a ```` ```console ```` block each ``$ flow ...`` or ``$ python -m flow ...`` prints what follows it; what
+  was measured (the seconds of ``flow run``) may differ. Other commands are left out.
+* Every program in docs/examples prints what is listed here.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import io
+import linecache
+import re
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [page for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if page.exists()]
+FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+EXPECTED = re.compile(r"#\s*->\s*(?P<value>.+)$")
+MEASURED = re.compile(r"[\d.]+(?:e[+-]?\d+)? (?:us|ms|s)\b|[\d.]+%")
+
+
+class Block(NamedTuple):
+    """One fenced block; ``follows`` if nothing but blank lines stands between it and the block before."""
+
+    info: str
+    body: str
+    line: int
+    follows: bool
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    blocks, end = [], 0
+    for found in FENCE.finditer(text):
+        line = text.count("\n", 0, found.start()) + 2
+        follows = bool(blocks) and not text[end : found.start()].strip()
+        blocks.append(Block(found["info"].strip(), found["body"], line, follows))
+        end = found.end()
+    return blocks
+
+
+def checked(code: str) -> ast.Module:
+    """Make each top-level ``expression  # -> repr`` a comparison."""
+    lines = code.splitlines()
+    tree = ast.parse(code)
+    for k, statement in enumerate(tree.body):
+        found = EXPECTED.search(lines[(statement.end_lineno or 1) - 1])
+        if found is None:
+            continue
+        assert isinstance(statement, ast.Expr), f"'# ->' must follow an expression: {found.string}"
+        is_print = isinstance(statement.value, ast.Call) and ast.unparse(statement.value.func) == "print"
+        if is_print:
+            statement.value.func = ast.Name("_Printed_", ast.Load())  # type: ignore[attr-defined]
+        call = ast.parse(f"_same_({ast.unparse(statement.value)}, {found['value'].strip()!r})")
+        tree.body[k] = ast.increment_lineno(call.body[0], statement.lineno - 1)
+    return tree
+
+
+class Printed:
+    """What ``print`` would print: stands in for it where that is compared."""
+
+    def __init__(self, *values: object) -> None:
+        self.text = " ".join(map(str, values))
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def run_block(block: Block, name: str, namespace: dict[str, Any]) -> str:
+    """Run the block; return what it printed. Line numbers are those of the block, as readers count them."""
+    linecache.cache[name] = (len(block.body), None, block.body.splitlines(keepends=True), name)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(checked(block.body), name, "exec", dont_inherit=True), namespace)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    place = ""
+
+    def same(value: object, expected: str) -> None:
+        assert repr(value) == expected, place
+
+    namespace: dict[str, Any] = {"__name__": "example", "_same_": same, "_Printed_": Printed}
+    printed: str | None = None
+    for block in blocks_of(page):
+        place = f"{page.name}:{block.line}"
+        if block.info == "text" and block.follows and printed is not None:
+            assert printed.rstrip() == block.body.rstrip(), place
+            printed = None
+            continue
+        assert not printed, f"what the block before {place} prints is not shown"
+        printed = run_block(block, "example.py", namespace) if block.info == "python" else None
+    assert not printed
+
+
+def commands_of(page: Path) -> list[Any]:
+    commands = []
+    for block in blocks_of(page):
+        if block.info == "console":
+            for part in re.split(r"^\$ ", block.body, flags=re.MULTILINE)[1:]:
+                command, _, output = part.partition("\n")
+                if command.startswith(("flow ", "python -m flow ")):
+                    commands.append(pytest.param(command, output, id=f"{page.name}-{command}"))
+    return commands
+
+
+@pytest.mark.parametrize(("command", "output"), [c for page in PAGES for c in commands_of(page)])
+def test_commands_print_what_is_shown(command: str, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    testing = pytest.importorskip("click.testing")
+    from flow.cli.commands import cli
+
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(command.removeprefix("python -m "))
+    printed = testing.CliRunner().invoke(cli, words[1:], terminal_width=80, prog_name="flow").output
+    if words[1] == "run":
+        printed, output = MEASURED.sub("(time)", printed), MEASURED.sub("(time)", output)
+    assert [line.rstrip() for line in printed.splitlines()] == [line.rstrip() for line in output.splitlines()]
+
+
+def test_every_option_is_documented() -> None:
+    pytest.importorskip("click")
+    from flow.cli.commands import cli
+
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    options = {o for command in cli.commands.values() for p in command.params for o in (*p.opts, *p.secondary_opts)}
+    missing = sorted(o for o in options if o.startswith("--") and f"`{o}" not in text and f"/ {o}`" not in text)
+    assert not missing
+
+
+def test_links_lead_somewhere() -> None:
+    broken = []
+    for page in (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)  # code may index and call
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, anchor = link.partition("#")
+            if "://" in link:
+                continue
+            target = page.parent / path if path else page
+            anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings(target)] if anchor else []
+            if not target.exists() or (anchor and anchor not in anchors):
+                broken.append(f"{page.name}: {link}")
+    assert not broken
+
+
+def headings(page: Path) -> list[str]:
+    text = FENCE.sub("", page.read_text(encoding="utf-8")) if page.exists() else ""
+    return re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+
+
+PRINTED = {
+    "report": """\
+{1: 1.0, 2: 2.0, 3: 3.0}
+published 3 scores after 2 attempts
+completed True
+""",
+    "fetch": """\
+11 of 12 pages, at most 4 at once
+page7: 3 attempts, ConnectionError: page7 does not answer
+waited 0.5 s, then 1 s (of a clock that is not real)
+index skipped
+""",
+    "etl": """\
+north.read, north.clean, south.read, south.clean, merge, quality, store
+stored 4 rows of 5, worst value 2
+only north: 2 rows, 3 of 9 nodes ran
+""",
+    "replay": """\
+22 nodes, depth 3, width 11
+critical path 1005.9 s of 6996.8 s in all
+1 at a time: 6996.8 s
+4 at a time: 1818.9 s
+8 at a time: 1005.9 s
+all at once: 1005.9 s
+""",
+    "live": """\
+load: pending -> ready
+load: ready -> running
+load: running -> ready
+load: ready -> running
+load: running -> completed
+train: pending -> ready
+train: ready -> running
+train: running -> failed
+report: pending -> skipped
+2 retries or failures: load (OSError), train (ValueError)
+completed 1, failed 1, skipped 1, done True
+""",
+    "health_check": """\
+996 of 1000 answered: 976 x 200, 20 x 503
+4 failed: srv-7 is down, srv-257 is down, srv-507 is down, srv-757 is down
+never more than 100 at once: True
+""",
+    "notify": """\
+4851 of 5000 sent in 49 calls, 49 bounced: user99 ... user4999
+not reached: users 4000 to 4099: the mail service is busy
+waited 7 times before a retry (of a clock that is not real)
+""",
+    "log_entries": """\
+250 of 10000 entries failed
+api: 84 failed, slowest 96 ms
+billing: 83 failed, slowest 96 ms
+search: 83 failed, slowest 98 ms
+10 MB of entries went through; held at a time, less than 3 MB: True
+""",
+    "middleware": """\
+{'price': 20, 'total': 60}
+{'price': 20, 'total': 60}
+price called once, total timed 2 times
+node 'price' returned 'twenty': Expected `int`, got `str`
+""",
+}
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_example_prints(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main()
+    assert capsys.readouterr().out == PRINTED[path.stem]
+
+
+def test_examples_are_short_and_listed() -> None:
+    names = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in (DOCS / "examples").glob("*.py")}
+    assert names.keys() == PRINTED.keys()
+    assert max(names.values()) <= 60
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"examples/{name}.py" not in index] == []
