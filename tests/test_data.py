@@ -21,6 +21,7 @@ from flow.data.measures import RECENT, SLOW_KEPT, MeteredLock, Recorder
 from flow.data.overlay import Overlay
 from flow.data.slots import SlotValues
 from flow.data.standard import Store
+from flow.data.store import ReadableData
 
 MEMORY = ("standard", "slots", "arena")
 METRICS = ("off", "counting", "sampled", "timing")
@@ -744,7 +745,7 @@ class TestKinds:
     def test_no_operation_is_forgotten(self) -> None:
         inherited = {"child", "for_each", "keys", "outputs", "statuses", "is_runnable"}
         for kind in (Store, Overlay):
-            for name, member in vars(flow.WorkflowData).items():
+            for name, member in [*vars(ReadableData).items(), *vars(flow.WorkflowData).items()]:
                 code = getattr(member, "__code__", None)
                 if code is not None and "NotImplementedError" in code.co_names and name not in inherited:
                     assert getattr(kind, name) is not member, name
@@ -756,8 +757,8 @@ class TestKinds:
 
     def test_on_a_free_threaded_build_stores_lock(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kinds, "GIL", False)
-        assert kinds.Locked in kinds.kind_of(flow.DataConfig()).__mro__
-        assert kinds.Locked not in kinds.kind_of(flow.DataConfig(locked=False)).__mro__
+        assert kinds.Locked in kinds.store_class(flow.DataConfig()).__mro__
+        assert kinds.Locked not in kinds.store_class(flow.DataConfig(locked=False)).__mro__
 
     def test_a_direct_get_is_the_dicts_own(self) -> None:
         data = flow.WorkflowData(flow.DataConfig.preset("read_optimized"))
