@@ -261,6 +261,7 @@ def to_toml(config: Config, heading: Iterable[str] = (), notes: Mapping[str, str
         lines.append(f"# {' and '.join(left_out)}: not written, give to flow.Config")
     if config.data is not None:
         lines += ["", "[flow.data]", *_assignments(config.data, notes, "data.")]
+        lines += [] if _is_named(config.data.memory) else ["# memory: not written, give to flow.DataConfig"]
     return "\n".join(lines) + "\n"
 
 
@@ -293,7 +294,9 @@ def _value(value: Any) -> str:
 
 
 def _is_named(value: object) -> bool:
-    """Tell whether a file can hold it: not the nodes of ``keep``, if one is a callable without a name."""
+    """Tell whether a file can hold it: no callable, and not the nodes of ``keep``, if one has no name."""
+    if callable(value):
+        return False
     return not isinstance(value, (list, tuple)) or all(_name(node) is not None for node in value)
 
 
