@@ -3,14 +3,13 @@
 from flow.config.data import DATA_PRESETS, DEFAULT_DATA_CONFIG, DataConfig
 from flow.config.fields import is_int, is_number, is_one_of
 from flow.config.policy import Retry, Timeout
-from flow.config.run import DEFAULT_CONFIG, DEFAULT_WORKERS, YIELD_EVERY, Config
+from flow.config.run import DEFAULT_CONFIG, DEFAULT_WORKERS, Config
 
 __all__ = [
     "DATA_PRESETS",
     "DEFAULT_CONFIG",
     "DEFAULT_DATA_CONFIG",
     "DEFAULT_WORKERS",
-    "YIELD_EVERY",
     "Config",
     "DataConfig",
     "Retry",

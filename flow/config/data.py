@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from flow.awaits import UNAWAITED, is_unawaited
 from flow.config.fields import Settings, is_int, is_number, is_one_of
 from flow.errors import ConfigError, nearest, shown
 
@@ -15,11 +16,21 @@ MAX_BLOCK: Final = 2**30
 """Bytes of the largest one."""
 
 
+MEMORIES: Final = ("standard", "slots", "arena")
+"""The memories of stores that have a name."""
+
+if TYPE_CHECKING:
+    Memory: TypeAlias = Literal["standard", "slots", "arena"] | Callable[[], MutableMapping[str, Any]]
+else:  # what msgspec can decode: the names
+    Memory: TypeAlias = Literal["standard", "slots", "arena"]
+
+
 class DataConfig(Settings, frozen=True, kw_only=True):
     """How a :class:`flow.WorkflowData` keeps, counts and shares its values. Immutable; flat, so that TOML maps to it.
 
     :param memory: ``standard`` keeps objects in a dict; ``slots`` keeps them in a flat list whose keys
-        are indexed once in a :class:`flow.Layout`; ``arena`` keeps plain data encoded in blocks of bytes.
+        are indexed once in a :class:`flow.Layout`; ``arena`` keeps plain data encoded in blocks of bytes. A callable
+        without arguments makes the mapping of each store, a new and empty :class:`collections.abc.MutableMapping`.
     :param metrics: ``off``; ``counting`` counts operations, hits and misses; ``timing`` times each
         operation as well; ``sampled`` times one in ``1 / sample_rate`` and counts by those.
     :param sample_rate: fraction of the operations that ``sampled`` looks at, above 0 and up to 1.
@@ -33,11 +44,12 @@ class DataConfig(Settings, frozen=True, kw_only=True):
     :param direct_reads: ``get`` is the dict's own, its errors included, and faster; snapshots then copy, O(n).
     :param show_values: messages repeat the beginning of a value that they are about. False leaves values out, and keys
         within them, and says their types. (A store that a run makes for itself goes by ``Config.show_values`` too.)
-    :param locked: each operation takes the store's lock. None: only where it must (free-threaded builds, arenas).
+    :param locked: each operation takes the store's lock. None: only where it must (free-threaded builds, arenas, and a
+        mapping of your own).
     :raises ConfigError: listing every setting out of range and every pair that makes no sense.
     """
 
-    memory: Literal["standard", "slots", "arena"] = "standard"
+    memory: Memory = "standard"
     metrics: Literal["off", "counting", "sampled", "timing"] = "counting"
     sample_rate: float = 0.01
     slow_after: float | None = None
@@ -56,8 +68,9 @@ class DataConfig(Settings, frozen=True, kw_only=True):
             raise ConfigError("DataConfig", faults)
 
     def _ranges(self) -> Iterator[str]:
+        if (fault := _memory_fault(self.memory)) is not None:
+            yield fault
         for label, value, allowed in (
-            ("memory", self.memory, ("standard", "slots", "arena")),
             ("metrics", self.metrics, ("off", "counting", "sampled", "timing")),
             ("interning", self.interning, ("none", "native", "pool", "arena")),
             ("intern", self.intern, ("keys", "values", "both")),
@@ -121,6 +134,33 @@ DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
     "metrics_disabled": {"metrics": "off"},
 }  # fmt: skip
 """The settings that each preset changes, by its name."""
+
+def _memory_fault(memory: Any) -> str | None:
+    """Say what is wrong with a store's memory, as far as that can be known before it is called."""
+    if is_one_of(memory, MEMORIES):
+        return None
+    if issubclass(type(memory), str) or not callable(memory):
+        wanted = f"{', '.join(map(repr, MEMORIES))}, or (not in a file) a callable that makes a mutable mapping"
+        return f"memory must be one of {wanted}, not {shown(memory)}"
+    if is_unawaited(memory):
+        return f"memory {UNAWAITED}, not {shown(memory)}"
+    if issubclass(type(memory), type):
+        if not issubclass(memory, MutableMapping):
+            return f"memory must make a mutable mapping (collections.abc.MutableMapping), which {shown(memory)} is not"
+        if missing := getattr(memory, "__abstractmethods__", None):
+            return f"memory must make a mutable mapping, and {shown(memory)} lacks {', '.join(sorted(missing))}"
+    from inspect import signature  # here: few have a memory of their own
+
+    try:
+        parameters = signature(memory)
+    except Exception:  # many that are written in C have none; an object whose attributes raise
+        return None
+    try:
+        parameters.bind()
+    except TypeError as error:
+        return f"memory must be callable without arguments, and {shown(memory)} is not: {error}"
+    return None
+
 
 DEFAULT_DATA_CONFIG: Final = DataConfig()
 """What a store uses when it is given none."""

@@ -162,7 +162,8 @@ class Config(Settings, frozen=True, kw_only=True):
 
         Its keys are the fields that are plain data, all but ``observers``, ``on_outcome``, ``before_call``,
         ``clock`` and ``executors``; ``[flow.data]`` holds those of :class:`DataConfig`, and ``preset``, over which they
-        go. The text "none" stands for None.
+        go. Its ``memory`` is a name there, never a
+        callable. The text "none" stands for None.
 
         :raises ConfigError: listing every fault, with its line: no such file or table, settings that are unknown or
             out of range; for a path that is no regular file (a pipe, a device), or one of over 16 MiB.

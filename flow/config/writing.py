@@ -36,7 +36,9 @@ def to_toml(config: Config, heading: Iterable[str] = (), notes: Mapping[str, str
     if left_out:
         lines.append(f"# {' and '.join(left_out)}: not written, give to flow.Config")
     if config.data is not None:
-        lines += ["", "[flow.data]", *_assignments(config.data, notes, "data.")]
+        own = not isinstance(config.data.memory, str)
+        lines += ["", "[flow.data]", *_assignments(config.data, notes, "data.", ("memory",) if own else ())]
+        lines += ["# memory: not written, give to flow.DataConfig"] if own else []
     return "\n".join(lines) + "\n"
 
 

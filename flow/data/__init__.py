@@ -1,1 +1,26 @@
-"""What nodes see of their run."""
+"""What nodes see of their run.
+
+Importing anything of it hands :mod:`flow.data.store` what chooses the classes of stores.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flow.data.store import choose_classes_by
+
+if TYPE_CHECKING:
+    from flow.config import DataConfig
+    from flow.data.slots import Layout
+    from flow.data.store import WorkflowData
+
+
+def _first_class(config: DataConfig, layout: Layout | None) -> type[WorkflowData]:
+    """Choose the class of the first store, and leave those after it to :func:`flow.data.kinds.store_class`."""
+    from flow.data.kinds import store_class  # here: a run that makes no store needs none of its modules
+
+    choose_classes_by(store_class)
+    return store_class(config, layout)
+
+
+choose_classes_by(_first_class)

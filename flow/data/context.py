@@ -245,7 +245,7 @@ class LeasedContext(Context, frozen=True):
             from flow.data.leased import leased
 
             store = self._scope.shared.data if self._parent is None else self._parent.data.child()
-            own.data = leased(store, self._lease)
+            own.data = leased(store, self._lease.check)
         return own.data
 
     def child(self, item: Any = None, index: int | None = None) -> Context:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from flow.errors import DataError, shown
 
@@ -29,6 +29,29 @@ def plain_key(key: Any) -> str:
     return str.__str__(key)
 
 
-def unusable(key: object) -> DataError:
-    """Return the error for a key that no dict can look up, as a list."""
-    return DataError("no data can be stored there", [f"a key must be a string, not {shown(key)}"])
+def asked(key: Any) -> str | None:
+    """Return ``key`` as an exact ``str``; None for what is no string, so that nothing is stored there.
+
+    :raises DataError: if no dict can look it up.
+    """
+    if isinstance(key, str):
+        return str.__str__(key)
+    try:
+        hash(key)
+    except TypeError:
+        refuse(key)
+    return None
+
+
+def refuse(key: object) -> NoReturn:
+    """Say what the TypeError means that a mapping raised for ``key``, while it is being handled.
+
+    :raises DataError: if no dict can look ``key`` up, as a list.
+    :raises TypeError: the same one, if the key is fine: it is of the mapping itself, a user's own.
+    """
+    try:
+        hash(key)
+    except TypeError:
+        fault = f"a key must be a string, not {shown(key)}"
+        raise DataError("no data can be stored there", [fault]) from None
+    raise  # what the caller handles

@@ -1,4 +1,4 @@
-"""The store class for a :class:`flow.DataConfig`, put together once per combination: :func:`kind_of`.
+"""The store class for a :class:`flow.DataConfig`, put together once per combination: :func:`store_class`.
 
 Each class here adds one property to a store and passes on to the next: ``Interned -> Checked -> Locked -> metrics``.
 """
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
 from functools import cache, partial
 from operator import call
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
 from flow.data.arena_store import ArenaDict
 from flow.data.codec import check
-from flow.data.key import plain_key, unusable
+from flow.data.key import plain_key, refuse
 from flow.data.metered import Counting, Sampled, Timed
 from flow.data.slots import Layout, SlotValues
 from flow.data.standard import Store
@@ -31,27 +31,27 @@ METRICS: Final[dict[str, type[Store]]] = {"off": Store, "counting": Counting, "s
 GIL: Final = bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
-def kind_of(config: DataConfig) -> type[WorkflowData]:
+def store_class(config: DataConfig, layout: Layout | None = None) -> type[WorkflowData]:
     """Return the class whose instances do what ``config`` says, and nothing else.
 
-    :raises UsageError: if ``config`` is no DataConfig.
+    :raises UsageError: if ``config`` is no DataConfig, or there is a ``layout`` and the memory is the user's own.
     """
     if not isinstance(config, DataConfig):
         raise UsageError(f"config must be a flow.DataConfig, not {shown(config)} (a {type(config).__name__})")
-    arena = "arena" in (config.memory, config.interning)
+    memory = memory_of(config)
+    if layout is not None and not memory.takes_layout:
+        raise UsageError(f"layout is for memory='slots', not for the mapping that {shown(config.memory)} makes")
     parts: list[type[Store]] = []
     if config.direct_reads:
         parts.append(Direct)
     if config.interning in ("native", "pool"):
         parts += [part for which, part in INTERNED.items() if config.intern in (which, "both")]
-    if config.memory == "arena":
-        parts.append(InArena)
+    parts += memory.unlocked
     if config.interning == "arena":
         parts.append(WithTexts)
-    if config.locked or (config.locked is None and (arena or not GIL)):
+    if config.locked or (config.locked is None and (memory.needs_lock or config.interning == "arena" or not GIL)):
         parts.append(Locked)
-    if config.memory == "slots":
-        parts.append(InSlots)
+    parts += memory.within_lock
     return _joined((*parts, METRICS[config.metrics]))
 
 
@@ -119,7 +119,7 @@ def _hashable(key: Any) -> Any:
     try:
         hash(key)
     except TypeError:
-        raise unusable(key) from None
+        refuse(key)
     return key
 
 
@@ -205,6 +205,38 @@ class Direct(Eager):
     ) -> None:
         super().__init__(config, layout, strings)
         self.get = self._values.get  # type: ignore[method-assign]
+
+
+class Memory(NamedTuple):
+    """What a memory adds to a store.
+
+    :ivar unlocked: parts that work before the store's lock is taken.
+    :ivar within_lock: parts that work while it is held, where there is one.
+    :ivar needs_lock: whether a store locks unless ``DataConfig.locked`` says otherwise.
+    :ivar takes_layout: whether a store may be given a layout.
+    """
+
+    unlocked: tuple[type[Store], ...] = ()
+    within_lock: tuple[type[Store], ...] = ()
+    needs_lock: bool = False
+    takes_layout: bool = True
+
+
+MEMORIES: Final[dict[str, Memory]] = {
+    "standard": Memory(),
+    "slots": Memory(within_lock=(InSlots,)),
+    "arena": Memory(unlocked=(InArena,), needs_lock=True),
+}
+"""The memories that have a name."""
+
+
+def memory_of(config: DataConfig) -> Memory:
+    """Return what keeps the values of stores with these settings. O(1)."""
+    if isinstance(config.memory, str):
+        return MEMORIES[str.__str__(config.memory)]
+    from flow.data.own import InOwn  # here: few stores have a mapping of the user's
+
+    return Memory(within_lock=(InOwn,), needs_lock=True, takes_layout=False)
 
 
 class Interned(Store):

@@ -12,7 +12,6 @@ from flow.errors import UsageError
 from flow.types import MISSING
 
 if TYPE_CHECKING:
-    from flow.data.context import Lease
     from flow.data.measures import DataStatistics
     from flow.data.slots import Layout
 
@@ -20,11 +19,11 @@ _new: Final = object.__new__
 
 
 class LeasedData(WorkflowData):
-    """Another store, which takes writes by this way as long as its lease holds. Reading goes on."""
+    """Another store, which takes writes by this way as long as its check raises nothing. Reading goes on."""
 
-    __slots__ = ("_lease", "_lock", "_store")
+    __slots__ = ("_check", "_lock", "_store")
 
-    _lease: Lease
+    _check: Callable[[], None]
     _store: WorkflowData
 
     def __init__(self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> None:
@@ -33,46 +32,46 @@ class LeasedData(WorkflowData):
     # What writes
 
     def set(self, key: str, value: Any) -> None:
-        self._lease.check()
+        self._check()
         self._store.set(key, value)
 
     def delete(self, key: str) -> bool:
-        self._lease.check()
+        self._check()
         return self._store.delete(key)
 
     def increment(self, key: str, by: float = 1) -> Any:
-        self._lease.check()
+        self._check()
         return self._store.increment(key, by)
 
     def update(self, key: str, fn: Callable[[Any], Any], default: Any = MISSING) -> Any:
-        lease = self._lease
+        check = self._check
 
         def new(old: Any) -> Any:
             value = fn(old)
-            lease.check()  # that may have taken its time
+            check()  # that may have taken its time
             return value
 
-        lease.check()
+        check()
         return self._store.update(key, new, default)
 
     def clear(self) -> None:
-        self._lease.check()
+        self._check()
         self._store.clear()
 
     def reset(self) -> None:
-        self._lease.check()
+        self._check()
         self._store.reset()
 
     def restore(self, snapshot: Snapshot) -> None:
-        self._lease.check()
+        self._check()
         self._store.restore(snapshot)
 
     def attach(self, view: RunView | None) -> None:
-        self._lease.check()
+        self._check()
         self._store.attach(view)
 
     def _forget(self) -> None:
-        self._lease.check()
+        self._check()
         self._store._forget()
 
     # What reads
@@ -116,8 +115,8 @@ class LeasedData(WorkflowData):
         return self._store._settings
 
 
-def leased(store: WorkflowData, lease: Lease) -> LeasedData:
-    """Return ``store`` as it is seen under ``lease``. O(1)."""
+def leased(store: WorkflowData, check: Callable[[], None]) -> LeasedData:
+    """Return ``store`` as a caller sees it who may write as long as ``check`` raises nothing. O(1)."""
     data = _new(LeasedData)
-    data._store, data._lease, data._lock = store, lease, store._lock
+    data._store, data._check, data._lock = store, check, store._lock
     return data

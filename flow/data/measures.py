@@ -42,6 +42,7 @@ class SlowOperation(msgspec.Struct, frozen=True):
 class DataStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What a store holds and has done since it was made or reset.
 
+    :ivar memory: name of the memory; of a callable, its own name.
     :ivar keys: how many it holds now.
     :ivar table_bytes: bytes of the table of keys, or of the list of slots; without the keys and values themselves.
     :ivar arena: blocks, used and wasted bytes; None unless ``memory="arena"``.
@@ -70,6 +71,13 @@ class DataStatistics(msgspec.Struct, frozen=True, kw_only=True):
     latency: Mapping[str, Latency] = {}
     slow: int = 0
     slow_operations: tuple[SlowOperation, ...] = ()
+
+
+def memory_name(memory: Any) -> str:
+    """Return how statistics call a store's memory."""
+    if isinstance(memory, str):
+        return memory
+    return str(getattr(memory, "__qualname__", None) or type(memory).__name__)
 
 
 class Recorder:

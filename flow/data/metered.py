@@ -13,7 +13,7 @@ from itertools import cycle
 from time import perf_counter
 from typing import Any, Final
 
-from flow.data.key import plain_key, unusable
+from flow.data.key import plain_key, refuse
 from flow.data.measures import SLOW_KEPT, MeteredLock, Recorder, SlowOperation
 from flow.data.standard import Store
 from flow.types import MISSING
@@ -49,7 +49,7 @@ class Counting(Store):
             self._misses += 1.0
             return default
         except TypeError:
-            raise unusable(key) from None
+            refuse(key)
 
     def __getitem__(self, key: str) -> Any:
         self._gets += 1.0
@@ -59,7 +59,7 @@ class Counting(Store):
             self._misses += 1.0
             raise self._missing(key) from None
         except TypeError:
-            raise unusable(key) from None
+            refuse(key)
 
     def delete(self, key: str) -> bool:
         self._deletes += 1.0
@@ -70,7 +70,7 @@ class Counting(Store):
         try:
             return key in self._values
         except TypeError:
-            raise unusable(key) from None
+            refuse(key)
 
     def increment(self, key: str, by: float = 1) -> Any:
         self._increments += 1.0
@@ -245,7 +245,7 @@ class Sampled(Timed):
             except KeyError:
                 return default
             except TypeError:
-                raise unusable(key) from None
+                refuse(key)
         return Timed.get(self, key, default) if self._ran_out() else Store.get(self, key, default)
 
     def __getitem__(self, key: str) -> Any:

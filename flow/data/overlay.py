@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flow.awaits import NEVER_AWAITED, unawaited
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
-from flow.data.key import plain_key, unusable
+from flow.data.key import plain_key, refuse
 from flow.data.store import RunView, Snapshot, WorkflowData, added
 from flow.errors import UsageError, shown
 from flow.types import MISSING
@@ -53,7 +53,7 @@ class Overlay(WorkflowData):
                     return default if value is _DELETED else value
             return self._parent.get(key, default)
         except TypeError:
-            raise unusable(key) from None
+            refuse(key)
 
     def __getitem__(self, key: str) -> Any:
         value = self.get(key, MISSING)
@@ -77,7 +77,7 @@ class Overlay(WorkflowData):
         try:
             value = MISSING if own is None else own.get(key, MISSING)  # type: ignore[call-overload]
         except TypeError:
-            raise unusable(key) from None
+            refuse(key)
         return key in self._parent if value is MISSING else value is not _DELETED
 
     def increment(self, key: str, by: float = 1) -> Any:

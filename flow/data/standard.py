@@ -15,11 +15,11 @@ import sys
 from collections.abc import Callable
 from threading import RLock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from flow.awaits import NEVER_AWAITED, unawaited
 from flow.config import DEFAULT_DATA_CONFIG, DataConfig
-from flow.data.key import plain_key, unusable
+from flow.data.key import plain_key, refuse
 from flow.data.overlay import overlay_of
 from flow.data.store import RunView, Snapshot, WorkflowData, added, filled
 from flow.errors import UsageError, shown
@@ -36,8 +36,8 @@ MAX_UPDATES: Final = 10_000
 _NUMBERS: Final = frozenset({int, float})
 
 
-class Store(WorkflowData):
-    """``metrics="off"`` over a dict."""
+class CopyOnWrite(WorkflowData):
+    """Values in one mapping, shared with snapshots, clones and what is restored until the next write."""
 
     __slots__ = ("_config", "_frozen", "_intern", "_layout", "_lock", "_strings", "_values", "_view")
 
@@ -52,6 +52,116 @@ class Store(WorkflowData):
         self._frozen: Snapshot | None = None  # its values are ours, behind a proxy
         self._values: Any = self._empty()
         self._forget()
+
+    # All keys
+
+    def items(self) -> list[tuple[str, Any]]:
+        return list(self._values.items())
+
+    def keys(self) -> list[str]:
+        return list(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def clear(self) -> None:
+        with self._lock:
+            if self._frozen is None:
+                self._values.clear()
+            else:
+                self._values, self._frozen = self._empty(), None
+
+    def reset(self) -> None:
+        self.clear()
+        self._view = None
+        self._forget()
+
+    # All of it
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            return self._shared()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        if not isinstance(snapshot, Snapshot):
+            raise UsageError(f"restore takes what snapshot() returned, not {shown(snapshot)}")
+        snapshot = self._converted(snapshot)
+        with self._lock:
+            self._adopt(snapshot)
+
+    def clone(self) -> WorkflowData:
+        new = self._alike()
+        new._view = self._view
+        new._adopt(self.snapshot())
+        return new
+
+    _kind: ClassVar[type] = dict
+    """The mapping that values are kept in."""
+
+    def _empty(self) -> Any:
+        return {}
+
+    def _new_lock(self) -> Any:
+        return RLock()
+
+    def _new_strings(self) -> Any:
+        """Return the pool that strings are kept in, if any."""
+        return None
+
+    def _alike(self) -> Self:
+        """Return an empty store of this kind, with its strings."""
+        new = object.__new__(type(self))
+        new.__init__(self._config, self._layout, self._strings)  # type: ignore[misc]
+        return new
+
+    def child(self) -> WorkflowData:
+        return overlay_of(self)
+
+    def _shared(self) -> Snapshot:
+        """Return the values as a Snapshot, after which the next write copies them. The caller holds the lock."""
+        if self._frozen is None:
+            values = self._values
+            self._values, self._frozen = MappingProxyType(values), Snapshot(values)  # both: Ctrl-C may come at any call
+        return self._frozen
+
+    def _unshared(self) -> Any:
+        """Return values that may be written to. The caller holds the lock."""
+        if self._frozen is not None:
+            self._values, self._frozen = self._values.copy(), None  # a proxy's copy is one of what stands behind it
+        return self._values
+
+    def _converted(self, snapshot: Snapshot) -> Snapshot:
+        if type(snapshot._values) is self._kind:
+            return snapshot
+        other = self._alike()
+        filled(other, snapshot)
+        return other.snapshot()
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        """Hold what ``snapshot`` does. The caller holds the lock."""
+        self._values, self._frozen = MappingProxyType(snapshot._values), snapshot
+
+    # Whose it is
+
+    def attach(self, view: RunView | None) -> None:
+        self._view = view
+
+    @property
+    def _run(self) -> RunView | None:
+        return self._view
+
+    @property
+    def _settings(self) -> DataConfig:
+        return self._config
+
+    def _forget(self) -> None:
+        return None
+
+
+class Store(CopyOnWrite):
+    """``metrics="off"`` over a dict."""
+
+    __slots__ = ()
 
     # One key
 
@@ -70,7 +180,7 @@ class Store(WorkflowData):
         except KeyError:
             return default
         except TypeError:
-            raise unusable(key) from None
+            refuse(key)
 
     def __getitem__(self, key: str) -> Any:
         try:
@@ -78,7 +188,7 @@ class Store(WorkflowData):
         except KeyError:
             raise self._missing(key) from None
         except TypeError:
-            raise unusable(key) from None
+            refuse(key)
 
     def delete(self, key: str) -> bool:
         try:
@@ -91,13 +201,13 @@ class Store(WorkflowData):
                 try:
                     return self._unshared().pop(key, MISSING) is not MISSING
                 except TypeError:
-                    raise unusable(key) from None
+                    refuse(key)
 
     def has(self, key: object) -> bool:
         try:
             return key in self._values
         except TypeError:
-            raise unusable(key) from None
+            refuse(key)
 
     def increment(self, key: str, by: float = 1) -> Any:
         if self._values.__class__ is dict and by.__class__ in _NUMBERS:
@@ -162,104 +272,16 @@ class Store(WorkflowData):
             return Store._swap(self, key, old, new)
         return True
 
-    # All keys
-
-    def items(self) -> list[tuple[str, Any]]:
-        return list(self._values.items())
-
-    def keys(self) -> list[str]:
-        return list(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def clear(self) -> None:
-        with self._lock:
-            if self._frozen is None:
-                self._values.clear()
-            else:
-                self._values, self._frozen = self._empty(), None
-
-    def reset(self) -> None:
-        self.clear()
-        self._view = None
-        self._forget()
-
-    # All of it
-
-    def snapshot(self) -> Snapshot:
-        with self._lock:
-            return self._shared()
-
-    def restore(self, snapshot: Snapshot) -> None:
-        if not isinstance(snapshot, Snapshot):
-            raise UsageError(f"restore takes what snapshot() returned, not {shown(snapshot)}")
-        snapshot = self._converted(snapshot)
-        with self._lock:
-            self._adopt(snapshot)
-
-    def clone(self) -> WorkflowData:
-        new = self._alike()
-        new._view = self._view
-        new._adopt(self.snapshot())
-        return new
-
-    _kind: ClassVar[type] = dict
-    """The mapping that values are kept in."""
-
-    def _empty(self) -> Any:
-        return {}
-
-    def _new_lock(self) -> Any:
-        return RLock()
-
-    def _new_strings(self) -> Any:
-        """Return the pool that strings are kept in, if any."""
-        return None
-
-    def _alike(self) -> Store:
-        """Return an empty store of this kind, with its strings."""
-        new = object.__new__(type(self))
-        new.__init__(self._config, self._layout, self._strings)  # type: ignore[misc]
-        return new
-
-    def child(self) -> WorkflowData:
-        return overlay_of(self)
-
-    def _shared(self) -> Snapshot:
-        """Return the values as a Snapshot, after which the next write copies them. The caller holds the lock."""
-        if self._frozen is None:
-            values = self._values
-            self._values, self._frozen = MappingProxyType(values), Snapshot(values)  # both: Ctrl-C may come at any call
-        return self._frozen
-
-    def _unshared(self) -> Any:
-        """Return values that may be written to. The caller holds the lock."""
-        if self._frozen is not None:
-            self._values, self._frozen = self._values.copy(), None  # a proxy's copy is one of what stands behind it
-        return self._values
-
-    def _converted(self, snapshot: Snapshot) -> Snapshot:
-        if type(snapshot._values) is self._kind:
-            return snapshot
-        other = self._alike()
-        filled(other, snapshot)
-        return other.snapshot()
-
-    def _adopt(self, snapshot: Snapshot) -> None:
-        """Hold what ``snapshot`` does. The caller holds the lock."""
-        self._values, self._frozen = MappingProxyType(snapshot._values), snapshot
-
     # What is known of it
 
     def statistics(self) -> DataStatistics:
-        from flow.data.measures import DataStatistics
+        from flow.data.measures import DataStatistics, memory_name
 
         with self._lock:
             values: Any = self._values if self._frozen is None else self._frozen._values
             config, strings, lock = self._config, self._strings, self._lock
             return DataStatistics(
-                memory=config.memory,
+                memory=memory_name(config.memory),
                 metrics=config.metrics,
                 keys=len(values),
                 table_bytes=sys.getsizeof(values),
@@ -273,17 +295,3 @@ class Store(WorkflowData):
     def _counts(self) -> dict[str, Any]:
         """Return the fields of the statistics that metrics fill in."""
         return {}
-
-    def _forget(self) -> None:
-        return None
-
-    def attach(self, view: RunView | None) -> None:
-        self._view = view
-
-    @property
-    def _run(self) -> RunView | None:
-        return self._view
-
-    @property
-    def _settings(self) -> DataConfig:
-        return self._config

@@ -1,7 +1,7 @@
 """The store that nodes share: :class:`WorkflowData`, what all kinds of it have in common.
 
 How values are kept and what is measured is chosen when a store is made, by picking the class: see
-:func:`flow.data.kinds.kind_of`. No operation asks what is switched on.
+:func:`choose_classes_by`. No operation asks what is switched on.
 """
 
 from __future__ import annotations
@@ -68,49 +68,12 @@ class Snapshot(Mapping[str, Any]):
         return f"Snapshot({len(self)} keys)"
 
 
-class WorkflowData:
-    """A store of values under string keys, which the nodes of a run share.
+class ReadableData:
+    """What a store of values under string keys can be asked. All of it leaves the store as it is."""
 
-    :param config: how values are kept, counted and shared; see :class:`flow.DataConfig`.
-    :param layout: numbers for keys that stores with ``memory="slots"`` share; their own if None.
-
-    Any number of threads may use one store: every operation is atomic, and :meth:`increment` and
-    :meth:`update` lose nothing. The bulk ones (``keys``, ``items``, iteration) work on a copy.
-
-    All operations on one key are O(1), unless values are encoded (``memory="arena"``): O(size of the value).
-
-    >>> data = WorkflowData()
-    >>> data["users"] = ["ada", "grace"]
-    >>> data.increment("visits"), data.increment("visits", 2)
-    (1, 3)
-    """
-
-    __slots__ = ("__weakref__",)
-    _lock: Any
-
-    def __new__(cls, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> Self:
-        if cls is WorkflowData:
-            from flow.data.kinds import kind_of  # here: its modules build on this one
-
-            cls = kind_of(config)  # type: ignore[assignment]
-        return object.__new__(cls)
-
-    def __init__(self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> None:
-        raise NotImplementedError
-
-    def __init_subclass__(cls) -> None:
-        """Let ``data[key] = v`` and ``in`` be the class's own methods, without a call in between."""
-        cls.__setitem__ = cls.set  # type: ignore[method-assign]
-        cls.__contains__ = cls.has  # type: ignore[method-assign, assignment]
+    __slots__ = ()
 
     # One key
-
-    def set(self, key: str, value: Any) -> None:
-        """Store ``value``.
-
-        :raises DataError: if ``key`` is no string, or the store's memory cannot keep ``value``.
-        """
-        raise NotImplementedError
 
     @overload
     def get(self, key: Key[T], default: None = None, /) -> T | None: ...
@@ -133,45 +96,12 @@ class WorkflowData:
         """
         raise NotImplementedError
 
-    def delete(self, key: str) -> bool:
-        """Remove the key; tell whether it was there."""
-        raise NotImplementedError
-
     def has(self, key: str) -> bool:
         """Tell whether the key is there, as ``in`` does."""
         raise NotImplementedError
 
-    def increment(self, key: str, by: float = 1) -> Any:
-        """Add ``by`` to a number, 0 if there is none, and return the new value.
-
-        :raises WrongType: if the value or ``by`` is no int or float.
-        """
-        raise NotImplementedError
-
-    def update(self, key: str, fn: Callable[[Any], Any], default: Any = MISSING) -> Any:
-        """Store ``fn(value)`` and return it.
-
-        ``fn`` is called again if another thread has replaced the value meanwhile: let it have no effects besides.
-
-        :param default: handed to ``fn`` if there is no value.
-        :raises MissingKey: if there is neither a value nor a default. What ``fn`` raises leaves the value as it is.
-        :raises UsageError: if ``fn`` is async; the value stays as it is.
-        """
-        raise NotImplementedError
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        raise NotImplementedError  # every class has its own: see __init_subclass__
-
     def __contains__(self, key: object) -> bool:
         raise NotImplementedError
-
-    def __delitem__(self, key: str) -> None:
-        """Remove the key.
-
-        :raises MissingKey: if it is not there.
-        """
-        if not self.delete(key):
-            raise self._missing(key)
 
     def get_int(self, key: str, default: Any = MISSING) -> int:
         """Return an int (no bool).
@@ -228,14 +158,6 @@ class WorkflowData:
         for key, value in self.items():
             fn(key, value)
 
-    def clear(self) -> None:
-        """Remove all keys."""
-        raise NotImplementedError
-
-    def reset(self) -> None:
-        """Make the store as new: no values, no statistics, no run. Layout, blocks and pools stay."""
-        raise NotImplementedError
-
     def __len__(self) -> int:
         raise NotImplementedError
 
@@ -246,40 +168,11 @@ class WorkflowData:
         """A store is true, empty or not: ``if data`` asks whether there is one."""
         return True
 
-    # All of it
-
-    def snapshot(self) -> Snapshot:
-        """Return what the store holds now. O(1); the next write copies the values once (not the objects), O(keys).
-
-        With ``direct_reads`` and ``memory="slots"`` it copies at once, and writes never do.
-        """
-        raise NotImplementedError
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Hold exactly what ``snapshot`` does. O(1) as :meth:`snapshot` is; O(keys) if it is of another kind of store.
-
-        :raises DataError: if this store's memory cannot keep one of the values; nothing is changed then.
-        """
-        raise NotImplementedError
-
-    def clone(self) -> WorkflowData:
-        """Return an independent store of the same values, settings and run. O(1) as :meth:`snapshot` is."""
-        raise NotImplementedError
-
-    def child(self) -> WorkflowData:
-        """Return a store that reads through to this one and keeps what is written to it (deletes too) to itself.
-
-        O(1): one small object; nothing else is allocated before its first write. It keeps objects by
-        reference in a dict, whatever this store's memory, and no statistics of its own.
-        """
-        raise NotImplementedError
+    # What is known of it
 
     def statistics(self) -> DataStatistics:
         """Return what has been counted and measured since the store was made or reset."""
         raise NotImplementedError
-
-    def __copy__(self) -> WorkflowData:
-        return self.clone()
 
     def __repr__(self) -> str:
         return f"WorkflowData({len(self)} keys)"
@@ -288,10 +181,6 @@ class WorkflowData:
 
     @property
     def _run(self) -> RunView | None:
-        raise NotImplementedError
-
-    def attach(self, view: RunView | None) -> None:
-        """Show this run's outputs and statuses; None shows none."""
         raise NotImplementedError
 
     @property
@@ -330,6 +219,140 @@ class WorkflowData:
 
         return encoded(dict(self.items()), "msgpack", shower(self._settings))
 
+    @property
+    def _settings(self) -> DataConfig:
+        raise NotImplementedError
+
+    def _what(self, value: Any) -> str:
+        """Say what a value is, for a message."""
+        return f"{a_kind(value)} ({shown(value)})" if self._settings.show_values else a_kind(value)
+
+    def _missing(self, key: object) -> MissingKey:
+        return MissingKey(f"no data is stored under {shown(key)}", key, self.keys())
+
+
+class WorkflowData(ReadableData):
+    """A store of values under string keys, which the nodes of a run share.
+
+    :param config: how values are kept, counted and shared; see :class:`flow.DataConfig`.
+    :param layout: numbers for keys that stores with ``memory="slots"`` share; their own if None.
+
+    Any number of threads may use one store: every operation is atomic, and :meth:`increment` and
+    :meth:`update` lose nothing. The bulk ones (``keys``, ``items``, iteration) work on a copy.
+
+    All operations on one key are O(1), unless values are encoded (``memory="arena"``): O(size of the value).
+
+    >>> data = WorkflowData()
+    >>> data["users"] = ["ada", "grace"]
+    >>> data.increment("visits"), data.increment("visits", 2)
+    (1, 3)
+    """
+
+    __slots__ = ("__weakref__",)
+    _lock: Any
+
+    def __new__(cls, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> Self:
+        if cls is WorkflowData:
+            cls = _class_for(config, layout)  # type: ignore[assignment]
+        return object.__new__(cls)
+
+    def __init__(self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> None:
+        raise NotImplementedError
+
+    def __init_subclass__(cls) -> None:
+        """Let ``data[key] = v`` and ``in`` be the class's own methods, without a call in between."""
+        cls.__setitem__ = cls.set  # type: ignore[method-assign]
+        cls.__contains__ = cls.has  # type: ignore[method-assign, assignment]
+
+    # One key
+
+    def set(self, key: str, value: Any) -> None:
+        """Store ``value``.
+
+        :raises DataError: if ``key`` is no string, or the store's memory cannot keep ``value``.
+        """
+        raise NotImplementedError
+
+    def delete(self, key: str) -> bool:
+        """Remove the key; tell whether it was there."""
+        raise NotImplementedError
+
+    def increment(self, key: str, by: float = 1) -> Any:
+        """Add ``by`` to a number, 0 if there is none, and return the new value.
+
+        :raises WrongType: if the value or ``by`` is no int or float.
+        """
+        raise NotImplementedError
+
+    def update(self, key: str, fn: Callable[[Any], Any], default: Any = MISSING) -> Any:
+        """Store ``fn(value)`` and return it.
+
+        ``fn`` is called again if another thread has replaced the value meanwhile: let it have no effects besides.
+
+        :param default: handed to ``fn`` if there is no value.
+        :raises MissingKey: if there is neither a value nor a default. What ``fn`` raises leaves the value as it is.
+        :raises UsageError: if ``fn`` is async; the value stays as it is.
+        """
+        raise NotImplementedError
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise NotImplementedError  # every class has its own: see __init_subclass__
+
+    def __delitem__(self, key: str) -> None:
+        """Remove the key.
+
+        :raises MissingKey: if it is not there.
+        """
+        if not self.delete(key):
+            raise self._missing(key)
+
+    # All keys
+
+    def clear(self) -> None:
+        """Remove all keys."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Make the store as new: no values, no statistics, no run. Layout, blocks and pools stay."""
+        raise NotImplementedError
+
+    # All of it
+
+    def snapshot(self) -> Snapshot:
+        """Return what the store holds now. O(1); the next write copies the values once (not the objects), O(keys).
+
+        With ``direct_reads`` and ``memory="slots"`` it copies at once, and writes never do.
+        """
+        raise NotImplementedError
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Hold exactly what ``snapshot`` does. O(1) as :meth:`snapshot` is; O(keys) if it is of another kind of store.
+
+        :raises DataError: if this store's memory cannot keep one of the values; nothing is changed then.
+        """
+        raise NotImplementedError
+
+    def clone(self) -> WorkflowData:
+        """Return an independent store of the same values, settings and run. O(1) as :meth:`snapshot` is."""
+        raise NotImplementedError
+
+    def child(self) -> WorkflowData:
+        """Return a store that reads through to this one and keeps what is written to it (deletes too) to itself.
+
+        O(1): one small object; nothing else is allocated before its first write. It keeps objects by
+        reference in a dict, whatever this store's memory, and no statistics of its own.
+        """
+        raise NotImplementedError
+
+    def __copy__(self) -> WorkflowData:
+        return self.clone()
+
+    def attach(self, view: RunView | None) -> None:
+        """Show this run's outputs and statuses; None shows none."""
+        raise NotImplementedError
+
+    # Made of bytes, or recycled
+
     @classmethod
     def from_json(cls, data: bytes | str, config: DataConfig = DEFAULT_DATA_CONFIG) -> WorkflowData:
         """Return a store of the values in a JSON object.
@@ -359,12 +382,12 @@ class WorkflowData:
         A store that comes back is :meth:`reset`. With ``memory="slots"`` all share one layout.
 
         :param capacity: most idle stores kept.
+        :raises UsageError: if ``config`` is no DataConfig, or its memory is one of your own and there is a ``layout``.
         """
-        from flow.data.kinds import kind_of
         from flow.data.pool import ObjectPool
         from flow.data.slots import Layout
 
-        kind_of(config)  # refuses what is no DataConfig, now and not at the first use
+        _class_for(config, layout)  # refuses what makes no store, now and not at the first use
         if layout is None and config.memory == "slots":
             layout = Layout()
         return ObjectPool(lambda: WorkflowData(config, layout), lambda data: data.reset(), capacity)
@@ -377,16 +400,19 @@ class WorkflowData:
         """Set what has been counted back to zero."""
         raise NotImplementedError
 
-    @property
-    def _settings(self) -> DataConfig:
-        raise NotImplementedError
 
-    def _what(self, value: Any) -> str:
-        """Say what a value is, for a message."""
-        return f"{a_kind(value)} ({shown(value)})" if self._settings.show_values else a_kind(value)
+_class_for: Callable[[DataConfig, Layout | None], type[WorkflowData]]
 
-    def _missing(self, key: object) -> MissingKey:
-        return MissingKey(f"no data is stored under {shown(key)}", key, self.keys())
+
+def choose_classes_by(choose: Callable[[DataConfig, Layout | None], type[WorkflowData]]) -> None:
+    """Let ``choose`` tell the class of each new WorkflowData; it takes the place of the one before.
+
+    The classes build on this module, which therefore imports none of them.
+
+    :param choose: called with the settings and the layout of the new store; may raise for those that make none.
+    """
+    global _class_for
+    _class_for = choose
 
 
 def added(store: WorkflowData, key: str, old: Any, by: Any) -> Any:

@@ -102,6 +102,8 @@ def _stores(config: DataConfig) -> Iterator[Changes]:
     for changes in STORES:
         if config.metrics in ("timing", "sampled") and "metrics" in changes:
             continue  # somebody wants to see those
+        if callable(config.memory) and "memory" in changes:
+            continue  # nothing is known of what another memory would leave out
         try:
             data = config.replace(**changes)
         except ConfigError:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from memories import Copied, Values
 
 import flow
 
@@ -26,6 +27,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "pool": {"interning": "pool", "intern": "both", "intern_capacity": 5},
     "texts": {"interning": "arena"},
     "locked": {"locked": True},
+    "own": {"memory": Values},
+    "own-copied": {"memory": Copied, "metrics": "timing"},
     "locked-slots": {"locked": True, "memory": "slots", "metrics": "timing"},
 }
 

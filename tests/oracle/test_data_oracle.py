@@ -9,6 +9,7 @@ from conftest import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from memories import Copied, Pickled, Values
 
 import flow
 
@@ -125,5 +126,10 @@ TestSlots = machine("Slots", memory="slots", metrics="sampled")
 TestArena = machine("Arena", memory="arena")
 TestPooledStrings = machine("PooledStrings", interning="pool", intern="both", intern_capacity=2)
 TestArenaStrings = machine("ArenaStrings", interning="arena", intern_capacity=2)
+TestOwn = machine("Own", memory=Values)
+TestOwnCopied = machine("OwnCopied", memory=Copied, metrics="timing")
+TestOwnUnlocked = machine("OwnUnlocked", memory=Copied, metrics="sampled", sample_rate=0.5, locked=False)
+TestOwnPickled = machine("OwnPickled", memory=Pickled, interning="pool", intern="both", locked=False)
+TestChildOfOwn = machine("ChildOfOwn", {"a": 1, "c": [1]}, memory=Values)
 TestChild = machine("Child", {"a": 1, "b": "x"})
 TestChildOfArena = machine("ChildOfArena", {"a": 1, "c": [1]}, memory="arena")

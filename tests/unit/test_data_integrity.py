@@ -12,6 +12,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 import pytest
+from memories import Copied, Values
 
 import flow
 from flow.data.measures import MeteredLock, Recorder
@@ -23,6 +24,8 @@ CONFIGS: Final[dict[str, flow.DataConfig]] = {
     "direct": flow.DataConfig(metrics="off", direct_reads=True),
     "slots": flow.DataConfig(memory="slots"),
     "arena": flow.DataConfig(memory="arena"),
+    "own": flow.DataConfig(memory=Values),
+    "own, copied": flow.DataConfig(memory=Copied, interning="pool", intern="both"),
     "small blocks": flow.DataConfig(memory="arena", block_size=64, metrics="timing"),
     "texts": flow.DataConfig(interning="arena"),
     "locked": flow.DataConfig(locked=True, metrics="timing"),

@@ -7,6 +7,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from memories import OWN
 
 import flow
 from flow.data.pool import ObjectPool, PoolStatistics
@@ -156,7 +157,7 @@ def test_threads_never_share_an_object() -> None:
     assert found.idle <= 3
 
 
-@pytest.mark.parametrize("memory", ["standard", "slots", "arena"])
+@pytest.mark.parametrize("memory", ["standard", "slots", "arena", *OWN])
 def test_stores_are_recycled_between_runs(memory: Any) -> None:
     dag = flow.Dag("d")
 

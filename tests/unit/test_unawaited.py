@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 from conftest import error_of
+from memories import Values
 
 import flow
 from flow.policy.middleware import timed
@@ -109,6 +110,7 @@ PLACES: dict[str, Callable[[Any], Any]] = {
     "work": lambda fn: flow.traces.load("nowhere.json", work=fn),
     "inputs": lambda fn: tuned(inputs=fn),
     "timer": lambda fn: tuned(timer=fn),
+    "memory": lambda fn: flow.DataConfig(memory=fn),
     "say": lambda fn: tuned(say=fn),
 }
 
@@ -126,7 +128,7 @@ def test_it_is_refused_where_it_is_given(place: str, kind: str) -> None:
 @pytest.mark.parametrize(
     "config",
     [flow.DataConfig(), flow.DataConfig(metrics="sampled"), flow.DataConfig(memory="slots"),
-     flow.DataConfig(memory="arena"), flow.DataConfig.preset("read_optimized")],
+     flow.DataConfig(memory="arena"), flow.DataConfig(memory=Values), flow.DataConfig.preset("read_optimized")],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("child", [False, True])
