@@ -25,9 +25,6 @@ DEFAULT_THREADS: Final = 40
 DEFAULT_BLOCKING_AFTER: Final = 0.1
 """Seconds a node may hold the event loop before :class:`flow.errors.BlockingNodeWarning`."""
 
-YIELD_EVERY: Final = 0.005
-"""Seconds after which a run of nodes that never suspend lets the event loop turn once."""
-
 BUILT_IN_EXECUTORS: Final = ("inline", "thread")
 """Names of the executors that there always are: the caller's thread, and the run's own threads."""
 
@@ -162,8 +159,7 @@ class Config(Settings, frozen=True, kw_only=True):
 
         Its keys are the fields that are plain data, all but ``observers``, ``on_outcome``, ``before_call``,
         ``clock`` and ``executors``; ``[flow.data]`` holds those of :class:`DataConfig`, and ``preset``, over which they
-        go. Its ``memory`` is a name there, never a
-        callable. The text "none" stands for None.
+        go. Its ``memory`` is a name there, never a callable. The text "none" stands for None.
 
         :raises ConfigError: listing every fault, with its line: no such file or table, settings that are unknown or
             out of range; for a path that is no regular file (a pipe, a device), or one of over 16 MiB.

@@ -227,29 +227,7 @@ class Result(Mapping[str, Any]):
         :param tolerated: False leaves out what ``continue_on_error`` allows, and what was skipped for that: what
             :func:`flow.run` raises.
         """
-        run, plan = self._run, self.plan
-        if self.ok or not (tolerated or run.timed_out or run.is_intolerable()):
-            return None
-        failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in run.nodes.may_fail]
-        exceptions = [e for _, e in failed if isinstance(e, Exception)]
-        names = [name for name, e in failed if isinstance(e, Exception)]
-        what = f"{len(failed)} of {len(plan)} nodes failed: {_some(names)}" if failed else "the run was cancelled"
-        if run.timed_out:
-            limit = run.config.timeout
-            what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
-            exceptions.append(TimeoutError(f"run limit of {limit:g} s{self._unfinished('; not finished: ')}"))
-        elif not run.is_intolerable():
-            skipped = _some([name for name, status in self.status.items() if status is Status.SKIPPED])
-            known = f"known as skipped, or skipped for that: {skipped}"
-            what = f"{what}, which is tolerated; skipped for that: {skipped}" if failed else known
-        elif not exceptions:
-            exceptions.append(NodeCancelled(self._unfinished("not finished: ") or "the run was ended"))
-        return RunError(f"dag {plan.name!r}: {what}", exceptions, self, names, run.timed_out)
-
-    def _unfinished(self, before: str) -> str:
-        """Name the nodes that were cancelled, after ``before``; nothing if none was."""
-        names = [name for name, status in self.status.items() if status is Status.CANCELLED]
-        return before + _some(names) if names else ""
+        return _error_of(self, self._run, tolerated)
 
     # -- show --------------------------------------------------------------------------------
 
@@ -290,6 +268,33 @@ class Result(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return _shown(self)
+
+
+def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
+    plan = result.plan
+    if result.ok or not (tolerated or run.timed_out or run.is_intolerable()):
+        return None
+    failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in run.nodes.may_fail]
+    exceptions = [e for _, e in failed if isinstance(e, Exception)]
+    names = [name for name, e in failed if isinstance(e, Exception)]
+    what = f"{len(failed)} of {len(plan)} nodes failed: {_some(names)}" if failed else "the run was cancelled"
+    if run.timed_out:
+        limit = run.config.timeout
+        what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
+        exceptions.append(TimeoutError(f"run limit of {limit:g} s{_unfinished(result, '; not finished: ')}"))
+    elif not run.is_intolerable():
+        skipped = _some([name for name, status in result.status.items() if status is Status.SKIPPED])
+        known = f"known as skipped, or skipped for that: {skipped}"
+        what = f"{what}, which is tolerated; skipped for that: {skipped}" if failed else known
+    elif not exceptions:
+        exceptions.append(NodeCancelled(_unfinished(result, "not finished: ") or "the run was ended"))
+    return RunError(f"dag {plan.name!r}: {what}", exceptions, result, names, run.timed_out)
+
+
+def _unfinished(result: Result, before: str) -> str:
+    """Name the nodes that were cancelled, after ``before``; nothing if none was."""
+    names = [name for name, status in result.status.items() if status is Status.CANCELLED]
+    return before + _some(names) if names else ""
 
 
 def _shown(result: Result) -> str:

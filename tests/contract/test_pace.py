@@ -11,8 +11,8 @@ from conftest import loops
 
 import flow
 from flow import Config
-from flow.run.pacing import YIELD_EVERY
 from flow.run import pacing
+from flow.run.pacing import YIELD_EVERY
 from flow.testing import FakeClock
 
 LOOK = 0.00001

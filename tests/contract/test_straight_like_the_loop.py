@@ -17,8 +17,8 @@ import pytest
 
 import flow
 from flow import Config, Retry
-from flow.run.codegen import stretches
 from flow.run import pacing
+from flow.run.codegen import stretches
 from flow.types import MISSING
 
 HOT = Config(optimize="at_once", on_error="collect")

@@ -454,7 +454,7 @@ class TestControlCharacters:
         from flow.observe.display import Items, Row, picture
 
         text = io.StringIO()
-        row = Row("d\x1b[2J\x9b", 1, False, 0.0, 1.0, maps={"m\x1b]0;\x07\u202e": MapRun(None)})
+        row = Row("d\x1b[2J\x9b", 1, False, 0.0, 1.0, maps={"m\x1b]0;\x07\u202e": Items(None)})
         Console(file=text, width=200, color_system=None).print(picture([row], 0))
         assert RAW.search(text.getvalue()) is None
         assert r"d\x1b[2J\x9b" in text.getvalue()

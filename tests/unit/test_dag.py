@@ -77,7 +77,8 @@ class TestDefining:
         assert (plan._nodes.may_fail, plan._nodes.priorities, list(plan._nodes.is_async)) == ({1}, {1: 3}, [0, 1])
         assert plan._nodes.binders[0].middleware == (around,)
         made = plan._nodes.binders[1]
-        assert (made.middleware, made.timeout, made.executor) == ((around, around_too), flow.config.Timeout(2), "thread")
+        assert (made.middleware, made.executor) == ((around, around_too), "thread")
+        assert made.timeout == flow.config.Timeout(2)
 
     def test_defaults_said_aloud_cost_nothing(self) -> None:
         dag = flow.Dag()
@@ -192,7 +193,8 @@ class TestInclude:
         assert plan.required_inputs == ()
         assert set(plan.inputs) == {"limit"}
         assert plan._nodes.retries == {2: flow.Retry(4)}
-        assert [bool(plan._nodes.binders.get(i) and plan._nodes.binders[i].middleware) for i in range(6)] == [0, 0, 1, 1, 1, 0]
+        binders = plan._nodes.binders
+        assert [bool(binders.get(i) and binders[i].middleware) for i in range(6)] == [0, 0, 1, 1, 1, 0]
 
     def test_twice_and_into_itself(self) -> None:
         part = flow.Dag()
@@ -282,7 +284,8 @@ class TestSubgraph:
             dag.add(f"n{i}", anything, needs=[f"n{j}" for j in range(i + 1, 30) if j % (i + 2) == 0])
         for target in dag:
             plan, part = dag.subgraph(target).compile(), dag.compile().subgraph(target)
-            assert (plan.names, plan._nodes.arguments, list(plan._nodes.order)) == (part.names, part._nodes.arguments, list(part._nodes.order))
+            one, other = plan._nodes, part._nodes
+            assert (one.names, one.arguments, list(one.order)) == (other.names, other.arguments, list(other.order))
 
     def test_maps_keep_their_sources(self) -> None:
         dag = flow.Dag()

@@ -455,7 +455,8 @@ class TestStandIns:
         plan = self.dag().compile()
         other = stand_in(plan, "sleep", 0.5)
         assert other.names == plan.names and list(other.dependencies) == list(plan.dependencies)
-        assert bytes(other._nodes.is_async) == bytes(plan._nodes.is_async) and other._nodes.priorities == plan._nodes.priorities
+        assert other._nodes.is_async == plan._nodes.is_async
+        assert other._nodes.priorities == plan._nodes.priorities
         assert list(other.costs.values()) == [1.5, 1.0]
         assert other.required_inputs == ()
 

@@ -11,8 +11,8 @@ from unittest import mock
 import pytest
 
 import flow
-from flow.plan.plan import Plan
 from flow.plan.arity import Usual
+from flow.plan.plan import Plan
 from flow.signature import is_async_callable, location_of, shape_of
 from flow.types import MISSING
 

@@ -155,6 +155,9 @@ class LoopDriver(Services):
 
     waiting: int
     pumping: bool
+    pace: Any
+    search: Any
+    blocking_after: float
 
     def __init__(self, run: Calls, pace: Any, outer: LoopDriver | None = None) -> None:
         # As Services.__init__, without the call: this is part of the fixed price of a run.
