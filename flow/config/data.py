@@ -135,6 +135,7 @@ DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 """The settings that each preset changes, by its name."""
 
+
 def _memory_fault(memory: Any) -> str | None:
     """Say what is wrong with a store's memory, as far as that can be known before it is called."""
     if is_one_of(memory, MEMORIES):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow.settings import to_toml
+from flow.config.writing import to_toml
 from memories import Copied, Pickled, Values
 
 import flow

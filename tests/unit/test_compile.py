@@ -508,7 +508,7 @@ def fields(plan: Plan) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, (list, range, bytearray)) else v for name, v in found.items()} | {
         "index": dict(plan._nodes.index),
         "ordered": isinstance(plan._nodes.order, range),
-        "ranks": plan.ranks(),
+        "ranks": plan._nodes.ranks(),
     }
 
 

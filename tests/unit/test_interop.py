@@ -54,7 +54,7 @@ def test_from_networkx() -> None:
     assert plan._nodes.fns == [noop, work, noop, noop]
     assert tuple(plan._nodes.arguments[0]) == (2, 3)  # the order the edges were added in
     assert tuple(plan.dependencies[0]) == (2, 3, 1)  # data, then pure ordering
-    assert (plan.costs, plan._nodes.priorities) == ({1: 2.0}, {1: 7})
+    assert (plan.costs, plan._nodes.priorities) == ({"b": 2.0}, {1: 7})
 
 
 def test_without_data_all_edges_are_pure_ordering() -> None:
@@ -74,7 +74,7 @@ def test_there_and_back(n: int, p: float, seed: int, ordering: int) -> None:
     back = from_networkx(to_networkx(plan)).compile()
     assert back.name == plan.name
     assert list(back.names) == list(plan.names)
-    assert back.fns == plan._nodes.fns
+    assert back._nodes.fns == plan._nodes.fns
     assert [tuple(slots) for slots in back.arguments] == [tuple(slots) for slots in plan._nodes.arguments]
     assert [tuple(deps) for deps in back.dependencies] == [tuple(deps) for deps in plan.dependencies]
 

@@ -152,7 +152,7 @@ class TestWhatIsThereAlready:
             report_of(flow.Config(limit=3)).write(path)
         assert path.read_text() == text
 
-    @pytest.mark.parametrize("text", ["", "[flow]\nlimit = 2\nsync = 'thread'\n", "[flow]\ntimeout = 5\n"])
+    @pytest.mark.parametrize("text", ["", "[flow]\nlimit = 2\nexecutor = 'thread'\n", "[flow]\ntimeout = 5\n"])
     def test_what_tuning_wrote_or_started_from_is_replaced(self, saved: Any, text: str) -> None:
         path, config = saved(text), flow.Config(limit=3, timeout=5)
         report_of(config).write(path)

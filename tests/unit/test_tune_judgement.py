@@ -130,7 +130,7 @@ class TestMeasuring:
                 warm.append(1)
 
         report = flow.tune(one_node(node), candidates=[flow.Config(executor="thread")], budget=4, timer=clock.now)
-        assert report.best.sync == "thread" and report.gain.times == pytest.approx(2.0)
+        assert report.best.executor == "thread" and report.gain.times == pytest.approx(2.0)
 
 
 @pytest.mark.slow
