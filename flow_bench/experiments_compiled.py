@@ -81,7 +81,7 @@ BUILDS: Mapping[str, Build] = {
 def run(turns: int, builds: Sequence[str] = (), *, oracle: bool = False) -> Iterator[list[Row]]:
     """Yield a table: per measurement, the package as it is and every build of it.
 
-    :param oracle: yield another, with what tests/test_oracle.py makes of each copy.
+    :param oracle: yield another, with what tests/oracle/test_run_oracle.py makes of each copy.
     """
     chosen = {label: BUILDS[label] for label in builds or BUILDS}
     absent = [Row("compiled", label, "us", note=note) for label, build in chosen.items() if (note := build.missing())]

@@ -286,6 +286,7 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
         skipped = _some([name for name, status in result.status.items() if status is Status.SKIPPED])
         known = f"known as skipped, or skipped for that: {skipped}"
         what = f"{what}, which is tolerated; skipped for that: {skipped}" if failed else known
+        exceptions = exceptions or [NodeCancelled(known)]
     elif not exceptions:
         exceptions.append(NodeCancelled(_unfinished(result, "not finished: ") or "the run was ended"))
     return RunError(f"dag {plan.name!r}: {what}", exceptions, result, names, run.timed_out)

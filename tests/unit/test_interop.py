@@ -75,7 +75,7 @@ def test_there_and_back(n: int, p: float, seed: int, ordering: int) -> None:
     assert back.name == plan.name
     assert list(back.names) == list(plan.names)
     assert back._nodes.fns == plan._nodes.fns
-    assert [tuple(slots) for slots in back.arguments] == [tuple(slots) for slots in plan._nodes.arguments]
+    assert [tuple(slots) for slots in back._nodes.arguments] == [tuple(slots) for slots in plan._nodes.arguments]
     assert [tuple(deps) for deps in back.dependencies] == [tuple(deps) for deps in plan.dependencies]
 
 
