@@ -12,7 +12,7 @@ from types import CoroutineType
 from typing import Any
 
 from flow.errors import Hints, UsageError
-from flow.policy.bind import Binder, Expand
+from flow.policy.bind import Admission, Binder, Expand
 from flow.policy.mapping import Mapped, Over
 from flow.run import events
 from flow.run.around import admitted, hooked, lifted
@@ -20,7 +20,7 @@ from flow.run.loading import load
 from flow.run.pickling import why_not_pickled
 from flow.run.state import NEVER, PlanRun
 from flow.run.unawaited import never_awaited, refuse_unless_async
-from flow.signature import Nested, Shape, shape_of
+from flow.signature import Nested, Shape, is_async_callable, shape_of
 
 Call = Callable[..., Any]
 
@@ -55,8 +55,17 @@ def bind(run: PlanRun, expand: Expand) -> None:
         _hook(run, run.hooks.awaits)
     for i, binder in nodes.binders.items():
         if binder.admission is not None:
-            make_context = partial(run.context, i)
-            run.fns[i] = admitted(run, i, run.fns[i], bool(run.is_async[i]), binder.admission, make_context)  # type: ignore[index]
+            _let_in(run, i, binder.admission)
+
+
+def _let_in(run: PlanRun, i: int, admission: Admission) -> None:
+    """Let node ``i`` begin once ``admission`` lets it in."""
+    call: Call = run.fns[i]
+    fns: Any = run.fns
+    is_async: Any = run.is_async
+    if is_async_callable(admission) and not is_async[i]:
+        call, is_async[i] = lifted(run, i, call), 1
+    fns[i] = admitted(run, i, call, bool(is_async[i]), admission, partial(run.context, i))
 
 
 def _refuse(run: PlanRun) -> None:
@@ -93,7 +102,7 @@ def _faults(run: PlanRun) -> Iterator[str]:
     nodes, config, hooks = run.nodes, run.config, run.hooks
     hints = Hints()
     known = ", ".join(map(repr, config.executors)) or "none"
-    for i in range(nodes.count) if config.executor not in ("inline", "thread") else nodes.binders:
+    for i in range(nodes.count) if config.executor not in ("inline", "thread") else sorted(nodes.binders):
         fn, binder = nodes.fns[i], nodes.binders.get(i)
         if binder is not None:
             fn = binder.fn

@@ -22,7 +22,7 @@ from flow.run.items.source import Source
 from flow.run.queue import ItemResolver, StreamResolver
 from flow.run.state import PlanRun
 from flow.run.unawaited import looked_at
-from flow.signature import Composite
+from flow.signature import Composite, is_async_callable
 from flow.types import ABSENT
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class MapCalls(Calls):
     """
 
     __slots__ = (
-        "_awaits", "_call", "_context", "_executor", "_expand", "_extras", "_function", "_places", "_plain", "_roles",
-        "_size", "_sizes", "_threaded", "arguments", "fallbacks", "feed", "limit", "mapped", "name", "on_slot", "outer",
-        "source",
+        "_awaits", "_call", "_context", "_executor", "_expand", "_extras", "_function", "_lifts", "_places", "_plain",
+        "_roles", "_size", "_sizes", "_threaded", "arguments", "fallbacks", "feed", "limit", "mapped", "name",
+        "on_slot", "outer", "source",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,8 @@ class MapCalls(Calls):
             and options.batch_size is None
             and options.outcome == "list"
         )
+        gate = mapped.admission
+        self._lifts = (hooks is not None and hooks.awaits) or (gate is not None and is_async_callable(gate))
         fn = self._function(0)
         self._call = fn if plain else self._new_call()
         make = ItemResolver if self.source.stream is None else StreamResolver
@@ -91,7 +93,7 @@ class MapCalls(Calls):
             self.source.entries,
             fn,
             None if plain else self._bind,
-            self._awaits or self._threaded or (hooks is not None and hooks.awaits),
+            self._awaits or self._threaded or self._lifts,
             self.source.total,
             max(2 * self.limit, MIN_WINDOW),
         )
@@ -176,10 +178,9 @@ class MapCalls(Calls):
             call = call if limit is None else limit.around(call)
         elif mapped.timeout is not None:
             call = (limited_async if awaits else limited_sync)(call, self, i, mapped.timeout)
-        hooks = self.hooks
-        if hooks is not None:
-            if hooks.awaits and not awaits:
-                call, awaits = lifted(self, i, call), True
+        if self._lifts and not awaits:
+            call, awaits = lifted(self, i, call), True
+        if self.hooks is not None:
             call = hooked(self, i, call, awaits, ("item",))
         if mapped.admission is not None:
             make = lambda: self._child(i, self.values[i])  # noqa: E731
