@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow.config.writing import to_toml
 from memories import Copied, Pickled, Values
 
 import flow
+from flow.config.writing import to_toml
 from flow.tuning.candidates import factors
 
 

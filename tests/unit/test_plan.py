@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
 from itertools import pairwise
 from typing import Any
@@ -266,3 +268,26 @@ def test_critical_order_takes_the_longest_way_down_first(seed: int, count: int) 
         assert plan.names[i] == best
         left.remove(best)
     assert not left
+
+
+class TestSurface:
+    def test_what_is_public_is_what_a_user_would_ask_of_a_graph(self) -> None:
+        assert {name for name in dir(Plan) if not name.startswith("_")} == {
+            "all_sync", "ancestors", "costs", "critical_path", "dependencies", "depth", "descendants", "edge_count",
+            "edges", "find", "inputs", "level_of", "levels", "name", "names", "required_inputs", "serial_time",
+            "subgraph", "successors", "topological_order", "width",
+        }  # fmt: skip
+
+    def test_nothing_of_it_can_be_set_or_deleted(self, diamond: Plan) -> None:
+        for name in ("name", "names", "_nodes", "_kept", "new"):
+            with pytest.raises(AttributeError, match="a Plan is immutable"):
+                setattr(diamond, name, 1)
+            with pytest.raises(AttributeError, match="a Plan is immutable"):
+                delattr(diamond, name)
+
+    def test_what_drivers_cache_lies_behind_one_slot_and_is_no_part_of_a_copy(self, diamond: Plan) -> None:
+        for _ in range(3):
+            flow.run(diamond, config=flow.Config(optimize="at_once"))
+        assert diamond._kept.inline.made is not None
+        for twin in (copy.copy(diamond), copy.deepcopy(diamond), pickle.loads(pickle.dumps(diamond))):
+            assert twin._kept.inline.made is None and list(twin.edges) == list(diamond.edges)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -315,3 +317,51 @@ def test_a_failure_looks_at_each_edge_a_few_times(tolerant: bool) -> None:
         r.failed(i)
     assert picture(r) == "F" * count + "S" * count
     assert looked < 10 * count
+
+
+class TestSteps:
+    """What is told of each node that has ended: the one step on which what follows from that composes."""
+
+    def resolver(self, *steps: Any) -> Resolver:
+        dag = flow.Dag("steps")
+        dag.add("a", lambda: 1)
+        dag.add("b", lambda a: 1)
+        dag.add("c", lambda b: 1)
+        dag.add("d", lambda a: 1)
+        return Resolver.resumed(dag.compile()._nodes, (), None, steps)
+
+    def test_each_end_is_told_once_to_each_in_turn(self) -> None:
+        told: list[Any] = []
+        r = self.resolver(lambda i: told.append(("first", i)), lambda i: told.append(("second", i)))
+        assert r.advance(r.take()) == 1
+        assert told == [("first", 0), ("second", 0)]
+        assert r.failed(1) == [2]
+        assert [i for who, i in told if who == "second"] == [0, 1, 2]
+        r.take()
+        r.cancelled(3)
+        r.cancel_rest()
+        assert [i for who, i in told if who == "first"] == [0, 1, 2, 3]
+
+    def test_skipped_and_cancelled_ones_too(self) -> None:
+        told: list[int] = []
+        r = self.resolver(told.append)
+        assert r.skip(1) == [1, 2] and told == [1, 2]
+        r.take()
+        r.cancel_rest(taken=True)
+        assert told == [1, 2, 0, 3]
+
+    def test_those_that_were_done_before(self) -> None:
+        told: list[int] = []
+        dag = flow.Dag("known")
+        dag.add("a", lambda: 1)
+        dag.add("b", lambda a: 1)
+        Resolver.resumed(dag.compile()._nodes, [0], None, [told.append])
+        assert told == [0]
+
+    def test_one_may_be_claimed_whatever_its_place(self) -> None:
+        r = self.resolver()
+        r.done(r.take())
+        r.claim(3)
+        assert (r.status(3), r.ready, r.take(), r.take()) == ("running", (1,), 1, -1)
+        with pytest.raises(flow.UsageError, match="only a ready node can be taken"):
+            r.claim(2)
