@@ -121,11 +121,12 @@ def compiled(build: Build, folder: Path) -> str:
 def tested(folder: Path) -> str:
     """Run the repository's oracle tests with the copy in ``folder``; return their last line."""
     tests = _ROOT / "tests"
-    if not (tests / "test_oracle.py").exists():
+    oracle = tests / "oracle" / "test_run_oracle.py"
+    if not oracle.exists():
         return "n/a: the tests are not here"
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tests)]
     done = subprocess.run(
-        [*pytest, str(tests / "test_oracle.py")], cwd=folder, env=_environment(folder), capture_output=True, text=True,
+        [*pytest, str(oracle)], cwd=folder, env=_environment(folder), capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     return (done.stdout.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -70,7 +70,7 @@ class TestResolution:
                 return super().__iter__()
 
         plan = dag.graph(shape, nodes).plan("sync", fresh=True)
-        plan._successors = [Counted(successors) for successors in plan.successors]
+        plan._nodes._successors = [Counted(successors) for successors in plan.successors]
         dag.count_down(plan)
         assert seen == [plan.edge_count]
         seen[0] = 0

@@ -206,7 +206,7 @@ def test_a_copy_that_is_not_compiled_where_it_should_be_is_refused(
 
 def test_a_copy_that_does_not_run_every_node_is_refused(tmp_path: Path) -> None:
     folder = experiments_compiled.copied(tmp_path / "copy")
-    file = folder / "flow" / "run" / "inline.py"
+    file = folder / "flow" / "run" / "drive" / "inline.py"
     text = file.read_text()
     assert "resolver.done(i)\n" in text
     file.write_text(text.replace("resolver.done(i)\n", "resolver.cancelled(i)\n", 1))

@@ -22,12 +22,12 @@ pytestmark = pytest.mark.usefixtures("frozen")
 TINY = Part("core", 2, ("--only", "build"), ("--nodes", "12", "--rounds", "4"))  # its quickest section
 
 SKIPPING = """
-from flow.run import api
-real = api.run_inline
+from flow.run import launch
+real = launch.run_inline
 def skipping(run):
     run.order = run.order[:-1]
     real(run)
-api.run_inline = skipping
+launch.run_inline = skipping
 """
 
 
@@ -131,15 +131,15 @@ class TestRefused:
     def test_a_node_that_does_not_run(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        from flow.run import api
+        from flow.run import launch
 
-        real = api.run_inline
+        real = launch.run_inline
 
         def skipping(run: Any) -> None:
             run.order = run.order[:-1]
             real(run)
 
-        monkeypatch.setattr(api, "run_inline", skipping)
+        monkeypatch.setattr(launch, "run_inline", skipping)
         assert main(["core", "--quick", "--only", "sync", "--nodes", "12", "--rounds", "1"]) == REFUSED
         assert "nodes never called: 11" in capsys.readouterr().err
 

@@ -96,7 +96,7 @@ def test_a_replay_on_virtual_time_takes_what_the_schedule_says(limit: int | None
         took = runner.get_loop().time() - began
     assert list(result.outputs.values()) == [DONE] * 26
     assert most == min(limit or 99, most)
-    costs = [trace.costs.get(i, 0.0) * one.scale for i in range(len(trace))]
+    costs = [trace.costs.get(name, 0.0) * one.scale for name in trace]
     assert took == pytest.approx(traces.makespan(trace, costs, limit), rel=0.1)  # of equals another may go first
     assert took >= one.ideal * 0.999
 
