@@ -83,6 +83,7 @@ class Progress:
         self._on: dict[type, Callable[[Any], None]] = {
             events.RunStarted: self._run_started,
             events.RunFinished: self._run_finished,
+            events.NodeKnown: self._node_known,
             events.NodeStarted: self._node_started,
             events.NodeFinished: self._node_finished,
             events.NodeFailed: self._node_failed,
@@ -143,6 +144,10 @@ class Progress:
             self._past = _plus(self._past, self._rows.pop(run_id))
         if not self._active and not self._held:
             self._end()
+
+    def _node_known(self, event: events.NodeKnown) -> None:
+        row = self._rows[event.run_id]
+        setattr(row, event.status, getattr(row, event.status) + 1)
 
     def _node_started(self, event: events.NodeStarted) -> None:
         self._rows[event.run_id].running += 1

@@ -31,11 +31,14 @@ def tracking(tracker: StatusTracker) -> Callable[[events.Event], None]:
     def observe(event: events.Event) -> None:
         if not followed:
             followed.append(event.run_id)
-        status = _STATUS_AFTER.get(type(event))
+        status = event.status if isinstance(event, events.NodeKnown) else _STATUS_AFTER.get(type(event))
         if event.run_id != followed[0] or status is None or isinstance(event, (events.RunStarted, events.RunFinished)):
             return
         if status is Status.RUNNING and tracker[event.node] is Status.PENDING:
             tracker.set(event.node, Status.READY)
+        if isinstance(event, events.NodeKnown) and status is not Status.SKIPPED:
+            for passed in (Status.READY, Status.RUNNING):
+                tracker.set(event.node, passed)
         tracker.set(event.node, status)
 
     return observe

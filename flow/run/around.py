@@ -18,48 +18,50 @@ from flow.types import ABSENT, MISSING, Status
 Call = Callable[..., Any]
 
 
-def hooked(run: Calls, i: int, call: Call, is_async: bool, names: Sequence[str]) -> Call:
-    """Ask the call hook before ``call``, and tell the outcome hook what it has given, before anybody else gets that.
-
-    What it raises is told by whoever decides what that means (:meth:`flow.run.calls.Calls.retry_delay`, ``fail``).
+def asked(run: Calls, i: int, call: Call, is_async: bool, names: Sequence[str]) -> Call:
+    """Ask the run's call hook, if it has one, before ``call``: what that answers takes the call's place.
 
     :param names: of the parameters that the values are for; further ones are of ``*args``.
     """
-    return _hooked_async(run, i, call, names) if is_async else _hooked_sync(run, i, call, names)
-
-
-def _hooked_sync(run: Calls, i: int, call: Call, names: Sequence[str]) -> Call:
     hooks = run.hooks
-    assert hooks is not None
+    if hooks is None or hooks.asks is None:
+        return call
 
-    def told(*values: Any) -> Any:
-        answer = hooks.ask(run.call_of(i, _named(names, values))) if hooks.asks is not None else None
-        value = call(*values) if answer is None else run.answered(i, answer)
+    def asking(*values: Any) -> Any:
+        answer = hooks.ask(run.call_of(i, _named(names, values)))
+        return call(*values) if answer is None else run.answered(i, answer)
+
+    async def asking_awaiting(*values: Any) -> Any:
+        answer = await hooks.ask_awaiting(run.call_of(i, _named(names, values)))
+        return await call(*values) if answer is None else run.answered(i, answer)
+
+    return asking_awaiting if is_async else asking
+
+
+def told(run: Calls, i: int, call: Call, is_async: bool) -> Call:
+    """Tell the run's outcome hook, if it has one, what ``call`` has given, before anybody else gets that.
+
+    What it raises is told by whoever decides what that means (:meth:`flow.run.calls.Calls.retry_delay`, ``fail``).
+    """
+    hooks = run.hooks
+    if hooks is None or not hooks.tells:
+        return call
+
+    def telling(*values: Any) -> Any:
+        value = call(*values)
         if type(value) is CoroutineType:
             raise never_awaited(run, i, value)
-        if hooks.tells:
-            hooks.tell(run.outcome_of(i, Status.COMPLETED, run.output_of(i, value)))
+        hooks.tell(run.outcome_of(i, Status.COMPLETED, run.output_of(i, value)))
         return value
 
-    return told
-
-
-def _hooked_async(run: Calls, i: int, call: Call, names: Sequence[str]) -> Call:
-    hooks = run.hooks
-    assert hooks is not None
-
-    async def told(*values: Any) -> Any:
-        answer = None
-        if hooks.asks is not None:
-            answer = await hooks.ask_awaiting(run.call_of(i, _named(names, values)))
-        value = await call(*values) if answer is None else run.answered(i, answer)
+    async def telling_awaiting(*values: Any) -> Any:
+        value = await call(*values)
         if type(value) is CoroutineType:
             refuse_unless_async(run, i, value)
-        if hooks.tells:
-            await hooks.tell_awaiting(run.outcome_of(i, Status.COMPLETED, run.output_of(i, value)))
+        await hooks.tell_awaiting(run.outcome_of(i, Status.COMPLETED, run.output_of(i, value)))
         return value
 
-    return told
+    return telling_awaiting if is_async else telling
 
 
 def lifted(run: Calls, i: int, call: Call) -> Callable[..., Awaitable[Any]]:

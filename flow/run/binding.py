@@ -1,7 +1,8 @@
 """Bind the nodes of a plan to one run: what each is called through, decided once, at the run's start.
 
 A plan and config without specials skip all of this: the plan's own functions are called. From the inside out a call
-gets what its policies say (:mod:`flow.policy.bind`), times and events where somebody watches, hooks, and admission.
+gets what its policies say (:mod:`flow.policy.bind`), the call hook, times and events where somebody watches, the
+outcome hook, and admission.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from flow.errors import Hints, UsageError
 from flow.policy.bind import Admission, Binder, Expand
 from flow.policy.mapping import Mapped, Over
 from flow.run import events
-from flow.run.around import admitted, hooked, lifted
+from flow.run.around import admitted, asked, lifted, told
 from flow.run.loading import load
 from flow.run.pickling import why_not_pickled
 from flow.run.state import NEVER, PlanRun
@@ -46,13 +47,15 @@ def bind(run: PlanRun, expand: Expand) -> None:
             binder = nodes.binders.get(i)
             if binder is not None or not is_async[i]:
                 fns[i], is_async[i] = (binder or Binder(fns[i], is_async=False)).bind(run, i, expand, default)
+    if run.hooks is not None:
+        _ask(run, run.hooks.awaits)
     if config.timing or config.observers:
         run.started = [NEVER] * nodes.count
         run.finished = [NEVER] * nodes.count
         make = (_watched_sync, _watched_async)
         run.fns = [make[run.is_async[i]](run, i, call) for i, call in enumerate(run.fns)]
     if run.hooks is not None:
-        _hook(run, run.hooks.awaits)
+        run.fns = [told(run, i, call, bool(run.is_async[i])) for i, call in enumerate(run.fns)]
     for i, binder in nodes.binders.items():
         if binder.admission is not None:
             _let_in(run, i, binder.admission)
@@ -76,12 +79,12 @@ def _refuse(run: PlanRun) -> None:
         raise UsageError(f"dag {run.plan.name!r} cannot run with this Config: {listing}")
 
 
-def _hook(run: PlanRun, awaits: bool) -> None:
-    """Let every call ask and tell the run's hooks; where one is async, every call is awaited."""
+def _ask(run: PlanRun, awaits: bool) -> None:
+    """Let every call ask the run's call hook; where a hook is async, every call is awaited."""
     if awaits:
         run.fns = [call if run.is_async[i] else lifted(run, i, call) for i, call in enumerate(run.fns)]
         run.is_async = bytearray(b"\1" * len(run.fns))
-    run.fns = [hooked(run, i, call, bool(run.is_async[i]), _names(run, i)) for i, call in enumerate(run.fns)]
+    run.fns = [asked(run, i, call, bool(run.is_async[i]), _names(run, i)) for i, call in enumerate(run.fns)]
 
 
 def _names(run: PlanRun, i: int) -> Sequence[str]:

@@ -415,3 +415,13 @@ def test_status_of_records_is_a_status() -> None:
     told = Told()
     flow.run(flow.topologies.linear(1), config=Config(on_outcome=told))
     assert told.records[0].status is Status.COMPLETED
+
+
+def test_observers_see_a_node_that_a_hook_has_answered_for() -> None:
+    for mode in ("inline", "tasks"):
+        seen: list[Any] = []
+        dag = flow.topologies.linear(2)
+        config = Config(mode=mode, before_call=Cache({"n0": Outcome(value=1)}), observers=(seen.append,))  # type: ignore[arg-type]
+        result = flow.run(dag, config=config)
+        assert [type(e).__name__ for e in seen if getattr(e, "node", "") == "n0"] == ["NodeStarted", "NodeFinished"]
+        assert result["n0"] == 1

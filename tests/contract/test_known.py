@@ -261,3 +261,13 @@ def test_the_plan_itself_stays_as_it_is(steps: Steps) -> None:
         assert dict(flow.run(plan)) == {"a": "a", "b": "ba", "c": "cba", "d": "da"}
     for i in range(100):  # more sets than are kept
         assert flow.run(plan, known={"b": i}, targets=["c"] if i % 2 else ["d", "c"])["c"] == f"c{i}"
+
+
+def test_trackers_and_progress_know_them(steps: Steps) -> None:
+    tracker, progress = flow.StatusTracker(steps.dag.compile()), flow.observe.Progress()
+    known = {"b": Outcome("failed", error=ValueError()), "d": "D"}
+    config = Config(on_error="collect", observers=(flow.observe.tracking(tracker), progress))
+    result = steps.run(known, targets=["c", "d"], config=config)
+    assert {name: tracker[name] for name in result.plan} == dict(result.status)
+    seen = progress.statistics()
+    assert (seen.completed, seen.failed, seen.skipped) == (1, 1, 1)

@@ -26,7 +26,7 @@ async def work(driver: LoopDriver, me: Worker) -> None:
     copy, clock, until, before = driver.base.copy, driver.pace.clock, driver.pace.until, me.resumed
     i, ran, failed = me.node, False, None
     look, cancelling, task, clean, changed = driver.look, driver.cancelling, me.task, me.clean, driver.changed
-    if i < 0:
+    if i < 0 and not driver.untold:
         i = resolver.take()
     while i >= 0:
         me.node = i

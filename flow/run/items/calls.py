@@ -14,7 +14,7 @@ from flow.policy.bind import Expand, ThreadLimit, limited_async, limited_sync
 from flow.policy.mapping import Mapped, Roles
 from flow.policy.middleware import settled
 from flow.run import events
-from flow.run.around import admitted, hooked, lifted
+from flow.run.around import admitted, asked, lifted, told
 from flow.run.calls import Calls
 from flow.run.items.caller import Function, ItemCall, caller
 from flow.run.items.results import look_of
@@ -181,7 +181,7 @@ class MapCalls(Calls):
         if self._lifts and not awaits:
             call, awaits = lifted(self, i, call), True
         if self.hooks is not None:
-            call = hooked(self, i, call, awaits, ("item",))
+            call = told(self, i, asked(self, i, call, awaits, ("item",)), awaits)
         if mapped.admission is not None:
             make = lambda: self._child(i, self.values[i])  # noqa: E731
             call = admitted(self, i, call, awaits, mapped.admission, make)
