@@ -15,7 +15,7 @@ from flow.plan.plan import Plan
 from flow.policy.mapping import Over
 from flow.run.launch import begin, drive_alone, drive_inline, driver_for
 from flow.run.release import Freeing, kept_nodes
-from flow.run.result import Result
+from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
 from flow.types import NAME_RULE, is_name, references
@@ -227,12 +227,7 @@ def _finish(state: PlanRun) -> Result:
         state = settled(state)
     result = Result(state)
     if state.resolver is not None and (state.timed_out or state.cut_off or state.config.on_error == "fail_fast"):
-        error = result.error(tolerated=False)
-        try:
-            if error is not None:
-                raise error
-        finally:
-            del error  # its traceback holds this frame: no cycle
+        raise_failure(result, tolerated=False)
     return result
 
 

@@ -20,7 +20,7 @@ from flow.run.binding import bind
 from flow.run.calls import Calls, OutOfTime
 from flow.run.drive.inline import run_inline
 from flow.run.known import take_known
-from flow.run.result import Result
+from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, settled
 from flow.run.unawaited import looked_at
 from flow.signature import Composite, Nested, is_async_callable
@@ -169,12 +169,7 @@ def _count_if_hooked(run: PlanRun) -> None:
 
 def _outputs_of(run: PlanRun) -> Mapping[str, Any]:
     result = Result(settled(run))
-    error = result.error(tolerated=False)
-    try:
-        if error is not None:
-            raise error
-    finally:
-        del error  # its traceback holds this frame: no cycle
+    raise_failure(result, tolerated=False)
     return result.outputs
 
 

@@ -214,12 +214,7 @@ class Result(Mapping[str, Any]):
 
     def raise_for_errors(self) -> None:
         """Raise the :class:`flow.RunError` of this run, errors that were tolerated included; nothing if :attr:`ok`."""
-        error = self.error()
-        try:
-            if error is not None:
-                raise error
-        finally:
-            del error  # its traceback holds this frame: no cycle
+        raise_failure(self, tolerated=True)
 
     def error(self, *, tolerated: bool = True) -> RunError | None:
         """Return the :class:`flow.RunError` of this run; None if it is :attr:`ok`.
@@ -339,6 +334,16 @@ def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:
         "counts": {str(status): n for status, n in result.counts.items()},
         "nodes": nodes,
     }
+
+
+def raise_failure(result: Result, *, tolerated: bool) -> None:
+    """Raise :meth:`Result.error`, if there is one."""
+    error = result.error(tolerated=tolerated)
+    try:
+        if error is not None:
+            raise error
+    finally:
+        del error  # its traceback holds this frame: no cycle
 
 
 def fell_back(found: Any) -> str:
