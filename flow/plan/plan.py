@@ -204,9 +204,13 @@ class Plan:
 
         :raises UsageError: for an unknown target, or none at all.
         """
+        return self._part(self._starts(targets))
+
+    def _starts(self, targets: Sequence[Any]) -> frozenset[int]:
+        """The indices of ``targets``. :raises UsageError: as :meth:`subgraph`."""
         if not targets:
             raise UsageError(f"plan {self.name!r}: no target is given, so there is nothing to run: name at least one")
-        return self._part(frozenset([self.find(ref) for ref in targets]))
+        return frozenset([self.find(ref) for ref in targets])
 
     def _part(self, starts: frozenset[int], known: frozenset[int] = frozenset()) -> Plan:
         """The plan of what ``starts`` need, where the nodes ``known`` need nothing: their outcome is there."""

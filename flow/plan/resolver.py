@@ -72,14 +72,26 @@ class ResolverStatistics(msgspec.Struct, frozen=True):
 
 
 Step = Callable[[int], None]
-"""Called with each node that has ended, in whatever way, once that is in ``state``."""
+"""Called with each node that has ended, in whatever way, once that is in ``state``: node ``i`` has ended."""
+
+
+def _one_of(steps: Sequence[Step]) -> Step | None:
+    """Return what calls these steps in turn; None if there are none."""
+    if len(steps) < 2:
+        return steps[0] if steps else None
+
+    def step(i: int) -> None:
+        for each in steps:
+            each(i)
+
+    return step
 
 
 class Standing:
     """Where every node of a run stands; hands out those that are ready. What ends it is told as a :class:`Resolver`."""
 
     __slots__ = (
-        "_fast", "_forgiven", "_grown", "_halted", "_may_fail", "_node_at", "_rank", "_ready", "_spared", "_steps",
+        "_fast", "_forgiven", "_grown", "_halted", "_may_fail", "_node_at", "_rank", "_ready", "_spared", "_step",
         "_uses", "_waiting", "state", "successors",
     )  # fmt: skip
 
@@ -105,7 +117,7 @@ class Standing:
     def _set_ranks(self, ranks: Sequence[int] | None, steps: Sequence[Step] = ()) -> None:
         self._grown = self._halted = False
         self._forgiven: Any = ()  # nodes skipped for tolerated failures only, a set once there are some
-        self._steps = steps
+        self._step = _one_of(steps)
         self._fast = ranks is None and not steps  # advance() need not call done()
         self._rank: Any = ranks
         self._node_at: list[int] | None = None
@@ -240,8 +252,8 @@ class Resolver(Standing):
                 waiting[s] = left
                 if not left:
                     ready.append(s)
-            if steps:
-                self._ended(i)
+            if self._step is not None:
+                self._step(i)
         self._set_ready(nodes.sources + ready)
         return self
 
@@ -265,13 +277,8 @@ class Resolver(Standing):
                     heappush(ready, s if rank is None else rank[s])
                 elif s in self._forgiven:
                     self._pass(s)
-        for step in self._steps:  # as in _ended
-            step(i)
-
-    def _ended(self, i: int) -> None:
-        """Node ``i`` has ended. The one step on which what is to follow from that composes (:attr:`Step`)."""
-        for step in self._steps:
-            step(i)
+        if self._step is not None:
+            self._step(i)
 
     def advance(self, i: int) -> int:
         """Do what ``done(i)`` and then ``take()`` do, in one call: what a driver asks after each node."""
@@ -308,8 +315,8 @@ class Resolver(Standing):
         if self.state[i] != TAKEN:
             raise self._not_taken(i, "failed")
         self.state[i] = FAILED
-        if self._steps:
-            self._ended(i)
+        if self._step is not None:
+            self._step(i)
         if i not in self._may_fail:
             return self._skip_from(self.successors[i])
         uses = self._uses
@@ -371,8 +378,9 @@ class Resolver(Standing):
                 forgiven.remove(i)
                 todo.extend(successors[i])
         skipped.sort()
-        for i in skipped if self._steps else ():
-            self._ended(i)
+        if self._step is not None:
+            for i in skipped:
+                self._step(i)
         return skipped
 
     def cancelled(self, i: int) -> None:
@@ -380,17 +388,18 @@ class Resolver(Standing):
         if self.state[i] != TAKEN:
             raise self._not_taken(i, "cancelled")
         self.state[i] = CANCELLED
-        if self._steps:
-            self._ended(i)
+        if self._step is not None:
+            self._step(i)
 
     def cancel_rest(self, *, taken: bool = False) -> None:
         """Cancel every node not taken yet; with ``taken`` those too. O(nodes)."""
-        before = bytes(self.state) if self._steps else b""
+        step = self._step
+        before = b"" if step is None else bytes(self.state)
         self.state[:] = self.state.translate(_ALL_CANCELLED if taken else _REST_CANCELLED)
         self._ready.clear()
         for i, was in enumerate(before):
-            if was != self.state[i]:
-                self._ended(i)
+            if step is not None and was != self.state[i]:
+                step(i)
 
     def add(self, dependencies: Iterable[int] = ()) -> int:
         """Add a node while the run is on; return its index. Dependencies are nodes that exist already.

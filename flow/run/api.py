@@ -132,7 +132,7 @@ def _start(
     state = PlanRun(plan, inputs, config, run_id, data)
     if config.keep != "all":
         kept = kept_nodes(whole, plan, config.keep, targets)
-        state.extras.steps = (Freeing(state.nodes, state.values, kept),)
+        state.extras.steps = (Freeing(state.nodes, state.values, kept).ended,)
         state.resolve()
     if outcomes is not None:
         give(state, outcomes)

@@ -57,7 +57,7 @@ def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...]
     """Return the plan of what runs: what ``targets`` need (by default: everything), and nothing that only known do."""
     indices = frozenset([plan.find(name) for name in known])
     if targets is not None:
-        return plan._part(frozenset([plan.find(ref) for ref in targets]), indices)
+        return plan._part(plan._starts(targets), indices)
     ends = [i for i, after in enumerate(plan.successors) if not after]
     return plan._part(indices.union(ends), indices)
 
@@ -80,7 +80,9 @@ def take_known(run: PlanRun) -> None:
     """At the run's start, take known failures and skips: what is skipped for them is."""
     resolver, config = run.resolver, run.config
     assert resolver is not None
-    for i, outcome in run.extras.known.items():
+    known, run.extras.known = run.extras.known, dict.fromkeys(run.extras.known)  # outputs may be freed
+    for i, outcome in known.items():
+        assert outcome is not None
         if config.observers:
             name, status = run.nodes.names[i], Status(outcome.status)
             run.emit(events.NodeKnown(run.run_id, name, status, run.started_at))

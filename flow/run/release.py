@@ -21,7 +21,7 @@ from flow.types import MISSING
 
 
 class Freeing:
-    """Takes outputs out of ``values`` once every node that reads them has ended: a step of a Resolver.
+    """Takes outputs out of ``values`` once every node that reads them has ended; its method is a step of a Resolver.
 
     :param values: the run's values, shared with its driver.
     :param kept: nodes whose outputs stay.
@@ -42,7 +42,7 @@ class Freeing:
             for slot in slots:
                 reads[slot] += 1
 
-    def __call__(self, i: int) -> None:
+    def ended(self, i: int) -> None:
         """Node ``i`` has ended: it reads nothing any more."""
         reads, values = self._reads, self._values
         if not reads[i]:

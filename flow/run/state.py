@@ -61,7 +61,7 @@ class Extras:
     :ivar began: starts of failed attempts of nodes with a fallback, if they are timed.
     :ivar abandoned: calls left behind in threads that have not returned: who made them.
     :ivar caught: errors that are part of outputs: those of a map's items.
-    :ivar known: outcomes that were there before the run, by node.
+    :ivar known: outcomes that were there before the run, by node; once they are taken, only which nodes had one.
     :ivar steps: what the resolver is to call for each node that ends.
     """
 
@@ -81,7 +81,7 @@ class Extras:
         self.began: dict[int, float] = {}
         self.abandoned: Mapping[Any, str] = NOTHING
         self.caught: list[Exception] = []
-        self.known: Mapping[int, Outcome] = NOTHING
+        self.known: Mapping[int, Outcome | None] = NOTHING
         self.steps: Sequence[Step] = ()
         self.hooks: Hooks | None = None if outer is None else outer.hooks
 
@@ -121,8 +121,8 @@ class RunRecord(Calls):
         self.timed_out = self.cut_off = False
         self.driver = None
         self.plan = plan
-        self.nodes: Nodes = plan._nodes
-        nodes = self.nodes
+        nodes: Nodes = plan._nodes
+        self.nodes = nodes
         self.inputs: Mapping[str, Any] = dict(inputs) if inputs else NOTHING
         self.values = [MISSING] * nodes.count
         if nodes.input_defaults:

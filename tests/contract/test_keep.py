@@ -227,7 +227,7 @@ class TestWhatIsKept:
 def freeing(plan: flow.Plan, values: list[Any], kept: list[int]) -> Resolver:
     """The Resolver of a run that frees."""
     nodes = plan._nodes
-    return Resolver.resumed(nodes, (), None, [Freeing(nodes, values, kept)])
+    return Resolver.resumed(nodes, (), None, [Freeing(nodes, values, kept).ended])
 
 
 class TestResult:

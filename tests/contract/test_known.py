@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -271,3 +272,26 @@ def test_trackers_and_progress_know_them(steps: Steps) -> None:
     assert {name: tracker[name] for name in result.plan} == dict(result.status)
     seen = progress.statistics()
     assert (seen.completed, seen.failed, seen.skipped) == (1, 1, 1)
+
+
+def test_no_target_at_all_is_refused(steps: Steps) -> None:
+    with pytest.raises(flow.UsageError, match="no target is given"):
+        steps.run({"b": "B"}, targets=[])
+
+
+def test_a_known_output_is_freed_as_any_other() -> None:
+    class Output:
+        pass
+
+    dag = flow.Dag("freed")
+    dag.add("a", Output)
+    dag.add("b", lambda a: "b")
+    dag.add("c", lambda b: gone() is None)
+    known = Output()
+    gone = weakref.ref(known)
+    values = {"a": known}
+    del known
+    result = flow.run(dag, known=values, config=Config(keep="targets"))
+    assert result["c"] is False  # the caller's mapping holds it
+    values.clear()
+    assert gone() is None

@@ -160,7 +160,6 @@ class LoopDriver(Services):
     blocking_after: float
 
     def __init__(self, run: Calls, pace: Any, outer: LoopDriver | None = None) -> None:
-        # As Services.__init__, without the call: this is part of the fixed price of a run.
         self.run = run
         run.driver = self
         self.outermost = None if outer is None else outer.outermost or outer

@@ -22,22 +22,23 @@ class Services(EventLoop):
     """Threads, executors, slots that are given back, hooks that are awaited.
 
     :ivar workers: tasks alive that run calls; ``limit`` is the most.
+    :ivar outermost: the driver of the outermost run, whose threads all use: ``pool``.
+    :ivar interrupted: a cancellation has reached a call.
     :ivar outside: calls that go on without a slot (:meth:`leave_slot`); ``returning`` wait for one again.
     :ivar untold: outcomes that an async hook is being told, before anything starts.
     """
 
     __slots__ = ("interrupted", "limit", "outermost", "outside", "pool", "returning", "run", "untold", "workers")
 
-    def __init__(self, run: Calls, outer: Services | None) -> None:
-        self.run = run
-        run.driver = self
-        self.outermost: Services | None = None if outer is None else outer.outermost or outer  # all share its threads
-        self.pool: Pool | None = None  # of these threads
-        self.interrupted = False  # a cancellation has reached a call
-        self.limit = 0
-        self.workers = self.outside = 0
-        self.returning: Any = NOBODY
-        self.untold: Any = NOBODY
+    run: Calls
+    outermost: Services | None
+    pool: Pool | None
+    interrupted: bool
+    limit: int
+    workers: int
+    outside: int
+    returning: Any
+    untold: Any
 
     def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
         return in_thread(self.threads, call, limit)
