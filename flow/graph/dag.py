@@ -91,8 +91,8 @@ class Dag(Maps):
             its function, which cannot be interrupted. What that returns is dropped; see ``Result.abandoned``.
         :param executor: where this sync function runs: "inline" (where the run itself goes on), "thread", or a name in
             ``Config(executors=...)``. None leaves it to ``Config.executor``.
-        :param admission: called with the ``flow.Context`` before each attempt takes a slot, and awaited if what it
-            returns can be: a place for rate limiters, budgets and circuit breakers.
+        :param admission: called with the ``flow.Context`` before each attempt, and awaited if what it returns can be,
+            without holding a slot meanwhile: a place for rate limiters, budgets and circuit breakers.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
         :raises UsageError: for an option that there is not. :raises DefinitionError: if a Dag given as ``fn`` cannot
             be compiled. Nothing is added then.

@@ -13,6 +13,7 @@ from types import CoroutineType
 from typing import Any
 
 from flow.errors import Hints, UsageError
+from flow.plan.nodes import Nodes
 from flow.policy.bind import Admission, Binder, Expand
 from flow.policy.mapping import Mapped, Over
 from flow.run import events
@@ -75,8 +76,8 @@ def _refuse(run: PlanRun) -> None:
     """:raises UsageError: listing every node that cannot run where it is to."""
     faults = list(_faults(run))
     if faults:
-        listing = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
-        raise UsageError(f"dag {run.plan.name!r} cannot run with this Config: {listing}")
+        listing = f" {faults[0]}" if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
+        raise UsageError(f"dag {run.plan.name!r} cannot run with this Config:{listing}")
 
 
 def _ask(run: PlanRun, awaits: bool) -> None:
@@ -88,10 +89,17 @@ def _ask(run: PlanRun, awaits: bool) -> None:
 
 
 def _names(run: PlanRun, i: int) -> Sequence[str]:
-    """The parameters that node ``i``'s values are for, as far as each has one."""
+    """The parameters that node ``i``'s values are for; read once per plan."""
     if run.hooks is None or run.hooks.asks is None:
         return ()
-    nodes = run.nodes
+    known = run.plan._kept.parameters
+    found = known.get(i)
+    if found is None:
+        found = known[i] = _parameters(run.nodes, i)
+    return found
+
+
+def _parameters(nodes: Nodes, i: int) -> Sequence[str]:
     binder, fn = nodes.binders.get(i), nodes.fns[i]
     shape: Shape = nodes.shapes.get(id(fn)) or shape_of(fn)
     keywords = () if binder is None else binder.keywords

@@ -229,8 +229,14 @@ class Calls(CallFacts):
     def answered(self, i: int, answer: Outcome) -> Any:
         """Return what node ``i`` is to give where a call hook has answered. :raises Exception: the answer's own."""
         if answer.error is not None:
-            raise answer.error
+            if answer.status is Status.FAILED:
+                raise answer.error
+            self.note_fallback(i, answer.error)
         return answer.value
+
+    def note_fallback(self, i: int, error: BaseException) -> None:
+        """Note that the output of node ``i`` is that of its fallback after ``error``."""
+        raise NotImplementedError
 
     def output_of(self, i: int, value: Any) -> Any:
         """Return what an outcome hook is told where node ``i`` has given ``value``."""

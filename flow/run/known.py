@@ -27,7 +27,9 @@ def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
     :raises UsageError: if it is neither a mapping nor a Result; listing what is no node.
     """
     if isinstance(known, Result):
-        return {name: Outcome(value=value) for name, value in known.items() if name in plan and not _is_spent(value)}
+        stood_in = {name: error for name, error in known.fallbacks.items() if isinstance(error, Exception)}
+        there = [(name, value) for name, value in known.items() if name in plan and not _is_spent(value)]
+        return {name: Outcome(value=value, error=stood_in.get(name)) for name, value in there}
     if not isinstance(known, Mapping):
         wanted = "a mapping of nodes to outputs (or to flow.Outcome), or a Result"
         raise UsageError(f"known is {wanted}, not {a_kind(known)}")
@@ -44,8 +46,8 @@ def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
             continue
         found[name] = value if isinstance(value, Outcome) else Outcome(value=value)
     if faults:
-        listing = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
-        raise UsageError(f"known names what is no node: {listing}")
+        listing = f" {faults[0]}" if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
+        raise UsageError(f"known names what is no node:{listing}")
     return found
 
 

@@ -37,7 +37,7 @@ class ItemResolver:
     """The items of one map: pulled from ``source`` one by one, never more than can be started.
 
     Until an item suspends or fails only one is open at a time, and nothing is counted
-    (:meth:`one_by_one`, :meth:`call_all`, :func:`flow.run.first.first_items`); from :meth:`start_counting` on,
+    (:meth:`one_by_one`, :meth:`call_all`, :func:`flow.run.drive.serial.first_items`); from :meth:`start_counting` on,
     several may be.
     The lists hold an entry per item pulled, and some to spare.
 

@@ -18,6 +18,7 @@ from flow.policy.fallback import value_for
 from flow.run import events
 from flow.run.calls import Calls
 from flow.run.frames import keep_users_frames, let_go
+from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome
 from flow.run.ids import new_run_id
 from flow.run.unawaited import never_awaited
 from flow.run.view import LiveView
@@ -27,7 +28,6 @@ from flow.types import ABSENT, MISSING, Status
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
     from flow.run.adaptive import LimitSearch
-    from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome
 
 NOTHING: Any = {}
 """What few runs have any of: errors, further attempts, inputs. Dicts are made at the first."""
@@ -405,6 +405,9 @@ class PlanRun(RunRecord):
     def failures(self) -> int:
         return len(self.errors.keys() - self.nodes.may_fail)
 
+    def note_fallback(self, i: int, error: BaseException) -> None:
+        self.fallbacks[i] = error
+
     def caught(self, errors: Iterable[Exception]) -> None:
         """Note that an output holds these errors."""
         self.extras.caught.extend(errors)
@@ -412,16 +415,12 @@ class PlanRun(RunRecord):
     def outcome_of(
         self, i: int, status: Status, output: Any, error: BaseException | None = None, final: bool = True
     ) -> NodeOutcome:
-        from flow.run.hooks import NodeOutcome
-
         assert self.hooks is not None
         attempt = 0 if status is Status.SKIPPED else self.attempts.get(i, 1)
         name, run_id = self.nodes.names[i], self.hooks.run_id
         return NodeOutcome(run_id, self.path, name, None, None, status, output, error, attempt, final)
 
     def call_of(self, i: int, arguments: Mapping[str, Any]) -> NodeCall:
-        from flow.run.hooks import NodeCall
-
         assert self.hooks is not None
         name, attempt, fn = self.nodes.names[i], self.attempts.get(i, 1), self.nodes.fns[i]
         return NodeCall(self.hooks.run_id, self.path, name, None, None, attempt, fn, arguments)

@@ -425,3 +425,14 @@ def test_observers_see_a_node_that_a_hook_has_answered_for() -> None:
         result = flow.run(dag, config=config)
         assert [type(e).__name__ for e in seen if getattr(e, "node", "") == "n0"] == ["NodeStarted", "NodeFinished"]
         assert result["n0"] == 1
+
+
+def test_an_answer_may_be_that_of_a_fallback(place: tuple[dict[str, Any], bool]) -> None:
+    settings, is_async = place
+    error = ValueError("before")
+    dag = flow.Dag("stood_in")
+    dag.add("a", lambda: 1)
+    dag.map("m", lambda x: x, over="xs")
+    cache = Cache({"a": Outcome("completed", 5, error)}, is_async)
+    result = flow.run(dag, {"xs": [1]}, config=Config(before_call=cache, **settings))
+    assert result["a"] == 5 and result.fallbacks == {"a": error}

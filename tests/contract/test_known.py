@@ -295,3 +295,11 @@ def test_a_known_output_is_freed_as_any_other() -> None:
     assert result["c"] is False  # the caller's mapping holds it
     values.clear()
     assert gone() is None
+
+
+def test_what_fallbacks_stood_in_for_is_known_too() -> None:
+    dag = flow.Dag("fallbacks")
+    dag.add("a", lambda: 1 / 0, fallback=7)
+    first = flow.run(dag)
+    again = flow.run(dag, known=first)
+    assert again["a"] == 7 and again.fallbacks == first.fallbacks

@@ -2,7 +2,7 @@
 
 Any topological order will do, and the plan has one: a loop over it at first, generated code once the plan is
 hot (:mod:`flow.run.codegen.stretches`). When a node raises, the Resolver takes over from
-exactly that state; a run that has a time limit or frees outputs counts from its start.
+exactly that state; a run counts from its start if it has a time limit or hooks, frees outputs or knows outcomes.
 
 The time limit is looked at between calls: of nodes, of a map's items, of the nodes of a Dag within a Dag. Where it
 has passed within a node, :class:`OutOfTime` leads out of that.
@@ -30,7 +30,7 @@ WORTH: Final = 20e-6
 
 def run_inline(run: PlanRun) -> None:
     """Call every node of a plan without async nodes, in the plan's order, on this thread."""
-    if run.resolver is not None:  # it frees outputs
+    if run.resolver is not None:  # it frees outputs, knows outcomes, or has hooks
         count_down(run, run.resolver)
         return
     if run.deadline is not None:

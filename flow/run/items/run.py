@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from flow.data.mapresult import error_of
 from flow.errors import NodeAborted, UsageError, note, shower
@@ -18,14 +18,12 @@ from flow.run import events
 from flow.run.calls import OutOfTime
 from flow.run.drive.inline import run_items
 from flow.run.frames import keep_users_frames
+from flow.run.hooks import NodeCall, NodeOutcome, Outcome
 from flow.run.items.caller import arguments_of
 from flow.run.items.calls import MapCalls
 from flow.run.items.results import as_told, gathered, look_of, unpacked
 from flow.run.queue import ItemResolver, StreamResolver
 from flow.types import MISSING, Status
-
-if TYPE_CHECKING:
-    from flow.run.hooks import NodeCall, NodeOutcome, Outcome
 
 _WHEN_CLOSED: Final = "raised by the source of the items, when it was closed"
 
@@ -38,15 +36,11 @@ class MapOutcomes(MapCalls):
     def outcome_of(
         self, i: int, status: Status, output: Any, error: BaseException | None = None, final: bool = True
     ) -> NodeOutcome:
-        from flow.run.hooks import NodeOutcome
-
         run_id, path, index = self.hooks.run_id, self.outer.path, self.index(i)  # type: ignore[union-attr]
         attempt = self.attempts.get(i, 1)
         return NodeOutcome(run_id, path, self.name, index, None, status, output, error, attempt, final)
 
     def call_of(self, i: int, arguments: Mapping[str, Any]) -> NodeCall:
-        from flow.run.hooks import NodeCall
-
         run_id, path, index = self.hooks.run_id, self.outer.path, self.index(i)  # type: ignore[union-attr]
         extras = {p.name: self._extras[p.name] for p in self._roles.extras}
         arguments = arguments_of(self._roles, extras, self.values[i])
@@ -56,6 +50,9 @@ class MapOutcomes(MapCalls):
         value = super().answered(i, answer)
         look = look_of(self.mapped.options, shower(self.config))
         return value if look is None else look(value, self.values[i])
+
+    def note_fallback(self, i: int, error: BaseException) -> None:
+        self.fallbacks[self.index(i)] = error
 
     def output_of(self, i: int, value: Any) -> Any:
         return as_told(self.mapped.options, value)
