@@ -13,6 +13,7 @@ from flow.errors import ConfigError, Hints, InputError, UsageError, shower, show
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
+from flow.run.hooks import HookFailed, hooks_of
 from flow.run.launch import begin, drive_alone, drive_inline, driver_for
 from flow.run.release import Freeing, kept_nodes
 from flow.run.result import Result, raise_failure
@@ -53,13 +54,21 @@ def run(
     """
     config = DEFAULT_CONFIG if config is None else config
     state = _start(target, inputs, targets, known, config, run_id, data)
-    if is_sync_run(state.plan, config):
-        if config.on_outcome is not None or config.before_call is not None:
-            return _hooked_inline(state)
-        contextvars.copy_context().run(drive_inline, state)
+    try:
+        if is_sync_run(state.plan, config):
+            if config.on_outcome is not None or config.before_call is not None:
+                _hook(state, on_loop=False)
+            contextvars.copy_context().run(drive_inline, state)
+        else:
+            _run_on_a_loop(state)
+    except HookFailed as error:
+        failed = error.error
     else:
-        _run_on_a_loop(state)
-    return _finish(state)
+        return _finish(state)
+    try:
+        raise failed  # as in execute
+    finally:
+        del failed
 
 
 async def execute(
@@ -78,8 +87,7 @@ async def execute(
     """
     config = DEFAULT_CONFIG if config is None else config
     state = _start(target, inputs, targets, known, config, run_id, data)
-    hooked = config.on_outcome is not None or config.before_call is not None
-    if hooked:
+    if config.on_outcome is not None or config.before_call is not None:
         _hook(state, on_loop=True)
     driver = driver_for(state)
     try:  # not through a function: every frame that lives as long as the run is paid by thousands of runs at once
@@ -88,12 +96,18 @@ async def execute(
             await driver.drive()
         finally:
             state.end()
-    except BaseException as error:
+    except HookFailed as error:
+        failed = error.error
+    except BaseException:
         state.forget()
-        if hooked:
-            _raise_hooks_error(error)
         raise
-    return _finish(state)
+    else:
+        return _finish(state)
+    state.forget()
+    try:
+        raise failed  # not within the handler: that would become the context of what the hook has raised
+    finally:
+        del failed  # its traceback holds this frame: no cycle
 
 
 def _start(
@@ -141,31 +155,11 @@ def _start(
 
 def _hook(state: PlanRun, on_loop: bool) -> None:
     """Make the hooks of a run that has some; it counts from its start."""
-    from flow.run.hooks import hooks_of
-
     hooks = hooks_of(state.config, lambda: state.run_id, on_loop)
     if hooks is not None:
         state.extras.hooks = hooks
         if state.resolver is None:
             state.resolve()
-
-
-def _hooked_inline(state: PlanRun) -> Result:
-    _hook(state, on_loop=False)
-    try:
-        contextvars.copy_context().run(drive_inline, state)
-    except BaseException as error:
-        _raise_hooks_error(error)
-        raise
-    return _finish(state)
-
-
-def _raise_hooks_error(error: BaseException) -> None:
-    """Raise what a hook has raised, if ``error`` leads out of a run for that."""
-    from flow.run.hooks import HookFailed
-
-    if isinstance(error, HookFailed):
-        raise error.error from error.error.__cause__
 
 
 def _check_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> None:
@@ -253,10 +247,10 @@ def _run_on_a_loop(state: PlanRun) -> None:
             "use 'await flow.execute(...)' here"
         )
     config = state.config
-    backend, hooked = config.backend, config.on_outcome is not None or config.before_call is not None
+    backend = config.backend
     if backend != "asyncio" and not _is_installed(backend):
         raise UsageError(f"backend {backend!r} is not installed: pip install {backend}")
-    if hooked:
+    if config.on_outcome is not None or config.before_call is not None:
         _hook(state, on_loop=True)
     try:
         if backend == "asyncio":
@@ -276,6 +270,4 @@ def _run_on_a_loop(state: PlanRun) -> None:
         if isinstance(error, KeyboardInterrupt):  # the event loop's answer to Ctrl-C
             state.attach_errors(error)
         state.forget()
-        if hooked:
-            _raise_hooks_error(error)
         raise

@@ -19,6 +19,7 @@ from flow.awaits import NEVER_AWAITED, discard
 from flow.config import Config
 from flow.errors import UsageError, a_kind, shown
 from flow.policy.middleware import is_awaitable
+from flow.run.frames import keep_users_frames
 from flow.signature import is_async_callable
 from flow.types import Status
 
@@ -145,6 +146,7 @@ class Hooks:
         try:
             return hook(record)
         except Exception as error:
+            keep_users_frames(error, hook)
             raise self._failed(error) from None
 
     async def _awaited(self, hook: Any, record: Any) -> Any:
@@ -154,6 +156,7 @@ class Hooks:
         try:
             return await made
         except Exception as error:
+            keep_users_frames(error, hook)
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> HookFailed:

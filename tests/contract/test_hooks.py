@@ -436,3 +436,22 @@ def test_an_answer_may_be_that_of_a_fallback(place: tuple[dict[str, Any], bool])
     cache = Cache({"a": Outcome("completed", 5, error)}, is_async)
     result = flow.run(dag, {"xs": [1]}, config=Config(before_call=cache, **settings))
     assert result["a"] == 5 and result.fallbacks == {"a": error}
+
+
+@pytest.mark.parametrize("mode", modes("inline", "tasks"))
+def test_what_a_hook_raises_keeps_its_context_and_shows_no_frame_of_ours_beneath(mode: dict[str, Any]) -> None:
+    def make() -> Callable[[NodeOutcome], Any]:
+        def hook(record: NodeOutcome) -> None:
+            try:
+                {}["key"]
+            except KeyError:
+                raise BROKEN  # noqa: B904
+
+        return hook
+
+    with pytest.raises(OSError, match="the disk is full") as caught:
+        flow.run(flow.topologies.linear(1), config=Config(on_outcome=make, **mode))
+    assert isinstance(caught.value.__context__, KeyError)
+    names = [frame.name for frame in traceback.extract_tb(BROKEN.__traceback__)]
+    assert names == [names[0], "run", "hook"]
+    BROKEN.__traceback__ = BROKEN.__context__ = None
