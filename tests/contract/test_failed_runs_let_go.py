@@ -16,6 +16,15 @@ from conftest import loops
 import flow
 from flow import Context
 
+pytestmark = pytest.mark.slow  # each looks at what is left after a collection
+
+
+@pytest.fixture(params=loops(long="uvloop"))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each event loop in turn; asyncio and uvloop share the code of ours."""
+    return str(request.param)
+
+
 ALIVE: Any = weakref.WeakSet()
 
 

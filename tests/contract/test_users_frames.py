@@ -12,11 +12,17 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from conftest import collected
+from conftest import collected, loops
 
 import flow
 from flow import Context, Retry
 from flow.run.frames import MAX_RAISES
+
+
+@pytest.fixture(params=loops(long="uvloop"))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each event loop in turn; asyncio and uvloop share the code of ours."""
+    return str(request.param)
 
 
 def names(error: BaseException | None) -> list[str]:
