@@ -50,7 +50,8 @@ def _configs() -> list[Any]:
             continue
         combined = metrics in ("sampled", "timing") and more  # each by itself is enough for --fast
         marks = [pytest.mark.slow] if combined else []
-        found.append(pytest.param(config, marks=marks, id="-".join([_named(memory), metrics, *map(str, more.values())])))
+        name = "-".join([_named(memory), metrics, *map(str, more.values())])
+        found.append(pytest.param(config, marks=marks, id=name))
     found.append(pytest.param(flow.DataConfig.preset("read_optimized"), id="direct"))
     found.append(pytest.param(flow.DataConfig.preset("read_optimized").replace(locked=True), id="direct-locked"))
     return found
