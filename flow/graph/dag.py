@@ -181,7 +181,7 @@ class Dag(Maps):
 
     def __contains__(self, name: object) -> bool:
         plan = self._plan
-        if plan is not None and len(plan) == len(self):
+        if plan is not None and plan._nodes.count == len(self):
             return name in plan
         return name in self._definition.names  # O(nodes) until compiled
 
@@ -202,7 +202,7 @@ class Dag(Maps):
         d, plan = self._definition, self._plan
         edges = len(d.edges)
         if plan is not None and edges == self._plan_edges:
-            if len(d.names) == len(plan):
+            if len(d.names) == plan._nodes.count:
                 return plan
         else:
             plan = None  # a new edge may lead to an old node

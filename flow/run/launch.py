@@ -19,7 +19,6 @@ from flow.run import events
 from flow.run.binding import bind
 from flow.run.calls import Calls, OutOfTime
 from flow.run.drive.inline import run_inline
-from flow.run.known import take_known
 from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, settled
 from flow.run.unawaited import looked_at
@@ -44,6 +43,8 @@ def begin(run: PlanRun) -> None:
         if config.observers:
             run.emit(events.RunStarted(run.run_id, run.plan.name, run.nodes.count, run.started_at))
     if extras is not None and extras.known:
+        from flow.run.known import take_known
+
         take_known(run)
 
 

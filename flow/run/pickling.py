@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from typing import Any
 
@@ -36,6 +35,8 @@ def why_not_pickled(executor: Any, fn: Any, binder: Binder | None) -> str:
         return ""
     if takes_context:
         return "it takes the Context, which cannot leave this process"
+    import pickle  # here: few runs use processes
+
     try:
         pickle.dumps(fn)
     except Exception as error:  # of the function's own __reduce__, too

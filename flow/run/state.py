@@ -199,7 +199,7 @@ class RunRecord(Calls):
 
     def _watch_from(self, data: WorkflowData) -> None:
         """Let ``data`` show this run's outputs and statuses."""
-        view = self.extras.view = LiveView(self.plan, self.values, self.status)
+        view = self.extras.view = LiveView(self.plan, self.values, self.code)
         if self.wall_time == self.wall_time:  # the run has ended
             view.ended(self.resolver)
         data.attach(view)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flow.plan.bynode import ByNode, always
 from flow.plan.plan import Plan
-from flow.plan.resolver import Resolver
+from flow.plan.resolver import DONE, READY, STATUS_OF, Resolver
 from flow.types import MISSING, Status
 
 
@@ -15,20 +15,20 @@ class LiveView:
     """A run as its store shows it, while it runs and after (:class:`flow.data.store.RunView`).
 
     :param values: the run's own list, by node.
-    :param status: tells a node's status.
+    :param code: tells a node's state (:mod:`flow.plan.resolver`).
     """
 
-    __slots__ = ("_outputs", "_plan", "_status", "_values")
+    __slots__ = ("_code", "_outputs", "_plan", "_values")
 
-    def __init__(self, plan: Plan, values: Sequence[Any], status: Callable[[int], Status]) -> None:
+    def __init__(self, plan: Plan, values: Sequence[Any], code: Callable[[int], int]) -> None:
         self._plan = plan
         self._values = values
-        self._status = status
+        self._code = code
         self._outputs: Mapping[str, Any] | None = None
 
     def ended(self, resolver: Resolver | None) -> None:
         """Let go of the run, which holds the store that holds this."""
-        self._status = _completed if resolver is None else resolver.status
+        self._code = _done if resolver is None else resolver.state.__getitem__
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -42,15 +42,16 @@ class LiveView:
     @property
     def statuses(self) -> Mapping[str, Status]:
         """Every node's status, by name."""
-        return ByNode(self._plan, self._status, always)
+        code = self._code
+        return ByNode(self._plan, lambda i: STATUS_OF[code(i)], always)
 
     def is_runnable(self, node: str) -> bool:
         """Tell whether all that ``node`` waits for has ended well and it has not begun.
 
         :raises UsageError: if there is no such node.
         """
-        return self._status(self._plan.find(node)) is Status.READY
+        return self._code(self._plan.find(node)) == READY
 
 
-def _completed(i: int) -> Status:
-    return Status.COMPLETED
+def _done(i: int) -> int:
+    return DONE
