@@ -277,3 +277,17 @@ def test_a_plain_admission_needs_no_event_loop(backend: str) -> None:
     dag = flow.Dag("plain")
     dag.add("a", lambda: 1, admission=lambda ctx: asked.append(ctx.node))
     assert flow.run(dag, config=Config(mode="inline"))["a"] == 1 and asked == ["a"]
+
+
+@pytest.mark.filterwarnings("error::flow.BlockingNodeWarning")
+def test_what_starts_meanwhile_is_not_blamed_on_the_node_that_left(backend: str, busy: Callable[[float], None]) -> None:
+    dag = flow.Dag("blame")
+
+    @dag.node
+    async def leaves(ctx: Context) -> None:
+        async with ctx.released():
+            await turns(5)
+
+    dag.add("holds", lambda: busy(0.09))
+    dag.add("holds_too", lambda: busy(0.09))
+    assert run(dag, backend, limit=1, blocking_after=0.1).ok

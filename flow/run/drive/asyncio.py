@@ -195,6 +195,9 @@ class AsyncioDriver(LoopDriver):
             if joined is not None:
                 self._wake_if_over()
 
+    def pump_soon(self) -> None:
+        self.loop.call_soon(self.pump)
+
     def _wanted_with(self, i: int) -> int:
         if i >= 0:
             self.run.resolver.put_back(i)

@@ -30,6 +30,10 @@ class EventLoop:
         """Start workers for what is ready."""
         raise NotImplementedError
 
+    def pump_soon(self) -> None:
+        """Have :meth:`pump` called, not within what is going on now."""
+        raise NotImplementedError
+
     def rest(self) -> None:
         """Let the event loop turn, then :meth:`pump`."""
         raise NotImplementedError

@@ -62,7 +62,7 @@ class Services(EventLoop):
 
     def leave_slot(self) -> None:
         self.outside += 1
-        self.pump()
+        self.pump_soon()  # not within this node's step, which would be blamed for the time that others take
 
     async def take_slot(self, may: Callable[[], bool], taken: Callable[[], None], waits: bool) -> None:
         self.outside -= 1

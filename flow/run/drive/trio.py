@@ -72,6 +72,9 @@ class TrioDriver(LoopDriver):
             self.workers += 1
             self._spawn(partial(Worker, self, -1))
 
+    def pump_soon(self) -> None:
+        self.pump()  # tasks begin later here
+
     def _spawn(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task in a copy of the caller's context; the present one is a node's, maybe."""
         self.base.copy().run(self.nursery.start_soon, body)
