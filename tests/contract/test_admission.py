@@ -285,6 +285,7 @@ def test_others_start_after_the_step_in_which_a_node_leaves_not_within_it(backen
 
     @dag.node
     async def leaves(ctx: Context) -> None:
+        await turns(1)
         async with ctx.released():
             order.append("left")  # time that others take is not blamed on this node
             await turns(5)
