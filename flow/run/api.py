@@ -62,7 +62,7 @@ def run(
         else:
             _run_on_a_loop(state)
     except HookFailed as error:
-        failed = error.error
+        failed = error.let_go()
     else:
         return _finish(state)
     try:
@@ -97,7 +97,7 @@ async def execute(
         finally:
             state.end()
     except HookFailed as error:
-        failed = error.error
+        failed = error.let_go()
     except BaseException:
         state.forget()
         raise

@@ -51,14 +51,14 @@ def told(run: Calls, i: int, call: Call, is_async: bool) -> Call:
         value = call(*values)
         if type(value) is CoroutineType:
             raise never_awaited(run, i, value)
-        hooks.tell(run.outcome_of(i, Status.COMPLETED, run.output_of(i, value)))
+        hooks.tell(run.outcome_of(i, Status.COMPLETED, run.output_of(i, value), run.fallback_of(i)))
         return value
 
     async def telling_awaiting(*values: Any) -> Any:
         value = await call(*values)
         if type(value) is CoroutineType:
             refuse_unless_async(run, i, value)
-        await hooks.tell_awaiting(run.outcome_of(i, Status.COMPLETED, run.output_of(i, value)))
+        await hooks.tell_awaiting(run.outcome_of(i, Status.COMPLETED, run.output_of(i, value), run.fallback_of(i)))
         return value
 
     return telling_awaiting if is_async else telling

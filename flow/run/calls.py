@@ -234,6 +234,10 @@ class Calls(CallFacts):
             self.note_fallback(i, answer.error)
         return answer.value
 
+    def fallback_of(self, i: int) -> BaseException | None:
+        """The error after which a call hook has answered for node ``i``; None if there is none."""
+        raise NotImplementedError
+
     def note_fallback(self, i: int, error: BaseException) -> None:
         """Note that the output of node ``i`` is that of its fallback after ``error``."""
         raise NotImplementedError
@@ -269,7 +273,10 @@ class Calls(CallFacts):
         """
         driver = self.driver
         if driver is None:
-            raise UsageError("ctx.released() is for async nodes: without an event loop there is no slot to give back")
+            raise UsageError(
+                "ctx.released() gives back the slot of an async node while it runs: "
+                "this run has no event loop, or has ended"
+            )
         self.count_slots(-1)
         driver.leave_slot()
         waits = False  # one that is being cancelled goes to its end

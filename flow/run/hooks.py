@@ -10,6 +10,7 @@ A sync hook is called where the node ends: in a worker thread for the nodes of a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from flow.awaits import NEVER_AWAITED, discard
 from flow.config import Config
 from flow.errors import UsageError, a_kind, shown
 from flow.policy.middleware import is_awaitable
-from flow.run.frames import keep_users_frames
+from flow.run.frames import keep_users_frames, let_go
 from flow.signature import is_async_callable
 from flow.types import Status
 
@@ -95,9 +96,17 @@ class NodeCall(msgspec.Struct, frozen=True):
 class HookFailed(BaseException):
     """A hook has raised ``error``: leads out of the run, which nothing may survive."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error: BaseException | None = error
+
+    def let_go(self) -> BaseException:
+        """Return what the hook has raised, once the run has ended: what has led here holds nothing any more."""
+        error, self._error = self._error, None  # an event loop's task may keep this
+        self.__traceback__ = self.__context__ = None
+        assert error is not None
+        let_go(error)
+        return error
 
 
 Hook = Callable[[Any], Any]
@@ -145,7 +154,10 @@ class Hooks:
             return None
         try:
             return hook(record)
-        except Exception as error:
+        except BaseException as error:
+            self._broken = True  # what else ends meanwhile is not told
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
             keep_users_frames(error, hook)
             raise self._failed(error) from None
 
@@ -155,12 +167,14 @@ class Hooks:
             return made
         try:
             return await made
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not _is_own_cancellation(error):
+                raise
             keep_users_frames(error, hook)
             raise self._failed(error) from None
 
-    def _failed(self, error: Exception) -> HookFailed:
-        self._broken = True  # what else ends meanwhile is not told
+    def _failed(self, error: BaseException) -> HookFailed:
+        self._broken = True
         return HookFailed(error)
 
     def _unawaited(self, which: str, made: Any) -> UsageError:
@@ -180,6 +194,15 @@ class Hooks:
         raise self._failed(
             UsageError(f"before_call answers None or a flow.Outcome in the place of node {record.node!r}, {why}")
         )
+
+
+def _is_own_cancellation(error: BaseException) -> bool:
+    """Tell whether a hook has raised asyncio's cancellation by itself: nobody has cancelled the task that awaits it."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
 
 
 def hooks_of(config: Config, run_id: Callable[[], str], on_loop: bool) -> Hooks | None:

@@ -64,7 +64,8 @@ def kept_nodes(whole: Plan, plan: Plan, keep: Any, targets: Iterable[Any] | None
     """
     if keep == "targets":
         if targets is None:
-            return {i for i, after in enumerate(plan.successors) if not after}
+            ends = [whole.names[i] for i, after in enumerate(whole.successors) if not after]
+            return {plan.find(name) for name in ends if name in plan}
         keep = targets
     names: list[str] = []
     faults: list[str] = []

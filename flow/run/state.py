@@ -405,6 +405,10 @@ class PlanRun(RunRecord):
     def failures(self) -> int:
         return len(self.errors.keys() - self.nodes.may_fail)
 
+    def fallback_of(self, i: int) -> BaseException | None:
+        found = None if self._extras is None else self._extras.fallbacks.get(i)
+        return found if isinstance(found, BaseException) else None  # (those of a map's items are a dict)
+
     def note_fallback(self, i: int, error: BaseException) -> None:
         self.fallbacks[i] = error
 

@@ -260,7 +260,7 @@ def test_without_an_event_loop_there_is_no_slot_to_give_back(backend: str) -> No
         async with kept[0].released():
             raise AssertionError
 
-    with pytest.raises(flow.UsageError, match="without an event loop there is no slot"):
+    with pytest.raises(flow.UsageError, match="this run has no event loop, or has ended"):
         anyio.run(late)
 
 
@@ -293,3 +293,24 @@ def test_others_start_after_the_step_in_which_a_node_leaves_not_within_it(backen
     dag.add("other", lambda: order.append("other"))
     assert run(dag, backend, limit=1).ok
     assert order == ["left", "other"]
+
+
+@pytest.mark.parametrize("limit", [1, 3, "auto"])
+def test_a_node_that_is_to_follow_does_not_keep_one_out_that_comes_back(backend: str, limit: Any) -> None:
+    pauses = {0: 1, 1: 3, 2: 0}
+    dag = flow.Dag("pipeline")
+
+    async def first(x: int, ctx: Context) -> int:
+        await turns(1)
+        async with ctx.released():
+            await turns(pauses[x])
+        await turns(1)
+        return x
+
+    async def second(x: int) -> int:
+        await turns(1)
+        return x
+
+    dag.map("first", first, over="xs", concurrency=1)
+    dag.map("second", second, over="first", pipelined=True)
+    assert run(dag, backend, {"xs": [0, 1, 2]}, limit=limit)["second"] == [0, 1, 2]

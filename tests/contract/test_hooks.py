@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import traceback
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -455,3 +458,94 @@ def test_what_a_hook_raises_keeps_its_context_and_shows_no_frame_of_ours_beneath
     names = [frame.name for frame in traceback.extract_tb(BROKEN.__traceback__)]
     assert names == [names[0], "run", "hook"]
     BROKEN.__traceback__ = BROKEN.__context__ = None
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_is_skipped_for_a_known_failure_is_told(backend: str, is_async: bool) -> None:
+    told = Told(is_async)
+    dag = flow.topologies.linear(2)
+    config = Config(on_outcome=told, backend=backend, mode="tasks", on_error="collect")  # type: ignore[arg-type]
+    flow.run(dag, known={"n0": Outcome("failed", error=ValueError())}, config=config)
+    assert told.all == {((), "n1", None, "skipped", 0, True)}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("when", ["completed", "failed"])
+def test_a_cancellation_that_a_hook_raises_by_itself_ends_the_run(is_async: bool, when: str) -> None:
+    seen: list[str] = []
+
+    def make() -> Callable[[NodeOutcome], Any]:
+        def hook(record: NodeOutcome) -> None:
+            seen.append(f"{record.node} {record.status}")
+            raise asyncio.CancelledError("connection closed")
+
+        async def later(record: NodeOutcome) -> None:
+            hook(record)
+
+        return later if is_async else hook
+
+    dag = flow.Dag("lost")
+    dag.add("a", lambda: 1 if when == "completed" else 1 / 0)
+    dag.add("b", lambda a: a)
+    with pytest.raises(asyncio.CancelledError, match="connection closed"):
+        flow.run(dag, config=Config(on_outcome=make, mode="tasks", on_error="collect"))
+    assert seen == [f"a {when}"]
+
+
+def test_nothing_is_told_after_an_exit_in_a_hook() -> None:
+    seen: list[str] = []
+
+    def make() -> Callable[[NodeOutcome], Any]:
+        def hook(record: NodeOutcome) -> None:
+            seen.append(record.node)
+            raise SystemExit(3)
+
+        return hook
+
+    for mode in ("inline", "tasks"):
+        with pytest.raises(SystemExit):
+            flow.run(flow.topologies.linear(3), config=Config(on_outcome=make, mode=mode))  # type: ignore[arg-type]
+    assert seen == ["n0", "n0"]
+
+
+def test_a_stand_in_that_a_hook_answers_is_told_with_its_error() -> None:
+    error, told = ValueError("stand-in"), Told()
+    dag = flow.Dag("stand-in")
+    dag.add("a", lambda: 1)
+    dag.map("m", lambda x: x, over="xs")
+
+    def make() -> Callable[[NodeCall], Any]:
+        return lambda call: Outcome("completed", 9, error) if call.node == "a" or call.item is not None else None
+
+    flow.run(dag, {"xs": [1]}, config=Config(before_call=make, on_outcome=told))
+    assert {(r.node, r.item): r.error for r in told.records} == {("a", None): error, ("m", 0): error, ("m", None): None}
+
+
+@pytest.mark.parametrize("setting", ["on_outcome", "before_call"])
+def test_a_run_that_a_hook_has_ended_needs_no_collector(place: tuple[dict[str, Any], bool], setting: str) -> None:
+    settings, is_async = place
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class Output:
+        def __init__(self) -> None:
+            alive.add(self)
+
+    def hook(record: Any) -> None:
+        if record.node == "b":
+            raise LookupError
+
+    async def later(record: Any) -> None:
+        hook(record)
+
+    dag = flow.Dag("ended")
+    dag.add("a", Output)
+    dag.add("b", lambda a: 1 / 0)
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(LookupError, flow.RunError):
+            flow.run(dag, config=Config(**{setting: lambda: later if is_async else hook}, **settings))
+        assert len(alive) == 0
+    finally:
+        gc.enable()

@@ -303,3 +303,8 @@ def test_what_fallbacks_stood_in_for_is_known_too() -> None:
     first = flow.run(dag)
     again = flow.run(dag, known=first)
     assert again["a"] == 7 and again.fallbacks == first.fallbacks
+
+
+def test_what_is_kept_is_what_nothing_depends_on_in_the_whole(steps: Steps) -> None:
+    result = steps.run({"a": "A", "b": "B"}, config=Config(keep="targets"))
+    assert dict(result) == {"c": "cB", "d": "dA"}

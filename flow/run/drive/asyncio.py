@@ -158,6 +158,9 @@ class AsyncioDriver(LoopDriver):
         if joined is not None and joined.cancelled() and not self.stopping:
             self.stop(run.failures)
         if self.returning:
+            if i >= 0:  # taken, it would count as one that goes on
+                run.resolver.put_back(i)
+                i = -1
             self.readmit()
         if self.pumping or self.resting or self.stopping or self.untold:
             if i >= 0:

@@ -159,10 +159,13 @@ def count_down(run: Calls, resolver: Any, delayed: list[tuple[float, int]] | Non
             return
         if failed is None:
             resolver.done(i)
-        elif _failed(run, resolver, i, failed, delayed):
-            del failed  # as above
+            continue
+        try:
+            over = _failed(run, resolver, i, failed, delayed)
+        finally:
+            failed = None  # its traceback holds this frame: no cycle
+        if over:
             return
-        failed = None  # as above
 
 
 def _failed(run: Calls, resolver: Any, i: int, error: Exception, delayed: list[tuple[float, int]]) -> bool:

@@ -319,6 +319,7 @@ def _call(job: Job, pool: Pool) -> None:
         traceback = error.__traceback__
         # The base's own method, as an exception may have another of this name. Its frames begin with the user's.
         job.error = BaseException.with_traceback(error, None if traceback is None else traceback.tb_next)
+        del traceback  # which holds this frame: no cycle
     if job.limit is not None:
         pool.gave_back(job)
     job.finished = True

@@ -19,7 +19,7 @@ from flow.run.pacing import TURNS, pace_of
 class TrioDriver(LoopDriver):
     """One run in a nursery of its own. The caller's task only supervises."""
 
-    __slots__ = ("nursery",)
+    __slots__ = ("_early", "nursery")
 
     polls = True
     work = work
@@ -37,7 +37,8 @@ class TrioDriver(LoopDriver):
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
         token = trio.lowlevel.current_trio_token()
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
-        self.nursery: trio.Nursery
+        self.nursery: Any = None
+        self._early: list[Callable[[], Coroutine[Any, Any, None]]] = []  # companions that came before the nursery
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -46,6 +47,8 @@ class TrioDriver(LoopDriver):
         try:
             with scope:
                 async with trio.open_nursery() as self.nursery:
+                    for early in self._early:
+                        self._accompany(early)
                     if self.companion is not None:
                         self._accompany(self.companion)
                     self.pump()
@@ -100,7 +103,10 @@ class TrioDriver(LoopDriver):
             with trio.CancelScope(shield=True):
                 await body()
 
-        self._accompany(shielded)
+        if self.nursery is None:  # a known failure, say
+            self._early.append(shielded)
+        else:
+            self._accompany(shielded)
 
     def spawn_delay(self, i: int, seconds: float) -> None:
         self._accompany(partial(self.delay, i, seconds))

@@ -60,7 +60,9 @@ async def work(driver: LoopDriver, me: Worker) -> None:
         if failed is None:
             i = resolver.advance(i)
         else:
-            driver.node_raised(i, failed)
-            failed = None  # as above
+            try:
+                driver.node_raised(i, failed)
+            finally:
+                failed = None  # as above
             i = -1 if driver.untold else resolver.take()
         before, ran = now, True

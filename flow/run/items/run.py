@@ -51,6 +51,9 @@ class MapOutcomes(MapCalls):
         look = look_of(self.mapped.options, shower(self.config))
         return value if look is None else look(value, self.values[i])
 
+    def fallback_of(self, i: int) -> BaseException | None:
+        return self.fallbacks.get(self.index(i))
+
     def note_fallback(self, i: int, error: BaseException) -> None:
         self.fallbacks[self.index(i)] = error
 
