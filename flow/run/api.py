@@ -226,7 +226,7 @@ def _finish(state: PlanRun) -> Result:
 
 
 def _loop_is_running() -> bool:
-    """Tell whether this thread runs an event loop, without importing one (as above)."""
+    """Tell whether this thread runs an event loop, without importing one."""
     running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
     if running is not None and running() is not None:
         return True

@@ -69,7 +69,7 @@ class Driver(Protocol):
         """
 
     def tell_later(self, telling: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have an async hook told, before anything else starts."""
+        """Have an async hook told, before this driver takes another call."""
 
 
 class CallFacts:
@@ -247,7 +247,7 @@ class Calls(CallFacts):
         return value
 
     def tell(self, i: int, status: Status, output: Any, error: BaseException | None = None, final: bool = True) -> None:
-        """Tell the outcome hook, if there is one: at once, or (an async one) before anything else starts."""
+        """Tell the outcome hook, if there is one: at once, or (an async one) before the driver takes another call."""
         hooks = self.hooks
         if hooks is None or not hooks.tells:
             return

@@ -253,6 +253,7 @@ class ItemResolver:
     def close(self) -> None:
         """At the end, let go of what leads back to the map: its results need no garbage collector."""
         self.fns.clear()
+        self.at_hand = MISSING
         self._bind = self.on_done = self.on_broken = None
 
     def break_off(self, error: BaseException) -> None:

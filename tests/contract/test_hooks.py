@@ -549,3 +549,15 @@ def test_a_run_that_a_hook_has_ended_needs_no_collector(place: tuple[dict[str, A
         assert len(alive) == 0
     finally:
         gc.enable()
+
+
+def test_a_batch_that_a_hook_has_answered_for_is_all_of_its_items() -> None:
+    error = ValueError("stand-in")
+    dag = flow.Dag("batches")
+    dag.map("m", lambda batch: batch, over="xs", batch_size=2)
+
+    def make() -> Callable[[NodeCall], Any]:
+        return lambda call: None if call.item is None else Outcome("completed", [0] * 2, error)
+
+    result = flow.run(dag, {"xs": [1, 2, 3, 4]}, config=Config(before_call=make))
+    assert result["m"] == [0] * 4 and result.fallbacks == {"m": dict.fromkeys(range(4), error)}

@@ -25,7 +25,7 @@ class Services(EventLoop):
     :ivar outermost: the driver of the outermost run, whose threads all use: ``pool``.
     :ivar interrupted: a cancellation has reached a call.
     :ivar outside: calls that go on without a slot (:meth:`leave_slot`); ``returning`` wait for one again.
-    :ivar untold: outcomes that an async hook is being told, before anything starts.
+    :ivar untold: outcomes that an async hook is being told: until it has been, no call is taken.
     """
 
     __slots__ = ("interrupted", "limit", "outermost", "outside", "pool", "returning", "run", "untold", "workers")
@@ -82,7 +82,7 @@ class Services(EventLoop):
             raise
 
     def readmit(self) -> None:
-        """Let calls that have left their slot go on, where there is one again: before anything else starts."""
+        """Let calls that have left their slot go on, where there is one again."""
         waits = self.returning
         while waits and self.workers - self.outside - len(waits) < self.limit and waits[0][1]():
             waiter, _, taken = waits.popleft()

@@ -181,7 +181,7 @@ class MapCalls(Calls):
         if self._lifts and not awaits:
             call, awaits = lifted(self, i, call), True
         if self.hooks is not None:
-            call = told(self, i, asked(self, i, call, awaits, ("item",)), awaits)
+            call = told(self, i, asked(self, i, call, awaits, ()), awaits)
         if mapped.admission is not None:
             make = lambda: self._child(i, self.values[i])  # noqa: E731
             call = admitted(self, i, call, awaits, mapped.admission, make)

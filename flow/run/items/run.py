@@ -55,7 +55,8 @@ class MapOutcomes(MapCalls):
         return self.fallbacks.get(self.index(i))
 
     def note_fallback(self, i: int, error: BaseException) -> None:
-        self.fallbacks[self.index(i)] = error
+        first, size = self.index(i), 1 if self.mapped.options.batch_size is None else len(self.values[i])
+        self.fallbacks.update(dict.fromkeys(range(first, first + size), error))
 
     def output_of(self, i: int, value: Any) -> Any:
         return as_told(self.mapped.options, value)
