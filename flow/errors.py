@@ -69,6 +69,9 @@ COMPARED_CHARACTERS: Final = 500_000
 """Characters of known names that are compared for one error, however many names in it are wrong."""
 
 
+_HELD: Final = " (see .faults)"
+"""Where an error holds the faults that its message leaves out."""
+
 _CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal acts upon instead of showing it: C0, DEL, C1, line separators, the direction of text; surrogates."""
 
@@ -88,7 +91,7 @@ class DefinitionError(FlowError, ValueError):
         self.dag = dag
         self.faults = tuple(faults)
         self.cycle = tuple(cycle)
-        super().__init__(_listing(f"dag {shown(dag)} cannot be compiled", self.faults))
+        super().__init__(listing(f"dag {shown(dag)} cannot be compiled", self.faults, _HELD))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.dag, self.faults, self.cycle)
@@ -104,7 +107,7 @@ class ConfigError(FlowError, ValueError):
     def __init__(self, what: str, faults: Sequence[str]) -> None:
         self.what = what
         self.faults = tuple(faults)
-        super().__init__(_listing(f"{what} is not valid", self.faults))
+        super().__init__(listing(f"{what} is not valid", self.faults, _HELD))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.what, self.faults)
@@ -120,7 +123,7 @@ class InputError(FlowError, ValueError):
     def __init__(self, dag: str, faults: Sequence[str]) -> None:
         self.dag = dag
         self.faults = tuple(faults)
-        super().__init__(_listing(f"inputs of dag {shown(dag)} do not fit", self.faults))
+        super().__init__(listing(f"inputs of dag {shown(dag)} do not fit", self.faults, _HELD))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.dag, self.faults)
@@ -159,7 +162,7 @@ class DataError(FlowError, ValueError):
     def __init__(self, what: str, faults: Sequence[str]) -> None:
         self.what = what
         self.faults = tuple(faults)
-        super().__init__(_listing(what, self.faults))
+        super().__init__(listing(what, self.faults, _HELD))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.what, self.faults)
@@ -467,10 +470,14 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield at
 
 
-def _listing(headline: str, faults: Sequence[str]) -> str:
+def listing(headline: str, faults: Sequence[str], rest: str = "") -> str:
+    """Return ``headline`` with what is wrong: one fault in its line, several below it.
+
+    :param rest: where those are that are not shown.
+    """
     if len(faults) == 1:
         return f"{headline}: {faults[0]}"
     lines = list(faults[:MAX_FAULTS_SHOWN])
     if len(faults) > len(lines):
-        lines.append(f"... and {len(faults) - len(lines)} more (see .faults)")
+        lines.append(f"... and {len(faults) - len(lines)} more{rest}")
     return f"{headline}: {len(faults)} faults" + "".join(f"\n  - {fault}" for fault in lines)

@@ -18,6 +18,8 @@ from flow_bench.work import DONE, Work
 
 SIZES = (1, 10, 100, 1_000)
 _MISSING = object()
+_OF_THE_PLAN: Any = ()
+"""What a run takes from its plan as it stands."""
 
 
 class State:
@@ -40,9 +42,7 @@ class State:
         self.plan = plan
         self.inputs: dict[str, Any] = {}
         self.values: list[Any] = [_MISSING] * len(plan)
-        self.fns = plan.names  # (any list that is there)
-        self.kinds = plan.inputs
-        self.order = plan.dependencies
+        self.fns = self.kinds = self.order = _OF_THE_PLAN
         self.ranks = None
         self.started = None
         self.finished = None

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from flow.config import Retry, Timeout
 from flow.errors import Hints, UsageError, shown
-from flow.plan.definition import Admission
+from flow.policy.bind import Admission
 from flow.policy.middleware import Middleware
 from flow.types import NodeRef
 

@@ -21,7 +21,7 @@ import msgspec
 from flow import files
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import is_number, is_one_of
-from flow.errors import MAX_FAULTS_SHOWN, MAX_PATH_SHOWN, ConfigError, CycleError, TraceError, shown
+from flow.errors import MAX_PATH_SHOWN, ConfigError, CycleError, TraceError, listing, shown
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
 from flow.types import NAME_RULE, is_name
@@ -360,10 +360,4 @@ def _check_arguments(work: object, scale: object) -> None:
 
 
 def _refuse(file: Path, faults: Sequence[str]) -> NoReturn:
-    if len(faults) == 1:
-        raise TraceError(f"trace {shown(str(file), MAX_PATH_SHOWN)} cannot be loaded: {faults[0]}")
-    listed = list(faults[:MAX_FAULTS_SHOWN])
-    if len(faults) > len(listed):
-        listed.append(f"... and {len(faults) - len(listed)} more")
-    lines = "".join(f"\n  - {fault}" for fault in listed)
-    raise TraceError(f"trace {shown(str(file), MAX_PATH_SHOWN)} cannot be loaded: {len(faults)} faults{lines}")
+    raise TraceError(listing(f"trace {shown(str(file), MAX_PATH_SHOWN)} cannot be loaded", faults))

@@ -7,18 +7,16 @@ reads it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
 from flow.config import Retry, Timeout
-from flow.data.context import Context
+from flow.policy.bind import Admission
 from flow.types import MISSING
 
 Needs = tuple[Any, ...] | Mapping[str, Any] | None
-Admission: TypeAlias = Callable[[Context], Awaitable[object] | object]
-"""What a node's attempt asks before it takes a slot: ``admission=`` of :meth:`flow.Dag.add`."""
 
 
 class Policy(msgspec.Struct, frozen=True):

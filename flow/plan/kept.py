@@ -32,11 +32,10 @@ class Kept:
     :ivar inline: code for runs without an event loop; ``on_loop`` for those on one.
     :ivar limits: limits that have adapted, by map; of the nodes: "".
     :ivar loaded: ways the plan has been run, for which all modules are there.
-    :ivar parameters: per node, what its values are for, once a call hook has been shown them.
     :ivar unchecked: nodes that no run has completed.
     """
 
-    __slots__ = ("inline", "limits", "loaded", "on_loop", "parameters", "unchecked")
+    __slots__ = ("inline", "limits", "loaded", "on_loop", "unchecked")
 
     def __init__(self, count: int, sync: int) -> None:
         """Begin for a plan of ``count`` nodes, ``sync`` of which await nothing."""
@@ -46,5 +45,4 @@ class Kept:
             self.on_loop.runs_left = 0
         self.limits: dict[str, Any] = {}
         self.loaded: tuple[Any, ...] = ()
-        self.parameters: dict[int, Sequence[str]] = {}
         self.unchecked: Sequence[int] = range(count)

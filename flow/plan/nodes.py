@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from flow.config import Retry
 from flow.plan.order import extended_successors, inverse, successors_of, topological_order
 from flow.plan.paths import Durations, longest_below, weights
+from flow.signature import shape_of
 from flow.types import MISSING
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class Nodes:
     """
 
     __slots__ = (
-        "_critical_order", "_in_degrees", "_known", "_sources", "_successors", "all_sync", "arguments", "binders",
-        "costs", "count", "dependencies", "fallbacks", "fns", "generators", "index", "input_defaults", "inputs",
-        "is_async", "may_fail", "named", "names", "order", "pipelines", "priorities", "required_inputs", "retries",
-        "shapes", "spared",
+        "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
+        "binders", "costs", "count", "dependencies", "fallbacks", "fns", "generators", "index", "input_defaults",
+        "inputs", "is_async", "may_fail", "named", "names", "order", "pipelines", "priorities", "required_inputs",
+        "retries", "shapes", "spared",
     )  # fmt: skip
 
     def __init__(self, count: int) -> None:
@@ -80,6 +81,7 @@ class Nodes:
         self._successors: list[Sequence[int]] | None = None
         self._in_degrees: list[int] | None = None
         self._sources: list[int] | None = None
+        self._parameters: dict[int, Sequence[str]] = {}
         self._known: list[Sequence[int]] | None = None  # the successors of the nodes that these extend
         self._critical_order: tuple[Sequence[int], Sequence[int]] | None = None
 
@@ -131,6 +133,19 @@ class Nodes:
         if self._sources is None:
             self._sources = [i for i, waits_for in enumerate(self.in_degrees) if not waits_for]
         return self._sources
+
+    def parameters(self, i: int) -> Sequence[str]:
+        """The parameters that node ``i``'s values are for, without those of ``*args``. Read at first use and kept."""
+        found = self._parameters.get(i)
+        if found is None:
+            binder, fn = self.binders.get(i), self.fns[i]
+            shape = self.shapes.get(id(fn)) or shape_of(fn)
+            keywords = () if binder is None else binder.keywords
+            positional = len(self.arguments[i]) - len(keywords)
+            names = [p.name for p in shape.positional][:positional]
+            found = (*names, *[f"args[{k}]" for k in range(positional - len(names))], *keywords)
+            self._parameters[i] = found
+        return found
 
     def weights(self, durations: Durations = None) -> list[float]:
         """Each node's weight (:func:`flow.plan.paths.weights`)."""

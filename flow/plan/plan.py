@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from flow.errors import UsageError, nearest, shown
+from flow.errors import MAX_FAULTS_SHOWN, UsageError, nearest, shown
 from flow.plan.kept import Kept
 from flow.plan.nodes import Nodes
 from flow.plan.order import reach
@@ -113,6 +113,27 @@ class Plan:
         what = f"{len(indices)} nodes run it: say which one" if indices else "no node runs it"
         label = shown(qualname_of(name) or name)
         raise UsageError(f"plan {self.name!r}: {label} is no node's name, and {what}")
+
+    def _find_all(self, refs: Iterable[Any], where: str) -> list[int]:
+        """Return the indices of nodes as :meth:`find` does.
+
+        :param where: what names them, for the message.
+        :raises UsageError: listing what is no node of this plan.
+        """
+        found: list[int] = []
+        faults: list[str] = []
+        for ref in refs:
+            try:
+                found.append(self.find(ref))
+            except UsageError as error:
+                if len(faults) == MAX_FAULTS_SHOWN:  # looking for the nearest names takes its time
+                    faults.append("... and maybe more")
+                    break
+                faults.append(str(error))
+        if faults:
+            listed = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
+            raise UsageError(f"{where} names what is no node: {listed}")
+        return found
 
     # -- shape -------------------------------------------------------------------------------
 

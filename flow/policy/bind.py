@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,8 @@ from flow.signature import Composite, is_async_callable
 from flow.types import ABSENT, MISSING
 
 Call = Callable[..., Any]
-Admission = Callable[[Context], Any]
+Admission: TypeAlias = Callable[[Context], Awaitable[object] | object]
+"""What a node's attempt asks before it takes a slot: ``admission=`` of :meth:`flow.Dag.add`."""
 
 
 class Timed(Protocol):

@@ -147,9 +147,10 @@ def _start(
     if config.keep != "all":
         kept = kept_nodes(whole, plan, config.keep, targets)
         state.extras.steps = (Freeing(state.nodes, state.values, kept).ended,)
-        state.resolve()
     if outcomes is not None:
         give(state, outcomes)
+    elif config.keep != "all":
+        state.resolve()
     return state
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
@@ -13,26 +13,23 @@ from flow.errors import UsageError
 from flow.policy.middleware import is_awaitable
 from flow.run.calls import Calls
 from flow.run.unawaited import never_awaited, refuse_unless_async
-from flow.types import ABSENT, MISSING, Status
+from flow.types import Status
 
 Call = Callable[..., Any]
 
 
-def asked(run: Calls, i: int, call: Call, is_async: bool, names: Sequence[str]) -> Call:
-    """Ask the run's call hook, if it has one, before ``call``: what that answers takes the call's place.
-
-    :param names: of the parameters that the values are for; further ones are of ``*args``.
-    """
+def asked(run: Calls, i: int, call: Call, is_async: bool) -> Call:
+    """Ask the run's call hook, if it has one, before ``call``: what that answers takes the call's place."""
     hooks = run.hooks
     if hooks is None or hooks.asks is None:
         return call
 
     def asking(*values: Any) -> Any:
-        answer = hooks.ask(run.call_of(i, _named(names, values)))
+        answer = hooks.ask(run.call_of(i, values))
         return call(*values) if answer is None else run.answered(i, answer)
 
     async def asking_awaiting(*values: Any) -> Any:
-        answer = await hooks.ask_awaiting(run.call_of(i, _named(names, values)))
+        answer = await hooks.ask_awaiting(run.call_of(i, values))
         return await call(*values) if answer is None else run.answered(i, answer)
 
     return asking_awaiting if is_async else asking
@@ -97,10 +94,3 @@ def admitted(run: Calls, i: int, call: Call, is_async: bool, admission: Call, ma
         return call(*values)
 
     return let_in if is_async else let_in_at_once
-
-
-def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    """The values by parameter, without those that are not there."""
-    more = [f"args[{k}]" for k in range(len(values) - len(names))]
-    pairs = zip((*names, *more), values, strict=False)
-    return {name: value for name, value in pairs if value is not ABSENT and value is not MISSING}

@@ -7,22 +7,22 @@ outcome hook, and admission.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from flow.errors import Hints, UsageError
-from flow.plan.nodes import Nodes
+from flow.errors import Hints, UsageError, listing
 from flow.policy.bind import Admission, Binder, Expand
-from flow.policy.mapping import Mapped, Over
+from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.around import admitted, asked, lifted, told
+from flow.run.hooks import Hooks
 from flow.run.loading import load
 from flow.run.pickling import why_not_pickled
 from flow.run.state import NEVER, PlanRun
 from flow.run.unawaited import never_awaited, refuse_unless_async
-from flow.signature import Nested, Shape, is_async_callable, shape_of
+from flow.signature import Nested, is_async_callable
 
 Call = Callable[..., Any]
 
@@ -49,7 +49,7 @@ def bind(run: PlanRun, expand: Expand) -> None:
             if binder is not None or not is_async[i]:
                 fns[i], is_async[i] = (binder or Binder(fns[i], is_async=False)).bind(run, i, expand, default)
     if run.hooks is not None:
-        _ask(run, run.hooks.awaits)
+        _ask(run, run.hooks)
     if config.timing or config.observers:
         run.started = [NEVER] * nodes.count
         run.finished = [NEVER] * nodes.count
@@ -76,36 +76,15 @@ def _refuse(run: PlanRun) -> None:
     """:raises UsageError: listing every node that cannot run where it is to."""
     faults = list(_faults(run))
     if faults:
-        listing = f" {faults[0]}" if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
-        raise UsageError(f"dag {run.plan.name!r} cannot run with this Config:{listing}")
+        raise UsageError(listing(f"dag {run.plan.name!r} cannot run with this Config", faults))
 
 
-def _ask(run: PlanRun, awaits: bool) -> None:
+def _ask(run: PlanRun, hooks: Hooks) -> None:
     """Let every call ask the run's call hook; where a hook is async, every call is awaited."""
-    if awaits:
+    if hooks.awaits:
         run.fns = [call if run.is_async[i] else lifted(run, i, call) for i, call in enumerate(run.fns)]
         run.is_async = bytearray(b"\1" * len(run.fns))
-    run.fns = [asked(run, i, call, bool(run.is_async[i]), _names(run, i)) for i, call in enumerate(run.fns)]
-
-
-def _names(run: PlanRun, i: int) -> Sequence[str]:
-    """The parameters that node ``i``'s values are for; read once per plan."""
-    if run.hooks is None or run.hooks.asks is None:
-        return ()
-    known = run.plan._kept.parameters
-    found = known.get(i)
-    if found is None:
-        found = known[i] = _parameters(run.nodes, i)
-    return found
-
-
-def _parameters(nodes: Nodes, i: int) -> Sequence[str]:
-    binder, fn = nodes.binders.get(i), nodes.fns[i]
-    shape: Shape = nodes.shapes.get(id(fn)) or shape_of(fn)
-    keywords = () if binder is None else binder.keywords
-    positional = len(nodes.arguments[i]) - len(keywords)
-    names = [p.name for p in shape.positional][:positional]
-    return (*names, *[f"args[{k}]" for k in range(positional - len(names))], *keywords)
+    run.fns = [asked(run, i, call, bool(run.is_async[i])) for i, call in enumerate(run.fns)]
 
 
 def _faults(run: PlanRun) -> Iterator[str]:
@@ -127,7 +106,7 @@ def _faults(run: PlanRun) -> Iterator[str]:
         if hooks is not None and hooks.awaits and isinstance(fn, Nested) and place == "thread":
             if binder is not None and binder.executor == "thread":
                 yield f"{where} runs a Dag in a thread, where the run's async hook cannot be awaited"
-        elif place not in ("inline", "thread") and not (isinstance(fn, Over) and not isinstance(fn, Mapped)):
+        elif place not in ("inline", "thread") and not isinstance(fn, Folded):
             why = why_not_pickled(config.executors[place], fn, binder)
             if why:
                 yield f"{where} cannot run in executor {place!r}: {why}"

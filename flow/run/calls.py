@@ -130,8 +130,8 @@ class CallFacts:
         """Make the record of an outcome of node ``i``."""
         raise NotImplementedError
 
-    def call_of(self, i: int, arguments: Mapping[str, Any]) -> NodeCall:
-        """Make the record of a call of node ``i``."""
+    def call_of(self, i: int, values: Sequence[Any]) -> NodeCall:
+        """Make the record of a call of node ``i`` with ``values``."""
         raise NotImplementedError
 
     def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
@@ -228,11 +228,20 @@ class Calls(CallFacts):
 
     def answered(self, i: int, answer: Outcome) -> Any:
         """Return what node ``i`` is to give where a call hook has answered. :raises Exception: the answer's own."""
+        if answer.status is Status.FAILED:
+            assert answer.error is not None
+            raise answer.error
+        value = self.accepted(i, answer.value)
         if answer.error is not None:
-            if answer.status is Status.FAILED:
-                raise answer.error
             self.note_fallback(i, answer.error)
-        return answer.value
+        return value
+
+    def accepted(self, i: int, value: Any) -> Any:
+        """Return what stands at node ``i``'s place where ``value`` does for what its function returns.
+
+        :raises Exception: if that does not fit.
+        """
+        return value
 
     def fallback_of(self, i: int) -> BaseException | None:
         """The error after which a call hook has answered for node ``i``; None if there is none."""

@@ -11,7 +11,7 @@ A sync hook is called where the node ends: in a worker thread for the nodes of a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from flow.errors import UsageError, a_kind, shown
 from flow.policy.middleware import is_awaitable
 from flow.run.frames import keep_users_frames, let_go
 from flow.signature import is_async_callable
-from flow.types import Status
+from flow.types import ABSENT, MISSING, Status
 
 _GIVEN = (Status.COMPLETED, Status.FAILED, Status.SKIPPED)
 
@@ -91,6 +91,16 @@ class NodeCall(msgspec.Struct, frozen=True):
     attempt: int
     fn: Any
     arguments: Mapping[str, Any]
+
+
+def by_parameter(names: Collection[str], values: Collection[Any]) -> dict[str, Any]:
+    """Return what a call is made with as a call hook is shown it: without what is left out.
+
+    :param names: of the parameters that the first of the ``values`` are for; the others are of ``*args``.
+    """
+    more = [f"args[{k}]" for k in range(len(values) - len(names))]
+    pairs = zip((*names, *more), values, strict=False)
+    return {name: value for name, value in pairs if value is not ABSENT and value is not MISSING}
 
 
 class HookFailed(BaseException):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from flow.errors import MAX_FAULTS_SHOWN, UsageError, a_kind
+from flow.errors import UsageError, a_kind
 from flow.plan.plan import Plan
 from flow.run import events
 from flow.run.hooks import Outcome
@@ -33,22 +33,9 @@ def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
     if not isinstance(known, Mapping):
         wanted = "a mapping of nodes to outputs (or to flow.Outcome), or a Result"
         raise UsageError(f"known is {wanted}, not {a_kind(known)}")
-    found: dict[str, Outcome] = {}
-    faults: list[str] = []
-    for ref, value in known.items():
-        try:
-            name = plan.names[plan.find(ref)]
-        except UsageError as error:
-            faults.append(str(error))
-            if len(faults) == MAX_FAULTS_SHOWN:  # looking for the nearest names takes its time
-                faults.append("... and maybe more")
-                break
-            continue
-        found[name] = value if isinstance(value, Outcome) else Outcome(value=value)
-    if faults:
-        listing = f" {faults[0]}" if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
-        raise UsageError(f"known names what is no node:{listing}")
-    return found
+    values = [value if isinstance(value, Outcome) else Outcome(value=value) for value in known.values()]
+    names = [plan.names[i] for i in plan._find_all(known, "known")]
+    return dict(zip(names, values, strict=True))
 
 
 def _is_spent(value: Any) -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from flow.errors import MAX_FAULTS_SHOWN, UsageError
 from flow.plan.nodes import Nodes
 from flow.plan.plan import Plan
 from flow.types import MISSING
@@ -67,17 +66,5 @@ def kept_nodes(whole: Plan, plan: Plan, keep: Any, targets: Iterable[Any] | None
             ends = [whole.names[i] for i, after in enumerate(whole.successors) if not after]
             return {plan.find(name) for name in ends if name in plan}
         keep = targets
-    names: list[str] = []
-    faults: list[str] = []
-    for ref in keep:
-        try:
-            names.append(whole.names[whole.find(ref)])
-        except UsageError as error:
-            if len(faults) == MAX_FAULTS_SHOWN:  # looking for the nearest names takes its time
-                faults.append("... and maybe more")
-                break
-            faults.append(str(error))
-    if faults:
-        listing = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
-        raise UsageError(f"Config.keep names what is no node: {listing}")
+    names = [whole.names[i] for i in whole._find_all(keep, "Config.keep")]
     return {plan.find(name) for name in names if name in plan}  # one that does not run has no output

@@ -18,7 +18,7 @@ from flow.policy.fallback import value_for
 from flow.run import events
 from flow.run.calls import Calls
 from flow.run.frames import keep_users_frames, let_go
-from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome
+from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome, by_parameter
 from flow.run.ids import new_run_id
 from flow.run.unawaited import never_awaited
 from flow.run.view import LiveView
@@ -424,8 +424,9 @@ class PlanRun(RunRecord):
         name, run_id = self.nodes.names[i], self.hooks.run_id
         return NodeOutcome(run_id, self.path, name, None, None, status, output, error, attempt, final)
 
-    def call_of(self, i: int, arguments: Mapping[str, Any]) -> NodeCall:
+    def call_of(self, i: int, values: Sequence[Any]) -> NodeCall:
         assert self.hooks is not None
+        arguments = by_parameter(self.nodes.parameters(i), values)
         name, attempt, fn = self.nodes.names[i], self.attempts.get(i, 1), self.nodes.fns[i]
         return NodeCall(self.hooks.run_id, self.path, name, None, None, attempt, fn, arguments)
 

@@ -54,10 +54,3 @@ def _general_caller(
         return fn(*[named.pop(name) for name in positional], *parts[len(items) :], **named)
 
     return call
-
-
-def arguments_of(roles: Roles, extras: dict[str, Any], item: Any) -> dict[str, Any]:
-    """What a call hook is shown of a call with ``item``: the item, or its parts, and what is the same for all."""
-    parts = (item,) if roles.whole else tuple(item)
-    names = (*roles.items, *[f"args[{k}]" for k in range(len(parts) - len(roles.items))])
-    return {**dict(zip(names, parts, strict=False)), **extras}

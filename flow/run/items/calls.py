@@ -43,8 +43,8 @@ class MapCalls(Calls):
     """
 
     __slots__ = (
-        "_awaits", "_call", "_context", "_executor", "_expand", "_extras", "_function", "_lifts", "_places", "_plain",
-        "_roles", "_size", "_sizes", "_threaded", "arguments", "fallbacks", "feed", "limit", "mapped", "name",
+        "_awaits", "_call", "_context", "_executor", "_expand", "_extras", "_function", "_lifts", "_look", "_places",
+        "_plain", "_roles", "_size", "_sizes", "_threaded", "arguments", "fallbacks", "feed", "limit", "mapped", "name",
         "on_slot", "outer", "source",
     )  # fmt: skip
 
@@ -67,8 +67,9 @@ class MapCalls(Calls):
         self._size = options.batch_size or 1
         self._sizes: dict[int, int] = {}  # of failed batches
         self.fallbacks: dict[int, BaseException] = {}  # by item
-        self._extras = dict(zip(mapped.names, values, strict=True))
-        self._roles = roles = self._filled_roles()
+        self._roles, self._extras = self._filled_roles(dict(zip(mapped.names, values, strict=True)))
+        roles = self._roles
+        self._look = look_of(options, shower(self.config))
         self.source: Source = self._new_source(node, values) if before is None else Source.handed_over(before.source)
         self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}, self))
         self._executor = mapped.executor or (outer.config.executor if outer.on_loop else "inline")
@@ -113,15 +114,14 @@ class MapCalls(Calls):
         ours = [value for slot, value in zip(slots, sources.values(), strict=False) if self.outer.made(slot, value)]
         return Source(self.name, sources, self.mapped.options, shower(self.config), ours)
 
-    def _filled_roles(self) -> Roles:
-        """The function's roles, without the parameters that nobody fills."""
+    def _filled_roles(self, given: dict[str, Any]) -> tuple[Roles, dict[str, Any]]:
+        """The function's roles, without the parameters that nobody fills, and what is the same for all items."""
         roles = self.mapped.roles
-        missing = [p.name for p in roles.extras if self._extras[p.name] is ABSENT]
-        if not missing or isinstance(self.mapped.fn, Composite):  # a Dag sees for itself what is missing
-            return roles
-        roles, gaps = roles.without(missing)
-        self._extras.update(gaps)
-        return roles
+        missing = [p.name for p in roles.extras if given[p.name] is ABSENT]
+        if missing and not isinstance(self.mapped.fn, Composite):  # a Dag sees for itself what is missing
+            roles, gaps = roles.without(missing)
+            given = given | gaps
+        return roles, {p.name: given[p.name] for p in roles.extras}
 
     # -- calling the function ----------------------------------------------------------------
 
@@ -135,9 +135,8 @@ class MapCalls(Calls):
             own[roles.key] = lambda i, item: self._key(i)
         if roles.context is not None:
             own[roles.context] = self._leased_child if mapped.abandons else self._child
-        extras = {p.name: self._extras[p.name] for p in roles.extras}
-        call = caller(roles, self._function, extras, own, not isinstance(mapped.fn, Composite))
-        look = look_of(mapped.options, shower(self.config))
+        call = caller(roles, self._function, self._extras, own, not isinstance(mapped.fn, Composite))
+        look = self._look
         if look is None:
             return call
         # A batch is each attempt's own: the function may empty it, and the results are counted against the real one.
@@ -181,7 +180,7 @@ class MapCalls(Calls):
         if self._lifts and not awaits:
             call, awaits = lifted(self, i, call), True
         if self.hooks is not None:
-            call = told(self, i, asked(self, i, call, awaits, ()), awaits)
+            call = told(self, i, asked(self, i, call, awaits), awaits)
         if mapped.admission is not None:
             make = lambda: self._child(i, self.values[i])  # noqa: E731
             call = admitted(self, i, call, awaits, mapped.admission, make)

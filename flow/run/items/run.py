@@ -6,7 +6,7 @@ so bounding, retrying, cancelling, threads and sharing the loop are written once
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -18,10 +18,9 @@ from flow.run import events
 from flow.run.calls import OutOfTime
 from flow.run.drive.inline import run_items
 from flow.run.frames import keep_users_frames
-from flow.run.hooks import NodeCall, NodeOutcome, Outcome
-from flow.run.items.caller import arguments_of
+from flow.run.hooks import NodeCall, NodeOutcome, by_parameter
 from flow.run.items.calls import MapCalls
-from flow.run.items.results import as_told, gathered, look_of, unpacked
+from flow.run.items.results import as_told, gathered, unpacked
 from flow.run.queue import ItemResolver, StreamResolver
 from flow.types import MISSING, Status
 
@@ -40,16 +39,14 @@ class MapOutcomes(MapCalls):
         attempt = self.attempts.get(i, 1)
         return NodeOutcome(run_id, path, self.name, index, None, status, output, error, attempt, final)
 
-    def call_of(self, i: int, arguments: Mapping[str, Any]) -> NodeCall:
+    def call_of(self, i: int, values: Sequence[Any]) -> NodeCall:
         run_id, path, index = self.hooks.run_id, self.outer.path, self.index(i)  # type: ignore[union-attr]
-        extras = {p.name: self._extras[p.name] for p in self._roles.extras}
-        arguments = arguments_of(self._roles, extras, self.values[i])
+        extras = by_parameter(self._extras, self._extras.values())
+        arguments = by_parameter(self._roles.items, values if self._roles.whole else tuple(values[0])) | extras
         return NodeCall(run_id, path, self.name, index, None, self.attempts.get(i, 1), self.mapped.fn, arguments)
 
-    def answered(self, i: int, answer: Outcome) -> Any:
-        value = super().answered(i, answer)
-        look = look_of(self.mapped.options, shower(self.config))
-        return value if look is None else look(value, self.values[i])
+    def accepted(self, i: int, value: Any) -> Any:
+        return value if self._look is None else self._look(value, self.values[i])
 
     def fallback_of(self, i: int) -> BaseException | None:
         return self.fallbacks.get(self.index(i))
@@ -72,8 +69,7 @@ class MapOutcomes(MapCalls):
         """What entry ``i`` is called with: its item, the parts of that, and what is the same for all."""
         item = self.values[i]
         parts = item if isinstance(item, (tuple, list)) else ()
-        extras = [self._extras[p.name] for p in self.mapped.roles.extras]
-        return [item, *parts, *extras]
+        return [item, *parts, *self._extras.values()]
 
     def retry_delay(self, i: int, error: BaseException) -> float | None:
         delay = super().retry_delay(i, error)
@@ -118,13 +114,12 @@ class MapOutcomes(MapCalls):
                 return False
         value = results if batch else results[0]
         try:
-            look = look_of(self.mapped.options, shower(self.config))
-            value = value if look is None else look(value, item)
+            value = self.accepted(i, value)
         except Exception as broken:
             note_broken(error, broken, fallback)
             return False
         first = self.index(i)
-        self.fallbacks.update(dict.fromkeys(range(first, first + len(results)), error))
+        self.note_fallback(i, error)
         if self._context._scope.published:
             self._context._scope.published.pop(first, None)  # by the attempt that failed
         self.values[i] = value
