@@ -40,7 +40,7 @@ def run(
     :param inputs: values for the parameters that no node provides, by name.
     :param targets: run only these nodes and what they need.
     :param known: outcomes that are there already, by node: outputs, or a :class:`flow.Outcome`; or the Result of an
-        earlier run, for its completed nodes (generators excepted). These nodes are not called, and what only they need
+        earlier run, for its completed nodes (iterators excepted). These nodes are not called, and what only they need
         is no part of the run.
     :param run_id: your id for this run (see :data:`flow.types.NAME_PATTERN`).
     :param data: the store that nodes see as ``ctx.data``; by default each run makes its own (``config.data``).

@@ -18,7 +18,7 @@ import msgspec
 
 from flow.awaits import NEVER_AWAITED, discard
 from flow.config import Config
-from flow.errors import UsageError, a_kind, shown
+from flow.errors import UsageError, a_kind, ends_tasks, shown
 from flow.policy.middleware import is_awaitable
 from flow.run.frames import keep_users_frames, let_go
 from flow.signature import is_async_callable
@@ -178,7 +178,10 @@ class Hooks:
         try:
             return await made
         except BaseException as error:
-            if not isinstance(error, Exception) and not _is_own_cancellation(error):
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                self._broken = True
+                raise
+            if ends_tasks(error) and not _is_own_cancellation(error):
                 raise
             keep_users_frames(error, hook)
             raise self._failed(error) from None

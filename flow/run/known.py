@@ -6,7 +6,6 @@ A known node is not called, and waits for nothing: what only known nodes need is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from flow.errors import UsageError, a_kind
@@ -14,6 +13,7 @@ from flow.plan.plan import Plan
 from flow.run import events
 from flow.run.hooks import Outcome
 from flow.run.result import Result
+from flow.run.spent import is_iterator
 from flow.run.state import PlanRun
 from flow.types import Status
 
@@ -21,14 +21,14 @@ from flow.types import Status
 def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
     """Return the outcomes that ``known`` gives, by name.
 
-    Of a :class:`flow.Result` those are the completed nodes which ``plan`` has and whose outputs are there; a generator
-    is not, as it may have been gone over.
+    Of a :class:`flow.Result` those are the completed nodes which ``plan`` has and whose outputs are there. An
+    iterator is not known, since a reader may have gone over it.
 
     :raises UsageError: if it is neither a mapping nor a Result; listing what is no node.
     """
     if isinstance(known, Result):
         stood_in = {name: error for name, error in known.fallbacks.items() if isinstance(error, Exception)}
-        there = [(name, value) for name, value in known.items() if name in plan and not _is_spent(value)]
+        there = [(name, value) for name, value in known.items() if name in plan and not is_iterator(value)]
         return {name: Outcome(value=value, error=stood_in.get(name)) for name, value in there}
     if not isinstance(known, Mapping):
         wanted = "a mapping of nodes to outputs (or to flow.Outcome), or a Result"
@@ -36,10 +36,6 @@ def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
     values = [value if isinstance(value, Outcome) else Outcome(value=value) for value in known.values()]
     names = [plan.names[i] for i in plan._find_all(known, "known")]
     return dict(zip(names, values, strict=True))
-
-
-def _is_spent(value: Any) -> bool:
-    return isinstance(value, (GeneratorType, AsyncGeneratorType))
 
 
 def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...] | None) -> Plan:

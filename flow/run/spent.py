@@ -1,4 +1,4 @@
-"""Iterators that an attempt has gone over in part: another attempt would work on what is left."""
+"""Iterators: who goes over one a second time works on what is left."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def is_advanced(value: Any) -> bool:
         return value.gi_frame is None or value.gi_running or value.gi_suspended
     if isinstance(value, AsyncGeneratorType):
         return value.ag_frame is None or value.ag_running or not _is_new(value)
+    return is_iterator(value)
+
+
+def is_iterator(value: Any) -> bool:
+    """Tell whether ``value`` can be gone over only once: a generator, a ``map``, a file, a cursor."""
     kind = type(value)
     return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
 

@@ -346,10 +346,10 @@ class PlanRun(RunRecord):
     def made(self, slot: int, value: Any) -> bool:
         """Tell whether the value at ``slot`` is a generator that a node has made, of this run or one around it.
 
-        Not if it is an input of the caller's, handed on or not; nor if another node reads it too, which may go on with
-        it. O(nodes + arguments) where it is a generator.
+        Not if it is an input or a known output of the caller's, handed on or not; nor if another node reads it too,
+        which may go on with it. O(nodes + arguments) where it is a generator.
         """
-        if not isinstance(value, (GeneratorType, AsyncGeneratorType)):
+        if not isinstance(value, (GeneratorType, AsyncGeneratorType)) or slot in self.extras.known:
             return False
         if sum([slot in slots for slots in self.nodes.arguments]) > 1:
             return False
@@ -528,10 +528,21 @@ class PlanRun(RunRecord):
         self.emit(events.RunFinished(self.run_id, self.plan.name, self.ok, counts, self.wall_time, now))
 
     def forget(self) -> None:
-        """Nobody will ask how it went: let go of the errors, as :func:`settled` does."""
-        self.errors = NOTHING
-        if self._extras is not None:
-            self._extras.caught = []
+        """Nobody will ask how it went: let go of all errors, and of outputs that hold some.
+
+        The frames of these errors hold this object and its values.
+        """
+        self.errors, extras = NOTHING, self._extras
+        held = [] if extras is None else [*extras.caught, *_errors_in(extras.fallbacks)]
+        if extras is None or not held:
+            return
+        extras.caught, extras.fallbacks = [], {}
+        if extras.outer is not None:  # frames of the runs around it go on, so none can be cleared
+            self.values[:] = [MISSING] * len(self.values)
+            return
+        self.values = [MISSING] * len(self.values)  # in another list: the caller's store shows the first
+        for error in held:
+            let_go(error)
 
 
 def is_sync_run(plan: Plan, config: Config) -> bool:

@@ -509,6 +509,63 @@ def test_nothing_is_told_after_an_exit_in_a_hook() -> None:
     assert seen == ["n0", "n0"]
 
 
+class Leave(BaseException):
+    """An exit of the user's own."""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("exit", [SystemExit, KeyboardInterrupt, Leave])
+def test_nothing_is_told_after_an_exit_in_an_async_hook(backend: str, exit: type[BaseException]) -> None:
+    seen: list[str] = []
+
+    def make() -> Callable[[NodeOutcome], Any]:
+        async def hook(record: NodeOutcome) -> None:
+            seen.append(record.node)
+            raise exit
+
+        return hook
+
+    async def stubborn() -> None:
+        with suppress(BaseException):  # it ends as if it were not cancelled
+            await anyio.sleep(10)
+
+    dag = flow.Dag("exit")
+    dag.add("b", stubborn)
+    dag.add("a", lambda: anyio.sleep(0))
+    config = Config(on_outcome=make, mode="tasks", backend=backend)  # type: ignore[arg-type]
+    with pytest.raises(BaseException) as caught:  # noqa: PT011
+        flow.run(dag, config=config)
+    found = caught.value
+    while isinstance(found, BaseExceptionGroup):  # a loop may report it so
+        found = found.exceptions[0]
+    assert isinstance(found, exit) and seen == ["a"]
+
+
+def test_an_answer_that_does_not_fit_leaves_no_fallback() -> None:
+    dag = flow.Dag("misfit")
+    dag.map("m", lambda batch: batch, over="xs", batch_size=2, on_error="collect")
+
+    def make() -> Callable[[NodeCall], Any]:
+        return lambda call: None if call.item is None else Outcome("completed", [0], ValueError("stand-in"))
+
+    result = flow.run(dag, {"xs": [1, 2]}, config=Config(before_call=make))
+    assert dict(result.fallbacks) == {} and result["m"].failed == 2
+
+
+def test_a_parameter_left_out_is_not_shown_for_items_of_a_dag_either() -> None:
+    inner = flow.Dag("inner")
+    inner.add("twice", lambda x, by=2: x * by)
+    dag = flow.Dag("outer")
+    dag.map("m", inner, over="xs")
+    seen: list[Any] = []
+
+    def make() -> Callable[[NodeCall], Any]:
+        return lambda call: seen.append((call.node, call.item, dict(call.arguments)))
+
+    flow.run(dag, {"xs": [1]}, config=Config(before_call=make))
+    assert ("m", 0, {"x": 1}) in seen
+
+
 def test_a_stand_in_that_a_hook_answers_is_told_with_its_error() -> None:
     error, told = ValueError("stand-in"), Told()
     dag = flow.Dag("stand-in")
@@ -546,6 +603,46 @@ def test_a_run_that_a_hook_has_ended_needs_no_collector(place: tuple[dict[str, A
     try:
         with suppress(LookupError, flow.RunError):
             flow.run(dag, config=Config(**{setting: lambda: later if is_async else hook}, **settings))
+        assert len(alive) == 0
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("holds", ["fallback", "item's fallback", "item"])
+def test_a_run_that_a_hook_has_ended_after_a_survived_failure_needs_no_collector(
+    place: tuple[dict[str, Any], bool], holds: str
+) -> None:
+    settings, is_async = place
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class Boom(Exception):
+        def __init__(self) -> None:
+            alive.add(self)
+
+    def bad(x: int = 0) -> None:
+        raise Boom
+
+    def hook(record: Any) -> None:
+        if record.node == "end":
+            raise LookupError
+
+    async def later(record: Any) -> None:
+        hook(record)
+
+    dag = flow.Dag("ended")
+    if holds == "fallback":
+        dag.add("a", bad, fallback=0)
+    elif holds == "item":
+        dag.map("a", bad, over="xs", on_error="collect")
+    else:
+        dag.map("a", bad, over="xs", fallback=0)
+    dag.add("end", lambda a: 1)
+    inputs = {} if holds == "fallback" else {"xs": [1, 2]}
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(LookupError):
+            flow.run(dag, inputs, config=Config(on_outcome=lambda: later if is_async else hook, **settings))
         assert len(alive) == 0
     finally:
         gc.enable()

@@ -132,6 +132,36 @@ def test_generators_of_an_earlier_result_are_never_reused() -> None:
     assert failed["end"] == 5
 
 
+@pytest.mark.parametrize("make", [lambda: map(str, [1, 2]), lambda: iter([1, 2]), lambda: zip([1], [2], strict=True)])
+def test_an_iterator_of_an_earlier_result_is_never_reused(make: Callable[[], Any]) -> None:
+    dag = flow.Dag("iterators")
+    dag.add("items", make)
+    dag.add("count", lambda items: len(list(items)))
+    first = flow.run(dag)
+    dag.add("again", lambda items: len(list(items)), after="count")
+    known = {"count": first["count"]}
+    assert "items" not in flow.run(dag, known=first, targets="items").known
+    assert flow.run(dag, known=known, targets="again")["again"] == first["count"]
+
+
+def test_a_known_generator_is_the_callers_own() -> None:
+    """A node that is tried again must not be refused or closed for what the caller has handed in."""
+    closed: list[str] = []
+
+    def numbers() -> Iterator[int]:
+        try:
+            yield from (1, 2, 3)
+        finally:
+            closed.append("closed")
+
+    dag = flow.Dag("own")
+    dag.add("numbers", numbers)
+    dag.map("firsts", lambda x: x, over="numbers", take=1)
+    mine = numbers()
+    assert flow.run(dag, known={"numbers": mine})["firsts"] == [1]
+    assert closed == [] and next(mine) == 2
+
+
 def test_outputs_that_were_freed_run_again(steps: Steps) -> None:
     first = steps.run(None, config=Config(keep=["c"]))
     result = steps.run(first)

@@ -210,7 +210,7 @@ class MapOutcomes(MapCalls):
 
     def forget(self) -> None:
         """Nobody will ask how it went: let go of the errors, which hold this object."""
-        self.errors, self.feed.broke = {}, None
+        self.errors, self.fallbacks, self.feed.broke = {}, {}, None
 
 
 class MapRun(MapOutcomes):
