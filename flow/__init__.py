@@ -14,144 +14,72 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flow.clock import Clock
+from flow import errors
 from flow.config import Config, DataConfig, Retry, Timeout
 from flow.data.context import Context
 from flow.data.key import Key
 from flow.data.mapresult import MapResult
-from flow.data.slots import Layout
-from flow.data.store import Snapshot, WorkflowData
-from flow.errors import (
-    BlockingNodeWarning,
-    ConfigError,
-    CycleError,
-    DataError,
-    DefinitionError,
-    FlowError,
-    InputError,
-    MapError,
-    MissingKey,
-    MissingOutput,
-    NodeAborted,
-    NodeCancelled,
-    NodeTimeout,
-    OutputInvalid,
-    RunError,
-    ThreadsExhausted,
-    TraceError,
-    TransitionError,
-    UnknownSetting,
-    UsageError,
-    WrongType,
-)
+from flow.data.store import WorkflowData
+from flow.errors import DefinitionError, FlowError, InputError, NodeTimeout, RunError, UsageError
+from flow.exports import at_first_use, only
 from flow.graph.dag import Dag
-from flow.plan.plan import CriticalPath, Plan
-from flow.plan.resolver import Resolver
+from flow.plan.plan import Plan
 from flow.run import events
 from flow.run.api import execute, run
 from flow.run.hooks import Outcome
 from flow.run.result import Result
-from flow.types import NodeRef, Status
+from flow.types import Status
 
 if TYPE_CHECKING:
-    from flow import observe, testing
-    from flow.data.arena import Arena
-    from flow.data.pool import ObjectPool
-    from flow.data.strings import ArenaStrings, StringPool
+    from flow import memory, observe, testing
     from flow.graph import interop, render, topologies, traces
-    from flow.plan.status import StatusTracker
     from flow.policy import middleware
     from flow.tuning.api import tune
-    from flow.tuning.report import TuneReport
 
 __version__ = "0.1.0"
 
-_LAZY = {
-    "topologies": "flow.graph.topologies",
-    "traces": "flow.graph.traces",
-    "render": "flow.graph.render",
-    "interop": "flow.graph.interop",
-    "middleware": "flow.policy.middleware",
-    "observe": "flow.observe",
-    "testing": "flow.testing",
-}
-_LAZY_NAMES = {
-    "Arena": "flow.data.arena",
-    "ArenaStrings": "flow.data.strings",
-    "ObjectPool": "flow.data.pool",
-    "StatusTracker": "flow.plan.status",
-    "StringPool": "flow.data.strings",
-    "TuneReport": "flow.tuning.report",
-    "tune": "flow.tuning.api",
-}
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
-def __getattr__(name: str) -> Any:
-    """Import the rooms that only some programs need at their first use."""
-    if name in _LAZY:
-        return importlib.import_module(_LAZY[name])
-    if name in _LAZY_NAMES:
-        return getattr(importlib.import_module(_LAZY_NAMES[name]), name)
-    raise AttributeError(f"module 'flow' has no attribute {name!r}")
-
+__getattr__ = at_first_use(
+    "flow",
+    {
+        "interop": "flow.graph.interop",
+        "memory": "flow.memory",
+        "middleware": "flow.policy.middleware",
+        "observe": "flow.observe",
+        "render": "flow.graph.render",
+        "testing": "flow.testing",
+        "topologies": "flow.graph.topologies",
+        "traces": "flow.graph.traces",
+        "tune": "flow.tuning.api",
+    },
+)
 
 __all__ = [
-    "Arena",
-    "ArenaStrings",
-    "BlockingNodeWarning",
-    "Clock",
     "Config",
-    "ConfigError",
     "Context",
-    "CriticalPath",
-    "CycleError",
     "Dag",
     "DataConfig",
-    "DataError",
     "DefinitionError",
     "FlowError",
     "InputError",
     "Key",
-    "Layout",
-    "MapError",
     "MapResult",
-    "MissingKey",
-    "MissingOutput",
-    "NodeAborted",
-    "NodeCancelled",
-    "NodeRef",
     "NodeTimeout",
-    "ObjectPool",
     "Outcome",
-    "OutputInvalid",
     "Plan",
-    "Resolver",
     "Result",
     "Retry",
     "RunError",
-    "Snapshot",
     "Status",
-    "StatusTracker",
-    "StringPool",
-    "ThreadsExhausted",
     "Timeout",
-    "TraceError",
-    "TransitionError",
-    "TuneReport",
-    "UnknownSetting",
     "UsageError",
     "WorkflowData",
-    "WrongType",
+    "errors",
     "events",
     "execute",
     "interop",
+    "memory",
     "middleware",
     "observe",
     "render",
@@ -161,3 +89,4 @@ __all__ = [
     "traces",
     "tune",
 ]
+__dir__ = only(__all__)

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Final, Protocol, runtime_checkable
 
+from flow.exports import only
+
 
 @runtime_checkable
 class Clock(Protocol):
@@ -54,3 +56,7 @@ def on_asyncio() -> bool:
         return current_task is not None and current_task() is not None
     except RuntimeError:  # no running loop: trio
         return False
+
+
+__all__ = ["Clock", "SystemClock"]
+__dir__ = only(__all__)

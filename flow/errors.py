@@ -36,6 +36,8 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
+from flow.exports import only
+
 Show: TypeAlias = Callable[[object], str]
 """How a message says a value: by :func:`shown`, or by its type alone."""
 
@@ -481,3 +483,29 @@ def listing(headline: str, faults: Sequence[str], rest: str = "") -> str:
     if len(faults) > len(lines):
         lines.append(f"... and {len(faults) - len(lines)} more{rest}")
     return f"{headline}: {len(faults)} faults" + "".join(f"\n  - {fault}" for fault in lines)
+
+
+__all__ = [
+    "BlockingNodeWarning",
+    "ConfigError",
+    "CycleError",
+    "DataError",
+    "DefinitionError",
+    "FlowError",
+    "InputError",
+    "MapError",
+    "MissingKey",
+    "MissingOutput",
+    "NodeAborted",
+    "NodeCancelled",
+    "NodeTimeout",
+    "OutputInvalid",
+    "RunError",
+    "ThreadsExhausted",
+    "TraceError",
+    "TransitionError",
+    "UnknownSetting",
+    "UsageError",
+    "WrongType",
+]
+__dir__ = only(__all__)

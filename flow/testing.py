@@ -13,6 +13,7 @@ from typing import Any
 from flow.data.context import Context, Scope
 from flow.data.store import WorkflowData
 from flow.errors import UsageError
+from flow.exports import only
 
 
 def context(
@@ -49,7 +50,7 @@ class _Shared:
 
 
 class FakeClock:
-    """A :class:`flow.Clock` whose sleeping returns at once and moves its own time instead.
+    """A :class:`flow.clock.Clock` whose sleeping returns at once and moves its own time instead.
 
     >>> clock = FakeClock()
     >>> config = flow.Config(clock=clock)           # retry delays cost nothing now
@@ -156,3 +157,7 @@ async def _all_else_waits() -> None:
         f"a FakeClock's time cannot move: in {PATIENCE:,} turns of the event loop there was always something ready to "
         "go on. Does a task poll, as 'while ...: await sleep(0)' does? Let it wait for an event, or on the clock"
     )
+
+
+__all__ = ["FakeClock", "context"]
+__dir__ = only(__all__)

@@ -9,6 +9,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from flow.exports import only
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -92,3 +94,7 @@ MISSING: Final[Any] = _Mark("MISSING")
 
 ABSENT: Final[Any] = _Mark("ABSENT")
 """Stands in a run's value list for an optional input that is not given: its parameter is left out of the call."""
+
+
+__all__ = ["NAME_PATTERN", "NodeRef", "Status"]
+__dir__ = only(__all__)

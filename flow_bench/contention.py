@@ -1,9 +1,9 @@
 """A hundred completions at once, at one lock: each by its own thread, or all by one.
 
-A completion is what an engine notes when a node has ended: its status in a :class:`flow.StatusTracker` and its output
-in a :class:`flow.WorkflowData` with ``locked=True``, each of which takes its lock. The threads exist before, wait at a
-barrier, and the clock runs from its opening until all is noted; the row of threads that note nothing says how
-much of that is their waking up.
+A completion is what an engine notes when a node has ended: its status in a :class:`flow.plan.StatusTracker` and its
+output in a :class:`flow.WorkflowData` with ``locked=True``. Each of them takes its lock. The threads exist before, and
+wait at a barrier. The clock runs from the barrier's opening until all is noted. The row of threads that note nothing
+says how much of that is their waking up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Books:
     """Where completions are noted."""
 
     def __init__(self) -> None:
-        self.tracker = flow.StatusTracker(NAMES)
+        self.tracker = flow.plan.StatusTracker(NAMES)
         self.data = flow.WorkflowData(flow.DataConfig(locked=True))
         for name in NAMES:
             self.tracker.set(name, "ready")

@@ -133,9 +133,9 @@ def resolve(plan: flow.Plan) -> list[bool]:
     return [resolver.is_runnable(i) for i in range(len(plan))]
 
 
-def a_third_done(plan: flow.Plan) -> flow.Resolver:
+def a_third_done(plan: flow.Plan) -> flow.plan.Resolver:
     """Return a Resolver of the plan, a third of the nodes taken and done."""
-    resolver = flow.Resolver(plan)
+    resolver = flow.plan.Resolver(plan)
     for _ in range(len(plan) // 3):
         if (i := resolver.take()) < 0:
             break  # it has lost a node, which the check will see
@@ -195,7 +195,7 @@ def _resolving_one(work: Work, first: bool) -> Operation:
 
 def count_down(plan: flow.Plan) -> list[int]:
     """Complete node after node, asking after each which is next, to the end; return the order."""
-    resolver = flow.Resolver(plan)
+    resolver = flow.plan.Resolver(plan)
     order, i = [], resolver.take()
     while i >= 0:
         order.append(i)
@@ -216,7 +216,7 @@ def _counting_down() -> Iterator[Case]:
 
 def grow(plan: flow.Plan) -> Any:
     """Complete every node of the plan, each adding one that waits for it; return the statistics at the end."""
-    resolver = flow.Resolver(plan)
+    resolver = flow.plan.Resolver(plan)
     for _ in range(len(plan)):
         i = resolver.take()
         resolver.add((i,))
@@ -239,7 +239,7 @@ def _growing() -> Iterator[Case]:
 STEPS = (flow.Status.READY, flow.Status.RUNNING, flow.Status.COMPLETED)
 
 
-def follow(tracker: flow.StatusTracker, names: Sequence[str]) -> flow.StatusTracker:
+def follow(tracker: flow.plan.StatusTracker, names: Sequence[str]) -> flow.plan.StatusTracker:
     """Move every node to ready, then to running, then to completed."""
     for status in STEPS:
         for name in names:
@@ -248,9 +248,9 @@ def follow(tracker: flow.StatusTracker, names: Sequence[str]) -> flow.StatusTrac
 
 
 def _following() -> Iterator[Case]:
-    kinds: dict[str, Callable[[Sequence[str]], flow.StatusTracker]] = {
-        "statuses": flow.StatusTracker,
-        "and times": partial(flow.StatusTracker, timestamps=True),
+    kinds: dict[str, Callable[[Sequence[str]], flow.plan.StatusTracker]] = {
+        "statuses": flow.plan.StatusTracker,
+        "and times": partial(flow.plan.StatusTracker, timestamps=True),
         "and a subscriber": _subscribed,
     }
     for kind, make in kinds.items():
@@ -262,17 +262,17 @@ def _following() -> Iterator[Case]:
             )  # fmt: skip
 
 
-def _subscribed(names: Sequence[str]) -> flow.StatusTracker:
-    tracker = flow.StatusTracker(names)
+def _subscribed(names: Sequence[str]) -> flow.plan.StatusTracker:
+    tracker = flow.plan.StatusTracker(names)
     tracker.subscribe(id)
     return tracker
 
 
-def _following_one(make: Callable[[Sequence[str]], flow.StatusTracker], names: Sequence[str]) -> Operation:
+def _following_one(make: Callable[[Sequence[str]], flow.plan.StatusTracker], names: Sequence[str]) -> Operation:
     return partial(follow, make(names), names)
 
 
-def _all_completed(tracker: flow.StatusTracker) -> str | None:
+def _all_completed(tracker: flow.plan.StatusTracker) -> str | None:
     counted, wanted = tracker.statistics(), {flow.Status.COMPLETED}
     if set(tracker.values()) == wanted and counted.completed == counted.total and counted.done:
         return None
@@ -284,7 +284,7 @@ def _looking() -> Iterator[Case]:
     section = "status tracking"
     for nodes in SIZES:
         names = graph("linear", nodes).names
-        tracker = follow(flow.StatusTracker(names), names)
+        tracker = follow(flow.plan.StatusTracker(names), names)
         yield Case(
             section, "tracker[name], per node", partial(partial, _look, tracker, names),
             expect([flow.Status.COMPLETED] * nodes), per=nodes, size=nodes, series="statuses", unit="ns",
@@ -295,5 +295,5 @@ def _looking() -> Iterator[Case]:
         )  # fmt: skip
 
 
-def _look(tracker: flow.StatusTracker, names: Sequence[str]) -> list[flow.Status]:
+def _look(tracker: flow.plan.StatusTracker, names: Sequence[str]) -> list[flow.Status]:
     return [tracker[name] for name in names]

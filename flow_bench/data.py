@@ -92,7 +92,7 @@ class Stores:
             for key, value in self.values.items():
                 data.set(key, value)
         self.first = [data.snapshot() for data in self.held]
-        self.second: list[flow.Snapshot] = []
+        self.second: list[flow.data.Snapshot] = []
 
     def write(self, value: int = -1) -> list[flow.WorkflowData]:
         """Set one key of each."""
@@ -351,7 +351,7 @@ def _write(ctx: flow.Context) -> int:
 _KEYS = [f"key {i}" for i in range(10)]
 
 
-def _run_pooled(plan: flow.Plan, pool: flow.ObjectPool[flow.WorkflowData]) -> Any:
+def _run_pooled(plan: flow.Plan, pool: flow.memory.ObjectPool[flow.WorkflowData]) -> Any:
     with pool.acquire() as data:
         return flow.run(plan, data=data)["write"]
 

@@ -118,7 +118,7 @@ def nodes_cases() -> list[Case]:
     cases = []
     for nodes in SIZES:
         records = {f"key:{i}": record(i, RECORD) for i in range(nodes)}
-        plan, layout = writing(records), flow.Layout(records)
+        plan, layout = writing(records), flow.memory.Layout(records)
         for memory in STRATEGIES:
             for protocol in PROTOCOLS:
                 make = partial(store, memory, layout if memory == "slots" else None)

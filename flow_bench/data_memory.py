@@ -69,7 +69,7 @@ def record(number: int, size: int) -> dict[str, Any]:
 KINDS: dict[str, Callable[[int, int], Any]] = {"text": text, "record": record}
 
 
-def store(memory: str, layout: flow.Layout | None = None) -> flow.WorkflowData:
+def store(memory: str, layout: flow.memory.Layout | None = None) -> flow.WorkflowData:
     """Return an empty store without metrics."""
     return flow.WorkflowData(flow.DataConfig(memory=memory, metrics="off"), layout)  # type: ignore[arg-type]
 
@@ -86,13 +86,13 @@ def _fill(data: flow.WorkflowData, keys: Sequence[str], values: Sequence[Any]) -
 
 def uses(keys: Sequence[str]) -> dict[str, Use]:
     """Every strategy as a function: with a new store each time, and with one that is reset."""
-    layout = flow.Layout(keys)
+    layout = flow.memory.Layout(keys)
     found: dict[str, Use] = {}
     for memory in STRATEGIES:
         make = partial(store, memory, layout if memory == "slots" else None)
         found[f"{memory}, new"] = partial(_new, make)
         found[f"{memory}, reset"] = partial(_again, make())
-    found["pooled"] = partial(_pooled, flow.ObjectPool(partial(store, "standard"), reset=methodcaller("reset")))
+    found["pooled"] = partial(_pooled, flow.memory.ObjectPool(partial(store, "standard"), reset=methodcaller("reset")))
     return found
 
 
@@ -105,7 +105,7 @@ def _again(data: flow.WorkflowData, keys: Sequence[str], values: Sequence[Any]) 
     return _fill(data, keys, values)
 
 
-def _pooled(pool: flow.ObjectPool[flow.WorkflowData], keys: Sequence[str], values: Sequence[Any]) -> list[Any]:
+def _pooled(pool: flow.memory.ObjectPool[flow.WorkflowData], keys: Sequence[str], values: Sequence[Any]) -> list[Any]:
     with pool.acquire() as data:
         return _fill(data, keys, values)
 
@@ -136,7 +136,7 @@ def time_uses(effort: Effort, kind: str, size: int, count: int) -> Samples:
 def hold(memory: str, kind: str, size: int, count: int, copies: int) -> Found:
     """Peak MB (10**6 bytes) and pause in ms while ``copies`` stores of ``count`` values are held."""
     keys = [f"key:{i}" for i in range(count)]
-    layout, make = flow.Layout(keys) if memory == "slots" else None, KINDS[kind]
+    layout, make = flow.memory.Layout(keys) if memory == "slots" else None, KINDS[kind]
     before, stores = _started(), []
     for _ in range(copies):
         data = store(memory, layout)
@@ -205,9 +205,9 @@ def batch(number: int) -> list[str]:
 def interning(way: str) -> tuple[Callable[[list[str]], Any], Callable[[Any], list[str]]]:
     """Return how a batch is interned, and how its strings are read back."""
     if way == "arena":
-        arena = flow.ArenaStrings()
+        arena = flow.memory.ArenaStrings()
         return arena.add_many, lambda handles: [arena.get(handle) for handle in handles]
-    pool = flow.StringPool()
+    pool = flow.memory.StringPool()
     ways: dict[str, Callable[[list[str]], list[str]]] = {
         "none": list,
         "individual": lambda texts: [pool.intern(one) for one in texts],

@@ -363,7 +363,7 @@ def run(effort: Effort) -> list[Row]:
     for count in effort.counts:
         ways = WAYS if count <= effort.all_ways_up_to else WAYS[:2]
         with warnings.catch_warnings():  # a pause of the collector within a node's step counts as the node's
-            warnings.simplefilter("ignore", flow.BlockingNodeWarning)
+            warnings.simplefilter("ignore", flow.errors.BlockingNodeWarning)
             rows += asyncio.run(completion(ways, count, effort.rounds if count < CROWD else effort.crowd_rounds))
             if count <= effort.memory_up_to:
                 rows += asyncio.run(memory(ways, count))

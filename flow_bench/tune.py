@@ -166,6 +166,6 @@ def _target(workload: Workload) -> Target | None:
     return Target(1 / 1.3, of="figure", binding=True) if workload.gains else None
 
 
-def _joined(dag: flow.Dag, nodes: list[flow.NodeRef[int]]) -> flow.Dag:
+def _joined(dag: flow.Dag, nodes: list[flow.types.NodeRef[int]]) -> flow.Dag:
     dag.add("total", lambda *values: sum(values), needs=nodes)
     return dag

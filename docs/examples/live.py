@@ -24,7 +24,7 @@ def report(train: float) -> str:
 
 def main() -> None:
     plan = dag.compile()
-    tracker = flow.StatusTracker(plan, timestamps=True)
+    tracker = flow.plan.StatusTracker(plan, timestamps=True)
     tracker.subscribe(lambda change: print(f"{change.node}: {change.old} -> {change.new}"))
     troubles: list[str] = []
 

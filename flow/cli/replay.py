@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from flow.config import DEFAULT_WORKERS, Config
+from flow.config import Config
+from flow.config.run import DEFAULT_WORKERS
 from flow.graph.dag import Dag
 from flow.run.api import run
 from flow.run.result import Result

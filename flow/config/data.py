@@ -29,14 +29,15 @@ class DataConfig(Settings, frozen=True, kw_only=True):
     """How a :class:`flow.WorkflowData` keeps, counts and shares its values. Immutable; flat, so that TOML maps to it.
 
     :param memory: ``standard`` keeps objects in a dict; ``slots`` keeps them in a flat list whose keys
-        are indexed once in a :class:`flow.Layout`; ``arena`` keeps plain data encoded in blocks of bytes. A callable
-        without arguments makes the mapping of each store, a new and empty :class:`collections.abc.MutableMapping`.
+        are indexed once in a :class:`flow.memory.Layout`; ``arena`` keeps plain data encoded in blocks of bytes. A
+        callable without arguments makes the mapping of each store, a new and empty
+        :class:`collections.abc.MutableMapping`.
     :param metrics: ``off``; ``counting`` counts operations, hits and misses; ``timing`` times each
         operation as well; ``sampled`` times one in ``1 / sample_rate`` and counts by those.
     :param sample_rate: fraction of the operations that ``sampled`` looks at, above 0 and up to 1.
     :param slow_after: seconds after which a timed operation is listed as slow; None lists none.
     :param interning: keep one object per distinct string: ``none``, ``native`` (:func:`sys.intern`), ``pool``
-        (a bounded :class:`flow.StringPool`), or ``arena``: string values as offsets in blocks.
+        (a bounded :class:`flow.memory.StringPool`), or ``arena``: string values as offsets in blocks.
     :param intern: which strings: ``keys``, ``values`` (those that are strings) or ``both``.
     :param intern_capacity: most strings that the pool keeps.
     :param intern_max_length: longest string that the pool keeps, in characters.

@@ -64,7 +64,7 @@ class Config(Settings, frozen=True, kw_only=True):
     :param before_call: makes the hook that is asked before each call, and may answer with a ``flow.Outcome`` instead.
         It is called as ``on_outcome`` is.
     :param blocking_after: seconds a node may hold the event loop before a
-        :class:`flow.BlockingNodeWarning` names it; None turns the warning off.
+        :class:`flow.errors.BlockingNodeWarning` names it; None turns the warning off.
     :param show_values: messages and notes repeat the beginning of values that they are about: an item that failed, an
         output that does not fit. False leaves values out and says their types.
     :param backend: event loop that :func:`flow.run` starts if one is needed.

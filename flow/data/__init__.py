@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flow.data.store import choose_classes_by
+from flow.data.context import Context
+from flow.data.key import Key
+from flow.data.mapresult import MapResult
+from flow.data.store import Snapshot, WorkflowData, choose_classes_by
+from flow.exports import only
 
 if TYPE_CHECKING:
     from flow.config import DataConfig
     from flow.data.slots import Layout
-    from flow.data.store import WorkflowData
 
 
 def _first_class(config: DataConfig, layout: Layout | None) -> type[WorkflowData]:
@@ -24,3 +27,6 @@ def _first_class(config: DataConfig, layout: Layout | None) -> type[WorkflowData
 
 
 choose_classes_by(_first_class)
+
+__all__ = ["Context", "Key", "MapResult", "Snapshot", "WorkflowData"]
+__dir__ = only(__all__)

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from flow.config import is_int
+from flow.config.fields import is_int
 from flow.errors import ConfigError, UsageError, shown
 
 DEFAULT_BLOCK_SIZE: Final = 65_536

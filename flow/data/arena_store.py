@@ -30,7 +30,7 @@ class ArenaDict(Records, MutableMapping[str, Any]):
     Any number of threads may use it: every operation on one key is atomic, writers wait for one another, readers
     for nobody. (On a free-threaded build its caller must hold a lock around reading, too.)
 
-    :param block_size: bytes per block; see :class:`flow.Arena`.
+    :param block_size: bytes per block; see :class:`flow.memory.Arena`.
     """
 
     __slots__ = ("_cleared",)

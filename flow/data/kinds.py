@@ -12,7 +12,8 @@ from functools import cache, partial
 from operator import call
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from flow.config import DEFAULT_DATA_CONFIG, DataConfig
+from flow.config import DataConfig
+from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.data.arena_store import ArenaDict
 from flow.data.codec import check
 from flow.data.key import plain_key, refuse
@@ -182,7 +183,7 @@ class InSlots(Eager):
         if self._layout is None:
             self._layout = Layout()
         if not isinstance(self._layout, Layout):
-            raise UsageError(f"layout must be a flow.Layout, not {shown(self._layout)}")
+            raise UsageError(f"layout must be a flow.memory.Layout, not {shown(self._layout)}")
         return SlotValues(self._layout)
 
     def _adopt(self, snapshot: Snapshot) -> None:
@@ -287,7 +288,7 @@ class Text(int):
 
 
 class TextValues(MutableMapping[str, Any]):
-    """A dict whose string values are handles of an :class:`flow.ArenaStrings`, up to a number and a length."""
+    """A dict whose string values are handles of an :class:`flow.memory.ArenaStrings`, up to a number and a length."""
 
     __slots__ = ("_capacity", "_longest", "_strings", "_values")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from flow.config import DEFAULT_DATA_CONFIG, DataConfig
+from flow.config import DataConfig
+from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.data.overlay import overlay_of
 from flow.data.store import RunView, Snapshot, WorkflowData
 from flow.errors import UsageError

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.awaits import NEVER_AWAITED, unawaited
-from flow.config import DEFAULT_DATA_CONFIG, DataConfig
+from flow.config import DataConfig
+from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.data.key import plain_key, refuse
 from flow.data.store import RunView, Snapshot, WorkflowData, added
 from flow.errors import UsageError, shown

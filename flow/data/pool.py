@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited
-from flow.config import is_int
+from flow.config.fields import is_int
 from flow.errors import ConfigError, UsageError, shown
 from flow.types import MISSING
 

@@ -18,7 +18,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from flow.awaits import NEVER_AWAITED, unawaited
-from flow.config import DEFAULT_DATA_CONFIG, DataConfig
+from flow.config import DataConfig
+from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.data.key import plain_key, refuse
 from flow.data.overlay import overlay_of
 from flow.data.store import RunView, Snapshot, WorkflowData, added, filled

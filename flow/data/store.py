@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from flow.awaits import UNAWAITED, is_unawaited
-from flow.config import DEFAULT_DATA_CONFIG, DataConfig
+from flow.config import DataConfig
+from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.data.key import Key
 from flow.errors import DataError, MissingKey, UsageError, WrongType, a_kind, shower, shown
 from flow.types import MISSING, Status

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from flow.config import is_int
+from flow.config.fields import is_int
 from flow.data.arena import DEAD, HASH, Records, encode
 from flow.errors import ConfigError, DataError, UsageError, shown
 
@@ -148,7 +148,7 @@ class ArenaStrings(Records):
     For millions of strings that are rarely read: about 30 bytes above the text per string, none of them visible to
     the garbage collector. Reading makes a new str each time.
 
-    :param block_size: bytes per block; see :class:`flow.Arena`.
+    :param block_size: bytes per block; see :class:`flow.memory.Arena`.
 
     >>> names = ArenaStrings()
     >>> names.add("ada") == names.add("ada")

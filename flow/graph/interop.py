@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flow.errors import UsageError, shown
+from flow.exports import only
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
 from flow.plan.plan import Plan
@@ -124,3 +125,7 @@ def _networkx() -> Any:
     except ImportError as error:
         raise UsageError("networkx is not installed; pip install networkx") from error
     return networkx
+
+
+__all__ = ["from_networkx", "to_networkx"]
+__dir__ = only(__all__)

@@ -166,7 +166,7 @@ class Maps:
             the items' latency (:mod:`flow.run.adaptive`). A lazy source is asked for an item when one can be
             started. Items of a sync function run one after another, unless ``thread`` or ``executor`` moves them.
         :param batch_size: call ``fn`` with lists of up to so many items; it returns a list of a result for each.
-        :param on_error: ``fail`` ends the map with the item's own exception (several: a :class:`flow.MapError`);
+        :param on_error: ``fail`` ends the map with the item's own exception (several: a :class:`flow.errors.MapError`);
             ``collect`` goes on and returns a :class:`flow.MapResult`; ``skip`` goes on and leaves failed items out.
         :param key: a function of the item that names it; the output is then a dict of results by key.
         :param take: go over so many items at most.

@@ -13,6 +13,7 @@ from io import StringIO
 from typing import Final
 
 from flow.errors import UsageError, shown
+from flow.exports import only
 from flow.graph.dag import Dag
 from flow.graph.interop import edges_of, plan_of
 from flow.plan.plan import Plan
@@ -113,3 +114,7 @@ def _text(lines: Iterable[str]) -> str:
     out = StringIO()
     out.writelines(lines)
     return out.getvalue()
+
+
+__all__ = ["COLOURS", "to_dot", "to_mermaid"]
+__dir__ = only(__all__)

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-from flow.config import is_int, is_number
+from flow.config.fields import is_int, is_number
 from flow.errors import ConfigError, shown
+from flow.exports import only
 from flow.graph.dag import Dag
 
 Draw: TypeAlias = Callable[[], float]
@@ -196,3 +197,7 @@ def _seed_faults(seed: object) -> list[str]:
 def _refuse(topology: str, faults: list[str]) -> None:
     if faults:
         raise ConfigError(f"topology {topology}", faults)
+
+
+__all__ = ["diamond", "layered", "linear", "noop", "random_dag", "sparse_random", "tree"]
+__dir__ = only(__all__)

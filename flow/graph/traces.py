@@ -20,8 +20,9 @@ import msgspec
 
 from flow import files
 from flow.awaits import UNAWAITED, is_unawaited
-from flow.config import is_number, is_one_of
+from flow.config.fields import is_number, is_one_of
 from flow.errors import MAX_PATH_SHOWN, ConfigError, CycleError, TraceError, listing, shown
+from flow.exports import only
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
 from flow.types import NAME_RULE, is_name
@@ -361,3 +362,7 @@ def _check_arguments(work: object, scale: object) -> None:
 
 def _refuse(file: Path, faults: Sequence[str]) -> NoReturn:
     raise TraceError(listing(f"trace {shown(str(file), MAX_PATH_SHOWN)} cannot be loaded", faults))
+
+
+__all__ = ["SCHEMA_VERSION", "Task", "load"]
+__dir__ = only(__all__)

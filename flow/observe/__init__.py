@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flow.exports import at_first_use, only
 
 if TYPE_CHECKING:
     from flow.observe.progress import Progress
     from flow.observe.tracker import tracking
 
-
-def __getattr__(name: str) -> Any:
-    """Import an observer at its first use: a run without one pays nothing."""
-    if name == "Progress":
-        from flow.observe.progress import Progress
-
-        return Progress
-    if name == "tracking":
-        from flow.observe.tracker import tracking
-
-        return tracking
-    raise AttributeError(f"module 'flow.observe' has no attribute {name!r}")
-
+__getattr__ = at_first_use("flow.observe", {"Progress": "flow.observe.progress", "tracking": "flow.observe.tracker"})
 
 __all__ = ["Progress", "tracking"]
+__dir__ = only(__all__)

@@ -1,4 +1,4 @@
-"""Keep a :class:`flow.StatusTracker` in step with a run."""
+"""Keep a :class:`flow.plan.StatusTracker` in step with a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STATUS_AFTER = {
 def tracking(tracker: StatusTracker) -> Callable[[events.Event], None]:
     """Return an observer that writes a run's events into ``tracker``, so that others can watch it live.
 
-    >>> tracker = flow.StatusTracker(plan)
+    >>> tracker = flow.plan.StatusTracker(plan)
     >>> flow.run(plan, config=flow.Config(observers=(flow.observe.tracking(tracker),)))
 
     One tracker follows one run, the first that starts; the runs of Dags nested in it are left out.

@@ -1,1 +1,25 @@
 """Compile a definition to an immutable, integer-indexed Plan; count it down with a Resolver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flow.exports import at_first_use, only
+
+if TYPE_CHECKING:
+    from flow.plan.plan import CriticalPath, Plan
+    from flow.plan.resolver import Resolver
+    from flow.plan.status import StatusTracker
+
+__getattr__ = at_first_use(
+    "flow.plan",
+    {
+        "CriticalPath": "flow.plan.plan",
+        "Plan": "flow.plan.plan",
+        "Resolver": "flow.plan.resolver",
+        "StatusTracker": "flow.plan.status",
+    },
+)
+
+__all__ = ["CriticalPath", "Plan", "Resolver", "StatusTracker"]
+__dir__ = only(__all__)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
 
-from flow.config import Retry, Timeout, is_int, is_number
+from flow.config import Retry, Timeout
+from flow.config.fields import is_int, is_number
 from flow.errors import shown
 from flow.plan.definition import Policy
 from flow.policy.fallback import fallback_faults

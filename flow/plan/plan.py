@@ -96,7 +96,7 @@ class Plan:
         return self._nodes.all_sync
 
     def find(self, ref: Any) -> int:
-        """Return the index of a node given by name, :class:`flow.NodeRef` or function. O(1) by name.
+        """Return the index of a node given by name, :class:`flow.types.NodeRef` or function. O(1) by name.
 
         :raises UsageError: if it is no node of this plan, naming the nearest ones.
         """

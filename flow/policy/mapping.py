@@ -11,7 +11,8 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from flow.awaits import UNAWAITED, is_generator_function, is_unawaited, may_return_awaitable
-from flow.config import Retry, Timeout, is_int, is_one_of
+from flow.config import Retry, Timeout
+from flow.config.fields import is_int, is_one_of
 from flow.errors import Show, UsageError, a_kind, described, note, shown
 from flow.policy.fresh import fresh, fresh_faults
 from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of

@@ -20,6 +20,7 @@ import msgspec
 from flow.awaits import NEVER_AWAITED, UNAWAITED, is_unawaited, unawaited
 from flow.data.context import Context
 from flow.errors import OutputInvalid, UsageError, shown
+from flow.exports import only
 from flow.signature import is_async_callable
 
 if TYPE_CHECKING:
@@ -201,3 +202,7 @@ def _by_isinstance(expected: type, value: Any) -> Any:
     if isinstance(value, expected):
         return value
     raise msgspec.ValidationError(f"Expected `{expected.__name__}`, got `{type(value).__name__}`")
+
+
+__all__ = ["Middleware", "Next", "logged", "timed", "validated"]
+__dir__ = only(__all__)

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from flow.config import DEFAULT_CONFIG, Config
+from flow.config import Config
+from flow.config.run import DEFAULT_CONFIG
 from flow.data.store import WorkflowData
 from flow.errors import ConfigError, Hints, InputError, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref

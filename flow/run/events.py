@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from flow.exports import only
 from flow.types import Status
 
 
@@ -177,3 +178,24 @@ Event: TypeAlias = (
     | ItemFailed
     | ItemRetried
 )
+
+
+__all__ = [
+    "Event",
+    "ItemFailed",
+    "ItemFallback",
+    "ItemFinished",
+    "ItemRetried",
+    "MapStarted",
+    "NodeCancelled",
+    "NodeFailed",
+    "NodeFallback",
+    "NodeFinished",
+    "NodeKnown",
+    "NodeRetried",
+    "NodeSkipped",
+    "NodeStarted",
+    "RunFinished",
+    "RunStarted",
+]
+__dir__ = only(__all__)

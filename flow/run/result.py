@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping, V
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
-from flow.config import is_one_of
+from flow.config.fields import is_one_of
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.bynode import ByNode, always
 from flow.run.state import PlanRun

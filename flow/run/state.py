@@ -8,7 +8,9 @@ from threading import RLock
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from flow.config import DEFAULT_DATA_CONFIG, DEFAULT_WORKERS, Config, Retry
+from flow.config import Config, Retry
+from flow.config.data import DEFAULT_DATA_CONFIG
+from flow.config.run import DEFAULT_WORKERS
 from flow.data.context import Context, Scope, context_of
 from flow.errors import NodeAborted, note, shower
 from flow.plan.nodes import Nodes

@@ -10,7 +10,9 @@ from statistics import median
 from typing import Any, Final
 
 from flow.awaits import UNAWAITED, is_unawaited
-from flow.config import DEFAULT_CONFIG, Config, is_number, is_one_of
+from flow.config import Config
+from flow.config.fields import is_number, is_one_of
+from flow.config.run import DEFAULT_CONFIG
 from flow.errors import BlockingNodeWarning, ConfigError, Show, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan

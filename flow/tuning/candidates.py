@@ -7,7 +7,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.config import DATA_PRESETS, DEFAULT_DATA_CONFIG, Config, DataConfig
+from flow.config import DATA_PRESETS, Config, DataConfig
+from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.errors import ConfigError
 from flow.plan.plan import Plan
 from flow.run.state import is_sync_run

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 
-from flow.config import is_number, is_one_of
+from flow.config.fields import is_number, is_one_of
 from flow.errors import UsageError, shown
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan

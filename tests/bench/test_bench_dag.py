@@ -78,15 +78,15 @@ class TestResolution:
         assert seen == [sum(len(plan.successors[i]) for i in range(nodes // 3))]
 
     def test_a_successor_forgotten_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        done = flow.Resolver.done
+        done = flow.plan.Resolver.done
 
-        def forgetful(self: flow.Resolver, i: int) -> None:
+        def forgetful(self: flow.plan.Resolver, i: int) -> None:
             full = self.successors
             self.successors = [successors[:-1] for successors in full]
             done(self, i)
             self.successors = full
 
-        monkeypatch.setattr(flow.Resolver, "done", forgetful)
+        monkeypatch.setattr(flow.plan.Resolver, "done", forgetful)
         for case in [case for case in small("resolution") if case.series != dag.RANDOM]:
             with pytest.raises(Refused, match="nodes runnable where"):
                 once(case)
@@ -94,21 +94,22 @@ class TestResolution:
             harness.measure("dag", small("resolution")[:1], TINY)
 
     def test_a_node_ready_too_soon_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(flow.Resolver, "is_runnable", lambda self, i: True)
+        monkeypatch.setattr(flow.plan.Resolver, "is_runnable", lambda self, i: True)
         for case in small("resolution"):
             with pytest.raises(Refused, match="nodes runnable where"):
                 once(case)
 
     def test_counting_down_in_another_order_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        take = flow.Resolver.take
-        monkeypatch.setattr(flow.Resolver, "advance", lambda self, i: -1 if i == 5 else (self.done(i), take(self))[1])
+        take = flow.plan.Resolver.take
+        advance = lambda self, i: -1 if i == 5 else (self.done(i), take(self))[1]
+        monkeypatch.setattr(flow.plan.Resolver, "advance", advance)
         for case in small("incremental"):
             if case.label.startswith("each completed"):
                 with pytest.raises(Refused, match="where"):
                     once(case)
 
     def test_an_added_node_forgotten_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(flow.Resolver, "add", lambda self, dependencies=(): -1)
+        monkeypatch.setattr(flow.plan.Resolver, "add", lambda self, dependencies=(): -1)
         with pytest.raises(Refused, match=r"it left \(10, 0\) where \(10, 10\) was to be"):
             once(next(case for case in small("incremental") if case.label.startswith("each taken")))
 
@@ -139,13 +140,13 @@ class TestDefinition:
 
 class TestStatuses:
     def test_a_status_not_set_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        set_status = flow.StatusTracker.set
+        set_status = flow.plan.StatusTracker.set
 
-        def lazy(self: flow.StatusTracker, name: str, status: flow.Status) -> None:
+        def lazy(self: flow.plan.StatusTracker, name: str, status: flow.Status) -> None:
             if (name, status) != ("n3", flow.Status.COMPLETED):
                 set_status(self, name, status)
 
-        monkeypatch.setattr(flow.StatusTracker, "set", lazy)
+        monkeypatch.setattr(flow.plan.StatusTracker, "set", lazy)
         following = [case for case in small("status") if case.label.startswith("StatusTracker.set")]
         assert len(following) == 6
         for case in following:

@@ -118,13 +118,13 @@ class TestRefused:
     def test_a_status_that_is_not_set(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        real = flow.StatusTracker.set
+        real = flow.plan.StatusTracker.set
 
-        def forgetful(self: flow.StatusTracker, name: Any, status: flow.Status, *args: Any) -> None:
+        def forgetful(self: flow.plan.StatusTracker, name: Any, status: flow.Status, *args: Any) -> None:
             if status is not flow.Status.COMPLETED or not str(name).endswith("7"):
                 real(self, name, status, *args)
 
-        monkeypatch.setattr(flow.StatusTracker, "set", forgetful)
+        monkeypatch.setattr(flow.plan.StatusTracker, "set", forgetful)
         assert main(["dag", "--quick", "--only", "status tracking"]) == REFUSED
         assert "is refused: " in capsys.readouterr().err
 
@@ -144,7 +144,7 @@ class TestRefused:
         assert "nodes never called: 11" in capsys.readouterr().err
 
     def test_a_resolver_that_forgets(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        monkeypatch.setattr(flow.Resolver, "is_runnable", lambda self, i: False)
+        monkeypatch.setattr(flow.plan.Resolver, "is_runnable", lambda self, i: False)
         assert main(["dag", "--quick", "--only", "resolution, per node asked"]) == REFUSED
         assert "is refused: " in capsys.readouterr().err
 

@@ -77,7 +77,7 @@ def collects_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flow.tuning.measure.gc", SimpleNamespace(collect=lambda *_: 0))
 
 
-def done(name: str, report: flow.TuneReport) -> flow.TuneReport:
+def done(name: str, report: flow.tuning.TuneReport) -> flow.tuning.TuneReport:
     """Whatever was found, it does all of the work."""
     workload = bench.WORKLOADS[name]
     assert flow.run(workload.make(), config=report.best)["total"] == workload.total
@@ -129,7 +129,7 @@ def test_a_plain_chain() -> None:
 
 def test_a_workload_that_does_not_run_is_refused() -> None:
     broken = bench.Workload("broken", lambda: flow.topologies.linear(2), 5)
-    with pytest.raises((Refused, flow.MissingOutput)):
+    with pytest.raises((Refused, flow.errors.MissingOutput)):
         bench.row(broken, 0.5)
     lazy = flow.Dag("lazy")
     lazy.add("total", lambda: 4)

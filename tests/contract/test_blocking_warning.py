@@ -11,11 +11,12 @@ import pytest
 from conftest import loops
 
 import flow
-from flow import BlockingNodeWarning, Config
+from flow import Config
+from flow.errors import BlockingNodeWarning
 
 pytestmark = [
     pytest.mark.parametrize("backend", loops()),
-    pytest.mark.filterwarnings("always::flow.BlockingNodeWarning"),
+    pytest.mark.filterwarnings("always::flow.errors.BlockingNodeWarning"),
 ]
 Busy = Callable[[float], None]
 

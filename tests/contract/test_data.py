@@ -45,7 +45,7 @@ def _configs() -> list[Any]:
     for memory, metrics, more in itertools.product(MEMORY, METRICS, INTERNING):
         try:
             config = flow.DataConfig(memory=memory, metrics=metrics, sample_rate=0.5, **more)
-        except flow.ConfigError:
+        except flow.errors.ConfigError:
             assert "interning" in more and memory != "standard"
             continue
         combined = metrics in ("sampled", "timing") and more  # each by itself is enough for --fast
@@ -108,7 +108,7 @@ class TestOneKey:
             lambda: data.update("user", lambda v: v),
         ]
         for ask in asked:
-            with pytest.raises(flow.MissingKey) as caught:
+            with pytest.raises(flow.errors.MissingKey) as caught:
                 ask()
             assert str(caught.value) == "no data is stored under 'user' (did you mean 'users'?)"
             assert isinstance(caught.value, KeyError)
@@ -117,10 +117,10 @@ class TestOneKey:
     def test_keys_that_are_no_strings(self, make: Callable[[], flow.WorkflowData], key: Any) -> None:
         data = make()
         for write in (lambda: data.set(key, 1), lambda: data.increment(key), lambda: data.update(key, str, 1)):
-            with pytest.raises(flow.DataError, match="a key must be a string, not"):
+            with pytest.raises(flow.errors.DataError, match="a key must be a string, not"):
                 write()
         assert (data.get(key), data.has(key), data.delete(key), len(data)) == (None, False, False, 0)
-        with pytest.raises(flow.MissingKey):
+        with pytest.raises(flow.errors.MissingKey):
             data[key]
 
     def test_a_key_is_a_string(self, make: Callable[[], flow.WorkflowData]) -> None:
@@ -151,10 +151,10 @@ class TestOneKey:
             (data.get_bool, "none", "key 'none' holds a NoneType (None), not a bool"),
         ]
         for getter, key, message in wrong:
-            with pytest.raises(flow.WrongType) as caught:
+            with pytest.raises(flow.errors.WrongType) as caught:
                 getter(key)
             assert str(caught.value) == message
-            with pytest.raises(flow.WrongType):
+            with pytest.raises(flow.errors.WrongType):
                 getter(key, 1)  # a default is for what is absent
 
     def test_increment_and_update(self, make: Callable[[], flow.WorkflowData]) -> None:
@@ -165,7 +165,7 @@ class TestOneKey:
         assert data.update("text", lambda v: v + "b", "a") == "ab"
         assert dict(data.items()) == {"n": 2.5, "list": [1, 2], "text": "ab"}
         data["set"] = True
-        with pytest.raises(flow.WrongType, match="it holds a bool"):
+        with pytest.raises(flow.errors.WrongType, match="it holds a bool"):
             data.increment("set")
         del data["set"]
         for key, by, message in (
@@ -173,7 +173,7 @@ class TestOneKey:
             ("n", True, "key 'n' cannot be incremented: by is a bool (True), not an int or a float"),
             ("new", "1", "key 'new' cannot be incremented: by is a str ('1'), not an int or a float"),
         ):
-            with pytest.raises(flow.WrongType) as caught:
+            with pytest.raises(flow.errors.WrongType) as caught:
                 data.increment(key, by)  # type: ignore[arg-type]
             assert str(caught.value) == message
         with pytest.raises(ZeroDivisionError):
@@ -349,9 +349,9 @@ class TestValues:
                 assert (data.update("v", lambda v: v) is value, len(data)) == (True, 1)
         data["hostile"] = Hostile()
         for write in (data.to_json, data.to_msgpack):
-            with pytest.raises(flow.DataError, match="key 'hostile': a Hostile is no plain data"):
+            with pytest.raises(flow.errors.DataError, match="key 'hostile': a Hostile is no plain data"):
                 write()
-        with pytest.raises(flow.WrongType, match="holds a Hostile .* without a usable repr"):
+        with pytest.raises(flow.errors.WrongType, match="holds a Hostile .* without a usable repr"):
             data.get_int("hostile")
 
     def test_what_an_arena_refuses(self) -> None:
@@ -377,14 +377,14 @@ class TestValues:
         ]
         for value, message in refused:
             for write in (lambda v=value: data.set("user", v), lambda v=value: data.update("user", lambda _: v, 0)):
-                with pytest.raises(flow.DataError) as caught:
+                with pytest.raises(flow.errors.DataError) as caught:
                     write()
                 assert caught.value.faults == (f"key 'user': {message}",)
                 assert str(caught.value) == f"data cannot be kept in an arena: key 'user': {message}"
         for value in (2**64, -(2**63) - 1, "\ud800", {"\ud800": 1}):
-            with pytest.raises(flow.DataError, match="'user'"):
+            with pytest.raises(flow.errors.DataError, match="'user'"):
                 data.set("user", value)
-        with pytest.raises(flow.DataError):
+        with pytest.raises(flow.errors.DataError):
             data.set("\ud800", 1)
         assert len(data) == 0
 
@@ -406,7 +406,7 @@ class TestValues:
         source, data = flow.WorkflowData(), flow.WorkflowData(flow.DataConfig(memory="arena"))
         source["a"], source["b"], source["c"] = 1, (1,), [{2}]
         data["old"] = 1
-        with pytest.raises(flow.DataError) as caught:
+        with pytest.raises(flow.errors.DataError) as caught:
             data.restore(source.snapshot())
         assert [fault.split(":")[0] for fault in caught.value.faults] == ["key 'b'", "key 'c'"]
         assert data.items() == [("old", 1)]
@@ -443,7 +443,7 @@ class TestBytes:
         data = flow.WorkflowData()
         for key, value in {"b": b"x", "nan": [float("nan")], "inf": float("-inf"), "big": 10**30, "ok": 1}.items():
             data[key] = value
-        with pytest.raises(flow.DataError) as caught:
+        with pytest.raises(flow.errors.DataError) as caught:
             data.to_json()
         assert str(caught.value).splitlines() == [
             "data cannot be written as JSON: 3 faults",
@@ -451,7 +451,7 @@ class TestBytes:
             "  - key 'nan': the float nan at [0] would come back as null: JSON has no such number",
             "  - key 'inf': the float -inf would come back as null: JSON has no such number",
         ]
-        with pytest.raises(flow.DataError) as caught:
+        with pytest.raises(flow.errors.DataError) as caught:
             data.to_msgpack()
         assert caught.value.faults == ("key 'big': an int of 100 bits is too large for msgpack: store it as a str",)
         assert pickle.loads(pickle.dumps(caught.value)).faults == caught.value.faults
@@ -467,7 +467,7 @@ class TestBytes:
         data["text"], data["ok"], data["\ud800"] = ["\ud800"], "fine", 1
         data["keys"] = {"a": [{"\ud800": 1}]}
         for write, form in ((data.to_json, "JSON"), (data.to_msgpack, "msgpack")):
-            with pytest.raises(flow.DataError) as caught:
+            with pytest.raises(flow.errors.DataError) as caught:
                 write()
             assert caught.value.what == f"data cannot be written as {form}"
             assert caught.value.faults == (
@@ -477,10 +477,10 @@ class TestBytes:
             )
         data.clear()
         data["huge"], data["wide"] = 10**5_000, {"x": [2**64] * 3}
-        with pytest.raises(flow.DataError) as caught:
+        with pytest.raises(flow.errors.DataError) as caught:
             data.to_json()
         assert caught.value.faults == ("key 'huge': an int of 16610 bits is too large for JSON: store it as a str",)
-        with pytest.raises(flow.DataError) as caught:
+        with pytest.raises(flow.errors.DataError) as caught:
             data.to_msgpack()
         assert (
             caught.value.faults[1]
@@ -489,11 +489,11 @@ class TestBytes:
 
     @pytest.mark.parametrize("data", [b"", b"[1]", b"{", b'{"a": }', b"\xff", None, b"[" * 20_000])
     def test_what_is_no_store(self, data: Any) -> None:
-        with pytest.raises(flow.DataError, match="data cannot be read as JSON: it must be one object"):
+        with pytest.raises(flow.errors.DataError, match="data cannot be read as JSON: it must be one object"):
             flow.WorkflowData.from_json(data)
-        with pytest.raises(flow.DataError, match="data cannot be read as msgpack"):
+        with pytest.raises(flow.errors.DataError, match="data cannot be read as msgpack"):
             flow.WorkflowData.from_msgpack(data)
-        with pytest.raises(flow.DataError):
+        with pytest.raises(flow.errors.DataError):
             flow.WorkflowData.from_msgpack(msgspec.msgpack.encode({1: 2}))
 
 
@@ -693,7 +693,7 @@ class TestRun:
 
 class TestConfig:
     def test_every_fault_is_listed(self) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.DataConfig(
                 memory="disk", metrics="some", interning="x", sample_rate=0, slow_after=-1, locked=1,  # type: ignore[arg-type]
                 intern=1, intern_capacity=0, intern_max_length=True, block_size=1.5, direct_reads="no",  # type: ignore[arg-type]
@@ -718,7 +718,7 @@ class TestConfig:
         ],
     )
     def test_pairs_that_make_no_sense(self, settings: dict[str, Any], message: str) -> None:
-        with pytest.raises(flow.ConfigError, match=message) as caught:
+        with pytest.raises(flow.errors.ConfigError, match=message) as caught:
             flow.DataConfig(**settings)
         assert len(caught.value.faults) == 1
 
@@ -732,11 +732,11 @@ class TestConfig:
         )
         assert config.replace(metrics="timing").metrics == "timing"
         assert flow.DataConfig.preset("default") == flow.DataConfig()
-        with pytest.raises(flow.ConfigError, match="no preset is called 'prod'"):
+        with pytest.raises(flow.errors.ConfigError, match="no preset is called 'prod'"):
             flow.DataConfig.preset("prod")
-        with pytest.raises(flow.ConfigError, match="no preset is called"):
+        with pytest.raises(flow.errors.ConfigError, match="no preset is called"):
             flow.DataConfig.preset([])  # type: ignore[arg-type]
-        with pytest.raises(flow.ConfigError, match="no setting is called 'memry'"):
+        with pytest.raises(flow.errors.ConfigError, match="no setting is called 'memry'"):
             config.replace(memry="slots")
 
     def test_presets_differ(self) -> None:
@@ -804,7 +804,7 @@ class TestRaces:
 
 class TestLayout:
     def test_stores_share_numbers(self) -> None:
-        layout = flow.Layout(["a", flow.Key("b")])
+        layout = flow.memory.Layout(["a", flow.Key("b")])
         config = flow.DataConfig(memory="slots")
         one, two = flow.WorkflowData(config, layout), flow.WorkflowData(config, layout)
         one["c"] = 3
@@ -817,10 +817,10 @@ class TestLayout:
         assert (two.items(), one.get("d")) == ([("c", 5), ("d", 1)], None)
         one.reset()
         assert (len(layout), one.items()) == (4, [])
-        with pytest.raises(flow.DataError):
-            flow.Layout([1])  # type: ignore[list-item]
+        with pytest.raises(flow.errors.DataError):
+            flow.memory.Layout([1])  # type: ignore[list-item]
 
     def test_a_swap_of_what_has_changed(self) -> None:
-        values = SlotValues(flow.Layout())
+        values = SlotValues(flow.memory.Layout())
         values["a"] = old = object()
         assert (values.swap("a", object(), 1), values.swap("a", old, 1), values["a"]) == (False, True, 1)

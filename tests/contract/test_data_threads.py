@@ -168,7 +168,7 @@ def test_counts_are_exact() -> None:
 
 
 def test_layouts_number_each_key_once() -> None:
-    layout = flow.Layout()
+    layout = flow.memory.Layout()
     stores = [flow.WorkflowData(flow.DataConfig(memory="slots"), layout) for _ in range(THREADS)]
 
     def work(number: int) -> None:

@@ -80,9 +80,11 @@ def test_collect_skips_exactly_the_descendants(mode: dict[str, Any], backend: st
     }  # fmt: skip
     assert result.errors == {"bad": boom}
     assert (result.ok, sum(result.counts.values())) == (False, 8)
-    with pytest.raises(flow.MissingOutput, match=r"node 'grandchild' has no output: it is skipped because 'bad'"):
+    with pytest.raises(
+        flow.errors.MissingOutput, match=r"node 'grandchild' has no output: it is skipped because 'bad'"
+    ):
         result["grandchild"]
-    with pytest.raises(flow.MissingOutput, match=r"node 'bad' has no output: it is failed: ValueError: boom"):
+    with pytest.raises(flow.errors.MissingOutput, match=r"node 'bad' has no output: it is failed: ValueError: boom"):
         result["bad"]
 
 

@@ -391,7 +391,7 @@ def test_errors_raised_by_results() -> None:
     def go() -> None:
         result = flow.run(mapped(False, on_error="collect"))
         collected = result["b"]
-        with pytest.raises(flow.MapError):
+        with pytest.raises(flow.errors.MapError):
             collected.raise_for_errors()
         with pytest.raises(Boom):
             collected[1]

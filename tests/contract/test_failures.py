@@ -117,7 +117,7 @@ class TestFailFast:
         if backend == "trio":
             return
         result = collected(dag, backend)
-        assert isinstance(result.errors["odd"], flow.NodeCancelled)
+        assert isinstance(result.errors["odd"], flow.errors.NodeCancelled)
         assert result.status["child"] is Status.SKIPPED
 
     def test_cancelled_from_outside(self, virtual: Any) -> None:

@@ -95,7 +95,7 @@ def test_what_cancels_itself_on_asyncio_falls_back() -> None:
         raise asyncio.CancelledError
 
     result = flow.run(one(odd, fallback=0))
-    assert result["price"] == 0 and isinstance(result.fallbacks["price"], flow.NodeCancelled)
+    assert result["price"] == 0 and isinstance(result.fallbacks["price"], flow.errors.NodeCancelled)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -205,7 +205,7 @@ class TestTold:
     @pytest.mark.parametrize("fn", [down, down_later])
     def test_events(self, fn: Any) -> None:
         seen: list[Any] = []
-        tracker = flow.StatusTracker(["price", "shop"])
+        tracker = flow.plan.StatusTracker(["price", "shop"])
         observers = [seen.append, flow.observe.tracking(tracker)]
         result = flow.run(one(fn, retry=Retry(2, delay=0.0), fallback=1), config=Config(observers=observers))
         kinds = [type(event).__name__ for event in seen if getattr(event, "node", "") == "price"]

@@ -46,9 +46,11 @@ class TestBlockingCode:
         dag.add("blocker", block if where == "sync" else ablock)
         dag.add("other", other)  # is held up
         config = Config(backend=backend, blocking_after=0.1)  # type: ignore[arg-type]
-        with pytest.warns(flow.BlockingNodeWarning, match="node 'blocker' held the event loop for 0.1") as caught:
+        with pytest.warns(
+            flow.errors.BlockingNodeWarning, match="node 'blocker' held the event loop for 0.1"
+        ) as caught:
             flow.run(dag, config=config)
-        named = [w for w in caught if issubclass(w.category, flow.BlockingNodeWarning)]
+        named = [w for w in caught if issubclass(w.category, flow.errors.BlockingNodeWarning)]
         assert len(named) == 1
         assert named[0].filename == __file__
 
@@ -67,7 +69,7 @@ class TestBlockingCode:
         dag.add("waits", anyio.sleep_forever)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with pytest.raises(flow.BlockingNodeWarning, match="'blocker'"):
+            with pytest.raises(flow.errors.BlockingNodeWarning, match="'blocker'"):
                 flow.run(dag, config=Config(blocking_after=0.01, backend=backend))  # type: ignore[arg-type]
 
     def test_other_tasks_go_on_during_a_thread_node(self, on_loop: Any) -> None:

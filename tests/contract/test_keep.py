@@ -253,13 +253,13 @@ class TestResult:
             result.outputs["a"]
 
     def test_the_error_says_how_to_keep_it(self, plan: flow.Plan) -> None:
-        with pytest.raises(flow.MissingOutput) as caught:
+        with pytest.raises(flow.errors.MissingOutput) as caught:
             flow.run(plan, config=Config(keep="targets"))["a"]
         assert str(caught.value) == (
             "node 'a' completed, and its output was freed under Config(keep='targets'); to keep it, "
             "make it one of the targets, or list what to keep: keep=['a', ...]"
         )
-        with pytest.raises(flow.MissingOutput) as caught:
+        with pytest.raises(flow.errors.MissingOutput) as caught:
             flow.run(plan, config=Config(keep=["b"]))["a"]
         assert str(caught.value) == (
             "node 'a' completed, and its output was freed under Config(keep=[...]); to keep it, add 'a' to that list"
@@ -272,9 +272,9 @@ class TestResult:
         dag.add("fine", lambda: 1)
         result = flow.run(dag, config=Config(on_error="collect", keep="targets"))
         assert dict(result) == {"fine": 1}
-        with pytest.raises(flow.MissingOutput, match="'bad' has no output: it is failed: ZeroDivisionError"):
+        with pytest.raises(flow.errors.MissingOutput, match="'bad' has no output: it is failed: ZeroDivisionError"):
             result["bad"]
-        with pytest.raises(flow.MissingOutput, match="'next' has no output: it is skipped because 'bad' failed"):
+        with pytest.raises(flow.errors.MissingOutput, match="'next' has no output: it is skipped because 'bad' failed"):
             result["next"]
 
     def test_timing_and_observers(self, plan: flow.Plan) -> None:
@@ -288,7 +288,7 @@ class TestResult:
 class TestRefused:
     @pytest.mark.parametrize("value", ["", "ALL", "users", None, 5, {"a"}, {"a": 1}, [5], ["a", None], [[]]])
     def test_wrong_types(self, value: Any) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             Config(keep=value)
         (fault,) = caught.value.faults
         assert fault == f"keep must be 'all', 'targets' or a list of nodes (names, NodeRefs, functions), not {value!r}"

@@ -295,7 +295,7 @@ def test_the_plan_itself_stays_as_it_is(steps: Steps) -> None:
 
 
 def test_trackers_and_progress_know_them(steps: Steps) -> None:
-    tracker, progress = flow.StatusTracker(steps.dag.compile()), flow.observe.Progress()
+    tracker, progress = flow.plan.StatusTracker(steps.dag.compile()), flow.observe.Progress()
     known = {"b": Outcome("failed", error=ValueError()), "d": "D"}
     config = Config(on_error="collect", observers=(flow.observe.tracking(tracker), progress))
     result = steps.run(known, targets=["c", "d"], config=config)

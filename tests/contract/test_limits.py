@@ -89,7 +89,7 @@ class TestLimits:
     @pytest.mark.parametrize("limit", [0, -1, True, False, 1.5, "4", math.inf])
     def test_refused(self, limit: Any) -> None:
         for name in ("limit", "threads"):
-            with pytest.raises(flow.ConfigError, match=f"{name} must be an integer of at least 1"):
+            with pytest.raises(flow.errors.ConfigError, match=f"{name} must be an integer of at least 1"):
                 Config(**{name: limit})
 
     def test_huge(self, backend: str) -> None:

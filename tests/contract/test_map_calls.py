@@ -19,6 +19,7 @@ from map_cases import FUNCTIONS, adouble, double, failure_of, go, mapped
 
 import flow
 from flow import Config, Context
+from flow.types import NodeRef
 
 
 def xs() -> list[int]:
@@ -168,8 +169,8 @@ class TestOver:
         [
             (["xs", "xs"], "xs"),
             (["numbers", "numbers"], "numbers"),
-            (["xs", flow.NodeRef("xs")], "xs"),
-            ((flow.NodeRef("xs"), "other", flow.NodeRef("xs")), "xs"),
+            (["xs", NodeRef("xs")], "xs"),
+            ((NodeRef("xs"), "other", flow.types.NodeRef("xs")), "xs"),
             ([xs, xs], "xs"),
             ([HOLDER.items, "other", HOLDER.items], "items"),
             (["xs", "xs", "xs"], "xs"),
@@ -187,7 +188,7 @@ class TestOver:
             assert [f.split("): ", 1)[1] for f in caught.value.faults if "twice" in f] == [fault]
 
     def test_it_is_the_one_fault(self) -> None:
-        for over in (["xs", "xs"], ["numbers", "numbers"], [flow.NodeRef("xs"), "xs"], [xs, xs]):
+        for over in (["xs", "xs"], ["numbers", "numbers"], [NodeRef("xs"), "xs"], [xs, xs]):
             label = "numbers" if over[0] == "numbers" else "xs"
             assert self.faults(over) == [f"goes over {label!r} twice: name each source once"]
         assert self.faults(["xs", "ys", "xs", "ys"], lambda *parts: 0, take=1) == [
@@ -358,6 +359,7 @@ from __future__ import annotations
 import operator
 from typing import Any, assert_type
 import flow
+from flow.types import NodeRef
 
 dag = flow.Dag("d")
 def size(x: str) -> int: return len(x)
@@ -368,29 +370,29 @@ def loses(so_far: int, x: int) -> str: return str(so_far + x)
 def longest(so_far: str | None, word: str) -> str: return max(so_far or "", word, key=len)
 async def total(so_far: int, x: int) -> int: return so_far + x
 
-assert_type(dag.map("a", size, over="xs"), flow.NodeRef[list[int]])
-assert_type(dag.map("b", asize, over="xs"), flow.NodeRef[list[int]])
+assert_type(dag.map("a", size, over="xs"), NodeRef[list[int]])
+assert_type(dag.map("b", asize, over="xs"), NodeRef[list[int]])
 def batch(words: list[str]) -> list[int]: return [len(word) for word in words]
 async def abatch(words: list[str]) -> tuple[int, ...]: return tuple(batch(words))
-assert_type(dag.map("b1", batch, over="xs", batch_size=10), flow.NodeRef[list[int]])
-assert_type(dag.map("b2", abatch, over="xs", batch_size=10), flow.NodeRef[list[int]])
-assert_type(dag.map("b3", abatch, over="xs", batch_size=10, on_error="collect"), flow.NodeRef[flow.MapResult[int]])
-assert_type(dag.map("c", size, over="xs", on_error="skip", concurrency=3), flow.NodeRef[list[int]])
-assert_type(dag.map("d", size, over="xs", on_error="collect"), flow.NodeRef[flow.MapResult[int]])
+assert_type(dag.map("b1", batch, over="xs", batch_size=10), NodeRef[list[int]])
+assert_type(dag.map("b2", abatch, over="xs", batch_size=10), NodeRef[list[int]])
+assert_type(dag.map("b3", abatch, over="xs", batch_size=10, on_error="collect"), NodeRef[flow.MapResult[int]])
+assert_type(dag.map("c", size, over="xs", on_error="skip", concurrency=3), NodeRef[list[int]])
+assert_type(dag.map("d", size, over="xs", on_error="collect"), NodeRef[flow.MapResult[int]])
 e = dag.map("e", asize, over="xs", on_error="collect", retry=flow.Retry(2))
-assert_type(e, flow.NodeRef[flow.MapResult[int]])
-assert_type(dag.reduce("f", lambda a, b: a + 1, over=e, start=0), flow.NodeRef[int])
-assert_type(dag.reduce("i", count, over="xs", start={}), flow.NodeRef[dict[str, int]])
-assert_type(dag.reduce("j", acount, over="xs", start={}), flow.NodeRef[dict[str, int]])
-assert_type(dag.reduce("k", total, over=e, start=0), flow.NodeRef[int])
-assert_type(dag.reduce("l", operator.add, over=e, start=0, priority=1), flow.NodeRef[int])
-assert_type(dag.reduce("m", lambda a, b: a | {b: 1}, over="xs", start=dict[str, int]()), flow.NodeRef[dict[str, int]])
-assert_type(dag.reduce("n", longest, over="xs", start=None), flow.NodeRef[str | None])
+assert_type(e, NodeRef[flow.MapResult[int]])
+assert_type(dag.reduce("f", lambda a, b: a + 1, over=e, start=0), NodeRef[int])
+assert_type(dag.reduce("i", count, over="xs", start={}), NodeRef[dict[str, int]])
+assert_type(dag.reduce("j", acount, over="xs", start={}), NodeRef[dict[str, int]])
+assert_type(dag.reduce("k", total, over=e, start=0), NodeRef[int])
+assert_type(dag.reduce("l", operator.add, over=e, start=0, priority=1), NodeRef[int])
+assert_type(dag.reduce("m", lambda a, b: a | {b: 1}, over="xs", start=dict[str, int]()), NodeRef[dict[str, int]])
+assert_type(dag.reduce("n", longest, over="xs", start=None), NodeRef[str | None])
 dag.reduce("o", count, over="xs", start=[])  # type: ignore[arg-type]
 dag.reduce("p", count, over="xs", start={1: 2})  # type: ignore[arg-type]
 dag.reduce("q", loses, over="xs", start=0)  # type: ignore[arg-type]
-assert_type(dag.flat_map("g", size, over=["xs", e]), flow.NodeRef[list[Any]])
-assert_type(dag.filter("h", size, over=e), flow.NodeRef[list[Any]])
+assert_type(dag.flat_map("g", size, over=["xs", e]), NodeRef[list[Any]])
+assert_type(dag.filter("h", size, over=e), NodeRef[list[Any]])
 result = flow.run(dag)
 assert_type(result[e], flow.MapResult[int])
 assert_type(result[e].values, list[int])

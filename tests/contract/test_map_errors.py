@@ -59,7 +59,7 @@ class TestErrors:
         with pytest.raises(flow.RunError) as caught:
             virtual(flow.execute, mapped(fn, range(3)))
         (error,) = caught.value.exceptions
-        assert isinstance(error, flow.MapError)
+        assert isinstance(error, flow.errors.MapError)
         assert str(error) == "3 items of map 'm' failed: 0, 1, 2 (3 sub-exceptions)"
         assert error.indices == (0, 1, 2)
         assert [type(e) for e in error.exceptions] == [ValueError, KeyError, ValueError]
@@ -71,11 +71,13 @@ class TestErrors:
             seen.append((type(group), group.indices))  # type: ignore[attr-defined]
         except* ValueError as group:
             seen.append((type(group), group.indices))  # type: ignore[attr-defined]
-        assert seen == [(flow.MapError, (1,)), (flow.MapError, (0, 2))]
+        assert seen == [(flow.errors.MapError, (1,)), (flow.errors.MapError, (0, 2))]
 
     def test_many_failures_are_named_shortly(self) -> None:
         result = go(self.failing(*range(30)), range(30), on_error="collect")
-        with pytest.raises(flow.MapError, match="30 items of map 'm' failed: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 20 more"):
+        with pytest.raises(
+            flow.errors.MapError, match="30 items of map 'm' failed: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 20 more"
+        ):
             result.raise_for_errors()
 
     def test_nothing_more_is_started_after_a_failure(self, mode: dict[str, Any]) -> None:
@@ -145,7 +147,7 @@ class TestErrors:
             with pytest.raises(ValueError) as caught:
                 result[1]
             assert caught.value is result.errors[1]
-            with pytest.raises(flow.MapError) as group:
+            with pytest.raises(flow.errors.MapError) as group:
                 result.raise_for_errors()
             assert group.value.indices == (1, 3)
             assert repr(result) == (

@@ -227,7 +227,7 @@ class TestTheEnd:
 
         result = flow.run(mapped(cancels, [0, 1, 2], on_error="collect"), config=Config(**mode))["m"]
         assert (result.values, list(result.errors)) == ([0, 2], [1])
-        assert isinstance(result.errors[1], flow.NodeCancelled)
+        assert isinstance(result.errors[1], flow.errors.NodeCancelled)
         assert str(result.errors[1]) == "node 'm[1]' raised CancelledError by itself"
 
     def test_a_sources_own_cancellation_loses_nothing_silently(self, mode: dict[str, Any]) -> None:
@@ -243,7 +243,7 @@ class TestTheEnd:
 
         for source in (gen, agen):
             error = collected(mapped(slow_double, source, on_error="skip"), **mode).errors["m"]
-            assert isinstance(error, flow.NodeCancelled)
+            assert isinstance(error, flow.errors.NodeCancelled)
 
     @pytest.mark.parametrize("source", ["list", "generator", "async generator"])
     @pytest.mark.parametrize("how", ["cancelled", "timeout", "fail_fast"])

@@ -139,7 +139,7 @@ class TestItems:
 
         dag = map_of(function, concurrency=concurrency)
         error = error_of(dag, {"xs": xs()}, backend=backend).exceptions[0]
-        several = isinstance(error, flow.MapError)
+        several = isinstance(error, flow.errors.MapError)
         first = error.exceptions[0] if several else error
         assert first.args == (bad[0],)
         assert first.__notes__[0] == f"in item {bad[0]} ({bad[0]}) of map 'm'"

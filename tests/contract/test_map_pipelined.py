@@ -313,12 +313,12 @@ class TestOutcomes:
         dag.map("a", lambda x: x, over="xs")
         dag.map("b", lambda x: x, over="a", pipelined=True)
         config = Config(mode="tasks", blocking_after=0.5, backend=backend)  # type: ignore[arg-type]
-        with pytest.warns(flow.BlockingNodeWarning) as caught:
+        with pytest.warns(flow.errors.BlockingNodeWarning) as caught:
             assert flow.run(dag, {"xs": [1]}, config=config)["b"] == [1]
         assert any("node 'b[0]' held the event loop" in str(w.message) and w.filename == __file__ for w in caught)
         dag = flow.Dag("d")
         dag.map("m", lambda x: x, over="xs")
-        with pytest.warns(flow.BlockingNodeWarning, match=r"node 'm\[1\]' held the event loop"):
+        with pytest.warns(flow.errors.BlockingNodeWarning, match=r"node 'm\[1\]' held the event loop"):
             flow.run(dag, {"xs": [1, 2, 3]}, config=config)
 
     def test_time_limits_and_events_of_a_stage(self, virtual: Any) -> None:
@@ -375,7 +375,7 @@ class TestCompiling:
         dag = flow.Dag("d")
         dag.map("a", lambda item: item, over="b", pipelined=True)
         dag.map("b", lambda item: item, over="a", pipelined=True)
-        with pytest.raises(flow.CycleError):
+        with pytest.raises(flow.errors.CycleError):
             dag.compile()
 
     def test_a_follower_of_a_later_stage_that_waits_for_the_first(self) -> None:
@@ -492,7 +492,7 @@ def test_pipelined_equals_unpipelined(on: str) -> None:
         assert dict(piped.status) == dict(plain.status)
         assert dict(piped.outputs) == dict(plain.outputs)
         for name, error in piped.errors.items():
-            errors = error.exceptions if isinstance(error, flow.MapError) else (error,)
+            errors = error.exceptions if isinstance(error, flow.errors.MapError) else (error,)
             assert {type(e) for e in errors} == {ValueError}
             assert {e.args[0] for e in errors} == {int(name[1:])}
         seen = {entry: at for at, entry in enumerate(log)}

@@ -257,7 +257,7 @@ def test_a_published_key_is_looked_at_in_its_item(key: Any) -> None:
     with pytest.raises(flow.RunError) as caught:
         flow.run(mapped(fn, [1, 2]), data=data)
     (error,) = caught.value.exceptions
-    assert isinstance(error, flow.DataError)
+    assert isinstance(error, flow.errors.DataError)
     assert error.__notes__[0] == "in item 1 (2) of map 'm'"
     assert data.items() == []
 

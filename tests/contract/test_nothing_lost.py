@@ -267,7 +267,7 @@ class TestSelfCancellation:
             raise asyncio.CancelledError
 
         result = self.run(a)
-        assert [type(e) for e in result.errors.values()] == [flow.NodeCancelled]
+        assert [type(e) for e in result.errors.values()] == [flow.errors.NodeCancelled]
         with pytest.raises(flow.RunError, match="'a'"):
             result.raise_for_errors()
 

@@ -96,7 +96,7 @@ class TestUse:
     def test_a_key_that_cannot_be_looked_up(self) -> None:
         data = store()
         for ask in (data.get, data.has, data.delete, data.__getitem__, data.child().get, data.child().has):
-            with pytest.raises(flow.DataError, match=r"a key must be a string, not \[1\]"):
+            with pytest.raises(flow.errors.DataError, match=r"a key must be a string, not \[1\]"):
                 ask([1])  # type: ignore[operator]
 
     def test_copies_and_pickles(self) -> None:
@@ -280,10 +280,10 @@ class TestRefused:
         ids=str,
     )
     def test_in_the_config(self, memory: Any, message: str) -> None:
-        with pytest.raises(flow.ConfigError, match=message) as caught:
+        with pytest.raises(flow.errors.ConfigError, match=message) as caught:
             flow.DataConfig(memory=memory)
         assert len(caught.value.faults) == 1
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.DataConfig(memory=memory, block_size=1)
         assert len(caught.value.faults) == 2
 
@@ -295,7 +295,7 @@ class TestRefused:
         ],
     )
     def test_what_does_not_go_with_it(self, settings: dict[str, Any], message: str) -> None:
-        with pytest.raises(flow.ConfigError, match=message) as caught:
+        with pytest.raises(flow.errors.ConfigError, match=message) as caught:
             flow.DataConfig(memory=Values, **settings)
         assert len(caught.value.faults) == 1
 
@@ -303,7 +303,7 @@ class TestRefused:
     def test_a_layout(self, make: Callable[..., object]) -> None:
         message = "layout is for memory='slots', not for the mapping that <class 'memories.Values'> makes"
         with pytest.raises(flow.UsageError, match=message):
-            make(flow.DataConfig(memory=Values), flow.Layout())
+            make(flow.DataConfig(memory=Values), flow.memory.Layout())
 
     @pytest.mark.parametrize(
         ("memory", "message"),
@@ -315,7 +315,7 @@ class TestRefused:
         ],
     )
     def test_by_the_store(self, memory: Any, message: str) -> None:
-        with pytest.raises(flow.ConfigError, match=message) as caught:
+        with pytest.raises(flow.errors.ConfigError, match=message) as caught:
             store(memory)
         assert len(caught.value.faults) == 1
 
@@ -323,7 +323,7 @@ class TestRefused:
         values = Values()
         config = flow.DataConfig(memory=lambda: values)
         flow.WorkflowData(config)["a"] = 1
-        with pytest.raises(flow.ConfigError, match="an empty mapping, a new one at each call"):
+        with pytest.raises(flow.errors.ConfigError, match="an empty mapping, a new one at each call"):
             flow.WorkflowData(config)
 
     def test_what_it_raises_is_noted(self) -> None:
@@ -334,7 +334,9 @@ class TestRefused:
     def test_in_a_file(self, tmp_path: Path) -> None:
         file = tmp_path / "flow.toml"
         file.write_text('[flow]\n[flow.data]\nmemory = "Values"\n')
-        with pytest.raises(flow.ConfigError, match=r"line 3: memory must be one of .* \(not in a file\) a callable"):
+        with pytest.raises(
+            flow.errors.ConfigError, match=r"line 3: memory must be one of .* \(not in a file\) a callable"
+        ):
             flow.Config.load(file)
 
     def test_it_is_not_written(self, tmp_path: Path) -> None:

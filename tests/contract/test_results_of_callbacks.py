@@ -192,6 +192,6 @@ def test_why_a_node_has_no_output_is_short_and_quick() -> None:
         dag.add(f"f{i}", lambda: 1 / 0)
     dag.add("last", lambda *values: 1, needs=[f"f{i}" for i in range(3_000)])
     result = flow.run(dag, config=COLLECT)
-    with pytest.raises(flow.MissingOutput, match="and 2995 more failed upstream") as caught:
+    with pytest.raises(flow.errors.MissingOutput, match="and 2995 more failed upstream") as caught:
         result["last"]
     assert len(str(caught.value)) < 300

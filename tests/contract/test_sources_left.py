@@ -221,7 +221,7 @@ class TestCutShort:
         with pytest.raises(flow.RunError) as caught:
             on_loop(main)
         group = caught.value.result.errors["m"]
-        assert isinstance(group, flow.MapError)
+        assert isinstance(group, flow.errors.MapError)
         assert [str(error) for error in group.exceptions] == ["clearing up 2", "clearing up 3"]
 
     def test_an_exit_in_closing_ends_the_run(self, backend: str) -> None:

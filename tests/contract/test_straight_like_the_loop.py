@@ -166,7 +166,7 @@ def test_a_cancellation_that_a_node_raises_shows_the_same_frames() -> None:
     frames = []
     for config in (COLD, HOT):
         error = execute(dag, config).errors["cancels"]
-        assert isinstance(error, flow.NodeCancelled)
+        assert isinstance(error, flow.errors.NodeCancelled)
         assert error.__cause__ is not None
         frames.append([frame.name for frame in traceback.extract_tb(error.__cause__.__traceback__)])
     assert frames == [["cancels"], ["cancels"]]

@@ -145,7 +145,7 @@ def test_a_node_that_is_cancelled_while_it_runs_fails_alone() -> None:
     dag.node(victim)
     dag.node(other)
     result = flow.run(dag, config=Config(on_error="collect"))
-    assert isinstance(result.errors["victim"], flow.NodeCancelled)
+    assert isinstance(result.errors["victim"], flow.errors.NodeCancelled)
     assert result["other"] == 1
 
 

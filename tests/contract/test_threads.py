@@ -399,7 +399,7 @@ class TestAbandoned:
         result = collected(dag, backend, threads=2)
         for name in ("queued", "queued_timed"):
             error = result.errors[name]
-            assert isinstance(error, flow.ThreadsExhausted)
+            assert isinstance(error, flow.errors.ThreadsExhausted)
             assert (error.threads, set(error.nodes)) == (2, {"stuck0", "stuck1"})
             assert "Config.threads=2" in str(error)
             assert "'stuck0'" in str(error)
@@ -412,7 +412,7 @@ class TestAbandoned:
         )
         dag.add("later", lambda: 1, after="stuck", thread=True)
         error = collected(dag, backend, threads=1).errors["later"]
-        assert isinstance(error, flow.ThreadsExhausted)
+        assert isinstance(error, flow.errors.ThreadsExhausted)
 
     def test_a_thread_that_comes_back_is_used_again(self, backend: str, gate: threading.Event) -> None:
         async def waits() -> None:
@@ -754,8 +754,8 @@ class TestOption:
     def test_the_error_travels(self) -> None:
         import pickle
 
-        error = pickle.loads(pickle.dumps(flow.ThreadsExhausted(2, ["a", "b"])))
-        assert (type(error), error.threads, error.nodes) == (flow.ThreadsExhausted, 2, ("a", "b"))
+        error = pickle.loads(pickle.dumps(flow.errors.ThreadsExhausted(2, ["a", "b"])))
+        assert (type(error), error.threads, error.nodes) == (flow.errors.ThreadsExhausted, 2, ("a", "b"))
         assert isinstance(error, flow.errors.FlowError)
 
 

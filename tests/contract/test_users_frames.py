@@ -151,8 +151,8 @@ def test_of_items(fn: Any, on_error: Any, options: dict[str, Any], backend: str)
         errors: Any = result["m"].errors.values()
     else:
         whole = result.errors["m"]
-        errors = whole.exceptions if isinstance(whole, flow.MapError) else [whole]
-        if isinstance(whole, flow.MapError):
+        errors = whole.exceptions if isinstance(whole, flow.errors.MapError) else [whole]
+        if isinstance(whole, flow.errors.MapError):
             assert names(whole) == []
     assert [names(error) for error in errors] == [[fn.__name__, "inner"]] * len(errors) and errors
 
@@ -175,7 +175,7 @@ def test_of_a_stage(fn: Any, backend: str) -> None:
     dag.map("m", lambda item: item, over="x")
     dag.map("n", fn, over="m", pipelined=True)
     whole = collected(dag, backend).errors["n"]
-    errors = whole.exceptions if isinstance(whole, flow.MapError) else [whole]
+    errors = whole.exceptions if isinstance(whole, flow.errors.MapError) else [whole]
     assert [names(error) for error in errors] == [[fn.__name__, "inner"]] * len(errors)
 
 

@@ -55,15 +55,15 @@ class Machine(RuleBasedStateMachine):
             self.model[key] = old + by
             assert self.data.increment(key, by) == old + by
         else:
-            with pytest.raises(flow.WrongType):
+            with pytest.raises(flow.errors.WrongType):
                 self.data.increment(key, by)
 
     @rule(target=snapshots)
-    def snapshot(self) -> tuple[flow.Snapshot, dict[str, Any]]:
+    def snapshot(self) -> tuple[flow.data.Snapshot, dict[str, Any]]:
         return self.data.snapshot(), dict(self.model)
 
     @rule(pair=snapshots)
-    def restore(self, pair: tuple[flow.Snapshot, dict[str, Any]]) -> None:
+    def restore(self, pair: tuple[flow.data.Snapshot, dict[str, Any]]) -> None:
         snapshot, then = pair
         assert dict(snapshot) == then
         self.data.restore(snapshot)

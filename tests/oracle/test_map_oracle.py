@@ -209,8 +209,8 @@ class World:
         assert (len(got), got.completed, got.failed) == (self.taken, len(self.well()), self.taken - len(self.well()))
 
     def check_failure(self, error: BaseException) -> None:
-        errors = error.exceptions if isinstance(error, flow.MapError) else (error,)
-        if isinstance(error, flow.MapError):
+        errors = error.exceptions if isinstance(error, flow.errors.MapError) else (error,)
+        if isinstance(error, flow.errors.MapError):
             size = self.case.batch_size or 1
             assert list(error.indices) == sorted(error.indices)
             assert [i // size for i in error.indices] == [e.args[0] // size for e in errors]  # type: ignore[attr-defined]

@@ -356,7 +356,7 @@ class TestHowItEnds:
 class TestSettings:
     @pytest.mark.parametrize("limit", ["Auto", "", 0, -1, True, 1.5, [1]])
     def test_anything_else_is_refused(self, limit: Any) -> None:
-        with pytest.raises(flow.ConfigError, match="limit must be an integer of at least 1, 'auto', or None"):
+        with pytest.raises(flow.errors.ConfigError, match="limit must be an integer of at least 1, 'auto', or None"):
             flow.Config(limit=limit)
 
     def test_of_a_map_as_well(self) -> None:

@@ -176,7 +176,7 @@ class TestResult:
             result["b"]
         with pytest.raises(KeyError):
             result.status["b"]
-        with pytest.raises(flow.MissingOutput) as caught:
+        with pytest.raises(flow.errors.MissingOutput) as caught:
             result["A"]
         assert str(caught.value).startswith("plan 'one' has no node 'A'")
 
@@ -254,7 +254,7 @@ class TestTracking:
         dag = one(lambda: 1)
         dag.add("b", lambda a: 1 / 0, retry=flow.Retry(2, delay=0))
         dag.add("c", lambda b: 1)
-        tracker = flow.StatusTracker(dag.compile())
+        tracker = flow.plan.StatusTracker(dag.compile())
         seen: list[tuple[str, str]] = []
         tracker.subscribe(lambda change: seen.append((change.node, str(change.new))))
         result = collected(dag, observers=(flow.observe.tracking(tracker),))
@@ -347,8 +347,8 @@ class TestFakeClock:
         assert woke == [("a", 1.0), ("b", 2.0), ("c", 3.0)]
 
     def test_is_a_clock(self) -> None:
-        assert isinstance(flow.testing.FakeClock(), flow.Clock)
-        assert isinstance(flow.clock.SYSTEM_CLOCK, flow.Clock)
+        assert isinstance(flow.testing.FakeClock(), flow.clock.Clock)
+        assert isinstance(flow.clock.SYSTEM_CLOCK, flow.clock.Clock)
         assert repr(flow.clock.SYSTEM_CLOCK) == "SystemClock()"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 from collections.abc import Mapping
+from types import FunctionType
 
 import pytest
 from conftest import ROOT
@@ -11,9 +14,9 @@ from conftest import ROOT
 import flow
 
 RANKS = {
-    "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0,
+    "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0, "exports": 0,
     "signature": 1, "annotations": 1, "data": 1, "policy": 1,
-    "plan": 2,
+    "plan": 2, "memory": 2,
     "graph": 3,
     "run": 4, "testing": 4,
     "observe": 5,
@@ -25,6 +28,7 @@ WITHIN_RANK = {
     ("config", "files"), ("files", "errors"),
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "signature"),
+    ("errors", "exports"), ("types", "exports"), ("clock", "exports"), ("config", "exports"),
     ("cli", "__init__"),  # a user like any other
 }  # fmt: skip
 
@@ -48,6 +52,11 @@ def imports(tree: ast.Module) -> set[str]:
     return found
 
 
+PUBLIC = {
+    "flow", "flow.clock", "flow.config", "flow.data", "flow.errors", "flow.graph.interop", "flow.graph.render",
+    "flow.graph.topologies", "flow.graph.traces", "flow.memory", "flow.observe", "flow.plan", "flow.policy.middleware",
+    "flow.run.events", "flow.testing", "flow.tuning", "flow.types",
+}  # fmt: skip
 SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "flow").rglob("*.py"))}
 
 
@@ -69,7 +78,7 @@ def test_every_room_has_a_rank() -> None:
 
 
 def test_flow_bench_uses_the_public_api() -> None:
-    public = {f"flow.{name}" for name in flow.__all__} | {"flow"}
+    public = {f"flow.{name}" for name in flow.__all__} | {"flow"} | PUBLIC
     private = {
         path.name: found
         for path in sorted((ROOT / "flow_bench").rglob("*.py"))
@@ -78,11 +87,28 @@ def test_flow_bench_uses_the_public_api() -> None:
     assert not private
 
 
-def test_all_names_exist() -> None:
-    for name in flow.__all__:
-        assert getattr(flow, name) is not None
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_public_module_shows_its_names_and_nothing_else(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__ and dir(module) == sorted(module.__all__)
+    for each in module.__all__:
+        found = getattr(module, each)
+        assert not each.startswith("_")
+        assert found.__doc__ or not isinstance(found, (type, FunctionType)), each
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
-        flow.nope  # noqa: B018
+        module.nope  # noqa: B018
+
+
+def test_what_most_programs_use_is_at_the_top() -> None:
+    assert len(flow.__all__) <= 35
+    modules = {getattr(flow, each).__name__ for each in flow.__all__ if inspect.ismodule(getattr(flow, each))}
+    assert modules < PUBLIC
+
+
+def test_every_exception_is_in_the_public_module() -> None:
+    for name, value in vars(flow.errors).items():
+        if isinstance(value, type) and issubclass(value, (flow.FlowError, Warning)):
+            assert name in flow.errors.__all__
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -132,8 +132,8 @@ class TestFaults:
             ({"after": [["users"]]}, "after names ['users'] (of type list)"),
             ({"after": 5}, "after names 5"),
             ({"after": None}, "after names None"),
-            ({"after": flow.NodeRef("x")}, "after names 'x'"),
-            ({"after": flow.NodeRef([])}, "after names [] (of type list)"),  # type: ignore[arg-type]
+            ({"after": flow.types.NodeRef("x")}, "after names 'x'"),
+            ({"after": flow.types.NodeRef([])}, "after names [] (of type list)"),  # type: ignore[arg-type]
             ({"after": len}, "after names the function len, which is no node of this dag"),
             ({"after": nothing}, "several nodes run: say which one ('users', 'scores')"),
             ({"needs": [nothing]}, "several nodes run"),
@@ -235,18 +235,18 @@ class TestFaults:
         assert caught.value.__context__ is None
 
     def test_pickle(self) -> None:
-        error = flow.CycleError("d", ["cycle: a -> a"], ["a", "a"])
+        error = flow.errors.CycleError("d", ["cycle: a -> a"], ["a", "a"])
         copy = pickle.loads(pickle.dumps(error))
         assert (type(copy), copy.faults, copy.cycle, str(copy)) == (
-            flow.CycleError, error.faults, ("a", "a"), str(error),
+            flow.errors.CycleError, error.faults, ("a", "a"), str(error),
         )  # fmt: skip
 
 
 class TestCycles:
     """A4: refused at compile, with one cycle's path."""
 
-    def cycle_of(self, dag: flow.Dag) -> flow.CycleError:
-        with pytest.raises(flow.CycleError) as caught:
+    def cycle_of(self, dag: flow.Dag) -> flow.errors.CycleError:
+        with pytest.raises(flow.errors.CycleError) as caught:
             dag.compile()
         assert caught.value.cycle[0] == caught.value.cycle[-1]
         return caught.value

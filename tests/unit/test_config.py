@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import flow
 from flow.clock import Clock, SystemClock
-from flow.config import DEFAULT_CONFIG, Timeout
+from flow.config import Timeout
+from flow.config.run import DEFAULT_CONFIG
 
 NO_NUMBER = [True, False, "1", None, float("nan"), float("inf"), float("-inf"), [], 1j]
 
@@ -55,7 +56,7 @@ class TestConfig:
     )
     def test_each_value_out_of_range_is_named(self, field: str, values: list[Any]) -> None:
         for value in values:
-            with pytest.raises(flow.ConfigError) as caught:
+            with pytest.raises(flow.errors.ConfigError) as caught:
                 flow.Config(**{field: value})
             (fault,) = caught.value.faults
             assert fault.startswith(f"{field} must ")
@@ -70,7 +71,7 @@ class TestConfig:
         assert flow.Config(threads=10**9).threads == 10**9
 
     def test_all_at_once(self) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.Config(mode="x", limit=0, on_error="y", timeout=-1, threads=0, observers=5, clock=None, executor=1)  # type: ignore[arg-type]
         assert [fault.split()[0] for fault in caught.value.faults] == [
             "mode", "on_error", "limit", "threads", "timeout", "observers", "clock", "executor",
@@ -79,12 +80,12 @@ class TestConfig:
     def test_replace(self) -> None:
         changed = DEFAULT_CONFIG.replace(limit=4, mode="workers")
         assert (changed.limit, changed.mode, DEFAULT_CONFIG.limit) == (4, "workers", None)
-        with pytest.raises(flow.ConfigError, match="no setting is called 'limits'"):
+        with pytest.raises(flow.errors.ConfigError, match="no setting is called 'limits'"):
             DEFAULT_CONFIG.replace(limits=4)
 
     @pytest.mark.parametrize("make", [flow.Config, DEFAULT_CONFIG.replace])
     def test_unknown_names_are_named_with_the_nearest_and_all_else_that_is_wrong(self, make: Any) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             make(limt=3, mode="x", colour=1)
         error = caught.value
         assert isinstance(error, TypeError)  # as for any function
@@ -100,12 +101,14 @@ class TestConfig:
 
     def test_each_kind_of_settings_says_so(self) -> None:
         with pytest.raises(
-            flow.ConfigError, match=r"^DataConfig is not valid: .* 'metrix' \(did you mean 'metrics'\?\)$"
+            flow.errors.ConfigError, match=r"^DataConfig is not valid: .* 'metrix' \(did you mean 'metrics'\?\)$"
         ):
             flow.DataConfig(metrix="off")  # type: ignore[call-arg]
-        with pytest.raises(flow.ConfigError, match=r"^Retry is not valid: .* 'atempts' \(did you mean 'attempts'\?\)$"):
+        with pytest.raises(
+            flow.errors.ConfigError, match=r"^Retry is not valid: .* 'atempts' \(did you mean 'attempts'\?\)$"
+        ):
             flow.Retry(atempts=3)  # type: ignore[call-arg]
-        with pytest.raises(flow.ConfigError, match="^Retry is not valid: attempts is given twice, as 3 and 4$"):
+        with pytest.raises(flow.errors.ConfigError, match="^Retry is not valid: attempts is given twice, as 3 and 4$"):
             flow.Retry(3, attempts=4)  # type: ignore[misc]
         with pytest.raises(
             TypeError, match="^Config is not valid: 8 is given without the name of a setting: mode, limit,"
@@ -179,13 +182,13 @@ class TestExecutors:
 
     @pytest.mark.parametrize("given", ["poool", "Pool"])
     def test_a_name_that_there_is_not(self, given: str) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.Config(executor=given, executors={"pool": Pool(), "gpu": Pool()})
         assert caught.value.faults == (
             f"executor must be 'inline', 'thread' or a name in executors ('pool', 'gpu'), not {given!r} "
             "(did you mean 'pool'?)",
         )
-        with pytest.raises(flow.ConfigError, match=r"\(it is empty\), not 'thred' \(did you mean 'thread'\?\)"):
+        with pytest.raises(flow.errors.ConfigError, match=r"\(it is empty\), not 'thred' \(did you mean 'thread'\?\)"):
             flow.Config(executor="thred")
 
     def test_all_that_is_wrong_with_them(self) -> None:
@@ -198,7 +201,7 @@ class TestExecutors:
                 raise OSError
 
         entries = {"thread": Pool(), 7: Pool(), "no": object(), "kind": Pool, "async": Lazily(), "odd": Raises()}
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.Config(limit=0, executor="nope", executors=entries)  # type: ignore[arg-type]
         limit, *found, choice = caught.value.faults
         assert limit.startswith("limit must ") and choice.startswith("executor must ")
@@ -224,7 +227,7 @@ class TestMakersOfHooks:
     def test_an_async_one_is_refused(self, field: str) -> None:
         async def make() -> None: ...
 
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.Config(**{field: make})
         (fault,) = caught.value.faults
         assert fault.startswith(f"{field} is async, and nothing awaits what it returns: give a plain function that ")

@@ -27,7 +27,7 @@ def written(tmp_path: Path) -> Any:
 
 
 def faults_of(path: Path) -> tuple[str, ...]:
-    with pytest.raises(flow.ConfigError) as caught:
+    with pytest.raises(flow.errors.ConfigError) as caught:
         flow.Config.load(path)
     assert str(path)[:40] in str(caught.value)
     return caught.value.faults
@@ -168,7 +168,7 @@ class TestWriting:
         def b() -> None: ...
 
         config = flow.Config(
-            limit=4, keep=("a", b, flow.NodeRef("c")), observers=(print,), data=flow.DataConfig(metrics="off")
+            limit=4, keep=("a", b, flow.types.NodeRef("c")), observers=(print,), data=flow.DataConfig(metrics="off")
         )
         assert to_toml(config, ["by hand"], {"limit": "measured", "data.metrics": "faster"}) == (
             '# by hand\n[flow]\nlimit = 4  # measured\nkeep = ["a", "b", "c"]\n'

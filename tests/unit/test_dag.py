@@ -26,7 +26,7 @@ def edges(dag: flow.Dag) -> set[tuple[str, str]]:
 class TestDefining:
     def test_looking_at_it(self) -> None:
         dag = flow.Dag("report")
-        assert dag.add("a", nothing) == flow.NodeRef("a")
+        assert dag.add("a", nothing) == flow.types.NodeRef("a")
         dag.add("b", nothing)
         assert (dag.name, dag.names, len(dag), list(dag)) == ("report", ("a", "b"), 2, ["a", "b"])
         assert ("a" in dag, "z" in dag, repr(dag)) == (True, False, "Dag('report', nodes=2)")

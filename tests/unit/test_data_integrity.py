@@ -291,7 +291,7 @@ def test_snapshots_are_copied_and_pickled(config: flow.DataConfig) -> None:
     data["a"], data["b"] = [1], "text"
     before = data.snapshot()
     for again in (copy.deepcopy(before), copy.copy(before), pickle.loads(pickle.dumps(before))):
-        assert isinstance(again, flow.Snapshot)
+        assert isinstance(again, flow.data.Snapshot)
         assert again == before
         data["a"] = 2
         data.restore(again)
@@ -304,7 +304,7 @@ def test_what_is_no_config_or_layout_is_refused(wrong: Any) -> None:
         with pytest.raises(flow.UsageError, match=r"config must be a flow\.DataConfig, not "):
             make(wrong)
     if wrong is not None:
-        with pytest.raises(flow.UsageError, match=r"layout must be a flow\.Layout, not "):
+        with pytest.raises(flow.UsageError, match=r"layout must be a flow\.memory\.Layout, not "):
             flow.WorkflowData(CONFIGS["slots"], wrong)
 
 
@@ -313,14 +313,14 @@ def test_numbers_out_of_range() -> None:
     data = flow.WorkflowData(flow.DataConfig(metrics="sampled", sample_rate=5e-324))
     data["n"] = 10**400
     assert len(data) == 1
-    with pytest.raises(flow.WrongType, match="key 'n' holds an int .* too large for a float"):
+    with pytest.raises(flow.errors.WrongType, match="key 'n' holds an int .* too large for a float"):
         data.get_float("n")
     for old, by in ((1.5, 10**400), (10**400, 1.5)):
         data["f"] = old
-        with pytest.raises(flow.WrongType, match="key 'f' cannot be incremented"):
+        with pytest.raises(flow.errors.WrongType, match="key 'f' cannot be incremented"):
             data.increment("f", by)
         assert data["f"] == old
-    pool: flow.ObjectPool[list[int]] = flow.ObjectPool(list, capacity=2**70)
+    pool: flow.memory.ObjectPool[list[int]] = flow.memory.ObjectPool(list, capacity=2**70)
     with pool.acquire():
         pass
     assert pool.statistics().idle == 1
@@ -330,7 +330,7 @@ def test_a_released_memoryview_is_refused() -> None:
     view = memoryview(b"abc")
     view.release()
     with pytest.raises(flow.UsageError, match="an Arena keeps bytes"):
-        flow.Arena().add(view)
+        flow.memory.Arena().add(view)
 
 
 def test_an_update_whose_function_writes_its_own_key_ends() -> None:
@@ -343,7 +343,7 @@ def test_an_update_whose_function_writes_its_own_key_ends() -> None:
 def test_a_missing_key_compares_names_only_when_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     data = flow.WorkflowData()
     data["total"] = 1
-    with pytest.raises(flow.MissingKey) as caught:
+    with pytest.raises(flow.errors.MissingKey) as caught:
         data["totl"]
     del data["total"]
     again = pickle.loads(pickle.dumps(caught.value))

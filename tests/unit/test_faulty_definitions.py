@@ -22,7 +22,7 @@ class TestCycles:
         for i in range(count):
             dag.add(f"n{i}", lambda *values: calls.append(1), needs=[f"n{(i - 1) % count}"])
         dag.add("tail", lambda x: x, needs=["n0"])
-        with pytest.raises(flow.CycleError) as caught:
+        with pytest.raises(flow.errors.CycleError) as caught:
             flow.run(dag)
         path = caught.value.cycle
         assert len(path) == count + 1
@@ -36,7 +36,7 @@ class TestCycles:
     def test_self_edge_through_a_parameter(self) -> None:
         dag = flow.Dag("d")
         dag.add("users", lambda users: users)
-        with pytest.raises(flow.CycleError, match="self edge: users -> users"):
+        with pytest.raises(flow.errors.CycleError, match="self edge: users -> users"):
             dag.compile()
 
 

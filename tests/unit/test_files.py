@@ -24,13 +24,13 @@ unix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and dev
 
 
 def traces_error(path: Any) -> str:
-    with pytest.raises(flow.TraceError) as caught:
+    with pytest.raises(flow.errors.TraceError) as caught:
         flow.traces.load(path)
     return str(caught.value)
 
 
 def config_error(path: Any) -> str:
-    with pytest.raises(flow.ConfigError) as caught:
+    with pytest.raises(flow.errors.ConfigError) as caught:
         flow.Config.load(path)
     return str(caught.value)
 

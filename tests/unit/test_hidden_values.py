@@ -191,7 +191,7 @@ def test_in_a_dag_within_and_its_maps(backend: str) -> None:
 def test_what_a_collecting_map_says(backend: str) -> None:
     result = collected(mapped(items=[SECRET, SECRET], on_error="collect"), backend, **HIDDEN)
     errors = result["m"]
-    with pytest.raises(flow.MapError) as caught:
+    with pytest.raises(flow.errors.MapError) as caught:
         errors.raise_for_errors()
     assert SECRET not in said(caught.value) + repr(errors) + repr(result) + str(result.to_dict(outputs=False))
 
@@ -206,7 +206,7 @@ def test_inputs_of_tune() -> None:
     def secret() -> Iterator[str]:
         yield SECRET
 
-    with pytest.raises(flow.ConfigError) as caught:
+    with pytest.raises(flow.errors.ConfigError) as caught:
         flow.tune(one(lambda x: x), {"x": secret()}, config=flow.Config(**HIDDEN))
     assert "by the first of many runs (a generator)" in str(caught.value)
 
@@ -226,23 +226,23 @@ class TestStores:
             lambda: data.clone().get_bool("k"),
             lambda: flow.WorkflowData.from_json(data.to_json(), flow.DataConfig(**HIDDEN)).get_int("k"),
         ):
-            with pytest.raises(flow.WrongType) as caught:
+            with pytest.raises(flow.errors.WrongType) as caught:
                 refused()
             assert "a str" in str(caught.value) and SECRET not in str(caught.value)
 
     def test_numbers_too_large(self) -> None:
         data = flow.WorkflowData(flow.DataConfig(**HIDDEN))
         data["n"] = 10**400
-        with pytest.raises(flow.WrongType, match="key 'n' holds an int, which is too large"):
+        with pytest.raises(flow.errors.WrongType, match="key 'n' holds an int, which is too large"):
             data.get_float("n")
-        with pytest.raises(flow.WrongType, match=r"cannot be incremented: an int \+ a float is no float"):
+        with pytest.raises(flow.errors.WrongType, match=r"cannot be incremented: an int \+ a float is no float"):
             data.increment("n", 0.5)
 
     @pytest.mark.parametrize("memory", ["standard", "arena"])
     def test_what_cannot_be_encoded(self, memory: Any) -> None:
         data = flow.WorkflowData(flow.DataConfig(memory=memory, **HIDDEN))
         for value in ({SECRET: [(1,)]}, {"a": {(SECRET,): 1}}):
-            with pytest.raises(flow.DataError) as caught:
+            with pytest.raises(flow.errors.DataError) as caught:
                 data["k"] = value
                 data.to_msgpack()
             assert "[a str]" in str(caught.value) and SECRET not in str(caught.value)
@@ -250,13 +250,13 @@ class TestStores:
     def test_by_default_all_is_said(self) -> None:
         data = flow.WorkflowData()
         data["k"] = SECRET
-        with pytest.raises(flow.WrongType, match=SECRET):
+        with pytest.raises(flow.errors.WrongType, match=SECRET):
             data.get_int("k")
 
     def test_the_runs_own_settings_are_kept_but_for_that(self) -> None:
         config = flow.DataConfig(metrics="off", memory="slots")
         result = flow.run(one(unasked), config=flow.Config(data=config, **HIDDEN))
-        with pytest.raises(flow.WrongType) as caught:
+        with pytest.raises(flow.errors.WrongType) as caught:
             result.data["n"] = SECRET
             result.data.get_int("n")
         assert SECRET not in str(caught.value)
@@ -271,12 +271,12 @@ class TestStores:
 
         data = flow.WorkflowData(flow.DataConfig(**HIDDEN))
         data["k"] = SECRET
-        with pytest.raises(flow.WrongType, match="holds a str, not"):
+        with pytest.raises(flow.errors.WrongType, match="holds a str, not"):
             pickle.loads(pickle.dumps(data)).get_int("k")
 
 
 def test_names_are_no_values() -> None:
-    with pytest.raises(flow.MissingKey, match="user"):
+    with pytest.raises(flow.errors.MissingKey, match="user"):
         flow.WorkflowData(flow.DataConfig(**HIDDEN))["user"]
     with pytest.raises(flow.InputError, match="user"):
         flow.run(one(lambda: 1), {"user": 1}, config=flow.Config(**HIDDEN))

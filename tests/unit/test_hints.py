@@ -88,7 +88,7 @@ def test_options_and_settings() -> None:
     wrong = {f"concurency{i}": 1 for i in range(20_000)}
     with soon(), pytest.raises(flow.UsageError, match="did you mean 'concurrency'"):
         flow.Dag().map("it", len, "items", **wrong)
-    with soon(), pytest.raises(flow.ConfigError) as caught:
+    with soon(), pytest.raises(flow.errors.ConfigError) as caught:
         flow.Config(**{f"blocking_aftr{i}": 1 for i in range(20_000)})
     assert len(caught.value.faults) == 20_000
 
@@ -96,7 +96,7 @@ def test_options_and_settings() -> None:
 def test_a_file_of_settings(tmp_path: Any) -> None:
     path = tmp_path / "flow.toml"
     path.write_text("[flow]\n" + "".join(f"blocking_aftr{i} = 1\n" for i in range(20_000)))
-    with soon(), pytest.raises(flow.ConfigError) as caught:
+    with soon(), pytest.raises(flow.errors.ConfigError) as caught:
         flow.Config.load(path)
     assert "did you mean 'blocking_after'" in caught.value.faults[0]
 

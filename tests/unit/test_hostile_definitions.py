@@ -265,7 +265,7 @@ def test_a_value_without_truth_is_refused_by_the_settings_name(give: Any) -> Non
 def test_arrays() -> None:
     np = pytest.importorskip("numpy")
     array = np.array([1, 2])
-    with pytest.raises(flow.ConfigError) as caught:
+    with pytest.raises(flow.errors.ConfigError) as caught:
         flow.Config(mode=array, limit=array, optimize=array, keep=array)
     assert len(caught.value.faults) == 4
     with pytest.raises(flow.DefinitionError, match="pipelined must be True or False, not array"):
@@ -292,12 +292,12 @@ def test_a_dags_name_is_plain_text() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("n", [2**63, 10**400, 10**5000], ids=["2**63", "10**400", "10**5000"])
 def test_topologies_have_a_largest_size(make: Any, what: str, n: int) -> None:
-    with pytest.raises(flow.ConfigError, match=f"{what} must be at most 9,223,372,036,854,775,807"):
+    with pytest.raises(flow.errors.ConfigError, match=f"{what} must be at most 9,223,372,036,854,775,807"):
         make(n)
 
 
 def test_so_have_layers_times_width() -> None:
-    with pytest.raises(flow.ConfigError, match="layers \\* width must be at most"):
+    with pytest.raises(flow.errors.ConfigError, match="layers \\* width must be at most"):
         flow.topologies.layered(2**40, 2**40, 1)
 
 
@@ -320,7 +320,7 @@ def test_keys_that_no_store_can_look_up(config: flow.DataConfig, depth: int, sha
         data.snapshot()
     key: Any = []
     for call in (data.get, data.has, data.delete, data.__getitem__, data.__contains__, data.__delitem__):
-        with pytest.raises(flow.DataError, match=r"a key must be a string, not \[\]"):
+        with pytest.raises(flow.errors.DataError, match=r"a key must be a string, not \[\]"):
             call(key)
     other: Any = 5
     assert (data.get(other), data.has(other), data.delete(other), other in data) == (None, False, False, False)

@@ -67,7 +67,8 @@ class TestLooking:
         dag = flow.Dag()
         dag.add("a", nothing)
         dag.add("b", anything, needs=["a"])
-        assert (dag.compile().critical_path(), dag.compile().serial_time()) == (flow.CriticalPath(("a", "b"), 2.0), 2.0)
+        plan = dag.compile()
+        assert (plan.critical_path(), plan.serial_time()) == (flow.plan.CriticalPath(("a", "b"), 2.0), 2.0)
 
     def test_relatives(self, diamond: Plan) -> None:
         assert diamond.ancestors("d") == ["a", "b", "c"]
@@ -77,7 +78,7 @@ class TestLooking:
         assert diamond.subgraph("b").names == ["a", "b"]
 
     def test_find(self, diamond: Plan) -> None:
-        assert diamond.find("b") == diamond.find(flow.NodeRef("b")) == 1
+        assert diamond.find("b") == diamond.find(flow.types.NodeRef("b")) == 1
         for ref, text in (
             ("bb", "has no node 'bb'"),
             (anything, "3 nodes run it"),

@@ -425,7 +425,7 @@ def test_a_node_that_holds_the_loop_is_named(on_loop: Any, busy: Any) -> None:
         dag.add("holds", holds, needs=["n3"])
         dag.add("after", double, needs=["holds"])
         plan = dag.compile()
-        with pytest.warns(flow.BlockingNodeWarning, match="node 'holds' held the event loop for 0.2"):
+        with pytest.warns(flow.errors.BlockingNodeWarning, match="node 'holds' held the event loop for 0.2"):
             await flow.execute(plan, config=HOT)
         assert plan._kept.on_loop.made
 

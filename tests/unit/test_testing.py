@@ -15,7 +15,7 @@ import flow
 import flow.testing
 from flow.testing import FakeClock
 
-pytestmark = pytest.mark.filterwarnings("ignore::flow.BlockingNodeWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::flow.errors.BlockingNodeWarning")
 
 
 @pytest.fixture(params=[None, -1.0], ids=["usual", "a-pause-after-each-node"])

@@ -53,7 +53,7 @@ class Workload:
 
     def settle(self) -> None: ...
 
-    def tune(self, monkeypatch: pytest.MonkeyPatch, budget: float = 100.0, **options: Any) -> flow.TuneReport:
+    def tune(self, monkeypatch: pytest.MonkeyPatch, budget: float = 100.0, **options: Any) -> flow.tuning.TuneReport:
         """Tune a wide DAG whose runs are replaced by this."""
         from flow.tuning import api
 
@@ -405,12 +405,12 @@ class TestTune:
             flow.tune(dag, targets=[ref], timer=clock.now)
 
     def test_arguments(self) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.tune(flow.Dag("d"), objective="speed", budget=0, config=3, candidates=[])  # type: ignore[arg-type]
         assert [fault.split()[0] for fault in caught.value.faults] == ["objective", "budget", "config", "candidates"]
         with pytest.raises(flow.UsageError, match="takes a flow.Dag"):
             flow.tune(print)  # type: ignore[arg-type]
-        with pytest.raises(flow.ConfigError, match="work must be one of"):
+        with pytest.raises(flow.errors.ConfigError, match="work must be one of"):
             flow.tune(flow.topologies.linear(3), work="busy", scale=-1)  # type: ignore[arg-type]
 
     def test_not_on_a_loop(self) -> None:
@@ -467,7 +467,7 @@ class TestStandIns:
         assert f"measured on stand-ins ({work}), not on your functions" in report.notes
 
     def test_a_scale_without_work_and_other_faults_are_told_at_once(self) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.tune(self.dag(), scale=2, budget=0)
         assert caught.value.faults == (
             "budget must be a number of seconds > 0, not 0",

@@ -40,7 +40,7 @@ def saved(tmp_path: Path) -> Callable[[str | bytes], Path]:
     return save
 
 
-def report_of(config: flow.Config) -> flow.TuneReport:
+def report_of(config: flow.Config) -> flow.tuning.TuneReport:
     clock = FakeClock()
     dag = one_node(lambda: clock.sleep(0.1))
     return flow.tune(dag, config=config, candidates=[config], budget=2, timer=clock.now)
@@ -52,25 +52,25 @@ class TestReading:
 
     @pytest.mark.parametrize("text", ["[flow]\nx = " + "[" * 100_000, "[flow]\nlimit = " + "9" * 5_000])
     def test_what_the_parser_does_not_call_an_error_of_its_own(self, saved: Any, text: str) -> None:
-        with pytest.raises(flow.ConfigError, match="it is not TOML: "):
+        with pytest.raises(flow.errors.ConfigError, match="it is not TOML: "):
             flow.Config.load(saved(text))
 
     @pytest.mark.parametrize("path", [None, 3, object()])
     def test_what_is_no_path(self, path: Any) -> None:
-        with pytest.raises(flow.ConfigError, match="its path must be a str or a Path, not "):
+        with pytest.raises(flow.errors.ConfigError, match="its path must be a str or a Path, not "):
             flow.Config.load(path)
 
     def test_a_name_that_no_file_can_have(self) -> None:
-        with pytest.raises(flow.ConfigError, match="it cannot be read: embedded null"):
+        with pytest.raises(flow.errors.ConfigError, match="it cannot be read: embedded null"):
             flow.Config.load("a\0b")
 
     def test_inline_tables_have_their_line(self, saved: Any) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.Config.load(saved("\n[flow]\ndata = {metrics = 'of'}\n"))
         assert caught.value.faults[0].startswith("line 3: metrics must be ")
 
     def test_lines_are_those_of_settings_not_of_texts(self, saved: Any) -> None:
-        with pytest.raises(flow.ConfigError) as caught:
+        with pytest.raises(flow.errors.ConfigError) as caught:
             flow.Config.load(saved('[a]\nb = """\n[flow]\nlimit = 3\n"""\n# \u2028\n[flow]\nlimit = 0\n'))
         assert caught.value.faults[0].startswith("line 8: limit must be ")
 
@@ -101,7 +101,7 @@ def stores(draw: Any) -> flow.DataConfig:
     """Any that go together."""
     try:
         return flow.DataConfig(**draw(STORES))
-    except flow.ConfigError:
+    except flow.errors.ConfigError:
         return flow.DataConfig.preset(draw(st.sampled_from(list(DATA_PRESETS))))
 
 

@@ -26,7 +26,7 @@ def one_node(fn: Callable[..., Any]) -> flow.Dag:
     return dag
 
 
-def report_of(config: flow.Config) -> flow.TuneReport:
+def report_of(config: flow.Config) -> flow.tuning.TuneReport:
     clock = FakeClock()
     dag = one_node(lambda: clock.sleep(0.1))
     return flow.tune(dag, config=config, candidates=[config], budget=2, timer=clock.now)
@@ -35,14 +35,14 @@ def report_of(config: flow.Config) -> flow.TuneReport:
 class TestArguments:
     @pytest.mark.parametrize("candidates", [flow.Config(limit=3), 5, [], [3], {"limit": 3}])
     def test_candidates_are_a_list_of_configs(self, candidates: Any) -> None:
-        with pytest.raises(flow.ConfigError, match="candidates must be a list of flow.Configs"):
+        with pytest.raises(flow.errors.ConfigError, match="candidates must be a list of flow.Configs"):
             flow.tune(one_node(lambda: 1), candidates=candidates)
 
     def test_inputs_that_the_first_run_uses_up(self) -> None:
         def rows() -> Iterator[int]:
             yield 1
 
-        with pytest.raises(flow.ConfigError, match="input 'rows' is used up by the first of many runs"):
+        with pytest.raises(flow.errors.ConfigError, match="input 'rows' is used up by the first of many runs"):
             flow.tune(one_node(lambda rows: sum(rows)), {"rows": rows()})
 
     def test_functions_that_make_no_inputs(self) -> None:
@@ -50,7 +50,9 @@ class TestArguments:
             return {}
 
         for make in (lambda day: {"rows": day}, later):
-            with pytest.raises(flow.ConfigError, match="inputs must be a mapping, or a plain function without arg"):
+            with pytest.raises(
+                flow.errors.ConfigError, match="inputs must be a mapping, or a plain function without arg"
+            ):
                 flow.tune(one_node(lambda rows: rows), make)  # type: ignore[arg-type]
 
     def test_the_default_as_the_only_candidate(self) -> None:
@@ -163,7 +165,7 @@ class TestNoise:
 def test_a_thread_may_tune() -> None:
     dag = flow.topologies.linear(3)
 
-    async def beside_a_loop() -> flow.TuneReport:
+    async def beside_a_loop() -> flow.tuning.TuneReport:
         return await asyncio.to_thread(flow.tune, dag, candidates=[flow.Config()], budget=5)
 
     assert asyncio.run(beside_a_loop()).nodes == 3

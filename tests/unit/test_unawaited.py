@@ -101,11 +101,11 @@ PLACES: dict[str, Callable[[Any], Any]] = {
     "key": mapped,
     "merge": published,
     "for_each": lambda fn: flow.WorkflowData().for_each(fn),
-    "factory": lambda fn: flow.ObjectPool(fn),
-    "reset": lambda fn: flow.ObjectPool(list, reset=fn),
+    "factory": lambda fn: flow.memory.ObjectPool(fn),
+    "reset": lambda fn: flow.memory.ObjectPool(list, reset=fn),
     "record": timed,
-    "callback": lambda fn: flow.StatusTracker(["a"]).subscribe(fn),
-    "StatusTracker": lambda fn: flow.StatusTracker(["a"], clock=fn),
+    "callback": lambda fn: flow.plan.StatusTracker(["a"]).subscribe(fn),
+    "StatusTracker": lambda fn: flow.plan.StatusTracker(["a"], clock=fn),
     "durations": lambda fn: plan().critical_path(fn),
     "work": lambda fn: flow.traces.load("nowhere.json", work=fn),
     "inputs": lambda fn: tuned(inputs=fn),
@@ -166,7 +166,7 @@ def test_what_middleware_does_around_a_node(is_async: bool, fails: bool) -> None
 
 
 def test_other_faults_are_listed_beside_it() -> None:
-    with pytest.raises(flow.ConfigError) as caught:
+    with pytest.raises(flow.errors.ConfigError) as caught:
         flow.Config(observers=(asynchronous, print, ByCall()), mode="nope")  # type: ignore[arg-type]
     assert len(caught.value.faults) == 3
 
@@ -182,9 +182,9 @@ def test_plain_callables_are_taken() -> None:
     published(plain)
     flow.Config(observers=(plain, mock.Mock(), len))
     flow.WorkflowData().for_each(plain)
-    flow.ObjectPool(Plain, reset=plain)
+    flow.memory.ObjectPool(Plain, reset=plain)
     timed(plain)
-    flow.StatusTracker(["a"], clock=plain).subscribe(plain)
+    flow.plan.StatusTracker(["a"], clock=plain).subscribe(plain)
     assert plan().critical_path(plain).length == 1
 
 
@@ -192,4 +192,4 @@ def test_what_records_times_must_be_a_function() -> None:
     with pytest.raises(flow.UsageError, match="record must be a function of node and seconds, not 3"):
         timed(3)  # type: ignore[arg-type]
     with pytest.raises(flow.UsageError, match="subscribe takes a function"):
-        flow.StatusTracker(["a"]).subscribe(3)  # type: ignore[arg-type]
+        flow.plan.StatusTracker(["a"]).subscribe(3)  # type: ignore[arg-type]

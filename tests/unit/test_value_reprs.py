@@ -286,9 +286,9 @@ LONG = "x" * 2_000_000
         lambda: flow.topologies.random_dag(3, p=BIG),
         lambda: flow.topologies.random_dag(3, p=0.5, seed=BIG),
         lambda: flow.topologies.linear(3, fn=BIG),
-        lambda: flow.StatusTracker(["a"]).set("a", LONG),
-        lambda: flow.StatusTracker(["a"]).set(LONG, "ready"),
-        lambda: flow.StatusTracker([LONG]).set(LONG, "completed"),
+        lambda: flow.plan.StatusTracker(["a"]).set("a", LONG),
+        lambda: flow.plan.StatusTracker(["a"]).set(LONG, "ready"),
+        lambda: flow.plan.StatusTracker([LONG]).set(LONG, "completed"),
         lambda: flow.render.to_mermaid(flow.topologies.linear(1), status={"n0": LONG}),
         lambda: flow.render.to_mermaid(BIG),
         lambda: flow.traces.load("x.json", work=LONG),
@@ -315,6 +315,6 @@ def test_a_trace_with_long_ids_is_refused_briefly(tmp_path: Any) -> None:
     trace = {"name": "t", "schemaVersion": "1.5", "workflow": {"specification": {"tasks": [task, task]}}}
     file = tmp_path / "trace.json"
     file.write_bytes(msgspec.json.encode(trace))
-    with pytest.raises(flow.TraceError) as caught:
+    with pytest.raises(flow.errors.TraceError) as caught:
         flow.traces.load(file)
     assert len(str(caught.value)) < 3_000

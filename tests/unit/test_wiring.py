@@ -113,7 +113,7 @@ class TestInference:
     def test_a_parameter_named_after_its_own_node_is_a_self_edge(self) -> None:
         dag = flow.Dag()
         dag.add("it", lambda it: None)
-        with pytest.raises(flow.CycleError) as caught:
+        with pytest.raises(flow.errors.CycleError) as caught:
             dag.compile()
         assert caught.value.cycle == ("it", "it")
 
@@ -133,7 +133,7 @@ class TestNeeds:
 
     def test_one_reference_alone(self) -> None:
         assert wired(lambda x: None, needs="b")[1] == ["b"]
-        assert wired(lambda x: None, needs=flow.NodeRef("b"))[1] == ["b"]
+        assert wired(lambda x: None, needs=flow.types.NodeRef("b"))[1] == ["b"]
 
     def test_a_mapping_passes_by_parameter(self) -> None:
         assert wired(lambda x, a, y: None, needs={"y": "b", "x": "c"})[1] == ["c", "a", "b"]
@@ -195,7 +195,7 @@ class TestNeeds:
         def two() -> int:
             return 2
 
-        assert isinstance(ref, flow.NodeRef) and str(ref) == "one"
+        assert isinstance(ref, flow.types.NodeRef) and str(ref) == "one"
         dag.add("both", lambda x, y: None, needs=[two, ref], after=two)
         dag.add("named", lambda x, y: None, needs={"x": ref, "y": two})
         dag.edge(two, ref)

@@ -1,0 +1,29 @@
+"""What a public module shows: ``dir()`` lists its public names alone; some are imported at their first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+
+def only(names: Sequence[str]) -> Callable[[], list[str]]:
+    """Make the ``__dir__`` of a module whose public names are ``names``."""
+    return lambda: sorted(names)
+
+
+def at_first_use(module: str, rooms: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make the ``__getattr__`` of ``module``, which imports a name where a program first uses it.
+
+    :param rooms: by name, the module that holds it, or that is it, if both end alike (``topologies`` in
+        ``flow.graph.topologies``).
+    """
+
+    def __getattr__(name: str) -> Any:
+        room = rooms.get(name)
+        if room is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        found = import_module(room)
+        return found if room.rpartition(".")[2] == name else getattr(found, name)
+
+    return __getattr__
