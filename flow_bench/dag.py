@@ -72,7 +72,8 @@ def as_in(work: Work) -> Callable[[Any], str | None]:
         plan = made.compile() if isinstance(made, flow.Dag) else made
         if list(plan) != work.names:
             return f"it made {len(plan)} nodes, or under other names, where {len(work.names)} were to be"
-        wrong = [name for name, a, b in zip(plan, plan.dependencies, work.dependencies, strict=True) if a != b]
+        pairs = zip(plan.dependencies.items(), work.dependencies, strict=True)
+        wrong = [name for (name, needs), deps in pairs if needs != tuple([work.names[d] for d in deps])]
         return f"{len(wrong)} nodes have other dependencies, {wrong[0]} for one" if wrong else None
 
     return check

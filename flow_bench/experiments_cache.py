@@ -17,6 +17,7 @@ from typing import Any
 import flow
 from flow_bench.measure import US, Row, Samples, ratios
 from flow_bench.ways import Way, fresh, time_ways, time_ways_on_loop
+from flow_bench.work import dependencies_of
 
 SIDE = 10
 """The graph has ten layers of ten nodes; each takes three outputs of the layer before."""
@@ -41,7 +42,7 @@ def expected(seed: int) -> int:
     """What the last node returns, by a plain loop."""
     plan = graph()
     outputs: list[int] = []
-    for needs in plan.dependencies:
+    for needs in dependencies_of(plan):
         outputs.append(mix(*[outputs[d] for d in needs]) if needs else mix(seed))
     return outputs[-1]
 
@@ -56,9 +57,9 @@ def plan_of(fn: Fn, wrap: Callable[[Fn], Fn]) -> flow.Plan:
     """The graph with a function of its own around ``fn`` in each node; the first layer takes the run input ``seed``."""
     shape, dag = graph(), flow.Dag("pure")
     first = _first_async if iscoroutinefunction(fn) else _first
-    for name, needs in zip(shape.names, shape.dependencies, strict=True):
+    for name, needs in shape.dependencies.items():
         if needs:
-            dag.add(name, wrap(fn), needs=[shape.names[d] for d in needs])
+            dag.add(name, wrap(fn), needs=needs)
         else:
             dag.add(name, wrap(first))
     return dag.compile()

@@ -21,7 +21,7 @@ from typing import Any
 
 import flow
 from flow_bench.case import Case, Operation
-from flow_bench.work import DONE, noop, noop_async
+from flow_bench.work import DONE, dependencies_of, noop, noop_async
 
 SECONDS, QUICK_SECONDS = 0.2, 0.1
 LIMITS = (2, 8, 32, None)
@@ -175,7 +175,12 @@ def makespan(plan: flow.Plan, costs: Sequence[float], limit: int | None) -> floa
 
     O(n log n + e).
     """
-    waiting = [len(needs) for needs in plan.dependencies]
+    dependencies = dependencies_of(plan)
+    successors: list[list[int]] = [[] for _ in dependencies]
+    for i, needs in enumerate(dependencies):
+        for d in needs:
+            successors[d].append(i)
+    waiting = [len(needs) for needs in dependencies]
     ready = [i for i, left in enumerate(waiting) if not left]
     heapify(ready)
     running: list[tuple[float, int]] = []
@@ -185,7 +190,7 @@ def makespan(plan: flow.Plan, costs: Sequence[float], limit: int | None) -> floa
             i = heappop(ready)
             heappush(running, (now + costs[i], i))
         now, i = heappop(running)
-        for successor in plan.successors[i]:
+        for successor in successors[i]:
             waiting[successor] -= 1
             if not waiting[successor]:
                 heappush(ready, successor)

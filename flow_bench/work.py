@@ -26,6 +26,12 @@ async def noop_async(*values: object) -> str:
     return DONE
 
 
+def dependencies_of(plan: flow.Plan) -> list[tuple[int, ...]]:
+    """Per node of ``plan``, by index, the indices that it waits for."""
+    index = {name: i for i, name in enumerate(plan)}
+    return [tuple([index[name] for name in needs]) for needs in plan.dependencies.values()]
+
+
 class Work:
     """One graph and the functions of its nodes, with what a contender may prepare once per graph.
 
@@ -43,7 +49,7 @@ class Work:
     def of(cls, dag: flow.Dag) -> Work:
         """The shape of ``dag`` with no-op nodes."""
         plan = dag.compile()
-        return cls(plan.dependencies, [noop] * len(plan), [noop_async] * len(plan))
+        return cls(dependencies_of(plan), [noop] * len(plan), [noop_async] * len(plan))
 
     @cached_property
     def in_degrees(self) -> list[int]:

@@ -36,7 +36,7 @@ def headline(result: Result) -> Styled:
 def sinks(result: Result) -> list[str]:
     """A line for each output that no other node takes, None aside."""
     plan = result.plan
-    names = [plan.names[i] for i, after in enumerate(plan.successors) if not after]
+    names = [name for name, after in plan.successors.items() if not after]
     outputs = [(name, result[name]) for name in names if name in result and result[name] is not None]
     lines = [f"  {name} = {brief(value)}" for name, value in outputs[:MAX_ROWS]]
     if len(outputs) > MAX_ROWS:

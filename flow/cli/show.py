@@ -50,10 +50,9 @@ def as_json(plan: Plan) -> bytes:
 def as_dict(plan: Plan) -> dict[str, Any]:
     """Return plain data: the figures, then every node with its level, dependencies and cost."""
     path = plan.critical_path()
-    costs, levels, names = plan.costs, plan.level_of, plan.names
+    costs, levels, needs = plan.costs, plan.level_of, plan.dependencies
     nodes = [
-        {"name": name, "level": levels[i], "needs": [names[d] for d in plan.dependencies[i]], "cost": costs.get(name)}
-        for i, name in enumerate(names)
+        {"name": name, "level": levels[name], "needs": list(needs[name]), "cost": costs.get(name)} for name in plan
     ]
     for i, node in enumerate(nodes):
         fallback = _fallback(plan, i)
@@ -82,12 +81,12 @@ def _head(plan: Plan, everything: bool) -> Iterator[str]:
 
 
 def _table(plan: Plan, everything: bool) -> list[str]:
-    levels, names, costs = plan.level_of, plan.names, plan.costs
+    levels, names, costs, dependencies = plan._level_of, plan.names, plan.costs, plan._nodes.dependencies
     by_level = sorted(range(len(plan)), key=lambda i: (levels[i], i))
     listed = by_level if everything else by_level[:MAX_ROWS]
     rows = [["level", "node", "kind", "cost", "needs"]]
     for i in listed:
-        needs = _some([names[d] for d in plan.dependencies[i]], everything, MAX_LINE // 2)
+        needs = _some([names[d] for d in dependencies[i]], everything, MAX_LINE // 2)
         cost = duration(costs[names[i]]) if names[i] in costs else "-"
         rows.append([str(levels[i]), names[i], _kind(plan, i), cost, needs])
     if not costs:

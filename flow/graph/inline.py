@@ -29,7 +29,7 @@ def inline(
     sources.update(enumerate(names))
     needs = [_needs(plan, i, sources) for i in range(plan._nodes.count)]
     first = len(mine.names)
-    for i, deps in enumerate(plan.dependencies):
+    for i, deps in enumerate(plan._nodes.dependencies):
         policy = _policy(theirs, i)
         if policy is not None:
             mine.policies[first + i] = policy

@@ -27,7 +27,7 @@ def plan_of(graph: Plan | Dag) -> Plan:
 
 def edges_of(plan: Plan) -> Iterator[tuple[int, int, bool]]:
     """Every edge as ``(upstream, downstream, passes data)`` indices, in definition order."""
-    for i, (dependencies, arguments) in enumerate(zip(plan.dependencies, plan._nodes.arguments, strict=True)):
+    for i, (dependencies, arguments) in enumerate(zip(plan._nodes.dependencies, plan._nodes.arguments, strict=True)):
         if dependencies is arguments:  # the compiler shares the tuple of a node with data edges only
             for d in dependencies:
                 yield d, i, True

@@ -138,14 +138,18 @@ class Plan:
     # -- shape -------------------------------------------------------------------------------
 
     @property
-    def dependencies(self) -> Sequence[tuple[int, ...]]:
-        """Per node, the indices it waits for (data first, then pure ordering)."""
-        return self._nodes.dependencies
+    def dependencies(self) -> dict[str, tuple[str, ...]]:
+        """By node, whom it waits for: first those whose outputs it takes. O(nodes + edges)."""
+        return self._by_name(self._nodes.dependencies)
 
     @property
-    def successors(self) -> Sequence[Sequence[int]]:
-        """Per node, the indices that wait for it, ascending. Computed at first use, O(nodes + edges)."""
-        return self._nodes.successors
+    def successors(self) -> dict[str, tuple[str, ...]]:
+        """By node, who waits for it, in definition order. O(nodes + edges)."""
+        return self._by_name(self._nodes.successors)
+
+    def _by_name(self, table: Sequence[Sequence[int]]) -> dict[str, tuple[str, ...]]:
+        names = self._nodes.names
+        return {name: tuple([names[i] for i in others]) for name, others in zip(names, table, strict=True)}
 
     @property
     def edge_count(self) -> int:
@@ -163,8 +167,12 @@ class Plan:
         return [self._nodes.names[i] for i in self._nodes.order]
 
     @property
-    def level_of(self) -> Sequence[int]:
-        """Per node, the length (in edges) of the longest path that leads to it. Computed at first use."""
+    def level_of(self) -> dict[str, int]:
+        """By node, the length (in edges) of the longest path that leads to it. O(nodes); O(nodes + edges) at first."""
+        return dict(zip(self._nodes.names, self._level_of, strict=True))
+
+    @property
+    def _level_of(self) -> Sequence[int]:
         if not self._levels:
             self._levels[:] = level_of(self._nodes.dependencies, self._nodes.order)
         return self._levels
@@ -172,20 +180,20 @@ class Plan:
     def levels(self) -> list[list[str]]:
         """Names grouped by :attr:`level_of`. A picture of the graph only: runs have no level barrier."""
         grouped: list[list[str]] = [[] for _ in range(self.depth)]
-        for name, level in zip(self._nodes.names, self.level_of, strict=True):
+        for name, level in zip(self._nodes.names, self._level_of, strict=True):
             grouped[level].append(name)
         return grouped
 
     @property
     def depth(self) -> int:
         """Number of levels: nodes on the longest path."""
-        return 1 + max(self.level_of)
+        return 1 + max(self._level_of)
 
     @property
     def width(self) -> int:
         """Most nodes on one level."""
         counts = [0] * self.depth
-        for level in self.level_of:
+        for level in self._level_of:
             counts[level] += 1
         return max(counts)
 

@@ -43,7 +43,7 @@ def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...]
     indices = frozenset([plan.find(name) for name in known])
     if targets is not None:
         return plan._part(plan._starts(targets), indices)
-    ends = [i for i, after in enumerate(plan.successors) if not after]
+    ends = [i for i, after in enumerate(plan._nodes.successors) if not after]
     return plan._part(indices.union(ends), indices)
 
 

@@ -63,7 +63,7 @@ def kept_nodes(whole: Plan, plan: Plan, keep: Any, targets: Iterable[Any] | None
     """
     if keep == "targets":
         if targets is None:
-            ends = [whole.names[i] for i, after in enumerate(whole.successors) if not after]
+            ends = [whole.names[i] for i, after in enumerate(whole._nodes.successors) if not after]
             return {plan.find(name) for name in ends if name in plan}
         keep = targets
     names = [whole.names[i] for i in whole._find_all(keep, "Config.keep")]

@@ -28,7 +28,7 @@ def stand_in(plan: Plan, work: Work, scale: float = 1.0) -> Plan:
             f"no node of dag {plan.name!r} has a cost, so a stand-in knows no seconds to {work}: give cost=seconds to "
             "the nodes, or take work='noop'"
         )
-    dag = Dag(plan.name)
+    dag, dependencies = Dag(plan.name), plan.dependencies
     for i in plan._nodes.order:
         binder = plan._nodes.binders.get(i)
         composite = isinstance(plan._nodes.fns[i] if binder is None else binder.fn, Composite)
@@ -37,7 +37,7 @@ def stand_in(plan: Plan, work: Work, scale: float = 1.0) -> Plan:
         dag.add(
             plan.names[i],
             _function(work, (cost or 0.0) * scale, bool(plan._nodes.is_async[i]) and not thread),
-            needs=[plan.names[d] for d in plan.dependencies[i]],
+            needs=list(dependencies[plan.names[i]]),
             priority=plan._nodes.priorities.get(i, 0),
             thread=thread,
             cost=None if cost is None else cost * scale,

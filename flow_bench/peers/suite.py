@@ -20,7 +20,7 @@ from flow_bench.core import topologies
 from flow_bench.measure import JUDGED, US, Row, Target, schedule
 from flow_bench.peers.peer import Peer, PeerFault, refuse_unless_right
 from flow_bench.peers.registry import CONTENDERS, DASK_DICT, FLOW, Contender
-from flow_bench.work import Work, noop, noop_async
+from flow_bench.work import Work, dependencies_of, noop, noop_async
 
 SECTIONS = ("sync", "async", "build", "import")
 FASTEST = "flow / fastest engine"
@@ -151,7 +151,7 @@ def _of_graph(
 ) -> dict[str, list[Row]]:
     """By section, the rows of one graph."""
     plan = dag.compile()
-    work = Work(plan.dependencies, [noop] * len(plan), [noop_async] * len(plan))
+    work = Work(dependencies_of(plan), [noop] * len(plan), [noop_async] * len(plan))
     found: dict[str, list[Row]] = {}
     for mode in ("sync", "async"):
         operations = [name for name, section in (("build", "build"), ("run", mode)) if section in wanted]

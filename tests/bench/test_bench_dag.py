@@ -70,12 +70,12 @@ class TestResolution:
                 return super().__iter__()
 
         plan = dag.graph(shape, nodes).plan("sync", fresh=True)
-        plan._nodes._successors = [Counted(successors) for successors in plan.successors]
+        plan._nodes._successors = [Counted(successors) for successors in plan._nodes.successors]
         dag.count_down(plan)
         assert seen == [plan.edge_count]
         seen[0] = 0
-        assert dag.resolve(plan) == dag.runnable(plan.dependencies, nodes // 3)
-        assert seen == [sum(len(plan.successors[i]) for i in range(nodes // 3))]
+        assert dag.resolve(plan) == dag.runnable(plan._nodes.dependencies, nodes // 3)
+        assert seen == [sum(len(plan._nodes.successors[i]) for i in range(nodes // 3))]
 
     def test_a_successor_forgotten_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         done = flow.plan.Resolver.done

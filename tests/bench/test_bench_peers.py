@@ -188,12 +188,12 @@ class TestWorker:
         if contender.package and not contender.version:
             pytest.skip(f"{contender.package} is not installed")
         plan = flow.topologies.layered(3, 4, 2, seed=1).compile()
-        work = Work(plan.dependencies, [print] * len(plan), [print] * len(plan))
+        work = Work(plan._nodes.dependencies, [print] * len(plan), [print] * len(plan))
         peer = Peer(contender, 60)
         try:
             for is_async in (False, True):
                 if contender.is_async if is_async else contender.sync:
-                    peer.ask("graph", dependencies=plan.dependencies, is_async=is_async)
+                    peer.ask("graph", dependencies=plan._nodes.dependencies, is_async=is_async)
                     refuse_unless_right(contender.label, work, peer.ask("check"))
         finally:
             peer.close()

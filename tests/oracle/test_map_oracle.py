@@ -193,7 +193,7 @@ class World:
         assert self.calls == self.expected_calls()
         well = [entry for entry in self.entries() if not self.bad(entry)]
         assert result.data.get("all", []) == well
-        if result.plan.successors[2] and "m" not in result:
+        if result.plan._nodes.successors[2] and "m" not in result:
             return  # freed
         got = result["m"]
         if case.on_error != "collect":

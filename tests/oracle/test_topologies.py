@@ -34,7 +34,7 @@ def digest(dag: Dag) -> str:
 
 
 def upstream(dag: Dag) -> list[list[int]]:
-    return [list(deps) for deps in dag.compile().dependencies]
+    return [list(deps) for deps in dag.compile()._nodes.dependencies]
 
 
 def assert_well_formed(dag: Dag, n: int) -> None:
@@ -42,7 +42,7 @@ def assert_well_formed(dag: Dag, n: int) -> None:
     plan = dag.compile()
     assert list(plan.names) == [f"n{i}" for i in range(n)]
     assert list(plan._nodes.order) == list(range(n))
-    for i, deps in enumerate(plan.dependencies):
+    for i, deps in enumerate(plan._nodes.dependencies):
         assert list(deps) == sorted(set(deps))
         assert all(0 <= d < i for d in deps)
         assert tuple(plan._nodes.arguments[i]) == tuple(deps)

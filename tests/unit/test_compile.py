@@ -316,7 +316,7 @@ class TestOrder:
         dag.add("d", anything, needs=["c"], after="b")
         for name in "acb":
             dag.edge(name, "d")
-        assert dag.compile().dependencies[3] == (2, 1, 0)
+        assert dag.compile()._nodes.dependencies[3] == (2, 1, 0)
 
 
 class TestGrowing:
@@ -523,12 +523,12 @@ def test_random_definitions_against_the_oracle(nodes: list[dict[str, Any]]) -> N
     place = {name: i for i, name in enumerate(names)}
     upstream = [{place[u] for u in upstream_of(node, set(names))} for node in nodes]
     assert list(plan) == names
-    assert [set(deps) for deps in plan.dependencies] == upstream
-    assert all(len(set(deps)) == len(deps) for deps in plan.dependencies)
+    assert [set(deps) for deps in plan._nodes.dependencies] == upstream
+    assert all(len(set(deps)) == len(deps) for deps in plan._nodes.dependencies)
     assert plan.edge_count == sum(map(len, upstream))
     assert list(plan._nodes.order) == smallest_order(upstream, [node.get("priority", 0) for node in nodes])
     everyone = range(len(names))
-    assert [list(s) for s in plan.successors] == [[i for i in everyone if u in upstream[i]] for u in everyone]
+    assert [list(s) for s in plan._nodes.successors] == [[i for i in everyone if u in upstream[i]] for u in everyone]
 
 
 @examples(200)

@@ -130,7 +130,7 @@ class TestNested:
         nested = plan._nodes.fns[1]
         assert isinstance(nested, Nested)
         assert nested.inputs == ("x", "y")
-        assert plan.dependencies[1] == (0,)
+        assert plan._nodes.dependencies[1] == (0,)
         assert (set(plan.inputs), plan.required_inputs, list(plan._nodes.is_async)) == ({"y"}, (), [0, 0])
         assert plan._nodes.input_defaults == (ABSENT,)
         assert plan._nodes.binders[1].fn is nested
@@ -143,7 +143,7 @@ class TestNested:
         dag.add("sub", inner, needs={"x": "a"})
         dag.add("sub2", inner, needs=["sub", "a"])
         plan = dag.compile()
-        assert plan.dependencies == [(), (0,), (1, 0)]
+        assert plan._nodes.dependencies == [(), (0,), (1, 0)]
         assert list(plan._nodes.is_async) == [0, 1, 1]
 
     def test_it_is_taken_as_it_is_now(self) -> None:

@@ -53,14 +53,14 @@ def test_from_networkx() -> None:
     assert list(plan.names) == ["1", "b", "2.5", "a"]
     assert plan._nodes.fns == [noop, work, noop, noop]
     assert tuple(plan._nodes.arguments[0]) == (2, 3)  # the order the edges were added in
-    assert tuple(plan.dependencies[0]) == (2, 3, 1)  # data, then pure ordering
+    assert tuple(plan._nodes.dependencies[0]) == (2, 3, 1)  # data, then pure ordering
     assert (plan.costs, plan._nodes.priorities) == ({"b": 2.0}, {1: 7})
 
 
 def test_without_data_all_edges_are_pure_ordering() -> None:
     plan = from_networkx(nx.path_graph(3, create_using=nx.DiGraph), data=False, fn=work).compile()
     assert [tuple(slots) for slots in plan._nodes.arguments] == [(), (), ()]
-    assert [tuple(deps) for deps in plan.dependencies] == [(), (0,), (1,)]
+    assert [tuple(deps) for deps in plan._nodes.dependencies] == [(), (0,), (1,)]
     assert plan._nodes.fns == [work] * 3
 
 
@@ -76,7 +76,7 @@ def test_there_and_back(n: int, p: float, seed: int, ordering: int) -> None:
     assert list(back.names) == list(plan.names)
     assert back._nodes.fns == plan._nodes.fns
     assert [tuple(slots) for slots in back._nodes.arguments] == [tuple(slots) for slots in plan._nodes.arguments]
-    assert [tuple(deps) for deps in back.dependencies] == [tuple(deps) for deps in plan.dependencies]
+    assert [tuple(deps) for deps in back._nodes.dependencies] == [tuple(deps) for deps in plan._nodes.dependencies]
 
 
 def test_the_graphs_name_is_taken_if_it_is_legal() -> None:

@@ -115,7 +115,7 @@ def test_subclasses_of_str_become_plain() -> None:
     plan = dag.compile()
     assert plan.names == ["load", "save", "sly"]
     assert {type(name) for name in plan.names} == {str}
-    assert (plan.find(Old.SAVE), plan.find(Sly("sly")), plan.dependencies[1]) == (1, 2, (0, 2))
+    assert (plan.find(Old.SAVE), plan.find(Sly("sly")), plan._nodes.dependencies[1]) == (1, 2, (0, 2))
 
 
 def test_an_unknown_name_is_shortened_too() -> None:

@@ -51,7 +51,7 @@ class TestLooking:
         assert diamond.levels() == [["a", "e"], ["b", "c"], ["d"]]
         assert (diamond.depth, diamond.width, diamond.edge_count) == (3, 2, 4)
         assert list(diamond.edges) == [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]
-        assert [list(s) for s in diamond.successors] == [[1, 2], [3], [3], [], []]
+        assert [list(s) for s in diamond._nodes.successors] == [[1, 2], [3], [3], [], []]
         assert diamond.topological_order() == list("abcde")
 
     def test_critical_path(self, diamond: Plan) -> None:
@@ -69,6 +69,16 @@ class TestLooking:
         dag.add("b", anything, needs=["a"])
         plan = dag.compile()
         assert (plan.critical_path(), plan.serial_time()) == (flow.plan.CriticalPath(("a", "b"), 2.0), 2.0)
+
+    def test_what_the_plan_tells_is_by_name(self) -> None:
+        dag = flow.Dag("names")
+        dag.add("late", lambda early, other: None, after="first")
+        for name in ("early", "first", "other"):
+            dag.add(name, lambda: None)
+        plan = dag.compile()
+        assert plan.dependencies == {"late": ("early", "other", "first"), "early": (), "first": (), "other": ()}
+        assert plan.successors == {"late": (), "early": ("late",), "first": ("late",), "other": ("late",)}
+        assert plan.level_of == {"late": 1, "early": 0, "first": 0, "other": 0}
 
     def test_relatives(self, diamond: Plan) -> None:
         assert diamond.ancestors("d") == ["a", "b", "c"]
@@ -119,7 +129,7 @@ class TestLooking:
 class TestPart:
     def test_only_what_the_target_needs(self, diamond: Plan) -> None:
         part = diamond.subgraph("c")
-        assert (part.names, part.dependencies, part._nodes.arguments, list(part._nodes.order)) == (
+        assert (part.names, part._nodes.dependencies, part._nodes.arguments, list(part._nodes.order)) == (
             ["a", "c"], [(), (0,)], [(), (0,)], [0, 1],
         )  # fmt: skip
         assert part.costs == {"a": 1.0, "c": 2.0}
@@ -178,7 +188,7 @@ class TestPart:
         dag.add("c", lambda b, x=1: None, after="a")
         part = dag.compile().subgraph("c")
         assert part._nodes.arguments == [(), (), (1, -1)]
-        assert part.dependencies == [(), (), (1, 0)]
+        assert part._nodes.dependencies == [(), (), (1, 0)]
 
     def test_policies_move_along(self) -> None:
         dag = flow.Dag()

@@ -61,7 +61,7 @@ class TestRealTraces:
         plan = traces.load(path).compile()
         assert (
             len(plan), plan.edge_count, plan.depth, plan.width,
-            max(map(len, plan.dependencies)), max(map(len, plan.successors)),
+            max(map(len, plan._nodes.dependencies)), max(map(len, plan._nodes.successors)),
             round(plan.serial_time(), 1), round(plan.critical_path().length, 1),
         ) == FIGURES[path.name]  # fmt: skip
 

@@ -52,7 +52,7 @@ class TestInference:
         plan, args, binder = wired(lambda b, a: None)
         assert args == ["b", "a"]
         assert binder is None
-        assert plan.dependencies[3] == (1, 0)
+        assert plan._nodes.dependencies[3] == (1, 0)
 
     def test_order_of_definition_does_not_matter(self) -> None:
         dag = flow.Dag()
@@ -69,7 +69,7 @@ class TestInference:
         assert args == ["a", "in:x", "in:y=5"]
         assert plan.required_inputs == ("x",)
         assert set(plan.inputs) == {"x", "y"}
-        assert plan.dependencies[3] == (0,)
+        assert plan._nodes.dependencies[3] == (0,)
 
     def test_a_node_wins_over_a_default(self) -> None:
         _, args, _ = wired(lambda a=1, z=2: None)
@@ -156,7 +156,7 @@ class TestNeeds:
     def test_one_output_passed_twice_is_one_dependency(self, needs: list[str]) -> None:
         plan, args, _ = wired(lambda *v: None, needs=needs)
         assert args == needs
-        assert [plan.names[d] for d in plan.dependencies[3]] == list(dict.fromkeys(needs))
+        assert [plan.names[d] for d in plan._nodes.dependencies[3]] == list(dict.fromkeys(needs))
 
     @pytest.mark.parametrize("count", range(6))
     def test_every_fan_in(self, count: int) -> None:
@@ -174,18 +174,18 @@ class TestNeeds:
         dag.add("later", nothing, after=after)
         needs[0] = mapping["x"] = after[0] = "b"
         plan = dag.compile()
-        assert [plan.dependencies[i] for i in (2, 3, 4)] == [(0,)] * 3
+        assert [plan._nodes.dependencies[i] for i in (2, 3, 4)] == [(0,)] * 3
 
     @pytest.mark.parametrize("kind", [list, tuple, iter, lambda refs: (r for r in refs), dict.fromkeys])
     def test_after_takes_any_iterable(self, kind: Any) -> None:
         plan, args, _ = wired(nothing, after=kind(["c", "a"]))
         assert args == []
-        assert plan.dependencies[3] == (2, 0)
+        assert plan._nodes.dependencies[3] == (2, 0)
 
     def test_data_comes_before_pure_ordering_and_each_once(self) -> None:
         plan, args, _ = wired(lambda x: None, needs=["b"], after=["a", "b", "c", "a"])
         assert args == ["b"]
-        assert plan.dependencies[3] == (1, 0, 2)
+        assert plan._nodes.dependencies[3] == (1, 0, 2)
 
     def test_references_by_noderef_and_function(self) -> None:
         dag = flow.Dag()
@@ -226,7 +226,7 @@ class TestNeeds:
         plan = dag.compile()
         assert plan.topological_order() == ["early", "late"]
         assert list(plan.edges) == [("early", "late")]
-        assert plan.dependencies == [(1,), ()]
+        assert plan._nodes.dependencies == [(1,), ()]
         assert plan._nodes.arguments == [(), ()]
 
     def test_an_edge_by_function_is_not_lost(self) -> None:
@@ -239,7 +239,7 @@ class TestNeeds:
         def b() -> None: ...
 
         dag.edge(a, b)
-        assert dag.compile().dependencies == [(), (0,)]
+        assert dag.compile()._nodes.dependencies == [(), (0,)]
 
 
 class TestContext:
