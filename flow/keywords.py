@@ -43,8 +43,8 @@ _SAYS: Final[Mapping[str, str]] = {
 }
 
 _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
-    "run": ("Config", "node", "DataConfig"),
-    "Config": ("node", "run", "DataConfig"),
+    "run": ("Config", "node", "DataConfig", "Retry"),
+    "Config": ("node", "run", "DataConfig", "Retry"),
     "node": ("map", "Config", "run", "Retry", "reduce"),
     "map": ("Config", "run", "Retry", "reduce"),
     "reduce": ("map", "Config", "run", "Retry"),
@@ -179,7 +179,7 @@ class Wrong:
             return near
         for kind in _ELSEWHERE[self._place]:
             if near := self._hints.nearest(word, PLACES[kind]):
-                return f"{near[:-1]}, {_SAYS[kind].partition(':')[0]})"
+                return f"{near[:-2]}, {_SAYS[kind].partition(':')[0]}?)"
         if near := self._hints.nearest(word, self.inputs):
             return f"{near[:-1]} run inputs are one mapping: {self.as_inputs.format('...')})"
         if not self.as_inputs:

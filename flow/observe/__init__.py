@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flow.observe.log import logging
     from flow.observe.progress import Progress
     from flow.observe.tracker import tracking
 
@@ -15,6 +16,10 @@ def __getattr__(name: str) -> Any:
         from flow.observe.progress import Progress
 
         return Progress
+    if name == "logging":
+        from flow.observe.log import logging
+
+        return logging
     if name == "tracking":
         from flow.observe.tracker import tracking
 
@@ -22,4 +27,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'flow.observe' has no attribute {name!r}")
 
 
-__all__ = ["Progress", "tracking"]
+__all__ = ["Progress", "logging", "tracking"]

@@ -13,6 +13,7 @@ from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import DEFAULT_CONFIG, Config, is_number, is_one_of
 from flow.errors import BlockingNodeWarning, ConfigError, FlowError, Show, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
+from flow.logs import SILENT
 from flow.plan.plan import Plan
 from flow.run.result import duration
 from flow.signature import takes_nothing
@@ -85,6 +86,7 @@ def tune(
     :raises RunError: the failure of your own nodes by the default config. A candidate that fails is only left out, and
         so is one that leaves other outputs, where two runs by the default left equal ones.
     """
+    silent = SILENT.set(True)
     try:
         config = DEFAULT_CONFIG if config is None else config
         given = list(candidates) if isinstance(candidates, Iterable) else candidates
@@ -107,6 +109,8 @@ def tune(
     except FlowError as error:
         end_at_user(error)
         raise
+    finally:
+        SILENT.reset(silent)
 
 
 class _Tuning:

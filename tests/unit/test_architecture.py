@@ -12,7 +12,7 @@ import flow
 
 RANKS = {
     "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0,
-    "keywords": 0, "tracebacks": 0,
+    "keywords": 0, "logs": 0, "tracebacks": 0,
     "signature": 1, "annotations": 1, "data": 1, "policy": 1,
     "plan": 2,
     "graph": 3,
@@ -23,7 +23,8 @@ RANKS = {
 }  # fmt: skip
 WITHIN_RANK = {
     ("errors", "reprs"), ("config", "errors"), ("config", "clock"), ("types", "errors"),
-    ("config", "files"), ("files", "errors"), ("config", "keywords"), ("keywords", "errors"), ("config", "tracebacks"),
+    ("config", "files"), ("files", "errors"),
+    ("config", "keywords"), ("keywords", "errors"), ("logs", "errors"), ("config", "tracebacks"),
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "signature"),
     ("cli", "__init__"),  # a user like any other

@@ -76,7 +76,7 @@ RETRY = "retry=flow.Retry(attempts=4)"
         (run, "max_workers", 8, "a setting of the run: config=flow.Config(limit=8)"),
         (run, "timeout_seconds", 2.5, "a setting of the run: config=flow.Config(timeout=2.5)"),
         (run, "on_error", "collect", "a setting of the run: config=flow.Config(on_error='collect')"),
-        (run, "on_eror", "collect", "did you mean 'on_error'?, a setting of the run"),
+        (run, "on_eror", "collect", "did you mean 'on_error', a setting of the run?"),
         (run, "retry", flow.Retry(2), "an option of a node: dag.node(retry=flow.Retry(attempts=3))"),
         (run, "retries", 3, f"an option of a node: dag.node({RETRY}); attempts count the first call too"),
         (run, "outputs", "total", "did you mean targets=...?"),
