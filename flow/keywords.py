@@ -224,6 +224,6 @@ def _given(word: str, ours: str, value: Any) -> str:
         return attempts if ours == "attempts" else f"retry=flow.Retry({attempts})"
     if ours == "retry" and type(value) is int:
         return f"retry=flow.Retry(attempts={shown(value)})"
-    if plain and (ours in _AS_GIVEN or word == ours):
+    if plain and ours != "retry_if" and (ours in _AS_GIVEN or word == ours):
         return f"{ours}={shown(value)}"
     return _EXAMPLES.get(ours, f"{ours}=...")
