@@ -10,6 +10,7 @@ All of this is called where something has been raised; :mod:`logging` is importe
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.logs import NAME, SILENT, fields, place_of, reason_of
@@ -70,14 +71,21 @@ def log_rest(calls: Any, failed: int, fallbacks: int) -> None:
 
 def _logger(calls: Any, level: int) -> Logger | None:
     """Return the logger if it takes ``level`` and no observer logs this run."""
-    if SILENT.get() or any(isinstance(observer, LogsRuns) for observer in calls.config.observers):
-        return None
     if level < _WARNING and "logging" not in sys.modules:
         return None  # so nobody has asked for it
+    logger = _found()
+    if not logger.isEnabledFor(level) or SILENT.get():
+        return None
+    observers = calls.config.observers
+    return None if observers and any(isinstance(one, LogsRuns) for one in observers) else logger
+
+
+@cache
+def _found() -> Logger:
+    """Return the logger: asking :mod:`logging` each time takes a lock."""
     import logging
 
-    logger = logging.getLogger(NAME)
-    return logger if logger.isEnabledFor(level) else None
+    return logging.getLogger(NAME)
 
 
 def _outermost(calls: Any) -> Any:
