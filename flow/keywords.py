@@ -220,7 +220,7 @@ def _given(word: str, ours: str, value: Any) -> str:
     """Write ``ours`` as it would be given: with the value, where that can be the same."""
     plain = type(value) in (int, float, bool) or (type(value) is str and word == ours)
     if _counts_retries(word, ours, value):
-        attempts = f"attempts={shown(value + 1)}"
+        attempts = f"attempts={shown(int(value) + 1)}"
         return attempts if ours == "attempts" else f"retry=flow.Retry({attempts})"
     if ours == "retry" and type(value) is int:
         return f"retry=flow.Retry(attempts={shown(value)})"
