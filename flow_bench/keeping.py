@@ -107,7 +107,8 @@ def price_ways(kind: str, nodes: int) -> list[Way]:
     plan, times = Work.of(flow.topologies.linear(nodes)).plan(kind), max(1, 10_000 // nodes)
     ways = []
     for keep, config, kept in (("all", ALL, nodes), ("targets", TARGETS, 1)):
-        run: Any = partial(flow.run if kind == "sync" else flow.execute, plan, config=config)
+        call: Any = flow.run if kind == "sync" else flow.execute
+        run: Any = partial(call, plan, config=config)
         repeated: Any = again(run, times) if kind == "sync" else again_on_loop(run, times)
         label = f'{nodes:,} {kind} nodes: keep="{keep}"'
         ways.append(Way(label, repeated, partial(_left, times, kept), times * nodes))

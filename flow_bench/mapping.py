@@ -86,7 +86,8 @@ def way(kind: Kind, label: str, plan: flow.Plan, items: Sequence[int] | None, do
     inputs = None if items is None else {"items": items}
     count = max(len(plan), 0 if items is None else len(items))
     times = max(1, 20_000 // count)
-    run: Any = partial(flow.run if kind == "sync" else flow.execute, plan, inputs)
+    call: Any = flow.run if kind == "sync" else flow.execute
+    run: Any = partial(call, plan, inputs)
     repeated: Any = again(run, times) if kind == "sync" else again_on_loop(run, times)
     return Way(label, repeated, lambda found: len(found) == times and all(map(done, found)), times)
 

@@ -15,8 +15,8 @@ import click
 
 import flow
 from flow import files
+from flow.cli import log, replay, report, show
 from flow.cli import options as given
-from flow.cli import replay, report, show
 from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
 from flow.cli.terminal import ended, say, say_json, tell, unwritable
@@ -100,7 +100,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(cls=log.Logged)
 @click.argument("target")
 @given.input_options
 @click.option("--target", "targets", multiple=True, metavar="NODE", help="Run only this and what it needs. Repeatable.")
@@ -121,6 +121,10 @@ def cli() -> None:
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
 @click.option("--progress/--no-progress", default=None, help="[default: on a terminal, except for noop replays]")
+@click.option(
+    "--log", type=click.Choice(log.LEVELS, case_sensitive=False), metavar="[LEVEL]",
+    help="Print what happens on stderr: debug, info or warning.  [LEVEL: info]",
+)  # fmt: skip
 @click.option("--work", type=click.Choice(["noop", "sleep", "cpu"]), help="What a trace's nodes do.  [default: noop]")
 @click.option("--scale", type=click.FloatRange(min=0), metavar="S", help=f"{FACTOR}  [default: 1e-4]")
 @given.debug_option
@@ -138,7 +142,8 @@ def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> No
     with _only_ours_on_stdout(as_json):
         inputs = given.inputs_from(options["inputs"], options["inputs_file"])
         graph = load_trace(target, work, scale) if trace else load(target)
-        observers = given.observers_from(options["progress"], replays_noops=trace and work == "noop")
+        quiet = (trace and work == "noop") or options["log"] is not None
+        observers = [*given.observers_from(options["progress"], quiet), *log.observers_of(options["log"])]
         config = given.config_from(ctx, options, observers)
         if work == "sleep":
             replay.warm_up(config)
@@ -160,7 +165,8 @@ def _run(
     ctx: click.Context, graph: Dag | Plan, inputs: dict[str, Any], targets: Sequence[str], config: Config
 ) -> tuple[Result, RunError | None]:
     try:
-        return flow.run(graph, inputs, targets=targets or None, config=config), None
+        with log.reported():
+            return flow.run(graph, inputs, targets=targets or None, config=config), None
     except RunError as error:
         return error.result, error
     except (SystemExit, GeneratorExit) as error:  # a node's: it ends the run, and there is no Result

@@ -121,14 +121,14 @@ def config_from(ctx: click.Context, options: dict[str, Any], observers: Sequence
     )
 
 
-def observers_from(progress: bool | None, replays_noops: bool) -> list[Any]:
+def observers_from(progress: bool | None, quiet: bool) -> list[Any]:
     """Return the progress display if it is asked for, or by default on a terminal.
 
-    By default not where a replay of no-ops measures what the engine itself costs.
+    :param quiet: not by default: a replay of no-ops measures what the engine itself costs; a log has the terminal.
     """
     if progress is None:
         on_terminal = sys.stderr is not None and sys.stderr.isatty()
-        progress = on_terminal and not replays_noops and importlib.util.find_spec("rich") is not None
+        progress = on_terminal and not quiet and importlib.util.find_spec("rich") is not None
     if not progress:
         return []
     from flow.observe.progress import Progress

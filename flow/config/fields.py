@@ -8,25 +8,31 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from flow.errors import ConfigError, Hints, UnknownSetting, shown
+from flow.errors import ConfigError, FlowError, UnknownSetting, shown
+from flow.tracebacks import end_at_user
 
 
 class SettingsMeta(msgspec.StructMeta):
-    """Lists the settings that there are not, of which msgspec names one. (Not for Timeout: compiling makes many.)"""
+    """Lists the settings that there are not, of which msgspec names one."""
 
     if not TYPE_CHECKING:  # checkers go by the fields
 
         def __call__(cls, *values: Any, **settings: Any) -> Any:
             try:
-                return _make(cls, *values, **settings)
-            except TypeError:
-                error = misnamed(cls, values, settings)
-                if error is None:
-                    raise
-                raise error from None
+                try:
+                    return make(cls, *values, **settings)
+                except TypeError:
+                    error = misnamed(cls, values, settings)
+                    if error is None:
+                        raise
+                    raise error from None
+            except FlowError as error:
+                end_at_user(error)
+                raise
 
 
-_make: Final = msgspec.StructMeta.__call__
+make: Final[Any] = msgspec.StructMeta.__call__
+"""Makes settings without a look at how they are called: faster, for ours."""
 
 
 class Settings(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
@@ -38,19 +44,26 @@ class Settings(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
         :raises ConfigError: for a value out of range or an unknown field (then a TypeError as well).
         """
         try:
-            return msgspec.structs.replace(self, **changes)
-        except TypeError:
-            error = misnamed(type(self), (), msgspec.structs.asdict(self) | changes)
-            if error is None:
-                raise
-            raise error from None
+            try:
+                return msgspec.structs.replace(self, **changes)
+            except TypeError:
+                error = misnamed(type(self), (), msgspec.structs.asdict(self) | changes)
+                if error is None:
+                    raise
+                raise error from None
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
 
 def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> UnknownSetting | None:
     """Say all that is wrong with these settings, if some have no name, or one that ``kind`` does not know."""
     fields, places = kind.__struct_fields__, kind.__match_args__
-    meant = Hints().nearest
-    faults = [f"no setting is called {shown(n)}{meant(n, fields)}" for n in sorted(settings.keys() - set(fields))]
+    from flow.keywords import Wrong  # here: only needed once something is wrong
+
+    wrong = sorted(settings.keys() - set(fields))
+    meant = Wrong(kind.__name__, fields).meant
+    faults = [f"no setting is called {shown(n)}{meant(n, settings[n])}" for n in wrong]
     faults += [f"{shown(v)} is given without the name of a setting: {', '.join(fields)}" for v in values[len(places) :]]
     given = dict(zip(places, values, strict=False))
     faults += [f"{n} is given twice, as {shown(given[n])} and {shown(settings[n])}" for n in given if n in settings]

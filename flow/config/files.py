@@ -110,7 +110,8 @@ class _Reader:
         self.data_kind = data
         self.presets = presets
         self.faults: list[str] = []
-        self._nearest = Hints().nearest
+        self._hints = Hints()
+        self._nearest = self._hints.nearest
 
     def table(self, document: dict[str, Any], place: Keys) -> dict[str, Any] | None:
         """Return the table at ``place``, or note that there is none."""
@@ -151,6 +152,9 @@ class _Reader:
 
     def known(self, table: dict[str, Any], fields: list[str], place: Keys) -> dict[str, Any]:
         """Return the settings that there are, and note the others."""
+        from flow.keywords import Wrong  # here: few programs read a file
+
+        meant = Wrong("DataConfig" if "preset" in fields else "Config", fields, self._hints).meant
         values = {}
         for key, value in table.items():
             if key in fields:
@@ -158,7 +162,7 @@ class _Reader:
             elif key in NOT_IN_FILES:
                 self.fault((*place, key), f"{key} cannot stand in a file: give it to flow.Config")
             else:
-                self.fault((*place, key), f"no setting is called {shown(key)}{self._nearest(key, fields)}")
+                self.fault((*place, key), f"no setting is called {shown(key)}{meant(key, value)}")
         return values
 
     def made(self, kind: type[S], values: dict[str, Any], place: Keys) -> S | None:

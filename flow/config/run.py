@@ -11,7 +11,8 @@ from flow.awaits import UNAWAITED, is_unawaited
 from flow.clock import SYSTEM_CLOCK, Clock
 from flow.config.data import DATA_PRESETS, DataConfig
 from flow.config.fields import FrozenMapping, Settings, is_int, is_number, is_one_of
-from flow.errors import ConfigError, nearest, shown
+from flow.errors import ConfigError, FlowError, nearest, shown
+from flow.tracebacks import end_at_user
 
 if TYPE_CHECKING:
     import os
@@ -166,7 +167,11 @@ class Config(Settings, frozen=True, kw_only=True):
         """
         from flow.config.files import load  # here: few programs read a file
 
-        return load(path, cls, DataConfig, DATA_PRESETS)
+        try:
+            return load(path, cls, DataConfig, DATA_PRESETS)
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
 
 def _faults_of_factory(label: str, factory: object) -> Iterator[str]:

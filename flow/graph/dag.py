@@ -7,7 +7,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
-from flow.errors import UsageError, shown
+from flow.errors import FlowError, UsageError, shown
 from flow.graph.inline import inline
 from flow.graph.maps import Maps
 from flow.graph.options import NodeOptions, PolicyOptions, Ref, unknown_options
@@ -16,6 +16,7 @@ from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
 from flow.policy.middleware import Middleware
 from flow.signature import Nested
+from flow.tracebacks import end_at_user
 from flow.types import NodeRef, references
 
 T = TypeVar("T")
@@ -97,15 +98,20 @@ class Dag(Maps):
         :raises UsageError: for an option that there is not. :raises DefinitionError: if a Dag given as ``fn`` cannot
             be compiled. Nothing is added then.
         """
-        if type(fn) is not FunctionType and issubclass(type(fn), Dag):  # not isinstance: a proxy may raise when asked
-            fn = Nested.of(fn)
-        if needs is not None and needs.__class__ is not tuple:
-            needs = tuple(needs) if needs.__class__ is list else _needs(needs)
-        if after.__class__ is not tuple:
-            after = references(after)
+        try:
+            if type(fn) is not FunctionType and issubclass(type(fn), Dag):  # not isinstance: a proxy may raise
+                fn = Nested.of(fn)
+            if needs is not None and needs.__class__ is not tuple:
+                needs = tuple(needs) if needs.__class__ is list else _needs(needs)
+            if after.__class__ is not tuple:
+                after = references(after)
+            policy = _policy(name, options) if options else None
+        except FlowError as error:
+            end_at_user(error)
+            raise
         d = self._definition
         names = d.names
-        if options and (policy := _policy(name, options)) is not None:
+        if policy is not None:
             d.policies[len(names)] = policy
         # Only now, when nothing can fail: the lists must stay of one length.
         names.append(name)
@@ -130,15 +136,13 @@ class Dag(Maps):
 
         :raises UsageError: if what is decorated is no function, or has no name of its own and none is given.
         """
-
-        return partial(self._decorate, name, options) if fn is None else self._decorate(name, options, fn)
-
-    def _decorate(self, name: str | None, options: Mapping[str, Any], fn: F) -> F:
-        if options:
-            self.add(_name_for(fn, name), fn, **options)
-        else:  # unpacking nothing has its price too
-            self.add(_name_for(fn, name), fn)
-        return fn
+        if fn is None:
+            return partial(_decorated, self, name, options)
+        try:
+            return _decorated(self, name, options, fn)
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
     def edge(self, upstream: Ref, downstream: Ref) -> None:
         """Make ``downstream`` wait for ``upstream``: ``edge(a, b)`` draws ``a -> b``, a runs first. No data passes."""
@@ -155,11 +159,16 @@ class Dag(Maps):
         :raises DefinitionError: if ``other`` cannot be compiled. :raises UsageError: if ``inputs``
             names no input of ``other``, or a node of it cannot be inlined; nothing is added then.
         """
-        if not isinstance(other, Dag):
-            raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
-        if inputs is not None and not isinstance(inputs, Mapping):
-            raise UsageError(f"include(inputs=...) maps {shown(other.name)}'s run inputs to nodes; got {shown(inputs)}")
-        inline(self._definition, other._definition, other.compile(), prefix, dict(inputs or {}), references(after))
+        try:
+            if not isinstance(other, Dag):
+                raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
+            if inputs is not None and not isinstance(inputs, Mapping):
+                wanted = f"maps {shown(other.name)}'s run inputs to nodes"
+                raise UsageError(f"include(inputs=...) {wanted}; got {shown(inputs)}")
+            inline(self._definition, other._definition, other.compile(), prefix, dict(inputs or {}), references(after))
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
     # -- look --------------------------------------------------------------------------------
 
@@ -206,7 +215,11 @@ class Dag(Maps):
                 return plan
         else:
             plan = None  # a new edge may lead to an old node
-        self._plan = plan = compile_definition(d, plan)
+        try:
+            self._plan = plan = compile_definition(d, plan)
+        except FlowError as error:
+            end_at_user(error)
+            raise
         self._plan_edges = edges
         return plan
 
@@ -215,10 +228,14 @@ class Dag(Maps):
 
         :raises DefinitionError: if this Dag cannot be compiled. :raises UsageError: for an unknown target.
         """
-        if not targets:
-            raise UsageError(f"dag {shown(self.name)}: subgraph() needs at least one target")
-        plan = self.compile()
-        keep = {plan.find(name) for name in plan.subgraph(*targets)}
+        try:
+            if not targets:
+                raise UsageError(f"dag {shown(self.name)}: subgraph() needs at least one target")
+            plan = self.compile()
+            keep = {plan.find(name) for name in plan.subgraph(*targets)}
+        except FlowError as error:
+            end_at_user(error)
+            raise
         part = Dag(self.name)
         source, d = self._definition, part._definition
         d.middleware = source.middleware
@@ -233,6 +250,19 @@ class Dag(Maps):
         edges = [(plan.find(a), plan.find(b)) for a, b in source.edges]
         d.edges = [(plan.names[a], plan.names[b]) for a, b in edges if b in keep]
         return part
+
+
+def _decorated(dag: Dag, name: str | None, options: Mapping[str, Any], fn: F) -> F:
+    """Add ``fn`` to ``dag``; return it."""
+    try:
+        if options:
+            dag.add(_name_for(fn, name), fn, **options)
+        else:  # unpacking nothing has its price too
+            dag.add(_name_for(fn, name), fn)
+    except FlowError as error:
+        end_at_user(error)
+        raise
+    return fn
 
 
 def _policy(name: Any, options: Any) -> Policy | None:
@@ -250,7 +280,7 @@ def _policy(name: Any, options: Any) -> Policy | None:
     try:
         return Policy(**options)
     except TypeError:
-        raise unknown_options(name, options, NodeOptions.__annotations__) from None
+        raise unknown_options("node", name, options, NodeOptions.__annotations__) from None
 
 
 def _needs(needs: Any) -> Any:

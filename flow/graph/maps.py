@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, Unpack, overload
 
-from flow.errors import shown
-from flow.graph.options import CommonOptions, ItemOptions, Ref, Sources, unknown_options
+from flow.errors import FlowError, shown
+from flow.graph.options import FoldOptions, ItemOptions, Ref, Sources, unknown_options
 from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError, Over
 from flow.signature import Nested, identity_of
+from flow.tracebacks import end_at_user
 from flow.types import NodeRef
 
 if TYPE_CHECKING:
@@ -176,7 +177,11 @@ class Maps:
             ``abandon_on_timeout`` and ``fallback`` are each item's (a fallback stands for what ``fn`` would have
             returned).
         """
-        return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
+        try:
+            return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
     def flat_map(
         self,
@@ -189,7 +194,11 @@ class Maps:
         **options: Unpack[ItemOptions],
     ) -> NodeRef[list[Any]]:
         """As :meth:`map`, for a function that returns several results per item: the output is one list of all."""
-        return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="flat")
+        try:
+            return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="flat")
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
     def filter(
         self,
@@ -202,24 +211,42 @@ class Maps:
         **options: Unpack[ItemOptions],
     ) -> NodeRef[list[Any]]:
         """As :meth:`map`; the output is the list of the items for which ``fn`` returned something true."""
-        return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="filter")
+        try:
+            return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="filter")
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
     @overload
     def reduce(
-        self, name: str, fn: Callable[[A, Any], Coroutine[Any, Any, A]], over: Ref, *, start: A, **options: Any
+        self,
+        name: str,
+        fn: Callable[[A, Any], Coroutine[Any, Any, A]],
+        over: Ref,
+        *,
+        start: A,
+        **options: Unpack[FoldOptions],
     ) -> NodeRef[A]: ...
 
     @overload
-    def reduce(self, name: str, fn: Callable[[A, Any], A], over: Ref, *, start: A, **options: Any) -> NodeRef[A]: ...
-
-    @overload
     def reduce(
-        self, name: str, fn: Callable[[A | E, Any], Coroutine[Any, Any, A]], over: Ref, *, start: E, **options: Any
+        self, name: str, fn: Callable[[A, Any], A], over: Ref, *, start: A, **options: Unpack[FoldOptions]
     ) -> NodeRef[A]: ...
 
     @overload
     def reduce(
-        self, name: str, fn: Callable[[A | E, Any], A], over: Ref, *, start: E, **options: Any
+        self,
+        name: str,
+        fn: Callable[[A | E, Any], Coroutine[Any, Any, A]],
+        over: Ref,
+        *,
+        start: E,
+        **options: Unpack[FoldOptions],
+    ) -> NodeRef[A]: ...
+
+    @overload
+    def reduce(
+        self, name: str, fn: Callable[[A | E, Any], A], over: Ref, *, start: E, **options: Unpack[FoldOptions]
     ) -> NodeRef[A]: ...
 
     def reduce(self, name: str, fn: Any, over: Ref, *, start: Any, **options: Any) -> NodeRef[Any]:
@@ -228,13 +255,17 @@ class Maps:
         :param fn: a sync or async function of two values.
         :param options: as of :meth:`add`; ``executor`` is "inline" or "thread" here.
         """
-        return _add_over(self, name, lambda sources: Folded(fn, sources, start), over, options, _FOLDS)
+        try:
+            return _add_over(self, name, lambda sources: Folded(fn, sources, start), over, options, _FOLDS, "reduce")
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
 
 _OWN: Final[Mapping[str, Any]] = {"concurrency": DEFAULT_CONCURRENCY, "take": None, "pipelined": False}
 """The options that are a map's alone, with their defaults."""
 
-_FOLDS: Final = frozenset((*CommonOptions.__annotations__, "needs"))
+_FOLDS: Final = frozenset(FoldOptions.__annotations__)
 """The options of a reduce."""
 
 
@@ -254,10 +285,11 @@ def _add_over(
     over: Any,
     options: Mapping[str, Any],
     known: Set[str],
+    place: str = "map",
 ) -> NodeRef[Any]:
     """Add what ``make`` gives for its sources' parameter names: those of the nodes, where they have names."""
     if not options.keys() <= known:
-        raise unknown_options(name, options, known)
+        raise unknown_options(place, name, options, known)
     refs, faults = _sources(over)
     needs: dict[Any, Any] = {}
     if isinstance(options.get("needs"), Mapping):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from flow.config import Retry, Timeout
-from flow.errors import Hints, UsageError, shown
+from flow.errors import UsageError, shown
 from flow.policy.bind import Admission
 from flow.policy.middleware import Middleware
 from flow.types import NodeRef
@@ -55,11 +55,29 @@ class ItemOptions(CommonOptions, total=False):
     needs: Mapping[str, Ref] | None
 
 
-def unknown_options(name: Any, given: Iterable[str], known: Collection[str]) -> UsageError:
-    """Make the one error that tells all options given to node ``name`` that are not ``known``."""
-    hints = Hints()
-    unknown = [f"{shown(option)}{hints.nearest(option, known)}" for option in given if option not in known]
-    return UsageError(f"node {shown(name)} takes no option {', '.join(unknown)}")
+class FoldOptions(CommonOptions, total=False):
+    """What :meth:`flow.Dag.reduce` takes by keyword; see there."""
+
+    needs: Mapping[str, Ref] | None
 
 
-__all__ = ["CommonOptions", "ItemOptions", "NodeOptions", "PolicyOptions", "Ref", "Sources", "unknown_options"]
+def unknown_options(place: str, name: Any, given: Mapping[str, Any], known: Collection[str]) -> UsageError:
+    """Make the one error that tells all options given to node ``name`` that are not ``known``.
+
+    :param place: what takes them: a key of :data:`flow.keywords.PLACES`.
+    """
+    from flow.keywords import Wrong  # here: only needed once something is wrong
+
+    return UsageError(Wrong(place, sorted(known)).refusal(f"node {shown(name)}", "option", given))
+
+
+__all__ = [
+    "CommonOptions",
+    "FoldOptions",
+    "ItemOptions",
+    "NodeOptions",
+    "PolicyOptions",
+    "Ref",
+    "Sources",
+    "unknown_options",
+]

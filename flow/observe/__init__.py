@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from flow.exports import at_first_use, only
 
 if TYPE_CHECKING:
+    from flow.observe.log import logging
     from flow.observe.progress import Progress
     from flow.observe.tracker import tracking
 
-__getattr__ = at_first_use("flow.observe", {"Progress": "flow.observe.progress", "tracking": "flow.observe.tracker"})
+__getattr__ = at_first_use(
+    "flow.observe",
+    {"Progress": "flow.observe.progress", "logging": "flow.observe.log", "tracking": "flow.observe.tracker"},
+)
 
-__all__ = ["Progress", "tracking"]
+__all__ = ["Progress", "logging", "tracking"]
 __dir__ = only(__all__)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flow.config import Retry, Timeout
 from flow.config.fields import is_int, is_number
+from flow.config.policy import UNLIMITED, per_attempt
 from flow.errors import shown
 from flow.plan.definition import Policy
 from flow.policy.fallback import fallback_faults
@@ -82,7 +83,7 @@ def policy_faults(policy: Policy, is_async: bool, folds: bool = False) -> list[s
         is_one = issubclass(type(retry), Retry)
         found += retry.faults() if is_one else [f"retry must be a flow.Retry or None, not {shown(retry)}"]
     if timeout is not None:
-        limits: Any = timeout if issubclass(type(timeout), Timeout) else Timeout(timeout)  # type: ignore[arg-type]
+        limits: Any = timeout if issubclass(type(timeout), Timeout) else per_attempt(timeout)
         found += limits.faults()
     if policy.executor is not None or type(policy.thread) is not bool or (policy.thread and is_async):
         found += _executor_faults(policy, is_async, folds)
@@ -148,6 +149,6 @@ def _abandoning_faults(policy: Policy, is_async: bool) -> list[str]:
     found = []
     if policy.runs_in != "thread":
         found.append("abandon_on_timeout=True needs thread=True: only a call in a thread can be left to itself")
-    if policy.timeout is None or policy.timeout == Timeout():
+    if policy.timeout is None or policy.timeout == UNLIMITED:
         found.append("abandon_on_timeout=True needs a timeout, at which the call is left to itself")
     return found

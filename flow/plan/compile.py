@@ -20,6 +20,7 @@ from msgspec import structs
 
 from flow.awaits import is_async_generator, is_generator_function
 from flow.config import Timeout
+from flow.config.policy import UNLIMITED, per_attempt
 from flow.errors import CycleError, DefinitionError, described, shown
 from flow.plan.arity import Usual
 from flow.plan.checks import checked_names, dag_faults, duplicate_faults, generator_faults, policy_faults
@@ -290,8 +291,8 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
         nodes.costs[i] = float(policy.cost)
     layers, timeout = (*dag_middleware, *policy.middleware), policy.timeout
     if timeout is not None and not isinstance(timeout, Timeout):
-        timeout = Timeout(timeout)
-    if timeout == Timeout():
+        timeout = per_attempt(timeout)
+    if timeout == UNLIMITED:
         timeout = None  # limits nothing
     fn = nodes.fns[i]
     if policy.runs_in not in (None, "inline", "thread"):

@@ -24,6 +24,7 @@ import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.errors import TransitionError, UsageError, nearest, shown
+from flow.logs import log_broken
 from flow.plan.plan import Plan
 from flow.types import TERMINAL, Status
 
@@ -301,9 +302,7 @@ def _tell(subscribers: tuple[list[Callable[[StatusChange], object]], ...], chang
         try:
             callback(change)
         except Exception:
-            import logging  # here: no cost where nothing fails
-
-            logging.getLogger("flow").exception("a subscriber of %s raised; the change stands", shown(change))
+            log_broken("a subscriber of %s raised; the change stands", shown(change), node=change.node)
 
 
 __all__ = ["TRANSITIONS", "StatusChange", "StatusStatistics", "StatusTracker"]

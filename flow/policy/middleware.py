@@ -21,6 +21,7 @@ from flow.awaits import NEVER_AWAITED, UNAWAITED, is_unawaited, unawaited
 from flow.data.context import Context
 from flow.errors import OutputInvalid, UsageError, shown
 from flow.exports import only
+from flow.logs import fields, reason_of
 from flow.signature import is_async_callable
 
 if TYPE_CHECKING:
@@ -133,24 +134,28 @@ def timed(record: Callable[[str, float], object]) -> Middleware:
 
 
 def logged(logger: logging.Logger | str = "flow", level: int = 20) -> Middleware:
-    """Middleware that logs each attempt's start, end with seconds, and error (at WARNING).
+    """Middleware that logs each attempt's start, end with seconds, and error: of single nodes.
 
-    :param level: of the first two, ``logging.INFO`` by default.
+    All events of a run are logged by :func:`flow.observe.logging`, with the same attributes of the records.
+
+    :param level: ``logging.INFO`` by default.
     """
     import logging
 
     log = logging.getLogger(logger) if isinstance(logger, str) else logger
 
     def logging_(next: Next, ctx: Context) -> Any:
-        log.log(level, "run %s: node %s started (attempt %d)", ctx.run_id, ctx.node, ctx.attempt)
+        extra = fields(None, ctx.run_id, ctx.node, None, ctx.attempt)
+        log.log(level, "run %s: node %s started (attempt %d)", ctx.run_id, ctx.node, ctx.attempt, extra=extra)
         started = time.perf_counter()
 
         def done(value: Any) -> Any:
-            log.log(level, "run %s: node %s finished in %.6f s", ctx.run_id, ctx.node, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            log.log(level, "run %s: node %s finished in %.6f s", ctx.run_id, ctx.node, seconds, extra=extra)
             return value
 
         def failed(error: BaseException) -> None:
-            log.warning("run %s: node %s raised %s: %s", ctx.run_id, ctx.node, type(error).__name__, error)
+            log.log(level, "run %s: node %s raised %s", ctx.run_id, ctx.node, reason_of(error), extra=extra)
 
         return around(next, done, failed)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Never
 
 from flow.config import Config
 from flow.config.run import DEFAULT_CONFIG
 from flow.data.store import WorkflowData
-from flow.errors import ConfigError, Hints, InputError, UsageError, shower, shown
+from flow.errors import ConfigError, FlowError, Hints, InputError, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
@@ -20,6 +20,7 @@ from flow.run.release import Freeing, kept_nodes
 from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
+from flow.tracebacks import OURS, end_at_user, package_of
 from flow.types import NAME_RULE, is_name, references
 
 
@@ -32,6 +33,7 @@ def run(
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
+    **wrong: Never,
 ) -> Result:
     """Run a Dag or Plan to its end and return the :class:`Result`.
 
@@ -54,18 +56,24 @@ def run(
         in ``config.keep``, that do not exist; for nodes that cannot run where they are to.
     """
     config = DEFAULT_CONFIG if config is None else config
-    state = _start(target, inputs, targets, known, config, run_id, data)
     try:
-        if is_sync_run(state.plan, config):
-            if config.on_outcome is not None or config.before_call is not None:
-                _hook(state, on_loop=False)
-            contextvars.copy_context().run(drive_inline, state)
+        if wrong:
+            raise _refusal("flow.run", target, wrong)
+        state = _start(target, inputs, targets, known, config, run_id, data)
+        try:
+            if is_sync_run(state.plan, config):
+                if config.on_outcome is not None or config.before_call is not None:
+                    _hook(state, on_loop=False)
+                contextvars.copy_context().run(drive_inline, state)
+            else:
+                _run_on_a_loop(state, target)
+        except HookFailed as error:
+            failed = error.let_go()
         else:
-            _run_on_a_loop(state)
-    except HookFailed as error:
-        failed = error.let_go()
-    else:
-        return _finish(state)
+            return _finish(state)
+    except FlowError as error:
+        end_at_user(error)
+        raise
     try:
         raise failed  # as in execute
     finally:
@@ -81,29 +89,36 @@ async def execute(
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
+    **wrong: Never,
 ) -> Result:
     """Run a Dag or Plan on the running event loop (asyncio, uvloop or trio). As :func:`run` otherwise.
 
     All tasks it starts have ended when it returns or raises; cancelling it cancels the run.
     """
     config = DEFAULT_CONFIG if config is None else config
-    state = _start(target, inputs, targets, known, config, run_id, data)
-    if config.on_outcome is not None or config.before_call is not None:
-        _hook(state, on_loop=True)
-    driver = driver_for(state)
-    try:  # not through a function: every frame that lives as long as the run is paid by thousands of runs at once
-        try:
-            begin(state)
-            await driver.drive()
-        finally:
-            state.end()
-    except HookFailed as error:
-        failed = error.let_go()
-    except BaseException:
-        state.forget()
+    try:
+        if wrong:
+            raise _refusal("flow.execute", target, wrong)
+        state = _start(target, inputs, targets, known, config, run_id, data)
+        if config.on_outcome is not None or config.before_call is not None:
+            _hook(state, on_loop=True)
+        driver = driver_for(state)
+        try:  # not through a function: every frame that lives as long as the run is paid by thousands of runs at once
+            try:
+                begin(state)
+                await driver.drive()
+            finally:
+                state.end()
+        except HookFailed as error:
+            failed = error.let_go()
+        except BaseException:
+            state.forget()
+            raise
+        else:
+            return _finish(state)
+    except FlowError as error:
+        end_at_user(error)
         raise
-    else:
-        return _finish(state)
     state.forget()
     try:
         raise failed  # not within the handler: that would become the context of what the hook has raised
@@ -153,6 +168,31 @@ def _start(
     elif config.keep != "all":
         state.resolve()
     return state
+
+
+def _refusal(call: str, target: object, wrong: Mapping[str, object]) -> UsageError:
+    """Say what was meant by keywords that there are not, run inputs among them."""
+    from flow.keywords import Wrong  # here: only needed once something is wrong
+
+    plan = target.compile() if isinstance(target, Dag) else target
+    keywords = Wrong("run", ("inputs", "targets", "known", "config", "run_id", "data"))
+    if isinstance(plan, Plan):
+        name = _name_of(target)
+        keywords.inputs = plan.inputs
+        keywords.as_inputs = f"{call}({name}, {{{{{{}}}}}})"
+    return UsageError(keywords.refusal(call, "keyword", wrong))
+
+
+def _name_of(target: object) -> str:
+    """Return how the caller's code names ``target``, if it does: a variable of the frame that called ours."""
+    frame = sys._getframe()
+    while frame is not None and package_of(frame) == OURS:
+        frame = frame.f_back  # type: ignore[assignment]
+    for names in () if frame is None else (frame.f_locals, frame.f_globals):
+        for name, value in list(names.items()):
+            if value is target and name.isidentifier() and not name.startswith("_"):
+                return name
+    return "dag"
 
 
 def _hook(state: PlanRun, on_loop: bool) -> None:
@@ -242,12 +282,21 @@ def _is_installed(backend: str) -> bool:
     return find_spec(backend) is not None
 
 
-def _run_on_a_loop(state: PlanRun) -> None:
+def _loop_is_taken(state: PlanRun, target: object) -> UsageError:
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    if get_ipython is not None and get_ipython() is not None:
+        how = " (a cell of a notebook may await)"
+    else:
+        how = ", in an async function"
+    return UsageError(
+        f"flow.run needs an event loop for dag {state.plan.name!r}, and this thread already runs one: "
+        f"use 'await flow.execute({_name_of(target)})' here, with the same arguments{how}"
+    )
+
+
+def _run_on_a_loop(state: PlanRun, target: object) -> None:
     if _loop_is_running():
-        raise UsageError(
-            f"flow.run needs an event loop for dag {state.plan.name!r}, and this thread already runs one: "
-            "use 'await flow.execute(...)' here"
-        )
+        raise _loop_is_taken(state, target)
     config = state.config
     backend = config.backend
     if backend != "asyncio" and not _is_installed(backend):

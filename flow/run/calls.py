@@ -24,8 +24,10 @@ from flow.errors import (
     note,
     shown,
 )
+from flow.logs import log_broken
 from flow.run import events
 from flow.run.frames import keep_users_frames
+from flow.run.log import log_retry
 from flow.run.spent import is_advanced
 from flow.signature import is_async_callable
 from flow.types import Status
@@ -82,6 +84,10 @@ class CallFacts:
 
     def name_of(self, i: int) -> str:
         """Return node ``i``'s name."""
+        raise NotImplementedError
+
+    def place(self, i: int) -> tuple[tuple[str, ...], str, int | None]:
+        """Return the places in the runs around that lead to node ``i``, the node's name, and the index of an item."""
         raise NotImplementedError
 
     def location(self, i: int) -> str:
@@ -346,6 +352,7 @@ class Calls(CallFacts):
         keep_users_frames(error, self.function(i))  # which may be raised again, and again
         if self.config.observers:
             self.retried(i, attempt, error, delay)
+        log_retry(self, i, attempt, error, delay)
         return delay
 
     def plain_error(self, i: int, error: BaseException) -> BaseException:
@@ -371,9 +378,7 @@ class Calls(CallFacts):
             try:
                 observer(event)
             except Exception:
-                import logging
-
-                logging.getLogger("flow").exception("observer %s raised on %s", shown(observer), type(event).__name__)
+                log_broken("observer %s raised on %s", shown(observer), type(event).__name__, run=event.run_id)
 
     def warn_of_blocking(self, i: int, seconds: float) -> None:
         """Warn that node ``i`` held the event loop, pointing at its function."""

@@ -8,20 +8,15 @@ the garbage collector could undo.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Final
 
 from flow.errors import leaves
 from flow.signature import code_of
-
-_OURS: Final = "flow"
-_MACHINERY: Final = frozenset({_OURS, "anyio", "asyncio", "concurrent", "outcome", "threading", "trio"})
-"""Packages that lead from a run to a node's function. (Generated code is of our name too.)"""
+from flow.tracebacks import OURS, Frames, package_of, users_of
 
 MAX_RAISES: Final = 10
 """Places at which one exception object has been raised that its traceback shows."""
-
-Frames = list[TracebackType]
 
 
 def keep_users_frames(error: BaseException, fn: Any) -> None:
@@ -52,7 +47,7 @@ def let_go(error: BaseException) -> None:
         traceback = leaf.__traceback__
         frame = None if traceback is None else traceback.tb_frame.f_back
         while frame is not None:
-            if _package(frame) == _OURS:
+            if package_of(frame) == OURS:
                 try:
                     frame.clear()
                 except RuntimeError:  # it has not ended: a run around this one
@@ -60,20 +55,15 @@ def let_go(error: BaseException) -> None:
             frame = frame.f_back
 
 
-def _package(frame: FrameType) -> Any:
-    name = frame.f_globals.get("__name__")
-    return name.partition(".")[0] if isinstance(name, str) else None
-
-
 def _begins_with_ours(traceback: TracebackType | None) -> bool:
-    return traceback is not None and _package(traceback.tb_frame) == _OURS
+    return traceback is not None and package_of(traceback.tb_frame) == OURS
 
 
 def _raises(traceback: TracebackType | None, code: CodeType | None) -> list[Frames]:
     """Return the user's frames of each time that the exception was raised, the last time first, each place once."""
     found: dict[Sequence[Any], Frames] = {}
     for frames in _apart(traceback):
-        users = _users(frames, code)
+        users = users_of(frames, code)
         if users:
             found.setdefault(tuple([(at.tb_frame.f_code, at.tb_lineno) for at in users]), users)
         if len(found) == MAX_RAISES:
@@ -92,25 +82,6 @@ def _apart(traceback: TracebackType | None) -> Iterator[Frames]:
         frames.append(at)
         at = at.tb_next
     yield frames
-
-
-def _users(frames: Frames, code: CodeType | None) -> Frames:
-    """Leave out our frames, and those of the libraries by which they have come to the user's.
-
-    What the user's function itself has called of these libraries stays, and one that is the node's function.
-    """
-    users: Frames = []
-    between: Frames = []
-    for at in [*frames, None]:
-        if at is not None and at.tb_frame.f_code is not code and _package(at.tb_frame) in _MACHINERY:
-            between.append(at)
-            continue
-        if between and _package(between[0].tb_frame) != _OURS:  # called by the user's; ours took part in the waiting
-            users += [called for called in between if _package(called.tb_frame) != _OURS]
-        between = []
-        if at is not None:
-            users.append(at)
-    return users
 
 
 def _rebuilt(raises: Sequence[Frames]) -> TracebackType | None:

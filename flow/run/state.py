@@ -22,6 +22,7 @@ from flow.run.calls import Calls
 from flow.run.frames import keep_users_frames, let_go
 from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome, by_parameter
 from flow.run.ids import new_run_id
+from flow.run.log import log_survived
 from flow.run.unawaited import never_awaited
 from flow.run.view import LiveView
 from flow.signature import location_of
@@ -325,6 +326,9 @@ class PlanRun(RunRecord):
     def name_of(self, i: int) -> str:
         return self.nodes.names[i]
 
+    def place(self, i: int) -> tuple[tuple[str, ...], str, int | None]:
+        return self.path, self.nodes.names[i], None
+
     def location(self, i: int) -> str:
         return location_of(self.nodes.fns[i])
 
@@ -453,8 +457,14 @@ class PlanRun(RunRecord):
             return False
         if not isinstance(error, NodeAborted):
             self.tell(i, Status.FAILED, None, error)
+            if self.survives(i):
+                log_survived(self, i, error, fallback=False)
         self.take_failure(i, error)
         return self.config.on_error == "fail_fast" and i not in nodes.may_fail
+
+    def survives(self, i: int) -> bool:
+        """Tell whether the run goes on after a failure of node ``i``. (What a nested run collects fails its node.)"""
+        return i in self.nodes.may_fail or (self.config.on_error == "collect" and self.outer is None)
 
     def take_failure(self, i: int, error: BaseException, known: bool = False) -> None:
         """The taken node ``i`` has failed: skip what is skipped for it. A ``known`` failure tells nobody of itself."""
@@ -479,6 +489,7 @@ class PlanRun(RunRecord):
         assert self.resolver is not None
         extras = self.extras
         extras.fallbacks[i] = error
+        log_survived(self, i, error, fallback=True)
         self.values[i] = value
         self.tell(i, Status.COMPLETED, value, error)
         self.resolver.done(i)

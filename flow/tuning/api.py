@@ -13,11 +13,13 @@ from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import Config
 from flow.config.fields import is_number, is_one_of
 from flow.config.run import DEFAULT_CONFIG
-from flow.errors import BlockingNodeWarning, ConfigError, Show, UsageError, shower, shown
+from flow.errors import BlockingNodeWarning, ConfigError, FlowError, Show, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
+from flow.logs import SILENT
 from flow.plan.plan import Plan
 from flow.run.result import duration
 from flow.signature import takes_nothing
+from flow.tracebacks import end_at_user
 from flow.tuning.candidates import (
     CONSEQUENCES,
     Changes,
@@ -86,24 +88,31 @@ def tune(
     :raises RunError: the failure of your own nodes by the default config. A candidate that fails is only left out, and
         so is one that leaves other outputs, where two runs by the default left equal ones.
     """
-    config = DEFAULT_CONFIG if config is None else config
-    given = list(candidates) if isinstance(candidates, Iterable) else candidates
-    _check(target, inputs, objective, budget, config, given, work, scale, timer, say)
-    _refuse_on_a_loop()
-    began = timer()
-    plan = target.compile() if isinstance(target, Dag) else target
-    names = None if targets is None else [plan.names[plan.find(ref)] for ref in references(targets)]
-    if work is not None:
-        plan, inputs = stand_in(plan, work, scale), None
-    bench = Bench(plan, _maker(inputs), names, objective, timer)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BlockingNodeWarning)
-        part = plan if names is None else plan.subgraph(*names)
-        tuning = _Tuning(bench, part, objective, Trial(config), began + budget)
-        tuning.begin(budget, say)
-        found = tuning.search(given)
-    notes = [] if work is None else [f"measured on stand-ins ({work}), not on your functions"]
-    return tuning.report(found, notes, timer() - began)
+    silent = SILENT.set(True)
+    try:
+        config = DEFAULT_CONFIG if config is None else config
+        given = list(candidates) if isinstance(candidates, Iterable) else candidates
+        _check(target, inputs, objective, budget, config, given, work, scale, timer, say)
+        _refuse_on_a_loop()
+        began = timer()
+        plan = target.compile() if isinstance(target, Dag) else target
+        names = None if targets is None else [plan.names[plan.find(ref)] for ref in references(targets)]
+        if work is not None:
+            plan, inputs = stand_in(plan, work, scale), None
+        bench = Bench(plan, _maker(inputs), names, objective, timer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BlockingNodeWarning)
+            part = plan if names is None else plan.subgraph(*names)
+            tuning = _Tuning(bench, part, objective, Trial(config), began + budget)
+            tuning.begin(budget, say)
+            found = tuning.search(given)
+        notes = [] if work is None else [f"measured on stand-ins ({work}), not on your functions"]
+        return tuning.report(found, notes, timer() - began)
+    except FlowError as error:
+        end_at_user(error)
+        raise
+    finally:
+        SILENT.reset(silent)
 
 
 class _Tuning:

@@ -1007,7 +1007,8 @@ def python(code: str, seconds: float = 30) -> subprocess.CompletedProcess[str]:
 class TestTheProcess:
     def test_ends_though_a_call_is_still_going_on(self, backend: str) -> None:
         done = python(
-            "import time, flow\n"
+            "import logging, time, flow\n"
+            "logging.getLogger('flow').setLevel('ERROR')\n"
             "dag = flow.Dag('d')\n"
             "dag.add('stuck', lambda: time.sleep(60), thread=True, timeout=0.05, abandon_on_timeout=True)\n"
             f"print(flow.run(dag, config=flow.Config(on_error='collect', backend={backend!r})).abandoned)\n",

@@ -95,7 +95,7 @@ class TestConfig:
             "mode must be one of 'auto', 'inline', 'tasks', 'workers', not 'x'",
         )
         assert error.__suppress_context__ or error.__context__ is None
-        assert len(traceback.extract_tb(error.__traceback__)) == 2  # this line, and the call
+        assert len(traceback.extract_tb(error.__traceback__)) == 1  # this line, and no frame of ours
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), again.faults) == (type(error), error.faults)
 

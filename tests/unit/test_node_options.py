@@ -290,8 +290,9 @@ class TestNames:
         with pytest.raises(flow.UsageError) as caught:
             make(exekutor="pool", admision=admit, priority=1)
         assert str(caught.value) == (
-            "node 'it' takes no option 'exekutor' (did you mean 'executor'?), "
-            "'admision' (did you mean 'admission'?)"
+            "node 'it' takes none of these options: 2 faults\n"
+            "  - 'exekutor' (did you mean 'executor'?)\n"
+            "  - 'admision' (did you mean 'admission'?)"
         )  # fmt: skip
 
     def test_an_unknown_one_leaves_the_dag_as_it_was(self) -> None:

@@ -153,7 +153,7 @@ class MapCalls(Calls):
         if isinstance(fn, Composite):
             expand = self._expand
             awaited = expand(fn, node, executor, self.name)[1]
-            return lambda i: expand(fn, node, executor, self.name_of(i))[0], awaited
+            return lambda i: expand(fn, node, executor, self._place_within(i))[0], awaited
         awaits = mapped.roles.awaits
         if not awaits and executor not in ("inline", "thread"):
             fn, awaits = self.outer.in_executor(executor, fn), True
@@ -162,6 +162,9 @@ class MapCalls(Calls):
         elif mapped.roles.lifted:
             fn = settled(fn)
         return lambda i: fn, awaits
+
+    def _place_within(self, i: int) -> str:
+        return self.name if self._plain else self.name_of(i)  # plain: the same for all items
 
     def _key(self, i: int) -> Any:
         keys, index = self.source.keys, self.index(i)
@@ -217,6 +220,9 @@ class MapCalls(Calls):
 
     def name_of(self, i: int) -> str:
         return f"{self.name}[{self.index(i)}]"
+
+    def place(self, i: int) -> tuple[tuple[str, ...], str, int | None]:
+        return self.outer.path, self.name, self.index(i)
 
     def location(self, i: int) -> str:
         return self.mapped.location

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from flow.data.mapresult import error_of
 from flow.errors import NodeAborted, UsageError, note, shower
+from flow.logs import log_broken
 from flow.policy.fallback import note_broken, value_for
 from flow.policy.mapping import note_closing
 from flow.run import events
@@ -21,6 +22,7 @@ from flow.run.frames import keep_users_frames
 from flow.run.hooks import NodeCall, NodeOutcome, by_parameter
 from flow.run.items.calls import MapCalls
 from flow.run.items.results import as_told, gathered, unpacked
+from flow.run.log import log_rest, log_survived
 from flow.run.queue import ItemResolver, StreamResolver
 from flow.types import MISSING, Status
 
@@ -98,6 +100,8 @@ class MapOutcomes(MapCalls):
         if not isinstance(error, NodeAborted):
             self.tell(i, Status.FAILED, None, error)
         self.errors[i] = error
+        if self.mapped.options.on_error != "fail" and not isinstance(error, NodeAborted):
+            log_survived(self, i, error, fallback=False, count=len(self.errors))
         self.feed.failed(i)
         if self.config.observers:
             now = self.clock.now()
@@ -120,6 +124,7 @@ class MapOutcomes(MapCalls):
             return False
         first = self.index(i)
         self.note_fallback(i, error)
+        log_survived(self, i, error, fallback=True, count=len(self.fallbacks))
         if self._context._scope.published:
             self._context._scope.published.pop(first, None)  # by the attempt that failed
         self.values[i] = value
@@ -145,11 +150,9 @@ class MapOutcomes(MapCalls):
         if error is not None:
             _note_all(error, closing)
             return error
-        import logging
-
-        log = logging.getLogger("flow")
         while closing:  # as in _note_all
-            log.error("the source of map %r raised when it was closed", self.name, exc_info=closing.pop(0))
+            text = "the source of map %r raised when it was closed"
+            log_broken(text, self.name, error=closing.pop(0), run=self.run_id, node=self.name)
         return None
 
     def outcome(self) -> Any:
@@ -168,6 +171,8 @@ class MapOutcomes(MapCalls):
                 raise error
             finally:
                 del error, errors, fallbacks  # as above: its traceback holds this frame
+        if errors or fallbacks:
+            log_rest(self, len(errors), len(fallbacks))
         if fallbacks:
             self.outer.fallbacks[self.outer.nodes.index[self.name]] = dict(sorted(fallbacks.items()))
         published = list((self._context._scope.published or {}).items())  # an abandoned call may just be publishing

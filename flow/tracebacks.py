@@ -1,0 +1,66 @@
+"""Which frames an error shows: the user's, and none of ours.
+
+An error of definition or of usage ends at the line of the user's that made the mistake. Every public function whose
+caller may be wrong does this, in itself::
+
+    except FlowError as error:
+        end_at_user(error)
+        raise
+
+The bare ``raise`` adds no frame, where ``raise error`` would add this function's own: the next frame that CPython puts
+into the traceback is the caller's. (A helper that raises would be in it.) A ``try`` costs nothing until then.
+"""
+
+from __future__ import annotations
+
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Final, TypeAlias
+
+OURS: Final = "flow"
+_MACHINERY: Final = frozenset({OURS, "anyio", "asyncio", "concurrent", "outcome", "threading", "trio"})
+"""Packages that lead from a run to a node's function. (Generated code is of our name too.)"""
+
+Frames: TypeAlias = list[TracebackType]
+
+
+def end_at_user(error: BaseException) -> None:
+    """Take our frames out of the traceback of ``error``, which is about to leave a public function.
+
+    Frames of the user's that ours have called stay: a factory, a hook. O(length of the traceback).
+    """
+    frames: Frames = []
+    at = error.__traceback__
+    while at is not None:
+        frames.append(at)
+        at = at.tb_next
+    chain: TracebackType | None = None
+    for at in reversed(users_of(frames)):
+        chain = TracebackType(chain, at.tb_frame, at.tb_lasti, at.tb_lineno)
+    BaseException.with_traceback(error, chain)
+
+
+def users_of(frames: Frames, code: CodeType | None = None) -> Frames:
+    """Leave out our frames, and those of the libraries by which they have come to the user's.
+
+    What the user's function itself has called of these libraries stays, and one that is the node's function.
+
+    :param code: of the node's function.
+    """
+    users: Frames = []
+    between: Frames = []
+    for at in [*frames, None]:
+        if at is not None and at.tb_frame.f_code is not code and package_of(at.tb_frame) in _MACHINERY:
+            between.append(at)
+            continue
+        if between and package_of(between[0].tb_frame) != OURS:  # called by the user's; ours took part in the waiting
+            users += [called for called in between if package_of(called.tb_frame) != OURS]
+        between = []
+        if at is not None:
+            users.append(at)
+    return users
+
+
+def package_of(frame: FrameType) -> Any:
+    """Return the name of the package that a frame's code stands in; None if it has none."""
+    name = frame.f_globals.get("__name__")
+    return name.partition(".")[0] if isinstance(name, str) else None
