@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, Unpack, overload
 from flow.errors import UsageError, shown
 from flow.graph.inline import inline
 from flow.graph.maps import Maps
-from flow.graph.options import NodeOptions, PolicyOptions, Ref, unknown_options
+from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
@@ -30,7 +30,7 @@ class Dag(Maps):
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
     :param middleware: callables ``(next, ctx) -> result`` around every node, first one outermost.
 
-    Adding is append-only and checks nothing (but compiles a Dag added as a node):
+    Adding checks nothing (but compiles a Dag added as a node):
     :meth:`compile` validates the whole and lists all faults in one error. Building costs O(1)
     per node, one entry in each of four lists.
     """
@@ -63,7 +63,7 @@ class Dag(Maps):
         *,
         after: Ref | Iterable[Ref] = (),
         needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None = None,
-        **options: Unpack[PolicyOptions],
+        **options: Any,
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
 
@@ -93,6 +93,8 @@ class Dag(Maps):
             ``Config(executors=...)``. None leaves it to ``Config.executor``.
         :param admission: called with the ``flow.Context`` before each attempt, and awaited if what it returns can be,
             without holding a slot meanwhile: a place for rate limiters, budgets and circuit breakers.
+        :param replace: take the place of the node of this name, if there is one: a notebook's cell can run again.
+            Function, dependencies and options are all new; its place in the order, and edges of :meth:`edge`, stay.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
         :raises UsageError: for an option that there is not. :raises DefinitionError: if a Dag given as ``fn`` cannot
             be compiled. Nothing is added then.
@@ -105,8 +107,15 @@ class Dag(Maps):
             after = references(after)
         d = self._definition
         names = d.names
-        if options and (policy := _policy(name, options)) is not None:
-            d.policies[len(names)] = policy
+        if options:
+            replaces = options.pop("replace", False)
+            policy = _policy(name, options)
+            if replaces:
+                if d.put(name, fn, needs, after, policy):
+                    self._plan = None
+                return NodeRef(name)
+            if policy is not None:
+                d.policies[len(names)] = policy
         # Only now, when nothing can fail: the lists must stay of one length.
         names.append(name)
         d.fns.append(fn)
@@ -144,14 +153,32 @@ class Dag(Maps):
         """Make ``downstream`` wait for ``upstream``: ``edge(a, b)`` draws ``a -> b``, a runs first. No data passes."""
         self._definition.edges.append((upstream, downstream))
 
+    def remove(self, ref: Ref) -> None:
+        """Remove a node, and what :meth:`edge` has said of it. O(nodes + edges).
+
+        A parameter that read its output takes a run input of that name from now on. Where ``needs`` or ``after``
+        name the node, :meth:`compile` says so.
+
+        :raises UsageError: if there is no such node, naming the nearest ones.
+        """
+        self._definition.remove(ref)
+        self._plan = None
+
     def include(
-        self, other: Dag, *, prefix: str, inputs: Mapping[str, Ref] | None = None, after: Ref | Iterable[Ref] = ()
+        self,
+        other: Dag,
+        *,
+        prefix: str,
+        inputs: Mapping[str, Ref] | None = None,
+        after: Ref | Iterable[Ref] = (),
+        replace: bool = False,
     ) -> None:
         """Inline all nodes of ``other`` as ``prefix.name``. (To run a Dag as one node, :meth:`add` it.)
 
         :param inputs: which of this Dag's nodes provides which of ``other``'s run inputs. The rest
             follow the usual rule: a node of that name in this Dag, else a run input.
         :param after: nodes of this Dag that all of ``other``'s first nodes wait for.
+        :param replace: first remove all nodes called ``prefix.*``, so that a notebook's cell can run again.
         :raises DefinitionError: if ``other`` cannot be compiled. :raises UsageError: if ``inputs``
             names no input of ``other``, or a node of it cannot be inlined; nothing is added then.
         """
@@ -159,7 +186,9 @@ class Dag(Maps):
             raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
         if inputs is not None and not isinstance(inputs, Mapping):
             raise UsageError(f"include(inputs=...) maps {shown(other.name)}'s run inputs to nodes; got {shown(inputs)}")
-        inline(self._definition, other._definition, other.compile(), prefix, dict(inputs or {}), references(after))
+        given, starts = dict(inputs or {}), references(after)
+        if inline(self._definition, other._definition, other.compile(), prefix, given, starts, replace):
+            self._plan = None
 
     # -- look --------------------------------------------------------------------------------
 
@@ -229,8 +258,9 @@ class Dag(Maps):
             d.fns.append(source.fns[i])
             d.needs.append(source.needs[i])
             d.after.append(source.after[i])
+        d.former = source.former
         # By name: the function of a kept node may well run dropped ones too.
-        edges = [(plan.find(a), plan.find(b)) for a, b in source.edges]
+        edges = [(plan.find(source.current(a)), plan.find(source.current(b))) for a, b in source.edges]
         d.edges = [(plan.names[a], plan.names[b]) for a, b in edges if b in keep]
         return part
 

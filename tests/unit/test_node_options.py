@@ -277,9 +277,9 @@ class TestNames:
     def test_every_list_of_options_is_the_same(self) -> None:
         policy = set(Policy.__struct_fields__)
         assert set(PolicyOptions.__annotations__) == policy
-        assert set(CommonOptions.__annotations__) == policy | {"after"}
-        assert set(NodeOptions.__annotations__) == policy | {"after", "needs"}
-        assert set(ItemOptions.__annotations__) >= policy | {"after", "needs"}
+        assert set(CommonOptions.__annotations__) == policy | {"after", "replace"}
+        assert set(NodeOptions.__annotations__) == policy | {"after", "replace", "needs"}
+        assert set(ItemOptions.__annotations__) >= policy | {"after", "replace", "needs"}
 
     def test_add_documents_every_one(self) -> None:
         documented = set(re.findall(r":param (\w+):", inspect.getdoc(flow.Dag.add) or ""))
