@@ -7,7 +7,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
-from flow.errors import UsageError, shown
+from flow.errors import DefinitionError, UsageError, shown
 from flow.graph.inline import inline
 from flow.graph.maps import Maps
 from flow.graph.options import NodeOptions, Ref, unknown_options
@@ -217,6 +217,9 @@ class Dag(Maps):
     def __repr__(self) -> str:
         return f"Dag({shown(self.name)}, nodes={len(self)})"
 
+    def _repr_html_(self) -> str:
+        return _card(self)
+
     # -- derive ------------------------------------------------------------------------------
 
     def compile(self) -> Plan:
@@ -263,6 +266,24 @@ class Dag(Maps):
         edges = [(plan.find(source.current(a)), plan.find(source.current(b))) for a, b in source.edges]
         d.edges = [(plan.names[a], plan.names[b]) for a, b in edges if b in keep]
         return part
+
+
+def _card(dag: Dag) -> str:
+    """The graph as notebooks show it; what is wrong with it if it cannot be compiled."""
+    if len(dag):
+        try:
+            return dag.compile()._repr_html_()
+        except DefinitionError as error:
+            faults: Sequence[str] = error.faults
+    else:
+        faults = ()
+    from flow.draw import html
+
+    name = dag.name if isinstance(dag.name, str) else shown(dag.name)
+    head = [html.title(name), html.said(html.counted(len(dag), "node"))]
+    if faults:
+        head.append(html.said(f"cannot be compiled: {html.counted(len(faults), 'fault')}", "bad"))
+    return html.card("\n".join([repr(dag), *faults]), head, html.listed(faults))
 
 
 def _policy(name: Any, options: Any) -> Policy | None:

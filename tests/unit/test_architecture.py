@@ -11,7 +11,7 @@ from conftest import ROOT
 import flow
 
 RANKS = {
-    "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0,
+    "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0, "blame": 0, "draw": 0,
     "signature": 1, "annotations": 1, "data": 1, "policy": 1,
     "plan": 2,
     "graph": 3,
@@ -22,7 +22,7 @@ RANKS = {
 }  # fmt: skip
 WITHIN_RANK = {
     ("errors", "reprs"), ("config", "errors"), ("config", "clock"), ("types", "errors"),
-    ("config", "files"), ("files", "errors"),
+    ("config", "files"), ("files", "errors"),  ("draw", "types"), ("errors", "draw"), ("errors", "blame"),
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "signature"),
     ("cli", "__init__"),  # a user like any other

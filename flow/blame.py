@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-_OURS: Final = str(Path(__file__).resolve().parent.parent) + os.sep
+_OURS: Final = str(Path(__file__).resolve().parent) + os.sep
 _LIBRARIES: Final = tuple(
     {sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "platstdlib", "purelib", "platlib")} | {"<frozen "}
 )
@@ -39,3 +39,17 @@ def shortened(file: str) -> str:
         return str(path.relative_to(here)) if path.is_relative_to(here) else file
     except OSError:  # the current folder has been removed
         return file
+
+
+def item_of(error: BaseException) -> str:
+    """Which item of a map it was, by the note that the map has put on its exception."""
+    notes = [note for note in notes_of(error) if note.startswith(("in item ", "in the batch "))]
+    return f" ({notes[0].removeprefix('in ').partition(' of map ')[0]})" if notes else ""
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The notes of a user's exception, which may have put anything in their place."""
+    try:
+        return [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    except Exception:
+        return []
