@@ -19,10 +19,10 @@ from typing import Final, TypeAlias
 Edge: TypeAlias = tuple[int, int, bool]
 """``(upstream, downstream, passes data)``."""
 
-MAX_SWEEPS: Final = 6
+MAX_SWEEPS: Final = 4
 """Most sweeps over all levels, down and up again."""
 
-SWEPT: Final = 9_000
+SWEPT: Final = 5_000
 """Links that are looked at in all sweeps together: what bounds their time."""
 
 BEND: Final = 6.0

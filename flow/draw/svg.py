@@ -7,6 +7,7 @@ The graph goes down, or to the right where it would be too wide. What is too lar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from flow.draw import levels, style
@@ -94,6 +95,34 @@ def mark(status: Status, x: float, y: float) -> str:
     )
 
 
+class _Down:
+    """How lines, curves and the tips of arrows are written, of numbers across and along: edges go down."""
+
+    tip = "l-3 -6h6z"
+
+    @staticmethod
+    def line(move: str, across: str, along: str) -> str:
+        return f"{move}{across} {along}"
+
+    @staticmethod
+    def curve(across: str, half: str, to: str, end: str) -> str:
+        return f"C{across} {half} {to} {half} {to} {end}"
+
+
+class _ToRight(_Down):
+    """As :class:`_Down`, where edges go to the right."""
+
+    tip = "l-6 -3v6z"
+
+    @staticmethod
+    def line(move: str, across: str, along: str) -> str:
+        return f"{move}{along} {across}"
+
+    @staticmethod
+    def curve(across: str, half: str, to: str, end: str) -> str:
+        return f"C{half} {across} {half} {to} {end} {to}"
+
+
 class _Graph:
     """One graph on its way to the paper. *Along* is the way edges go, *across* the other."""
 
@@ -142,30 +171,33 @@ class _Graph:
         top = f'<g transform="translate(0 {head:g})">' if head else "<g>"
         return [top, *self._edges(), *self._boxes(), "</g>"], size[0], size[1] + head
 
-    def _point(self, along: float, across: float) -> str:
-        x, y = (along, across) if self.to_right else (across, along)
-        return f"{x:.1f} {y:.1f}"
-
     def _edges(self) -> Iterator[str]:
-        """Curves between the levels, straight lines through them. The arrow's tip is a path: markers need ids."""
-        point, bands, levels, middle = self._point, self.bands, self.picture.levels, self.middle
-        count = self.layers.count
+        """Curves between the levels, straight lines through them. The arrow's tip is a path: markers need ids.
+
+        Numbers are written once for each level and item: that is most of what a picture's text takes.
+        """
+        levels, count = self.picture.levels, self.layers.count
+        across = [f"{at + _MARGIN:.1f}" for at in self.middle]
+        begins = [f"{begin:.1f}" for begin, _ in self.bands]
+        ends = [f"{end:.1f}" for _, end in self.bands]
+        tips = [f"{begin - 5:.1f}" for begin, _ in self.bands]
+        halves = [f"{(end + begin) / 2:.1f}" for (_, end), (begin, _) in pairwise(self.bands)]
+        way = _ToRight if self.to_right else _Down
+        line, curve = way.line, way.curve
         for (upstream, _, is_data), route in zip(self.picture.edges, self.layers.routes, strict=True):
-            level, at = levels[upstream], middle[upstream] + _MARGIN
-            steps = [f"M{point(bands[level][1], at)}"]
+            level, at = levels[upstream], across[upstream]
+            steps = [line("M", at, ends[level])]
             for item in route[1:]:
-                begin, end, to = bands[level][1], bands[level + 1][0], middle[item] + _MARGIN
-                end -= 5 if item < count else 0
-                half = (begin + end) / 2
-                curve = f"C{point(half, at)} {point(half, to)} {point(end, to)}"
-                steps.append(f"L{point(end, to)}" if abs(to - at) < 0.05 else curve)
-                level, at = level + 1, to
+                to, half = across[item], halves[level]
+                level += 1
+                end = tips[level] if item < count else begins[level]
+                steps.append(line("L", to, end) if to == at else curve(at, half, to, end))
                 if item >= count:
-                    steps.append(f"L{point(bands[level][1], to)}")
-            end = bands[level][0]
+                    steps.append(line("L", to, ends[level]))
+                at = to
             kind = "" if is_data else " flow-order"
             yield f'<path class="flow-edge{kind}" d="{"".join(steps)}"/>'
-            yield f'<path class="flow-tip" d="M{point(end, at)}L{point(end - 6, at - 3)}L{point(end - 6, at + 3)}Z"/>'
+            yield f'<path class="flow-tip" d="{line("M", at, begins[level])}{way.tip}"/>'
 
     def _boxes(self) -> Iterator[str]:
         picture = self.picture

@@ -17,11 +17,15 @@ _CHARACTER: Final = 7.3  # at font-size 12, on average, of the fonts that are wi
 
 def safe(text: str, but: str = "") -> str:
     """Return ``text`` escaped for HTML and XML; what cannot be shown, all ``but`` these, as Python would write it."""
+    if text.isascii() and text.isidentifier():  # as most names are
+        return text
     return escape(_UNSHOWN.sub(lambda found: found[0] if found[0] in but else repr(found[0])[1:-1], text))
 
 
 def width(text: str) -> float:
     """About how wide ``text`` is, at font-size 12."""
+    if text.isascii():
+        return _CHARACTER * len(text)
     return _CHARACTER * sum([2 if ord(c) > _WIDE else 1 for c in text])
 
 
