@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import traceback
 from pathlib import Path
@@ -32,13 +33,29 @@ def where(error: BaseException) -> str:
 
 
 def shortened(file: str) -> str:
-    """``file`` relative to the current folder if it is below it."""
+    """``file``, or ``file:line``, relative to the current folder if it is below it; a notebook's cell is ``In[3]``."""
+    cell = _cell(file)
+    if cell:
+        return cell
     try:
         path = Path(file)
         here = Path.cwd()
         return str(path.relative_to(here)) if path.is_relative_to(here) else file
     except OSError:  # the current folder has been removed
         return file
+
+
+def _cell(file: str) -> str:
+    """What IPython calls the cell that it has given the name of a file; nothing if it has not."""
+    try:
+        name_of = sys.modules["IPython"].get_ipython().compile.format_code_name
+        name, _, line = file.rpartition(":")
+        for found, after in ((name_of(file), ""), (name_of(name) if line.isdigit() else None, f":{line}")):
+            if found is not None:
+                return f"{found[1]}{after}"
+    except Exception:  # there is no IPython, it runs no cells, or it is of another age
+        return ""
+    return ""
 
 
 def item_of(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from flow.blame import shortened
 from flow.draw import html
 from flow.draw.picture import Picture
 from flow.errors import shown
@@ -76,4 +77,4 @@ def _told(nodes: Nodes, i: int) -> Iterator[str]:
     if fallback is not MISSING:
         words.append(f"fallback {shown(fallback)}")
     yield ", ".join(filter(None, words))
-    yield location_of(nodes.fns[i])
+    yield shortened(location_of(nodes.fns[i]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from flow.blame import item_of, where
+from flow.blame import item_of, shortened, where
 from flow.data.mapresult import MapResult
 from flow.draw import html
 from flow.draw.picture import Picture
@@ -80,7 +80,7 @@ def _errors(run: PlanRun, caption: str, column: str, errors: dict[int, BaseExcep
     rows = []
     for i, error in list(errors.items())[: html.MAX_ROWS]:
         tries = run.attempts.get(i, 1)
-        place = (where(error) or location_of(fns[i])) + (f" (attempt {tries})" if tries > 1 else "")
+        place = (where(error) or shortened(location_of(fns[i]))) + (f" (attempt {tries})" if tries > 1 else "")
         rows.append((names[i], described(error) + item_of(error), place))
     return html.table(caption, ("node", column, "at"), rows, len(errors))
 

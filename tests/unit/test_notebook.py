@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
@@ -90,7 +91,7 @@ def test_a_dag_and_its_plan() -> None:
     assert boxes(html, "box") == 8, "a map is drawn as several"
     assert html.count('class="flow-edge"') == 5 and html.count('class="flow-edge flow-order"') == 1
     told = tips(html)
-    assert any(tip.startswith("halves\nmap, sync\n") and f"{__file__}:" in tip for tip in told)
+    assert any(tip.startswith("halves\nmap, sync\n") and "test_notebook.py:" in tip for tip in told)
     assert any(tip.startswith("rate\nsync, fallback 2\n") for tip in told)
     assert any(tip.startswith("broken\nsync, may fail\n") for tip in told)
 
@@ -279,6 +280,34 @@ def test_long_reprs_are_not_made() -> None:
     dag.add("odd", Costly)
     text = words(flow.run(dag)._repr_html_())
     assert "big\n[0, 0, 0" in text and "odd\n<Costly without a usable repr>" in text
+
+
+def test_cells_have_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Compiler:
+        def format_code_name(self, name: str) -> tuple[str, str] | None:
+            return ("Cell", "In[3]") if name == "/tmp/ipykernel_1/2.py" else None
+
+    class Shell:
+        compile = Compiler()
+
+    class IPython:
+        def get_ipython(self) -> Shell:
+            return Shell()
+
+    monkeypatch.setitem(sys.modules, "IPython", IPython())
+    namespace: dict[str, Any] = {}
+    code = "def fails(item):\n    raise ValueError(item)\ndef other(): return 1"
+    exec(compile(code, "/tmp/ipykernel_1/2.py", "exec"), namespace)
+    dag = flow.Dag("cells")
+    dag.add("fails", namespace["fails"])
+    dag.add("other", namespace["other"])
+    dag.add("here", source)
+    result = flow.run(dag, {"item": 1}, config=Config(on_error="collect"))
+    html = result._repr_html_()
+    assert "fails\nValueError: 1\nIn[3]:2" in words(html)
+    assert "In[3]:3" in tips(html)[2] and "test_notebook.py:" in tips(html)[3]
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    assert "/tmp/ipykernel_1/2.py:2" in words(result._repr_html_())
 
 
 # -- pictures --------------------------------------------------------------------------------
