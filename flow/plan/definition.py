@@ -86,7 +86,7 @@ class Definition:
         is_new = i < 0
         if is_new:
             i = len(self.names)
-            columns: tuple[list[Any], ...] = (self.names, self.fns, self.needs, self.after)
+            columns: Any = (self.names, self.fns, self.needs, self.after)
             for column in columns:
                 column.append(None)
         else:
@@ -166,7 +166,7 @@ class Definition:
         """Remove the nodes at these places: the others move up."""
         gone = frozenset(indices)
         kept = [i for i in range(len(self.names)) if i not in gone]
-        columns: tuple[list[Any], ...] = (self.names, self.fns, self.needs, self.after)
+        columns: Any = (self.names, self.fns, self.needs, self.after)
         for column in columns:
             column[:] = [column[i] for i in kept]
         self.policies = {at: self.policies[i] for at, i in enumerate(kept) if i in self.policies}

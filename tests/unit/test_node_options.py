@@ -323,6 +323,11 @@ dag.map("c", one, over="xs", executor="thread", admission=aadmit)
 dag.filter("d", one, over="xs", executor=None, admission=None)
 dag.flat_map("e", one, over="xs", executor="pool", admission=lambda ctx: print(ctx.node))
 dag.reduce("f", add, over="xs", start=0, executor="thread", admission=admit)
+dag.add("a", one, replace=True)
+dag.node(name="b", replace=True)(one)
+dag.map("c", one, over="xs", replace=True)
+dag.reduce("f", add, over="xs", start=0, replace=True)
+dag.add("a", one, replace="yes")  # type: ignore[call-overload]
 dag.add("g", one, executor=5)  # type: ignore[call-overload]
 dag.add("h", one, admission=misses)  # type: ignore[arg-type]
 dag.add("i", one, admission=wants)  # type: ignore[arg-type]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
 import pytest
+from conftest import examples
+from hypothesis import given
+from hypothesis import strategies as st
 
 import flow
 
@@ -263,6 +267,44 @@ def test_what_cannot_be_removed(dag: flow.Dag) -> None:
     with pytest.raises(flow.UsageError, match="no node runs it"):
         dag.remove(None)  # type: ignore[arg-type]
     assert len(dag) == 3
+
+
+@examples(100)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("+=-!"), st.integers(0, 5), st.sets(st.integers(0, 5), max_size=2), st.booleans())
+    )
+)
+def test_any_sequence_comes_to_what_a_new_dag_says(steps: list[tuple[str, int, set[int], bool]]) -> None:
+    """Adding, redefining, removing and compiling in between leave what is defined in the end, and nothing else."""
+    dag = flow.Dag("book")
+    expected: dict[str, tuple[list[str], float | None]] = {}
+    for what, i, upstream, has_cost in steps:
+        name, after, cost = f"n{i}", [f"n{d}" for d in sorted(upstream) if d < i], float(i) if has_cost else None
+        if what == "!":
+            with contextlib.suppress(flow.DefinitionError):
+                dag.compile()
+        elif what == "-":
+            if expected.pop(name, None) is None:
+                with pytest.raises(flow.UsageError):
+                    dag.remove(name)
+            else:
+                dag.remove(name)
+        elif what == "=" or name not in expected:
+            dag.add(name, _one, after=after, cost=cost, replace=what == "=")
+            expected[name] = (after, cost)
+    new = flow.Dag("book")
+    for name, (after, cost) in expected.items():
+        new.add(name, _one, after=after, cost=cost)
+    assert dag.names == new.names
+    outcomes = []
+    for each in (dag, new):
+        try:
+            plan = each.compile()
+            outcomes.append((plan.names, plan.dependencies, plan.costs, plan.topological_order()))
+        except flow.DefinitionError as error:
+            outcomes.append(error.faults)
+    assert outcomes[0] == outcomes[1]
 
 
 # -- include ---------------------------------------------------------------------------------
