@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from typing import Final
 
 import msgspec
 
 from flow.draw.layout import Edge
 from flow.types import Status
+
+MAX_NODES: Final = 300
+"""Nodes up to which each has a box of its own; a larger graph is drawn by level, without notes and tooltips."""
 
 
 class Picture(msgspec.Struct, frozen=True):

@@ -12,12 +12,9 @@ from typing import Final
 
 from flow.draw import levels, style
 from flow.draw.layout import Layers, bends_of, placed, untangle
-from flow.draw.picture import Picture, by_status
+from flow.draw.picture import MAX_NODES, Picture, by_status
 from flow.draw.text import counted, cut, safe, width
 from flow.types import Status
-
-MAX_NODES: Final = 300
-"""Nodes up to which each has a box of its own."""
 
 MAX_BENDS: Final = 1_200
 """Bends of long edges up to which edges are drawn: so many take as long to lay out as the largest graph without."""

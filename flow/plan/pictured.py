@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from flow.blame import shortened
 from flow.draw import html
-from flow.draw.picture import Picture
+from flow.draw.picture import MAX_NODES, Picture
 from flow.errors import shown
 from flow.plan.nodes import Nodes
 from flow.policy.mapping import Folded, Mapped
@@ -27,6 +27,8 @@ def pictured(
     :param notes: what stands in the nodes' boxes; None says which are maps, folds or graphs of their own.
     :param tips: first lines of tooltips; how a node is run, and where its function is, follows.
     """
+    if nodes.count > MAX_NODES:
+        return Picture(name, nodes.names, levels, list(nodes.edges()), status or {})
     kinds = {i: kind for i in range(nodes.count) if (kind := _kind(nodes, i))}
     said = tips or {}
     told = {i: "\n".join(filter(None, [said.get(i, ""), *_told(nodes, i)])) for i in range(nodes.count)}

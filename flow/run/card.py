@@ -7,7 +7,7 @@ from typing import Any, Final
 from flow.blame import item_of, shortened, where
 from flow.data.mapresult import MapResult
 from flow.draw import html
-from flow.draw.picture import Picture
+from flow.draw.picture import MAX_NODES, Picture
 from flow.errors import a_kind, described, shown
 from flow.plan.pictured import pictured
 from flow.policy.mapping import Over
@@ -26,6 +26,8 @@ def picture_of(run: PlanRun) -> Picture:
     """The run's graph with statuses, times, attempts, what was known and what a fallback stands for."""
     plan = run.plan
     status = {i: run.status(i) for i in range(len(plan))}
+    if len(plan) > MAX_NODES:  # drawn by level: nobody would read more
+        return pictured(plan.name, plan._nodes, plan.level_of, status)
     notes = {i: note for i in range(len(plan)) if (note := ", ".join(_notes(run, i, status[i])))}
     tips = {i: described(error) + item_of(error) for i, error in run.errors.items()}
     return pictured(plan.name, plan._nodes, plan.level_of, status, notes, tips)
@@ -63,8 +65,9 @@ def _notes(run: PlanRun, i: int, status: Status) -> list[str]:
     if extras is not None and i in extras.fallbacks:
         notes.append("fallback")
     value = run.values[i]
-    if isinstance(value, MapResult) or (issubclass(type(run.nodes.fns[i]), Over) and type(value) is list):
-        failed = value.failed if isinstance(value, MapResult) else 0
+    collects = issubclass(type(value), MapResult)  # not isinstance: an object may raise when asked for its class
+    if collects or (issubclass(type(run.nodes.fns[i]), Over) and type(value) is list):
+        failed = value.failed if collects else 0
         notes.append(html.counted(len(value), "item") + (f", {failed:,} failed" if failed else ""))
     return notes
 
@@ -95,6 +98,6 @@ def _outputs(run: PlanRun) -> str:
 
 
 def _brief(value: Any) -> str:
-    if isinstance(value, MapResult):
+    if issubclass(type(value), MapResult):
         return f"{value.completed:,} of {html.counted(len(value), 'item')} completed, {value.failed:,} failed"
     return shown(value, MAX_OUTPUT)

@@ -14,7 +14,10 @@ import flow
 from flow.config import Config
 from flow.draw import style
 from flow.draw.levels import MAX_ROWS
-from flow.draw.svg import MARKS, MAX_LABEL, MAX_NODES
+from flow.draw.picture import MAX_NODES
+from flow.draw.svg import MARKS, MAX_LABEL
+from flow.plan import pictured
+from flow.run import card
 from flow.tuning.report import Reason, Tried, TuneReport
 from flow.tuning.search import Gain
 from flow.types import Status
@@ -426,6 +429,30 @@ def test_large_graphs_are_drawn_by_level() -> None:
     assert "299 completed, 1 failed" in svg and "1 completed, 1 others" in svg
     assert "level 1\nnode_1_7: failed\nnode_1_0: completed" in svg and "and 292 more" in svg
     assert "level 2" in flow.render.to_svg(plan) and "2 nodes" in flow.render.to_svg(plan)
+
+
+def test_a_large_run_is_drawn_without_a_look_at_each_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = flow.run(_layers(1, MAX_NODES))
+
+    def looked(*_: Any) -> str:
+        raise AssertionError("nobody would read it")
+
+    monkeypatch.setattr(pictured, "_told", looked)
+    monkeypatch.setattr(card, "_notes", looked)
+    html = result._repr_html_()
+    assert "300 completed" in words(html) and "... and 280 more rows" in words(html)
+    assert "300 completed" in result.graph()
+
+
+def test_outputs_that_raise_when_looked_at() -> None:
+    class Odd:
+        @property
+        def __class__(self) -> Any:
+            raise RuntimeError
+
+    dag = flow.Dag("odd")
+    dag.add("a", Odd)
+    assert re.search(r"a\n<.*Odd object at", words(flow.run(dag)._repr_html_()))
 
 
 def test_deep_graphs_have_several_levels_in_a_row() -> None:
