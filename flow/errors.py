@@ -36,6 +36,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
+from flow.draw.rich import Rich
 from flow.exports import only
 
 Show: TypeAlias = Callable[[object], str]
@@ -259,7 +260,7 @@ class MapError(FlowError, ExceptionGroup[Exception]):
         return type(self), (self.message, self.exceptions, self.indices), _notes_of(self)
 
 
-class RunError(FlowError, ExceptionGroup[Exception]):
+class RunError(FlowError, Rich, ExceptionGroup[Exception]):
     """A run failed.
 
     An :class:`ExceptionGroup` of the exceptions the nodes raised, unchanged, each with a note
@@ -297,6 +298,18 @@ class RunError(FlowError, ExceptionGroup[Exception]):
         own = {id(leaf): name for exc, name in zip(self.exceptions, self.nodes, strict=False) for leaf in leaves(exc)}
         nodes = [own[id(leaf)] for exc in excs if id(leaf := next(leaves(exc))) in own]
         return RunError(self.message, excs, self.result, nodes, self.timed_out)
+
+    def _repr_html_(self) -> str:
+        from flow.blame import item_of, where
+        from flow.draw import html
+
+        names = [*self.nodes, *[""] * len(self.exceptions)]  # the run's own has none
+        first = zip(names, self.exceptions[: html.MAX_ROWS], strict=False)
+        rows = [(name, described(error) + item_of(error), where(error)) for name, error in first]
+        table = html.table("", ("node", "error", "at"), rows, len(self.exceptions))
+        head = [html.title("RunError"), html.said(f"\u2717 {self.message}", "bad")]
+        picture = "" if self.result is None else html.graph(self.result._picture())
+        return html.card("\n".join([str(self), *map("  ".join, rows)]), head, table, picture)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The Result holds the plan and so the users' functions; only what travels is sent.

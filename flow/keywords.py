@@ -17,7 +17,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "node": (
         "retry", "timeout", "thread", "executor", "continue_on_error", "priority", "middleware", "cost", "fallback",
-        "abandon_on_timeout", "admission", "after", "needs",
+        "abandon_on_timeout", "admission", "after", "needs", "replace",
     ),
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "key"),
     "reduce": ("start",),

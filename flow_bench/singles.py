@@ -1,4 +1,4 @@
-"""Single figures of the core suite: one node, nodes that wait, a ticker beside a run, two uneven chains."""
+"""Single figures of the core suite: one node, nodes that wait, a ticker beside a run, two uneven chains, a picture."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ class Effort:
     ticker_nodes: int = 100_000
     ticker_runs: int = 40
     chain_rounds: int = 9
+    pictures: int = 31
     crowd: int = 100
     crowd_nodes: int = 5_000
     crowd_rounds: int = 9
 
 
-QUICK = Effort(batches=31, waiting_rounds=15, ticker_runs=10, chain_rounds=5, crowd_rounds=3)
+QUICK = Effort(batches=31, waiting_rounds=15, ticker_runs=10, chain_rounds=5, pictures=11, crowd_rounds=3)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -48,6 +49,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     rows += asyncio.run(waiting(effort))
     rows += asyncio.run(layers(effort))
     rows += asyncio.run(two_chains(effort))
+    rows += pictures(effort)
     yield rows
     yield asyncio.run(crowd(effort))
     yield asyncio.run(ticker(effort))
@@ -78,6 +80,27 @@ def one_node_sync(effort: Effort) -> list[Row]:
         Row(SECTION, "flow.run of one sync node", "us", samples, nodes=1, target=Target(5.0, of="figure")),
         Row(SECTION, "  and result[name]", "us", looked, nodes=1),
     ]
+
+
+def pictures(effort: Effort) -> list[Row]:
+    """``flow.render.to_svg`` of 300 nodes, the most that get a box each: laid out, untangled and written."""
+    rows = []
+    nodes = 300
+    for what, dag in (
+        ("12 layers", flow.topologies.layered(12, nodes // 12, 2, seed=1)),
+        ("random, long edges", flow.topologies.sparse_random(nodes, max_in_degree=2, seed=1)),
+    ):
+        plan, samples = dag.compile(), []
+        for turn, _ in schedule(1, effort.pictures):
+            began = perf_counter()
+            svg = flow.render.to_svg(plan)
+            took = perf_counter() - began
+            _require(svg.count('class="flow-box"') == nodes, "a picture")
+            if turn >= 0:
+                samples.append(took * MS)
+        label = f"picture of 300 nodes, {what}"
+        rows.append(Row(SECTION, label, "ms", samples, nodes=nodes, target=Target(10.0, of="figure")))
+    return rows
 
 
 async def one_node_async(effort: Effort) -> list[Row]:

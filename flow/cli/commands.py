@@ -15,9 +15,9 @@ import click
 
 import flow
 from flow import files
+from flow.blame import where
 from flow.cli import log, replay, report, show
 from flow.cli import options as given
-from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
 from flow.cli.terminal import ended, say, say_json, tell, unwritable
 from flow.cli.tune import tune
@@ -187,7 +187,10 @@ def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None
 def _draw(result: Result, file: Path | None) -> None:
     if file is None:
         return
-    text = result.timeline("svg" if file.suffix.lower() == ".svg" else "mermaid")
+    _write(file, result.timeline("svg" if file.suffix.lower() == ".svg" else "mermaid"))
+
+
+def _write(file: Path, text: str) -> None:
     try:
         files.write(str(file), text)
     except OSError as error:
@@ -211,12 +214,18 @@ def _only_ours_on_stdout(wanted: bool) -> Iterator[None]:
     show_default=True,
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Do not cut long tables.")
+@click.option(
+    "--svg", type=click.Path(path_type=Path, readable=False), callback=given.svg_path, metavar="FILE",
+    help="Draw the graph, too.",
+)  # fmt: skip
 @click.option("--scale", type=click.FloatRange(min=0), default=1.0, show_default=True, help=FACTOR)
 @given.debug_option
-def show_command(target: str, form: str, everything: bool, scale: float) -> None:
+def show_command(target: str, form: str, everything: bool, svg: Path | None, scale: float) -> None:
     """Show TARGET's nodes, levels and critical path, or draw it."""
     with _only_ours_on_stdout(form != "table"):
         plan = _compiled(target, scale)
+    if svg is not None:
+        _write(svg, flow.render.to_svg(plan))
     if form == "json":
         say_json(show.as_json(plan))
     else:

@@ -62,6 +62,13 @@ def timeline_path(_: click.Context, __: click.Parameter, value: Path | None) -> 
     return writable(value)
 
 
+def svg_path(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse, before anything is loaded, a file that could not be written in the end."""
+    if value is not None and value.suffix.lower() != ".svg":
+        raise click.BadParameter(f"{str(value)!r} must end in .svg")
+    return None if value is None else writable(value)
+
+
 def writable(file: Path) -> Path:
     """Refuse a file that cannot be written."""
     try:

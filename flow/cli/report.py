@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flow.cli.blame import shortened, where
+from flow.blame import item_of, shortened, where
 from flow.cli.terminal import Styled, styled
 from flow.data.mapresult import MapResult
 from flow.errors import described, printable, shown
@@ -51,7 +51,7 @@ def failures(result: Result) -> list[str]:
     for name, error in list(errors.items())[:MAX_ROWS]:
         tries = result.attempts.get(name, 1)
         place = where(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
-        rows.append((name, described(error) + _item(error), f"{place} (attempt {tries})" if tries > 1 else place))
+        rows.append((name, described(error) + item_of(error), f"{place} (attempt {tries})" if tries > 1 else place))
     lines = table(rows) if errors else []
     if len(errors) > MAX_ROWS:
         lines.append(f"  ... and {len(errors) - MAX_ROWS:,} more failed nodes (--json prints all)")
@@ -65,7 +65,7 @@ def stand_ins(result: Result) -> list[str]:
     for (name, found), error in zip(list(fallbacks.items())[:MAX_ROWS], stood_in_for(result), strict=False):
         place = where(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
         more = f" and {len(found) - 1:,} more" if isinstance(found, dict) and len(found) > 1 else ""
-        rows.append((name, printable(described(error) + _item(error) + more), place))
+        rows.append((name, printable(described(error) + item_of(error) + more), place))
     lines = table(rows) if fallbacks else []
     if len(fallbacks) > MAX_ROWS:
         lines.append(f"  ... and {len(fallbacks) - MAX_ROWS:,} more fallbacks (--json prints all)")
@@ -75,20 +75,6 @@ def stand_ins(result: Result) -> list[str]:
 def stood_in_for(result: Result) -> list[BaseException]:
     """The exceptions after which fallbacks were taken, the first one of each map."""
     return [next(iter(found.values())) if isinstance(found, dict) else found for found in result.fallbacks.values()]
-
-
-def _item(error: BaseException) -> str:
-    """Which item of a map it was, by the note that the map has put on its exception."""
-    notes = [note for note in notes_of(error) if note.startswith(("in item ", "in the batch "))]
-    return f" ({notes[0].removeprefix('in ').partition(' of map ')[0]})" if notes else ""
-
-
-def notes_of(error: BaseException) -> list[str]:
-    """The notes of a user's exception, which may have put anything in their place."""
-    try:
-        return [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
-    except Exception:
-        return []
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

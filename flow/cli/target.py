@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from flow import files
-from flow.cli.blame import where
+from flow.blame import where
 from flow.cli.replay import Work
 from flow.errors import DefinitionError, described, nearest
 from flow.graph.dag import Dag

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flow.blame import notes_of, where
 from flow.cli import options as given
 from flow.cli import report
-from flow.cli.blame import where
 from flow.cli.target import is_trace, load, load_trace
 from flow.cli.terminal import say, tell
 from flow.config import Config
@@ -120,7 +120,7 @@ def _write(found: TuneReport, file: Path | None) -> None:
 
 
 def _explain(ctx: click.Context, error: RunError) -> None:
-    tell("Error: the DAG fails by itself, so there is nothing to tune", *report.notes_of(error))
+    tell("Error: the DAG fails by itself, so there is nothing to tune", *notes_of(error))
     tell(*report.failures(error.result))
     ctx.exit(1)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from flow.draw.rich import Rich
 from flow.errors import MapError, UsageError, described, shown
 from flow.types import MISSING
 
 T = TypeVar("T")
 
 
-class MapResult(Generic[T]):
+class MapResult(Rich, Generic[T]):
     """Values and errors of a map's items.
 
     ``result[3]`` is item 3's value, or raises what that item raised. Iterating gives the values of the
@@ -111,6 +113,23 @@ class MapResult(Generic[T]):
         if len(self.errors) > 5:
             lines.append(f"  ... and {len(self.errors) - 5} more errors")
         return "\n".join(lines) + ">"
+
+    def _repr_html_(self) -> str:
+        from flow.blame import where
+        from flow.draw import html
+
+        count, completed, errors = len(self), self.completed, self.errors
+        verdict = html.said("\u2713 ok", "good") if self.ok else html.said("\u2717 NOT OK", "bad")
+        head = [html.title(self.name), verdict]
+        head.append(html.said(f"{completed:,} of {html.counted(count, 'item')} completed, {len(errors):,} failed"))
+        if count > completed + len(errors):
+            head.append(html.said(f"{count - completed - len(errors):,} never came"))
+        first = islice(errors.items(), html.MAX_ROWS)
+        rows = [(self._label(i), described(error), where(error)) for i, error in first]
+        return html.card(repr(self), head, html.table("failed items", ("item", "error", "at"), rows, len(errors)))
+
+    def _label(self, i: int) -> str:
+        return str(i) if self.keys is None else f"{i}: {shown(self.keys[i])}"
 
 
 def error_of(name: str, errors: Mapping[int, Exception]) -> Exception:

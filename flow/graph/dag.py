@@ -7,10 +7,10 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
-from flow.errors import FlowError, UsageError, shown
+from flow.errors import DefinitionError, FlowError, UsageError, shown
 from flow.graph.inline import inline
 from flow.graph.maps import Maps
-from flow.graph.options import NodeOptions, PolicyOptions, Ref, unknown_options
+from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
@@ -31,7 +31,7 @@ class Dag(Maps):
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
     :param middleware: callables ``(next, ctx) -> result`` around every node, first one outermost.
 
-    Adding is append-only and checks nothing (but compiles a Dag added as a node):
+    Adding checks nothing (but compiles a Dag added as a node):
     :meth:`compile` validates the whole and lists all faults in one error. Building costs O(1)
     per node, one entry in each of four lists.
     """
@@ -64,7 +64,7 @@ class Dag(Maps):
         *,
         after: Ref | Iterable[Ref] = (),
         needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None = None,
-        **options: Unpack[PolicyOptions],
+        **options: Any,
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
 
@@ -94,6 +94,8 @@ class Dag(Maps):
             ``Config(executors=...)``. None leaves it to ``Config.executor``.
         :param admission: called with the ``flow.Context`` before each attempt, and awaited if what it returns can be,
             without holding a slot meanwhile: a place for rate limiters, budgets and circuit breakers.
+        :param replace: take the place of the node of this name, if there is one: a notebook's cell can run again.
+            Function, dependencies and options are all new; its place in the order, and edges of :meth:`edge`, stay.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
         :raises UsageError: for an option that there is not. :raises DefinitionError: if a Dag given as ``fn`` cannot
             be compiled. Nothing is added then.
@@ -105,12 +107,19 @@ class Dag(Maps):
                 needs = tuple(needs) if needs.__class__ is list else _needs(needs)
             if after.__class__ is not tuple:
                 after = references(after)
-            policy = _policy(name, options) if options else None
+            policy, replaces = None, False
+            if options:
+                replaces = options.pop("replace", False)
+                policy = _policy(name, options) if options else None
         except FlowError as error:
             end_at_user(error)
             raise
         d = self._definition
         names = d.names
+        if replaces:
+            if d.put(name, fn, needs, after, policy):
+                self._plan = None
+            return NodeRef(name)
         if policy is not None:
             d.policies[len(names)] = policy
         # Only now, when nothing can fail: the lists must stay of one length.
@@ -148,14 +157,36 @@ class Dag(Maps):
         """Make ``downstream`` wait for ``upstream``: ``edge(a, b)`` draws ``a -> b``, a runs first. No data passes."""
         self._definition.edges.append((upstream, downstream))
 
+    def remove(self, ref: Ref) -> None:
+        """Remove a node, and what :meth:`edge` has said of it. O(nodes + edges).
+
+        A parameter that read its output takes a run input of that name from now on. Where ``needs`` or ``after``
+        name the node, :meth:`compile` says so.
+
+        :raises UsageError: if there is no such node, naming the nearest ones.
+        """
+        try:
+            self._definition.remove(ref)
+        except FlowError as error:
+            end_at_user(error)
+            raise
+        self._plan = None
+
     def include(
-        self, other: Dag, *, prefix: str, inputs: Mapping[str, Ref] | None = None, after: Ref | Iterable[Ref] = ()
+        self,
+        other: Dag,
+        *,
+        prefix: str,
+        inputs: Mapping[str, Ref] | None = None,
+        after: Ref | Iterable[Ref] = (),
+        replace: bool = False,
     ) -> None:
         """Inline all nodes of ``other`` as ``prefix.name``. (To run a Dag as one node, :meth:`add` it.)
 
         :param inputs: which of this Dag's nodes provides which of ``other``'s run inputs. The rest
             follow the usual rule: a node of that name in this Dag, else a run input.
         :param after: nodes of this Dag that all of ``other``'s first nodes wait for.
+        :param replace: first remove all nodes called ``prefix.*``, so that a notebook's cell can run again.
         :raises DefinitionError: if ``other`` cannot be compiled. :raises UsageError: if ``inputs``
             names no input of ``other``, or a node of it cannot be inlined; nothing is added then.
         """
@@ -165,7 +196,9 @@ class Dag(Maps):
             if inputs is not None and not isinstance(inputs, Mapping):
                 wanted = f"maps {shown(other.name)}'s run inputs to nodes"
                 raise UsageError(f"include(inputs=...) {wanted}; got {shown(inputs)}")
-            inline(self._definition, other._definition, other.compile(), prefix, dict(inputs or {}), references(after))
+            given, starts = dict(inputs or {}), references(after)
+            if inline(self._definition, other._definition, other.compile(), prefix, given, starts, replace):
+                self._plan = None
         except FlowError as error:
             end_at_user(error)
             raise
@@ -196,6 +229,9 @@ class Dag(Maps):
 
     def __repr__(self) -> str:
         return f"Dag({shown(self.name)}, nodes={len(self)})"
+
+    def _repr_html_(self) -> str:
+        return _card(self)
 
     # -- derive ------------------------------------------------------------------------------
 
@@ -246,8 +282,9 @@ class Dag(Maps):
             d.fns.append(source.fns[i])
             d.needs.append(source.needs[i])
             d.after.append(source.after[i])
+        d.former = source.former
         # By name: the function of a kept node may well run dropped ones too.
-        edges = [(plan.find(a), plan.find(b)) for a, b in source.edges]
+        edges = [(plan.find(source.current(a)), plan.find(source.current(b))) for a, b in source.edges]
         d.edges = [(plan.names[a], plan.names[b]) for a, b in edges if b in keep]
         return part
 
@@ -263,6 +300,24 @@ def _decorated(dag: Dag, name: str | None, options: Mapping[str, Any], fn: F) ->
         end_at_user(error)
         raise
     return fn
+
+
+def _card(dag: Dag) -> str:
+    """The graph as notebooks show it; what is wrong with it if it cannot be compiled."""
+    if len(dag):
+        try:
+            return dag.compile()._repr_html_()
+        except DefinitionError as error:
+            faults: Sequence[str] = error.faults
+    else:
+        faults = ()
+    from flow.draw import html
+
+    name = dag.name if isinstance(dag.name, str) else shown(dag.name)
+    head = [html.title(name), html.said(html.counted(len(dag), "node"))]
+    if faults:
+        head.append(html.said(f"cannot be compiled: {html.counted(len(faults), 'fault')}", "bad"))
+    return html.card("\n".join([repr(dag), *faults]), head, html.listed(faults))
 
 
 def _policy(name: Any, options: Any) -> Policy | None:

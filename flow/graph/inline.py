@@ -14,10 +14,18 @@ from flow.signature import shape_of
 
 
 def inline(
-    mine: Definition, theirs: Definition, plan: Plan, prefix: str, given: Mapping[str, Any], starts: tuple[Any, ...]
-) -> None:
+    mine: Definition,
+    theirs: Definition,
+    plan: Plan,
+    prefix: str,
+    given: Mapping[str, Any],
+    starts: tuple[Any, ...],
+    replace: bool = False,
+) -> bool:
     """Append the nodes of ``plan``, compiled from ``theirs``, to ``mine``. O(nodes + edges).
 
+    :param replace: remove those first that have this prefix.
+    :return: whether any were removed.
     :raises UsageError: before anything is appended.
     """
     for parameter in given:
@@ -28,6 +36,7 @@ def inline(
     sources: dict[int, Any] = {slot: given.get(name) for slot, name in input_of.items()}
     sources.update(enumerate(names))
     needs = [_needs(plan, i, sources) for i in range(plan._nodes.count)]
+    removed = replace and mine.cut_below(prefix)
     first = len(mine.names)
     for i, deps in enumerate(plan._nodes.dependencies):
         policy = _policy(theirs, i)
@@ -38,6 +47,7 @@ def inline(
     mine.names += names
     mine.fns += plan._nodes.fns
     mine.needs += needs
+    return removed
 
 
 def _policy(theirs: Definition, i: int) -> Policy | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from flow.errors import UsageError, shown
@@ -25,18 +25,6 @@ def plan_of(graph: Plan | Dag) -> Plan:
     raise UsageError(f"a Plan or a Dag is needed, not {shown(graph)} (a {type(graph).__name__})")
 
 
-def edges_of(plan: Plan) -> Iterator[tuple[int, int, bool]]:
-    """Every edge as ``(upstream, downstream, passes data)`` indices, in definition order."""
-    for i, (dependencies, arguments) in enumerate(zip(plan._nodes.dependencies, plan._nodes.arguments, strict=True)):
-        if dependencies is arguments:  # the compiler shares the tuple of a node with data edges only
-            for d in dependencies:
-                yield d, i, True
-        else:
-            data = frozenset(arguments)
-            for d in dependencies:
-                yield d, i, d in data
-
-
 def to_networkx(graph: Plan | Dag) -> Any:
     """Return a ``networkx.DiGraph`` of the same nodes and edges. O(nodes + edges).
 
@@ -54,7 +42,7 @@ def to_networkx(graph: Plan | Dag) -> Any:
     for i, (name, fn) in enumerate(zip(names, plan._nodes.fns, strict=True)):
         cost = {"cost": costs[i]} if i in costs else {}
         result.add_node(name, fn=fn, priority=priorities.get(i, 0), **cost)
-    for upstream, downstream, is_data in edges_of(plan):
+    for upstream, downstream, is_data in plan._nodes.edges():
         result.add_edge(names[upstream], names[downstream], kind="data" if is_data else "order")
     return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, Unpack, overload
 
+from flow.draw.rich import Rich
 from flow.errors import FlowError, shown
 from flow.graph.options import FoldOptions, ItemOptions, Ref, Sources, unknown_options
 from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError, Over
@@ -20,7 +21,7 @@ A = TypeVar("A")
 E = TypeVar("E", bound=dict[Never, Never] | list[Never] | set[Never])  # of an empty literal, which tells no more
 
 
-class Maps:
+class Maps(Rich):
     """The methods of a Dag that add nodes which go over items."""
 
     __slots__ = ()

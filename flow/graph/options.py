@@ -38,6 +38,7 @@ class CommonOptions(PolicyOptions, total=False):
     """What every method of a Dag that adds a node takes by keyword; see :meth:`flow.Dag.add`."""
 
     after: Ref | Iterable[Ref]
+    replace: bool
 
 
 class NodeOptions(CommonOptions, total=False):

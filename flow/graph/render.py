@@ -1,7 +1,7 @@
-"""Draw a graph as Mermaid or Graphviz text.
+"""Draw a graph as SVG, or as Mermaid or Graphviz text.
 
-A solid edge passes data, a dotted one is pure ordering. Nodes are ``n0, n1, ...`` in definition
-order with their names as quoted labels, so no name can break the syntax. Both functions are
+A solid edge passes data, a dotted one is pure ordering. In the texts nodes are ``n0, n1, ...`` in definition
+order with their names as quoted labels, so no name can break the syntax. All functions are
 O(nodes + edges), iterative, and need little memory beyond the text itself.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 from flow.errors import UsageError, shown
 from flow.exports import only
 from flow.graph.dag import Dag
-from flow.graph.interop import edges_of, plan_of
+from flow.graph.interop import plan_of
 from flow.plan.plan import Plan
 from flow.types import Status
 
@@ -33,6 +33,19 @@ COLOURS: Final[Mapping[Status, tuple[str, str]]] = {
 # Mermaid reads labels, quoted ones too, as Markdown: underscores at a word's edge would be
 # emphasis, a@b.c and www.b.c links, "1." a list. '#' begins its own entities.
 _MERMAID_SPECIAL: Final = re.compile(r"""[^\w.:+-]|(?<![^\W_])_|_(?![^\W_])|(?<=^www)\.|(?<=\d)\.$""")
+
+
+def to_svg(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> str:
+    """Return a picture of the graph as a self-contained SVG, light or dark as its reader's system is.
+
+    Boxes in layers, long edges led around boxes. Past 300 nodes, or where very many edges are long, a row for each
+    level. Parameters and errors are those of :func:`to_mermaid`.
+    """
+    from flow.draw.svg import draw
+    from flow.plan.pictured import pictured
+
+    plan = plan_of(graph)
+    return draw(pictured(plan.name, plan._nodes, plan._level_of, _statuses(plan, status)), alone=True)
 
 
 def to_mermaid(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> str:
@@ -62,7 +75,7 @@ def _mermaid(plan: Plan, shown: Mapping[int, Status]) -> Iterator[str]:
     for i, name in enumerate(plan.names):
         style = f":::{shown[i].value}" if i in shown else ""
         yield f'    n{i}["{_mermaid_label(name)}"]{style}\n'
-    for upstream, downstream, is_data in edges_of(plan):
+    for upstream, downstream, is_data in plan._nodes.edges():
         yield f"    n{upstream} {'-->' if is_data else '-.->'} n{downstream}\n"
     used = set(shown.values())
     for status, (fill, border) in COLOURS.items():
@@ -78,7 +91,7 @@ def _dot(plan: Plan, shown: Mapping[int, Status]) -> Iterator[str]:
             fill, border = COLOURS[shown[i]]
             style = f', style=filled, fillcolor="{fill}", color="{border}"'
         yield f'    n{i} [label="{_dot_label(name)}"{style}];\n'
-    for upstream, downstream, is_data in edges_of(plan):
+    for upstream, downstream, is_data in plan._nodes.edges():
         yield f"    n{upstream} -> n{downstream}{'' if is_data else ' [style=dotted]'};\n"
     yield "}\n"
 

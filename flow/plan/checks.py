@@ -16,6 +16,7 @@ from flow.policy.fallback import fallback_faults
 from flow.signature import location_of
 from flow.types import MISSING, NAME_CHARACTERS, NAME_RULE, is_name
 
+_REDEFINE: Final = " (a later definition takes an earlier one's place with replace=True)"
 _LINES_OF_NAMES: Final = re.compile(rf"(?:{NAME_CHARACTERS}\n)*+")
 
 
@@ -68,7 +69,7 @@ def duplicate_faults(names: Sequence[Any], fns: Sequence[Any]) -> list[str]:
             where = ", ".join([location_of(fns[i]) for i in islice(indices, 3)])
             more = f" and {len(indices) - 3} more" if len(indices) > 3 else ""
             times = "twice" if len(indices) == 2 else f"{len(indices)} times"
-            faults.append(f"node {shown(name)} is defined {times}, at {where}{more}: names must differ")
+            faults.append(f"node {shown(name)} is defined {times}, at {where}{more}: names must differ{_REDEFINE}")
     return faults
 
 

@@ -77,7 +77,7 @@ class _Compilation:
         nodes.names.extend(checked_names(d.names, start, d.fns, self.faults))
         nodes.fns.extend(d.fns[start:] if start else d.fns)
         self.inputs = InputSlots(nodes.inputs, nodes.input_defaults)
-        self.wirer = Wirer(nodes.index, nodes.names, start, d.names, nodes.fns, self.inputs)
+        self.wirer = Wirer(nodes.index, nodes.names, start, d.names, nodes.fns, self.inputs, d.former)
         self.usual = Usual()
         self.unreadable: dict[int, str] = {}  # by id of the function: why
         self.pipelined: list[int] = []

@@ -2,19 +2,21 @@
 
 A structure of arrays rather than a node object each: adding a node is four appends, and a
 million nodes cost no million objects. :class:`flow.Dag` writes it, :mod:`flow.plan.compile`
-reads it.
+reads it. Redefining and removing nodes are for notebooks: adding one pays nothing for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from flow.config import Retry, Timeout
+from flow.errors import UsageError, nearest, shown
 from flow.policy.bind import Admission
-from flow.types import MISSING
+from flow.signature import identity_of, is_same, qualname_of
+from flow.types import MISSING, NodeRef
 
 Needs = tuple[Any, ...] | Mapping[str, Any] | None
 
@@ -50,9 +52,12 @@ PLAIN = Policy()
 
 
 class Definition:
-    """The growing description of a Dag; append-only, so that a compiled prefix stays valid."""
+    """The growing description of a Dag. What is appended leaves a compiled prefix valid; all else does not."""
 
-    __slots__ = ("after", "edges", "fns", "middleware", "name", "names", "needs", "policies")
+    __slots__ = (
+        "_indexed", "_places", "_twice", "after", "edges", "fns", "former", "middleware", "name", "names", "needs",
+        "policies",
+    )  # fmt: skip
 
     def __init__(self, name: str, middleware: tuple[Callable[..., Any], ...] = ()) -> None:
         self.name = name
@@ -63,3 +68,114 @@ class Definition:
         self.after: list[tuple[Any, ...]] = []
         self.edges: list[tuple[Any, Any]] = []  # added by Dag.edge: (upstream, downstream)
         self.policies: dict[int, Policy] = {}
+        self.former: dict[Any, tuple[Any, str]] = {}  # by identity: functions that nodes had once, and those nodes
+        self._places: dict[str, int] = {}  # of the first ``_indexed`` names
+        self._twice: set[str] = set()
+        self._indexed = 0
+
+    # -- redefine ----------------------------------------------------------------------------
+
+    def put(self, name: Any, fn: Any, needs: Needs, after: tuple[Any, ...], policy: Policy | None) -> bool:
+        """Make this the one node called ``name``, in the place of the one that there is. O(1) on average.
+
+        References to the function that the node had go on meaning this node.
+
+        :return: whether there was one; if not, this one is appended.
+        """
+        i = self._place(name)
+        is_new = i < 0
+        if is_new:
+            i = len(self.names)
+            columns: Any = (self.names, self.fns, self.needs, self.after)
+            for column in columns:
+                column.append(None)
+        else:
+            key, old = str.__str__(name), self.fns[i]
+            if key in self._twice:
+                self._cut([k for k in self._called(key) if k != i])
+            if not is_same(old, fn):
+                self.former[identity_of(old)] = (old, key)
+        self.names[i], self.fns[i], self.needs[i], self.after[i] = name, fn, needs, after
+        self.policies.pop(i, None)
+        if policy is not None:
+            self.policies[i] = policy
+        return not is_new
+
+    def remove(self, ref: Any) -> None:
+        """Remove the node that ``ref`` names, and its edges. O(nodes + edges).
+
+        :raises UsageError: if there is no such node.
+        """
+        name = self._name_of(ref)
+        gone = self._called(name)
+        if not gone:
+            raise UsageError(f"dag {shown(self.name)} has no node {shown(name)}{nearest(name, self.names)}")
+        fns = [self.fns[i] for i in gone]
+        self._cut(gone)
+        # Of a function that other nodes run too, the edge was not this node's alone.
+        fns = [fn for fn in fns if not any(is_same(other, fn) for other in self.fns)]
+        fns += [fn for fn, of in self.former.values() if of == name]
+        self.edges = [edge for edge in self.edges if not any(_means(ref, name, fns) for ref in edge)]
+        self.former = {key: found for key, found in self.former.items() if found[1] != name}
+
+    def cut_below(self, prefix: str) -> bool:
+        """Remove the nodes ``prefix.*``, and tell whether there were any; their edges stay for those that follow."""
+        below = f"{prefix}."
+        found = [i for i, name in enumerate(self.names) if isinstance(name, str) and name.startswith(below)]
+        if found:
+            self._cut(found)
+        return bool(found)
+
+    def current(self, ref: Any) -> Any:
+        """Return the name of the node that had the function ``ref`` once, if none has it now; else ``ref``."""
+        if not self.former or isinstance(ref, (str, NodeRef)) or any(is_same(fn, ref) for fn in self.fns):
+            return ref
+        found = self.former.get(identity_of(ref))
+        return ref if found is None else found[1]
+
+    def _place(self, name: Any) -> int:
+        """The index of the first node called ``name``, -1 if there is none. Names are indexed once."""
+        for i in range(self._indexed, len(self.names)):
+            known = self.names[i]
+            if issubclass(type(known), str):
+                key = str.__str__(known)
+                if self._places.setdefault(key, i) != i:
+                    self._twice.add(key)
+        self._indexed = len(self.names)
+        return self._places.get(str.__str__(name), -1) if issubclass(type(name), str) else -1
+
+    def _called(self, name: str) -> list[int]:
+        return [i for i, known in enumerate(self.names) if issubclass(type(known), str) and str.__str__(known) == name]
+
+    def _name_of(self, ref: Any) -> str:
+        name = ref.name if isinstance(ref, NodeRef) else ref
+        if issubclass(type(name), str):
+            return str.__str__(name)
+        label = shown(qualname_of(name) or name)
+        runs = {self.names[i] for i, fn in enumerate(self.fns) if is_same(fn, name)}
+        if len(runs) > 1:
+            raise UsageError(f"dag {shown(self.name)}: {len(runs)} nodes run {label}: say which one, by its name")
+        if not runs:
+            former = self.former.get(identity_of(name))
+            if former is None or former[0] is not name:
+                raise UsageError(f"dag {shown(self.name)}: {label} is no node's name, and no node runs it")
+            runs = {former[1]}
+        return str.__str__(runs.pop())
+
+    def _cut(self, indices: Iterable[int]) -> None:
+        """Remove the nodes at these places: the others move up."""
+        gone = frozenset(indices)
+        kept = [i for i in range(len(self.names)) if i not in gone]
+        columns: Any = (self.names, self.fns, self.needs, self.after)
+        for column in columns:
+            column[:] = [column[i] for i in kept]
+        self.policies = {at: self.policies[i] for at, i in enumerate(kept) if i in self.policies}
+        self._places, self._twice, self._indexed = {}, set(), 0
+
+
+def _means(ref: Any, name: str, fns: Iterable[Any]) -> bool:
+    """Tell whether ``ref`` stands for the node ``name``, which had the functions ``fns``."""
+    label = ref.name if isinstance(ref, NodeRef) else ref
+    if issubclass(type(label), str):
+        return str.__str__(label) == name
+    return any(is_same(fn, label) for fn in fns)

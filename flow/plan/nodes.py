@@ -5,7 +5,7 @@ A structure of arrays rather than an object per node: what a driver asks of a no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -133,6 +133,17 @@ class Nodes:
         if self._sources is None:
             self._sources = [i for i, waits_for in enumerate(self.in_degrees) if not waits_for]
         return self._sources
+
+    def edges(self) -> Iterator[tuple[int, int, bool]]:
+        """Every edge as ``(upstream, downstream, passes data)`` indices, in definition order."""
+        for i, (dependencies, arguments) in enumerate(zip(self.dependencies, self.arguments, strict=True)):
+            if dependencies is arguments:  # the compiler shares the tuple of a node with data edges only
+                for d in dependencies:
+                    yield d, i, True
+            else:
+                data = frozenset(arguments)
+                for d in dependencies:
+                    yield d, i, d in data
 
     def parameters(self, i: int) -> Sequence[str]:
         """The parameters that node ``i``'s values are for, without those of ``*args``. Read at first use and kept."""

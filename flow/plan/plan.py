@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from flow.draw.rich import Rich
 from flow.errors import MAX_FAULTS_SHOWN, UsageError, nearest, shown
 from flow.plan.kept import Kept
 from flow.plan.nodes import Nodes
@@ -17,7 +18,7 @@ MAX_SUBGRAPHS: Final = 32
 """Sets of targets whose plan :meth:`Plan.subgraph` keeps; the oldest makes room."""
 
 
-class Plan:
+class Plan(Rich):
     """A validated, frozen Dag; made by :meth:`flow.Dag.compile`.
 
     Nodes are numbered in definition order. All questions are answered in O(nodes + edges) at most, iteratively.
@@ -68,6 +69,11 @@ class Plan:
 
     def __repr__(self) -> str:
         return f"Plan({self.name!r}, nodes={len(self)}, edges={self.edge_count})"
+
+    def _repr_html_(self) -> str:
+        from flow.plan.pictured import card
+
+        return card(repr(self), self.name, self._nodes, self._level_of)
 
     @property
     def names(self) -> Sequence[str]:

@@ -71,10 +71,12 @@ class Wirer:
 
     :param names: all names; the index holds those before ``start``.
     :param raw_names: the names as they were given, for messages.
+    :param former: by identity, functions that nodes had before they were redefined, with the nodes' names.
     """
 
     __slots__ = (
-        "_hints", "_names", "_names_by_function", "_raw_names", "_start", "faults", "fns", "forward", "index", "inputs",
+        "_former", "_hints", "_names", "_names_by_function", "_raw_names", "_start", "faults", "fns", "forward",
+        "index", "inputs",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +87,7 @@ class Wirer:
         raw_names: Sequence[Any],
         fns: Sequence[Any],
         inputs: InputSlots,
+        former: Mapping[Any, tuple[Any, str]],
     ) -> None:
         self.index = index
         self.fns = fns
@@ -95,6 +98,7 @@ class Wirer:
         self._start = start
         self._raw_names = raw_names
         self._names_by_function: dict[Any, list[Any]] | None = None
+        self._former = former
         self._hints = Hints()
 
     # -- references --------------------------------------------------------------------------
@@ -162,7 +166,10 @@ class Wirer:
             by_function = self._names_by_function = {}
             for name, known in zip(self._names, self.fns, strict=True):
                 by_function.setdefault(identity_of(known), []).append(name)
-        return self._names_by_function.get(identity_of(fn), [])
+        found = self._names_by_function.get(identity_of(fn))
+        if found is None and self._former:
+            found = [name for _, name in filter(None, [self._former.get(identity_of(fn))])]
+        return found or []
 
     # -- arguments ---------------------------------------------------------------------------
 

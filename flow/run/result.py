@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from flow.config.fields import is_one_of
+from flow.draw.rich import Rich
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.bynode import ByNode, always
 from flow.run.state import PlanRun
@@ -14,6 +15,7 @@ from flow.types import NodeRef, Status
 
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
+    from flow.draw.picture import Picture
     from flow.run.adaptive import AdaptedLimit
     from flow.run.draw.svg import Bar
 
@@ -22,7 +24,7 @@ T = TypeVar("T")
 _RAN: Final = (Status.COMPLETED, Status.FAILED)
 
 
-class Result(Mapping[str, Any]):
+class Result(Mapping[str, Any], Rich):
     """Outputs, statuses and errors of one run. A mapping from the completed nodes' names to outputs.
 
     ``result["users"]`` is an output; ``result[users]`` (the decorated function, or what
@@ -61,7 +63,7 @@ class Result(Mapping[str, Any]):
         except UsageError as error:
             raise MissingOutput(str(error)) from None
         if not self._run.has_output(i):
-            raise MissingOutput(self._why_missing(i))
+            raise MissingOutput(_why_missing(self, self._run, i))
         return self._run.values[i]
 
     def __iter__(self) -> Iterator[str]:
@@ -78,18 +80,6 @@ class Result(Mapping[str, Any]):
 
     def items(self) -> ItemsView[str, Any]:
         return self.outputs.items()
-
-    def _why_missing(self, i: int) -> str:
-        name, status = self.plan.names[i], self._run.status(i)
-        if status is Status.COMPLETED:
-            return _why_freed(name, self._run.config.keep)
-        error = self._run.errors.get(i)
-        because = f": {described(error)}" if error is not None else ""
-        if status is Status.SKIPPED:
-            upstream = set(self.plan.ancestors(name))
-            failed = [failed for failed in self.errors if failed in upstream]
-            because = f" because {_some(failed)} failed upstream" if failed else ""
-        return f"node {name!r} has no output: it is {status}{because}"
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -261,8 +251,25 @@ class Result(Mapping[str, Any]):
             bars.append(Bar(name, start, end, status[name], "; ".join(notes)))
         return sorted(bars, key=lambda bar: (bar.start, bar.end))
 
+    def graph(self, format: Literal["svg", "mermaid", "dot"] = "svg") -> str:
+        """Draw the graph with each node's status: as a self-contained SVG, or as Mermaid or Graphviz text.
+
+        The SVG tells times, attempts, known outcomes and fallbacks as well. Past 300 nodes it has a row per level.
+        """
+        return _graph(self, format)
+
+    def _picture(self) -> Picture:
+        from flow.run.card import picture_of
+
+        return picture_of(self._run)
+
     def __repr__(self) -> str:
         return _shown(self)
+
+    def _repr_html_(self) -> str:
+        from flow.run.card import card
+
+        return card(self._run, repr(self))
 
 
 def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
@@ -305,6 +312,17 @@ def _shown(result: Result) -> str:
     if len(fallbacks) > 5:
         lines.append(f"  ... and {len(fallbacks) - 5} more fallbacks")
     return "\n".join(lines) + ">"
+
+
+def _graph(result: Result, format: str) -> str:
+    from flow.draw.svg import draw
+    from flow.graph import render
+
+    if not is_one_of(format, ("svg", "mermaid", "dot")):
+        raise UsageError(f"a graph is drawn as 'svg', 'mermaid' or 'dot', not {shown(format)}")
+    if format == "svg":
+        return draw(result._picture(), alone=True)
+    return (render.to_mermaid if format == "mermaid" else render.to_dot)(result.plan, status=result.status)
 
 
 def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:
@@ -357,6 +375,19 @@ def fell_back(found: Any) -> str:
 
 def _in_words(found: Any) -> Any:
     return {str(k): described(e) for k, e in found.items()} if isinstance(found, dict) else described(found)
+
+
+def _why_missing(result: Result, run: PlanRun, i: int) -> str:
+    name, status = result.plan.names[i], run.status(i)
+    if status is Status.COMPLETED:
+        return _why_freed(name, run.config.keep)
+    error = run.errors.get(i)
+    because = f": {described(error)}" if error is not None else ""
+    if status is Status.SKIPPED:
+        upstream = set(result.plan.ancestors(name))
+        failed = [failed for failed in result.errors if failed in upstream]
+        because = f" because {_some(failed)} failed upstream" if failed else ""
+    return f"node {name!r} has no output: it is {status}{because}"
 
 
 def _why_freed(name: str, keep: object) -> str:

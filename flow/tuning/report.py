@@ -11,6 +11,7 @@ import msgspec
 from flow import files
 from flow.config import Config
 from flow.config.writing import refuse_loss, to_toml
+from flow.draw.rich import Rich
 from flow.errors import MAX_PATH_SHOWN, UsageError, shown
 from flow.run.result import duration
 from flow.tuning.candidates import Changes, Objective
@@ -52,7 +53,7 @@ class Reason(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
+class TuneReport(msgspec.Struct, Rich, frozen=True, kw_only=True):
     """The result of :func:`flow.tune`. ``print(report)`` shows all of it.
 
     :ivar best: the config to use: the default itself if nothing was better beyond noise.
@@ -90,7 +91,24 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         lines = [self.headline(), *self._why(), *(f"  {note}" for note in self.notes), "", *self._table(), ""]
-        return "\n".join([*lines, f"{self.runs:,} runs of {nodes(self.nodes)} in {duration(self.seconds)}"])
+        return "\n".join([*lines, self._effort()])
+
+    def _repr_html_(self) -> str:
+        from flow.draw import html
+
+        head = [html.title(self.headline()), html.said(self._effort())]
+        why = [(_assigned(reason.setting, reason.value), _told(reason)) for reason in self.why]
+        columns, *rows = self._rows()
+        return html.card(
+            str(self),
+            head,
+            html.table("best settings", ("setting", "why"), why),
+            html.listed(self.notes) if self.notes else "",
+            html.table("", columns, rows, right=(1, 2, 3)),
+        )
+
+    def _effort(self) -> str:
+        return f"{self.runs:,} runs of {nodes(self.nodes)} in {duration(self.seconds)}"
 
     def to_toml(self) -> str:
         """Return the best config as the text of a ``flow.toml``, with what was measured as comments."""
@@ -118,14 +136,19 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
             yield f"  {_assigned(reason.setting, reason.value):<{widest}}  {_told(reason)}"
 
     def _table(self) -> list[str]:
+        rows = self._rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return [_row(row, widths) for row in rows]
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Everything that was tried, below a heading."""
         unit = "peak" if self.objective == "memory" else "one run"
-        rows = [("tried", "gain", unit, "rounds", "")]
+        rows: list[tuple[str, ...]] = [("tried", "gain", unit, "rounds", "")]
         for tried in self.trials:
             gain = "" if tried.gain is None else f"{times(tried.gain)}x"
             figure = "" if tried.figure is None else self._figure(tried.figure)
             rows.append((assigned(tried.settings) or DEFAULT, gain, figure, str(tried.rounds or ""), tried.note))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return [_row(row, widths) for row in rows]
+        return rows
 
     def _figure(self, value: float) -> str:
         return size(value) if self.objective == "memory" else duration(value)

@@ -45,7 +45,7 @@ TINY = core.Settings(
     large_rounds=2,
     singles=singles.Effort(
         batches=2, batch=3, waiting_nodes=5, waiting_rounds=2, ticker_nodes=200, ticker_runs=1, chain_rounds=1,
-        crowd=3, crowd_nodes=20, crowd_rounds=1,
+        pictures=1, crowd=3, crowd_nodes=20, crowd_rounds=1,
     ),
     hot=hot.Effort(rounds=1, looks=(5, 30), sizes=(4,)),
 )

@@ -346,6 +346,8 @@ MISTAKES: list[tuple[str, list[str], int, str]] = [
     ("unknown target", ["run", "good.py", "--target", "totl"], 2, "no node 'totl' (did you mean 'total'?)"),
     ("bad option", ["run", "good.py", "--limit", "0"], 2, "'0' is neither an integer of at least 1 nor 'auto'"),
     ("bad timeline", ["run", "good.py", "--timeline", "x.png"], 2, "'x.png' must end in .svg or .mmd"),
+    ("bad picture", ["show", "good.py", "--svg", "x.png"], 2, "'x.png' must end in .svg"),
+    ("no folder for it", ["show", "good.py", "--svg", "no/x.svg"], 2, "there is no folder 'no'"),
     ("no folder", ["run", "good.py", "--timeline", "no/x.svg"], 2, "there is no folder 'no'"),
     ("work of no trace", ["run", "good.py", "--work", "cpu"], 2, "--work and --scale are for traces only"),
     ("no command", ["walk"], 2, "No such command 'walk'"),
@@ -470,6 +472,25 @@ class TestShowAndCheck:
             "  1      total   async  users",
             "  1      unread  sync   users",
         ]
+
+    def test_a_picture_besides(self) -> None:
+        write("good.py", GOOD)
+        plain = call("show", "good.py", "--format", "levels").stdout
+        result = call("show", "good.py", "--format", "levels", "--svg", "out.svg")
+        assert (result.exit_code, result.stdout) == (0, plain)
+        svg = Path("out.svg").read_text(encoding="utf-8")
+        assert ElementTree.fromstring(svg).tag.endswith("svg") and svg.count('class="flow-box"') == 3
+        assert call("show", CHAIN, "--svg", "trace.svg").exit_code == 0 and Path("trace.svg").exists()
+
+    def test_a_picture_that_cannot_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        write("good.py", GOOD)
+
+        def full(name: str, text: str) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("flow.files.write", full)
+        result = call("show", "good.py", "--svg", "out.svg")
+        assert result.exit_code == 1 and "'out.svg' cannot be written: No space left on device" in result.stderr
 
     def test_costs_of_a_trace(self) -> None:
         head = call("show", CHAIN).stdout.splitlines()

@@ -277,9 +277,9 @@ class TestNames:
     def test_every_list_of_options_is_the_same(self) -> None:
         policy = set(Policy.__struct_fields__)
         assert set(PolicyOptions.__annotations__) == policy
-        assert set(CommonOptions.__annotations__) == policy | {"after"}
-        assert set(NodeOptions.__annotations__) == policy | {"after", "needs"}
-        assert set(ItemOptions.__annotations__) >= policy | {"after", "needs"}
+        assert set(CommonOptions.__annotations__) == policy | {"after", "replace"}
+        assert set(NodeOptions.__annotations__) == policy | {"after", "replace", "needs"}
+        assert set(ItemOptions.__annotations__) >= policy | {"after", "replace", "needs"}
 
     def test_add_documents_every_one(self) -> None:
         documented = set(re.findall(r":param (\w+):", inspect.getdoc(flow.Dag.add) or ""))
@@ -324,6 +324,11 @@ dag.map("c", one, over="xs", executor="thread", admission=aadmit)
 dag.filter("d", one, over="xs", executor=None, admission=None)
 dag.flat_map("e", one, over="xs", executor="pool", admission=lambda ctx: print(ctx.node))
 dag.reduce("f", add, over="xs", start=0, executor="thread", admission=admit)
+dag.add("a", one, replace=True)
+dag.node(name="b", replace=True)(one)
+dag.map("c", one, over="xs", replace=True)
+dag.reduce("f", add, over="xs", start=0, replace=True)
+dag.add("a", one, replace="yes")  # type: ignore[call-overload]
 dag.add("g", one, executor=5)  # type: ignore[call-overload]
 dag.add("h", one, admission=misses)  # type: ignore[arg-type]
 dag.add("i", one, admission=wants)  # type: ignore[arg-type]

@@ -1,0 +1,43 @@
+"""What is drawn: a graph as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Final
+
+import msgspec
+
+from flow.draw.layout import Edge
+from flow.types import Status
+
+MAX_NODES: Final = 300
+"""Nodes up to which each has a box of its own; a larger graph is drawn by level, without notes and tooltips."""
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """A graph, and what is to be said of its nodes. Nodes are indices.
+
+    :ivar title: the Dag's name.
+    :ivar levels: per node, the edges of the longest path that leads to it.
+    :ivar edges: upstream, downstream, and whether data passes.
+    :ivar status: of those nodes that have one.
+    :ivar notes: per node, a few words in its box; ``tips``: lines of its tooltip.
+    :ivar stacked: nodes that are drawn as several: maps.
+    """
+
+    title: str
+    names: Sequence[str]
+    levels: Sequence[int]
+    edges: Sequence[Edge]
+    status: Mapping[int, Status] = {}
+    notes: Mapping[int, str] = {}
+    tips: Mapping[int, str] = {}
+    stacked: Set[int] = frozenset()
+
+
+def by_status(status: Mapping[int, Status]) -> dict[Status, int]:
+    """Count nodes by status: those that occur."""
+    counts = dict.fromkeys(Status, 0)
+    for each in status.values():
+        counts[each] += 1
+    return {each: count for each, count in counts.items() if count}

@@ -1,0 +1,82 @@
+"""A plan as a picture, and as notebooks show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from flow.blame import shortened
+from flow.draw import html
+from flow.draw.picture import MAX_NODES, Picture
+from flow.errors import shown
+from flow.plan.nodes import Nodes
+from flow.policy.mapping import Folded, Mapped
+from flow.signature import Composite, location_of
+from flow.types import MISSING, Status
+
+
+def pictured(
+    name: str,
+    nodes: Nodes,
+    levels: Sequence[int],
+    status: Mapping[int, Status] | None = None,
+    notes: Mapping[int, str] | None = None,
+    tips: Mapping[int, str] | None = None,
+) -> Picture:
+    """Return the picture of a graph. O(nodes + edges).
+
+    :param notes: what stands in the nodes' boxes; None says which are maps, folds or graphs of their own.
+    :param tips: first lines of tooltips; how a node is run, and where its function is, follows.
+    """
+    if nodes.count > MAX_NODES:
+        return Picture(name, nodes.names, levels, list(nodes.edges()), status or {})
+    kinds = {i: kind for i in range(nodes.count) if (kind := _kind(nodes, i))}
+    said = tips or {}
+    told = {i: "\n".join(filter(None, [said.get(i, ""), *_told(nodes, i)])) for i in range(nodes.count)}
+    stacked = frozenset([i for i in kinds if isinstance(_function(nodes, i), Mapped)])
+    return Picture(
+        name, nodes.names, levels, list(nodes.edges()), status or {}, kinds if notes is None else notes, told, stacked
+    )
+
+
+def card(text: str, name: str, nodes: Nodes, levels: Sequence[int]) -> str:
+    """What a notebook shows of a plan."""
+    picture = pictured(name, nodes, levels)
+    size = f"{html.counted(nodes.count, 'node')}, {html.counted(len(picture.edges), 'edge')}"
+    head = [html.title(name), html.said(size)]
+    if nodes.inputs:
+        required = set(nodes.required_inputs)
+        inputs = [each if each in required else f"{each} (optional)" for each in nodes.inputs]
+        few = ", ".join(inputs[: html.MAX_ROWS]) + (", ..." if len(inputs) > html.MAX_ROWS else "")
+        head.append(html.said(f"inputs: {few}"))
+    return html.card(text, head, html.graph(picture))
+
+
+def _function(nodes: Nodes, i: int) -> object:
+    binder = nodes.binders.get(i)
+    return nodes.fns[i] if binder is None else binder.fn
+
+
+def _kind(nodes: Nodes, i: int) -> str:
+    """What a node is that is more than a function."""
+    fn = _function(nodes, i)
+    if not isinstance(fn, Composite):
+        return ""
+    return "map" if isinstance(fn, Mapped) else "reduce" if isinstance(fn, Folded) else "dag"
+
+
+def _told(nodes: Nodes, i: int) -> Iterator[str]:
+    """Lines about how node ``i`` is run."""
+    binder, fn = nodes.binders.get(i), _function(nodes, i)
+    executor = fn.executor if isinstance(fn, Mapped) else None if binder is None else binder.executor
+    words = [_kind(nodes, i), "async" if nodes.is_async[i] else "sync"]
+    if executor not in (None, "inline"):
+        words.append("in a thread" if executor == "thread" else f"executor {executor}")
+    if i in nodes.retries:
+        words.append(f"up to {nodes.retries[i].attempts} attempts")
+    if i in nodes.may_fail:
+        words.append("may fail")
+    fallback = fn.fallback if isinstance(fn, Mapped) else nodes.fallbacks.get(i, MISSING)
+    if fallback is not MISSING:
+        words.append(f"fallback {shown(fallback)}")
+    yield ", ".join(filter(None, words))
+    yield shortened(location_of(nodes.fns[i]))
