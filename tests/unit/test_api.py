@@ -51,7 +51,8 @@ class TestWaysIn:
     @pytest.mark.parametrize("backend", ["uvloop", "trio"])
     def test_an_absent_backend_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch, backend: Any) -> None:
         monkeypatch.setitem(sys.modules, backend, None)
-        with pytest.raises(flow.UsageError, match=f"'{backend}' is not installed: pip install {backend}"):
+        hint = rf"'{backend}' is not installed: pip install 'flow-dag\[{backend}\]'"
+        with pytest.raises(flow.UsageError, match=hint):
             flow.run(one(acoro), config=Config(backend=backend))
 
     def test_a_lookup_error_of_a_node_is_its_own(self, backend: str) -> None:

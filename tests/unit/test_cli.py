@@ -533,7 +533,7 @@ class TestProgram:
     def test_without_click(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setitem(sys.modules, "click", None)
         assert main([]) == 2
-        assert capsys.readouterr().err == "the command line of flow needs click and rich: pip install click rich\n"
+        assert capsys.readouterr().err == "the command line of flow needs click and rich: pip install 'flow-dag[cli]'\n"
 
     def test_main_exits(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as exit_:
