@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -38,7 +37,7 @@ def test_the_peak_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch, platfo
     def no_proc(*_: Any, **__: Any) -> Any:
         raise FileNotFoundError
 
-    monkeypatch.setattr(builtins, "open", no_proc)
+    monkeypatch.setattr(processes, "open", no_proc, raising=False)
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=3_000_000))
     assert processes.peak_mb() == 3_000_000 * unit / 1e6
@@ -63,7 +62,7 @@ def test_the_cpu_of_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_proc(*_: Any, **__: Any) -> Any:
         raise FileNotFoundError
 
-    monkeypatch.setattr(builtins, "open", no_proc)
+    monkeypatch.setattr(report, "open", no_proc, raising=False)
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(report, "_output", lambda *command: "Apple M9" if "sysctl" in command else "")
     assert report.machine()["cpu"] == "Apple M9"

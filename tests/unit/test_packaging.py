@@ -24,7 +24,7 @@ TEXTS = sorted(
     path
     for folder in ("flow", "flow_bench", "docs", "scripts", "tests", ".ci", ".github")
     for path in (ROOT / folder).rglob("*")
-    if path.suffix in (".py", ".md", ".sh", ".toml", ".yml", ".html") or path.name == "run"
+    if path.is_file() and (path.suffix in (".py", ".md", ".sh", ".toml", ".yml", ".html") or path.parent.name == ".ci")
 ) + [*sorted(ROOT.glob("*.md")), ROOT / "pyproject.toml"]
 INSTALL = re.compile(r"pip install +(?P<what>[^\n`|]*)")
 OURS = re.compile(r"(?<![\w-])flow\[")
