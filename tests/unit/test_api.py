@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import subprocess
 import sys
@@ -125,6 +126,7 @@ class TestWaysIn:
         assert all(flow.types.is_name(i) for i in ids)
         assert flow.run(one(), run_id="mine-7").run_id == "mine-7"
 
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
     def test_run_ids_differ_across_a_fork(self) -> None:
         code = (
             "import os, flow\n"

@@ -436,7 +436,7 @@ class TestReplay:
 
     def test_threads_compute_at_once_without_a_gil(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("flow.cli.replay._has_gil", lambda: False)
-        monkeypatch.setattr(os, "cpu_count", lambda: 16)
+        monkeypatch.setattr(os, "process_cpu_count", lambda: 16, raising=False)
         assert workers_of("cpu", flow.Config(executor="thread", limit=4)) == 4
         assert workers_of("cpu", flow.Config(executor="thread")) == 16
         assert workers_of("cpu", flow.Config(executor="thread", threads=2)) == 2
