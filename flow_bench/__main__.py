@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"flow_bench: {error}", file=sys.stderr)
         return REFUSED
     except ModuleNotFoundError as error:
-        print(f"flow_bench: {error.name} is not installed: pip install 'flow[bench]'", file=sys.stderr)
+        print(f"flow_bench: {error.name} is not installed: pip install '.[bench]'", file=sys.stderr)
         return UNAVAILABLE
     if options.json:
         Path(options.json).write_text(json.dumps(document), encoding="utf-8")

@@ -41,7 +41,7 @@ def percent(text: str) -> float:
 def add_to(suites: Any) -> None:
     """Add both commands to the parser's."""
     run = suites.add_parser("run", help="many suites, each in fresh processes; save and compare")
-    run.add_argument("--all", action="store_true", help="all suites, the other libraries too (needs flow[peers])")
+    run.add_argument("--all", action="store_true", help="all suites, the other libraries too (needs the extra peers)")
     for name in session.SUITES:
         run.add_argument(f"--{name}", action="store_true", help=report.SUITES[name])
     run.add_argument("--quick", action="store_true", help="fewer rounds: 2 to 2.5 minutes without the other libraries")
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if options.every_row and options.compare is None:
         parser.error("--every-row is for --compare")
     if options.html and find_spec("plotly") is None:
-        parser.error("--html needs plotly: pip install 'flow[bench]'")
+        parser.error("--html needs plotly: pip install '.[bench]'")
     if options.save:
         store.path_of(options.save)
     baseline = None if options.compare is None else store.load(options.compare, but=options.save or "")

@@ -82,7 +82,7 @@ def figure() -> Any:
     try:
         graph = importlib.import_module("plotly.graph_objects")
     except ModuleNotFoundError as error:
-        error.add_note("the HTML report is drawn with plotly: pip install 'flow[bench]'")
+        error.add_note("the HTML report is drawn with plotly: pip install '.[bench]'")
         raise
     return graph.Figure(layout={
         "template": graph.layout.Template(), "dragmode": False, "hovermode": "closest", "showlegend": False,

@@ -16,7 +16,7 @@ from time import perf_counter
 
 from flow_bench.checks import Refused
 from flow_bench.measure import Row, Target, schedule
-from flow_bench.processes import environment
+from flow_bench.processes import environment, resident
 
 BUDGET = 60.0
 """Milliseconds of processor time that ``import flow`` may take above bare Python."""
@@ -33,18 +33,12 @@ from time import process_time
 before = set(sys.modules)
 import {module}
 loaded = set(sys.modules) - before
-try:
-    with open("/proc/self/status", "rb") as lines:
-        held = next(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"VmRSS"))
-except (OSError, StopIteration):
-    try:
-        from resource import RUSAGE_SELF, getrusage
-        held = getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    except ImportError:
-        held = 0
-print(process_time(), held, *loaded)
+took = process_time()
+from os import getpid
+print(getpid(), took, *loaded, flush=True)
+sys.stdin.read()
 """
-"""Reads its own memory with as little imported as can be."""
+"""Waits until its memory has been looked at: psutil within it would load what it is to be measured without."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +95,18 @@ def start(module: str, folder: str) -> Process:
     given.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", CHILD.format(module=module)]
     began = perf_counter()
-    done = subprocess.run(command, env=given, cwd=folder, check=False, capture_output=True, text=True)
+    with subprocess.Popen(
+        command, env=given, cwd=folder, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        pid, processor, *loaded = process.stdout.readline().split() or ("", "0")
+        held = resident(int(pid)) if pid else 0  # not process.pid: on Windows that is a launcher's
+        _, errors = process.communicate()
     seconds = perf_counter() - began
-    if done.returncode:
-        raise Refused(f"import {module}", done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"])
-    processor, held, *loaded = done.stdout.split()
-    return Process(seconds, float(processor), int(held), frozenset(loaded))
+    if process.returncode:
+        raise Refused(f"import {module}", errors.strip().splitlines()[-1:] or [f"exit code {process.returncode}"])
+    return Process(seconds, float(processor), held, frozenset(loaded))
 
 
 def check(module: str, processes: Sequence[Process]) -> None:

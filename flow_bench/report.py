@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from importlib import metadata
@@ -13,6 +14,7 @@ from typing import Any
 
 import flow
 from flow_bench.measure import Row, percentile
+from flow_bench.processes import cores
 
 LIBRARIES = ("anyio", "msgspec", "trio", "uvloop")
 TITLES = {
@@ -52,7 +54,7 @@ def machine() -> dict[str, Any]:
     """What the figures depend on."""
     return {
         "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "flow": flow.__version__,
@@ -65,7 +67,10 @@ def machine() -> dict[str, Any]:
 
 def commit() -> str:
     """The commit of this code, with ``-dirty`` if files differ from it; empty if there is no telling."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    return _output("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*")
+
+
+def _output(*command: str) -> str:
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.SubprocessError):
@@ -81,6 +86,8 @@ def _cpu_model() -> str:
                     return line.partition(":")[2].strip()
     except OSError:
         pass
+    if sys.platform == "darwin" and (name := _output("sysctl", "-n", "machdep.cpu.brand_string")):
+        return name
     return platform.processor() or "unknown CPU"
 
 

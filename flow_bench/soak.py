@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import flow
 from flow_bench.checks import Refused
 from flow_bench.measure import Row
+from flow_bench.processes import resident
 
 SECTION = "soak"
 COLLECT = flow.Config(on_error="collect")
@@ -21,7 +19,6 @@ EVERY = 10
 """One workflow in so many fails."""
 WARM = 500
 """Workflows before the first look at the memory."""
-STATM = Path("/proc/self/statm")
 
 
 class Refusal(Exception):
@@ -104,12 +101,6 @@ class Soak:
             raise Refused(SECTION, [f"of {self.begun} workflows {self.succeeded} succeeded and {self.failed} failed"])
 
 
-def resident() -> int:
-    """Bytes of this process in memory, after a collection. :raises OSError: where the system does not say."""
-    gc.collect()
-    return int(STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def slope(points: list[tuple[int, int]]) -> float:
     """Least squares: how much the second grows per one of the first."""
     count = len(points)
@@ -125,25 +116,22 @@ def soaked(rounds: int, seconds: float) -> list[Row]:
         runner.run(soak.stretch(made, 0.0, at_least=WARM))
         for _ in range(rounds):
             rates.append(runner.run(soak.stretch(made, seconds)))
-            if STATM.exists():
-                seen.append((soak.begun, resident()))
+            gc.collect()
+            seen.append((soak.begun, resident()))
     soak.refuse_unless_whole()
     what = f"{IN_FLIGHT} at a time, every {EVERY}th fails"
     note = f"{soak.begun:,} workflows of 5 nodes in {soak.seconds:.1f} s, {soak.failed:,} failed"
     return [
         Row(SECTION, f"{what}: time per workflow", "us", [1e6 / rate for rate in rates], note=note),
-        *_memory_rows(what, seen),
+        _memory_row(what, seen),
     ]
 
 
-def _memory_rows(what: str, seen: list[tuple[int, int]]) -> Iterator[Row]:
+def _memory_row(what: str, seen: list[tuple[int, int]]) -> Row:
     label = f"{what}: RSS growth per 1,000 workflows"
-    if len(seen) < 2:
-        yield Row(SECTION, label, "bytes", note="n/a: this system does not tell the resident memory")
-        return
     first, last = seen[0][1] / 1e6, seen[-1][1] / 1e6
     note = f"{first:.1f} MB after {seen[0][0]:,} workflows, {last:.1f} MB after {seen[-1][0]:,}"
-    yield Row(SECTION, label, "bytes", figure=slope(seen) * 1_000, better="zero", note=note, figures={"rss_mb": last})
+    return Row(SECTION, label, "bytes", figure=slope(seen) * 1_000, better="zero", note=note, figures={"rss_mb": last})
 
 
 @dataclass(frozen=True)

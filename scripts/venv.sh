@@ -1,5 +1,5 @@
-# Sourced by the other scripts: `extras=NAMES; . scripts/venv.sh` makes a virtual environment with flow[NAMES]
-# in it, once per pyproject.toml, and sets $python to its interpreter.
+# Sourced by the other scripts: `extras=NAMES; . scripts/venv.sh` makes a virtual environment with flow and its
+# extras NAMES in it, once per pyproject.toml, and sets $python to its interpreter.
 #
 # PYTHON names the interpreter to make it with (python3), FLOW_VENV the folder (.venv): one that is new, empty or a
 # virtual environment, since that is emptied where it does not fit.

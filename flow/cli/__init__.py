@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import click  # noqa: F401
     except ImportError:
-        print("the command line of flow needs click and rich: pip install click rich", file=sys.stderr)
+        print("the command line of flow needs click and rich: pip install 'flow-dag[cli]'", file=sys.stderr)
         return 2
     try:
         from flow.cli.terminal import opened_streams

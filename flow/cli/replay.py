@@ -73,7 +73,8 @@ def workers_of(work: Work, config: Config) -> int | None:
         return limit
     if config.executor == "inline" or _has_gil():  # one thread computes at a time, whatever the limit
         return 1
-    return min(config.threads, os.cpu_count() or 1, limit or config.threads)
+    cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1  # 3.13, the first without a lock, tells those allowed
+    return min(config.threads, cores, limit or config.threads)
 
 
 def lines(f: Figures) -> list[str]:

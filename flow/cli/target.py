@@ -58,9 +58,7 @@ def load(target: str) -> Plan:
     :raises TargetError: saying what is not there, or what the user's code raised and where.
     :raises DefinitionError: if the Dag, or another that the user's code compiles, is faulty.
     """
-    place, colon, name = target.rpartition(":")
-    if not colon:
-        place, name = target, DEFAULT_NAME
+    place, name = split(target)
     if place.lower().endswith(".py"):
         module = _import_file(_existing(place))
     elif os.path.isfile(target):
@@ -71,6 +69,13 @@ def load(target: str) -> Plan:
         raise TargetError(f"there is no {target!r}: {FORMS}")
     graph = _guarded(f"reading {target!r}", lambda: _called(target, _attribute(place, module, name)))
     return graph if isinstance(graph, Plan) else _guarded(f"compiling {target!r}", graph.compile)
+
+
+def split(target: str, splitdrive: Callable[[str], tuple[str, str]] = os.path.splitdrive) -> tuple[str, str]:
+    """Return the file or module, and the name in it. The colon of a drive on Windows is none of these."""
+    drive, rest = splitdrive(target)
+    place, colon, name = rest.rpartition(":")
+    return (drive + place, name) if colon else (target, DEFAULT_NAME)
 
 
 def _existing(name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -43,9 +44,9 @@ def say(*lines: str) -> None:
     """
     try:
         _print(sys.stdout, lines)
-    except BrokenPipeError:
-        raise
     except Exception as error:  # a full disk; closed, or replaced by anything, by the user's code
+        if _is_unread(error):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
         raise unwritable(error) from error
 
 
@@ -84,10 +85,10 @@ def ended(code: int) -> int:
     try:
         if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
             sys.stdout.flush()
-    except BrokenPipeError:
-        _drop(sys.stdout)
-        return code or 1
     except Exception as error:
+        if _is_unread(error):
+            _drop(sys.stdout)
+            return code or 1
         tell(f"Error: {unwritable(error).message}")
         return code or 1
     return code
@@ -110,6 +111,12 @@ def _encodable(text: str, stream: TextIO | None) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_unread(error: Exception) -> bool:
+    """Tell whether nobody reads a pipe any more. Windows has no word of its own for that."""
+    on_windows = sys.platform == "win32" and isinstance(error, OSError) and error.errno == errno.EINVAL
+    return on_windows or isinstance(error, BrokenPipeError)
 
 
 def unwritable(error: Exception) -> Unwritable:

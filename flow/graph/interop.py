@@ -111,7 +111,7 @@ def _networkx() -> Any:
     try:
         import networkx  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
-        raise UsageError("networkx is not installed; pip install networkx") from error
+        raise UsageError("networkx is not installed: pip install 'flow-dag[graph]'") from error
     return networkx
 
 

@@ -68,7 +68,7 @@ class Progress:
         try:
             import rich  # noqa: F401
         except ImportError as error:
-            raise UsageError("the progress display needs rich: pip install rich") from error
+            raise UsageError("the progress display needs rich: pip install 'flow-dag[cli]'") from error
         self._console = console or stderr_console(force)
         self._enabled = force or (self._console.is_terminal and not self._console.is_dumb_terminal)
         self._rows: dict[str, Row] = {}

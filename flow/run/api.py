@@ -300,7 +300,7 @@ def _run_on_a_loop(state: PlanRun, target: object) -> None:
     config = state.config
     backend = config.backend
     if backend != "asyncio" and not _is_installed(backend):
-        raise UsageError(f"backend {backend!r} is not installed: pip install {backend}")
+        raise UsageError(f"backend {backend!r} is not installed: pip install 'flow-dag[{backend}]'")
     if config.on_outcome is not None or config.before_call is not None:
         _hook(state, on_loop=True)
     try:

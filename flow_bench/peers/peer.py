@@ -49,7 +49,7 @@ class Peer:
             process.stdin.write(json.dumps({"do": do} | arguments) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
-        except BrokenPipeError:
+        except OSError:  # a broken pipe; on Windows EINVAL says so
             line = ""
         in_time = timer.is_alive()
         timer.cancel()

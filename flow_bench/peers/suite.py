@@ -7,7 +7,6 @@ and the reason in place of a figure; one that runs a graph wrongly is refused.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -20,6 +19,7 @@ from flow_bench.core import topologies
 from flow_bench.measure import JUDGED, US, Row, Target, schedule
 from flow_bench.peers.peer import Peer, PeerFault, refuse_unless_right
 from flow_bench.peers.registry import CONTENDERS, DASK_DICT, FLOW, Contender
+from flow_bench.processes import cores, resident
 from flow_bench.work import Work, dependencies_of, noop, noop_async
 
 SECTIONS = ("sync", "async", "build", "import")
@@ -131,7 +131,7 @@ def _started(peers: Sequence[Peer]) -> tuple[list[Row], dict[str, str]]:
         row = Row("peers import", contender.label, "MB", suite="peers")
         try:
             hello = peer.ask("hello")
-            row.figure, row.figures = hello["rss_mb"], {"import ms": hello["seconds"] * 1e3}
+            row.figure, row.figures = resident(hello["pid"]) / 1e6, {"import ms": hello["seconds"] * 1e3}
             row.note = _version(contender)
         except PeerFault as fault:
             missing[contender.label] = str(fault)
@@ -171,7 +171,7 @@ def _of_graph(
 
 
 def _measure(trials: Sequence[Trial], operations: Sequence[str], work: Work, is_async: bool, effort: Effort) -> None:
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # nothing is timed in a check
+    with ThreadPoolExecutor(cores()) as threads:  # nothing is timed in a check
         list(threads.map(lambda trial: trial.check(work, is_async), trials))
     for turn, which in schedule(len(trials), effort.rounds):
         for operation in operations:

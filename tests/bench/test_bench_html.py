@@ -230,7 +230,7 @@ def test_without_plotly_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("flow_bench.draw.importlib.import_module", absent)
     with pytest.raises(ModuleNotFoundError) as caught:
         html.write(document([]), tmp_path / "page.html")
-    assert "pip install 'flow[bench]'" in caught.value.__notes__[0]
+    assert "pip install '.[bench]'" in caught.value.__notes__[0]
     assert not (tmp_path / "page.html").exists()
 
 

@@ -98,7 +98,7 @@ class TestRun:
         monkeypatch.setattr(session, "PARTS", (Part("node", 1),))
         sabotage(here, monkeypatch, "import sys\nsys.modules['pytest'] = None\n")
         assert main(["run", "--node", "--quick"]) == OK
-        assert "n/a: pytest is not installed: pip install 'flow[bench]'" in capsys.readouterr().out
+        assert "n/a: pytest is not installed: pip install '.[bench]'" in capsys.readouterr().out
 
     def test_all_but_the_peers_unless_named(self) -> None:
         def chosen(*flags: str) -> list[str]:

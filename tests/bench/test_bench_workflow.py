@@ -189,12 +189,15 @@ class TestSoak:
     def test_growth_is_the_slope_of_memory_over_workflows(self) -> None:
         assert soak.slope([(0, 100), (10, 120), (20, 140)]) == 2.0
         assert soak.slope([(5, 100), (5, 120)]) == 0.0
-        grown = list(soak._memory_rows("x", [(1_000, 50_000_000), (2_000, 51_000_000)]))[0]
+        grown = soak._memory_row("x", [(1_000, 50_000_000), (2_000, 51_000_000)])
         assert grown.figure == pytest.approx(1_000_000)
         assert grown.better == "zero"
         assert grown.note == "50.0 MB after 1,000 workflows, 51.0 MB after 2,000"
 
-    def test_a_system_that_does_not_tell_its_memory(self) -> None:
-        row = list(soak._memory_rows("x", []))[0]
-        assert row.figure is None
-        assert row.note.startswith("n/a")
+    def test_memory_is_looked_at_after_every_stretch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(soak, "WARM", 1)
+        told = iter([50_000_000, 50_000_000, 58_000_000])
+        monkeypatch.setattr(soak, "resident", lambda: next(told))
+        row = soak.soaked(3, 0.0)[1]
+        assert row.figures == {"rss_mb": 58.0}
+        assert row.figure is not None and row.figure > 0

@@ -19,6 +19,7 @@ import flow
 from flow import Config, Retry
 
 pytestmark = pytest.mark.parametrize("backend", loops())
+unix_signals = pytest.mark.skipif(os.name != "posix", reason="os.kill ends the process at once there")
 
 
 class CleanUp(Exception):
@@ -282,6 +283,7 @@ class TestExits:
         assert caught.value.__notes__ == ["while the run ended, node 'node' raised CleanUp: disk full"]
 
     @pytest.mark.slow
+    @unix_signals
     def test_so_it_is_to_ctrl_c(self, backend: str) -> None:
         program = f"""
 import os, signal, threading, anyio, flow
@@ -297,6 +299,7 @@ except KeyboardInterrupt as error: print(error.__notes__)
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
         assert done.stdout == "[\"while the run ended, node 'node' raised LookupError: disk full\"]\n", done.stderr
 
+    @unix_signals
     def test_ctrl_c_during_a_retrys_delay(self, backend: str) -> None:
         if backend == "trio":
             import anyio._backends._trio  # noqa: F401  the signal is to find the delay

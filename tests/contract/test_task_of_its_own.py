@@ -9,11 +9,12 @@ from typing import Any
 import anyio
 import pytest
 import trio
+from conftest import loops
 
 import flow
 from flow import Config
 
-ASYNCIO = ["asyncio", "uvloop"]
+ASYNCIO = loops("asyncio", "uvloop")
 
 
 def task() -> asyncio.Task[Any]:

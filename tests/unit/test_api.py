@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import subprocess
 import sys
@@ -51,7 +52,8 @@ class TestWaysIn:
     @pytest.mark.parametrize("backend", ["uvloop", "trio"])
     def test_an_absent_backend_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch, backend: Any) -> None:
         monkeypatch.setitem(sys.modules, backend, None)
-        with pytest.raises(flow.UsageError, match=f"'{backend}' is not installed: pip install {backend}"):
+        hint = rf"'{backend}' is not installed: pip install 'flow-dag\[{backend}\]'"
+        with pytest.raises(flow.UsageError, match=hint):
             flow.run(one(acoro), config=Config(backend=backend))
 
     def test_a_lookup_error_of_a_node_is_its_own(self, backend: str) -> None:
@@ -124,6 +126,7 @@ class TestWaysIn:
         assert all(flow.types.is_name(i) for i in ids)
         assert flow.run(one(), run_id="mine-7").run_id == "mine-7"
 
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
     def test_run_ids_differ_across_a_fork(self) -> None:
         code = (
             "import os, flow\n"

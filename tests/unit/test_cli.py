@@ -438,7 +438,7 @@ class TestReplay:
 
     def test_threads_compute_at_once_without_a_gil(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("flow.cli.replay._has_gil", lambda: False)
-        monkeypatch.setattr(os, "cpu_count", lambda: 16)
+        monkeypatch.setattr(os, "process_cpu_count", lambda: 16, raising=False)
         assert workers_of("cpu", flow.Config(executor="thread", limit=4)) == 4
         assert workers_of("cpu", flow.Config(executor="thread")) == 16
         assert workers_of("cpu", flow.Config(executor="thread", threads=2)) == 2
@@ -554,7 +554,7 @@ class TestProgram:
     def test_without_click(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setitem(sys.modules, "click", None)
         assert main([]) == 2
-        assert capsys.readouterr().err == "the command line of flow needs click and rich: pip install click rich\n"
+        assert capsys.readouterr().err == "the command line of flow needs click and rich: pip install 'flow-dag[cli]'\n"
 
     def test_main_exits(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as exit_:

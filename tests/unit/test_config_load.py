@@ -159,10 +159,10 @@ class TestWriting:
     def test_what_is_written_comes_back(self, config: flow.Config) -> None:
         import tempfile
 
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(to_toml(config, ["a heading"], {"limit": "a note"}))
-            file.flush()
-            assert flow.Config.load(file.name) == config
+        with tempfile.TemporaryDirectory() as folder:  # Windows opens no file that another has open
+            file = Path(folder) / "flow.toml"
+            file.write_text(to_toml(config, ["a heading"], {"limit": "a note"}), encoding="utf-8")
+            assert flow.Config.load(file) == config
 
     def test_the_text(self) -> None:
         def b() -> None: ...

@@ -117,5 +117,5 @@ def test_other_graphs_are_refused(graph: Any, message: str) -> None:
 def test_without_networkx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "networkx", None)
     for call in (lambda: to_networkx(topologies.linear(2)), lambda: from_networkx(None)):
-        with pytest.raises(UsageError, match=r"pip install networkx"):
+        with pytest.raises(UsageError, match=r"pip install 'flow-dag\[graph\]'"):
             call()

@@ -216,7 +216,7 @@ class TestHarmless:
             return real(name, *rest, **more)
 
         monkeypatch.setattr(builtins, "__import__", no_rich)
-        with pytest.raises(flow.UsageError, match=r"needs rich: pip install rich"):
+        with pytest.raises(flow.UsageError, match=r"needs rich: pip install 'flow-dag\[cli\]'"):
             Progress()
 
     def test_rich_is_imported_at_first_use_only(self) -> None:

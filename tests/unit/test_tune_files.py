@@ -123,10 +123,10 @@ class TestWriting:
         import tempfile
 
         notes = dict.fromkeys(["limit", "timeout", "keep", "data.metrics"], comment)
-        with tempfile.NamedTemporaryFile("wb", suffix=".toml") as file:
-            file.write(to_toml(config, [comment], notes).encode())
-            file.flush()
-            assert flow.Config.load(file.name) == config
+        with tempfile.TemporaryDirectory() as folder:  # Windows opens no file that another has open
+            file = Path(folder) / "flow.toml"
+            file.write_bytes(to_toml(config, [comment], notes).encode())
+            assert flow.Config.load(file) == config
 
     def test_enumerations(self, saved: Any) -> None:
         assert flow.Config.load(saved(to_toml(flow.Config(limit=Enumerated.THREE)))).limit == 3
