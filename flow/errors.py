@@ -75,7 +75,7 @@ COMPARED_CHARACTERS: Final = 500_000
 _HELD: Final = " (see .faults)"
 """Where an error holds the faults that its message leaves out."""
 
-_CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL: Final = "[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 """What a terminal acts upon instead of showing it: C0, DEL, C1, line separators, the direction of text; surrogates."""
 
 
@@ -407,7 +407,8 @@ def shower(config: Any) -> Show:
 
 def printable(text: str, but: str = "") -> str:
     """Return ``text`` with its control characters escaped, all ``but`` these: they could rewrite the terminal."""
-    return _CONTROL.sub(lambda found: found[0] if found[0] in but else repr(found[0])[1:-1], text)
+    escaped = re.compile(_CONTROL).sub  # here, and kept by re: to compile it takes 0.4 ms, which importing need not
+    return escaped(lambda found: found[0] if found[0] in but else repr(found[0])[1:-1], text)
 
 
 def a_kind(value: object) -> str:

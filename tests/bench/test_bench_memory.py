@@ -29,9 +29,10 @@ def test_the_whole_suite_end_to_end(
     rows = json.loads(file.read_text())["rows"]
     assert len({(row["section"], row["label"], row["nodes"], row["topology"]) for row in rows}) == len(rows)
     assert sum(row["section"] == memory.SECTION for row in rows) == len(memory.PHASES) * 2
-    assert {row["unit"] for row in rows} == {"bytes", "ms", "modules"}
-    (judged,) = [row for row in rows if row["target"]]
+    assert {row["unit"] for row in rows} == {"bytes", "ms", "modules", "x"}
+    judged, aimed_at = [row for row in rows if row["target"]]
     assert (judged["label"], judged["target"]["at_most"]) == ("import flow, above bare Python", 60.0)
+    assert (aimed_at["label"], aimed_at["target"]["at_most"]) == ("import flow", 0.75)
     assert "none of anyio, asyncio" in capsys.readouterr().out
 
 
@@ -86,3 +87,9 @@ class TestImporting:
         rows = importing.rows(found, "time", "ms", lambda one: one.seconds * 1e3)
         assert [row.label for row in rows][:2] == ["bare Python", "import msgspec, above bare Python"]
         assert rows[-1].samples == pytest.approx([20.0, 30.0])
+
+    def test_shares_are_those_of_what_is_above_bare_python(self) -> None:
+        seconds = {importing.BARE: 0.01, "msgspec": 0.02, "asyncio": 0.05, "flow": 0.04}
+        found = {name: [Process(0.0, seconds[name], 0, frozenset())] * 2 for name in importing.MODULES}
+        rows = {row.label: row.samples for row in importing.share_rows(found)}
+        assert rows == {"import msgspec": pytest.approx([0.25] * 2), "import flow": pytest.approx([0.75] * 2)}
