@@ -33,27 +33,34 @@ from flow.run.result import Result
 from flow.types import Status
 
 if TYPE_CHECKING:
+    from flow import clock as clock
+    from flow import config as config
+    from flow import data as data
     from flow import memory, observe, testing
+    from flow import plan as plan
+    from flow import tuning as tuning
+    from flow import types as types
     from flow.graph import interop, render, topologies, traces
     from flow.policy import middleware
     from flow.tuning.api import tune
+else:  # so that a type checker refuses what is not there
+    __getattr__ = at_first_use(
+        "flow",
+        {
+            "interop": "flow.graph.interop",
+            "memory": "flow.memory",
+            "middleware": "flow.policy.middleware",
+            "observe": "flow.observe",
+            "render": "flow.graph.render",
+            "testing": "flow.testing",
+            "topologies": "flow.graph.topologies",
+            "traces": "flow.graph.traces",
+            "tune": "flow.tuning.api",
+            "tuning": "flow.tuning",
+        },
+    )
 
 __version__ = "0.1.0"
-
-__getattr__ = at_first_use(
-    "flow",
-    {
-        "interop": "flow.graph.interop",
-        "memory": "flow.memory",
-        "middleware": "flow.policy.middleware",
-        "observe": "flow.observe",
-        "render": "flow.graph.render",
-        "testing": "flow.testing",
-        "topologies": "flow.graph.topologies",
-        "traces": "flow.graph.traces",
-        "tune": "flow.tuning.api",
-    },
-)
 
 __all__ = [
     "Config",

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from flow.observe.log import logging
     from flow.observe.progress import Progress
     from flow.observe.tracker import tracking
-
-__getattr__ = at_first_use(
-    "flow.observe",
-    {"Progress": "flow.observe.progress", "logging": "flow.observe.log", "tracking": "flow.observe.tracker"},
-)
+else:  # so that a type checker refuses what is not there
+    __getattr__ = at_first_use(
+        "flow.observe",
+        {"Progress": "flow.observe.progress", "logging": "flow.observe.log", "tracking": "flow.observe.tracker"},
+    )
 
 __all__ = ["Progress", "logging", "tracking"]
 __dir__ = only(__all__)

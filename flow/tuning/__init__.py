@@ -8,9 +8,17 @@ from flow.exports import at_first_use, only
 
 if TYPE_CHECKING:
     from flow.tuning.api import tune
-    from flow.tuning.report import TuneReport
+    from flow.tuning.report import Reason, Tried, TuneReport
+else:  # so that a type checker refuses what is not there
+    __getattr__ = at_first_use(
+        "flow.tuning",
+        {
+            "Reason": "flow.tuning.report",
+            "Tried": "flow.tuning.report",
+            "TuneReport": "flow.tuning.report",
+            "tune": "flow.tuning.api",
+        },
+    )
 
-__getattr__ = at_first_use("flow.tuning", {"TuneReport": "flow.tuning.report", "tune": "flow.tuning.api"})
-
-__all__ = ["TuneReport", "tune"]
+__all__ = ["Reason", "Tried", "TuneReport", "tune"]
 __dir__ = only(__all__)

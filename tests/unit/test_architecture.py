@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import inspect
 from collections.abc import Mapping
-from types import FunctionType
 
-import pytest
 from conftest import ROOT
 
 import flow
@@ -88,30 +84,6 @@ def test_flow_bench_uses_the_public_api() -> None:
         if (found := imports(ast.parse(path.read_text("utf-8"))) - public)
     }
     assert not private
-
-
-@pytest.mark.parametrize("name", sorted(PUBLIC))
-def test_a_public_module_shows_its_names_and_nothing_else(name: str) -> None:
-    module = importlib.import_module(name)
-    assert module.__doc__ and dir(module) == sorted(module.__all__)
-    for each in module.__all__:
-        found = getattr(module, each)
-        assert not each.startswith("_")
-        assert found.__doc__ or not isinstance(found, (type, FunctionType)), each
-    with pytest.raises(AttributeError, match="no attribute 'nope'"):
-        module.nope  # noqa: B018
-
-
-def test_what_most_programs_use_is_at_the_top() -> None:
-    assert len(flow.__all__) <= 35
-    modules = {getattr(flow, each).__name__ for each in flow.__all__ if inspect.ismodule(getattr(flow, each))}
-    assert modules < PUBLIC
-
-
-def test_every_exception_is_in_the_public_module() -> None:
-    for name, value in vars(flow.errors).items():
-        if isinstance(value, type) and issubclass(value, (flow.FlowError, Warning)):
-            assert name in flow.errors.__all__
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
