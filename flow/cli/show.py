@@ -66,7 +66,13 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "critical_path": {"nodes": path.nodes, "seconds": path.length if costs else None},
         "inputs": {"required": plan.required_inputs, "known": list(plan.inputs)},
         "nodes": nodes,
+        "warnings": plan.warnings(),
     }
+
+
+def warned(plan: Plan) -> list[str]:
+    """A line for each thing in ``plan`` that is most likely wrong."""
+    return [f"Warning: {found}" for found in plan.warnings()]
 
 
 def _head(plan: Plan, everything: bool) -> Iterator[str]:

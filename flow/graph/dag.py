@@ -29,6 +29,10 @@ class Dag(Maps):
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
     :param middleware: callables ``(next, ctx) -> result`` around every node, first one outermost.
+    :param inputs: the run inputs that there are: a list of their names; or a :class:`msgspec.Struct`, dataclass or
+        TypedDict whose fields give each a type and perhaps a default. A required parameter that neither a node nor one
+        of these fills is a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets
+        runs give any other input as well. None: every parameter that no node fills is a run input.
 
     Adding is append-only and checks nothing (but compiles a Dag added as a node):
     :meth:`compile` validates the whole and lists all faults in one error. Building costs O(1)
@@ -37,9 +41,9 @@ class Dag(Maps):
 
     __slots__ = ("_definition", "_plan", "_plan_edges")
 
-    def __init__(self, name: str = "dag", *, middleware: Sequence[Middleware] = ()) -> None:
+    def __init__(self, name: str = "dag", *, middleware: Sequence[Middleware] = (), inputs: Any = None) -> None:
         name = str.__str__(name) if isinstance(name, str) else name  # a member of a StrEnum, say
-        self._definition = Definition(name, references(middleware))
+        self._definition = Definition(name, references(middleware), inputs)
         self._plan: Plan | None = None
         self._plan_edges = 0
 
@@ -190,12 +194,14 @@ class Dag(Maps):
 
     # -- derive ------------------------------------------------------------------------------
 
-    def compile(self) -> Plan:
+    def compile(self, *, check_types: bool = False) -> Plan:
         """Validate everything and freeze it as a :class:`Plan`.
 
         An unchanged Dag returns the same Plan again; after adding nodes only the new ones are
         resolved. O(nodes + edges); plus O(nodes log nodes) if nodes stand before what they need.
 
+        :param check_types: warn where the annotation of an output and that of a parameter which receives it exclude
+            each other, with both places.
         :raises DefinitionError: listing every fault, each with its node and place.
         :raises CycleError: if the only fault is a cycle.
         """
@@ -203,12 +209,13 @@ class Dag(Maps):
         edges = len(d.edges)
         if plan is not None and edges == self._plan_edges:
             if len(d.names) == plan._nodes.count:
-                return plan
+                return _warned(plan, plan._nodes.count, check_types) if check_types else plan
         else:
             plan = None  # a new edge may lead to an old node
+        start = 0 if plan is None else plan._nodes.count
         self._plan = plan = compile_definition(d, plan)
         self._plan_edges = edges
-        return plan
+        return plan if plan._nodes.declared is None and not check_types else _warned(plan, start, check_types)
 
     def subgraph(self, *targets: Ref) -> Dag:
         """Return a new Dag of ``targets`` and all they depend on, in the same order.
@@ -221,6 +228,10 @@ class Dag(Maps):
         keep = {plan.find(name) for name in plan.subgraph(*targets)}
         part = Dag(self.name)
         source, d = self._definition, part._definition
+        declared = plan._nodes.declared
+        if declared is not None:  # (of included Dags, too)
+            still = plan.subgraph(*targets).required_inputs
+            d.inputs = declared.narrowed([name for name in declared.names if name not in still])
         d.middleware = source.middleware
         for i in sorted(keep):
             if i in source.policies:
@@ -233,6 +244,20 @@ class Dag(Maps):
         edges = [(plan.find(a), plan.find(b)) for a, b in source.edges]
         d.edges = [(plan.names[a], plan.names[b]) for a, b in edges if b in keep]
         return part
+
+
+def _warned(plan: Plan, start: int, types: bool) -> Plan:
+    """Return ``plan``, with a warning of each parameter that is left out and named nearly as something that is there.
+
+    :param start: the first node that is new. :param types: warn of contradicting types, too.
+    """
+    from flow.plan.findings import findings, warn_of  # here: most Dags ask for neither
+
+    if plan._nodes.declared is not None and start < len(plan):
+        warn_of(findings(plan._nodes, start, types=False))
+    if types:
+        warn_of(findings(plan._nodes, names=False))
+    return plan
 
 
 def _policy(name: Any, options: Any) -> Policy | None:

@@ -52,10 +52,12 @@ PLAIN = Policy()
 class Definition:
     """The growing description of a Dag; append-only, so that a compiled prefix stays valid."""
 
-    __slots__ = ("after", "edges", "fns", "middleware", "name", "names", "needs", "policies")
+    __slots__ = ("after", "edges", "fns", "included", "inputs", "middleware", "name", "names", "needs", "policies")
 
-    def __init__(self, name: str, middleware: tuple[Callable[..., Any], ...] = ()) -> None:
+    def __init__(self, name: str, middleware: tuple[Callable[..., Any], ...] = (), inputs: Any = None) -> None:
         self.name = name
+        self.inputs = inputs  # as the user declares them; None: every parameter that nothing fills is one
+        self.included: list[Any] = []  # what included Dags declare of theirs
         self.middleware = middleware
         self.names: list[Any] = []
         self.fns: list[Any] = []

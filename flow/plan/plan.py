@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flow.errors import MAX_FAULTS_SHOWN, UsageError, nearest, shown
 from flow.plan.kept import Kept
@@ -12,6 +12,9 @@ from flow.plan.order import reach
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_chain
 from flow.signature import is_same, qualname_of
 from flow.types import NodeRef
+
+if TYPE_CHECKING:
+    from flow.plan.findings import Finding
 
 MAX_SUBGRAPHS: Final = 32
 """Sets of targets whose plan :meth:`Plan.subgraph` keeps; the oldest makes room."""
@@ -214,6 +217,15 @@ class Plan:
     def _beyond(self, refs: Iterable[Any], step: Sequence[Sequence[int]]) -> list[str]:
         starts = [self.find(ref) for ref in refs]
         return [self._nodes.names[i] for i in sorted(reach([n for start in starts for n in step[start]], step))]
+
+    def warnings(self) -> tuple[Finding, ...]:
+        """What is most likely wrong though it compiles: names that nearly match, annotations that contradict.
+
+        Those of Dags that are nodes come after the others. Computed anew each time, O(nodes + arguments).
+        """
+        from flow.plan.findings import findings  # here: no run needs it
+
+        return findings(self._nodes)
 
     # -- a part of it ------------------------------------------------------------------------
 
