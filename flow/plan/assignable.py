@@ -113,11 +113,8 @@ def _literals_contradict(given: Any, asked: Any) -> bool:
 
 def _exclude(a: type, b: type) -> bool:
     """Tell whether no class that is loaded is of both."""
-    for one, other in ((a, b), (b, a)):
-        if one in _PROMOTED.get(other, ()):
-            return False
     try:
-        if issubclass(a, b) or issubclass(b, a):
+        if any(issubclass(one, (other, *_PROMOTED.get(other, ()))) for one, other in ((a, b), (b, a))):
             return False
         if type(a) is ABCMeta and type(b) is ABCMeta:  # any class may be registered with both
             return False

@@ -53,8 +53,8 @@ class Nodes:
     __slots__ = (
         "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
         "binders", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "index",
-        "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines", "priorities",
-        "required_inputs", "retries", "shapes", "spared",
+        "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
+        "priorities", "required_inputs", "retries", "shapes", "spared",
     )  # fmt: skip
 
     def __init__(self, count: int) -> None:
