@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from types import FunctionType
+from types import EllipsisType, FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
 from flow.errors import UsageError, shown
@@ -41,7 +41,13 @@ class Dag(Maps):
 
     __slots__ = ("_definition", "_plan", "_plan_edges")
 
-    def __init__(self, name: str = "dag", *, middleware: Sequence[Middleware] = (), inputs: Any = None) -> None:
+    def __init__(
+        self,
+        name: str = "dag",
+        *,
+        middleware: Sequence[Middleware] = (),
+        inputs: Sequence[str | EllipsisType] | type[Any] | EllipsisType | None = None,
+    ) -> None:
         name = str.__str__(name) if isinstance(name, str) else name  # a member of a StrEnum, say
         self._definition = Definition(name, references(middleware), inputs)
         self._plan: Plan | None = None

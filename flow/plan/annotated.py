@@ -17,12 +17,23 @@ from flow.types import MISSING
 
 
 class Annotations:
-    """Reads annotations, those of each function once."""
+    """Reads annotations, those of each function once, and compares them, each pair once."""
 
-    __slots__ = ("_read",)
+    __slots__ = ("_compared", "_read")
 
     def __init__(self) -> None:
         self._read: dict[int, tuple[Any, Mapping[str, Any]]] = {}  # by id: the function, so that the id stays its own
+        self._compared: dict[Any, bool] = {}
+
+    def contradict(self, given: Any, asked: Any) -> bool:
+        """As :func:`flow.plan.assignable.contradict`, which looks through all subclasses."""
+        try:
+            found = self._compared.get((given, asked))
+        except TypeError:  # an annotation that cannot be hashed
+            return contradict(given, asked)
+        if found is None:
+            found = self._compared[given, asked] = contradict(given, asked)
+        return found
 
     def of(self, fn: Any) -> Mapping[str, Any]:
         """Return the types of ``fn``'s parameters and of what it returns ("return"), as far as they are certain."""
@@ -68,7 +79,7 @@ class Annotations:
         result = _or_fallback(result, fallback)
         if options.outcome == "list" and options.key is not None:
             return _dict_of(result)
-        if options.outcome == "list" and (len(fn.sources) > 1 or not contradict(source, Mapping)):
+        if options.outcome == "list" and (len(fn.sources) > 1 or not self.contradict(source, Mapping)):
             return union(list_of(result), _dict_of(result))
         return list_of(result)
 

@@ -46,11 +46,9 @@ def contradict(given: Any, asked: Any, depth: int = 0) -> bool:
     given, asked = plain(given), plain(asked)
     if given is UNKNOWN or asked is UNKNOWN or depth > MOST_NESTED:
         return False
-    for part in parts(given), parts(asked):
-        if not part:
-            return False
-    if len(parts(given)) > 1 or len(parts(asked)) > 1:
-        return all(contradict(a, b, depth + 1) for a in parts(given) for b in parts(asked))
+    pairs = [(one, other) for one in parts(given) for other in parts(asked)]
+    if len(pairs) > 1:
+        return all(contradict(one, other, depth + 1) for one, other in pairs)
     if get_origin(given) is Literal or get_origin(asked) is Literal:
         return _literals_contradict(given, asked)
     a, b = get_origin(given) or given, get_origin(asked) or asked

@@ -241,6 +241,9 @@ def _of_class(cls: Any) -> Declared:
     elif dataclasses.is_dataclass(cls):
         fields = [field for field in dataclasses.fields(cls) if field.init]
         hints = get_type_hints(cls, include_extras=True)
+        for name, hint in hints.items():
+            if isinstance(hint, dataclasses.InitVar):
+                raise TypeError(f"inputs cannot be {qualname_of(cls)}: its {name!r} is an InitVar, so make it a field")
         hints = {field.name: hints[field.name] for field in fields}
         nothing = dataclasses.MISSING
     elif is_typeddict(cls):

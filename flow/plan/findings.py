@@ -14,7 +14,7 @@ import msgspec
 
 from flow.errors import DefinitionWarning, shown
 from flow.plan.annotated import Annotations
-from flow.plan.assignable import UNKNOWN, contradict, item_of, list_of
+from flow.plan.assignable import UNKNOWN, item_of, list_of
 from flow.plan.declared import Declared, type_text
 from flow.plan.near import Known
 from flow.plan.nodes import Nodes
@@ -127,7 +127,7 @@ def _of_types(nodes: Nodes, start: int) -> Iterator[Finding]:
             fn = fn.fn
         asked = _declared_by_name(fn.plan._nodes) if isinstance(fn, Nested) else hints.of(fn)
         for name, slot, given in zip(names, slots, sources, strict=False):
-            if name in asked and contradict(given, asked[name]):
+            if name in asked and hints.contradict(given, asked[name]):
                 takes = f"takes {name!r} as {type_text(asked[name])}"
                 yield _contradiction(nodes, i, name, slot, takes, f"gives {type_text(given)}")
 
@@ -157,7 +157,7 @@ def _of_items(nodes: Nodes, i: int, over: Over, sources: Sequence[Any], hints: A
     for name, slot, source in zip(names, nodes.arguments[i], sources, strict=False):
         item = item_of(source, values=True)
         wanted = asked.get(name, UNKNOWN)
-        if contradict(list_of(item) if batched else item, wanted):
+        if hints.contradict(list_of(item) if batched else item, wanted):
             each = "each batch" if batched else "each item"
             takes = f"takes {each} as {type_text(wanted)} ({name!r})"
             yield _contradiction(nodes, i, name, slot, takes, f"gives items of {type_text(item)}")

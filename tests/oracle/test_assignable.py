@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing
 from collections import abc
 from typing import Annotated, Any, Literal, NewType, TypeVar
@@ -162,6 +163,30 @@ def test_what_contradicts(given_: Any, asked: Any) -> None:
 def test_what_does_not_for_certain(given_: Any, asked: Any) -> None:
     assert not contradict(given_, asked)
     assert not contradict(asked, given_)
+
+
+@pytest.mark.skipif(not hasattr(typing, "TypeAliasType"), reason="Python 3.12")
+def test_aliases() -> None:
+    alias: Any = typing.TypeAliasType("alias", str)  # type: ignore[attr-defined,unused-ignore]
+    assert contradict(alias, int)
+    assert not contradict(alias, str)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12")
+def test_an_alias_of_what_is_not_there() -> None:
+    space: dict[str, Any] = {}
+    exec("type Lost = Nowhere", space)
+    assert not contradict(space["Lost"], int)
+
+
+def test_a_metaclass_with_answers_of_its_own() -> None:
+    class Meta(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return True
+
+    class All(metaclass=Meta): ...
+
+    assert not contradict(int, All)
 
 
 def test_a_class_that_does_not_answer() -> None:

@@ -8,7 +8,7 @@ import datetime
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired, Protocol, Required, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, Protocol, Required, TypedDict
 
 import msgspec
 import numpy as np
@@ -240,6 +240,31 @@ class TestClasses:
         (fault,) = faults_of(globals()[name], a=lambda x: x)
         assert f"inputs: the annotations of {name} cannot be resolved: NameError" in fault
 
+    def test_a_class_whose_instances_take_more_than_fields(self) -> None:
+        assert faults_of(Further, a=lambda: 1) == (
+            "inputs cannot be Further: its 'x' is an InitVar, so make it a field",
+        )
+
+    def test_a_generic_alias_is_none(self) -> None:
+        assert "not list[int]" in faults_of(list[int], a=lambda: 1)[0]
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "fits"),
+        [
+            (Path | Odd, 3, True), (Path | np.ndarray | None, None, True), (Annotated[Path | np.ndarray, 1], 3, False),
+            (Path | Any, 3, True), (list[Path | np.ndarray], 3, False), (list[Path | np.ndarray], [], True),
+            (None, 1, False), (None, None, True), (bool, 1, False), (int, True, False), (float, 1, True),
+            (Annotated[int, msgspec.Meta(ge=1)], 0, False), (bytes, "eA==", False), (Literal["a"], "b", False),
+        ],
+    )  # fmt: skip
+    def test_types(self, kind: Any, value: Any, fits: bool) -> None:
+        values = dataclasses.make_dataclass("Made", [("x", kind)])
+        dag = dag_of(values, a=lambda x: x)
+        if fits:
+            assert flow.run(dag, {"x": value})["a"] == value
+        else:
+            assert len(refused(dag, {"x": value})) == 1
+
     def test_a_plan_can_be_copied_and_sent(self) -> None:
         plan = dag_of(Settings, a=max_of).compile()
         for other in (copy.deepcopy(plan), pickle.loads(pickle.dumps(plan))):
@@ -275,6 +300,12 @@ class Ordered:
 @dataclasses.dataclass
 class Failing:
     x: int = dataclasses.field(default_factory=lambda: 1 // 0)
+
+
+@dataclasses.dataclass
+class Further:
+    x: dataclasses.InitVar[int]
+    y: int = 1
 
 
 class LostStruct(msgspec.Struct):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -343,6 +343,13 @@ class TestTypes:
         dag = dag_of(ints=ints)
         dag.map("each", dag_of(a=lambda item: item), over="ints")
         assert found(dag) == []
+
+    def test_annotations_that_cannot_be_hashed(self) -> None:
+        def read(x: Annotated[int, []]) -> None: ...
+
+        assert found(reader(dag_of(texts=texts), "texts", read)) == [("type", "reader", "x", "texts")]
+        read.__annotations__["x"] = Literal[[]]  # type: ignore[valid-type]
+        assert found(reader(dag_of(number=number), "number", read)) != []
 
     def test_variadic_parameters(self) -> None:
         def read(*args: int, **more: str) -> None: ...
