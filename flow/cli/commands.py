@@ -140,6 +140,7 @@ def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> No
         graph = load_trace(target, work, scale) if trace else load(target)
         if isinstance(graph, Plan):
             inputs = given.typed(inputs, options["inputs"], graph)
+            tell(*show.left_out(graph))
         observers = given.observers_from(options["progress"], replays_noops=trace and work == "noop")
         config = given.config_from(ctx, options, observers)
         if work == "sleep":

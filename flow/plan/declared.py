@@ -116,7 +116,7 @@ class DeclaredSlots(InputSlots):
         super().__init__(names, tail)
         self.declared: Declared = declared
         self.unfilled: dict[int, str] = {}
-        self.left_out: dict[int, str] = {}
+        self.left_out = {}
         for name in declared.names:
             self.names.setdefault(name, [])
 

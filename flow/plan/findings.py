@@ -147,11 +147,10 @@ def _of_items(nodes: Nodes, i: int, over: Over, sources: Sequence[Any], hints: A
     if isinstance(over.fn, Nested):
         return
     asked = hints.of(over.fn)
+    names: Sequence[str] = ()
     if isinstance(over, Folded):
-        names: Sequence[str] = [name for name in _positional(over.fn) if name != "return"][1:2]
-    elif isinstance(over, Mapped):
-        if len(over.sources) > 1 and over.roles.whole:
-            return
+        names = _positional(over.fn)[1:2]
+    elif isinstance(over, Mapped) and not (len(over.sources) > 1 and over.roles.whole):
         names = over.roles.items
     batched = isinstance(over, Mapped) and over.options.batch_size is not None
     for name, slot, source in zip(names, nodes.arguments[i], sources, strict=False):

@@ -41,7 +41,7 @@ class InputSlots:
     __slots__ = ("_slots", "names", "values")
 
     declared: Any = None
-    left_out: Mapping[int, str] = {}
+    left_out: dict[int, str] = {}  # noqa: RUF012  (those that declare inputs have their own)
 
     def __init__(self, names: Mapping[str, tuple[int, ...]], tail: Sequence[Any]) -> None:
         self.values = list(reversed(tail))  # slot -1 first

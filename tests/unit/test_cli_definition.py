@@ -128,6 +128,11 @@ class TestWarnings:
         assert result.exit_code == 1
         assert result.stderr.count("custmers") == 1
 
+    def test_run_tells_what_it_leaves_out(self) -> None:
+        result = call("run", "left.py", "--input", "customers=1")
+        assert result.exit_code == 0 and result.stderr.count("Warning: node 'total'") == 1
+        assert "Warning" not in call("run", "doubtful.py").stderr
+
     def test_show(self) -> None:
         result = call("show", "doubtful.py")
         assert result.exit_code == 0 and result.stderr.count("Warning: ") == 2 and "Warning" not in result.stdout
