@@ -16,6 +16,9 @@ SHORTEST: Final = 5
 SHORTEST_REPLACED: Final = 6
 """Characters of a word in which a wrong letter is taken for a slip."""
 
+MOST_COMPARED: Final = 200_000
+"""Pairs of names that are compared for one plan: some 0.4 s. Those after that are not."""
+
 _VOWELS: Final = frozenset("aeiou")
 _ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _KEYS: Final = {letter: (x + y / 2, y) for y, row in enumerate(_ROWS) for x, letter in enumerate(row)}
@@ -64,16 +67,19 @@ def _are_confused(a: str, b: str) -> bool:
 class Known:
     """Names that others are compared with. Making it is O(names); slips of the first letter are not looked for."""
 
-    __slots__ = ("_by_beginning",)
+    __slots__ = ("_by_beginning", "_left")
 
     def __init__(self, names: Collection[str]) -> None:
+        self._left = MOST_COMPARED
         self._by_beginning: dict[str, list[str]] = {}
         for name in names:
             self._by_beginning.setdefault(name[:1].casefold(), []).append(name)
 
     def near(self, name: str) -> Iterator[str]:
         """Yield the names that ``name`` may have been meant for."""
-        for other in self._by_beginning.get(name[:1].casefold(), ()):
+        likely = self._by_beginning.get(name[:1].casefold(), [])[: self._left]
+        self._left -= len(likely)
+        for other in likely:
             if is_near(name, other):
                 yield other
 

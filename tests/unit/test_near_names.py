@@ -43,3 +43,11 @@ def test_the_names_that_one_is_compared_with() -> None:
     known = Known(["customers", "Customets", "orders"])
     assert list(known.near("custmers")) == ["customers"]
     assert list(known.near("zzz")) == []
+
+
+def test_so_many_pairs_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flow.plan.near.MOST_COMPARED", 3)
+    known = Known(["orders", "others"])
+    assert list(known.near("oders")) == ["orders"]
+    assert list(known.near("odrers")) == ["orders"]
+    assert list(known.near("oders")) == []
