@@ -22,7 +22,7 @@ from flow.data.context import Context
 from flow.data.key import Key
 from flow.data.mapresult import MapResult
 from flow.data.store import WorkflowData
-from flow.errors import DefinitionError, FlowError, InputError, NodeTimeout, RunError, UsageError
+from flow.errors import DefinitionError, DefinitionWarning, FlowError, InputError, NodeTimeout, RunError, UsageError
 from flow.exports import at_first_use, only
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
@@ -68,6 +68,7 @@ __all__ = [
     "Dag",
     "DataConfig",
     "DefinitionError",
+    "DefinitionWarning",
     "FlowError",
     "InputError",
     "Key",

@@ -23,6 +23,7 @@
     ├── NodeAborted                  a node raised a BaseException that ends the run (observers see it)
     └── RunError         ExceptionGroup  a run that failed: the users' exceptions, and the partial Result
     BlockingNodeWarning  RuntimeWarning  a node held the event loop
+    DefinitionWarning    UserWarning     a Dag that compiles, and is most likely not what was meant
 
 A user's own exception is never wrapped or replaced: ``RunError`` is an
 :class:`ExceptionGroup` of the very objects the nodes raised, so ``except* ValueError``
@@ -318,6 +319,10 @@ class RunError(FlowError, Rich, ExceptionGroup[Exception]):
 
 class BlockingNodeWarning(RuntimeWarning):
     """A node held the event loop longer than ``Config.blocking_after`` seconds."""
+
+
+class DefinitionWarning(UserWarning):
+    """A Dag compiles, and something in it is most likely not what was meant: see :meth:`flow.Plan.warnings`."""
 
 
 class Hints:

@@ -13,14 +13,35 @@ into the traceback is the caller's. (A helper that raises would be in it.) A ``t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from types import CodeType, FrameType, TracebackType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
+
+from flow.errors import FlowError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 OURS: Final = "flow"
 _MACHINERY: Final = frozenset({OURS, "anyio", "asyncio", "concurrent", "outcome", "threading", "trio"})
 """Packages that lead from a run to a node's function. (Generated code is of our name too.)"""
 
 Frames: TypeAlias = list[TracebackType]
+
+
+def ends_at_user(method: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a public function that is not called often: errors that it raises end at its caller's line."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except FlowError as error:
+            end_at_user(error)
+            raise
+
+    return call
 
 
 def end_at_user(error: BaseException) -> None:

@@ -142,6 +142,9 @@ def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> No
     with _only_ours_on_stdout(as_json):
         inputs = given.inputs_from(options["inputs"], options["inputs_file"])
         graph = load_trace(target, work, scale) if trace else load(target)
+        if isinstance(graph, Plan):
+            inputs = given.typed(inputs, options["inputs"], graph)
+            tell(*show.left_out(graph))
         quiet = (trace and work == "noop") or options["log"] is not None
         observers = [*given.observers_from(options["progress"], quiet), *log.observers_of(options["log"])]
         config = given.config_from(ctx, options, observers)
@@ -229,15 +232,17 @@ def show_command(target: str, form: str, everything: bool, svg: Path | None, sca
     if form == "json":
         say_json(show.as_json(plan))
     else:
+        tell(*show.warned(plan))
         say(*show.lines(plan, form, everything))
 
 
 @cli.command()
 @click.argument("target")
+@click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings.")
 @given.debug_option
 @click.pass_context
-def check(ctx: click.Context, target: str) -> None:
-    """Validate TARGET without running it; list all its faults."""
+def check(ctx: click.Context, target: str, strict: bool) -> None:
+    """Validate TARGET without running it; list all its faults, and what is most likely wrong."""
     try:
         plan = _compiled(target, 1.0)
     except DefinitionError as error:
@@ -245,7 +250,11 @@ def check(ctx: click.Context, target: str) -> None:
         tell(f"{error.dag}: {show.plural(len(error.faults), 'fault')}", *(f"  - {fault}" for fault in error.faults))
         ctx.exit(1)
     needed = f"; needs inputs: {', '.join(plan.required_inputs)}" if plan.required_inputs else ""
+    warnings = show.warned(plan)
+    tell(*warnings)
     say(f"{plan.name}: ok: {show.size(plan)}{needed}")
+    if warnings and strict:
+        ctx.exit(1)
 
 
 def _compiled(target: str, scale: float) -> Plan:

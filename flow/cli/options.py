@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from flow import files
 from flow.config import Config
+from flow.plan.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEBUG = "flow.debug"
@@ -112,6 +113,18 @@ def inputs_from(given: Sequence[str], file: Path | None) -> dict[str, Any]:
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             inputs[name] = value
     return inputs
+
+
+def typed(inputs: dict[str, Any], given: Sequence[str], plan: Plan) -> dict[str, Any]:
+    """Return the inputs as the types that the Dag declares; those that do not fit as they are, for the run to refuse.
+
+    :param given: ``--input NAME=VALUE``, whose text may also stand for what JSON has no word for: a date, say.
+    """
+    declared = plan._nodes.declared
+    if declared is None:
+        return inputs
+    texts = {name: text for name, _, text in [item.partition("=") for item in given]}
+    return {name: declared.read(name, value, texts.get(name)) for name, value in inputs.items()}
 
 
 def config_from(ctx: click.Context, options: dict[str, Any], observers: Sequence[Any]) -> Config:

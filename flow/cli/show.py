@@ -65,7 +65,23 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "critical_path": {"nodes": path.nodes, "seconds": path.length if costs else None},
         "inputs": {"required": plan.required_inputs, "known": list(plan.inputs)},
         "nodes": nodes,
+        "warnings": plan.warnings(),
     }
+
+
+def left_out(plan: Plan) -> list[str]:
+    """A line for each parameter that a plan which declares its inputs leaves out and that is named nearly as another.
+
+    A run tells no more: what else is most likely wrong is for ``flow check``.
+    """
+    if plan._nodes.declared is None:
+        return []
+    return [f"Warning: {found}" for found in plan.warnings() if found.kind == "name"]
+
+
+def warned(plan: Plan) -> list[str]:
+    """A line for each thing in ``plan`` that is most likely wrong."""
+    return [f"Warning: {found}" for found in plan.warnings()]
 
 
 def _head(plan: Plan, everything: bool) -> Iterator[str]:

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import warnings
 import zlib
 from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
@@ -20,7 +21,7 @@ import click
 from flow import files
 from flow.blame import where
 from flow.cli.replay import Work
-from flow.errors import DefinitionError, described, nearest
+from flow.errors import DefinitionError, DefinitionWarning, described, nearest
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 from flow.signature import takes_nothing
@@ -68,7 +69,11 @@ def load(target: str) -> Plan:
     else:
         raise TargetError(f"there is no {target!r}: {FORMS}")
     graph = _guarded(f"reading {target!r}", lambda: _called(target, _attribute(place, module, name)))
-    return graph if isinstance(graph, Plan) else _guarded(f"compiling {target!r}", graph.compile)
+    if isinstance(graph, Plan):
+        return graph
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DefinitionWarning)  # the commands print what the plan itself says
+        return _guarded(f"compiling {target!r}", graph.compile)
 
 
 def split(target: str, splitdrive: Callable[[str], tuple[str, str]] = os.path.splitdrive) -> tuple[str, str]:

@@ -90,6 +90,7 @@ def tune(ctx: click.Context, /, target: str, **options: Any) -> None:
             work = scale = None
         else:
             graph = load(target)
+            inputs = given.typed(inputs, options["inputs"], graph)
         if work is None and not is_trace(target):
             tell(RUNS.format(graph.name, duration(options["budget"])))
         try:

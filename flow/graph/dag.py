@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from types import FunctionType
+from types import EllipsisType, FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
 from flow.errors import DefinitionError, FlowError, UsageError, shown
@@ -16,7 +16,7 @@ from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
 from flow.policy.middleware import Middleware
 from flow.signature import Nested
-from flow.tracebacks import end_at_user
+from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef, references
 
 T = TypeVar("T")
@@ -30,6 +30,10 @@ class Dag(Maps):
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
     :param middleware: callables ``(next, ctx) -> result`` around every node, first one outermost.
+    :param inputs: the run inputs that there are: a list of their names; or a :class:`msgspec.Struct`, dataclass or
+        TypedDict whose fields give each a type and perhaps a default. A required parameter that neither a node nor one
+        of these fills is a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets
+        runs give any other input as well. None: every parameter that no node fills is a run input.
 
     Adding checks nothing (but compiles a Dag added as a node):
     :meth:`compile` validates the whole and lists all faults in one error. Building costs O(1)
@@ -38,9 +42,15 @@ class Dag(Maps):
 
     __slots__ = ("_definition", "_plan", "_plan_edges")
 
-    def __init__(self, name: str = "dag", *, middleware: Sequence[Middleware] = ()) -> None:
+    def __init__(
+        self,
+        name: str = "dag",
+        *,
+        middleware: Sequence[Middleware] = (),
+        inputs: Sequence[str | EllipsisType] | type[Any] | EllipsisType | None = None,
+    ) -> None:
         name = str.__str__(name) if isinstance(name, str) else name  # a member of a StrEnum, say
-        self._definition = Definition(name, references(middleware))
+        self._definition = Definition(name, references(middleware), inputs)
         self._plan: Plan | None = None
         self._plan_edges = 0
 
@@ -157,6 +167,7 @@ class Dag(Maps):
         """Make ``downstream`` wait for ``upstream``: ``edge(a, b)`` draws ``a -> b``, a runs first. No data passes."""
         self._definition.edges.append((upstream, downstream))
 
+    @ends_at_user
     def remove(self, ref: Ref) -> None:
         """Remove a node, and what :meth:`edge` has said of it. O(nodes + edges).
 
@@ -165,13 +176,10 @@ class Dag(Maps):
 
         :raises UsageError: if there is no such node, naming the nearest ones.
         """
-        try:
-            self._definition.remove(ref)
-        except FlowError as error:
-            end_at_user(error)
-            raise
+        self._definition.remove(ref)
         self._plan = None
 
+    @ends_at_user
     def include(
         self,
         other: Dag,
@@ -190,18 +198,13 @@ class Dag(Maps):
         :raises DefinitionError: if ``other`` cannot be compiled. :raises UsageError: if ``inputs``
             names no input of ``other``, or a node of it cannot be inlined; nothing is added then.
         """
-        try:
-            if not isinstance(other, Dag):
-                raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
-            if inputs is not None and not isinstance(inputs, Mapping):
-                wanted = f"maps {shown(other.name)}'s run inputs to nodes"
-                raise UsageError(f"include(inputs=...) {wanted}; got {shown(inputs)}")
-            given, starts = dict(inputs or {}), references(after)
-            if inline(self._definition, other._definition, other.compile(), prefix, given, starts, replace):
-                self._plan = None
-        except FlowError as error:
-            end_at_user(error)
-            raise
+        if not isinstance(other, Dag):
+            raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise UsageError(f"include(inputs=...) maps {shown(other.name)}'s run inputs to nodes; got {shown(inputs)}")
+        given, starts = dict(inputs or {}), references(after)
+        if inline(self._definition, other._definition, other.compile(), prefix, given, starts, replace):
+            self._plan = None
 
     # -- look --------------------------------------------------------------------------------
 
@@ -235,12 +238,14 @@ class Dag(Maps):
 
     # -- derive ------------------------------------------------------------------------------
 
-    def compile(self) -> Plan:
+    def compile(self, *, check_types: bool = False) -> Plan:
         """Validate everything and freeze it as a :class:`Plan`.
 
         An unchanged Dag returns the same Plan again; after adding nodes only the new ones are
         resolved. O(nodes + edges); plus O(nodes log nodes) if nodes stand before what they need.
 
+        :param check_types: warn where the annotation of an output and that of a parameter which receives it exclude
+            each other, with both places.
         :raises DefinitionError: listing every fault, each with its node and place.
         :raises CycleError: if the only fault is a cycle.
         """
@@ -248,45 +253,49 @@ class Dag(Maps):
         edges = len(d.edges)
         if plan is not None and edges == self._plan_edges:
             if len(d.names) == plan._nodes.count:
-                return plan
+                return _warned(plan, plan._nodes.count, check_types) if check_types else plan
         else:
             plan = None  # a new edge may lead to an old node
+        start = 0 if plan is None else plan._nodes.count
         try:
             self._plan = plan = compile_definition(d, plan)
         except FlowError as error:
             end_at_user(error)
             raise
         self._plan_edges = edges
-        return plan
+        return plan if plan._nodes.declared is None and not check_types else _warned(plan, start, check_types)
 
+    @ends_at_user
     def subgraph(self, *targets: Ref) -> Dag:
         """Return a new Dag of ``targets`` and all they depend on, in the same order.
 
-        :raises DefinitionError: if this Dag cannot be compiled. :raises UsageError: for an unknown target.
+        :raises DefinitionError: if this Dag cannot be compiled. :raises UsageError: for an unknown target, or none.
         """
-        try:
-            if not targets:
-                raise UsageError(f"dag {shown(self.name)}: subgraph() needs at least one target")
-            plan = self.compile()
-            keep = {plan.find(name) for name in plan.subgraph(*targets)}
-        except FlowError as error:
-            end_at_user(error)
-            raise
-        part = Dag(self.name)
-        source, d = self._definition, part._definition
-        d.middleware = source.middleware
-        for i in sorted(keep):
-            if i in source.policies:
-                d.policies[len(d.names)] = source.policies[i]
-            d.names.append(source.names[i])
-            d.fns.append(source.fns[i])
-            d.needs.append(source.needs[i])
-            d.after.append(source.after[i])
-        d.former = source.former
-        # By name: the function of a kept node may well run dropped ones too.
-        edges = [(plan.find(source.current(a)), plan.find(source.current(b))) for a, b in source.edges]
-        d.edges = [(plan.names[a], plan.names[b]) for a, b in edges if b in keep]
-        return part
+        plan = self.compile()
+        return _part_of(self._definition, plan, plan.subgraph(*targets))
+
+
+def _part_of(source: Definition, plan: Plan, part: Plan) -> Dag:
+    """Return the Dag whose plan is ``part``, of ``plan``, which is that of ``source``."""
+    dag = Dag(source.name)
+    keep, d = {plan.find(name) for name in part}, dag._definition
+    declared = plan._nodes.declared
+    if declared is not None:  # (of included Dags, too)
+        still = part.required_inputs
+        d.inputs = declared.narrowed([name for name in declared.names if name not in still])
+    d.middleware = source.middleware
+    for i in sorted(keep):
+        if i in source.policies:
+            d.policies[len(d.names)] = source.policies[i]
+        d.names.append(source.names[i])
+        d.fns.append(source.fns[i])
+        d.needs.append(source.needs[i])
+        d.after.append(source.after[i])
+    d.former = source.former
+    # By name: the function of a kept node may well run dropped ones too.
+    edges = [(plan.find(source.current(a)), plan.find(source.current(b))) for a, b in source.edges]
+    d.edges = [(plan.names[a], plan.names[b]) for a, b in edges if b in keep]
+    return dag
 
 
 def _decorated(dag: Dag, name: str | None, options: Mapping[str, Any], fn: F) -> F:
@@ -318,6 +327,18 @@ def _card(dag: Dag) -> str:
     if faults:
         head.append(html.said(f"cannot be compiled: {html.counted(len(faults), 'fault')}", "bad"))
     return html.card("\n".join([repr(dag), *faults]), head, html.listed(faults))
+def _warned(plan: Plan, start: int, types: bool) -> Plan:
+    """Return ``plan``, with a warning of each parameter that is left out and named nearly as something that is there.
+
+    :param start: the first node that is new. :param types: warn of contradicting types, too.
+    """
+    from flow.plan.findings import findings, warn_of  # here: most Dags ask for neither
+
+    if plan._nodes.declared is not None and start < len(plan):
+        warn_of(findings(plan._nodes, start, types=False))
+    if types:
+        warn_of(findings(plan._nodes, names=False))
+    return plan
 
 
 def _policy(name: Any, options: Any) -> Policy | None:

@@ -44,6 +44,9 @@ def inline(
             mine.policies[first + i] = policy
         data = plan._nodes.arguments[i]
         mine.after.append(tuple([names[d] for d in deps if d not in data]) if deps else starts)
+    declared = plan._nodes.declared
+    if declared is not None:
+        mine.included.append(declared.without(given))
     mine.names += names
     mine.fns += plan._nodes.fns
     mine.needs += needs
@@ -65,7 +68,7 @@ def _needs(plan: Plan, i: int, sources: Mapping[int, Any]) -> Needs:
     slots = plan._nodes.arguments[i]
     fn = plan._nodes.fns[i]
     parameters = [p.name for p in (plan._nodes.shapes.get(id(fn)) or shape_of(fn)).positional]
-    refs = [sources[slot] for slot in slots]
+    refs = [sources.get(slot) for slot in slots]
     by_position = len(slots) - len(keywords)
     if by_position > len(parameters):  # *args: only a sequence can fill it
         if keywords or None in refs:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flow.exports import at_first_use, only
 
 if TYPE_CHECKING:
+    from flow.plan.findings import Finding
     from flow.plan.plan import CriticalPath, Plan
     from flow.plan.resolver import Resolver
     from flow.plan.status import StatusChange, StatusStatistics, StatusTracker
@@ -15,6 +16,7 @@ else:  # so that a type checker refuses what is not there
         "flow.plan",
         {
             "CriticalPath": "flow.plan.plan",
+            "Finding": "flow.plan.findings",
             "Plan": "flow.plan.plan",
             "Resolver": "flow.plan.resolver",
             "StatusChange": "flow.plan.status",
@@ -23,5 +25,5 @@ else:  # so that a type checker refuses what is not there
         },
     )
 
-__all__ = ["CriticalPath", "Plan", "Resolver", "StatusChange", "StatusStatistics", "StatusTracker"]
+__all__ = ["CriticalPath", "Finding", "Plan", "Resolver", "StatusChange", "StatusStatistics", "StatusTracker"]
 __dir__ = only(__all__)

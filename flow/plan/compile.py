@@ -12,7 +12,7 @@ O(nodes + edges); plus O(log nodes) per node that stands before something it nee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import FunctionType
 from typing import Any, Final
 
@@ -54,6 +54,7 @@ def compile_definition(definition: Definition, previous: Plan | None = None) -> 
     if before is not None and (
         _takes_over_an_input(definition.names[before.count :], before)
         or any(type(fn) is Mapped and fn.options.is_pipelined for fn in definition.fns[before.count :])
+        or definition.included
     ):
         before = None
     return _Compilation(definition, before).plan_or_faults()
@@ -61,7 +62,9 @@ def compile_definition(definition: Definition, previous: Plan | None = None) -> 
 
 def _takes_over_an_input(new_names: list[Any], previous: Nodes) -> bool:
     """Tell whether what a parameter of an older node took for a run input is a node now."""
-    inputs = previous.inputs
+    inputs: Collection[str] = previous.inputs
+    if previous.left_out:
+        inputs = previous.left_out.union(inputs)
     return bool(inputs) and any(str.__str__(name) in inputs for name in new_names if isinstance(name, str))
 
 
@@ -78,6 +81,8 @@ class _Compilation:
         nodes.fns.extend(d.fns[start:] if start else d.fns)
         self.inputs = InputSlots(nodes.inputs, nodes.input_defaults)
         self.wirer = Wirer(nodes.index, nodes.names, start, d.names, nodes.fns, self.inputs, d.former)
+        if d.inputs is not None or d.included:
+            self._declare()
         self.usual = Usual()
         self.unreadable: dict[int, str] = {}  # by id of the function: why
         self.pipelined: list[int] = []
@@ -99,6 +104,8 @@ class _Compilation:
         """Finish, or raise the one error that lists everything that is wrong."""
         d, nodes = self.d, self.nodes
         self._apply_policies()
+        if self.inputs.declared is not None:
+            self.faults += self.inputs.unfilled_faults(nodes.arguments, nodes.names, self._taker)
         faults, cycle = self._all_faults(), []
         order: Sequence[int] = ()
         if len(nodes.index) == nodes.count:  # else names are used twice, and edges mean nothing
@@ -114,6 +121,20 @@ class _Compilation:
             provide_defaults(nodes, self.start, self.lent)
         nodes.freeze(self.inputs, order)
         return Plan(d.name, nodes)
+
+    def _declare(self) -> None:
+        """Read what the Dag declares of its inputs."""
+        from flow.plan.declared import DeclaredSlots, declaration  # here: few Dags declare any
+
+        before = None if self.previous is None else self.previous.declared
+        declared, faults = declaration(self.d, before, self.nodes.names)
+        self.faults += faults
+        self.wirer.inputs = self.inputs = DeclaredSlots(declared, self.nodes.inputs, self.nodes.input_defaults)
+
+    def _taker(self, i: int, parameter: str) -> str:
+        fn = self.d.fns[i]
+        over = isinstance(fn, Over) and parameter in fn.sources
+        return f"{self.wirer.where(i)} {'goes over' if over else 'takes'} {shown(parameter)}"
 
     # -- wiring ------------------------------------------------------------------------------
 

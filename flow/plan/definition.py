@@ -55,12 +55,14 @@ class Definition:
     """The growing description of a Dag. What is appended leaves a compiled prefix valid; all else does not."""
 
     __slots__ = (
-        "_indexed", "_places", "_twice", "after", "edges", "fns", "former", "middleware", "name", "names", "needs",
-        "policies",
+        "_indexed", "_places", "_twice", "after", "edges", "fns", "former", "included", "inputs", "middleware", "name",
+        "names", "needs", "policies",
     )  # fmt: skip
 
-    def __init__(self, name: str, middleware: tuple[Callable[..., Any], ...] = ()) -> None:
+    def __init__(self, name: str, middleware: tuple[Callable[..., Any], ...] = (), inputs: Any = None) -> None:
         self.name = name
+        self.inputs = inputs  # as the user declares them; None: every parameter that nothing fills is one
+        self.included: list[Any] = []  # what included Dags declare of theirs
         self.middleware = middleware
         self.names: list[Any] = []
         self.fns: list[Any] = []

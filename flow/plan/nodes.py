@@ -16,6 +16,7 @@ from flow.signature import shape_of
 from flow.types import MISSING
 
 if TYPE_CHECKING:
+    from flow.plan.declared import Declared
     from flow.plan.wiring import InputSlots
     from flow.policy.bind import Binder
     from flow.signature import Shape
@@ -44,14 +45,16 @@ class Nodes:
     :ivar inputs: the slots that each run input fills; ``input_defaults`` are their defaults, slot -1 last.
     :ivar order: the indices in the order that a run with limit 1 takes them.
     :ivar all_sync: no call returns an awaitable.
+    :ivar declared: what the Dag declares of its inputs; None if it declares nothing. ``left_out`` are parameters that
+        neither a node nor one of these fills.
     :ivar named: nodes that say by which of ``Config.executors`` they are called.
     """
 
     __slots__ = (
         "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
-        "binders", "costs", "count", "dependencies", "fallbacks", "fns", "generators", "index", "input_defaults",
-        "inputs", "is_async", "may_fail", "named", "names", "order", "pipelines", "priorities", "required_inputs",
-        "retries", "shapes", "spared",
+        "binders", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "index",
+        "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
+        "priorities", "required_inputs", "retries", "shapes", "spared",
     )  # fmt: skip
 
     def __init__(self, count: int) -> None:
@@ -76,6 +79,8 @@ class Nodes:
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.input_defaults: tuple[Any, ...] = ()
         self.required_inputs: tuple[str, ...] = ()
+        self.declared: Declared | None = None
+        self.left_out: frozenset[str] = frozenset()
         self.order: Sequence[int] = ()
         self.all_sync = False
         self._successors: list[Sequence[int]] | None = None
@@ -92,7 +97,7 @@ class Nodes:
         nodes = Nodes(count)
         for field in _COPIED:
             setattr(nodes, field, getattr(self, field).copy())
-        nodes.inputs, nodes.input_defaults = self.inputs, self.input_defaults
+        nodes.inputs, nodes.input_defaults, nodes.left_out = self.inputs, self.input_defaults, self.left_out
         nodes._known = self._successors
         return nodes
 
@@ -108,6 +113,11 @@ class Nodes:
         self.required_inputs = tuple(
             [name for name, slots in self.inputs.items() if any(defaults[slot] is MISSING for slot in slots)]
         )
+        if inputs.declared is not None:
+            self.declared = declared = inputs.declared
+            self.left_out = self.left_out.union(inputs.left_out.values())
+            needed = declared.required.union(self.required_inputs)
+            self.required_inputs = tuple([name for name in self.inputs if name in needed])
 
     # -- shape -------------------------------------------------------------------------------
 
@@ -227,7 +237,10 @@ class Nodes:
         part.all_sync = 1 not in part.is_async
         part.inputs, part.input_defaults = self.inputs, self.input_defaults
         used = {slot for slots in part.arguments for slot in slots if slot < 0 and self.input_defaults[slot] is MISSING}
-        part.required_inputs = tuple([name for name in self.required_inputs if not used.isdisjoint(self.inputs[name])])
+        part.declared, taken = self.declared, self.inputs
+        part.required_inputs = tuple([
+            name for name in self.required_inputs if not taken[name] or not used.isdisjoint(taken[name])
+        ])  # fmt: skip
         return part
 
 

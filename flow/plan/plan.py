@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flow.draw.rich import Rich
 from flow.errors import MAX_FAULTS_SHOWN, UsageError, nearest, shown
@@ -13,6 +13,9 @@ from flow.plan.order import reach
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_chain
 from flow.signature import is_same, qualname_of
 from flow.types import NodeRef
+
+if TYPE_CHECKING:
+    from flow.plan.findings import Finding
 
 MAX_SUBGRAPHS: Final = 32
 """Sets of targets whose plan :meth:`Plan.subgraph` keeps; the oldest makes room."""
@@ -120,27 +123,6 @@ class Plan(Rich):
         label = shown(qualname_of(name) or name)
         raise UsageError(f"plan {self.name!r}: {label} is no node's name, and {what}")
 
-    def _find_all(self, refs: Iterable[Any], where: str) -> list[int]:
-        """Return the indices of nodes as :meth:`find` does.
-
-        :param where: what names them, for the message.
-        :raises UsageError: listing what is no node of this plan.
-        """
-        found: list[int] = []
-        faults: list[str] = []
-        for ref in refs:
-            try:
-                found.append(self.find(ref))
-            except UsageError as error:
-                if len(faults) == MAX_FAULTS_SHOWN:  # looking for the nearest names takes its time
-                    faults.append("... and maybe more")
-                    break
-                faults.append(str(error))
-        if faults:
-            listed = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
-            raise UsageError(f"{where} names what is no node: {listed}")
-        return found
-
     # -- shape -------------------------------------------------------------------------------
 
     @property
@@ -229,6 +211,15 @@ class Plan(Rich):
         starts = [self.find(ref) for ref in refs]
         return [self._nodes.names[i] for i in sorted(reach([n for start in starts for n in step[start]], step))]
 
+    def warnings(self) -> tuple[Finding, ...]:
+        """What is most likely wrong though it compiles: names that nearly match, annotations that contradict.
+
+        Those of Dags that are nodes come after the others. Computed anew each time, O(nodes + arguments).
+        """
+        from flow.plan.findings import findings  # here: no run needs it
+
+        return findings(self._nodes)
+
     # -- a part of it ------------------------------------------------------------------------
 
     def subgraph(self, *targets: Any) -> Plan:
@@ -266,7 +257,29 @@ class Plan(Rich):
         return found
 
 
+def find_all(plan: Plan, refs: Iterable[Any], where: str) -> list[int]:
+    """Return the indices of nodes as :meth:`Plan.find` does.
+
+    :param where: what names them, for the message.
+    :raises UsageError: listing what is no node of this plan.
+    """
+    found: list[int] = []
+    faults: list[str] = []
+    for ref in refs:
+        try:
+            found.append(plan.find(ref))
+        except UsageError as error:
+            if len(faults) == MAX_FAULTS_SHOWN:  # looking for the nearest names takes its time
+                faults.append("... and maybe more")
+                break
+            faults.append(str(error))
+    if faults:
+        listed = faults[0] if len(faults) == 1 else "".join([f"\n  - {fault}" for fault in faults])
+        raise UsageError(f"{where} names what is no node: {listed}")
+    return found
+
+
 _set: Final = object.__setattr__
 
 
-__all__ = ["CriticalPath", "Durations", "Plan"]
+__all__ = ["CriticalPath", "Durations", "Plan", "find_all"]

@@ -7,7 +7,7 @@ valid when the Dag grows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +40,9 @@ class InputSlots:
 
     __slots__ = ("_slots", "names", "values")
 
+    declared: Any = None
+    left_out: dict[int, str] = {}  # noqa: RUF012  (those that declare inputs have their own)
+
     def __init__(self, names: Mapping[str, tuple[int, ...]], tail: Sequence[Any]) -> None:
         self.values = list(reversed(tail))  # slot -1 first
         self.names = {name: list(slots) for name, slots in names.items()}
@@ -60,6 +63,15 @@ class InputSlots:
             slot = self._slots[key] = -len(self.values)
             self.names.setdefault(name, []).append(slot)
         return slot
+
+    def unfilled_faults(
+        self, arguments: Sequence[tuple[int, ...]], names: Sequence[Any], taker: Callable[[int, str], str]
+    ) -> list[str]:
+        """Say which parameters nothing fills. O(arguments) if there are any.
+
+        :param names: of the nodes. :param taker: says that a node (by index) takes a parameter (by name).
+        """
+        return []
 
 
 class Wirer:

@@ -157,8 +157,8 @@ def _start(
         plan = part_with(plan, outcomes, targets)
     elif targets is not None:
         plan = plan.subgraph(*targets)
-    if inputs is not None or plan._nodes.required_inputs:
-        _check_inputs(plan, {} if inputs is None else inputs, config)
+    if inputs is not None or plan._nodes.required_inputs or plan._nodes.declared is not None:
+        inputs = _checked_inputs(plan, {} if inputs is None else inputs, config)
     state = PlanRun(plan, inputs, config, run_id, data)
     if config.keep != "all":
         kept = kept_nodes(whole, plan, config.keep, targets)
@@ -204,16 +204,23 @@ def _hook(state: PlanRun, on_loop: bool) -> None:
             state.resolve()
 
 
-def _check_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> None:
+def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
+    """Return the inputs of a run: those given, and the declared defaults. :raises InputError: listing what is wrong."""
     if not isinstance(inputs, Mapping):
         raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}"])
+    declared = plan._nodes.declared
+    faults: list[str] = []
     missing = [name for name in plan.required_inputs if name not in inputs]
     unknown = [name for name in inputs if not _is_input(plan, name)]
     if missing or unknown:
         hints = Hints()  # one for both: what is missing and what is too much is often one name
-        faults = [*_missing_inputs(plan, missing, hints), *_unknown_inputs(plan, unknown, inputs, hints)]
-        if faults:
-            raise InputError(plan.name, faults)
+        faults += [*_missing_inputs(plan, missing, hints), *_unknown_inputs(plan, unknown, inputs, hints)]
+    if declared is not None:
+        inputs, unfit = declared.filled(inputs, shower(config))
+        faults += unfit
+    if faults:
+        raise InputError(plan.name, faults)
+    return inputs
 
 
 def _is_input(plan: Plan, name: object) -> bool:
@@ -229,6 +236,9 @@ def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[st
             if slot in name_of:
                 takers.setdefault(name_of[slot], i)
     for name in missing:
+        if plan._nodes.declared is not None and name in plan._nodes.declared.names:
+            yield f"input {name!r} is missing: the dag declares it, without a default; {_advice(name)}"
+            continue
         taker = takers[name]
         fn = plan._nodes.fns[taker]
         where = f"node {plan.names[taker]!r} ({location_of(fn)})"
@@ -240,14 +250,26 @@ def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[st
 
 
 def _unknown_inputs(plan: Plan, unknown: list[Any], inputs: Mapping[str, Any], hints: Hints) -> Iterator[str]:
-    """Say what is wrong with inputs that no node takes, unless one may read them from its Context."""
-    anything_goes = any(b.context != -1 or b.middleware for b in plan._nodes.binders.values())
+    """Say what is wrong with inputs that no node takes, unless the Dag declares that anything goes."""
+    declared = plan._nodes.declared
     known = [name for name in plan.inputs if name not in inputs] if unknown else []
     for name in unknown:
         if name in plan:
             yield f"input {shown(name)} is the name of a node, which provides that value itself"
-        elif (meant := hints.nearest(name, known)) or not anything_goes:
-            yield f"input {shown(name)} is no parameter of any node{meant}"
+        elif declared is not None and declared.anything and isinstance(name, str):
+            continue
+        elif declared is not None and not declared.infers:
+            yield f"input {shown(name)} is none that the dag declares{hints.nearest(name, known)}"
+        else:
+            meant = hints.nearest(name, known)
+            yield f"input {shown(name)} is no parameter of any node{meant}{'' if meant else _reading(plan)}"
+
+
+def _reading(plan: Plan) -> str:
+    """Say what to do if a node is to read an input that is no parameter."""
+    if all(binder.context == -1 and not binder.middleware for binder in plan._nodes.binders.values()):
+        return ""
+    return "; to let nodes read any input from their Context, declare flow.Dag(..., inputs=...)"
 
 
 def _advice(name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flow.errors import UsageError, a_kind
-from flow.plan.plan import Plan
+from flow.plan.plan import Plan, find_all
 from flow.run import events
 from flow.run.hooks import Outcome
 from flow.run.result import Result
@@ -34,7 +34,7 @@ def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
         wanted = "a mapping of nodes to outputs (or to flow.Outcome), or a Result"
         raise UsageError(f"known is {wanted}, not {a_kind(known)}")
     values = [value if isinstance(value, Outcome) else Outcome(value=value) for value in known.values()]
-    names = [plan.names[i] for i in plan._find_all(known, "known")]
+    names = [plan.names[i] for i in find_all(plan, known, "known")]
     return dict(zip(names, values, strict=True))
 
 

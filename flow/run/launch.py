@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr
 
 from flow.clock import on_asyncio
 from flow.config import Config
-from flow.errors import a_kind, shown
+from flow.errors import InputError, a_kind, shower, shown
 from flow.plan.plan import Plan
 from flow.policy.bind import with_defaults
 from flow.policy.mapping import Folded, Mapped
@@ -124,7 +124,7 @@ def _folding(run: PlanRun, folded: Folded, i: int) -> Callable[..., Any]:
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str) -> Mapping[str, Any]:
     """Run a sync plan as a node of another run; a failure of it is that node's."""
     config = _changed(outer.config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
-    run = PlanRun(plan, inputs, config, None, outer=outer, at=at)
+    run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
     _count_if_hooked(run)
     drive_inline(run)
     if run.timed_out:
@@ -140,7 +140,7 @@ async def execute_nested(
     config = _changed(outer.config, timeout=None, keep="all")
     if executor != config.executor and executor not in ("inline", "thread"):
         config = _changed(config, executor=executor)
-    run = PlanRun(plan, inputs, config, None, outer=outer, at=at)
+    run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
     _count_if_hooked(run)
     driver = driver_for(run, outer.driver)
     try:
@@ -153,6 +153,17 @@ async def execute_nested(
         run.forget()
         raise
     return _outputs_of(run)
+
+
+def _declared(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
+    """Return a nested run's inputs with what its Dag declares. :raises InputError: listing what does not fit."""
+    declared = plan._nodes.declared
+    if declared is None:
+        return inputs
+    values, faults = declared.filled(inputs, shower(config))
+    if faults:
+        raise InputError(plan.name, faults)
+    return values
 
 
 def _changed(config: Config, **changes: Any) -> Config:

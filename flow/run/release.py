@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flow.plan.nodes import Nodes
-from flow.plan.plan import Plan
+from flow.plan.plan import Plan, find_all
 from flow.types import MISSING
 
 
@@ -66,5 +66,5 @@ def kept_nodes(whole: Plan, plan: Plan, keep: Any, targets: Iterable[Any] | None
             ends = [whole.names[i] for i, after in enumerate(whole._nodes.successors) if not after]
             return {plan.find(name) for name in ends if name in plan}
         keep = targets
-    names = [whole.names[i] for i in whole._find_all(keep, "Config.keep")]
+    names = [whole.names[i] for i in find_all(whole, keep, "Config.keep")]
     return {plan.find(name) for name in names if name in plan}  # one that does not run has no output

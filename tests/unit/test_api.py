@@ -77,7 +77,8 @@ class TestWaysIn:
 
         with pytest.raises(flow.InputError, match="'regoin' is no parameter of any node .did you mean 'region'"):
             flow.run(one(fn), {"regoin": "us"})
-        assert flow.run(one(fn), {"other": 1})["a"] == "eu"
+        with pytest.raises(flow.InputError, match="'other' is no parameter of any node; .* inputs=\\.\\.\\."):
+            flow.run(one(fn), {"other": 1})
 
     @pytest.mark.parametrize("value", [{}, 0, False, []])
     def test_false_values_are_no_config_and_no_inputs(self, value: Any) -> None:
@@ -146,11 +147,15 @@ class TestWaysIn:
         assert dict(flow.run(dag)) == {"a": 2, "b": 3}
         assert dict(flow.run(dag, {"scale": 9})) == {"a": 9, "b": 9}
 
-    def test_unknown_inputs_pass_when_a_node_can_read_them(self) -> None:
+    def test_unknown_inputs_pass_when_the_dag_says_that_anything_goes(self) -> None:
         def reads(ctx: flow.Context) -> Any:
             return ctx.inputs["anything"]
 
-        assert flow.run(one(reads), {"anything": 4})["a"] == 4
+        dag = flow.Dag("open", inputs=...)
+        dag.add("a", reads)
+        assert flow.run(dag, {"anything": 4})["a"] == 4
+        with pytest.raises(flow.InputError, match="inputs=\\.\\.\\."):
+            flow.run(one(reads), {"anything": 4})
 
     def test_import_flow_is_light(self) -> None:
         heavy = "asyncio anyio trio networkx rich click psutil random pathlib logging".split()

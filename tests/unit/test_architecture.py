@@ -23,7 +23,8 @@ RANKS = {
 WITHIN_RANK = {
     ("errors", "reprs"), ("config", "errors"), ("config", "clock"), ("types", "errors"),
     ("config", "files"), ("files", "errors"),
-    ("config", "keywords"), ("keywords", "errors"), ("logs", "errors"), ("config", "tracebacks"),
+    ("config", "keywords"), ("keywords", "errors"), ("logs", "errors"),
+    ("config", "tracebacks"), ("tracebacks", "errors"),
     ("draw", "types"), ("errors", "draw"), ("errors", "blame"),
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "signature"),

@@ -52,13 +52,15 @@ def test_unknown_inputs() -> None:
     assert "did you mean 'parameter_00000'" in caught.value.faults[0]
 
 
-def test_unknown_inputs_that_a_context_may_read_are_no_fault() -> None:
+def test_unknown_inputs_are_a_fault_unless_the_dag_says_that_anything_goes() -> None:
     def fn(ctx: flow.Context, parameter: int = 0) -> Any:
         return ctx.inputs["settings"]
 
-    dag = flow.Dag()
+    dag = flow.Dag(inputs=...)
     dag.add("it", fn)
     assert flow.run(dag, {"settings": 3})["it"] == 3
+    dag = flow.Dag()
+    dag.add("it", fn)
     with pytest.raises(flow.InputError, match="did you mean 'parameter'"):
         flow.run(dag, {"paramter": 3})
     with pytest.raises(flow.InputError, match="5 is no parameter of any node"):

@@ -286,7 +286,7 @@ class TestSurface:
         assert {name for name in dir(Plan) if not name.startswith("_")} == {
             "all_sync", "ancestors", "costs", "critical_path", "dependencies", "depth", "descendants", "edge_count",
             "edges", "find", "inputs", "level_of", "levels", "name", "names", "required_inputs", "serial_time",
-            "subgraph", "successors", "topological_order", "width",
+            "subgraph", "successors", "topological_order", "warnings", "width",
         }  # fmt: skip
 
     def test_nothing_of_it_can_be_set_or_deleted(self, diamond: Plan) -> None:

@@ -1,0 +1,328 @@
+"""The run inputs that a Dag declares: their names, types and defaults (``flow.Dag(inputs=...)``)."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import types
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from flow.errors import Hints, Show, a_kind, described, shown
+from flow.plan.definition import Definition
+from flow.plan.wiring import InputSlots
+from flow.signature import qualname_of
+from flow.types import ABSENT, MISSING
+
+_NATIVE: Final = (
+    bytes, bytearray, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID, decimal.Decimal,
+)  # fmt: skip
+"""What a Python value of these types is itself: no text stands for one."""
+
+_FORMS: Final = (
+    "the names of the run inputs in a list, a msgspec Struct, dataclass or TypedDict whose fields they are, "
+    "or ... (anything goes)"
+)
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """What a Dag declares of its run inputs.
+
+    :ivar names: of all of them. :ivar types: by name, of those that have one.
+    :ivar defaults: by name, a 1-tuple; ``factories`` make a default for each run.
+    :ivar required: those that every run must give. What is neither required nor has a default may be left out, and the
+        default of the parameter holds.
+    :ivar infers: a parameter that neither a node nor a declared input fills is a run input, as without a declaration.
+    :ivar anything: a run may give other inputs as well.
+    :ivar source: the class that declares them, if one does.
+    """
+
+    names: tuple[str, ...]
+    types: Mapping[str, Any]
+    defaults: Mapping[str, tuple[Any]]
+    factories: Mapping[str, Callable[[], Any]]
+    required: frozenset[str]
+    infers: bool = False
+    anything: bool = False
+    source: Any = None
+
+    def narrowed(self, dropped: Iterable[str]) -> Declared:
+        """Return the same declaration where ``dropped`` need not be given."""
+        return msgspec.structs.replace(self, required=self.required.difference(dropped))
+
+    def without(self, names: Iterable[str]) -> Declared:
+        """Return the declaration of the others, for a Dag that includes the nodes of this one."""
+        kept = tuple([name for name in self.names if name not in set(names)])
+        return msgspec.structs.replace(self, names=kept, required=self.required.intersection(kept), source=None)
+
+    def filled(self, given: Mapping[str, Any], show: Show) -> tuple[dict[str, Any], list[str]]:
+        """Return ``given``, checked, with the defaults of what is not given; and what does not fit."""
+        values: dict[str, Any] = dict(given)
+        faults: list[str] = []
+        for name in self.names:
+            if name in given:
+                if name in self.types:
+                    values[name], fault = _checked(given[name], self.types[name], show)
+                    if fault:
+                        kind = type_text(self.types[name])
+                        faults.append(f"input {name!r} is not of its declared type {kind}{fault}")
+            elif name in self.defaults:
+                values[name] = self.defaults[name][0]
+            elif name in self.factories:
+                try:
+                    values[name] = self.factories[name]()
+                except Exception as error:
+                    faults.append(f"the default of input {name!r} cannot be made: {described(error)}")
+        if not faults and hasattr(self.source, "__post_init__") and all(name in values for name in self.names):
+            faults += self._made(values)
+        return values, faults
+
+    def _made(self, values: dict[str, Any]) -> list[str]:
+        """Let the class's ``__post_init__`` check the values together, and take what it makes of them."""
+        try:
+            made = self.source(**{name: values[name] for name in self.names})
+            values.update({name: getattr(made, name) for name in self.names})
+        except Exception as error:
+            return [f"{qualname_of(self.source)} refuses the inputs: {described(error)}"]
+        return []
+
+    def read(self, name: str, value: Any, text: str | None) -> Any:
+        """Return input ``name`` of a command line, or of a JSON file, as its declared type; as it is if that fails.
+
+        :param value: what the text says as JSON, else the text; ``text`` is None for what comes from a file.
+        """
+        if name not in self.types:
+            return value
+        for said in (value,) if text is None or text is value else (value, text):
+            try:
+                return msgspec.convert(said, self.types[name], strict=text is None, dec_hook=_path)
+            except Exception:  # what is wrong with it is told with all else that is
+                continue
+        return value
+
+
+class DeclaredSlots(InputSlots):
+    """The slots of a Dag that declares its inputs.
+
+    :ivar unfilled: slots of parameters without a default that nothing fills, by slot; ``left_out``, of those with one.
+    """
+
+    __slots__ = ("declared", "left_out", "unfilled")
+
+    def __init__(self, declared: Declared, names: Mapping[str, tuple[int, ...]], tail: Sequence[Any]) -> None:
+        super().__init__(names, tail)
+        self.declared: Declared = declared
+        self.unfilled: dict[int, str] = {}
+        self.left_out = {}
+        for name in declared.names:
+            self.names.setdefault(name, [])
+
+    def slot(self, name: str, default: tuple[Any, ...]) -> int:
+        declared = self.declared
+        if name in declared.required:
+            default = ()
+        elif name in declared.defaults or name in declared.factories:
+            default = (ABSENT,)  # every run has the declared default
+        elif name not in self.names and not declared.infers:
+            return self._nobody(name, default)
+        return super().slot(name, default)
+
+    def _nobody(self, name: str, default: tuple[Any, ...]) -> int:
+        """Return a slot that no input fills: its own default stays there."""
+        value = default[0] if default else MISSING
+        slot = self._slots.get((name, id(value)))
+        if slot is None:
+            self.values.append(value)
+            slot = self._slots[name, id(value)] = -len(self.values)
+        (self.left_out if default else self.unfilled)[slot] = name
+        return slot
+
+
+    def unfilled_faults(
+        self, arguments: Sequence[tuple[int, ...]], names: Sequence[Any], taker: Callable[[int, str], str]
+    ) -> list[str]:
+        if not self.unfilled:
+            return []
+        hints = Hints()
+        known = [*[name for name in names if isinstance(name, str)], *self.declared.names]
+        faults = []
+        for i, slots in enumerate(arguments):
+            for slot in slots:
+                name = self.unfilled.get(slot) if slot < 0 else None
+                if name is not None:
+                    meant = hints.nearest(name, known)
+                    faults.append(f"{taker(i, name)}, which is neither a node nor a declared input{meant}")
+        return faults
+
+
+def declaration(d: Definition, previous: Declared | None, names: Sequence[Any]) -> tuple[Declared, list[str]]:
+    """Return what a definition declares of its inputs, those of included Dags among it, and what is wrong with that.
+
+    :param previous: what a shorter plan of the same Dag has read. :param names: of the nodes.
+    """
+    faults: list[str] = []
+    own = previous
+    if own is None:
+        own, faults = (d.inputs, []) if isinstance(d.inputs, Declared) else _declared(d.inputs)
+    nodes = set(names)
+    faults += [
+        f"input {shown(name)} is declared, and is the name of a node as well: names must differ"
+        for name in own.names
+        if name in nodes
+    ]
+    for other in d.included:
+        own = _joined(own, other.without([*own.names, *nodes]))
+    return own, faults
+
+
+def _joined(own: Declared, other: Declared) -> Declared:
+    return msgspec.structs.replace(
+        own,
+        names=(*own.names, *other.names),
+        types={**{name: other.types[name] for name in other.names if name in other.types}, **own.types},
+        defaults={**{name: other.defaults[name] for name in other.names if name in other.defaults}, **own.defaults},
+        factories={**{name: other.factories[name] for name in other.names if name in other.factories}, **own.factories},
+        required=own.required | other.required,
+    )
+
+
+def _declared(raw: Any) -> tuple[Declared, list[str]]:
+    """Read what the user gives as ``inputs``."""
+    empty = Declared((), {}, {}, {}, frozenset(), infers=True)
+    if raw is None:
+        return empty, []
+    if raw is ...:
+        return msgspec.structs.replace(empty, anything=True), []
+    if isinstance(raw, (list, tuple)):
+        return _of_names(raw)
+    if not isinstance(raw, type):
+        return empty, [f"inputs must be {_FORMS}, not {shown(raw)}"]
+    try:
+        return _of_class(raw), []
+    except TypeError as error:
+        return empty, [str(error) if str(error).startswith("inputs ") else _unresolved(raw, error)]
+    except Exception as error:  # of an annotation that names what is not there, or of a class that cannot be asked
+        return empty, [_unresolved(raw, error)]
+
+
+def _unresolved(raw: Any, error: Exception) -> str:
+    return (
+        f"inputs: the annotations of {qualname_of(raw)} cannot be resolved: {described(error)}; "
+        "what they name must be there at run time, in the class's module"
+    )
+
+
+def _of_names(raw: Sequence[Any]) -> tuple[Declared, list[str]]:
+    names = [name for name in raw if name is not ...]
+    anything = len(names) < len(raw)
+    faults = [f"inputs names run inputs by strings, not by {shown(n)}" for n in names if not isinstance(n, str)]
+    plain = [str.__str__(name) for name in names if isinstance(name, str)]
+    faults += [f"inputs names {shown(name)} twice" for name in dict.fromkeys(plain) if plain.count(name) > 1]
+    faults += [f"inputs names {shown(name)}, which is no name: it is empty" for name in plain if not name]
+    once = tuple(dict.fromkeys(plain))
+    return Declared(once, {}, {}, {}, frozenset(once), infers=anything or bool(faults), anything=anything), faults
+
+
+def _of_class(cls: Any) -> Declared:
+    """Read the fields of a Struct, dataclass or TypedDict. :raises TypeError: if it is none."""
+    import dataclasses
+    from typing import get_type_hints, is_typeddict
+
+    defaults: dict[str, tuple[Any]] = {}
+    factories: dict[str, Callable[[], Any]] = {}
+    optional: set[str] = set()
+    if issubclass(cls, msgspec.Struct):
+        fields: Sequence[Any] = msgspec.structs.fields(cls)  # the types are as resolved by msgspec
+        hints = {field.name: field.type for field in fields}
+        nothing: Any = msgspec.NODEFAULT
+    elif dataclasses.is_dataclass(cls):
+        fields = [field for field in dataclasses.fields(cls) if field.init]
+        hints = get_type_hints(cls, include_extras=True)
+        for name, hint in hints.items():
+            if isinstance(hint, dataclasses.InitVar):
+                raise TypeError(f"inputs cannot be {qualname_of(cls)}: its {name!r} is an InitVar, so make it a field")
+        hints = {field.name: hints[field.name] for field in fields}
+        nothing = dataclasses.MISSING
+    elif is_typeddict(cls):
+        fields, nothing = (), None
+        hints, optional = _of_typed_dict(cls, get_type_hints(cls, include_extras=True))
+    else:
+        raise TypeError(f"inputs must be {_FORMS}, not the class {qualname_of(cls)}")
+    for field in fields:
+        if field.default is not nothing:
+            defaults[field.name] = (field.default,)
+        elif field.default_factory is not nothing:
+            factories[field.name] = field.default_factory
+    required = frozenset(hints).difference(defaults, factories, optional)
+    return Declared(tuple(hints), hints, defaults, factories, required, source=cls)
+
+
+def _of_typed_dict(cls: Any, hints: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return the types of a TypedDict's keys, without Required and NotRequired, and which need not be there."""
+    from typing import NotRequired, Required, get_args, get_origin
+
+    plain: dict[str, Any] = {}
+    optional = set(cls.__optional_keys__)
+    for name, hint in hints.items():
+        origin = get_origin(hint)
+        while origin is Required or origin is NotRequired or getattr(origin, "_name", "") == "ReadOnly":
+            if origin is NotRequired:  # postponed annotations hide it from __optional_keys__
+                optional.add(name)
+            elif origin is Required:
+                optional.discard(name)
+            hint = get_args(hint)[0]
+            origin = get_origin(hint)
+        plain[name] = hint
+    return plain, optional
+
+
+def _checked(value: Any, kind: Any, show: Show) -> tuple[Any, str]:
+    """Return ``value`` as ``kind``; and what is wrong with it, if anything is."""
+    try:
+        return msgspec.convert(value, kind, builtin_types=_NATIVE), ""
+    except msgspec.ValidationError as error:
+        if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
+            return value, ""  # of a subclass, which msgspec does not know: of numpy's float64, say
+        return value, f": {error}" if show is not a_kind else f": it is {a_kind(value)}"
+    except Exception:  # msgspec does not know the type
+        fits = is_instance(value, kind)
+        return value, f": it is {a_kind(value)}" if fits is False else ""
+
+
+def is_instance(value: Any, kind: Any) -> bool | None:
+    """Tell whether ``value`` is of the type ``kind``; None if that cannot be decided."""
+    from typing import Annotated, Any, Union, get_args, get_origin
+
+    origin = get_origin(kind)
+    if kind is Any:
+        return True
+    if kind is None:
+        return value is None
+    if origin is Annotated:
+        return is_instance(value, get_args(kind)[0])
+    if origin is Union or isinstance(kind, types.UnionType):
+        answers = [is_instance(value, part) for part in get_args(kind)]
+        return True if True in answers else None if None in answers else False
+    try:
+        known = isinstance(value, origin or kind)
+    except Exception:  # no class, or one that does not answer
+        return None
+    return known if origin is None or not known else None
+
+
+def type_text(kind: Any) -> str:
+    """Say a type as its author wrote it, more or less."""
+    return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else shown(kind)
+
+
+def _path(kind: Any, value: Any) -> Any:
+    """Make a path of text: msgspec knows none."""
+    from pathlib import PurePath
+
+    return kind(value) if isinstance(kind, type) and issubclass(kind, PurePath) and isinstance(value, str) else value
+
+
+__all__ = ["Declared", "DeclaredSlots", "declaration", "is_instance", "type_text"]

@@ -1,0 +1,196 @@
+"""What is legal in a plan and yet most likely wrong: names that are nearly those of others, types that contradict.
+
+Asked for by ``flow check``, ``flow show`` and ``Plan.warnings``: no run pays for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from flow.errors import DefinitionWarning, shown
+from flow.plan.annotated import Annotations
+from flow.plan.assignable import UNKNOWN, item_of, list_of
+from flow.plan.declared import Declared, type_text
+from flow.plan.near import Known
+from flow.plan.nodes import Nodes
+from flow.policy.mapping import Folded, Mapped, Over
+from flow.signature import Nested, location_of, qualname_of
+from flow.types import MISSING
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing in a plan that is most likely wrong.
+
+    :ivar kind: "name" (a parameter is named nearly as something else) or "type" (annotations contradict).
+    :ivar text: the whole of it in one sentence, with the places.
+    :ivar node: whose parameter it is, and ``parameter`` that.
+    :ivar source: the node or input whose name is near, or that gives what does not fit.
+    """
+
+    kind: Literal["name", "type"]
+    text: str
+    node: str
+    parameter: str
+    source: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def findings(nodes: Nodes, start: int = 0, *, names: bool = True, types: bool = True) -> tuple[Finding, ...]:
+    """Return what is found of the nodes from ``start`` on, and within the Dags that are nodes, outermost first.
+
+    O(nodes + arguments), and for each parameter that no node fills the names that begin with the same letter.
+    """
+    found: list[Finding] = []
+    todo: list[tuple[Nodes, int, str]] = [(nodes, start, "")]
+    seen: set[int] = set()
+    for at, first, within in todo:  # grows on the way
+        several = [*(_of_names(at, first) if names else ()), *(_of_types(at, first) if types else ())]
+        found += [msgspec.structs.replace(each, text=f"{within}{each.text}") for each in several]
+        for i in range(first, at.count):
+            fn: Any = at.fns[i]
+            inner = fn.fn if isinstance(fn, Over) else fn
+            if isinstance(inner, Nested) and id(inner.plan) not in seen:
+                seen.add(id(inner.plan))
+                todo.append((inner.plan._nodes, 0, f"in dag {inner.plan.name!r}: "))
+    return tuple(found)
+
+
+def warn_of(found: Iterable[Finding]) -> None:
+    """Warn of each, at the line of the user's that all of this was called from."""
+    for each in found:
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "flow":
+            level, frame = level + 1, frame.f_back
+        warnings.warn(each.text, DefinitionWarning, stacklevel=level)
+
+
+# -- names -----------------------------------------------------------------------------------
+
+
+def _of_names(nodes: Nodes, start: int) -> Iterator[Finding]:
+    declared: Declared | None = nodes.declared
+    closed = declared is not None and not declared.infers
+    meant = () if declared is None else declared.names
+    unfilled: dict[str, list[int]] = {}  # parameters that no node and no declared input fills, and whose they are
+    for i in range(start, nodes.count):
+        if not nodes.arguments[i] or min(nodes.arguments[i]) >= 0:
+            continue
+        for slot, name in zip(nodes.arguments[i], nodes.parameters(i), strict=False):
+            if slot < 0 and name not in meant:
+                unfilled.setdefault(name, []).append(i)
+    if not unfilled:
+        return
+    known = Known([*nodes.names, *meant, *(() if closed else unfilled)])
+    told: set[tuple[str, str]] = set()
+    for name, takers in unfilled.items():
+        for other in known.near(name):
+            pair = (min(name, other), max(name, other))
+            alone = [i for i in takers if other not in nodes.parameters(i)]  # who takes both means both
+            if alone and pair not in told:
+                told.add(pair)
+                yield _near(nodes, alone[0], name, other)
+
+
+def _near(nodes: Nodes, i: int, name: str, other: str) -> Finding:
+    at = nodes.index.get(other, -1)
+    what = "the run input " if nodes.declared is None or other not in nodes.declared.names else "the declared input "
+    meant = _where(nodes, at) if at >= 0 else f"{what}{shown(other)}"
+    text = f"{_where(nodes, i)} has a parameter {shown(name)}, which no node fills: is {meant} meant?"
+    return Finding("name", text, nodes.names[i], name, other)
+
+
+# -- types -----------------------------------------------------------------------------------
+
+
+def _of_types(nodes: Nodes, start: int) -> Iterator[Finding]:
+    hints = Annotations()
+    inputs = _declared_types(nodes)
+    outputs: dict[int, Any] = {}
+    for i in nodes.order:
+        slots = nodes.arguments[i]
+        fn = nodes.fns[i]
+        sources = [outputs.get(slot, UNKNOWN) if slot >= 0 else inputs.get(slot, UNKNOWN) for slot in slots]
+        outputs[i] = _output(nodes, i, hints, sources)
+        if i < start or not slots:
+            continue
+        names = nodes.parameters(i)
+        if isinstance(fn, Over):
+            yield from _of_items(nodes, i, fn, sources, hints)
+            names, slots, sources = names[len(fn.sources) :], slots[len(fn.sources) :], sources[len(fn.sources) :]
+            fn = fn.fn
+        asked = _declared_by_name(fn.plan._nodes) if isinstance(fn, Nested) else hints.of(fn)
+        for name, slot, given in zip(names, slots, sources, strict=False):
+            if name in asked and hints.contradict(given, asked[name]):
+                takes = f"takes {name!r} as {type_text(asked[name])}"
+                yield _contradiction(nodes, i, name, slot, takes, f"gives {type_text(given)}")
+
+
+def _output(nodes: Nodes, i: int, hints: Annotations, sources: Sequence[Any]) -> Any:
+    """The type of node ``i``'s output; middleware may make anything of it."""
+    binder, fn = nodes.binders.get(i), nodes.fns[i]
+    if binder is not None and binder.middleware:
+        return UNKNOWN
+    bound = binder.fn if binder is not None and isinstance(binder.fn, Mapped) else None
+    fallback = nodes.fallbacks.get(i, MISSING) if bound is None else bound.fallback
+    return hints.output(fn, sources[0] if sources else UNKNOWN, fallback)
+
+
+def _of_items(nodes: Nodes, i: int, over: Over, sources: Sequence[Any], hints: Annotations) -> Iterator[Finding]:
+    """Compare the items of a map or fold with the parameter that receives them."""
+    if isinstance(over.fn, Nested):
+        return
+    asked = hints.of(over.fn)
+    names: Sequence[str] = ()
+    if isinstance(over, Folded):
+        names = _positional(over.fn)[1:2]
+    elif isinstance(over, Mapped) and not (len(over.sources) > 1 and over.roles.whole):
+        names = over.roles.items
+    batched = isinstance(over, Mapped) and over.options.batch_size is not None
+    for name, slot, source in zip(names, nodes.arguments[i], sources, strict=False):
+        item = item_of(source, values=True)
+        wanted = asked.get(name, UNKNOWN)
+        if hints.contradict(list_of(item) if batched else item, wanted):
+            each = "each batch" if batched else "each item"
+            takes = f"takes {each} as {type_text(wanted)} ({name!r})"
+            yield _contradiction(nodes, i, name, slot, takes, f"gives items of {type_text(item)}")
+
+
+def _positional(fn: Any) -> Sequence[str]:
+    from flow.signature import shape_of
+
+    return [p.name for p in shape_of(fn).positional]
+
+
+def _contradiction(nodes: Nodes, i: int, name: str, slot: int, takes: str, gives: str) -> Finding:
+    if slot >= 0:
+        source, giver = nodes.names[slot], _where(nodes, slot)
+    else:
+        source = next(known for known, slots in nodes.inputs.items() if slot in slots)
+        cls = None if nodes.declared is None else nodes.declared.source
+        giver = f"the declared input {source!r}" + (f" ({qualname_of(cls)})" if cls is not None else "")
+        gives = gives.replace("gives items of", "has items of").replace("gives", "is")
+    return Finding("type", f"{_where(nodes, i)} {takes}, but {giver} {gives}", nodes.names[i], name, source)
+
+
+def _declared_types(nodes: Nodes) -> Mapping[int, Any]:
+    """The types of declared inputs, by slot."""
+    by_name = _declared_by_name(nodes)
+    return {slot: kind for name, kind in by_name.items() for slot in nodes.inputs.get(name, ())}
+
+
+def _declared_by_name(nodes: Nodes) -> Mapping[str, Any]:
+    return {} if nodes.declared is None else nodes.declared.types
+
+
+def _where(nodes: Nodes, i: int) -> str:
+    return f"node {nodes.names[i]!r} ({location_of(nodes.fns[i])})"
+
+
+__all__ = ["Finding", "findings", "warn_of"]
