@@ -1,4 +1,4 @@
-"""What every kind of settings is made of: checks of values, names that are checked, a mapping that stays as it is."""
+"""Parts of all settings: checks of values, checked names, an immutable mapping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flow.errors import ConfigError, Hints, UnknownSetting, shown
 
 
 class SettingsMeta(msgspec.StructMeta):
-    """Lists the settings that there are not, of which msgspec names one. (Not for Timeout: compiling makes many.)"""
+    """Lists all unknown setting names; msgspec names only one. (Not for Timeout: compiling makes many.)"""
 
     if not TYPE_CHECKING:  # checkers go by the fields
 
@@ -30,7 +30,7 @@ _make: Final = msgspec.StructMeta.__call__
 
 
 class Settings(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
-    """Frozen settings, of which changed copies are made."""
+    """Frozen settings; changes are made on copies."""
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with ``changes``, validated like a new one.
@@ -64,7 +64,7 @@ def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> Un
 
 
 class FrozenMapping(Mapping[str, Any]):
-    """A copy of a mapping, which nobody changes: a frozen setting that is one can be compared, hashed and pickled."""
+    """An immutable copy of a mapping, so that a frozen setting can be compared, hashed and pickled."""
 
     __slots__ = ("_values",)
 

@@ -103,7 +103,7 @@ def parsed(text: str, what: str) -> dict[str, Any]:
 
 
 class _Reader:
-    """Makes settings of tables, and gathers what is wrong with them."""
+    """Makes settings from tables, and collects their faults."""
 
     def __init__(self, lines: Mapping[Keys, int], data: type[Settings], presets: Mapping[str, Any]) -> None:
         self.lines = lines
@@ -150,7 +150,7 @@ class _Reader:
         return self.made(self.data_kind, {**self.presets[preset], **values}, place)
 
     def known(self, table: dict[str, Any], fields: list[str], place: Keys) -> dict[str, Any]:
-        """Return the settings that there are, and note the others."""
+        """Return the known settings, and note the unknown ones."""
         values = {}
         for key, value in table.items():
             if key in fields:

@@ -1,4 +1,4 @@
-"""What stores count and time, and how they hand it out."""
+"""Counts and times of stores, and their statistics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SlowOperation(msgspec.Struct, frozen=True):
 
 
 class DataStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store holds and has done since it was made or reset.
+    """Size of a store, and its operations since it was made or reset.
 
     :ivar memory: name of the memory; of a callable, its own name.
     :ivar keys: how many it holds now.

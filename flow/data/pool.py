@@ -22,7 +22,7 @@ DEFAULT_IDLE: Final = 64
 
 
 class PoolStatistics(msgspec.Struct, frozen=True, gc=False):
-    """What an :class:`ObjectPool` did.
+    """Counts of an :class:`ObjectPool`.
 
     :ivar created: calls of the factory that returned.
     :ivar reused: times an idle object was handed out.

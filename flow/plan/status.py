@@ -47,7 +47,7 @@ _UNSET: Final = float("nan")
 
 
 class StatusChange(msgspec.Struct, frozen=True, gc=False):
-    """What subscribers are given. ``at`` is the tracker's clock, in seconds."""
+    """The record that subscribers get. ``at`` is the time of the tracker's clock, in seconds."""
 
     node: str
     old: Status

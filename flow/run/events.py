@@ -1,4 +1,4 @@
-"""What observers receive: one frozen record per thing that happened in a run.
+"""The records that observers get: one frozen record per event of a run.
 
 ``at`` is the run's clock (seconds, monotonic). Records are made only for runs that have observers.
 """

@@ -1,4 +1,4 @@
-"""Iterators that an attempt has gone over in part: another attempt would work on what is left."""
+"""Iterators that an attempt has read in part: another attempt would get only the rest."""
 
 from __future__ import annotations
 

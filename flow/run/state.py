@@ -1,4 +1,4 @@
-"""What one run of a plan knows, and what the outcomes of its nodes mean, whichever driver reports them."""
+"""The state of one run of a plan, and the meaning of the outcomes of its nodes, for all drivers."""
 
 from __future__ import annotations
 

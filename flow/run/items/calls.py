@@ -1,4 +1,4 @@
-"""What is called with an item of a map, and with what: made when the map begins, and per item where that differs."""
+"""The callables of a map's items and their arguments: made when the map begins, or per item if they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a map goes over: anything that can be iterated, as one iterator of items pulled one at a time."""
+"""The source of a map: any iterable, as one iterator of items pulled one at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Source:
     """Where a map's items come from.
 
     :ivar entries: what is pulled: items, or lists of them where the map has batches.
-    :ivar total: how many entries there will be; None if nobody knows.
+    :ivar total: number of entries; None if it is unknown.
     :ivar keys: the keys of the items pulled so far, if they have keys.
     :ivar stream: the asynchronous iterator of entries, if it is one; ``entries`` is empty then.
     :ivar closing: what generators have raised while they were closed.
