@@ -1,4 +1,4 @@
-"""Time as a run sees it: :class:`Clock`, and the machine's own."""
+"""The time of a run: :class:`Clock`, and the machine's own clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 
 @runtime_checkable
 class Clock(Protocol):
-    """Time as a run sees it for retry delays and durations. See :class:`flow.testing.FakeClock`."""
+    """The clock of a run, for retry delays and durations. See :class:`flow.testing.FakeClock`."""
 
     def now(self) -> float:
         """Seconds on a monotonic scale."""

@@ -260,7 +260,7 @@ class Resolver(Standing):
     # -- tell --------------------------------------------------------------------------------
 
     def done(self, i: int) -> None:
-        """Say that the taken node ``i`` ended well; what waited only for it becomes ready.
+        """Say that the taken node ``i`` ended well; nodes that waited only for it become ready.
 
         :raises UsageError: if ``i`` was not taken, or ended before.
         """
@@ -307,8 +307,8 @@ class Resolver(Standing):
     def failed(self, i: int) -> list[int]:
         """Say that the taken node ``i`` failed; return the nodes skipped for it, in index order.
 
-        All its descendants are skipped. If it has ``continue_on_error``, only those that need its
-        output are, and what comes after them; those that have a default for it, or merely come after it, go on.
+        All its descendants are skipped. If it has ``continue_on_error``, only nodes that need its output and
+        nodes after these are skipped; nodes with a default for it, and nodes that only come after it, go on.
 
         :raises UsageError: if ``i`` was not taken, or ended before.
         """

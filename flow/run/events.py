@@ -33,7 +33,7 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True):
 
 
 class NodeKnown(msgspec.Struct, frozen=True, tag=True):
-    """A node's outcome was there before the run (``known=``): it is not called, and no other event tells of it."""
+    """The outcome of a node was known before the run (``known=``): it is not called and has no other event."""
 
     run_id: str
     node: str

@@ -80,7 +80,7 @@ class NodeCall(msgspec.Struct, frozen=True):
     """The record that a call hook gets: the node or item about to be called. Fields as in :class:`NodeOutcome`.
 
     :ivar fn: the node's function.
-    :ivar arguments: by parameter; those of ``*args`` as ``args[0]``, and so on. Without parameters left out of the call.
+    :ivar arguments: by parameter; those of ``*args`` as ``args[0]``, and so on, without those that the call leaves out.
     """
 
     run_id: str
@@ -207,7 +207,7 @@ class Hooks:
 
 
 def _is_own_cancellation(error: BaseException) -> bool:
-    """Tell whether a hook has raised asyncio's cancellation by itself: nobody has cancelled the task that awaits it."""
+    """Tell whether a hook has raised asyncio's cancellation itself, while the task that awaits it is not cancelled."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not isinstance(error, asyncio.CancelledError):
         return False

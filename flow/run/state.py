@@ -455,7 +455,7 @@ class PlanRun(RunRecord):
         return self.config.on_error == "fail_fast" and i not in nodes.may_fail
 
     def take_failure(self, i: int, error: BaseException, known: bool = False) -> None:
-        """The taken node ``i`` has failed: skip what is skipped for it. A ``known`` failure tells nobody of itself."""
+        """The taken node ``i`` has failed: skip its dependants. A ``known`` failure is not told itself."""
         assert self.resolver is not None
         if not self.errors:
             self.errors = {}
@@ -467,7 +467,7 @@ class PlanRun(RunRecord):
             self.skipped(s, name)
 
     def skipped(self, i: int, cause: str) -> None:
-        """Node ``i`` was skipped, because the node ``cause`` failed or was skipped: tell whoever is to know."""
+        """Node ``i`` was skipped, because the node ``cause`` failed or was skipped: tell observers and hooks."""
         if self.config.observers:
             self.emit(events.NodeSkipped(self.run_id, self.nodes.names[i], cause, self.clock.now()))
         self.tell(i, Status.SKIPPED, None)
@@ -528,7 +528,7 @@ class PlanRun(RunRecord):
         self.emit(events.RunFinished(self.run_id, self.plan.name, self.ok, counts, self.wall_time, now))
 
     def forget(self) -> None:
-        """Nobody will ask how it went: let go of the errors, as :func:`settled` does."""
+        """The outcome is no longer needed: drop the errors, as :func:`settled` does."""
         self.errors = NOTHING
         if self._extras is not None:
             self._extras.caught = []

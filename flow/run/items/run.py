@@ -209,7 +209,7 @@ class MapOutcomes(MapCalls):
             del raised  # its traceback holds this frame: no cycle
 
     def forget(self) -> None:
-        """Nobody will ask how it went: let go of the errors, which hold this object."""
+        """The outcome is no longer needed: drop the errors, which hold this object."""
         self.errors, self.feed.broke = {}, None
 
 

@@ -82,7 +82,7 @@ class Source:
         return (keys.add_by(key, item) for item in entries)
 
     def _iterator(self, source: Any) -> Iterator[Any]:
-        """Go over a source. A generator is always resumed in one and the same context, whoever asks it for an item."""
+        """Go over a source. A generator is always resumed in the same context, for every item."""
         elements = _elements(source)
         iterator: Iterator[Any] = iter(elements)
         if type(iterator) is not GeneratorType or isinstance(source, MapResult):
