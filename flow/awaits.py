@@ -17,14 +17,14 @@ TELLING: Final = frozenset({
 """Attributes by which a function takes or returns something else than its code says."""
 
 NEVER_AWAITED: Final = frozenset({CoroutineType, AsyncGeneratorType})
-"""Types of what an ``async def`` returns: where nobody awaits it, its body never runs."""
+"""Return types of an ``async def``: without an await, its body never runs."""
 
 UNAWAITED: Final = "is async, and nothing awaits what it returns: give a plain function"
-"""What is wrong with an async callable (:func:`is_unawaited`) in a place that only calls it."""
+"""The fault of an async callable (:func:`is_unawaited`) in a place that only calls it."""
 
 
 def discard(made: Any) -> None:
-    """Close a coroutine or generator that nobody will go on with: else Python warns that it was never awaited."""
+    """Close a coroutine or generator that will not be resumed: else Python warns that it was never awaited."""
     close = getattr(made, "close", None)  # (an async generator that has not begun needs none)
     if close is not None:
         close()

@@ -1,4 +1,4 @@
-"""Time as a run sees it: :class:`Clock`, and the machine's own."""
+"""The time of a run: :class:`Clock`, and the machine's own clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flow.exports import only
 
 @runtime_checkable
 class Clock(Protocol):
-    """Time as a run sees it for retry delays and durations. See :class:`flow.testing.FakeClock`."""
+    """The clock of a run, for retry delays and durations. See :class:`flow.testing.FakeClock`."""
 
     def now(self) -> float:
         """Seconds on a monotonic scale."""

@@ -25,7 +25,7 @@ def name_of(path: object) -> str:
 
 
 def opened(name: str) -> BinaryIO:
-    """Open a regular file to be read. A pipe or a device may never end, or hold up whoever opens it."""
+    """Open a regular file to be read. A pipe or a device may never end, or block at the opening."""
     mode = _mode(name)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
@@ -60,7 +60,7 @@ def check_writable(name: str) -> None:
 
 
 def write(name: str, text: str) -> None:
-    """Write a file as UTF-8, whole or not at all: it takes the place of what is there once it is complete.
+    """Write a file as UTF-8, whole or not at all: it replaces the present file when it is complete.
 
     A link is followed, permissions of what is there are kept; a device such as ``/dev/null`` is written to.
     """

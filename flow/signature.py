@@ -25,7 +25,7 @@ _VARKEYWORDS: Final = 0x08
 class Parameter(msgspec.Struct, frozen=True):
     """One parameter of a node's function. ``default`` holds a 1-tuple, or nothing if it has none.
 
-    It is :data:`flow.types.ABSENT` where the parameter must be left out of the call if nobody fills it: the default
+    It is :data:`flow.types.ABSENT` where the parameter must be left out of the call if nothing fills it: the default
     that a signature shows need not be the object that the function has for it.
     """
 
@@ -36,12 +36,12 @@ class Parameter(msgspec.Struct, frozen=True):
 
     @property
     def is_left_out(self) -> bool:
-        """True if it is left out of the call where nobody fills it."""
+        """True if the call leaves it out when nothing fills it."""
         return bool(self.default) and self.default[0] is ABSENT
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What the compiler must know of a callable to wire it.
+    """The facts about a callable that the compiler needs to wire it.
 
     :ivar parameters: variadic ones excluded.
     :ivar exact: how many positional needs leave nothing to infer; -1 if no number does.
@@ -332,7 +332,7 @@ def _takes_by_name(fn: Any, name: str) -> bool:
 def by_position(
     names: Sequence[str], gaps: Sequence[Any], missing: Container[str]
 ) -> tuple[Sequence[str], dict[str, Any]]:
-    """Decide how to call a function without the parameters ``missing``, which nobody fills.
+    """Decide how to call a function without the parameters ``missing``, which nothing fills.
 
     :param names: of its positional parameters; ``gaps`` as in :class:`Shape`.
     :return: those that are passed by position (the others by name), and values for the missing ones among them.

@@ -1,4 +1,4 @@
-"""For tests of code that uses `flow`: a Context made by hand, and time that passes without waiting."""
+"""For tests of code that uses `flow`: a Context made by hand, and a clock without waiting."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def context(
     """Make a :class:`flow.Context` by hand, to call a node's function with.
 
     :param data: the store behind ``ctx.data``; a new one by default. With an ``item`` or ``index`` the context
-        is a child, as an item of a map gets: it writes to an overlay, and what it publishes can be
-        looked at after ``parent.gather([ctx])``.
+        is a child, like that of an item of a map: it writes to an overlay, and its published values
+        appear after ``parent.gather([ctx])``.
     """
     scope = Scope(run_id, node, MappingProxyType(dict(inputs or {})), _Shared(data or WorkflowData()))
     mine = Context(scope, attempt)
@@ -57,10 +57,10 @@ class FakeClock:
     >>> flow.run(dag, config=config); clock.slept   # the delays, in order
     [0.1, 0.2]
 
-    On an event loop, sleepers wake one by one, in the order of their due times, and time moves only when nothing
-    else can: no task is ready to go on, no node to be started, no callback queued. So what a test sees does not
-    depend on the speed of the machine. What takes real time is not waited for: a thread, a socket, a real
-    sleep. Time limits there are the event loop's own and stay real; those of runs without a loop go by this clock.
+    On an event loop, sleepers wake one by one, in the order of their due times, and time moves only when no
+    task is ready to go on, no node is ready to start and no callback is queued. So a test does not depend on the
+    speed of the machine. The clock does not wait for real time: a thread, a socket, a real sleep. Time limits on
+    a loop are the loop's own and stay real; runs without a loop use this clock for their limits.
 
     :ivar slept: every delay asked for, in seconds, in order.
     """

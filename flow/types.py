@@ -1,4 +1,4 @@
-"""Names, statuses and the typed reference to a node: the words every room shares."""
+"""Names, statuses and the typed reference to a node, for all rooms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Status(StrEnum):
-    """Where a node stands in one run. Members compare equal to their plain strings."""
+    """The state of a node in one run. Members compare equal to their plain strings."""
 
     PENDING = "pending"  # waits for dependencies
     READY = "ready"  # could start; waits for its turn, a slot, or a retry's delay
@@ -55,7 +55,7 @@ def is_name(name: object) -> bool:
 
 
 class NodeRef(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
-    """What :meth:`flow.Dag.add` returns: a node's name that remembers its output's type.
+    """The return value of :meth:`flow.Dag.add`: the name of a node, with the type of its output.
 
     Use it wherever a name is taken (``after``, ``needs``, ``edge``) and as a typed key of a
     :class:`flow.Result`. It holds one string and no reference to the Dag.

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import flow
-from flow_bench import hot, singles
+from flow_bench import hot, seams, singles
 from flow_bench.build import build_rows
 from flow_bench.checks import check_async, check_sync
 from flow_bench.contenders import (
@@ -101,6 +101,7 @@ class Settings:
     sections: Sequence[str] = ()  # all if empty
     singles: singles.Effort = field(default_factory=singles.Effort)
     hot: hot.Effort = field(default_factory=hot.Effort)
+    seams: seams.Effort = field(default_factory=seams.Effort)
 
     def rounds_of(self, nodes: int) -> int:
         """Rounds to take on graphs of so many nodes."""
@@ -111,7 +112,7 @@ class Settings:
         return [n for n in self.nodes if n == JUDGED] or list(self.nodes[:1])
 
 
-QUICK = Settings(rounds=9, large_rounds=3, singles=singles.QUICK, hot=hot.QUICK)
+QUICK = Settings(rounds=9, large_rounds=3, singles=singles.QUICK, hot=hot.QUICK, seams=seams.QUICK)
 
 
 def topologies(nodes: int) -> Mapping[str, flow.Dag]:
@@ -137,13 +138,14 @@ def run(settings: Settings) -> Iterator[list[Row]]:
         "build": build_section,
         "single": lambda s: singles.run(s.singles),
         "hot": lambda s: hot.run(s.hot),
+        "seams": lambda s: seams.run(s.seams),
     }
     for name, section in sections.items():
         if not settings.sections or name in settings.sections:
             yield from section(settings)
 
 
-SECTIONS = ("sync", "async", "trio", "uvloop", "build", "single", "hot")
+SECTIONS = ("sync", "async", "trio", "uvloop", "build", "single", "hot", "seams")
 
 
 def sync_section(settings: Settings) -> Iterator[list[Row]]:

@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flow_bench import experiments_cache, experiments_compiled, experiments_fused, experiments_reuse
+from flow_bench import (
+    experiments_cache,
+    experiments_compiled,
+    experiments_fused,
+    experiments_guarded,
+    experiments_reuse,
+)
 from flow_bench.measure import Row
 
 
@@ -40,6 +46,7 @@ _EXPERIMENTS: Mapping[str, Callable[[Effort], Iterator[list[Row]]]] = {
     "cache": lambda effort: experiments_cache.run(effort.rounds),
     "reuse": lambda effort: experiments_reuse.run(effort.rounds),
     "fused": lambda effort: experiments_fused.run(effort.rounds),
+    "guarded": lambda effort: experiments_guarded.run(effort.rounds),
     "compiled": lambda effort: experiments_compiled.run(effort.turns, effort.builds, oracle=effort.oracle),
 }
 SECTIONS = tuple(_EXPERIMENTS)

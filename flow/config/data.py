@@ -33,8 +33,8 @@ class DataConfig(Settings, frozen=True, kw_only=True):
         callable without arguments makes the mapping of each store, a new and empty
         :class:`collections.abc.MutableMapping`.
     :param metrics: ``off``; ``counting`` counts operations, hits and misses; ``timing`` times each
-        operation as well; ``sampled`` times one in ``1 / sample_rate`` and counts by those.
-    :param sample_rate: fraction of the operations that ``sampled`` looks at, above 0 and up to 1.
+        operation as well; ``sampled`` times one in ``1 / sample_rate`` and estimates the counts from these.
+    :param sample_rate: fraction of the operations that ``sampled`` times, above 0 and up to 1.
     :param slow_after: seconds after which a timed operation is listed as slow; None lists none.
     :param interning: keep one object per distinct string: ``none``, ``native`` (:func:`sys.intern`), ``pool``
         (a bounded :class:`flow.memory.StringPool`), or ``arena``: string values as offsets in blocks.
@@ -42,12 +42,12 @@ class DataConfig(Settings, frozen=True, kw_only=True):
     :param intern_capacity: most strings that the pool keeps.
     :param intern_max_length: longest string that the pool keeps, in characters.
     :param block_size: bytes per block of an arena.
-    :param direct_reads: ``get`` is the dict's own, its errors included, and faster; snapshots then copy, O(n).
-    :param show_values: messages repeat the beginning of a value that they are about. False leaves values out, and keys
-        within them, and says their types. (A store that a run makes for itself goes by ``Config.show_values`` too.)
+    :param direct_reads: ``get`` is the dict's own method, errors included, and faster; snapshots then copy, O(n).
+    :param show_values: messages repeat the beginning of the value they are about. False leaves out values, and keys
+        within them, and names their types. (A store that a run makes obeys ``Config.show_values`` too.)
     :param locked: each operation takes the store's lock. None: only where it must (free-threaded builds, arenas, and a
         mapping of your own).
-    :raises ConfigError: listing every setting out of range and every pair that makes no sense.
+    :raises ConfigError: listing every setting out of range and every pair that cannot be combined.
     """
 
     memory: Memory = "standard"
@@ -138,7 +138,7 @@ DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
 
 
 def _memory_fault(memory: Any) -> str | None:
-    """Say what is wrong with a store's memory, as far as that can be known before it is called."""
+    """Return the fault of a store's memory that can be found before it is called; None if there is none."""
     if is_one_of(memory, MEMORIES):
         return None
     if issubclass(type(memory), str) or not callable(memory):
@@ -165,4 +165,4 @@ def _memory_fault(memory: Any) -> str | None:
 
 
 DEFAULT_DATA_CONFIG: Final = DataConfig()
-"""What a store uses when it is given none."""
+"""Used by a store without a config."""

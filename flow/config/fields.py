@@ -1,4 +1,4 @@
-"""What every kind of settings is made of: checks of values, names that are checked, a mapping that stays as it is."""
+"""Parts of all settings: checks of values, checked names, an immutable mapping."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ make: Final[Any] = msgspec.StructMeta.__call__
 
 
 class Settings(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
-    """Frozen settings, of which changed copies are made."""
+    """Frozen settings; changes are made on copies."""
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with ``changes``, validated like a new one.
@@ -77,7 +77,7 @@ def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> Un
 
 
 class FrozenMapping(Mapping[str, Any]):
-    """A copy of a mapping, which nobody changes: a frozen setting that is one can be compared, hashed and pickled."""
+    """An immutable copy of a mapping, so that a frozen setting can be compared, hashed and pickled."""
 
     __slots__ = ("_values",)
 

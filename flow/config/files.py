@@ -103,7 +103,7 @@ def parsed(text: str, what: str) -> dict[str, Any]:
 
 
 class _Reader:
-    """Makes settings of tables, and gathers what is wrong with them."""
+    """Makes settings from tables, and collects their faults."""
 
     def __init__(self, lines: Mapping[Keys, int], data: type[Settings], presets: Mapping[str, Any]) -> None:
         self.lines = lines

@@ -62,7 +62,7 @@ class Retry(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
         return found
 
     def wants(self, error: BaseException) -> bool:
-        """Tell whether ``error`` is one to try again after."""
+        """Tell whether another attempt follows after ``error``."""
         if not isinstance(error, Exception):
             return False
         condition = self.retry_if
@@ -96,7 +96,7 @@ class Timeout(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
 
     :param attempt: each attempt on its own. ``timeout=2.0`` on a node is ``Timeout(attempt=2.0)``. Queueing for one of
         ``Config.threads`` is no part of it.
-    :param node: from when the function first starts, retries, their delays and their queueing included.
+    :param node: from the first start of the function, including retries, their delays and their queueing.
 
     An async node is stopped when its limit passes. A sync function, inline or in a thread,
     cannot be interrupted: it runs to its end and then counts as timed out. (In a thread it can be left to itself:

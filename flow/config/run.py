@@ -27,7 +27,7 @@ DEFAULT_BLOCKING_AFTER: Final = 0.1
 """Seconds a node may hold the event loop before :class:`flow.errors.BlockingNodeWarning`."""
 
 BUILT_IN_EXECUTORS: Final = ("inline", "thread")
-"""Names of the executors that there always are: the caller's thread, and the run's own threads."""
+"""Names of the built-in executors: the caller's thread, and the run's own threads."""
 
 NO_EXECUTORS: Final = FrozenMapping({})
 
@@ -41,8 +41,8 @@ class Config(Settings, frozen=True, kw_only=True):
     :param mode: ``auto`` runs an all-sync plan inline and anything else on the event loop;
         ``inline`` runs one node at a time; ``tasks`` runs every ready node concurrently;
         ``workers`` runs at most ``limit`` nodes at a time (:data:`DEFAULT_WORKERS` if unset).
-    :param limit: most nodes in flight; None is unbounded, "auto" follows the latency that is observed
-        (:mod:`flow.run.adaptive`). Waiting for dependencies or for a retry's delay holds no slot.
+    :param limit: most nodes in flight; None is unbounded, "auto" follows the observed latency
+        (:mod:`flow.run.adaptive`). A node that waits for dependencies or for a retry's delay holds no slot.
     :param on_error: ``fail_fast`` cancels and awaits the rest and raises :class:`flow.RunError`;
         ``collect`` skips exactly the failed nodes' descendants, runs the rest and returns.
     :param timeout: seconds for the whole run, queueing and retries included.
@@ -52,22 +52,22 @@ class Config(Settings, frozen=True, kw_only=True):
     :param order: ready nodes are taken by priority, then by ``definition`` order or by the
         longest ``critical_path`` below them (weighted by each node's ``cost``).
     :param timing: record when every node started and ended (``Result.durations``, timelines).
-    :param keep: whose outputs the run keeps to its end: ``all`` nodes', those of its ``targets`` (without
-        any: of the nodes that nothing depends on), or those of the listed nodes (names, NodeRefs, functions).
+    :param keep: outputs that the run keeps to its end: those of ``all`` nodes, of its ``targets`` (without targets: of
+        the nodes without dependants), or of the listed nodes (names, NodeRefs, functions).
         Any other output is freed as soon as every node that reads it has ended.
     :param data: how the run's own store (``ctx.data``) is made; None is ``DataConfig()``.
     :param optimize: generate straight-line code for a plan of sync functions once it has been run often
         (:mod:`flow.run.codegen.stretches`); ``at_once`` does so before its first run.
     :param observers: callables that receive every event (see :mod:`flow.run.events`).
-    :param on_outcome: makes the hook that is told every outcome before what depends on it starts
-        (:mod:`flow.run.hooks`). It is called without arguments when an outermost run starts, and returns a callable of
-        one record, sync or async, or None for no hook in this run.
-    :param before_call: makes the hook that is asked before each call, and may answer with a ``flow.Outcome`` instead.
-        It is called as ``on_outcome`` is.
+    :param on_outcome: factory of the outcome hook, which gets every outcome before a dependant starts
+        (:mod:`flow.run.hooks`). The factory is called without arguments when an outermost run starts, and returns a
+        callable of one record, sync or async, or None for no hook in this run.
+    :param before_call: factory of the call hook, which is called before each call and may return a ``flow.Outcome``
+        in its place. The factory is called like ``on_outcome``.
     :param blocking_after: seconds a node may hold the event loop before a
         :class:`flow.errors.BlockingNodeWarning` names it; None turns the warning off.
-    :param show_values: messages and notes repeat the beginning of values that they are about: an item that failed, an
-        output that does not fit. False leaves values out and says their types.
+    :param show_values: messages and notes repeat the beginning of the values they are about: a failed item, an output
+        that does not fit. False leaves values out and names their types.
     :param backend: event loop that :func:`flow.run` starts if one is needed.
     :param clock: source of time for retry delays, durations, and the limits of sync runs.
     :param executors: executors by name, for ``executor``: objects with a ``submit``, as
@@ -241,4 +241,4 @@ def _is_keep(value: object) -> bool:
 
 
 DEFAULT_CONFIG: Final = Config()
-"""What a run uses when it is given none."""
+"""Used by a run without a config."""

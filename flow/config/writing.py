@@ -16,7 +16,7 @@ from flow.config.run import DEFAULT_CONFIG, Config
 from flow.errors import UsageError, shown
 
 TUNED: Final = ("mode", "limit", "executor", "threads", "order", "keep", "data")
-"""Fields of Config that tuning varies. The others say what a run means."""
+"""Fields of Config that tuning varies. The other fields set the meaning of a run."""
 
 _NOT_IN_COMMENTS: Final = re.compile(r"[\x00-\x1f\x7f]+")
 
@@ -90,7 +90,7 @@ def refuse_loss(path: str | os.PathLike[str], config: Config) -> None:
     """Refuse to write ``config`` where no file can be written, or over more than settings which tuning varies.
 
     :raises UsageError: saying why not, or what would be lost.
-    :raises ConfigError: if what is there cannot be read, or is not valid.
+    :raises ConfigError: if the present file cannot be read, or is not valid.
     """
     name = name_of(path)
     if os.path.basename(name) == "pyproject.toml":

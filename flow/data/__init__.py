@@ -1,4 +1,4 @@
-"""What nodes see of their run.
+"""The view that nodes have of their run.
 
 Importing anything of it hands :mod:`flow.data.store` what chooses the classes of stores.
 """

@@ -35,7 +35,7 @@ _MIN_TABLE: Final = 8
 
 
 class ArenaStatistics(msgspec.Struct, frozen=True, gc=False):
-    """What an arena holds at one moment; all but the first and last in bytes.
+    """Sizes of an arena at one moment; all but the first and last in bytes.
 
     :ivar blocks: how many there are, kept empty ones included.
     :ivar block_size: bytes of each, except of those made for one larger record.
@@ -183,8 +183,8 @@ class Arena:
     def view(self, handle: int) -> memoryview:
         """Return the record's bytes: read-only and not copied. O(1).
 
-        After :meth:`reset` a view that is still held shows whatever is written to its place later: copy
-        (``bytes(view)``) what is to outlive the arena's contents.
+        After :meth:`reset` a view shows the bytes that are written to its place later. Copy (``bytes(view)``) bytes
+        that must outlive the contents of the arena.
 
         :raises UsageError: if the handle points outside of what this arena holds.
         """
@@ -229,11 +229,11 @@ class Records:
     are indexed by that number, in the order in which keys were first added, up to ``_next``; beyond are spare places.
     A deleted record keeps its number and loses its hash, and a spare place has none.
 
-    Who writes holds ``_lock``. Who reads does not: the index is one tuple, replaced as a whole whenever records
-    move or are forgotten, so a reader that finds it unchanged after copying a record's bytes has read that record.
+    Writers hold ``_lock``; readers do not. The index is one tuple, replaced as a whole whenever records move or are
+    forgotten. If a reader finds it unchanged after copying a record's bytes, the bytes are those of this record.
 
-    Ctrl-C may raise KeyboardInterrupt in whoever writes, at any call or jump back. What belongs together is therefore
-    stored by statements without either between them, and an interrupted write is done or not begun.
+    Ctrl-C may raise KeyboardInterrupt in a writer, at any call or jump back. Related values are therefore stored by
+    statements with neither in between, so that an interrupted write is either complete or not begun.
     """
 
     __slots__ = ("_blocks", "_dead", "_index", "_live", "_lock", "_next")
@@ -290,7 +290,7 @@ class Records:
         self._reindex(self._blocks, hashes, positions, sizes, after, self._dead)
 
     def _compact(self) -> None:
-        """Copy the living into new blocks. O(bytes). Who still reads the old blocks reads what was there."""
+        """Copy the live records into new blocks. O(bytes). Readers of the old blocks still read the old records."""
         _, _, hashes, positions, sizes, *_ = self._index
         old = self._blocks
         new = Blocks(old.block_size)

@@ -1,4 +1,4 @@
-"""Plain data: what an arena, JSON and msgpack hand back as it was given, and what is said of all else."""
+"""Plain data: values that an arena, JSON and msgpack return unchanged, and the faults of all other values."""
 
 from __future__ import annotations
 

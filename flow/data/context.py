@@ -39,9 +39,9 @@ class Shared(Protocol):
 
 
 class Scope(msgspec.Struct):
-    """What all contexts of one node share, by reference.
+    """The part that all contexts of one node share, by reference.
 
-    :ivar published: what a map's items have published, by index; None where nobody gathers it.
+    :ivar published: values that the items of a map have published, by index; None outside of a map.
     :ivar calls: whose calls these are, if not those of ``shared``: a map's.
     """
 
@@ -54,7 +54,7 @@ class Scope(msgspec.Struct):
 
 
 class _Own(msgspec.Struct):
-    """What a context has written; made at its first write."""
+    """Values that a context has written; made at its first write."""
 
     data: WorkflowData | None = None
     published: list[Published] = []
@@ -62,16 +62,16 @@ class _Own(msgspec.Struct):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a node may know of the run it is part of.
+    """The run, as one of its nodes sees it.
 
-    A node gets one by annotating a parameter (of any name) with ``flow.Context``; a node that
-    does not ask costs nothing. One is made per attempt. Everything in it is shared by reference, so
-    making one, or a :meth:`child` of one, costs the same however much the run holds. (To make one
-    in a test, see :func:`flow.testing.context`.)
+    A node gets a Context by annotating a parameter (of any name) with ``flow.Context``; other nodes pay
+    nothing. Each attempt has a new Context. Its content is shared by reference, so the cost of a Context,
+    or of a :meth:`child`, does not depend on the size of the run. (:func:`flow.testing.context` makes one
+    in a test.)
 
     :ivar attempt: 1 for the first call, 2 for the first retry, and so on.
-    :ivar item: the item this context is for; None if it is for no item.
-    :ivar index: that item's place among all, from 0; None if there is none.
+    :ivar item: the item of this context; None for a node.
+    :ivar index: the place of the item, from 0; None for a node.
     """
 
     _scope: Scope
@@ -100,7 +100,7 @@ class Context(msgspec.Struct, frozen=True):
     def data(self) -> WorkflowData:
         """The store that the nodes of this run share; in a child, its own overlay over its parent's.
 
-        What a child writes or deletes there no other context sees. To hand a value up, :meth:`publish` it.
+        No other context sees the writes and deletions of a child. To hand a value up, :meth:`publish` it.
         """
         if self._parent is None:
             return self._scope.shared.data
@@ -110,7 +110,7 @@ class Context(msgspec.Struct, frozen=True):
         return own.data
 
     def child(self, item: Any = None, index: int | None = None) -> Context:
-        """Return a context for one item. O(1), whatever the run holds: one small object, nothing copied."""
+        """Return a context for one item. O(1): one small object, nothing is copied."""
         if index is not None and not isinstance(index, int):
             raise UsageError(f"child: index is an integer, or None, not {self._show()(index)}")
         return Context(self._scope, 1, item, index, self)
@@ -118,13 +118,12 @@ class Context(msgspec.Struct, frozen=True):
     def publish(self, key: str, value: Any, merge: Merge = "last") -> None:
         """Hand a value up.
 
-        From a node it goes into ``ctx.data`` at once. From an item's context it goes up when its map
-        ends, with those of the other items, in the order of their indices and never of their finishing;
-        what a failed item (or attempt) published is dropped. From a :meth:`child` you made it goes up
-        when you :meth:`gather` it.
+        A node's value goes into ``ctx.data`` at once. Values of items go up together when the map ends, in
+        the order of the indices, whatever the order of finishing. Values of a failed item (or attempt) are
+        dropped. Values of a :meth:`child` that you made go up when you :meth:`gather` it.
 
-        :param merge: ``"last"`` replaces what is there, ``"append"`` makes a list of all, a function
-            ``(so_far, value) -> new`` folds them. All who publish one key must say the same.
+        :param merge: ``"last"`` replaces the present value, ``"append"`` makes a list of all values, a
+            function ``(so_far, value) -> new`` folds them. A key must always be published with the same merge.
         """
         if (not isinstance(merge, str) and not callable(merge)) or (isinstance(merge, str) and merge not in _RULES):
             raise UsageError(f"publish({shown(key)}): merge is 'last', 'append' or a function, not {shown(merge)}")
@@ -154,8 +153,8 @@ class Context(msgspec.Struct, frozen=True):
     async def released(self) -> AsyncIterator[None]:
         """Give this async node's slot back while it waits: ``async with ctx.released(): await ...``.
 
-        Another node may start meanwhile, whatever the limit. At the end the node waits for a slot again. Used twice at
-        a time, by a node's own tasks, it gives back one slot.
+        Within the block another node may start, whatever the limit. At the end the node waits for a slot again. If
+        several tasks of one node use it at the same time, it gives back one slot.
 
         :raises UsageError: in a run without an event loop, where there is no slot to give back.
         """
@@ -209,7 +208,7 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Lease:
-    """Whether one attempt of a node may still write. It may not once it was left behind in its thread.
+    """Whether one attempt of a node may still write. An attempt that was abandoned in its thread may not.
 
     :ivar node: the node's name, or ``map[index]``.
     """

@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class Key(str, Generic[T]):
-    """A key that tells a type checker what stands under it; at run time a plain string.
+    """A key that tells a type checker the type of its value; at run time a plain string.
 
     ``TOTAL = flow.Key[int]("total")`` works wherever a key does; ``data[TOTAL]`` and ``data.get(TOTAL)``
-    are then typed ``int``. Nothing is checked at run time; for that see :meth:`flow.WorkflowData.get_int`.
+    are then typed ``int``. The store checks nothing at run time; for checks see :meth:`flow.WorkflowData.get_int`.
     """
 
     __slots__ = ()
@@ -44,10 +44,10 @@ def asked(key: Any) -> str | None:
 
 
 def refuse(key: object) -> NoReturn:
-    """Say what the TypeError means that a mapping raised for ``key``, while it is being handled.
+    """Raise the right error for a TypeError that a mapping raised for ``key``, while it is being handled.
 
-    :raises DataError: if no dict can look ``key`` up, as a list.
-    :raises TypeError: the same one, if the key is fine: it is of the mapping itself, a user's own.
+    :raises DataError: if no dict can look ``key`` up, such as a list.
+    :raises TypeError: the same one, if the key is fine: then it comes from the user's own mapping.
     """
     try:
         hash(key)

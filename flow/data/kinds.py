@@ -111,7 +111,7 @@ class Locked(Store):
             super().reset()
 
     def _swap(self, key: str, old: Any, new: Any) -> bool:
-        self._unshared()[key] = new  # whoever asks holds the lock: nobody has changed it
+        self._unshared()[key] = new  # the caller holds the lock, so it has not changed
         return True
 
 
@@ -209,7 +209,7 @@ class Direct(Eager):
 
 
 class Memory(NamedTuple):
-    """What a memory adds to a store.
+    """The additions of a memory to a store.
 
     :ivar unlocked: parts that work before the store's lock is taken.
     :ivar within_lock: parts that work while it is held, where there is one.

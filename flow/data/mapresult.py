@@ -1,4 +1,4 @@
-"""What a map with ``on_error="collect"`` returns: values and errors, each at its item's place."""
+"""The output of a map with ``on_error="collect"``: values and errors, each at the place of its item."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 class MapResult(Rich, Generic[T]):
     """Values and errors of a map's items.
 
-    ``result[3]`` is item 3's value, or raises what that item raised. Iterating gives the values of the
-    items that completed, in item order; so does a map over it. ``len(result)`` counts all items; those of a
-    pipelined map that the map before it lost have neither a value nor an error.
+    ``result[3]`` is the value of item 3, or raises the exception of this item. Iteration, and a map over the
+    result, give the values of the completed items, in item order. ``len(result)`` counts all items. In a pipelined
+    map, items that the map before did not pass on have neither a value nor an error.
 
     :ivar errors: the exceptions of the items that failed, by index, in the order of the indices.
     :ivar keys: every item's key, if the map has keys; else None.
@@ -60,7 +60,7 @@ class MapResult(Rich, Generic[T]):
         return not self.errors
 
     def raise_for_errors(self) -> None:
-        """Raise what ``on_error="fail"`` would have raised; nothing if :attr:`ok`."""
+        """Raise the exception that ``on_error="fail"`` would have raised; nothing if :attr:`ok`."""
         if self.errors:
             raise error_of(self.name, self.errors)
 
@@ -133,7 +133,7 @@ class MapResult(Rich, Generic[T]):
 
 
 def error_of(name: str, errors: Mapping[int, Exception]) -> Exception:
-    """The one exception that says which items failed: its own if it is one item, else a group of them."""
+    """One exception for the failed items: the item's own if it is one item, else a group of all."""
     ordered = sorted(errors.items())
     if len({id(error) for _, error in ordered}) == 1:  # one item, or one batch
         return ordered[0][1]

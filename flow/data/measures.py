@@ -1,4 +1,4 @@
-"""What stores count and time, and how they hand it out."""
+"""Counts and times of stores, and their statistics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SlowOperation(msgspec.Struct, frozen=True):
 
 
 class DataStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store holds and has done since it was made or reset.
+    """Size of a store, and its operations since it was made or reset.
 
     :ivar memory: name of the memory; of a callable, its own name.
     :ivar keys: how many it holds now.
@@ -110,7 +110,7 @@ class MeteredLock:
     """A re-entrant lock that counts how often and how long threads wait for it."""
 
     # After a call, and when a function begins, Ctrl-C may raise KeyboardInterrupt. Were that between taking the lock
-    # and the body of "with", or before releasing it, nobody would ever release it. So it is taken by "for", which gets
+    # and the body of "with", or before releasing it, it would never be released. So it is taken by "for", which gets
     # its items without a call, and __exit__ is the lock's own.
     __slots__ = ("__exit__", "_tries", "_waiting", "seconds", "waits")
 

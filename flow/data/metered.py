@@ -1,4 +1,4 @@
-"""Stores that count and time what is done: :class:`Counting`, :class:`Timed`, :class:`Sampled`.
+"""Stores that count and time operations: :class:`Counting`, :class:`Timed`, :class:`Sampled`.
 
 The hot operations of ``Counting`` and ``Sampled`` repeat their base's few lines instead of calling them: the call
 would cost more than the operation.

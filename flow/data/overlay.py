@@ -1,4 +1,4 @@
-"""What a child store sees: its parent's values, its own writes over them. :class:`Overlay`"""
+"""A child store: its parent's values, and its own writes over them. :class:`Overlay`"""
 
 from __future__ import annotations
 

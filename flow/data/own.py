@@ -24,7 +24,7 @@ class OwnSnapshot(Snapshot):
 
 
 class InOwn(Store):
-    """``memory`` is a callable. Its mapping is asked for exact strings only, and what it raises goes to the caller.
+    """``memory`` is a callable. Its mapping gets exact strings only, and its exceptions reach the caller.
 
     Nothing is known of what it returns, not even that it is the same object twice: values are never compared.
     """
@@ -54,7 +54,7 @@ class InOwn(Store):
             return super().increment(key, by)
 
     def _swap(self, key: str, old: Any, new: Any) -> bool:
-        self._unshared()[key] = new  # whoever asks holds the lock
+        self._unshared()[key] = new  # the caller holds the lock
         return True
 
     def _empty(self) -> Any:

@@ -1,4 +1,4 @@
-"""Objects used again instead of made again: :class:`ObjectPool`."""
+"""Reuse of objects: :class:`ObjectPool`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_IDLE: Final = 64
 
 
 class PoolStatistics(msgspec.Struct, frozen=True, gc=False):
-    """What an :class:`ObjectPool` did.
+    """Counts of an :class:`ObjectPool`.
 
     :ivar created: calls of the factory that returned.
     :ivar reused: times an idle object was handed out.
@@ -41,12 +41,12 @@ class PoolStatistics(msgspec.Struct, frozen=True, gc=False):
 class ObjectPool(Generic[T]):
     """Hands out objects and takes them back for the next user.
 
-    It pays where making an object costs more than resetting it: a store whose blocks or layout stay, say. For plain
-    dicts and small objects it does not.
+    A pool pays if making an object costs more than resetting it: for example, a store whose blocks or layout stay. It
+    does not pay for plain dicts and small objects.
 
     :param factory: makes an object when none is idle.
     :param reset: called with each object that is put back, before it is used again.
-    :param capacity: idle objects kept; beyond that the ones idle for longest are given up.
+    :param capacity: most idle objects kept; beyond that the pool drops the objects that are idle longest.
     :raises ConfigError: if ``factory`` or ``reset`` is not callable or ``capacity`` no integer >= 0.
 
     >>> pool = ObjectPool(list, reset=list.clear)

@@ -13,7 +13,7 @@ from flow.types import MISSING
 class Layout:
     """Numbers for keys, shared by all the stores whose values it lays out. It only ever grows.
 
-    For a set of keys that is the same from run to run; a key that is stored once keeps its number for good.
+    For a set of keys that is the same from run to run. A key keeps its number for good.
 
     :param keys: keys to number at once; others are numbered when they are first stored.
     :raises DataError: for a key that is no string.
@@ -47,7 +47,7 @@ class Layout:
 class SlotValues(MutableMapping[str, Any]):
     """A mapping over one flat list. Its order is the layout's.
 
-    The list is never replaced, and what reads or writes it is one bytecode or one C call: as atomic as a dict's own.
+    The list is never replaced, and each read or write is one bytecode or one C call: as atomic as a dict's own.
     """
 
     __slots__ = ("_index", "_layout", "_list")

@@ -2,7 +2,7 @@
 
 Under the GIL threads switch only at calls, at the start of functions and at backward jumps. One statement that loads
 the dict and stores into it is none of these, so ``set``, ``get`` and ``delete`` take no lock, and neither does a
-comparison followed by a store (:meth:`Store._swap`). Whoever *replaces* the dict holds the lock. On a free-threaded
+comparison followed by a store (:meth:`Store._swap`). Code that *replaces* the dict holds the lock. On a free-threaded
 build every operation takes it: see :class:`flow.data.kinds.Locked`.
 
 Copy on write costs writes nothing: a dict that is shared stands behind a read-only MappingProxyType, so the next write

@@ -1,7 +1,7 @@
-"""The store that nodes share: :class:`WorkflowData`, what all kinds of it have in common.
+"""The store that nodes share: :class:`WorkflowData`, the interface of all kinds of stores.
 
-How values are kept and what is measured is chosen when a store is made, by picking the class: see
-:func:`choose_classes_by`. No operation asks what is switched on.
+The class of a store is chosen when it is made, by its memory and metrics: see :func:`choose_classes_by`. No operation
+checks which features are switched on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class RunView(Protocol):
-    """What a store shows of the run it belongs to; the run's own state, never a copy."""
+    """The run of a store, as the store shows it: the run's own state, never a copy."""
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -46,7 +46,7 @@ class RunView(Protocol):
 
 
 class Snapshot(Mapping[str, Any]):
-    """What a store held at one moment. It never changes (though a mutable value in it may)."""
+    """The values of a store at one moment. A snapshot never changes (though a mutable value in it may)."""
 
     __slots__ = ("_values",)
 
@@ -70,7 +70,7 @@ class Snapshot(Mapping[str, Any]):
 
 
 class ReadableData:
-    """What a store of values under string keys can be asked. All of it leaves the store as it is."""
+    """The operations that read a store of values under string keys. None of them changes the store."""
 
     __slots__ = ()
 
@@ -98,7 +98,7 @@ class ReadableData:
         raise NotImplementedError
 
     def has(self, key: str) -> bool:
-        """Tell whether the key is there, as ``in`` does."""
+        """Tell whether the store has the key, as ``in`` does."""
         raise NotImplementedError
 
     def __contains__(self, key: object) -> bool:
@@ -142,15 +142,15 @@ class ReadableData:
     # All keys
 
     def items(self) -> list[tuple[str, Any]]:
-        """Return all keys with their values, as they are at this moment. O(keys)."""
+        """Return all present keys with their values. O(keys)."""
         raise NotImplementedError
 
     def keys(self) -> list[str]:
-        """Return all keys, as they are at this moment. O(keys)."""
+        """Return all present keys. O(keys)."""
         return [key for key, _ in self.items()]
 
     def for_each(self, fn: Callable[[str, Any], object]) -> None:
-        """Call ``fn(key, value)`` for every key that is there now. ``fn`` may change the store. O(keys).
+        """Call ``fn(key, value)`` for every present key. ``fn`` may change the store. O(keys).
 
         :raises UsageError: if ``fn`` is async.
         """
@@ -172,7 +172,7 @@ class ReadableData:
     # What is known of it
 
     def statistics(self) -> DataStatistics:
-        """Return what has been counted and measured since the store was made or reset."""
+        """Return counts and times since the store was made or reset."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -208,14 +208,14 @@ class ReadableData:
     def to_json(self) -> bytes:
         """Return all values as one JSON object. O(size).
 
-        :raises DataError: listing every key whose value would not come back as it is.
+        :raises DataError: listing every key whose value would not come back unchanged.
         """
         from flow.data.codec import encoded
 
         return encoded(dict(self.items()), "JSON", shower(self._settings))
 
     def to_msgpack(self) -> bytes:
-        """Return all values as one msgpack map; bytes, NaN and infinity are fine here. Otherwise as :meth:`to_json`."""
+        """Return all values as one msgpack map; bytes, NaN and infinity are allowed. Otherwise as :meth:`to_json`."""
         from flow.data.codec import encoded
 
         return encoded(dict(self.items()), "msgpack", shower(self._settings))
@@ -225,7 +225,7 @@ class ReadableData:
         raise NotImplementedError
 
     def _what(self, value: Any) -> str:
-        """Say what a value is, for a message."""
+        """Describe a value, for a message."""
         return f"{a_kind(value)} ({shown(value)})" if self._settings.show_values else a_kind(value)
 
     def _missing(self, key: object) -> MissingKey:
@@ -236,7 +236,7 @@ class WorkflowData(ReadableData):
     """A store of values under string keys, which the nodes of a run share.
 
     :param config: how values are kept, counted and shared; see :class:`flow.DataConfig`.
-    :param layout: numbers for keys that stores with ``memory="slots"`` share; their own if None.
+    :param layout: numbers for keys, shared by stores with ``memory="slots"``; None: a layout of its own.
 
     Any number of threads may use one store: every operation is atomic, and :meth:`increment` and
     :meth:`update` lose nothing. The bulk ones (``keys``, ``items``, iteration) work on a copy.
@@ -275,7 +275,7 @@ class WorkflowData(ReadableData):
         raise NotImplementedError
 
     def delete(self, key: str) -> bool:
-        """Remove the key; tell whether it was there."""
+        """Remove the key; return whether the store had it."""
         raise NotImplementedError
 
     def increment(self, key: str, by: float = 1) -> Any:
@@ -288,10 +288,10 @@ class WorkflowData(ReadableData):
     def update(self, key: str, fn: Callable[[Any], Any], default: Any = MISSING) -> Any:
         """Store ``fn(value)`` and return it.
 
-        ``fn`` is called again if another thread has replaced the value meanwhile: let it have no effects besides.
+        ``fn`` is called again if another thread has replaced the value, so it should have no other effects.
 
         :param default: handed to ``fn`` if there is no value.
-        :raises MissingKey: if there is neither a value nor a default. What ``fn`` raises leaves the value as it is.
+        :raises MissingKey: if there is neither a value nor a default. If ``fn`` raises, the value stays as it is.
         :raises UsageError: if ``fn`` is async; the value stays as it is.
         """
         raise NotImplementedError
@@ -320,14 +320,14 @@ class WorkflowData(ReadableData):
     # All of it
 
     def snapshot(self) -> Snapshot:
-        """Return what the store holds now. O(1); the next write copies the values once (not the objects), O(keys).
+        """Return the present values. O(1); the next write copies the values once (not the objects), O(keys).
 
         With ``direct_reads`` and ``memory="slots"`` it copies at once, and writes never do.
         """
         raise NotImplementedError
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Hold exactly what ``snapshot`` does. O(1) as :meth:`snapshot` is; O(keys) if it is of another kind of store.
+        """Replace all values by those of ``snapshot``. O(1); O(keys) if it is of another kind of store.
 
         :raises DataError: if this store's memory cannot keep one of the values; nothing is changed then.
         """
@@ -338,10 +338,10 @@ class WorkflowData(ReadableData):
         raise NotImplementedError
 
     def child(self) -> WorkflowData:
-        """Return a store that reads through to this one and keeps what is written to it (deletes too) to itself.
+        """Return a store that reads through to this one and keeps its own writes and deletions.
 
-        O(1): one small object; nothing else is allocated before its first write. It keeps objects by
-        reference in a dict, whatever this store's memory, and no statistics of its own.
+        O(1): one small object; nothing else is allocated before the first write. A child keeps objects by
+        reference in a dict, whatever the memory of this store, and has no statistics of its own.
         """
         raise NotImplementedError
 
@@ -398,7 +398,7 @@ class WorkflowData(ReadableData):
         return _rebuilt, (self._settings, dict(self.items()))
 
     def _forget(self) -> None:
-        """Set what has been counted back to zero."""
+        """Set all counts back to zero."""
         raise NotImplementedError
 
 
@@ -406,11 +406,11 @@ _class_for: Callable[[DataConfig, Layout | None], type[WorkflowData]]
 
 
 def choose_classes_by(choose: Callable[[DataConfig, Layout | None], type[WorkflowData]]) -> None:
-    """Let ``choose`` tell the class of each new WorkflowData; it takes the place of the one before.
+    """Set the function that chooses the class of each new WorkflowData.
 
-    The classes build on this module, which therefore imports none of them.
+    The classes import this module, so this module cannot import them.
 
-    :param choose: called with the settings and the layout of the new store; may raise for those that make none.
+    :param choose: called with the settings and the layout of the new store; may raise for invalid ones.
     """
     global _class_for
     _class_for = choose

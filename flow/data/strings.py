@@ -23,7 +23,7 @@ _decode: Final = msgspec.msgpack.Decoder(tuple[str]).decode
 
 
 class StringStatistics(msgspec.Struct, frozen=True, gc=False):
-    """What a :class:`StringPool` did since it was made or cleared.
+    """Counts of a :class:`StringPool` since it was made or cleared.
 
     :ivar hits: strings for which a kept one was returned.
     :ivar misses: strings that were new and are kept now.
@@ -44,7 +44,7 @@ class StringPool:
 
     ``sys.intern`` does the same without bound or statistics.
 
-    :param capacity: strings kept; once that many are, new ones pass through.
+    :param capacity: most strings kept; when the pool is full, new strings pass through.
     :param max_length: characters; longer strings pass through.
     :raises ConfigError: if one of them is no positive integer.
 
@@ -70,7 +70,7 @@ class StringPool:
         self._hits = self._misses = self._refused = self._characters = 0
 
     def intern(self, text: str) -> str:
-        """Return the kept string that equals ``text``; keep ``text`` if there is none and it may be kept. O(len).
+        """Return the kept string that equals ``text``. Without one, keep ``text`` if the bounds allow it. O(len).
 
         :raises UsageError: if ``text`` is no str.
         """

@@ -1,1 +1,1 @@
-"""Say what a Dag is: the builder, topologies, pictures, networkx, trace files."""
+"""Definition of a Dag: the builder, topologies, pictures, networkx, trace files."""

@@ -62,7 +62,7 @@ def _policy(theirs: Definition, i: int) -> Policy | None:
 
 
 def _needs(plan: Plan, i: int, sources: Mapping[int, Any]) -> Needs:
-    """Name the source of each of node ``i``'s arguments; inputs that nobody gives are left to the usual rule."""
+    """Name the source of each argument of node ``i``; inputs that are not given follow the usual rule."""
     binder = plan._nodes.binders.get(i)
     keywords = binder.keywords if binder is not None else ()
     slots = plan._nodes.arguments[i]

@@ -29,9 +29,9 @@ def to_networkx(graph: Plan | Dag) -> Any:
     """Return a ``networkx.DiGraph`` of the same nodes and edges. O(nodes + edges).
 
     Nodes are names, in definition order, with attributes ``fn``, ``priority`` and, where one is
-    known, ``cost``. Edges run from a dependency to what needs it, with ``kind="data"`` or
-    ``"order"``. It is the graph's shape: retries, timeouts, middleware and which parameter
-    receives which output are not in it.
+    known, ``cost``. Edges run from a dependency to its dependant, with ``kind="data"`` or
+    ``"order"``. The graph has only the shape: no retries, timeouts or middleware, and no mapping
+    of outputs to parameters.
 
     :param graph: a plan, or a Dag to be compiled.
     :raises DefinitionError: if the Dag cannot be compiled. :raises UsageError: without networkx.
@@ -50,11 +50,11 @@ def to_networkx(graph: Plan | Dag) -> Any:
 def from_networkx(graph: Any, *, fn: Callable[..., Any] = noop, name: str | None = None, data: bool = True) -> Dag:
     """Make a Dag of a ``networkx.DiGraph``, its nodes in the graph's order. O(nodes + edges).
 
-    Names that are strings are taken as they are, other nodes as their ``str()``; that it is a
-    legal name (:data:`flow.types.NAME_PATTERN`) and that there is no cycle is for
-    :meth:`flow.Dag.compile` to say, with all other faults. ``networkx.relabel_nodes`` renames.
+    Nodes that are strings keep their name; other nodes are named by their ``str()``.
+    :meth:`flow.Dag.compile` reports illegal names (:data:`flow.types.NAME_PATTERN`) and cycles, with
+    all other faults. ``networkx.relabel_nodes`` renames.
 
-    :param fn: what nodes run that have no attribute ``fn``. The attributes ``cost`` and
+    :param fn: the function of nodes without an attribute ``fn``. The attributes ``cost`` and
         ``priority`` are taken too.
     :param name: the Dag's name; None takes the graph's if it is a legal one, else ``"networkx"``.
     :param data: whether an edge passes its output on, by position in the order the edges were

@@ -317,7 +317,7 @@ def _is_none(needs: Any) -> bool:
 
 
 def _sources(over: Any) -> tuple[list[Any], list[str]]:
-    """Return the references that ``over`` gives, each once, and what is wrong with it, one sentence each."""
+    """Return the references in ``over``, each once, and its faults, one sentence each."""
     if isinstance(over, (set, frozenset)):
         return [], ["over is a set, which has no order: give a list"]
     refs = over if isinstance(over, Sequence) and not isinstance(over, str) else [over]

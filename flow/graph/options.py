@@ -15,11 +15,11 @@ Ref: TypeAlias = str | NodeRef[Any] | Callable[..., Any]
 """A node named by its name, by what :meth:`flow.Dag.add` returned, or by its decorated function."""
 
 Sources: TypeAlias = Ref | Sequence[Ref]
-"""What a map goes over: one node or run input, or several that are zipped."""
+"""The source of a map: one node or run input, or several that are zipped."""
 
 
 class PolicyOptions(TypedDict, total=False):
-    """How a node is run, apart from what it waits for: the fields of :class:`flow.plan.definition.Policy`."""
+    """How a node is run, apart from its dependencies: the fields of :class:`flow.plan.definition.Policy`."""
 
     retry: Retry | None
     timeout: float | Timeout | None
@@ -35,7 +35,7 @@ class PolicyOptions(TypedDict, total=False):
 
 
 class CommonOptions(PolicyOptions, total=False):
-    """What every method of a Dag that adds a node takes by keyword; see :meth:`flow.Dag.add`."""
+    """Keywords of every method of a Dag that adds a node; see :meth:`flow.Dag.add`."""
 
     after: Ref | Iterable[Ref]
     replace: bool

@@ -5,9 +5,9 @@ All run the same function ``fn``, sync or async, which receives the outputs of t
 dependencies by position, in ascending order; so it should take ``*values`` as :func:`noop` does.
 Building is O(nodes + edges).
 
-The same arguments give the same graph on every platform and Python version: the only source of
-randomness is ``random.Random(seed).random()``, whose sequence Python guarantees, and what is made
-of it is exact or correctly rounded (``+ * <``, never ``log`` or ``pow``, which differ by libm).
+The same arguments give the same graph on every platform and Python version. The only source of
+randomness is ``random.Random(seed).random()``, whose sequence Python guarantees, and all arithmetic
+on it is exact or correctly rounded (``+ * <``, never ``log`` or ``pow``, which differ by libm).
 """
 
 from __future__ import annotations

@@ -60,16 +60,16 @@ Work: TypeAlias = Literal["noop", "sleep", "cpu"] | Make
 def load(path: str | os.PathLike[str], work: Work = "noop", scale: float = 1.0) -> Dag:
     """Read a WfFormat 1.5 trace (JSON, plain or gzipped) as a Dag. O(tasks + edges), and a heap of the ready tasks.
 
-    Nodes are named by task id, need their ``parents`` in the file's order, and have
-    ``cost = runtime * scale``. They are defined in the file's order, except that no task comes
+    The name of a node is the task id. A node needs its ``parents`` in the file's order, and has
+    ``cost = runtime * scale``. Nodes are defined in the file's order, except that no task comes
     before its parents.
 
-    :param work: what the nodes do: ``"noop"`` nothing; ``"sleep"`` (async) waits and ``"cpu"`` (sync)
-        computes for ``runtime * scale`` seconds; a callable is given each :class:`Task` and returns
-        its node's function, which is called with the outputs of the task's parents.
+    :param work: the work of the nodes: ``"noop"`` does nothing; ``"sleep"`` (async) waits and ``"cpu"`` (sync)
+        computes for ``runtime * scale`` seconds; a callable gets each :class:`Task` and returns the
+        function of its node, which is called with the outputs of the task's parents.
     :param scale: factor on all runtimes, 0 or more.
     :raises TraceError: listing every fault, with the file's path: it cannot be read, is no regular file (a pipe, a
-        device), no JSON or gzip or no WfFormat 1.5, holds over 512 MiB; ids that are twice there, unknown or no legal
+        device), no JSON or gzip or no WfFormat 1.5, holds over 512 MiB; duplicate or unknown ids, ids that are no legal
         names; self edges, cycles, ``parents`` and ``children`` that disagree; runtimes that are
         negative or, for ``"sleep"`` and ``"cpu"``, missing.
     :raises ConfigError: for ``work`` or ``scale`` out of range.

@@ -1,4 +1,4 @@
-"""Functions of which compiling asks no more than how many values they take: most of them."""
+"""Plain functions, of which compiling needs only the number of parameters: most functions."""
 
 from __future__ import annotations
 

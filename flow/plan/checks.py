@@ -1,4 +1,4 @@
-"""What can be wrong with a node apart from its wiring: its name, and its policies."""
+"""Checks of a node apart from its wiring: its name and its policies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _checked_one_by_one(names: list[Any], fns: list[Any], faults: list[str]) -> 
 
 
 def dag_faults(name: Any, middleware: tuple[Any, ...]) -> list[str]:
-    """Say what is wrong with the Dag's own settings."""
+    """Return the faults of the Dag's own settings."""
     faults = [] if is_name(name) else [f"dag name {shown(name)} is refused: {NAME_RULE}"]
     faults += [f"dag middleware must be callables (next, ctx), not {shown(m)}" for m in middleware if not callable(m)]
     return faults

@@ -1,4 +1,4 @@
-"""What a Dag has been told so far: parallel lists, one entry per node.
+"""The definition of a Dag so far: parallel lists, one entry per node.
 
 A structure of arrays rather than a node object each: adding a node is four appends, and a
 million nodes cost no million objects. :class:`flow.Dag` writes it, :mod:`flow.plan.compile`
@@ -22,7 +22,7 @@ Needs = tuple[Any, ...] | Mapping[str, Any] | None
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What a node has beyond a function and dependencies. Nodes with none of it have no Policy."""
+    """The options of a node beyond function and dependencies. Nodes without options have no Policy."""
 
     retry: Retry | None = None
     timeout: Timeout | float | None = None

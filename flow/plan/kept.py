@@ -1,4 +1,4 @@
-"""What runs of a plan leave for the next ones: generated code, limits that have adapted. No part of the plan."""
+"""Caches that runs of a plan leave for later runs: generated code, adapted limits. No part of the plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan knows of its nodes: parallel lists by index, filled by compiling and not changed after.
+"""The nodes of a plan: parallel lists by index, filled by compiling and not changed afterwards.
 
 A structure of arrays rather than an object per node: what a driver asks of a node is one lookup by an integer.
 """

@@ -24,7 +24,7 @@ MAX_SUBGRAPHS: Final = 32
 class Plan(Rich):
     """A validated, frozen Dag; made by :meth:`flow.Dag.compile`.
 
-    Nodes are numbered in definition order. All questions are answered in O(nodes + edges) at most, iteratively.
+    Nodes are numbered in definition order. Every method is O(nodes + edges) at most, and iterative.
     ``len(plan)`` is the node count; ``name in plan`` and iteration go by node names.
 
     :ivar name: the Dag's name.
@@ -48,7 +48,7 @@ class Plan(Rich):
         raise AttributeError(f"a Plan is immutable: {name!r} cannot be deleted")
 
     def __getstate__(self) -> tuple[str, Nodes]:
-        """What is pickled and copied: the graph. Generated code and limits a copy finds for itself."""
+        """Only the graph is pickled and copied. Each copy makes its own generated code and adapts its own limits."""
         return self.name, self._nodes
 
     def __setstate__(self, state: tuple[str, Nodes]) -> None:
@@ -90,12 +90,12 @@ class Plan(Rich):
 
     @property
     def required_inputs(self) -> tuple[str, ...]:
-        """Names of those that every run must give."""
+        """Names of the run inputs without a default."""
         return self._nodes.required_inputs
 
     @property
     def costs(self) -> Mapping[str, float]:
-        """The nodes' expected seconds (``cost=``), by name; of those that have one."""
+        """Expected seconds of the nodes that have a ``cost=``, by name."""
         names = self._nodes.names
         return {names[i]: cost for i, cost in self._nodes.costs.items()}
 
@@ -188,8 +188,8 @@ class Plan(Rich):
     def critical_path(self, durations: Durations = None) -> CriticalPath:
         """The longest chain, weighted by ``durations`` (seconds by name, or a function of the name).
 
-        Without them by the nodes' ``cost`` where any node has one, else by counting nodes.
-        Names a mapping lacks weigh nothing. Measured ones: ``plan.critical_path(result.durations)``.
+        Without ``durations``, the weight is the ``cost`` of the nodes if any node has one, else 1 per node.
+        Names that a mapping lacks weigh nothing. Measured ones: ``plan.critical_path(result.durations)``.
         """
         nodes = self._nodes
         path, length = longest_chain(nodes.dependencies, nodes.order, nodes.weights(durations))
@@ -200,11 +200,11 @@ class Plan(Rich):
         return sum(self._nodes.weights(durations))
 
     def ancestors(self, *refs: Any) -> list[str]:
-        """Names of all that the given nodes wait for, directly or not, in definition order."""
+        """Names of all nodes that the given nodes wait for, directly or not, in definition order."""
         return self._beyond(refs, self._nodes.dependencies)
 
     def descendants(self, *refs: Any) -> list[str]:
-        """Names of all that wait for the given nodes, directly or not, in definition order."""
+        """Names of all nodes that wait for the given nodes, directly or not, in definition order."""
         return self._beyond(refs, self._nodes.successors)
 
     def _beyond(self, refs: Iterable[Any], step: Sequence[Sequence[int]]) -> list[str]:
@@ -223,9 +223,9 @@ class Plan(Rich):
     # -- a part of it ------------------------------------------------------------------------
 
     def subgraph(self, *targets: Any) -> Plan:
-        """The plan of only what ``targets`` need, with the same names and wiring.
+        """The plan of ``targets`` and their dependencies alone, with the same names and wiring.
 
-        All run inputs may still be given; those that only other nodes take are no longer
+        All run inputs may still be given; inputs that only other nodes take are no longer
         required. O(nodes + edges) at first; kept for the last :data:`MAX_SUBGRAPHS` sets of targets.
 
         :raises UsageError: for an unknown target, or none at all.

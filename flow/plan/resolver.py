@@ -16,10 +16,10 @@ What changes::
        |                                |  '--put_back--|
        '---a dependency failed--------> SKIPPED         '---cancelled--> CANCELLED
 
-A failure that the plan tolerates passes what only comes after it, and what can do without its output, having a
-default. So does a node that was skipped for nothing but such failures. Whether that is so shows when all that it
-waited for has ended, so those that can do without its output wait until then: which nodes run depends on what
-failed, never on when.
+A tolerated failure lets two kinds of nodes run: nodes that only come after it, and nodes that have a default for its
+output. A node that was skipped only because of tolerated failures has the same effect. This is known when all its
+dependencies have ended, and readers with a default wait until then. So the set of nodes that run depends on which
+nodes failed, never on when.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _ALL_CANCELLED: Final = bytes([CANCELLED, CANCELLED, CANCELLED, *range(DONE, 256
 
 
 class ResolverStatistics(msgspec.Struct, frozen=True):
-    """How many nodes stand where, at one moment."""
+    """Number of nodes in each state, at one moment."""
 
     waiting: int
     ready: int
@@ -72,7 +72,7 @@ class ResolverStatistics(msgspec.Struct, frozen=True):
 
 
 Step = Callable[[int], None]
-"""Called with each node that has ended, in whatever way, once that is in ``state``: node ``i`` has ended."""
+"""Called with each node that has ended, in any way, after ``state`` says so."""
 
 
 def _one_of(steps: Sequence[Step]) -> Step | None:
@@ -88,7 +88,7 @@ def _one_of(steps: Sequence[Step]) -> Step | None:
 
 
 class Standing:
-    """Where every node of a run stands; hands out those that are ready. What ends it is told as a :class:`Resolver`."""
+    """The states of all nodes of a run; hands out ready nodes. The subclass :class:`Resolver` ends nodes."""
 
     __slots__ = (
         "_fast", "_forgiven", "_grown", "_halted", "_may_fail", "_node_at", "_rank", "_ready", "_spared", "_step",
@@ -178,7 +178,7 @@ class Standing:
     # -- take --------------------------------------------------------------------------------
 
     def take(self) -> int:
-        """Take the best ready node, which is then for the caller to end; -1 if none is ready."""
+        """Take the best ready node; -1 if none is ready. The caller must then end this node."""
         ready, state, node_at = self._ready, self.state, self._node_at
         while ready and not self._halted:
             i = heappop(ready)
@@ -190,7 +190,7 @@ class Standing:
         return -1
 
     def claim(self, i: int) -> None:
-        """Take the ready node ``i``, whatever its place. :raises UsageError: if it is not ready."""
+        """Take the ready node ``i``, whatever its rank. :raises UsageError: if it is not ready."""
         if self.state[i] != READY:
             raise UsageError(f"node {i} is {self.status(i)}; only a ready node can be taken")
         self.state[i] = TAKEN  # what is left of it in the heap is passed over
@@ -203,7 +203,7 @@ class Standing:
         heappush(self._ready, i if self._rank is None else self._rank[i])
 
     def halt(self) -> None:
-        """Let nothing be taken any more. What has been taken may still end, and its failures skip."""
+        """Stop handing out nodes. Taken nodes may still end, and their failures skip others."""
         self._halted, self._fast = True, False
 
     def _not_taken(self, i: int, what: str) -> UsageError:
@@ -211,7 +211,7 @@ class Standing:
 
 
 class Resolver(Standing):
-    """Says which nodes are ready; is told what ended.
+    """Says which nodes are ready. The driver reports each node that has ended.
 
     :param plan: a :class:`Plan`, or per node the indices it waits for (which must be acyclic).
     :param ranks: the order in which ready nodes are taken; the plan's own by default.
@@ -238,7 +238,7 @@ class Resolver(Standing):
 
         O(sources + edges of those done), and O(nodes) at memory speed.
 
-        :param steps: what is told of each node that ends: the one place where what follows from that composes.
+        :param steps: functions that are called with each node that has ended.
         """
         self = cls.__new__(cls)
         self._set_nodes(nodes, ranks, steps)
@@ -260,7 +260,7 @@ class Resolver(Standing):
     # -- tell --------------------------------------------------------------------------------
 
     def done(self, i: int) -> None:
-        """Say that the taken node ``i`` ended well; what waited only for it becomes ready.
+        """Say that the taken node ``i`` ended well; nodes that waited only for it become ready.
 
         :raises UsageError: if ``i`` was not taken, or ended before.
         """
@@ -281,7 +281,7 @@ class Resolver(Standing):
             self._step(i)
 
     def advance(self, i: int) -> int:
-        """Do what ``done(i)`` and then ``take()`` do, in one call: what a driver asks after each node."""
+        """``done(i)`` and then ``take()``, in one call, which a driver makes after each node."""
         state = self.state
         if not self._fast or state[i] != TAKEN:
             self.done(i)
@@ -307,8 +307,8 @@ class Resolver(Standing):
     def failed(self, i: int) -> list[int]:
         """Say that the taken node ``i`` failed; return the nodes skipped for it, in index order.
 
-        All its descendants are skipped. If it has ``continue_on_error``, only those that need its
-        output are, and what comes after them; those that have a default for it, or merely come after it, go on.
+        All its descendants are skipped. If it has ``continue_on_error``, only nodes that need its output and
+        nodes after these are skipped; nodes with a default for it, and nodes that only come after it, go on.
 
         :raises UsageError: if ``i`` was not taken, or ended before.
         """
@@ -330,7 +330,7 @@ class Resolver(Standing):
         return [s for s in self.successors[i] if i not in spared.get(s, ())]
 
     def _pass(self, i: int) -> None:
-        """Node ``i`` has failed or was skipped, and that is tolerated: nobody need wait for it any more.
+        """Node ``i`` has failed or was skipped, and this is tolerated: no node waits for it any more.
 
         What was skipped for it, and now waits for nothing else, was skipped for tolerated failures only.
         """

@@ -1,4 +1,4 @@
-"""What a node can do without: outputs of nodes that may fail (``continue_on_error``), where it has defaults."""
+"""Outputs that a node can do without: of nodes that may fail (``continue_on_error``), if it has defaults."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ Legal transitions (:data:`TRANSITIONS`); all others raise :class:`flow.errors.Tr
        │          │ └────────┘ (a retry)
        └──────────┴──> skipped | cancelled
 
-A node never goes from pending to running but through ready, and never leaves completed, failed,
-skipped or cancelled.
+A node goes from pending to running only through ready, and never leaves completed, failed, skipped
+or cancelled.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _UNSET: Final = float("nan")
 
 
 class StatusChange(msgspec.Struct, frozen=True, gc=False):
-    """What subscribers are given. ``at`` is the tracker's clock, in seconds."""
+    """The record that subscribers get. ``at`` is the time of the tracker's clock, in seconds."""
 
     node: str
     old: Status
@@ -57,10 +57,10 @@ class StatusChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class StatusStatistics(msgspec.Struct, frozen=True, gc=False):
-    """How many nodes stand where, at one moment.
+    """Number of nodes in each state, at one moment.
 
     :ivar finished: nodes that are completed, failed, skipped or cancelled.
-    :ivar done: whether that is all of them.
+    :ivar done: whether all nodes are finished.
     :ivar elapsed: seconds from the first node's start to now, or to the last change once done;
         None before, and without timestamps.
     """
@@ -91,7 +91,7 @@ class StatusTracker(Mapping[str, Status]):
     :param names: node names, all different, or a Plan. All begin as pending.
     :param timestamps: note when each node started and finished.
     :param clock: seconds on a monotonic scale.
-    :raises UsageError: if a name is there twice.
+    :raises UsageError: if a name occurs twice.
     """
 
     __slots__ = (
@@ -170,7 +170,7 @@ class StatusTracker(Mapping[str, Status]):
     def subscribe(self, callback: Callable[[StatusChange], object]) -> Callable[[], None]:
         """Call ``callback`` with a :class:`StatusChange` after every change, in the thread that made it.
 
-        An exception it raises is logged (logger ``flow``) and harms nothing else.
+        An exception of the callback is logged (logger ``flow``) and has no other effect.
 
         :return: a function that ends this subscription; calling it again does nothing.
         """

@@ -1,1 +1,1 @@
-"""What wraps a node's function: arguments, threads, middleware, time limits; composed once."""
+"""Wrappers of a node's function: arguments, threads, middleware, time limits; composed once."""

@@ -1,4 +1,4 @@
-"""Call a function without the optional parameters that nobody fills.
+"""Call a function without optional parameters that neither a node nor an input fills.
 
 A default that a signature shows need not be what the function does without that argument: numpy's ufuncs and builtins
 show other ones, and a wrapper looks at what it was given.

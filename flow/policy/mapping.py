@@ -109,7 +109,7 @@ class Roles(msgspec.Struct, frozen=True):
     gaps: tuple[Any, ...] = ()
 
     def without(self, missing: Collection[str]) -> tuple[Roles, dict[str, Any]]:
-        """Return the roles where nobody fills the extras ``missing``, and values for those that cannot be left out."""
+        """Return the roles when nothing fills the extras ``missing``, and values for those that cannot be left out."""
         positional, gaps = by_position(self.positional, self.gaps, missing)
         extras = tuple([p for p in self.extras if p.name in gaps or p.name not in missing])
         return msgspec.structs.replace(self, positional=tuple(positional), extras=extras), gaps
@@ -323,7 +323,7 @@ def note_closing(error: BaseException, closing: Exception) -> None:
 
 
 def has_made(source: Any, iterator: Any) -> bool:
-    """Tell whether ``iterator`` is a generator that ``source`` has made for whoever goes over it, and keeps for nobody.
+    """Tell whether ``iterator`` is a generator that ``source`` has made for this iteration alone, and does not keep.
 
     (An ``__iter__`` that is no generator function may hand out the same generator each time.)
     """

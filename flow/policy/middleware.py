@@ -78,7 +78,7 @@ def around(
 ) -> Any:
     """Call ``next``, sync or async, and pass its result through ``done`` or its error to ``failed``.
 
-    What the three middleware below are made of; use it to write one that fits both kinds of node.
+    The three middleware below use it. Use it to write middleware for both kinds of node.
 
     :raises UsageError: if ``done`` or ``failed`` is async: nothing would await it.
     """
@@ -93,7 +93,7 @@ def around(
 
 
 def _told(fn: Callable[[Any], Any], value: Any) -> Any:
-    """Return ``fn(value)``. :raises UsageError: if that is something to await, which nobody would."""
+    """Return ``fn(value)``. :raises UsageError: if that is an awaitable, which nothing would await."""
     result = fn(value)
     if result.__class__ in NEVER_AWAITED and result is not value:
         raise unawaited("around(next, done, failed)", result)

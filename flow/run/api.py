@@ -1,4 +1,4 @@
-"""The two ways in, and what they refuse: :func:`run` for sync code, :func:`execute` inside an event loop."""
+"""The two entry points and their checks: :func:`run` for sync code, :func:`execute` inside an event loop."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def run(
 ) -> Result:
     """Run a Dag or Plan to its end and return the :class:`Result`.
 
-    A plan of sync functions runs on this thread without an event loop; any other starts one
-    (``config.backend``). The caller's contextvars are seen by every node and changed by none.
+    A plan of sync functions runs on this thread without an event loop; any other plan starts a loop
+    (``config.backend``). Every node sees the caller's contextvars, and no node changes them.
 
     :param inputs: values for the parameters that no node provides, by name.
-    :param targets: run only these nodes and what they need.
-    :param known: outcomes that are there already, by node: outputs, or a :class:`flow.Outcome`; or the Result of an
-        earlier run, for its completed nodes (iterators excepted). These nodes are not called, and what only they need
-        is no part of the run.
+    :param targets: run only these nodes and their dependencies.
+    :param known: known outcomes by node: outputs, or a :class:`flow.Outcome`; or the Result of an earlier run, for its
+        completed nodes (without iterators). Known nodes are not called, and nodes that only known nodes need are no
+        part of the run.
     :param run_id: your id for this run (see :data:`flow.types.NAME_PATTERN`).
     :param data: the store that nodes see as ``ctx.data``; by default each run makes its own (``config.data``).
     :raises ConfigError: for a run id that does not match it.
-    :raises DefinitionError: if the Dag cannot be compiled; nothing has run then.
-    :raises InputError: listing every missing and unknown input; nothing has run then.
+    :raises DefinitionError: if the Dag cannot be compiled; no node has run then.
+    :raises InputError: listing every missing and unknown input; no node has run then.
     :raises RunError: if a node failed under ``on_error="fail_fast"`` and has no ``continue_on_error``, or the run's
         time limit passed.
     :raises UsageError: if an event loop is needed and this thread already runs one; for targets, known nodes, or nodes
-        in ``config.keep``, that do not exist; for nodes that cannot run where they are to.
+        in ``config.keep``, that do not exist; for nodes that cannot run in their executor.
     """
     config = DEFAULT_CONFIG if config is None else config
     try:
@@ -93,7 +93,7 @@ async def execute(
 ) -> Result:
     """Run a Dag or Plan on the running event loop (asyncio, uvloop or trio). As :func:`run` otherwise.
 
-    All tasks it starts have ended when it returns or raises; cancelling it cancels the run.
+    All tasks of the run have ended when this function returns or raises. Its cancellation cancels the run.
     """
     config = DEFAULT_CONFIG if config is None else config
     try:

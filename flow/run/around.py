@@ -38,7 +38,7 @@ def asked(run: Calls, i: int, call: Call, is_async: bool) -> Call:
 def told(run: Calls, i: int, call: Call, is_async: bool) -> Call:
     """Tell the run's outcome hook, if it has one, what ``call`` has given, before anybody else gets that.
 
-    What it raises is told by whoever decides what that means (:meth:`flow.run.calls.Calls.retry_delay`, ``fail``).
+    The code that decides what its exceptions mean reports them (:meth:`flow.run.calls.Calls.retry_delay`, ``fail``).
     """
     hooks = run.hooks
     if hooks is None or not hooks.tells:

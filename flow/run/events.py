@@ -1,4 +1,4 @@
-"""What observers receive: one frozen record per thing that happened in a run.
+"""The records that observers get: one frozen record per event of a run.
 
 ``at`` is the run's clock (seconds, monotonic). Records are made only for runs that have observers.
 """
@@ -34,7 +34,7 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True):
 
 
 class NodeKnown(msgspec.Struct, frozen=True, tag=True):
-    """A node's outcome was there before the run (``known=``): it is not called, and no other event tells of it."""
+    """The outcome of a node was known before the run (``known=``): it is not called and has no other event."""
 
     run_id: str
     node: str

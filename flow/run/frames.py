@@ -87,7 +87,7 @@ def _apart(traceback: TracebackType | None) -> Iterator[Frames]:
 def _rebuilt(raises: Sequence[Frames]) -> TracebackType | None:
     """Chain the frames anew, the first of each raise marked: the next raise of the same object puts others before it.
 
-    The mark is an odd ``tb_lasti``. Instructions stand at even places, and whoever looks up a place halves it first.
+    The mark is an odd ``tb_lasti``. Instructions stand at even places, and a lookup of a place halves it first.
     """
     chain: TracebackType | None = None
     for frames in reversed(raises):

@@ -1,11 +1,11 @@
-"""What a run tells and asks a user's hooks: each outcome before what depends on it starts, and each call before it.
+"""Hooks of the user: one gets each outcome before a dependant starts, the other each call before it is made.
 
-``Config(on_outcome=...)`` and ``Config(before_call=...)`` are factories: called at the start of each outermost run,
-they return the hook for it, which its nested runs share, or None. A hook is called with one frozen record. On an event
-loop it may be async, and is awaited; a run without one takes sync hooks only. One that raises ends the run with what
-it raised, and nothing that depends on the node starts.
+``Config(on_outcome=...)`` and ``Config(before_call=...)`` are factories. A factory is called at the start of each
+outermost run and returns a hook for this run and its nested runs, or None. A hook is called with one frozen record. On
+an event loop a hook may be async, and is awaited; a run without a loop takes sync hooks only. If a hook raises, the run
+ends with this exception, and no dependant of the node starts.
 
-A sync hook is called where the node ends: in a worker thread for the nodes of a Dag that runs in one.
+A sync hook is called in the thread in which the node ends. For nodes of a Dag in a worker thread that is this thread.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _GIVEN = (Status.COMPLETED, Status.FAILED, Status.SKIPPED)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a node ended: what ``known=`` of :func:`flow.run` gives, and what a call hook may answer.
+    """How a node ended: given to ``known=`` of :func:`flow.run`, or returned by a call hook.
 
     :param status: ``completed``, ``failed`` or ``skipped``.
     :param value: the output of a completed node.
-    :param error: the exception of a failed one; of a completed one, that after which its fallback was taken.
+    :param error: the exception of a failed node; for a completed node, the exception before its fallback.
     :raises UsageError: for another status, or a failure without an exception.
     """
 
@@ -51,17 +51,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class NodeOutcome(msgspec.Struct, frozen=True):
-    """What an outcome hook is given. A node that was cancelled has no outcome.
+    """The record that an outcome hook gets. A cancelled node has no outcome.
 
     :ivar run_id: of the outermost run.
-    :ivar path: the nodes that lead to this one through nested runs, ``map[index]`` for an item; empty in the outermost.
+    :ivar path: the nodes of the outer runs, outermost first, ``map[index]`` for an item; empty in the outermost run.
     :ivar item: the index of an item of the map ``node`` (with ``batch_size``, of a batch's first); None for a node.
     :ivar round: the round of a loop; None as long as there is none.
     :ivar status: ``completed``, ``failed`` or ``skipped``.
-    :ivar output: of a completed one. Of a filter's item, whether it was kept.
-    :ivar error: of a failed one; of a completed one, that after which its fallback was taken.
-    :ivar attempt: 1 for the first; 0 for what was skipped.
-    :ivar final: False for a failed attempt that another one follows.
+    :ivar output: of a completed node; for an item of a filter, whether the item was kept.
+    :ivar error: of a failed node; for a completed node, the exception before its fallback.
+    :ivar attempt: 1 for the first attempt; 0 for a skipped node.
+    :ivar final: False for a failed attempt that another attempt follows.
     """
 
     run_id: str
@@ -77,10 +77,10 @@ class NodeOutcome(msgspec.Struct, frozen=True):
 
 
 class NodeCall(msgspec.Struct, frozen=True):
-    """What a call hook is given: who is about to be called, and with what. Fields as in :class:`NodeOutcome`.
+    """The record that a call hook gets: the node or item about to be called. Fields as in :class:`NodeOutcome`.
 
     :ivar fn: the node's function.
-    :ivar arguments: by parameter; those of ``*args`` as ``args[0]``, and so on. A parameter left out is not there.
+    :ivar arguments: by parameter; those of ``*args`` as ``args[0]``, and so on, without those that the call leaves out.
     """
 
     run_id: str
@@ -94,7 +94,7 @@ class NodeCall(msgspec.Struct, frozen=True):
 
 
 def by_parameter(names: Collection[str], values: Collection[Any]) -> dict[str, Any]:
-    """Return what a call is made with as a call hook is shown it: without what is left out.
+    """Return the arguments of a call by parameter, for a call hook: without parameters that the call leaves out.
 
     :param names: of the parameters that the first of the ``values`` are for; the others are of ``*args``.
     """
@@ -104,14 +104,14 @@ def by_parameter(names: Collection[str], values: Collection[Any]) -> dict[str, A
 
 
 class HookFailed(BaseException):
-    """A hook has raised ``error``: leads out of the run, which nothing may survive."""
+    """A hook has raised ``error``: carries it out of the run, past every retry and fallback."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
         self._error: BaseException | None = error
 
     def let_go(self) -> BaseException:
-        """Return what the hook has raised, once the run has ended: what has led here holds nothing any more."""
+        """Return the hook's exception after the end of the run, and drop all references to it here."""
         error, self._error = self._error, None  # an event loop's task may keep this
         self.__traceback__ = self.__context__ = None
         assert error is not None
@@ -210,7 +210,7 @@ class Hooks:
 
 
 def _is_own_cancellation(error: BaseException) -> bool:
-    """Tell whether a hook has raised asyncio's cancellation by itself: nobody has cancelled the task that awaits it."""
+    """Tell whether a hook has raised asyncio's cancellation itself, while the task that awaits it is not cancelled."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not isinstance(error, asyncio.CancelledError):
         return False

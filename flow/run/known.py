@@ -24,7 +24,7 @@ def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
     Of a :class:`flow.Result` those are the completed nodes which ``plan`` has and whose outputs are there. An
     iterator is not known, since a reader may have gone over it.
 
-    :raises UsageError: if it is neither a mapping nor a Result; listing what is no node.
+    :raises UsageError: if it is neither a mapping nor a Result; listing the names that are no nodes.
     """
     if isinstance(known, Result):
         stood_in = {name: error for name, error in known.fallbacks.items() if isinstance(error, Exception)}
@@ -48,7 +48,7 @@ def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...]
 
 
 def give(run: PlanRun, known: Mapping[str, Outcome]) -> None:
-    """Let ``run`` begin with what is known of its nodes, and count from its start."""
+    """Let ``run`` begin with the known outcomes, and count from its start."""
     mine = {run.plan.find(name): outcome for name, outcome in known.items() if name in run.plan}
     run.extras.known = mine
     done = []

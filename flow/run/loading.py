@@ -1,4 +1,4 @@
-"""Import what a run's nodes will need before its clock starts: the first one would be blamed for the time it takes."""
+"""Import the modules that a run needs before its clock starts: else the first node would seem to take that time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be sent to another process or interpreter, found before anything runs."""
+"""Finds nodes that cannot be sent to another process or interpreter, before any node runs."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class ItemResolver:
 
     @property
     def ready_count(self) -> int:
-        """About how many items may be taken; plenty, where nobody knows."""
+        """About how many items may be taken; a large number if it is unknown."""
         if self.halted:
             return 0
         if self.ended or len(self.delayed) > self.window:
@@ -134,7 +134,7 @@ class ItemResolver:
                 if on_done is not None:
                     on_done(i)
             self.ended = True
-        except GeneratorExit:  # nobody asks any more
+        except GeneratorExit:  # no more items are pulled
             raise
         except BaseException as error:
             self.break_off(error)

@@ -1,4 +1,4 @@
-"""What a run leaves behind."""
+"""The result of a run: :class:`Result`."""
 
 from __future__ import annotations
 
@@ -102,16 +102,16 @@ class Result(Mapping[str, Any], Rich):
 
     @property
     def fallbacks(self) -> dict[str, Any]:
-        """What ``fallback=`` has stood in for: each such node's exception, by name.
+        """The exceptions of the nodes that took their ``fallback=``, by name.
 
-        Of a map, a dict of the exceptions of its items by index: ``{"price": error, "pages": {3: error}}``.
+        For a map, a dict of the exceptions of its items by index: ``{"price": error, "pages": {3: error}}``.
         """
         extras = self._run._extras
         return {} if extras is None else {self.plan.names[i]: found for i, found in extras.fallbacks.items()}
 
     @property
     def attempts(self) -> Mapping[str, int]:
-        """How often each node that ran was called."""
+        """Number of calls of each node that ran."""
         attempts, known = self._run.attempts, self._known
         ran = lambda i: self._run.status(i) in _RAN and i not in known  # noqa: E731
         return ByNode(self.plan, lambda i: attempts.get(i, 1), ran)
@@ -145,19 +145,19 @@ class Result(Mapping[str, Any], Rich):
     def ok(self) -> bool:
         """True if every node completed, apart from failures that ``continue_on_error`` allows.
 
-        It is False if the run timed out or was cancelled, if a failure was not to be tolerated, and if a node was
-        skipped for one, tolerated or not.
+        It is False if the run timed out or was cancelled, if a failure was not tolerated, or if a node was skipped
+        because of a failure, tolerated or not.
         """
         return self._run.ok
 
     @property
     def counts(self) -> dict[Status, int]:
-        """Number of nodes by status, those that occur; they add up to ``len(plan)``."""
+        """Number of nodes by status, for statuses that occur; the sum is ``len(plan)``."""
         return self._run.counts
 
     @property
     def known(self) -> tuple[str, ...]:
-        """The nodes whose outcomes were there before the run (``known=``): they were not called."""
+        """The nodes whose outcomes were known before the run (``known=``). They were not called."""
         return tuple([self.plan.names[i] for i in self._known])
 
     @property
@@ -167,7 +167,7 @@ class Result(Mapping[str, Any], Rich):
 
     @property
     def limits(self) -> dict[str, AdaptedLimit]:
-        """Where limits that adapt have been, by map; that of the nodes has the name "". Empty if none adapts."""
+        """Reports of adaptive limits, by map; the limit of the nodes has the name "". Empty without adaptive limits."""
         extras = self._run._extras
         return {} if extras is None else {name: search.seen() for name, search in extras.limits.items()}
 
@@ -183,7 +183,7 @@ class Result(Mapping[str, Any], Rich):
 
     @property
     def abandoned(self) -> int:
-        """Calls that were left behind in their threads (``abandon_on_timeout``) and are still going on, as of now."""
+        """Present number of calls that were abandoned in their threads (``abandon_on_timeout``) and still run."""
         extras = self._run._extras
         return 0 if extras is None else len(extras.abandoned)
 
@@ -203,14 +203,14 @@ class Result(Mapping[str, Any], Rich):
         return self._run.data
 
     def raise_for_errors(self) -> None:
-        """Raise the :class:`flow.RunError` of this run, errors that were tolerated included; nothing if :attr:`ok`."""
+        """Raise the :class:`flow.RunError` of this run, with tolerated errors too; nothing if :attr:`ok`."""
         raise_failure(self, tolerated=True)
 
     def error(self, *, tolerated: bool = True) -> RunError | None:
         """Return the :class:`flow.RunError` of this run; None if it is :attr:`ok`.
 
-        :param tolerated: False leaves out what ``continue_on_error`` allows, and what was skipped for that: what
-            :func:`flow.run` raises.
+        :param tolerated: False leaves out failures that ``continue_on_error`` allows, and nodes skipped for these, as
+            the error of :func:`flow.run` does.
         """
         return _error_of(self, self._run, tolerated)
 
@@ -365,7 +365,7 @@ def raise_failure(result: Result, *, tolerated: bool) -> None:
 
 
 def fell_back(found: Any) -> str:
-    """Say what a fallback has stood in for: a node's exception, or those of a map's items by index."""
+    """Return the exceptions before the fallbacks: that of a node, or those of a map's items by index."""
     if not isinstance(found, dict):
         return f"fallback after {described(found)}"
     index, error = next(iter(found.items()))

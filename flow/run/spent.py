@@ -10,7 +10,7 @@ from typing import Any
 def is_advanced(value: Any) -> bool:
     """Tell whether ``value`` is an iterator that a call may have taken something from.
 
-    A generator says if it has begun. Of any other iterator (a file, a cursor, a ``map``) nobody knows.
+    A generator says if it has begun. Other iterators (a file, a cursor, a ``map``) do not say.
     """
     if isinstance(value, GeneratorType):
         return value.gi_frame is None or value.gi_running or value.gi_suspended

@@ -1,4 +1,4 @@
-"""What one run of a plan knows, and what the outcomes of its nodes mean, whichever driver reports them."""
+"""The state of one run of a plan, and the meaning of the outcomes of its nodes, for all drivers."""
 
 from __future__ import annotations
 
@@ -467,7 +467,7 @@ class PlanRun(RunRecord):
         return i in self.nodes.may_fail or (self.config.on_error == "collect" and self.outer is None)
 
     def take_failure(self, i: int, error: BaseException, known: bool = False) -> None:
-        """The taken node ``i`` has failed: skip what is skipped for it. A ``known`` failure tells nobody of itself."""
+        """The taken node ``i`` has failed: skip its dependants. A ``known`` failure is not told itself."""
         assert self.resolver is not None
         if not self.errors:
             self.errors = {}
@@ -479,7 +479,7 @@ class PlanRun(RunRecord):
             self.skipped(s, name)
 
     def skipped(self, i: int, cause: str) -> None:
-        """Node ``i`` was skipped, because the node ``cause`` failed or was skipped: tell whoever is to know."""
+        """Node ``i`` was skipped, because the node ``cause`` failed or was skipped: tell observers and hooks."""
         if self.config.observers:
             self.emit(events.NodeSkipped(self.run_id, self.nodes.names[i], cause, self.clock.now()))
         self.tell(i, Status.SKIPPED, None)

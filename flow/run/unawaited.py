@@ -1,4 +1,4 @@
-"""Coroutines that nobody awaits: a sync function that calls an ``async def`` returns one, and its body never runs.
+"""Coroutines without an await: a sync function that calls an ``async def`` returns one, and its body never runs.
 
 Drivers look at what sync functions return. What they do not see (a map's items while all goes well, folds) is looked at
 in a plan's first run; what generated code has called, at the end of that (:func:`flow.run.state.end_of_looking`).

@@ -1,4 +1,4 @@
-"""What a run's store shows of the run: outputs and statuses, read where the run itself has them."""
+"""The views of a run in its store: outputs and statuses, read from the run's own data."""
 
 from __future__ import annotations
 

@@ -65,28 +65,29 @@ def tune(
     timer: Callable[[], float] = time.perf_counter,
     say: Callable[[str], object] | None = None,
 ) -> TuneReport:
-    """Find a better config for a DAG by running it under many, again and again.
+    """Find a better config for a DAG by running it under many configs, again and again.
 
-    **It runs your nodes, with all that they do**, as often as fits into ``budget``; :attr:`TuneReport.runs` says how
-    often that was. ``work`` puts stand-ins in their place. A config is best only if it beats the default beyond noise.
+    **Tuning runs your nodes, with all side effects**, as often as fits into ``budget``; :attr:`TuneReport.runs` is the
+    number of runs. ``work`` puts stand-ins in place of the nodes. A config wins only if it beats the default beyond
+    noise.
 
-    :param inputs: the run inputs; or a function that makes them before each run, where a run uses them up.
+    :param inputs: the run inputs; or a function that makes them before each run, if a run uses them up.
     :param objective: ``throughput``: the median time of back-to-back runs; ``latency``: the 95th percentile of runs one
         by one; ``memory``: the most bytes that a run holds at a time, as :mod:`tracemalloc` counts them.
-    :param budget: seconds that it may take, to within a few runs of the DAG.
-    :param config: what you run with now, which is to be beaten; None is the default. Its ``on_error``, ``timeout``,
+    :param budget: seconds that tuning may take, to within a few runs of the DAG.
+    :param config: your present config, which others must beat; None is the default. Its ``on_error``, ``timeout``,
         ``observers``, ``timing``, ``blocking_after``, ``backend`` and ``clock`` are kept.
     :param candidates: try these configs, and nothing else.
     :param targets: as for :func:`flow.run`.
     :param work: run stand-ins that do nothing (``noop``), or ``sleep`` or compute (``cpu``) for their node's ``cost``;
-        ``inputs`` are not looked at then.
+        ``inputs`` are ignored then.
     :param scale: factor on these costs.
     :param timer: seconds on a monotonic scale.
-    :param say: is told, in a line before it begins, how long a run takes and how many there may be.
+    :param say: called with one line before the trials begin: the time of a run and the possible number of runs.
     :raises UsageError: on a thread that runs an event loop; if one run takes more than an eighth of the budget.
     :raises ConfigError: listing every argument out of range, and inputs that the first run uses up.
-    :raises RunError: the failure of your own nodes by the default config. A candidate that fails is only left out, and
-        so is one that leaves other outputs, where two runs by the default left equal ones.
+    :raises RunError: if your nodes fail under the default config. A candidate that fails is only left out, and so is a
+        candidate with other outputs, if two runs under the default had equal outputs.
     """
     silent = SILENT.set(True)
     try:

@@ -140,7 +140,7 @@ class Bench:
     def settle(self) -> None:
         """Collect garbage between rounds, so that no config pays for another's; seldom, where that takes long.
 
-        Not for ``memory``: a full collection empties CPython's free lists, and whoever runs next would be charged.
+        Not for ``memory``: a full collection empties CPython's free lists, and the next run would pay for it.
         """
         began = self.now()
         if self.objective != "memory" and began >= self._next_collection:

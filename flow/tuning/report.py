@@ -1,4 +1,4 @@
-"""What a tuning found: :class:`TuneReport`."""
+"""The result of a tuning: :class:`TuneReport`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DEFAULT: Final = "default"
 class Tried(msgspec.Struct, frozen=True):
     """One config that was tried.
 
-    :ivar settings: what it changes; empty for the default.
-    :ivar gain: how many times as good as the default it was, as a median of rounds; None if it was not measured.
+    :ivar settings: its changes to the default; empty for the default.
+    :ivar gain: how many times as good as the default, as a median of rounds; None if it was not measured.
     :ivar figure: seconds or bytes of one run, as a median of samples; None likewise.
     :ivar rounds: samples that were taken.
     :ivar note: why it was given up or could not be used.
@@ -38,12 +38,12 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """What one setting of the best config is good for.
+    """The reason for one setting of the best config.
 
     :ivar setting: its name; those of the store are ``data.<name>``.
-    :ivar default: what it is by default.
-    :ivar gain: how much better the best config is than with this setting put back; None if that was not measured.
-    :ivar note: what else the setting changes, or why there is no figure.
+    :ivar default: its default value.
+    :ivar gain: how many times as good the best config is as with this setting put back; None if it was not measured.
+    :ivar note: side effects of the setting, or why there is no figure.
     """
 
     setting: str
@@ -61,9 +61,9 @@ class TuneReport(msgspec.Struct, Rich, frozen=True, kw_only=True):
     :ivar gain: how many times as good ``best`` is (1 if it is the default): median and 99 % interval.
     :ivar why: one entry per setting in which ``best`` differs.
     :ivar trials: everything that was tried, best first.
-    :ivar runs: how often the DAG was run; every run runs each of its ``nodes``.
-    :ivar seconds: what it took.
-    :ivar notes: what else is to be known.
+    :ivar runs: number of runs of the DAG; every run runs each of its ``nodes``.
+    :ivar seconds: duration of the tuning.
+    :ivar notes: further remarks.
     """
 
     dag: str
@@ -84,7 +84,7 @@ class TuneReport(msgspec.Struct, Rich, frozen=True, kw_only=True):
         return self.best == self.default
 
     def headline(self) -> str:
-        """One line: what was found."""
+        """Return the result in one line."""
         if self.is_default:
             return f"{self.dag}: for {self.objective}, the default is as good"
         return f"{self.dag}: for {self.objective}, {self.gain.than('the default')}"
@@ -119,9 +119,9 @@ class TuneReport(msgspec.Struct, Rich, frozen=True, kw_only=True):
     def write(self, path: str | os.PathLike[str] = "flow.toml") -> None:
         """Write :meth:`to_toml` to a file that :meth:`flow.Config.load` reads: whole, or not at all.
 
-        :raises UsageError: if it cannot be written; if what is there already holds more than the table ``[flow]``, or
+        :raises UsageError: if the file cannot be written; if the present file holds more than the table ``[flow]``, or
             settings that tuning never changes and that ``best`` does not have; if it is a ``pyproject.toml``.
-        :raises ConfigError: if what is there is no valid file of settings.
+        :raises ConfigError: if the present file is no valid file of settings.
         """
         refuse_loss(path, self.best)
         text = self.to_toml()

@@ -28,6 +28,7 @@ from flow_bench import (
     measure,
     report,
     scale,
+    seams,
     singles,
     ways,
 )
@@ -48,6 +49,7 @@ TINY = core.Settings(
         pictures=1, crowd=3, crowd_nodes=20, crowd_rounds=1,
     ),
     hot=hot.Effort(rounds=1, looks=(5, 30), sizes=(4,)),
+    seams=seams.Effort(rounds=1, nodes=12, calls=3),
 )
 
 
@@ -206,7 +208,8 @@ class TestCore:
         printed = capsys.readouterr().out
         for text in ("sync, no event loop, 12 nodes", "async on asyncio", "async on trio", "async on uvloop",
                      "build and compile", "flow.run of one sync node", "two uneven chains", "1 ms ticker",
-                     "total after 30 runs of 4 nodes", "memory of the code"):  # fmt: skip
+                     "total after 30 runs of 4 nodes", "memory of the code",
+                     "async: async on_outcome", "two processes: flow.execute"):  # fmt: skip
             assert text in printed
         document = json.loads(file.read_text())
         assert {row["section"] for row in document["rows"]} >= {"sync", "async", "trio", "uvloop", "build"}
@@ -218,6 +221,27 @@ class TestCore:
         assert len(rows) == len(core.SYNC) * 5
         assert {row.topology for row in rows} == {"chain", "diamond", "tree", "layered", "random"}
         assert all(row.ratio == 1.0 for row in rows if row.label == core.COUNTERS)
+
+    def test_hooks_are_called_in_the_runs_that_are_timed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        told: list[Any] = []
+        asked: list[Any] = []
+
+        async def tell(outcome: Any) -> None:
+            told.append(outcome)
+
+        monkeypatch.setattr(seams, "told", told.append)
+        monkeypatch.setattr(seams, "told_async", tell)
+        monkeypatch.setattr(seams, "asked", asked.append)
+        hooks, _ = seams.run(seams.Effort(rounds=1, nodes=12, calls=3))
+        rounds = 2  # one of them warms up
+        assert len(told) == rounds * 12 * (1 + 2 + 2)  # one sync run with a hook for outcomes, two on a loop, twice
+        assert len(asked) == rounds * 12 * 3
+        assert [row.ratio for row in hooks if row.label.endswith(": no hook")] == [1.0, 1.0, 1.0]
+
+    def test_an_executor_that_answers_wrongly_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(seams, "noop", lambda: "something else")
+        with pytest.raises(Refused):
+            list(seams.run(seams.Effort(rounds=1, nodes=12, calls=3)))
 
     @pytest.mark.parametrize("nodes", [100, 1_000, 10_000, 13])
     def test_topologies_have_the_size_asked_for(self, nodes: int) -> None:

@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 
 import flow
-from flow_bench import experiments, experiments_cache, experiments_compiled, experiments_fused, experiments_reuse
+from flow_bench import (
+    experiments,
+    experiments_cache,
+    experiments_compiled,
+    experiments_fused,
+    experiments_guarded,
+    experiments_reuse,
+)
 from flow_bench.__main__ import REFUSED, main
 from flow_bench.checks import Refused
 from flow_bench.experiments_compiled import BUILDS, NOW, Build
@@ -31,16 +38,17 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiments_cache, "REPEAT", 2)
     monkeypatch.setattr(experiments_fused, "SHAPES", ((1, 20), (3, 5)))
     monkeypatch.setattr(experiments_reuse, "SIZES", (1, 5))
+    monkeypatch.setattr(experiments_guarded, "NODES", 10)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_three_experiments_end_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_four_experiments_end_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
-    flags = [flag for name in ("cache", "reuse", "fused") for flag in ("--only", name)]
+    flags = [flag for name in ("cache", "reuse", "fused", "guarded") for flag in ("--only", name)]
     assert main(["experiments", "--quick", "--json", str(file), *flags]) == 0
     rows = json.loads(file.read_text())["rows"]
     names = [(row["section"], row["label"]) for row in rows]
-    assert len(set(names)) == len(names) == 14 + 10 + 8 + 16
+    assert len(set(names)) == len(names) == 14 + 10 + 8 + 16 + 10
     assert {row["suite"] for row in rows} == {"experiments"}
     assert all(row["ratio"] == 1.0 for row in rows if ": now" in row["label"])
     assert "lru_cache around each function" in capsys.readouterr().out

@@ -9,7 +9,7 @@ arguments from a tuple of slots. Generated code has both written out::
         v2 = values[2] = copy().run(fns[2], v1)  # report: has a policy, so each run binds its own callable
 
 Each output is stored as it comes, so at any moment the list of values tells how far the run is, as
-with the loop: whoever looks at the run from within sees the same, and when a node raises, the general driver goes
+with the loop: views of the run from within show the same, and when a node raises, the general driver goes
 on from exactly there. The source is in :mod:`linecache`, for tracebacks, debuggers and profilers.
 
 ``copy`` copies the run's contextvars: each node has its own. On an event loop the code is *guarded*: after each node

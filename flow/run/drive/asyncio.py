@@ -71,7 +71,7 @@ class AsyncioDriver(LoopDriver):
             await self._join()
             if self.fatal is None and not self.cut_off():
                 raise
-        except BaseException:  # closed from outside: nobody can wait any more
+        except BaseException:  # closed from outside: waiting is no longer possible
             self.stop()
             self._cancel_tasks()
             raise
@@ -149,7 +149,7 @@ class AsyncioDriver(LoopDriver):
         self._accompany(self.delay(i, seconds))
 
     def pump(self, i: int = -1) -> None:
-        """Start workers for what is ready. A flat loop, whoever calls: what is started in it starts nothing itself.
+        """Start workers for the ready nodes. A flat loop for every caller: workers started in it start no others.
 
         Eagerly each gets a node and runs up to its first suspension; at the end of the burst the event loop gets its
         turn first.

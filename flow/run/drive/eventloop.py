@@ -20,7 +20,7 @@ class EventLoop:
     """Tells whether somebody has cancelled a task, or left something open in it."""
 
     polls = False
-    """After a node has ended, ask whether the run has been cancelled: nobody says so beforehand."""
+    """After a node has ended, check whether the run has been cancelled: nothing says so before."""
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -63,7 +63,7 @@ class EventLoop:
         raise NotImplementedError
 
     def enter(self, me: Any) -> None:
-        """Look at the task that is about to run nodes: whoever leaves something on it is seen by that."""
+        """Look at the task that is about to run nodes: a later look then shows changes that nodes have left on it."""
         raise NotImplementedError
 
     def cancel_requested(self) -> bool:

@@ -245,7 +245,7 @@ class Pool:
             self.tell(self.begins, job)
 
     def tell(self, *what: Any) -> None:
-        """Call something in the event loop's thread; if the loop has ended, nobody is there to be told."""
+        """Call something in the event loop's thread; if the loop has ended, do nothing."""
         try:
             self.wake(*what)
         except RuntimeError:
@@ -256,7 +256,7 @@ class Pool:
         job.ended = self.clock()
         lease = job.lease
         if lease is not None:
-            job.finished = True  # before the look: whoever abandons it looks for that afterwards
+            job.finished = True  # before the look: the side that abandons it checks this afterwards
             if lease.revoked:
                 job.forget()
                 self.abandoned.pop(job, None)
@@ -278,7 +278,7 @@ def _hand_over(job: Job) -> None:
 
 
 def _work(inbox: SimpleQueue[Job]) -> None:
-    """What a thread does: makes the call that it is given, and those that queue behind it."""
+    """The body of a thread: make the given call, and the calls that queue behind it."""
     job = _given(inbox)
     while job is not None:
         pool = job.pool
@@ -346,7 +346,7 @@ def in_thread(
         job = pool.submit(call, values, limit)
         try:
             await job.waiter
-        except GeneratorExit:  # closed from outside: nobody can wait any more
+        except GeneratorExit:  # closed from outside: waiting is no longer possible
             pool.withdraw(job)
             raise
         except BaseException:

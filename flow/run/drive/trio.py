@@ -173,7 +173,7 @@ class TrioDriver(LoopDriver):
 
 
 def _exit_in(error: BaseException) -> BaseException | None:
-    """Return the exit (Ctrl-C, say) that has reached the nursery itself: nobody asked for a group around it."""
+    """Return the exit (Ctrl-C, say) that has reached the nursery itself, without a group around it."""
     todo = [error]
     while todo:
         at = todo.pop()

@@ -1,4 +1,4 @@
-"""What a worker does once the Resolver is in charge: take a ready node, run it, take the next."""
+"""A worker after counting has begun: take a ready node, run it, take the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a map's function is called with an item: what it takes besides, in which order, in parts or whole."""
+"""How a map's function is called with an item: further parameters, their order, parts of zipped items."""
 
 from __future__ import annotations
 

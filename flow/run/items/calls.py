@@ -1,4 +1,4 @@
-"""What is called with an item of a map, and with what: made when the map begins, and per item where that differs."""
+"""The callables of a map's items and their arguments: made when the map begins, or per item if they differ."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class MapCalls(Calls):
         return Source(self.name, sources, self.mapped.options, shower(self.config), ours)
 
     def _filled_roles(self, given: dict[str, Any]) -> tuple[Roles, dict[str, Any]]:
-        """The function's roles, without the parameters that nobody fills, and what is the same for all items."""
+        """The function's roles, without parameters that nothing fills, and the values that all items share."""
         roles = self.mapped.roles
         missing = [p.name for p in roles.extras if given[p.name] is ABSENT]
         if missing and not isinstance(self.mapped.fn, Composite):  # a Dag sees for itself what is missing

@@ -1,4 +1,4 @@
-"""What a map's function has returned, looked at item by item, and what the map's node returns of all of it."""
+"""Checks of the return values of a map's function, and the output of the map as a node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flow.policy.mapping import MapOptions
 from flow.types import MISSING
 
 DROPPED: Final[Any] = object()
-"""What stands at the place of an item that a filter has dropped."""
+"""Stands at the place of an item that a filter has dropped."""
 
 Look = Callable[[Any, Any], Any]
 """Called with a result and its item; returns what stands at the item's place."""

@@ -1,4 +1,4 @@
-"""What a map goes over: anything that can be iterated, as one iterator of items pulled one at a time."""
+"""The source of a map: any iterable, as one iterator of items pulled one at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Source:
     """Where a map's items come from.
 
     :ivar entries: what is pulled: items, or lists of them where the map has batches.
-    :ivar total: how many entries there will be; None if nobody knows.
+    :ivar total: number of entries; None if it is unknown.
     :ivar keys: the keys of the items pulled so far, if they have keys.
     :ivar stream: the asynchronous iterator of entries, if it is one; ``entries`` is empty then.
     :ivar closing: what generators have raised while they were closed.
@@ -82,7 +82,7 @@ class Source:
         return (keys.add_by(key, item) for item in entries)
 
     def _iterator(self, source: Any) -> Iterator[Any]:
-        """Go over a source. A generator is always resumed in one and the same context, whoever asks it for an item."""
+        """Go over a source. A generator is always resumed in the same context, for every item."""
         elements = _elements(source)
         iterator: Iterator[Any] = iter(elements)
         if type(iterator) is not GeneratorType or isinstance(source, MapResult):
