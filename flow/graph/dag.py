@@ -117,23 +117,21 @@ class Dag(Maps):
                 needs = tuple(needs) if needs.__class__ is list else _needs(needs)
             if after.__class__ is not tuple:
                 after = references(after)
-            policy, replaces = None, False
+            d = self._definition
             if options:
                 replaces = options.pop("replace", False)
                 policy = _policy(name, options) if options else None
+                if replaces:
+                    if d.put(name, fn, needs, after, policy):
+                        self._plan = None
+                    return NodeRef(name)
+                if policy is not None:
+                    d.policies[len(d.names)] = policy
         except FlowError as error:
             end_at_user(error)
             raise
-        d = self._definition
-        names = d.names
-        if replaces:
-            if d.put(name, fn, needs, after, policy):
-                self._plan = None
-            return NodeRef(name)
-        if policy is not None:
-            d.policies[len(names)] = policy
         # Only now, when nothing can fail: the lists must stay of one length.
-        names.append(name)
+        d.names.append(name)
         d.fns.append(fn)
         d.needs.append(needs)
         d.after.append(after)
@@ -327,6 +325,8 @@ def _card(dag: Dag) -> str:
     if faults:
         head.append(html.said(f"cannot be compiled: {html.counted(len(faults), 'fault')}", "bad"))
     return html.card("\n".join([repr(dag), *faults]), head, html.listed(faults))
+
+
 def _warned(plan: Plan, start: int, types: bool) -> Plan:
     """Return ``plan``, with a warning of each parameter that is left out and named nearly as something that is there.
 
