@@ -8,7 +8,6 @@ from types import EllipsisType, FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
 from flow.errors import DefinitionError, FlowError, UsageError, shown
-from flow.graph.inline import inline
 from flow.graph.maps import Maps
 from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
@@ -200,6 +199,8 @@ class Dag(Maps):
             raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
         if inputs is not None and not isinstance(inputs, Mapping):
             raise UsageError(f"include(inputs=...) maps {shown(other.name)}'s run inputs to nodes; got {shown(inputs)}")
+        from flow.graph.inline import inline  # here: few Dags include others
+
         given, starts = dict(inputs or {}), references(after)
         if inline(self._definition, other._definition, other.compile(), prefix, given, starts, replace):
             self._plan = None

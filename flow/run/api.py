@@ -16,7 +16,6 @@ from flow.plan.plan import Plan
 from flow.policy.mapping import Over
 from flow.run.hooks import HookFailed, hooks_of
 from flow.run.launch import begin, drive_alone, drive_inline, driver_for
-from flow.run.release import Freeing, kept_nodes
 from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
@@ -161,6 +160,8 @@ def _start(
         inputs = _checked_inputs(plan, {} if inputs is None else inputs, config)
     state = PlanRun(plan, inputs, config, run_id, data)
     if config.keep != "all":
+        from flow.run.release import Freeing, kept_nodes
+
         kept = kept_nodes(whole, plan, config.keep, targets)
         state.extras.steps = (Freeing(state.nodes, state.values, kept).ended,)
     if outcomes is not None:

@@ -19,7 +19,6 @@ from flow.run import events
 from flow.run.around import admitted, asked, lifted, told
 from flow.run.hooks import Hooks
 from flow.run.loading import load
-from flow.run.pickling import why_not_pickled
 from flow.run.state import NEVER, PlanRun
 from flow.run.unawaited import never_awaited, refuse_unless_async
 from flow.signature import Nested, is_async_callable
@@ -107,6 +106,8 @@ def _faults(run: PlanRun) -> Iterator[str]:
             if binder is not None and binder.executor == "thread":
                 yield f"{where} runs a Dag in a thread, where the run's async hook cannot be awaited"
         elif place not in ("inline", "thread") and not isinstance(fn, Folded):
+            from flow.run.pickling import why_not_pickled  # here: few runs call executors of the user's
+
             why = why_not_pickled(config.executors[place], fn, binder)
             if why:
                 yield f"{where} cannot run in executor {place!r}: {why}"

@@ -14,15 +14,17 @@ from collections.abc import Callable
 from contextvars import copy_context
 from heapq import heappop, heappush
 from types import CoroutineType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flow.plan.kept import HOT_AFTER
 from flow.run.calls import Calls, OutOfTime
 from flow.run.codegen.stretches import Straight, warm
 from flow.run.drive.calling import isolated
-from flow.run.queue import ItemResolver
 from flow.run.state import PlanRun
 from flow.run.unawaited import never_awaited
+
+if TYPE_CHECKING:
+    from flow.run.queue import ItemResolver
 
 WORTH: Final = 20e-6
 """Seconds per node of a run above which generated code would gain less than a hundredth."""

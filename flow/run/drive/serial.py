@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 from types import CoroutineType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flow.run.drive.calling import called, isolated
 from flow.run.drive.generated import generated_heads, run_stretch
 from flow.run.drive.loop import LoopDriver, Worker
-from flow.run.queue import ItemResolver
 from flow.run.unawaited import never_awaited, refuse_unless_async
+
+if TYPE_CHECKING:
+    from flow.run.queue import ItemResolver
 
 NO_CODE: Final[Mapping[int, Any]] = {}
 """A run that uses no generated code."""
