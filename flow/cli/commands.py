@@ -22,6 +22,7 @@ from flow.cli.target import is_trace, load, load_trace
 from flow.cli.terminal import ended, say, say_json, tell, unwritable
 from flow.cli.tune import tune
 from flow.config import Config
+from flow.draw.text import counted
 from flow.errors import DefinitionError, FlowError, RunError, TraceError, described
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
@@ -247,7 +248,7 @@ def check(ctx: click.Context, target: str, strict: bool) -> None:
         plan = _compiled(target, 1.0)
     except DefinitionError as error:
         _trace(ctx, error)
-        tell(f"{error.dag}: {show.plural(len(error.faults), 'fault')}", *(f"  - {fault}" for fault in error.faults))
+        tell(f"{error.dag}: {counted(len(error.faults), 'fault')}", *(f"  - {fault}" for fault in error.faults))
         ctx.exit(1)
     needed = f"; needs inputs: {', '.join(plan.required_inputs)}" if plan.required_inputs else ""
     warnings = show.warned(plan)

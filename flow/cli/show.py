@@ -8,7 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from flow.cli.report import table
+from flow.draw.text import counted
 from flow.errors import shown
+from flow.plan.pictured import executor_of, fallback_of, function_of
 from flow.plan.plan import Plan
 from flow.policy.mapping import Mapped
 from flow.run.result import duration
@@ -21,14 +23,9 @@ MAX_LINE: Final = 100
 """Characters of a list of names without ``--all``; one name is always there."""
 
 
-def plural(count: int, what: str) -> str:
-    """``1 node``, ``2 nodes``."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
 def size(plan: Plan) -> str:
     """``3 nodes, 2 edges, depth 3, width 1``."""
-    nodes, edges = plural(len(plan), "node"), plural(plan.edge_count, "edge")
+    nodes, edges = counted(len(plan), "node"), counted(plan.edge_count, "edge")
     return f"{nodes}, {edges}, depth {plan.depth:,}, width {plan.width:,}"
 
 
@@ -109,7 +106,7 @@ def _table(plan: Plan, everything: bool) -> list[str]:
         rows = [[cell for k, cell in enumerate(row) if k != 3] for row in rows]
     lines = table(rows)
     if len(listed) < len(by_level):
-        lines.append(f"  ... and {plural(len(by_level) - len(listed), 'more node')} (--all shows them)")
+        lines.append(f"  ... and {counted(len(by_level) - len(listed), 'more node')} (--all shows them)")
     return lines
 
 
@@ -118,7 +115,7 @@ def _levels(plan: Plan, everything: bool) -> list[str]:
     listed = levels if everything else levels[:MAX_ROWS]
     lines = [f"  {k}: {_some(names, everything, MAX_LINE)}" for k, names in enumerate(listed)]
     if len(listed) < len(levels):
-        lines.append(f"  ... and {plural(len(levels) - len(listed), 'more level')} (--all shows them)")
+        lines.append(f"  ... and {counted(len(levels) - len(listed), 'more level')} (--all shows them)")
     return lines
 
 
@@ -133,17 +130,14 @@ def _some(names: Sequence[str], everything: bool, width: int, separator: str = "
 
 
 def _kind(plan: Plan, i: int) -> str:
-    binder = plan._nodes.binders.get(i)
-    fn = plan._nodes.fns[i] if binder is None else binder.fn
-    executor = fn.executor if isinstance(fn, Mapped) else None if binder is None else binder.executor
+    executor = executor_of(plan._nodes, i)
     how = "async" if plan._nodes.is_async[i] else "sync"
     how = how if executor in (None, "inline") else executor if executor == "thread" else f"executor {executor}"
-    how = f"map, {how}" if isinstance(fn, Mapped) else how
+    how = f"map, {how}" if isinstance(function_of(plan._nodes, i), Mapped) else how
     return how if _fallback(plan, i) is None else f"{how}, fallback"
 
 
 def _fallback(plan: Plan, i: int) -> str | None:
     """What stands in for node ``i``'s output, or for those of its items, as text; None if nothing does."""
-    fn = plan._nodes.binders[i].fn if i in plan._nodes.binders else plan._nodes.fns[i]
-    fallback = fn.fallback if isinstance(fn, Mapped) else plan._nodes.fallbacks.get(i, MISSING)
+    fallback = fallback_of(plan._nodes, i)
     return None if fallback is MISSING else shown(fallback)

@@ -117,11 +117,12 @@ class MapResult(Rich, Generic[T]):
     def _repr_html_(self) -> str:
         from flow.blame import where
         from flow.draw import html
+        from flow.draw.text import counted
 
         count, completed, errors = len(self), self.completed, self.errors
         verdict = html.said("\u2713 ok", "good") if self.ok else html.said("\u2717 NOT OK", "bad")
         head = [html.title(self.name), verdict]
-        head.append(html.said(f"{completed:,} of {html.counted(count, 'item')} completed, {len(errors):,} failed"))
+        head.append(html.said(f"{completed:,} of {counted(count, 'item')} completed, {len(errors):,} failed"))
         if count > completed + len(errors):
             head.append(html.said(f"{count - completed - len(errors):,} never came"))
         first = islice(errors.items(), html.MAX_ROWS)

@@ -11,8 +11,7 @@ from typing import Final
 from flow.draw import style
 from flow.draw.picture import Picture
 from flow.draw.svg import draw
-from flow.draw.text import counted as counted
-from flow.draw.text import safe
+from flow.draw.text import counted, safe
 
 MAX_ROWS: Final = 20
 """Rows of a table."""

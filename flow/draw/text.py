@@ -12,7 +12,7 @@ _UNSHOWN: Final = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u
 _WIDE: Final = 0x2E7F
 """Characters above this one take the room of two."""
 
-_CHARACTER: Final = 7.3  # at font-size 12, on average, of the fonts that are wide
+CHARACTER: Final = 7.3  # at font-size 12, on average, of the fonts that are wide
 
 
 def safe(text: str, but: str = "") -> str:
@@ -25,16 +25,17 @@ def safe(text: str, but: str = "") -> str:
 def width(text: str) -> float:
     """About how wide ``text`` is, at font-size 12."""
     if text.isascii():
-        return _CHARACTER * len(text)
-    return _CHARACTER * sum([2 if ord(c) > _WIDE else 1 for c in text])
+        return CHARACTER * len(text)
+    return CHARACTER * sum([2 if ord(c) > _WIDE else 1 for c in text])
 
 
 def cut(text: str, most: int) -> str:
     """Shorten ``text`` to ``most`` characters in its middle: names often differ at their ends only."""
     if len(text) <= most:
         return text
-    head = (most - 1) // 2
-    return f"{text[:head]}\u2026{text[len(text) - (most - 1 - head) :]}"
+    head = max(0, most - 1) // 3
+    tail = max(0, most - 1 - head)
+    return f"{text[:head]}\u2026{text[len(text) - tail :]}"
 
 
 def counted(count: int, what: str) -> str:

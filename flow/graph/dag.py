@@ -320,11 +320,12 @@ def _card(dag: Dag) -> str:
     else:
         faults = ()
     from flow.draw import html
+    from flow.draw.text import counted
 
     name = dag.name if isinstance(dag.name, str) else shown(dag.name)
-    head = [html.title(name), html.said(html.counted(len(dag), "node"))]
+    head = [html.title(name), html.said(counted(len(dag), "node"))]
     if faults:
-        head.append(html.said(f"cannot be compiled: {html.counted(len(faults), 'fault')}", "bad"))
+        head.append(html.said(f"cannot be compiled: {counted(len(faults), 'fault')}", "bad"))
     return html.card("\n".join([repr(dag), *faults]), head, html.listed(faults))
 
 

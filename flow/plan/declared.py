@@ -55,7 +55,8 @@ class Declared(msgspec.Struct, frozen=True):
 
     def without(self, names: Iterable[str]) -> Declared:
         """Return the declaration of the others, for a Dag that includes the nodes of this one."""
-        kept = tuple([name for name in self.names if name not in set(names)])
+        dropped = set(names)
+        kept = tuple([name for name in self.names if name not in dropped])
         return msgspec.structs.replace(self, names=kept, required=self.required.intersection(kept), source=None)
 
     def filled(self, given: Mapping[str, Any], show: Show) -> tuple[dict[str, Any], list[str]]:
@@ -127,10 +128,10 @@ class DeclaredSlots(InputSlots):
         elif name in declared.defaults or name in declared.factories:
             default = (ABSENT,)  # every run has the declared default
         elif name not in self.names and not declared.infers:
-            return self._nobody(name, default)
+            return self._open_slot(name, default)
         return super().slot(name, default)
 
-    def _nobody(self, name: str, default: tuple[Any, ...]) -> int:
+    def _open_slot(self, name: str, default: tuple[Any, ...]) -> int:
         """Return a slot that no input fills: its own default stays there."""
         value = default[0] if default else MISSING
         slot = self._slots.get((name, id(value)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from flow.blame import shortened
 from flow.draw import html
 from flow.draw.picture import MAX_NODES, Picture
+from flow.draw.text import counted
 from flow.errors import shown
 from flow.plan.nodes import Nodes
 from flow.policy.mapping import Folded, Mapped
@@ -32,7 +34,7 @@ def pictured(
     kinds = {i: kind for i in range(nodes.count) if (kind := _kind(nodes, i))}
     said = tips or {}
     told = {i: "\n".join(filter(None, [said.get(i, ""), *_told(nodes, i)])) for i in range(nodes.count)}
-    stacked = frozenset([i for i in kinds if isinstance(_function(nodes, i), Mapped)])
+    stacked = frozenset([i for i in kinds if isinstance(function_of(nodes, i), Mapped)])
     return Picture(
         name, nodes.names, levels, list(nodes.edges()), status or {}, kinds if notes is None else notes, told, stacked
     )
@@ -41,7 +43,7 @@ def pictured(
 def card(text: str, name: str, nodes: Nodes, levels: Sequence[int]) -> str:
     """What a notebook shows of a plan."""
     picture = pictured(name, nodes, levels)
-    size = f"{html.counted(nodes.count, 'node')}, {html.counted(len(picture.edges), 'edge')}"
+    size = f"{counted(nodes.count, 'node')}, {counted(len(picture.edges), 'edge')}"
     head = [html.title(name), html.said(size)]
     if nodes.inputs:
         required = set(nodes.required_inputs)
@@ -51,14 +53,29 @@ def card(text: str, name: str, nodes: Nodes, levels: Sequence[int]) -> str:
     return html.card(text, head, html.graph(picture))
 
 
-def _function(nodes: Nodes, i: int) -> object:
+def function_of(nodes: Nodes, i: int) -> object:
+    """Return the function, map, fold or Dag of node ``i``, without its policies."""
     binder = nodes.binders.get(i)
     return nodes.fns[i] if binder is None else binder.fn
 
 
+def executor_of(nodes: Nodes, i: int) -> str | None:
+    """Return the executor that node ``i``, or the items of its map, are to run in; None leaves it to the Config."""
+    binder, fn = nodes.binders.get(i), function_of(nodes, i)
+    if isinstance(fn, Mapped):
+        return fn.executor
+    return None if binder is None else binder.executor
+
+
+def fallback_of(nodes: Nodes, i: int) -> Any:
+    """Return the ``fallback=`` of node ``i``, or of the items of its map; MISSING if it has none."""
+    fn = function_of(nodes, i)
+    return fn.fallback if isinstance(fn, Mapped) else nodes.fallbacks.get(i, MISSING)
+
+
 def _kind(nodes: Nodes, i: int) -> str:
     """What a node is that is more than a function."""
-    fn = _function(nodes, i)
+    fn = function_of(nodes, i)
     if not isinstance(fn, Composite):
         return ""
     return "map" if isinstance(fn, Mapped) else "reduce" if isinstance(fn, Folded) else "dag"
@@ -66,8 +83,7 @@ def _kind(nodes: Nodes, i: int) -> str:
 
 def _told(nodes: Nodes, i: int) -> Iterator[str]:
     """Lines about how node ``i`` is run."""
-    binder, fn = nodes.binders.get(i), _function(nodes, i)
-    executor = fn.executor if isinstance(fn, Mapped) else None if binder is None else binder.executor
+    executor, fallback = executor_of(nodes, i), fallback_of(nodes, i)
     words = [_kind(nodes, i), "async" if nodes.is_async[i] else "sync"]
     if executor not in (None, "inline"):
         words.append("in a thread" if executor == "thread" else f"executor {executor}")
@@ -75,7 +91,6 @@ def _told(nodes: Nodes, i: int) -> Iterator[str]:
         words.append(f"up to {nodes.retries[i].attempts} attempts")
     if i in nodes.may_fail:
         words.append("may fail")
-    fallback = fn.fallback if isinstance(fn, Mapped) else nodes.fallbacks.get(i, MISSING)
     if fallback is not MISSING:
         words.append(f"fallback {shown(fallback)}")
     yield ", ".join(filter(None, words))

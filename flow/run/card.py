@@ -8,6 +8,7 @@ from flow.blame import item_of, shortened, where
 from flow.data.mapresult import MapResult
 from flow.draw import html
 from flow.draw.picture import MAX_NODES, Picture
+from flow.draw.text import counted
 from flow.errors import a_kind, described, shown
 from flow.plan.pictured import pictured
 from flow.policy.mapping import Over
@@ -68,7 +69,7 @@ def _notes(run: PlanRun, i: int, status: Status) -> list[str]:
     collects = issubclass(type(value), MapResult)  # not isinstance: an object may raise when asked for its class
     if collects or (issubclass(type(run.nodes.fns[i]), Over) and type(value) is list):
         failed = value.failed if collects else 0
-        notes.append(html.counted(len(value), "item") + (f", {failed:,} failed" if failed else ""))
+        notes.append(counted(len(value), "item") + (f", {failed:,} failed" if failed else ""))
     return notes
 
 
@@ -99,5 +100,5 @@ def _outputs(run: PlanRun) -> str:
 
 def _brief(value: Any) -> str:
     if issubclass(type(value), MapResult):
-        return f"{value.completed:,} of {html.counted(len(value), 'item')} completed, {value.failed:,} failed"
+        return f"{value.completed:,} of {counted(len(value), 'item')} completed, {value.failed:,} failed"
     return shown(value, MAX_OUTPUT)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
+from flow.draw.text import cut
 from flow.run.draw.gantt import MAX_MERMAID, gantt
-from flow.run.draw.svg import MAX_LANES, Bar, cut, draw, pack, seconds
+from flow.run.draw.svg import MAX_LANES, Bar, draw, pack, seconds
 from flow.types import Status
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -104,7 +105,7 @@ class TestSvg:
         svg = timed_run().timeline("svg")
         assert titles(svg) == [
             "a: completed, 2 s from 0 s",
-            'b: failed, 3 s from 2 s\nValueError: <bad> & \ufffd "worse"',
+            'b: failed, 3 s from 2 s\nValueError: <bad> & \\x00 "worse"',
             "d: completed, 1 s from 5 s",
         ]
         assert {"a", "\u00d7 b", "d", "2 completed", "1 failed", "1 skipped (never ran)"} <= set(texts(svg))

@@ -6,16 +6,16 @@ running at once, and never more. What large runs leave out is said under the tit
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from html import escape
 from itertools import groupby
 from math import ceil, floor, log10
 from typing import Final
 
 import msgspec
 
+from flow.draw.style import FONT
+from flow.draw.text import CHARACTER, counted, cut, safe, width
 from flow.graph.render import COLOURS
 from flow.types import Status
 
@@ -27,9 +27,6 @@ MAX_LANES: Final = 400
 
 _WIDTH, _MARGIN, _HEAD, _ROW = 600, 12, 84, 24  # small in width: a phone shows 600 units on 360 pixels
 _LABELLED_LANES, _THIN_HEIGHT = 60, 900
-_CHARACTER = 6.6  # width of one at font-size 12, on average
-_FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
@@ -78,16 +75,16 @@ def draw(title: str, bars: Sequence[Bar], wall_time: float, idle: dict[Status, i
     notes = _notes(bars, rows, count, labelled)
     top = float(_HEAD + (15 * len(notes) + 5 if notes else 0))
     height = ceil(top + step * max(1, len(rows))) + 10
-    summary = f"{_nodes(len(bars))} in {seconds(wall_time)}, at most {count:,} at once"
+    summary = f"{counted(len(bars), 'node')} in {seconds(wall_time)}, at most {count:,} at once"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="100%" '
-        f'style="max-width:1000px" role="img" font-family="{_FONT}" font-size="12" fill="#212121">',
-        f"<title>{_xml(f'{title}: {summary}')}</title>",
+        f'style="max-width:1000px" role="img" font-family="{FONT}" font-size="12" fill="#212121">',
+        f"<title>{safe(f'{title}: {summary}')}</title>",
         f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="{_MARGIN}" y="22" font-size="15" font-weight="600">{_xml(cut(title, 66))}</text>',
-        f'<text x="{_MARGIN}" y="39" fill="#616161">{_xml(summary)}</text>',
+        f'<text x="{_MARGIN}" y="22" font-size="15" font-weight="600">{safe(cut(title, 66))}</text>',
+        f'<text x="{_MARGIN}" y="39" fill="#616161">{safe(summary)}</text>',
         *_legend(bars, idle or {}),
-        *(f'<text x="{_MARGIN}" y="{74 + 15 * k}" fill="#616161">{_xml(note)}</text>' for k, note in enumerate(notes)),
+        *(f'<text x="{_MARGIN}" y="{74 + 15 * k}" fill="#616161">{safe(note)}</text>' for k, note in enumerate(notes)),
         *_axis(horizon, scale, top, height - 6),
     ]
     for lane, row in enumerate(rows):
@@ -103,7 +100,7 @@ def _notes(bars: Sequence[Bar], rows: Sequence[Sequence[Bar]], count: int, label
         notes.append("Too many lanes for names: they are in the tooltips.")
     if count > len(rows):
         left_out = len(bars) - sum(bar.nodes for row in rows for bar in row)
-        notes.append(f"Lanes {len(rows) + 1:,} to {count:,} are left out, {_nodes(left_out)}.")
+        notes.append(f"Lanes {len(rows) + 1:,} to {count:,} are left out, {counted(left_out, 'node')}.")
     return notes
 
 
@@ -119,7 +116,7 @@ def _legend(bars: Sequence[Bar], idle: dict[Status, int]) -> Iterator[str]:
                 fill = "none" if never else fill
                 yield f'<rect x="{x:g}" y="{y - 9}" width="10" height="10" rx="2" fill="{fill}" stroke="{border}"/>'
                 yield f'<text x="{x + 15:g}" y="{y}">{text}</text>'
-                x += 33 + len(text) * _CHARACTER
+                x += 33 + len(text) * CHARACTER
 
 
 def _axis(horizon: float, scale: float, top: float, bottom: float) -> Iterator[str]:
@@ -145,28 +142,29 @@ def _row(row: Sequence[Bar], y: float, step: float, scale: float, labelled: bool
     height = step - (4 if labelled else min(2.0, step / 4))
     for k, bar in enumerate(row):
         fill, border = COLOURS[bar.status]
-        x, width = _MARGIN + bar.start * scale, max(1.0, (bar.end - bar.start) * scale)
-        style = f'rx="3" fill="{fill}" stroke="{border}"' if labelled and width > 4 else f'fill="{border}"'
+        x, held = _MARGIN + bar.start * scale, max(1.0, (bar.end - bar.start) * scale)
+        tip = safe(_tooltip(bar), "\n")
+        style = f'rx="3" fill="{fill}" stroke="{border}"' if labelled and held > 4 else f'fill="{border}"'
         yield (
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" {style}>'
-            f"<title>{_xml(_tooltip(bar))}</title></rect>"
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{held:.1f}" height="{height:.1f}" {style}>'
+            f"<title>{tip}</title></rect>"
         )
         if labelled:
             until = _MARGIN + row[k + 1].start * scale if k + 1 < len(row) else _WIDTH
-            yield from _label(bar, x, width, until, y + height / 2 + 4)
+            yield from _label(bar, x, held, until, y + height / 2 + 4)
 
 
-def _label(bar: Bar, x: float, width: float, until: float, y: float) -> Iterator[str]:
+def _label(bar: Bar, x: float, held: float, until: float, y: float) -> Iterator[str]:
     """The name: in its bar, else in the free space right of it, else as much as the bar holds."""
     name = f"\u00d7 {bar.name}" if bar.status is Status.FAILED else bar.name
-    needed = _CHARACTER * sum(2 if ord(c) > 0x2E7F else 1 for c in name) + 10
-    if needed > width:
-        if x + width + needed <= until:
-            x += width
+    needed = width(name) + 10
+    if needed > held:
+        if x + held + needed <= until:
+            x += held
         else:
-            name = cut(name, int((width - 10) / _CHARACTER))
+            name = cut(name, int((held - 10) / CHARACTER))
     if name != "\u2026":
-        yield f'<text x="{x + 5:.1f}" y="{y:.1f}" pointer-events="none">{_xml(name)}</text>'
+        yield f'<text x="{x + 5:.1f}" y="{y:.1f}" pointer-events="none">{safe(name)}</text>'
 
 
 def _merged(row: Sequence[Bar], near: float) -> list[Bar]:
@@ -190,26 +188,8 @@ def _tooltip(bar: Bar) -> str:
     return f"{text}\n{bar.detail}" if bar.detail else text
 
 
-def cut(text: str, most: int) -> str:
-    """Shorten ``text`` to ``most`` characters in its middle: names often differ at their ends only."""
-    if len(text) <= most:
-        return text
-    head = max(0, most - 1) // 3
-    tail = max(0, most - 1 - head)
-    return f"{text[:head]}\u2026{text[len(text) - tail :]}"
-
-
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count:,} nodes"
-
-
 def seconds(time: float) -> str:
     """``time`` with three digits, in s, ms or us."""
     if time >= 1 or time == 0:
         return f"{time:.3g} s" if time < 100 else f"{time:,.0f} s"
     return f"{time * 1e3:.3g} ms" if time >= 1e-3 else f"{time * 1e6:.3g} us"
-
-
-def _xml(text: str) -> str:
-    """Text that is safe between tags: escaped, and without the characters XML cannot hold."""
-    return escape(_NO_XML.sub("\ufffd", text), quote=True)
