@@ -1,4 +1,4 @@
-"""Say in one line what went wrong in the user's own code, and where: never in ours."""
+"""The place in the user's own code that an exception comes from, and its item: for one line of a report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIBRARIES: Final = tuple(
 
 
 def where(error: BaseException) -> str:
-    """``file:line`` of the last frame in the user's code; if there is none, of what ours called; or nothing."""
+    """Return ``file:line`` of the last frame in the user's code; without one, of the last library that we called."""
     if isinstance(error, SyntaxError) and isinstance(error.filename, str) and error.lineno:
         return f"{shortened(error.filename)}:{error.lineno}"
     last = ""
@@ -33,7 +33,7 @@ def where(error: BaseException) -> str:
 
 
 def shortened(file: str) -> str:
-    """``file``, or ``file:line``, relative to the current folder if it is below it; a notebook's cell is ``In[3]``."""
+    """Return ``file`` or ``file:line``, relative to the current folder if below it; a notebook's cell as ``In[3]``."""
     cell = _cell(file)
     if cell:
         return cell
@@ -46,26 +46,26 @@ def shortened(file: str) -> str:
 
 
 def _cell(file: str) -> str:
-    """What IPython calls the cell that it has given the name of a file; nothing if it has not."""
+    """Return IPython's name of the cell that was compiled as ``file``; an empty text for other files."""
     try:
         name_of = sys.modules["IPython"].get_ipython().compile.format_code_name
         name, _, line = file.rpartition(":")
         for found, after in ((name_of(file), ""), (name_of(name) if line.isdigit() else None, f":{line}")):
             if found is not None:
                 return f"{found[1]}{after}"
-    except Exception:  # there is no IPython, it runs no cells, or it is of another age
+    except Exception:  # no IPython, no cells, or another version
         return ""
     return ""
 
 
 def item_of(error: BaseException) -> str:
-    """Which item of a map it was, by the note that the map has put on its exception."""
+    """Return the failed item of a map, as the note of the map on its exception names it."""
     notes = [note for note in notes_of(error) if note.startswith(("in item ", "in the batch "))]
     return f" ({notes[0].removeprefix('in ').partition(' of map ')[0]})" if notes else ""
 
 
 def notes_of(error: BaseException) -> list[str]:
-    """The notes of a user's exception, which may have put anything in their place."""
+    """Return the notes of an exception. A user's exception may have any object in their place."""
     try:
         return [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
     except Exception:

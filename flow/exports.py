@@ -1,4 +1,4 @@
-"""What a public module shows: ``dir()`` lists its public names alone; some are imported at their first use."""
+"""The public names of a module: ``dir()`` lists only these, and some are imported at their first use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def only(names: Sequence[str]) -> Callable[[], list[str]]:
 def at_first_use(module: str, rooms: Mapping[str, str]) -> Callable[[str], Any]:
     """Make the ``__getattr__`` of ``module``, which imports a name where a program first uses it.
 
-    :param rooms: by name, the module that holds it, or that is it, if both end alike (``topologies`` in
-        ``flow.graph.topologies``).
+    :param rooms: by public name, the module that has it; or the module itself, if its last part is that name
+        (``topologies`` in ``flow.graph.topologies``).
     """
 
     def __getattr__(name: str) -> Any:

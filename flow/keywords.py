@@ -1,6 +1,6 @@
-"""What was meant by a keyword that a call does not take: one near in spelling, the field's other names, another place.
+"""Suggestions for a wrong keyword of a call: a similar spelling, our name for a term of other tools, another place.
 
-Only needed once a keyword is wrong.
+This module is imported once a keyword is wrong.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
         "block_size", "direct_reads", "show_values", "locked",
     ),
 }  # fmt: skip
-"""What is given where. (``flow.run`` takes ``data`` too; a test holds the tables in step with the signatures.)"""
+"""The keywords of each place. (``flow.run`` takes ``data`` too; a test compares these tables with the signatures.)"""
 
 _SAYS: Final[Mapping[str, str]] = {
     "Config": "a setting of the run: config=flow.Config({})",
@@ -52,7 +52,7 @@ _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "Timeout": ("Retry", "node"),
     "DataConfig": ("Config",),
 }
-"""Where else a keyword may belong, the likeliest first."""
+"""Other places where a keyword may belong, the likeliest first."""
 
 _OTHER_NAMES: Final[Mapping[str, str]] = {
     # (Airflow, Celery, Dagster, Dask, Hamilton, joblib, LangGraph, Luigi, Prefect, tenacity, asyncio, futures)
@@ -111,7 +111,7 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "attempt": "seconds timeout per_attempt time_limit each single call timeout_seconds",
     "node": "total overall task all whole max_time deadline",
 }
-"""Names of ours, and those of others that stand for the same; a word may stand for several."""
+"""Our names, each with the names that other tools have for the same. A word may stand for several of ours."""
 
 _OURS_FOR: Final[dict[str, list[str]]] = {}
 for _ours, _others in _OTHER_NAMES.items():
@@ -124,7 +124,7 @@ _AS_GIVEN: Final = frozenset((
     "jitter", "priority", "cost", "attempt", "node", "mode", "timing", "order", "backend", "optimize", "run_id",
     "blocking_after", "show_values",
 ))  # fmt: skip
-"""Where a number or a word that was given under another name may be repeated under ours."""
+"""Names of ours under which a suggestion repeats the given number or word."""
 
 _EXAMPLES: Final[Mapping[str, str]] = {
     "retry": "retry=flow.Retry(attempts=3)",
@@ -141,8 +141,8 @@ _FIRST_TOO: Final = " attempts count the first call too"
 class Wrong:
     """The keywords of one call that it does not take.
 
-    :param place: where it was: a key of :data:`PLACES`.
-    :param known: what the call takes.
+    :param place: the place of the call: a key of :data:`PLACES`.
+    :param known: the keywords that the call takes.
     :ivar inputs: of :func:`flow.run`: names of the run's inputs; ``as_inputs`` is the call that gives ``{}``.
     """
 
@@ -156,7 +156,7 @@ class Wrong:
         self.as_inputs = ""
 
     def meant(self, word: object, value: object = ...) -> str:
-        """Return what was meant by ``word``, in brackets; nothing if that is not known."""
+        """Return a suggestion for ``word``, in brackets; an empty text if there is none."""
         if not isinstance(word, str):
             return ""
         if word in self.inputs:
@@ -187,9 +187,9 @@ class Wrong:
         return f" (if it is to be a run input: {self.as_inputs.format(shown(word) + ': ...')})"
 
     def refusal(self, who: str, what: str, given: Mapping[str, object]) -> str:
-        """Say in one message what is wrong with all that was ``given`` and is not known.
+        """Return one message that lists all unknown keywords among ``given``, with suggestions.
 
-        :param what: it is called there: an option, a keyword.
+        :param what: the noun for them: option, keyword.
         """
         faults = [f"{shown(word)}{self.meant(word, given[word])}" for word in given if word not in self._known]
         if len(faults) == 1:
@@ -198,7 +198,7 @@ class Wrong:
 
 
 def _standing_for(word: str) -> Sequence[str]:
-    """Return our names for what ``word`` stands for elsewhere."""
+    """Return our names for the meaning that ``word`` has in other tools."""
     return _OURS_FOR.get(word.lower(), ()) if len(word) <= _LONGEST else ()
 
 
@@ -217,7 +217,7 @@ def _counts_retries(word: str, ours: str, value: object) -> bool:
 
 
 def _given(word: str, ours: str, value: Any) -> str:
-    """Write ``ours`` as it would be given: with the value, where that can be the same."""
+    """Write ``ours`` as an argument: with the given value, where that value fits."""
     plain = type(value) in (int, float, bool) or (type(value) is str and word == ours)
     if _counts_retries(word, ours, value):
         attempts = f"attempts={shown(int(value) + 1)}"

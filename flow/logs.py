@@ -1,4 +1,4 @@
-"""The one logger of this package, ``flow``, and what its records have: see :mod:`flow.run.log`."""
+"""The logger ``flow`` of this package, and the fields of its records: see :mod:`flow.run.log`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any, Final
 from flow.errors import described, printable
 
 NAME: Final = "flow"
-"""The logger's name."""
-
+"""The name of the logger."""
 
 SILENT: Final = ContextVar("flow_silent", default=False)
-"""True where runs log no failure: they are trials, and many."""
+"""True where runs log no failures: in trials, of which there are many."""
 
 
 def fields(
@@ -22,9 +21,9 @@ def fields(
     item: int | None = None,
     attempt: int | None = None,
 ) -> dict[str, Any]:
-    """Return a record's ``extra``: all of it for every record, so that a format may name it.
+    """Return the ``extra`` of a record. Every record has all fields, so that any format may name them.
 
-    (No attribute of a LogRecord begins like these.)
+    (No attribute of a LogRecord begins with ``flow_``.)
     """
     return {"flow_event": event, "flow_run": run, "flow_node": node, "flow_item": item, "flow_attempt": attempt}
 
@@ -35,16 +34,16 @@ def place_of(node: str, item: int | None, path: tuple[str, ...] = ()) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in one line of plain characters what was raised."""
+    """Describe an exception in one line of printable characters."""
     return printable(described(error))
 
 
 def log_broken(
     text: str, *arguments: object, error: BaseException | bool = True, run: str | None = None, node: str | None = None
 ) -> None:
-    """Log, at ERROR and with its traceback, what was raised where nothing fails for it: by an observer, say.
+    """Log an exception that fails nothing (of an observer, for example) at ERROR, with its traceback.
 
-    :param error: by default, the exception that is being handled.
+    :param error: the exception; by default the one that is being handled.
     """
     import logging  # here: no cost where nothing fails
 

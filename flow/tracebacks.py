@@ -1,14 +1,15 @@
-"""Which frames an error shows: the user's, and none of ours.
+"""The frames that an error shows: the user's, and none of ours.
 
-An error of definition or of usage ends at the line of the user's that made the mistake. Every public function whose
-caller may be wrong does this, in itself::
+A traceback of a definition or usage error ends at the user's line that made the mistake. Each public function that
+refuses wrong calls has this in its own body::
 
     except FlowError as error:
         end_at_user(error)
         raise
 
-The bare ``raise`` adds no frame, where ``raise error`` would add this function's own: the next frame that CPython puts
-into the traceback is the caller's. (A helper that raises would be in it.) A ``try`` costs nothing until then.
+The bare ``raise`` adds no frame: the next frame that CPython puts into the traceback is that of the caller. ``raise
+error`` would add the frame of the function itself, as would another function that raises. A ``try`` costs nothing until
+an error comes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Frames: TypeAlias = list[TracebackType]
 
 
 def ends_at_user(method: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a public function that is not called often: errors that it raises end at its caller's line."""
+    """Decorate a public function that is rarely called: tracebacks of its errors end at the line of its caller."""
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -47,7 +48,7 @@ def ends_at_user(method: Callable[P, R]) -> Callable[P, R]:
 def end_at_user(error: BaseException) -> None:
     """Take our frames out of the traceback of ``error``, which is about to leave a public function.
 
-    Frames of the user's that ours have called stay: a factory, a hook. O(length of the traceback).
+    Frames of user code that we have called (a factory, a hook) stay. O(length of the traceback).
     """
     frames: Frames = []
     at = error.__traceback__
@@ -61,11 +62,11 @@ def end_at_user(error: BaseException) -> None:
 
 
 def users_of(frames: Frames, code: CodeType | None = None) -> Frames:
-    """Leave out our frames, and those of the libraries by which they have come to the user's.
+    """Return the frames without ours, and without those of libraries between ours and the user's.
 
-    What the user's function itself has called of these libraries stays, and one that is the node's function.
+    Frames of these libraries that the user's function has called stay, as does a node's function from such a library.
 
-    :param code: of the node's function.
+    :param code: the code object of the node's function.
     """
     users: Frames = []
     between: Frames = []

@@ -1,4 +1,4 @@
-"""``--log``: what happens in a run, on standard error; and without it, no log of what the report tells at the end."""
+"""The option ``--log``: the events of a run on standard error. Without it, failures stand only in the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT: Final = "info"
 
 
 class Logged(click.Command):
-    """A command whose option ``--log`` may stand without its level, wherever it stands."""
+    """A command whose option ``--log`` may stand without a level, at any place."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give ``--log`` its level where none follows."""
@@ -38,7 +38,7 @@ class _Lines(logging.Handler):
 
 
 def observers_of(level: str | None) -> Sequence[Callable[[Any], object]]:
-    """Return the observer that ``--log`` asks for. Its logger is its own: how the user has set logging up stays."""
+    """Return the observer that ``--log`` asks for. Its logger is its own: the user's logging is not changed."""
     if level is None:
         return ()
     logger = logging.Logger(NAME, level.upper())
@@ -50,7 +50,7 @@ def observers_of(level: str | None) -> Sequence[Callable[[Any], object]]:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Leave out the warnings of failures that the report tells, unless the user's code has set logging up."""
+    """Leave out warnings of failures, which the report repeats, unless the user's code has configured logging."""
     logger = logging.getLogger(NAME)
 
     def wanted(record: logging.LogRecord) -> bool:

@@ -13,7 +13,7 @@ from flow.tracebacks import end_at_user
 
 
 class SettingsMeta(msgspec.StructMeta):
-    """Lists the settings that there are not, of which msgspec names one."""
+    """Lists all unknown settings of a call in one error, where msgspec names only the first."""
 
     if not TYPE_CHECKING:  # checkers go by the fields
 
@@ -32,7 +32,7 @@ class SettingsMeta(msgspec.StructMeta):
 
 
 make: Final[Any] = msgspec.StructMeta.__call__
-"""Makes settings without a look at how they are called: faster, for ours."""
+"""Makes settings without the check of names: faster, for calls from this package."""
 
 
 class Settings(msgspec.Struct, frozen=True, metaclass=SettingsMeta):

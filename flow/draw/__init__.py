@@ -1,1 +1,1 @@
-"""Pictures of graphs as SVG, and what notebooks show as HTML. Takes plain data, and imports no room but ``types``."""
+"""Pictures of graphs as SVG, and cards for notebooks as HTML. This room takes plain data and imports only ``types``."""

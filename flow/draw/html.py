@@ -1,6 +1,6 @@
-"""What notebooks show: cards of a heading, a picture and tables, each in HTML that needs nothing else.
+"""Cards for notebooks: a heading, a picture and tables, as self-contained HTML.
 
-Where a page leaves out styles (a notebook that is not trusted), the text stands in the card's place.
+A page may leave out styles (a notebook that is not trusted). Such a page shows the text in place of the card.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from flow.draw.svg import draw
 from flow.draw.text import counted, safe
 
 MAX_ROWS: Final = 20
-"""Rows of a table."""
+"""Most rows of a table."""
 
 
 def card(text: str, head: Iterable[str], *parts: str) -> str:
-    """A whole output: its text, and in its place the heading (HTML each) and what follows."""
+    """Return one output: the text, and the card that replaces it. ``head`` and ``parts`` are HTML."""
     heading = "".join(head)
     return (
         f'<div class="flow-out"><style>{style.for_page()}</style>'
@@ -28,27 +28,27 @@ def card(text: str, head: Iterable[str], *parts: str) -> str:
 
 
 def graph(picture: Picture) -> str:
-    """The picture, with bars to scroll where it is larger than the page."""
+    """Return the picture, with scroll bars if it is larger than the page."""
     return f'<div class="flow-scroll">{draw(picture, alone=False)}</div>'
 
 
 def title(text: str) -> str:
-    """What it is, in the heading."""
+    """Return the title in a heading."""
     return f"<b>{safe(text)}</b>"
 
 
 def said(text: str, kind: str = "dim") -> str:
-    """Some words in the heading; ``kind`` is dim, good or bad."""
+    """Return a few words in a heading; ``kind`` is dim, good or bad."""
     return f'<span class="flow-{kind}">{safe(text)}</span>'
 
 
 def table(
     caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], count: int = -1, right: Iterable[int] = ()
 ) -> str:
-    """A table of texts, or nothing if it has no rows; the first :data:`MAX_ROWS` of them.
+    """Return a table of the first :data:`MAX_ROWS` rows; an empty text if there are no rows.
 
-    :param count: how many rows there are, if ``rows`` are the first of them alone.
-    :param right: columns that are numbers.
+    :param count: number of all rows, if ``rows`` are only the first.
+    :param right: indices of the columns that are aligned to the right.
     """
     listed = [row for row, _ in zip(rows, range(MAX_ROWS), strict=False)]
     if not listed:
@@ -64,7 +64,7 @@ def table(
 
 
 def listed(texts: Sequence[str]) -> str:
-    """A list, its first :data:`MAX_ROWS` entries."""
+    """Return a list of the first :data:`MAX_ROWS` texts."""
     items = "".join([f"<li>{safe(text)}</li>" for text in texts[:MAX_ROWS]])
     more = f'<div class="flow-dim">... and {len(texts) - MAX_ROWS:,} more</div>' if len(texts) > MAX_ROWS else ""
     return f'<ul class="flow-faults">{items}</ul>{more}'

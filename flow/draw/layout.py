@@ -5,7 +5,7 @@ A node stands on the level of the longest path that leads to it. An edge that sp
 are of one kind, share their bends. Sweeps by barycentre order each level. Then each is moved as close to its
 neighbours as the order and the room between allow, by least squares (pool adjacent violators).
 
-Levels are rows here and edges go down; who draws may turn that.
+Here levels are rows, and edges go down. A drawing may turn the result.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MAX_SWEEPS: Final = 4
 """Most sweeps over all levels, down and up again."""
 
 SWEPT: Final = 5_000
-"""Links that are looked at in all sweeps together: what bounds their time."""
+"""Most links that all sweeps together look at. This bounds their time."""
 
 BEND: Final = 6.0
-"""Room that a bend takes across."""
+"""Width of a bend."""
 
 _GAP_OF_BENDS = 6.0
 _STRAIGHT: Final = 6.0  # how much more a bend's place counts than a node's
@@ -77,7 +77,7 @@ class Layers:
 
 
 def bends_of(levels: Sequence[int], edges: Sequence[Edge]) -> int:
-    """How many bends the graph needs: known before it is laid out."""
+    """Return the number of bends that the graph needs. Needs no layout."""
     longest: dict[tuple[int, bool], int] = {}
     for upstream, downstream, is_data in edges:
         between = levels[downstream] - levels[upstream] - 1
@@ -87,7 +87,7 @@ def bends_of(levels: Sequence[int], edges: Sequence[Edge]) -> int:
 
 
 def crossings(layers: Layers) -> int:
-    """How many pairs of links cross. O(links log links), but for moving the tail of a list."""
+    """Return the number of pairs of links that cross. O(links log links), besides moving the tail of a list."""
     found = 0
     place = [0] * len(layers.up)
     for upper, lower in pairwise(layers.rows):
@@ -104,7 +104,7 @@ def crossings(layers: Layers) -> int:
 
 
 def untangle(layers: Layers) -> None:
-    """Order each level by the mean place of what it is linked to, down and up a few times; keep the best order."""
+    """Order each level by the mean place of its neighbours, down and up a few times; keep the best order."""
     best, least = [list(row) for row in layers.rows], crossings(layers)
     links = sum(map(len, layers.down)) + 1
     place = [0.0] * len(layers.up)
@@ -137,7 +137,7 @@ def _sort(row: list[int], linked: Sequence[Sequence[int]], place: list[float]) -
 
 
 def _note(row: Sequence[int], place: list[float]) -> None:
-    """Places are parts of a row: so those of two rows can be compared."""
+    """Give each item its place as a fraction of its row, so that places in two rows can be compared."""
     step = 1 / len(row)
     at = step / 2
     for item in row:
@@ -148,7 +148,7 @@ def _note(row: Sequence[int], place: list[float]) -> None:
 def placed(layers: Layers, sizes: Sequence[float], gap: float) -> list[float]:
     """Return the middle of each item, the outermost edge at 0.
 
-    :param sizes: of the nodes, across; bends take :data:`BEND`. ``gap`` is what is left free beside a node.
+    :param sizes: of the nodes, across; bends take :data:`BEND`. ``gap`` is the free space beside a node.
     """
     half = [size / 2 for size in sizes] + [BEND / 2] * (len(layers.up) - layers.count)
     offsets = [_offsets(row, half, layers.count, gap) for row in layers.rows]
@@ -167,7 +167,7 @@ def placed(layers: Layers, sizes: Sequence[float], gap: float) -> list[float]:
 
 
 def _straighten(layers: Layers, offsets: Sequence[Sequence[float]], middle: list[float]) -> None:
-    """Put what leads straight on in one line, where what stands beside it allows; bends below an end of their edge."""
+    """Align chains of nodes where their neighbours in the row leave room, and bends with an end of their edge."""
     spot = {item: (k, at) for k, row in enumerate(layers.rows) for at, item in enumerate(row)}
     for chain in [*layers.chains, *_runs(layers)]:
         least, most = -inf, inf
@@ -188,7 +188,7 @@ def _straighten(layers: Layers, offsets: Sequence[Sequence[float]], middle: list
 
 
 def _runs(layers: Layers) -> Iterator[list[int]]:
-    """Nodes that are each other's only neighbours, one above the other."""
+    """Return the pairs of nodes, one above the other, that have no other neighbours."""
     up, down, count = layers.up, layers.down, layers.count
     follows = {i: ends[0] for i, ends in enumerate(down[:count]) if len(ends) == 1 and len(up[ends[0]]) == 1}
     follows = {i: after for i, after in follows.items() if after < count}
@@ -200,7 +200,7 @@ def _runs(layers: Layers) -> Iterator[list[int]]:
 
 
 def _offsets(row: Sequence[int], half: Sequence[float], count: int, gap: float) -> list[float]:
-    """How far each item of a row is from the first one at least."""
+    """Return the least distance of each item of a row from the first item."""
     offsets = [0.0]
     for before, item in pairwise(row):
         between = _GAP_OF_BENDS if before >= count and item >= count else gap
@@ -215,7 +215,7 @@ def _move(
     middle: list[float],
     count: int,
 ) -> None:
-    """Move a row's items towards the mean of what they are linked to."""
+    """Move the items of a row towards the mean of their neighbours."""
     blocks: list[tuple[float, float, int]] = []  # weighted mean of (wanted - offset), weight, items
     for item, offset in zip(row, offsets, strict=True):
         ends = [middle[end] for side in linked for end in side[item]]

@@ -1,4 +1,4 @@
-"""Draw a large graph by level: a row for each, or for a few of them, as long as it has nodes."""
+"""Draw a large graph by level: one row for each level, or for a few, with a bar as long as its number of nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flow.draw.text import counted, cut, safe
 from flow.types import Status
 
 MAX_ROWS: Final = 50
-"""Rows; a deeper graph has several levels in each."""
+"""Most rows; in a deeper graph each row stands for several levels."""
 
 _NAMED: Final = 8  # names in a tooltip
 _LABEL, _BAR, _COUNTS = 130.0, 340.0, 380.0
@@ -18,7 +18,7 @@ _ROW, _HEIGHT = 24.0, 16.0
 
 
 def rows(picture: Picture, left: float, top: float) -> tuple[list[str], float, float]:
-    """Return what is drawn, and how much room it takes across and down. O(nodes)."""
+    """Return the elements of the drawing, its width and its height. O(nodes)."""
     depth = max(picture.levels, default=-1) + 1
     levels = -(-depth // MAX_ROWS)
     groups: list[list[int]] = [[] for _ in range(-(-depth // levels))]
@@ -40,7 +40,7 @@ def rows(picture: Picture, left: float, top: float) -> tuple[list[str], float, f
 
 def _row(picture: Picture, group: list[int], label: str, left: float, y: float, scale: float) -> Iterator[str]:
     status = {i: picture.status[i] for i in group if i in picture.status}
-    first = sorted(group, key=lambda i: status.get(i) is not Status.FAILED)[:_NAMED]  # what one looks for
+    first = sorted(group, key=lambda i: status.get(i) is not Status.FAILED)[:_NAMED]  # failed nodes first
     names = "".join([f"\n{cut(picture.names[i], 60)}{f': {status[i]}' if i in status else ''}" for i in first])
     more = f"\n... and {len(group) - _NAMED:,} more" if len(group) > _NAMED else ""
     counts = by_status(status)

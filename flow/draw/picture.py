@@ -1,4 +1,4 @@
-"""What is drawn: a graph as plain data."""
+"""A graph to be drawn, as plain data."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from flow.draw.layout import Edge
 from flow.types import Status
 
 MAX_NODES: Final = 300
-"""Nodes up to which each has a box of its own; a larger graph is drawn by level, without notes and tooltips."""
+"""Most nodes of a graph in which each node has a box. A larger graph is drawn by level, without notes and tooltips."""
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """A graph, and what is to be said of its nodes. Nodes are indices.
+    """A graph, and the texts beside its nodes. Nodes are indices.
 
     :ivar title: the Dag's name.
     :ivar levels: per node, the edges of the longest path that leads to it.
     :ivar edges: upstream, downstream, and whether data passes.
-    :ivar status: of those nodes that have one.
+    :ivar status: by node, for nodes that have a status.
     :ivar notes: per node, a few words in its box; ``tips``: lines of its tooltip.
     :ivar stacked: nodes that are drawn as several: maps.
     """
@@ -36,7 +36,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def by_status(status: Mapping[int, Status]) -> dict[Status, int]:
-    """Count nodes by status: those that occur."""
+    """Return the number of nodes by status, for statuses that occur."""
     counts = dict.fromkeys(Status, 0)
     for each in status.values():
         counts[each] += 1

@@ -1,4 +1,4 @@
-"""What a class inherits that notebooks can show. Imported with ``flow``: so it imports nothing itself."""
+"""The base of classes that notebooks show as HTML. ``import flow`` loads this file, so the file imports no other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Rich:
-    """Has an HTML form besides its text. Subclasses write :meth:`_repr_html_`; it draws when asked, and never fails."""
+    """A value with an HTML form besides its text. Subclasses define :meth:`_repr_html_`, which must not fail."""
 
     __slots__ = ()
 
@@ -14,7 +14,7 @@ class Rich:
         raise NotImplementedError
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """What Jupyter asks for: the HTML, and the text where there can be no HTML.
+        """Return the forms of this value by MIME type, as Jupyter asks for them: HTML and text.
 
         :param include: the only types wanted, if given; ``exclude``: those not wanted.
         """

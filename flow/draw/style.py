@@ -70,7 +70,7 @@ _CARD: Final = "".join([
 
 
 def for_page() -> str:
-    """The rules of a card within a page, whose theme is the page's."""
+    """Return the rules of a card within a page. The card takes the theme of the page."""
     names = ".flow-out"
     light, dark = _variables(_LIGHT), _variables(_DARK)
     themed = [f"{','.join([f'{says} {names}' for says in says_so])}{{{variables}}}"
@@ -80,7 +80,10 @@ def for_page() -> str:
 
 
 def for_file() -> str:
-    """The rules of a picture by itself, whose theme is the system's. Without variables: few viewers know them."""
+    """Return the rules of a picture in a file of its own. The picture takes the theme of the system.
+
+    The rules have no variables, because few viewers of SVG files know them.
+    """
     return f"{_filled(_LIGHT)}@media(prefers-color-scheme:dark){{{_filled(_DARK)}}}"
 
 

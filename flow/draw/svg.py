@@ -17,10 +17,10 @@ from flow.draw.text import counted, cut, safe, width
 from flow.types import Status
 
 MAX_BENDS: Final = 1_200
-"""Bends of long edges up to which edges are drawn: so many take as long to lay out as the largest graph without."""
+"""Most bends of a graph whose edges are drawn. Their layout takes as long as the largest graph without bends."""
 
 MAX_LABEL: Final = 26
-"""Characters of a name in a box; the tooltip has all of it."""
+"""Most characters of a name in a box; the tooltip has the whole name."""
 
 _WIDE: Final = 900.0  # a notebook's column
 _MARGIN, _LINE, _NOTED, _STACK = 12.0, 28.0, 42.0, 3.0
@@ -37,7 +37,7 @@ MARKS: Final = {
     Status.SKIPPED: "M-4 -3.5L0 0L-4 3.5M0 -3.5L4 0L0 3.5",
     Status.CANCELLED: "M-3.5 -3.5H3.5V3.5H-3.5Z",
 }
-"""What each status is told by besides its colour, around 0, 0."""
+"""The mark of each status, which readers need who cannot tell colours. Paths around (0, 0)."""
 
 
 def draw(picture: Picture, *, alone: bool) -> str:
@@ -72,7 +72,7 @@ def draw(picture: Picture, *, alone: bool) -> str:
 
 
 def is_large(picture: Picture) -> bool:
-    """Tell whether it is drawn by level."""
+    """Tell whether ``picture`` is drawn by level."""
     return len(picture.names) > MAX_NODES or bends_of(picture.levels, picture.edges) > MAX_BENDS
 
 
@@ -84,7 +84,7 @@ def summary_of(picture: Picture) -> str:
 
 
 def mark(status: Status, x: float, y: float) -> str:
-    """The mark of ``status`` at that place."""
+    """Return the mark of ``status`` at ``x``, ``y``."""
     heavy = 3 if status is Status.PENDING else 1.8
     return (
         f'<path class="flow-mark-{status}" transform="translate({x:.1f} {y:.1f})" stroke-width="{heavy}" '
@@ -93,7 +93,7 @@ def mark(status: Status, x: float, y: float) -> str:
 
 
 class _Down:
-    """How lines, curves and the tips of arrows are written, of numbers across and along: edges go down."""
+    """Writes lines, curves and the tips of arrows from coordinates across and along, for edges that go down."""
 
     tip = "l-3 -6h6z"
 
@@ -107,7 +107,7 @@ class _Down:
 
 
 class _ToRight(_Down):
-    """As :class:`_Down`, where edges go to the right."""
+    """As :class:`_Down`, for edges that go to the right."""
 
     tip = "l-6 -3v6z"
 
@@ -121,7 +121,7 @@ class _ToRight(_Down):
 
 
 class _Graph:
-    """One graph on its way to the paper. *Along* is the way edges go, *across* the other."""
+    """One graph while it is drawn. *Along* is the direction of edges, *across* the other direction."""
 
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
@@ -151,7 +151,7 @@ class _Graph:
         return sum(boxes) + _NEAR * len(boxes) < downwards
 
     def _bands(self) -> list[tuple[float, float]]:
-        """Where each level begins and ends, along. Where edges go far across, there is more room between."""
+        """Return the begin and end of each level, along. Levels stand further apart where edges go far across."""
         bands: list[tuple[float, float]] = []
         at, count, middle = _MARGIN, self.layers.count, self.middle
         for row in self.layers.rows:
@@ -162,7 +162,7 @@ class _Graph:
         return bands
 
     def parts(self, head: float) -> tuple[list[str], float, float]:
-        """Return what is drawn, and how much room it takes across and down."""
+        """Return the elements of the drawing, its width and its height."""
         along, across = self.bands[-1][1] + _MARGIN + _STACK, self.across + 2 * _MARGIN + _STACK
         size = (along, across) if self.to_right else (across, along)
         top = f'<g transform="translate(0 {head:g})">' if head else "<g>"

@@ -280,7 +280,7 @@ def _part_of(source: Definition, plan: Plan, part: Plan) -> Dag:
     keep, d = {plan.find(name) for name in part}, dag._definition
     declared = plan._nodes.declared
     if declared is not None:  # (of included Dags, too)
-        still = part.required_inputs
+        still = set(part.required_inputs)
         d.inputs = declared.narrowed([name for name in declared.names if name not in still])
     d.middleware = source.middleware
     for i in sorted(keep):

@@ -28,11 +28,11 @@ def logging(
     ``flow_event`` (the event's name), ``flow_run``, ``flow_node``, ``flow_item`` and ``flow_attempt``; what an event
     does not have is None. The run of a Dag within another has an id of its own.
 
-    :param logger: where to, or its name.
-    :param level: of what happens to runs and nodes, retries included: a number or a name of :mod:`logging`.
-    :param failures: of what failed for good: nodes, items, runs, and what a fallback stands in for.
-    :param items: of items of maps that completed.
-    :raises UsageError: for what is no logger or no level.
+    :param logger: the logger, or its name.
+    :param level: level of the events of runs and nodes, retries included: a number or a name of :mod:`logging`.
+    :param failures: level of final failures: of nodes, items and runs, and of those with a fallback.
+    :param items: level of completed items of maps.
+    :raises UsageError: if ``logger`` is no logger, or a level is unknown.
     """
     if not isinstance(logger, (Logger, str)):
         raise UsageError(f"observe.logging(logger): a logging.Logger, or the name of one, not {shown(logger)}")
@@ -41,7 +41,7 @@ def logging(
 
 
 class EventLog(LogsRuns):
-    """What :func:`logging` returns."""
+    """The observer that :func:`logging` returns."""
 
     __slots__ = ("_failures", "_level", "_levels", "_logger")
 
@@ -113,7 +113,7 @@ _SAID: Final[dict[type, Callable[[Any], Said]]] = {
 
 
 def _level(label: str, value: object) -> int:
-    """Return a level of :mod:`logging` as its number. :raises UsageError: if there is none such."""
+    """Return a level of :mod:`logging` as its number. :raises UsageError: for an unknown level."""
     if type(value) is int:
         return value
     names = getLevelNamesMapping()

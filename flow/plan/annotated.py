@@ -1,4 +1,4 @@
-"""The types that functions say they take and give: their annotations, resolved; nothing where that is not certain."""
+"""The resolved annotations of functions: types of parameters and outputs, as far as they are certain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flow.types import MISSING
 
 
 class Annotations:
-    """Reads annotations, those of each function once, and compares them, each pair once."""
+    """Reads the annotations of each function once, and compares each pair of types once."""
 
     __slots__ = ("_compared", "_read")
 
@@ -36,7 +36,7 @@ class Annotations:
         return found
 
     def of(self, fn: Any) -> Mapping[str, Any]:
-        """Return the types of ``fn``'s parameters and of what it returns ("return"), as far as they are certain."""
+        """Return the types of ``fn``'s parameters and of its return value ("return"), as far as they are certain."""
         found = self._read.get(id(fn))
         if found is None:
             try:
@@ -47,7 +47,7 @@ class Annotations:
         return found[1]
 
     def returned(self, fn: Any) -> Any:
-        """Return the type of what a call of ``fn`` gives, awaited if need be."""
+        """Return the type of the output of ``fn``: of the awaited value if ``fn`` is async."""
         if isinstance(fn, Nested):
             return Mapping[str, Any]
         if may_return_awaitable(fn) and not is_async_callable(getattr(fn, "__func__", fn)):
@@ -57,7 +57,7 @@ class Annotations:
     def output(self, fn: Any, source: Any, fallback: Any) -> Any:
         """Return the type of a node's output.
 
-        :param source: of what a map goes over. :param fallback: what may stand in for the output.
+        :param source: type of the source of a map. :param fallback: the fallback of the node.
         """
         if isinstance(fn, Mapped):
             return self._mapped(fn, source, fallback)

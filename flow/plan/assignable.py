@@ -1,4 +1,4 @@
-"""Which types exclude each other, for certain: :func:`contradict`.
+"""Whether two types certainly exclude each other: :func:`contradict`.
 
 Unlike a type checker this does not ask whether every value of one type is of the other, but whether none can be. So
 ``str | None`` for a ``str`` is fine, and whatever is not known for certain is: Protocols, type variables, generic
@@ -14,10 +14,10 @@ from collections import abc, deque
 from typing import Annotated, Any, Final, Literal, NewType, TypeVar, Union, get_args, get_origin
 
 MOST_CLASSES: Final = 10_000
-"""Subclasses that are looked through for one that is of both types; past that nothing is certain."""
+"""Most subclasses that are searched for one of both types. With more, nothing is certain."""
 
 MOST_NESTED: Final = 50
-"""How deep types are looked into."""
+"""Greatest depth to which nested types are compared."""
 
 UNKNOWN: Final[Any] = Any
 
@@ -29,13 +29,13 @@ _ONE: Final = frozenset({
 """Generic classes whose first argument is the type of their items."""
 
 _TWO: Final = frozenset({dict, abc.Mapping, abc.MutableMapping})
-"""Those whose arguments are the types of their keys and values."""
+"""Generic classes whose arguments are the types of their keys and values."""
 
 _MARKS: Final = ("__array__", "__array_interface__", "__dataframe__", "__await__")
-"""What classes have whose instances pass for others, or are not there yet."""
+"""Attributes of classes whose instances pass for instances of other classes, or of classes not yet made."""
 
 _PROMOTED: Final = {float: (int,), complex: (float, int), bytes: (bytearray, memoryview)}
-"""What passes for another class though it is no subclass of it."""
+"""Classes that type checkers accept for another class without being subclasses of it."""
 
 
 def contradict(given: Any, asked: Any, depth: int = 0) -> bool:
@@ -58,7 +58,7 @@ def contradict(given: Any, asked: Any, depth: int = 0) -> bool:
 
 
 def plain(kind: Any) -> Any:
-    """Return what a type stands for: without Annotated, aliases and new names; :data:`UNKNOWN` if that is not known."""
+    """Return a type without Annotated, aliases and NewType; :data:`UNKNOWN` if it cannot be resolved."""
     for _ in range(MOST_NESTED):
         if kind is None:
             return types.NoneType
@@ -81,7 +81,7 @@ def plain(kind: Any) -> Any:
 
 
 def _may_be_anything(kind: Any) -> bool:
-    """Tell whether a class says little about what passes for its instances."""
+    """Tell whether values of other classes may pass for instances of ``kind``."""
     if not isinstance(kind, type):
         return False
     if getattr(kind, "_is_protocol", False) and not kind.__module__.startswith("collections.abc"):
@@ -94,7 +94,7 @@ def _may_be_anything(kind: Any) -> bool:
 
 
 def parts(kind: Any) -> tuple[Any, ...]:
-    """Return the types that a union (or what :func:`plain` made of it) is of: itself, if it is none."""
+    """Return the members of a union (or of what :func:`plain` made of it); of any other type, the type itself."""
     if get_origin(kind) not in (Union, types.UnionType):
         return (kind,)
     return get_args(kind)
@@ -110,7 +110,7 @@ def _literals_contradict(given: Any, asked: Any) -> bool:
 
 
 def _exclude(a: type, b: type) -> bool:
-    """Tell whether no class that is loaded is of both."""
+    """Tell whether no loaded class is a subclass of both."""
     try:
         if any(issubclass(one, (other, *_PROMOTED.get(other, ()))) for one, other in ((a, b), (b, a))):
             return False
@@ -130,7 +130,7 @@ def _is_number(kind: type) -> bool:
 
 
 def _any_is(kind: type, other: type) -> bool:
-    """Tell whether a subclass of ``kind`` is one of ``other``; True as well if there are too many to tell."""
+    """Tell whether a subclass of ``kind`` is a subclass of ``other``; True as well if there are too many to search."""
     seen: set[type] = set()
     todo = [kind]
     while todo:
@@ -145,7 +145,7 @@ def _any_is(kind: type, other: type) -> bool:
 
 
 def _arguments_contradict(given: Any, asked: Any, a: type, b: type, depth: int) -> bool:
-    """Tell whether what two generic types contain contradicts."""
+    """Tell whether the arguments of two generic types contradict."""
     if a in _TWO and b in _TWO:
         pairs = list(zip(get_args(given), get_args(asked), strict=False))
         return any(contradict(x, y, depth + 1) for x, y in pairs)

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import types
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from flow.types import ABSENT, MISSING
 _NATIVE: Final = (
     bytes, bytearray, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID, decimal.Decimal,
 )  # fmt: skip
-"""What a Python value of these types is itself: no text stands for one."""
+"""Types whose values are taken as they are: a text is no value of these types."""
 
 _FORMS: Final = (
     "the names of the run inputs in a list, a msgspec Struct, dataclass or TypedDict whose fields they are, "
@@ -29,12 +30,12 @@ _FORMS: Final = (
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """What a Dag declares of its run inputs.
+    """The run inputs that a Dag declares.
 
-    :ivar names: of all of them. :ivar types: by name, of those that have one.
+    :ivar names: the names of all declared inputs. :ivar types: by name, for inputs with a type.
     :ivar defaults: by name, a 1-tuple; ``factories`` make a default for each run.
-    :ivar required: those that every run must give. What is neither required nor has a default may be left out, and the
-        default of the parameter holds.
+    :ivar required: inputs that every run must give. An input that is not required and has no default may be left out;
+        the default of the parameter holds then.
     :ivar infers: a parameter that neither a node nor a declared input fills is a run input, as without a declaration.
     :ivar anything: a run may give other inputs as well.
     :ivar source: the class that declares them, if one does.
@@ -50,17 +51,17 @@ class Declared(msgspec.Struct, frozen=True):
     source: Any = None
 
     def narrowed(self, dropped: Iterable[str]) -> Declared:
-        """Return the same declaration where ``dropped`` need not be given."""
+        """Return the same declaration in which ``dropped`` are not required."""
         return msgspec.structs.replace(self, required=self.required.difference(dropped))
 
     def without(self, names: Iterable[str]) -> Declared:
-        """Return the declaration of the others, for a Dag that includes the nodes of this one."""
+        """Return the declaration without ``names``, for a Dag that includes the nodes of this one."""
         dropped = set(names)
         kept = tuple([name for name in self.names if name not in dropped])
         return msgspec.structs.replace(self, names=kept, required=self.required.intersection(kept), source=None)
 
     def filled(self, given: Mapping[str, Any], show: Show) -> tuple[dict[str, Any], list[str]]:
-        """Return ``given``, checked, with the defaults of what is not given; and what does not fit."""
+        """Return the checked ``given`` with defaults for other inputs, and the faults."""
         values: dict[str, Any] = dict(given)
         faults: list[str] = []
         for name in self.names:
@@ -82,7 +83,7 @@ class Declared(msgspec.Struct, frozen=True):
         return values, faults
 
     def _made(self, values: dict[str, Any]) -> list[str]:
-        """Let the class's ``__post_init__`` check the values together, and take what it makes of them."""
+        """Let the class's ``__post_init__`` check the values together, and take over the values that it sets."""
         try:
             made = self.source(**{name: values[name] for name in self.names})
             values.update({name: getattr(made, name) for name in self.names})
@@ -91,16 +92,16 @@ class Declared(msgspec.Struct, frozen=True):
         return []
 
     def read(self, name: str, value: Any, text: str | None) -> Any:
-        """Return input ``name`` of a command line, or of a JSON file, as its declared type; as it is if that fails.
+        """Return input ``name`` of a command line, or of a JSON file, as its declared type; unchanged if that fails.
 
-        :param value: what the text says as JSON, else the text; ``text`` is None for what comes from a file.
+        :param value: the text read as JSON, else the text itself. :param text: None for values of a file.
         """
         if name not in self.types:
             return value
         for said in (value,) if text is None or text is value else (value, text):
             try:
                 return msgspec.convert(said, self.types[name], strict=text is None, dec_hook=_path)
-            except Exception:  # what is wrong with it is told with all else that is
+            except Exception:  # the check of all inputs reports it
                 continue
         return value
 
@@ -160,9 +161,9 @@ class DeclaredSlots(InputSlots):
 
 
 def declaration(d: Definition, previous: Declared | None, names: Sequence[Any]) -> tuple[Declared, list[str]]:
-    """Return what a definition declares of its inputs, those of included Dags among it, and what is wrong with that.
+    """Return the declared inputs of a definition, with those of included Dags, and the faults.
 
-    :param previous: what a shorter plan of the same Dag has read. :param names: of the nodes.
+    :param previous: the declaration that a shorter plan of the same Dag has read. :param names: of the nodes.
     """
     faults: list[str] = []
     own = previous
@@ -191,7 +192,7 @@ def _joined(own: Declared, other: Declared) -> Declared:
 
 
 def _declared(raw: Any) -> tuple[Declared, list[str]]:
-    """Read what the user gives as ``inputs``."""
+    """Read the ``inputs`` of a Dag."""
     empty = Declared((), {}, {}, {}, frozenset(), infers=True)
     if raw is None:
         return empty, []
@@ -205,7 +206,7 @@ def _declared(raw: Any) -> tuple[Declared, list[str]]:
         return _of_class(raw), []
     except TypeError as error:
         return empty, [str(error) if str(error).startswith("inputs ") else _unresolved(raw, error)]
-    except Exception as error:  # of an annotation that names what is not there, or of a class that cannot be asked
+    except Exception as error:  # an annotation with an unknown name, or a class whose attributes raise
         return empty, [_unresolved(raw, error)]
 
 
@@ -221,7 +222,7 @@ def _of_names(raw: Sequence[Any]) -> tuple[Declared, list[str]]:
     anything = len(names) < len(raw)
     faults = [f"inputs names run inputs by strings, not by {shown(n)}" for n in names if not isinstance(n, str)]
     plain = [str.__str__(name) for name in names if isinstance(name, str)]
-    faults += [f"inputs names {shown(name)} twice" for name in dict.fromkeys(plain) if plain.count(name) > 1]
+    faults += [f"inputs names {shown(name)} twice" for name, count in Counter(plain).items() if count > 1]
     faults += [f"inputs names {shown(name)}, which is no name: it is empty" for name in plain if not name]
     once = tuple(dict.fromkeys(plain))
     return Declared(once, {}, {}, {}, frozenset(once), infers=anything or bool(faults), anything=anything), faults
@@ -262,7 +263,7 @@ def _of_class(cls: Any) -> Declared:
 
 
 def _of_typed_dict(cls: Any, hints: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """Return the types of a TypedDict's keys, without Required and NotRequired, and which need not be there."""
+    """Return the types of a TypedDict's keys, without Required and NotRequired, and the keys that may be left out."""
     from typing import NotRequired, Required, get_args, get_origin
 
     plain: dict[str, Any] = {}
@@ -281,7 +282,7 @@ def _of_typed_dict(cls: Any, hints: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 
 def _checked(value: Any, kind: Any, show: Show) -> tuple[Any, str]:
-    """Return ``value`` as ``kind``; and what is wrong with it, if anything is."""
+    """Return ``value`` as ``kind``, and its fault; an empty text if it fits."""
     try:
         return msgspec.convert(value, kind, builtin_types=_NATIVE), ""
     except msgspec.ValidationError as error:
@@ -315,12 +316,12 @@ def is_instance(value: Any, kind: Any) -> bool | None:
 
 
 def type_text(kind: Any) -> str:
-    """Say a type as its author wrote it, more or less."""
+    """Return a type roughly as its author wrote it."""
     return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else shown(kind)
 
 
 def _path(kind: Any, value: Any) -> Any:
-    """Make a path of text: msgspec knows none."""
+    """Make a path from text, which msgspec does not do."""
     from pathlib import PurePath
 
     return kind(value) if isinstance(kind, type) and issubclass(kind, PurePath) and isinstance(value, str) else value

@@ -61,8 +61,8 @@ class Definition:
 
     def __init__(self, name: str, middleware: tuple[Callable[..., Any], ...] = (), inputs: Any = None) -> None:
         self.name = name
-        self.inputs = inputs  # as the user declares them; None: every parameter that nothing fills is one
-        self.included: list[Any] = []  # what included Dags declare of theirs
+        self.inputs = inputs  # as the user declares them; None: every unfilled parameter is an input
+        self.included: list[Any] = []  # the declarations of included Dags
         self.middleware = middleware
         self.names: list[Any] = []
         self.fns: list[Any] = []
@@ -70,7 +70,7 @@ class Definition:
         self.after: list[tuple[Any, ...]] = []
         self.edges: list[tuple[Any, Any]] = []  # added by Dag.edge: (upstream, downstream)
         self.policies: dict[int, Policy] = {}
-        self.former: dict[Any, tuple[Any, str]] = {}  # by identity: functions that nodes had once, and those nodes
+        self.former: dict[Any, tuple[Any, str]] = {}  # by identity: former functions of nodes, with the nodes' names
         self._places: dict[str, int] = {}  # of the first ``_indexed`` names
         self._twice: set[str] = set()
         self._indexed = 0
@@ -78,11 +78,11 @@ class Definition:
     # -- redefine ----------------------------------------------------------------------------
 
     def put(self, name: Any, fn: Any, needs: Needs, after: tuple[Any, ...], policy: Policy | None) -> bool:
-        """Make this the one node called ``name``, in the place of the one that there is. O(1) on average.
+        """Put a node in the place of the present node ``name``, or append it. O(1) on average.
 
-        References to the function that the node had go on meaning this node.
+        References to the former function of the node still mean this node.
 
-        :return: whether there was one; if not, this one is appended.
+        :return: whether a node was replaced.
         """
         i = self._place(name)
         is_new = i < 0
@@ -114,14 +114,14 @@ class Definition:
             raise UsageError(f"dag {shown(self.name)} has no node {shown(name)}{nearest(name, self.names)}")
         fns = [self.fns[i] for i in gone]
         self._cut(gone)
-        # Of a function that other nodes run too, the edge was not this node's alone.
+        # If other nodes run the same function, an edge of that function is theirs too.
         fns = [fn for fn in fns if not any(is_same(other, fn) for other in self.fns)]
         fns += [fn for fn, of in self.former.values() if of == name]
         self.edges = [edge for edge in self.edges if not any(_means(ref, name, fns) for ref in edge)]
         self.former = {key: found for key, found in self.former.items() if found[1] != name}
 
     def cut_below(self, prefix: str) -> bool:
-        """Remove the nodes ``prefix.*``, and tell whether there were any; their edges stay for those that follow."""
+        """Remove the nodes ``prefix.*``; tell whether there were any. Edges stay, for new nodes of these names."""
         below = f"{prefix}."
         found = [i for i, name in enumerate(self.names) if isinstance(name, str) and name.startswith(below)]
         if found:
@@ -129,14 +129,14 @@ class Definition:
         return bool(found)
 
     def current(self, ref: Any) -> Any:
-        """Return the name of the node that had the function ``ref`` once, if none has it now; else ``ref``."""
+        """Return the name of the node whose former function is ``ref``; ``ref`` if a node has this function now."""
         if not self.former or isinstance(ref, (str, NodeRef)) or any(is_same(fn, ref) for fn in self.fns):
             return ref
         found = self.former.get(identity_of(ref))
         return ref if found is None else found[1]
 
     def _place(self, name: Any) -> int:
-        """The index of the first node called ``name``, -1 if there is none. Names are indexed once."""
+        """Return the index of the first node called ``name``; -1 without such a node. Each name is indexed once."""
         for i in range(self._indexed, len(self.names)):
             known = self.names[i]
             if issubclass(type(known), str):
@@ -165,7 +165,7 @@ class Definition:
         return str.__str__(runs.pop())
 
     def _cut(self, indices: Iterable[int]) -> None:
-        """Remove the nodes at these places: the others move up."""
+        """Remove the nodes at ``indices``; later nodes move up."""
         gone = frozenset(indices)
         kept = [i for i in range(len(self.names)) if i not in gone]
         columns: Any = (self.names, self.fns, self.needs, self.after)

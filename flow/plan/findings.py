@@ -1,6 +1,6 @@
-"""What is legal in a plan and yet most likely wrong: names that are nearly those of others, types that contradict.
+"""Warnings about a plan that compiles and is most likely wrong: similar names, contradicting types.
 
-Asked for by ``flow check``, ``flow show`` and ``Plan.warnings``: no run pays for it.
+``flow check``, ``flow show`` and ``Plan.warnings`` ask for them. No run pays for them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from flow.types import MISSING
 class Finding(msgspec.Struct, frozen=True):
     """One thing in a plan that is most likely wrong.
 
-    :ivar kind: "name" (a parameter is named nearly as something else) or "type" (annotations contradict).
-    :ivar text: the whole of it in one sentence, with the places.
-    :ivar node: whose parameter it is, and ``parameter`` that.
-    :ivar source: the node or input whose name is near, or that gives what does not fit.
+    :ivar kind: "name" (a parameter has a name similar to another) or "type" (annotations contradict).
+    :ivar text: the warning in one sentence, with the places in the code.
+    :ivar node: the node that takes ``parameter``.
+    :ivar source: the node or input with the similar name, or whose value does not fit.
     """
 
     kind: Literal["name", "type"]
@@ -43,7 +43,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def findings(nodes: Nodes, start: int = 0, *, names: bool = True, types: bool = True) -> tuple[Finding, ...]:
-    """Return what is found of the nodes from ``start`` on, and within the Dags that are nodes, outermost first.
+    """Return the findings about the nodes from ``start`` on and within Dags that are nodes, outermost first.
 
     O(nodes + arguments), and for each parameter that no node fills the names that begin with the same letter.
     """
@@ -63,7 +63,7 @@ def findings(nodes: Nodes, start: int = 0, *, names: bool = True, types: bool = 
 
 
 def warn_of(found: Iterable[Finding]) -> None:
-    """Warn of each, at the line of the user's that all of this was called from."""
+    """Issue a warning for each finding, at the line of the user's code that called us."""
     for each in found:
         level, frame = 1, sys._getframe()
         while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "flow":
@@ -78,7 +78,7 @@ def _of_names(nodes: Nodes, start: int) -> Iterator[Finding]:
     declared: Declared | None = nodes.declared
     closed = declared is not None and not declared.infers
     meant = () if declared is None else declared.names
-    unfilled: dict[str, list[int]] = {}  # parameters that no node and no declared input fills, and whose they are
+    unfilled: dict[str, list[int]] = {}  # by parameter that no node and no declared input fills: the nodes that take it
     for i in range(start, nodes.count):
         if not nodes.arguments[i] or min(nodes.arguments[i]) >= 0:
             continue
@@ -92,7 +92,7 @@ def _of_names(nodes: Nodes, start: int) -> Iterator[Finding]:
     for name, takers in unfilled.items():
         for other in known.near(name):
             pair = (min(name, other), max(name, other))
-            alone = [i for i in takers if other not in nodes.parameters(i)]  # who takes both means both
+            alone = [i for i in takers if other not in nodes.parameters(i)]  # one that takes both means both
             if alone and pair not in told:
                 told.add(pair)
                 yield _near(nodes, alone[0], name, other)
@@ -133,7 +133,7 @@ def _of_types(nodes: Nodes, start: int) -> Iterator[Finding]:
 
 
 def _output(nodes: Nodes, i: int, hints: Annotations, sources: Sequence[Any]) -> Any:
-    """The type of node ``i``'s output; middleware may make anything of it."""
+    """Return the type of node ``i``'s output; unknown behind middleware, which may change the output."""
     binder, fn = nodes.binders.get(i), nodes.fns[i]
     if binder is not None and binder.middleware:
         return UNKNOWN
@@ -180,7 +180,7 @@ def _contradiction(nodes: Nodes, i: int, name: str, slot: int, takes: str, gives
 
 
 def _declared_types(nodes: Nodes) -> Mapping[int, Any]:
-    """The types of declared inputs, by slot."""
+    """Return the types of declared inputs, by slot."""
     by_name = _declared_by_name(nodes)
     return {slot: kind for name, kind in by_name.items() for slot in nodes.inputs.get(name, ())}
 

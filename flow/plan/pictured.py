@@ -26,8 +26,8 @@ def pictured(
 ) -> Picture:
     """Return the picture of a graph. O(nodes + edges).
 
-    :param notes: what stands in the nodes' boxes; None says which are maps, folds or graphs of their own.
-    :param tips: first lines of tooltips; how a node is run, and where its function is, follows.
+    :param notes: texts in the boxes of nodes; None marks maps, folds and Dags.
+    :param tips: first lines of tooltips. Policies and the place of the function follow.
     """
     if nodes.count > MAX_NODES:
         return Picture(name, nodes.names, levels, list(nodes.edges()), status or {})
@@ -41,7 +41,7 @@ def pictured(
 
 
 def card(text: str, name: str, nodes: Nodes, levels: Sequence[int]) -> str:
-    """What a notebook shows of a plan."""
+    """Return the card of a plan."""
     picture = pictured(name, nodes, levels)
     size = f"{counted(nodes.count, 'node')}, {counted(len(picture.edges), 'edge')}"
     head = [html.title(name), html.said(size)]
@@ -74,7 +74,7 @@ def fallback_of(nodes: Nodes, i: int) -> Any:
 
 
 def _kind(nodes: Nodes, i: int) -> str:
-    """What a node is that is more than a function."""
+    """Return the kind of a node that is no plain function: map, reduce or dag."""
     fn = function_of(nodes, i)
     if not isinstance(fn, Composite):
         return ""
@@ -82,7 +82,7 @@ def _kind(nodes: Nodes, i: int) -> str:
 
 
 def _told(nodes: Nodes, i: int) -> Iterator[str]:
-    """Lines about how node ``i`` is run."""
+    """Yield lines about the policies of node ``i`` and the place of its function."""
     executor, fallback = executor_of(nodes, i), fallback_of(nodes, i)
     words = [_kind(nodes, i), "async" if nodes.is_async[i] else "sync"]
     if executor not in (None, "inline"):

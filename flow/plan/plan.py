@@ -127,12 +127,12 @@ class Plan(Rich):
 
     @property
     def dependencies(self) -> dict[str, tuple[str, ...]]:
-        """By node, whom it waits for: first those whose outputs it takes. O(nodes + edges)."""
+        """By node, the nodes that it waits for; those whose outputs it takes come first. O(nodes + edges)."""
         return self._by_name(self._nodes.dependencies)
 
     @property
     def successors(self) -> dict[str, tuple[str, ...]]:
-        """By node, who waits for it, in definition order. O(nodes + edges)."""
+        """By node, the nodes that wait for it, in definition order. O(nodes + edges)."""
         return self._by_name(self._nodes.successors)
 
     def _by_name(self, table: Sequence[Sequence[int]]) -> dict[str, tuple[str, ...]]:
@@ -212,7 +212,7 @@ class Plan(Rich):
         return [self._nodes.names[i] for i in sorted(reach([n for start in starts for n in step[start]], step))]
 
     def warnings(self) -> tuple[Finding, ...]:
-        """What is most likely wrong though it compiles: names that nearly match, annotations that contradict.
+        """Return warnings of what is most likely wrong: names that nearly match, annotations that contradict.
 
         Those of Dags that are nodes come after the others. Computed anew each time, O(nodes + arguments).
         """

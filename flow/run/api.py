@@ -172,7 +172,7 @@ def _start(
 
 
 def _refusal(call: str, target: object, wrong: Mapping[str, object]) -> UsageError:
-    """Say what was meant by keywords that there are not, run inputs among them."""
+    """Make the error that lists unknown keywords, with suggestions; run inputs among them."""
     from flow.keywords import Wrong  # here: only needed once something is wrong
 
     plan = target.compile() if isinstance(target, Dag) else target
@@ -185,7 +185,7 @@ def _refusal(call: str, target: object, wrong: Mapping[str, object]) -> UsageErr
 
 
 def _name_of(target: object) -> str:
-    """Return how the caller's code names ``target``, if it does: a variable of the frame that called ours."""
+    """Return the caller's variable that holds ``target``; "dag" if there is none."""
     frame = sys._getframe()
     while frame is not None and package_of(frame) == OURS:
         frame = frame.f_back  # type: ignore[assignment]
@@ -210,6 +210,8 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Ma
     if not isinstance(inputs, Mapping):
         raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}"])
     declared = plan._nodes.declared
+    if declared is None and type(inputs) is dict and inputs.keys() == plan._nodes.inputs.keys():
+        return inputs
     faults: list[str] = []
     missing = [name for name in plan.required_inputs if name not in inputs]
     unknown = [name for name in inputs if not _is_input(plan, name)]

@@ -24,10 +24,10 @@ _RAN: Final = (Status.COMPLETED, Status.FAILED)
 
 
 def picture_of(run: PlanRun) -> Picture:
-    """The run's graph with statuses, times, attempts, what was known and what a fallback stands for."""
+    """Return the picture of the run's graph with statuses, times, attempts, known outcomes and fallbacks."""
     plan = run.plan
     status = {i: run.status(i) for i in range(len(plan))}
-    if len(plan) > MAX_NODES:  # drawn by level: nobody would read more
+    if len(plan) > MAX_NODES:  # drawn by level, without notes
         return pictured(plan.name, plan._nodes, plan._level_of, status)
     notes = {i: note for i in range(len(plan)) if (note := ", ".join(_notes(run, i, status[i])))}
     tips = {i: described(error) + item_of(error) for i, error in run.errors.items()}
@@ -35,7 +35,7 @@ def picture_of(run: PlanRun) -> Picture:
 
 
 def card(run: PlanRun, text: str) -> str:
-    """What a notebook shows of a Result; ``text`` is what it is without HTML."""
+    """Return the card of a Result. ``text`` is for pages without HTML."""
     plan, extras = run.plan, run._extras
     head = [html.title(plan.name), html.said("\u2713 ok", "good") if run.ok else html.said("\u2717 NOT OK", "bad")]
     head.append(html.said(", ".join([f"{n:,} {status}" for status, n in run.counts.items()])))
@@ -79,7 +79,7 @@ def _first(found: Any) -> BaseException:
 
 
 def _errors(run: PlanRun, caption: str, column: str, errors: dict[int, BaseException]) -> str:
-    """A table of exceptions, each with its place in the user's code."""
+    """Return a table of exceptions, each with its place in the user's code."""
     names, fns = run.plan.names, run.nodes.fns
     rows = []
     for i, error in list(errors.items())[: html.MAX_ROWS]:
@@ -90,7 +90,7 @@ def _errors(run: PlanRun, caption: str, column: str, errors: dict[int, BaseExcep
 
 
 def _outputs(run: PlanRun) -> str:
-    """A table of the outputs that no other node takes."""
+    """Return a table of the outputs that no other node takes."""
     plan = run.plan
     last = [i for i, after in enumerate(plan._nodes.successors) if not after and run.has_output(i)]
     show = _brief if run.config.show_values else a_kind

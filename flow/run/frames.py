@@ -1,8 +1,8 @@
-"""Which frames an exception shows and holds: the user's, and none of ours.
+"""The frames that an exception of a node shows and holds: the user's, and none of ours.
 
-An exception keeps every frame that it went through, each of which keeps what its names stand for, and its caller. So
-ours would stand first in each traceback, and would hold the run in whose Result the exception is: a cycle, which only
-the garbage collector could undo.
+An exception keeps every frame that it passed. Each frame keeps its local variables and its caller. So our frames would
+stand first in each traceback, and would hold the run whose Result holds the exception: a cycle that only the garbage
+collector could break.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MAX_RAISES: Final = 10
 
 
 def keep_users_frames(error: BaseException, fn: Any) -> None:
-    """Take out of the traceback of what the function of a node has raised all frames that are not the user's.
+    """Remove all frames but the user's from the traceback of an exception that a node's function raised.
 
-    Also out of those of its causes, as far as they have gone through ours. An object that is raised again and again
-    keeps one traceback per place. O(length of the traceback).
+    Tracebacks of its causes lose our frames too, if they passed through our code. An object that is raised
+    again and again keeps one traceback per place. O(length of the traceback).
     """
     code = code_of(fn)
     seen: set[int] = set()
@@ -60,7 +60,7 @@ def _begins_with_ours(traceback: TracebackType | None) -> bool:
 
 
 def _raises(traceback: TracebackType | None, code: CodeType | None) -> list[Frames]:
-    """Return the user's frames of each time that the exception was raised, the last time first, each place once."""
+    """Return the user's frames of each raise of the exception, the last raise first, each place once."""
     found: dict[Sequence[Any], Frames] = {}
     for frames in _apart(traceback):
         users = users_of(frames, code)

@@ -27,7 +27,7 @@ _WARNING: Final = 30
 
 
 class LogsRuns:
-    """An observer that logs what happens: a run that has one logs nothing by itself."""
+    """The base of observers that log. A run with such an observer logs nothing by itself."""
 
     __slots__ = ()
 
@@ -43,10 +43,10 @@ def log_retry(calls: Any, i: int, attempt: int, error: BaseException, delay: flo
 
 
 def log_survived(calls: Any, i: int, error: BaseException, fallback: bool, count: int = 0) -> None:
-    """Log that node ``i`` of ``calls`` failed for good, which the run survives.
+    """Log a final failure of node ``i`` of ``calls`` after which the run goes on.
 
-    :param fallback: its fallback has become its output.
-    :param count: how many items of its map have failed so, this one included.
+    :param fallback: the fallback of the node has become its output.
+    :param count: number of items of its map that have failed like this, with this one.
     """
     level = _WARNING if count <= MAX_WARNINGS else _INFO
     logger = _logger(calls, level)
@@ -59,7 +59,7 @@ def log_survived(calls: Any, i: int, error: BaseException, fallback: bool, count
 
 
 def log_rest(calls: Any, failed: int, fallbacks: int) -> None:
-    """Log at a map's end how many failed items there were, of which a part was logged at INFO only."""
+    """Log the number of failed items at the end of a map, if some of them were logged only at INFO."""
     for number, event, what in ((failed, "ItemFailed", "failed"), (fallbacks, "ItemFallback", "have their fallback")):
         logger = _logger(calls, _WARNING) if number > MAX_WARNINGS else None
         if logger is not None:
@@ -72,7 +72,7 @@ def log_rest(calls: Any, failed: int, fallbacks: int) -> None:
 def _logger(calls: Any, level: int) -> Logger | None:
     """Return the logger if it takes ``level`` and no observer logs this run."""
     if level < _WARNING and "logging" not in sys.modules:
-        return None  # so nobody has asked for it
+        return None  # the program has not imported logging, so it wants no INFO
     logger = _found()
     if not logger.isEnabledFor(level) or SILENT.get():
         return None

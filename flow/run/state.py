@@ -541,7 +541,7 @@ class PlanRun(RunRecord):
         self.emit(events.RunFinished(self.run_id, self.plan.name, self.ok, counts, self.wall_time, now))
 
     def forget(self) -> None:
-        """Nobody will ask how it went: let go of errors, whose frames hold this object, and of outputs with any."""
+        """Let go of errors, whose frames hold this object, and of outputs with errors: this run gets no Result."""
         self.errors, extras = NOTHING, self._extras
         held = [] if extras is None else [*extras.caught, *_errors_in(extras.fallbacks)]
         if extras is None or not held:
