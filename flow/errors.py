@@ -225,7 +225,7 @@ class ThreadsExhausted(FlowError, RuntimeError):
 
 
 class NodeCancelled(FlowError):
-    """A node raised its event loop's cancellation although nobody had cancelled it."""
+    """A node raised its event loop's cancellation, and was not cancelled."""
 
 
 class OutputInvalid(FlowError, TypeError):

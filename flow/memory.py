@@ -1,4 +1,4 @@
-"""The memory toolbox: what stores are built from, usable alone. See docs/memory.md."""
+"""The memory toolbox: the parts of stores, usable alone. See docs/memory.md."""
 
 from flow.data.arena import Arena
 from flow.data.pool import ObjectPool

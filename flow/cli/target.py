@@ -169,7 +169,7 @@ def _called(target: str, value: Any) -> Dag | Plan:
         graph: Dag | Plan = value
         return graph
     if inspect.iscoroutine(value):
-        value.close()  # else it warns that nobody awaited it
+        value.close()  # else Python warns that it was never awaited
         raise TargetError(f"{target!r} is async; only a plain function can stand for a Dag")
     verb = "returned" if is_function else "is"
     raise TargetError(f"{target!r} {verb} {type(value).__name__}, not a flow.Dag or flow.Plan")

@@ -40,7 +40,7 @@ def styled(text: str, **style: Any) -> Styled:
 def say(*lines: str) -> None:
     """Print results, on standard output.
 
-    :raises Unwritable: if they cannot be written. :raises BrokenPipeError: if nobody reads them any more.
+    :raises Unwritable: if they cannot be written. :raises BrokenPipeError: if their reader has gone.
     """
     try:
         _print(sys.stdout, lines)
@@ -59,7 +59,7 @@ def say_json(document: bytes) -> None:
 
 
 def tell(*lines: str) -> None:
-    """Print what is not a result, on standard error. If that takes no more there is nobody left to be told."""
+    """Print messages that are no results, on standard error. Messages are lost if standard error is closed."""
     try:
         _print(sys.stderr, lines)
     except Exception:
@@ -114,7 +114,7 @@ def _encodable(text: str, stream: TextIO | None) -> bool:
 
 
 def _is_unread(error: Exception) -> bool:
-    """Tell whether nobody reads a pipe any more. Windows has no word of its own for that."""
+    """Tell whether the reader of a pipe has gone. Windows has no exception of its own for that."""
     on_windows = sys.platform == "win32" and isinstance(error, OSError) and error.errno == errno.EINVAL
     return on_windows or isinstance(error, BrokenPipeError)
 

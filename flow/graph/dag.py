@@ -29,7 +29,7 @@ class Dag(Maps):
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
     :param middleware: callables ``(next, ctx) -> result`` around every node, first one outermost.
-    :param inputs: the run inputs that there are: a list of their names; or a :class:`msgspec.Struct`, dataclass or
+    :param inputs: the run inputs: a list of their names; or a :class:`msgspec.Struct`, dataclass or
         TypedDict whose fields give each a type and perhaps a default. A required parameter that neither a node nor one
         of these fills is a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets
         runs give any other input as well. None: every parameter that no node fills is a run input.
@@ -243,8 +243,8 @@ class Dag(Maps):
         An unchanged Dag returns the same Plan again; after adding nodes only the new ones are
         resolved. O(nodes + edges); plus O(nodes log nodes) if nodes stand before what they need.
 
-        :param check_types: warn where the annotation of an output and that of a parameter which receives it exclude
-            each other, with both places.
+        :param check_types: warn where the annotations of an output and of a parameter that receives it exclude each
+            other, with both places.
         :raises DefinitionError: listing every fault, each with its node and place.
         :raises CycleError: if the only fault is a cycle.
         """
@@ -311,7 +311,7 @@ def _decorated(dag: Dag, name: str | None, options: Mapping[str, Any], fn: F) ->
 
 
 def _card(dag: Dag) -> str:
-    """The graph as notebooks show it; what is wrong with it if it cannot be compiled."""
+    """Return the card of a Dag; its faults if it cannot be compiled."""
     if len(dag):
         try:
             return dag.compile()._repr_html_()
@@ -330,7 +330,7 @@ def _card(dag: Dag) -> str:
 
 
 def _warned(plan: Plan, start: int, types: bool) -> Plan:
-    """Return ``plan``, with a warning of each parameter that is left out and named nearly as something that is there.
+    """Return ``plan``, and warn of each unfilled parameter whose name is similar to that of a node or an input.
 
     :param start: the first node that is new. :param types: warn of contradicting types, too.
     """

@@ -1,4 +1,4 @@
-"""How nodes are named when a Dag is built, and what its methods take by keyword."""
+"""References to nodes, and the keywords of a Dag's methods."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class CommonOptions(PolicyOptions, total=False):
 
 
 class NodeOptions(CommonOptions, total=False):
-    """What :meth:`flow.Dag.add` and :meth:`flow.Dag.node` take by keyword; see there."""
+    """Keywords of :meth:`flow.Dag.add` and :meth:`flow.Dag.node`; see there."""
 
     needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None
 
 
 class ItemOptions(CommonOptions, total=False):
-    """What :meth:`flow.Dag.map` takes by keyword; see there."""
+    """Keywords of :meth:`flow.Dag.map`; see there."""
 
     concurrency: int | Literal["auto"] | None
     take: int | None
@@ -57,15 +57,15 @@ class ItemOptions(CommonOptions, total=False):
 
 
 class FoldOptions(CommonOptions, total=False):
-    """What :meth:`flow.Dag.reduce` takes by keyword; see there."""
+    """Keywords of :meth:`flow.Dag.reduce`; see there."""
 
     needs: Mapping[str, Ref] | None
 
 
 def unknown_options(place: str, name: Any, given: Mapping[str, Any], known: Collection[str]) -> UsageError:
-    """Make the one error that tells all options given to node ``name`` that are not ``known``.
+    """Make one error that lists all options given to node ``name`` that are not ``known``.
 
-    :param place: what takes them: a key of :data:`flow.keywords.PLACES`.
+    :param place: the method that takes them: a key of :data:`flow.keywords.PLACES`.
     """
     from flow.keywords import Wrong  # here: only needed once something is wrong
 

@@ -1,6 +1,6 @@
-"""Which names are so alike that one may be a misspelling of the other: :func:`is_near`.
+"""Whether one name may be a misspelling of another: :func:`is_near`.
 
-A warning must not be false, so names that people keep apart on purpose are not near: plurals and other endings
+A warning must not be false, so names that authors keep apart on purpose are not near: plurals and other endings
 (``user``, ``users``; ``score``, ``scored``), numbers (``x1``, ``x2``), other words in one place (``min_value``,
 ``max_value``; ``sales_uk``, ``sales_us``), and one word for another (``weight``, ``height``; ``content``, ``context``).
 """
@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 SHORTEST: Final = 5
-"""Characters of a word in which a letter that is missing, too much or out of order is taken for a slip."""
+"""Least length of a word in which a missing, additional or transposed letter counts as a slip."""
 
 SHORTEST_REPLACED: Final = 6
-"""Characters of a word in which a wrong letter is taken for a slip."""
+"""Least length of a word in which a wrong letter counts as a slip."""
 
 MOST_COMPARED: Final = 200_000
-"""Pairs of names that are compared for one plan: some 0.4 s. Those after that are not."""
+"""Most pairs of names that are compared for one plan: some 0.4 s. Further pairs are not compared."""
 
 _VOWELS: Final = frozenset("aeiou")
 _ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -39,10 +39,10 @@ def is_near(name: str, other: str) -> bool:
 
 
 def _is_slip(a: str, b: str) -> bool:
-    """Tell whether two words differ by one letter, past the first one, as people mistype them."""
+    """Tell whether two words differ by one common typing error after the first letter."""
     if len(a) > len(b):
         a, b = b, a
-    if len(a) < SHORTEST or len(b) - len(a) > 1 or b.startswith(a):  # an ending more makes another word
+    if len(a) < SHORTEST or len(b) - len(a) > 1 or b.startswith(a):  # a further ending makes another word
         return False
     at = next(k for k in range(len(a)) if a[k] != b[k])
     if at == 0 or a[at].isdigit() or b[at].isdigit():
@@ -65,7 +65,7 @@ def _are_confused(a: str, b: str) -> bool:
 
 
 class Known:
-    """Names that others are compared with. Making it is O(names); slips of the first letter are not looked for."""
+    """Names for comparison. Making it is O(names). Slips of the first letter are not found."""
 
     __slots__ = ("_by_beginning", "_left")
 
@@ -76,7 +76,7 @@ class Known:
             self._by_beginning.setdefault(name[:1].casefold(), []).append(name)
 
     def near(self, name: str) -> Iterator[str]:
-        """Yield the names that ``name`` may have been meant for."""
+        """Yield the names of which ``name`` may be a misspelling."""
         likely = self._by_beginning.get(name[:1].casefold(), [])[: self._left]
         self._left -= len(likely)
         for other in likely:

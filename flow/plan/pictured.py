@@ -1,4 +1,4 @@
-"""A plan as a picture, and as notebooks show it."""
+"""The picture of a plan, and its card in notebooks."""
 
 from __future__ import annotations
 

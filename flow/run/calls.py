@@ -87,7 +87,7 @@ class CallFacts:
         raise NotImplementedError
 
     def place(self, i: int) -> tuple[tuple[str, ...], str, int | None]:
-        """Return the places in the runs around that lead to node ``i``, the node's name, and the index of an item."""
+        """Return the path of node ``i`` through the outer runs, the node's name, and the index if it is an item."""
         raise NotImplementedError
 
     def location(self, i: int) -> str:
@@ -233,7 +233,7 @@ class Calls(CallFacts):
     # -- what is shared ----------------------------------------------------------------------
 
     def answered(self, i: int, answer: Outcome) -> Any:
-        """Return what node ``i`` is to give where a call hook has answered. :raises Exception: the answer's own."""
+        """Return node ``i``'s output for the answer of a call hook. :raises Exception: the error of the answer."""
         if answer.status is Status.FAILED:
             assert answer.error is not None
             raise answer.error
@@ -243,9 +243,9 @@ class Calls(CallFacts):
         return value
 
     def accepted(self, i: int, value: Any) -> Any:
-        """Return what stands at node ``i``'s place where ``value`` does for what its function returns.
+        """Return node ``i``'s output when ``value`` takes the place of its function's return value.
 
-        :raises Exception: if that does not fit.
+        :raises Exception: if ``value`` does not fit.
         """
         return value
 

@@ -1,4 +1,4 @@
-"""A run as a picture, and as notebooks show its Result."""
+"""The picture of a run, and the card of its Result in notebooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flow.signature import location_of
 from flow.types import Status
 
 MAX_OUTPUT: Final = 120
-"""Characters of an output."""
+"""Most characters of an output."""
 
 _RAN: Final = (Status.COMPLETED, Status.FAILED)
 

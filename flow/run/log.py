@@ -1,4 +1,4 @@
-"""What a run logs by itself, to the logger ``flow``: retries at INFO, failures that the run survives at WARNING.
+"""The log of a run to the logger ``flow``: retries at INFO, failures that the run survives at WARNING.
 
 What ends a run is raised, and not logged as well. Each line is one message, and each record has these attributes:
 ``flow_event`` (the event's name in :mod:`flow.run.events`), ``flow_run`` (the outermost run's id), ``flow_node``,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
 MAX_WARNINGS: Final = 20
-"""Failed items of one map of which each is a WARNING; the others are logged at INFO, and one WARNING counts them."""
+"""Most failed items of one map that are logged at WARNING. Others are logged at INFO, and one WARNING counts all."""
 
 _INFO: Final = 20
 _WARNING: Final = 30

@@ -1,4 +1,4 @@
-"""Iterators: who goes over one a second time works on what is left."""
+"""Iterators, which a retry cannot go over again: it would get only the rest."""
 
 from __future__ import annotations
 

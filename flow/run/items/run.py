@@ -214,7 +214,7 @@ class MapOutcomes(MapCalls):
             del raised  # its traceback holds this frame: no cycle
 
     def forget(self) -> None:
-        """Nobody will ask how it went: let go of the errors, which hold this object."""
+        """Let go of the errors, which hold this object: this run gets no Result."""
         self.errors, self.fallbacks, self.feed.broke = {}, {}, None
 
 
