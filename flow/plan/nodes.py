@@ -156,7 +156,7 @@ class Nodes:
                     yield d, i, d in data
 
     def parameters(self, i: int) -> Sequence[str]:
-        """Return the parameter of each value of node ``i``; ``args[0]``, ... for ``*args``. Read at first use and kept."""
+        """Return the parameter of each value of node ``i``; ``args[0]``, ... for ``*args``. Kept after the first use."""
         found = self._parameters.get(i)
         if found is None:
             binder, fn = self.binders.get(i), self.fns[i]
