@@ -10,7 +10,7 @@ import msgspec
 from flow.cli.report import table
 from flow.draw.text import counted
 from flow.errors import shown
-from flow.plan.pictured import executor_of, fallback_of, function_of
+from flow.plan.nodes import executor_of, fallback_of, function_of
 from flow.plan.plan import Plan
 from flow.policy.mapping import Mapped
 from flow.run.result import duration

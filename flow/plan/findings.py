@@ -17,10 +17,10 @@ from flow.plan.annotated import Annotations
 from flow.plan.assignable import UNKNOWN, item_of, list_of
 from flow.plan.declared import Declared, type_text
 from flow.plan.near import Known
-from flow.plan.nodes import Nodes
+from flow.plan.nodes import Nodes, fallback_of
 from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Nested, location_of, qualname_of
-from flow.types import MISSING
+from flow.tracebacks import OURS, package_of
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ def warn_of(found: Iterable[Finding]) -> None:
     """Issue a warning for each finding, at the line of the user's code that called us."""
     for each in found:
         level, frame = 1, sys._getframe()
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "flow":
+        while frame.f_back is not None and package_of(frame) == OURS:
             level, frame = level + 1, frame.f_back
         warnings.warn(each.text, DefinitionWarning, stacklevel=level)
 
@@ -77,7 +77,7 @@ def warn_of(found: Iterable[Finding]) -> None:
 def _of_names(nodes: Nodes, start: int) -> Iterator[Finding]:
     declared: Declared | None = nodes.declared
     closed = declared is not None and not declared.infers
-    meant = () if declared is None else declared.names
+    meant = frozenset(() if declared is None else declared.names)
     unfilled: dict[str, list[int]] = {}  # by parameter that no node and no declared input fills: the nodes that take it
     for i in range(start, nodes.count):
         if not nodes.arguments[i] or min(nodes.arguments[i]) >= 0:
@@ -134,12 +134,10 @@ def _of_types(nodes: Nodes, start: int) -> Iterator[Finding]:
 
 def _output(nodes: Nodes, i: int, hints: Annotations, sources: Sequence[Any]) -> Any:
     """Return the type of node ``i``'s output; unknown behind middleware, which may change the output."""
-    binder, fn = nodes.binders.get(i), nodes.fns[i]
+    binder = nodes.binders.get(i)
     if binder is not None and binder.middleware:
         return UNKNOWN
-    bound = binder.fn if binder is not None and isinstance(binder.fn, Mapped) else None
-    fallback = nodes.fallbacks.get(i, MISSING) if bound is None else bound.fallback
-    return hints.output(fn, sources[0] if sources else UNKNOWN, fallback)
+    return hints.output(nodes.fns[i], sources[0] if sources else UNKNOWN, fallback_of(nodes, i))
 
 
 def _of_items(nodes: Nodes, i: int, over: Over, sources: Sequence[Any], hints: Annotations) -> Iterator[Finding]:

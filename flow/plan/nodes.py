@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from flow.config import Retry
 from flow.plan.order import extended_successors, inverse, successors_of, topological_order
 from flow.plan.paths import Durations, longest_below, weights
+from flow.policy.mapping import Mapped
 from flow.signature import shape_of
 from flow.types import MISSING
 
@@ -156,7 +157,7 @@ class Nodes:
                     yield d, i, d in data
 
     def parameters(self, i: int) -> Sequence[str]:
-        """Return the parameter of each value of node ``i``; ``args[0]``, ... for ``*args``. Kept after the first use."""
+        """Return the parameter of each value of node ``i``; ``args[0]``, ... for ``*args``. Read once and kept."""
         found = self._parameters.get(i)
         if found is None:
             binder, fn = self.binders.get(i), self.fns[i]
@@ -242,6 +243,26 @@ class Nodes:
             name for name in self.required_inputs if not taken[name] or not used.isdisjoint(taken[name])
         ])  # fmt: skip
         return part
+
+
+def function_of(nodes: Nodes, i: int) -> object:
+    """Return the function, map, fold or Dag of node ``i``, without its policies."""
+    binder = nodes.binders.get(i)
+    return nodes.fns[i] if binder is None else binder.fn
+
+
+def executor_of(nodes: Nodes, i: int) -> str | None:
+    """Return the executor that node ``i``, or the items of its map, are to run in; None leaves it to the Config."""
+    binder, fn = nodes.binders.get(i), function_of(nodes, i)
+    if isinstance(fn, Mapped):
+        return fn.executor
+    return None if binder is None else binder.executor
+
+
+def fallback_of(nodes: Nodes, i: int) -> Any:
+    """Return the ``fallback=`` of node ``i``, or of the items of its map; MISSING if it has none."""
+    fn = function_of(nodes, i)
+    return fn.fallback if isinstance(fn, Mapped) else nodes.fallbacks.get(i, MISSING)
 
 
 def _of(new: dict[int, int], by_node: dict[int, T]) -> dict[int, T]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from flow.blame import shortened
 from flow.draw import html
 from flow.draw.picture import MAX_NODES, Picture
 from flow.draw.text import counted
 from flow.errors import shown
-from flow.plan.nodes import Nodes
+from flow.plan.nodes import Nodes, executor_of, fallback_of, function_of
 from flow.policy.mapping import Folded, Mapped
 from flow.signature import Composite, location_of
 from flow.types import MISSING, Status
@@ -51,26 +50,6 @@ def card(text: str, name: str, nodes: Nodes, levels: Sequence[int]) -> str:
         few = ", ".join(inputs[: html.MAX_ROWS]) + (", ..." if len(inputs) > html.MAX_ROWS else "")
         head.append(html.said(f"inputs: {few}"))
     return html.card(text, head, html.graph(picture))
-
-
-def function_of(nodes: Nodes, i: int) -> object:
-    """Return the function, map, fold or Dag of node ``i``, without its policies."""
-    binder = nodes.binders.get(i)
-    return nodes.fns[i] if binder is None else binder.fn
-
-
-def executor_of(nodes: Nodes, i: int) -> str | None:
-    """Return the executor that node ``i``, or the items of its map, are to run in; None leaves it to the Config."""
-    binder, fn = nodes.binders.get(i), function_of(nodes, i)
-    if isinstance(fn, Mapped):
-        return fn.executor
-    return None if binder is None else binder.executor
-
-
-def fallback_of(nodes: Nodes, i: int) -> Any:
-    """Return the ``fallback=`` of node ``i``, or of the items of its map; MISSING if it has none."""
-    fn = function_of(nodes, i)
-    return fn.fallback if isinstance(fn, Mapped) else nodes.fallbacks.get(i, MISSING)
 
 
 def _kind(nodes: Nodes, i: int) -> str:

@@ -567,8 +567,8 @@ class TestProgram:
     def test_ctrl_c(self, backend: str) -> None:
         text = (
             "import anyio, flow\ndag = flow.Dag()\n@dag.node\nasync def forever():\n"
-            "    print('here', flush=True)\n    await anyio.sleep_forever()\n"
-        )
+            "    await anyio.sleep(0)\n    print('here', flush=True)\n    await anyio.sleep_forever()\n"
+        )  # the first await imports: CPython exits by the signal itself if that cuts an exec() short
         write("slow.py", text)
         env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": BUSY_MACHINE}
         command = [sys.executable, "-m", "flow", "run", "slow.py", "--backend", backend]
