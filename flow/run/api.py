@@ -156,7 +156,8 @@ def _start(
         plan = part_with(plan, outcomes, targets)
     elif targets is not None:
         plan = plan.subgraph(*targets)
-    if inputs is not None or plan._nodes.required_inputs or plan._nodes.declared is not None:
+    nodes = plan._nodes
+    if inputs is not None or nodes.required_inputs or nodes.declared is not None:
         inputs = _checked_inputs(plan, {} if inputs is None else inputs, config)
     state = PlanRun(plan, inputs, config, run_id, data)
     if config.keep != "all":
@@ -164,10 +165,10 @@ def _start(
 
         kept = kept_nodes(whole, plan, config.keep, targets)
         state.extras.steps = (Freeing(state.nodes, state.values, kept).ended,)
+        if outcomes is None:
+            state.resolve()
     if outcomes is not None:
         give(state, outcomes)
-    elif config.keep != "all":
-        state.resolve()
     return state
 
 

@@ -1,4 +1,4 @@
-"""What stands around a call where a run has hooks, or a node has an admission. O(1) per call; nothing without them."""
+"""Wrappers of a call, for the hooks of a run and the admission of a node. O(1) per call; other calls have none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def asked(run: Calls, i: int, call: Call, is_async: bool) -> Call:
 
 
 def told(run: Calls, i: int, call: Call, is_async: bool) -> Call:
-    """Tell the run's outcome hook, if it has one, what ``call`` has given, before anybody else gets that.
+    """Tell the run's outcome hook, if it has one, the output of ``call`` before any dependant gets it.
 
     The code that decides what its exceptions mean reports them (:meth:`flow.run.calls.Calls.retry_delay`, ``fail``).
     """
