@@ -16,7 +16,7 @@ from flow.policy.mapping import Over
 from flow.run.hooks import HookFailed, hooks_of
 from flow.run.launch import begin, drive_alone, drive_inline, driver_for
 from flow.run.release import Freeing, kept_nodes
-from flow.run.result import Result, raise_failure
+from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
 from flow.types import NAME_RULE, is_name, references
@@ -51,6 +51,7 @@ def run(
         time limit passed.
     :raises UsageError: if an event loop is needed and this thread already runs one; for targets, known nodes, or nodes
         in ``config.keep``, that do not exist; for nodes that cannot run where they are to.
+    :raises KeyboardInterrupt: on Ctrl-C. Its attribute ``result`` is the Result so far, without the nodes' errors.
     """
     config = DEFAULT_CONFIG if config is None else config
     state = _start(target, inputs, targets, known, config, run_id, data)
@@ -63,6 +64,9 @@ def run(
             _run_on_a_loop(state)
     except HookFailed as error:
         failed = error.let_go()
+    except KeyboardInterrupt as error:
+        error.result = result_so_far(state)  # type: ignore[attr-defined]
+        raise
     else:
         return _finish(state)
     try:

@@ -15,7 +15,7 @@ from flow.types import NodeRef, Status
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
     from flow.run.adaptive import AdaptedLimit
-    from flow.run.draw.svg import Bar
+    from flow.run.draw.svg import Bar, Section
 
 T = TypeVar("T")
 
@@ -233,36 +233,61 @@ class Result(Mapping[str, Any]):
     def timeline(self, format: Literal["mermaid", "svg"] = "mermaid") -> str:
         """Draw when each node ran (a Gantt chart), as Mermaid text or a self-contained SVG.
 
+        Each attempt of a node that was retried has a bar of its own. With ``Config(timing=True)``, the items of a map
+        stand below the nodes; of more than 50 items those that failed first and the slowest.
+
         :raises UsageError: if the run did not record times (``Config(timing=True)``).
         """
         from flow.run.draw import gantt, svg
 
         if not is_one_of(format, ("mermaid", "svg")):
             raise UsageError(f"a timeline is drawn as 'mermaid' or 'svg', not {shown(format)}")
-        bars = self._bars()
+        bars, (parts, left_out) = self._bars(), self._sections()
         if format == "mermaid":
-            return gantt.gantt(self.plan.name, bars)
+            return gantt.gantt(self.plan.name, bars, parts, left_out)
         idle = dict(self.counts)
         for bar in bars:
             idle[bar.status] = idle.get(bar.status, 0) - 1
         never = {status: n for status, n in idle.items() if n > 0}
-        return svg.draw(self.plan.name, bars, self.wall_time, never)
+        return svg.draw(self.plan.name, bars, self.wall_time, never, parts, left_out)
+
+    def _sections(self) -> tuple[list[Section], int]:
+        """The items of maps, by start, and the number of maps that are too many."""
+        from flow.run.draw.sections import MAX_SECTIONS, section_of
+
+        extras, zero = self._run._extras, self._run.started_at
+        maps = [] if extras is None else [(i, spans) for i, spans in extras.items.items() if spans.count]
+        parts = [section_of(self.plan.names[i], spans, zero) for i, spans in maps[:MAX_SECTIONS]]
+        return parts, len(maps) - len(parts)
 
     def _bars(self) -> list[Bar]:
         """A bar for each node that ran, by start."""
+        from flow.run.draw.sections import attempts_of
         from flow.run.draw.svg import Bar
 
+        extras, find = self._run._extras, self.plan._nodes.index
+        tries_of = {} if extras is None else extras.tries
         errors, status, attempts = self.errors, self.status, self.attempts
         bars = []
         for name, (start, end) in self.spans().items():
             tries = attempts.get(name, 1)
             notes = [f"{tries} attempts"] if tries > 1 else []
             notes += [described(errors[name])] if name in errors else []
-            bars.append(Bar(name, start, end, status[name], "; ".join(notes)))
+            parts = attempts_of(tries_of.get(find[name], []), self._run.started_at, status[name])
+            bars.append(Bar(name, start, end, status[name], "; ".join(notes), 1, parts))
         return sorted(bars, key=lambda bar: (bar.start, bar.end))
 
     def __repr__(self) -> str:
         return _shown(self)
+
+
+def result_so_far(run: PlanRun) -> Result:
+    """Return what an interrupted run leaves behind: what had not ended is cancelled. O(nodes)."""
+    if run.wall_time != run.wall_time:  # it was interrupted before it began
+        run.wall_time = 0.0
+    if run.resolver is None:
+        run.count_after(run.completed_ahead()).cancel_rest(taken=True)
+    return Result(run)
 
 
 def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:

@@ -32,8 +32,19 @@ _FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-class Bar(msgspec.Struct, frozen=True, gc=False):
-    """One node's time on the chart, in seconds since the run began; or several nodes', drawn as one."""
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One attempt of a node, in seconds since the run began."""
+
+    start: float
+    end: float
+    status: Status
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """One node's time on the chart, in seconds since the run began; or several nodes', drawn as one.
+
+    :ivar attempts: where there were several, each; the time between two is waiting.
+    """
 
     name: str
     start: float
@@ -41,6 +52,14 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     status: Status = Status.COMPLETED
     detail: str = ""
     nodes: int = 1
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Section(msgspec.Struct, frozen=True):
+    """Rows below the nodes: the items of one map."""
+
+    title: str
+    bars: tuple[Bar, ...]
 
 
 def pack(bars: Sequence[Bar]) -> list[int]:
@@ -61,23 +80,44 @@ def pack(bars: Sequence[Bar]) -> list[int]:
     return lanes
 
 
-def draw(title: str, bars: Sequence[Bar], wall_time: float, idle: dict[Status, int] | None = None) -> str:
-    """Return the SVG of ``bars``, which are sorted by start. ``idle`` counts nodes that never ran, by status."""
+def _rows(bars: Sequence[Bar]) -> tuple[list[list[Bar]], int]:
+    """The bars by lane, as many as are drawn, and the number of all lanes."""
     lanes = pack(bars)
     count = max(lanes, default=-1) + 1
     rows: list[list[Bar]] = [[] for _ in range(min(count, MAX_LANES))]
     for bar, lane in zip(bars, lanes, strict=True):
         if lane < MAX_LANES:
             rows[lane].append(bar)
-    horizon = max(wall_time, max([bar.end for bar in bars], default=0.0)) or 1e-6
+    return rows, count
+
+
+def draw(
+    title: str,
+    bars: Sequence[Bar],
+    wall_time: float,
+    idle: dict[Status, int] | None = None,
+    sections: Sequence[Section] = (),
+    left_out: int = 0,
+) -> str:
+    """Return the SVG of ``bars``, which are sorted by start, and of ``sections`` below them.
+
+    :param idle: numbers of nodes that never ran, by status. :param left_out: maps that have no section.
+    """
+    rows, count = _rows(bars)
+    drawn = [bar for section in sections for bar in section.bars]
+    horizon = max(wall_time, max([bar.end for bar in (*bars, *drawn)], default=0.0)) or 1e-6
     scale = (_WIDTH - 2 * _MARGIN) / horizon
     labelled = len(bars) <= MAX_NAMED and count <= _LABELLED_LANES
     if len(bars) > MAX_NAMED:
         rows = [_merged(row, 1 / scale) for row in rows]
     step = float(_ROW) if labelled else min(12.0, max(2.0, _THIN_HEIGHT / max(1, len(rows))))
     notes = _notes(bars, rows, count, labelled)
+    if left_out:
+        notes.append(f"The items of {counted(left_out, 'more map')} are left out.")
     top = float(_HEAD + (15 * len(notes) + 5 if notes else 0))
-    height = ceil(top + step * max(1, len(rows))) + 10
+    below = top + step * max(1, len(rows))
+    items = [(section, _rows(section.bars)[0]) for section in sections]
+    height = ceil(below + sum(_ROW * (len(lanes) + 1) for _, lanes in items)) + 10
     summary = f"{_nodes(len(bars))} in {seconds(wall_time)}, at most {count:,} at once"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="100%" '
@@ -92,6 +132,12 @@ def draw(title: str, bars: Sequence[Bar], wall_time: float, idle: dict[Status, i
     ]
     for lane, row in enumerate(rows):
         parts += _row(row, top + lane * step, step, scale, labelled)
+    for section, lanes in items:
+        heading = _xml(cut(section.title, 84))
+        parts.append(f'<text x="{_MARGIN}" y="{below + 17:.1f}" font-weight="600">{heading}</text>')
+        for k, row in enumerate(lanes, 1):
+            parts += _row(row, below + k * _ROW, float(_ROW), scale, True)
+        below += _ROW * (len(lanes) + 1)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -147,13 +193,36 @@ def _row(row: Sequence[Bar], y: float, step: float, scale: float, labelled: bool
         fill, border = COLOURS[bar.status]
         x, width = _MARGIN + bar.start * scale, max(1.0, (bar.end - bar.start) * scale)
         style = f'rx="3" fill="{fill}" stroke="{border}"' if labelled and width > 4 else f'fill="{border}"'
-        yield (
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" {style}>'
-            f"<title>{_xml(_tooltip(bar))}</title></rect>"
-        )
+        if bar.attempts:
+            yield from _attempts(bar, y, height, scale)
+        else:
+            yield (
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" {style}>'
+                f"<title>{_xml(_tooltip(bar))}</title></rect>"
+            )
         if labelled:
             until = _MARGIN + row[k + 1].start * scale if k + 1 < len(row) else _WIDTH
             yield from _label(bar, x, width, until, y + height / 2 + 4)
+
+
+def _attempts(bar: Bar, y: float, height: float, scale: float) -> Iterator[str]:
+    """Each attempt's own bar, with a thick left edge, on a line for the waiting between them."""
+    middle, left, right = y + height / 2, _MARGIN + bar.start * scale, _MARGIN + bar.end * scale
+    line = f'x1="{left:.1f}" x2="{right:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"'
+    yield f'<line {line} stroke="{COLOURS[bar.status][1]}" stroke-dasharray="2 2"/>'
+    for number, attempt in enumerate(bar.attempts, 1):
+        fill, border = COLOURS[attempt.status]
+        x, width = _MARGIN + attempt.start * scale, max(1.0, (attempt.end - attempt.start) * scale)
+        took = f"{attempt.status}, {seconds(attempt.end - attempt.start)} from {seconds(attempt.start)}"
+        detail = f"\n{bar.detail}" if bar.detail and number == len(bar.attempts) else ""
+        text = f"{bar.name}, attempt {number} of {len(bar.attempts)}: {took}{detail}"
+        style = f'fill="{fill}" stroke="{border}"' if width > 4 else f'fill="{border}"'
+        yield (
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" {style}>'
+            f"<title>{_xml(text)}</title></rect>"
+        )
+        if width > 4:
+            yield f'<rect x="{x:.1f}" y="{y:.1f}" width="3" height="{height:.1f}" fill="{border}"/>'
 
 
 def _label(bar: Bar, x: float, width: float, until: float, y: float) -> Iterator[str]:
@@ -199,8 +268,13 @@ def cut(text: str, most: int) -> str:
     return f"{text[:head]}\u2026{text[len(text) - tail :]}"
 
 
+def counted(count: int, what: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count:,} nodes"
+    return counted(count, "node")
 
 
 def seconds(time: float) -> str:
