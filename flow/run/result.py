@@ -242,7 +242,7 @@ class Result(Mapping[str, Any]):
 
         if not is_one_of(format, ("mermaid", "svg")):
             raise UsageError(f"a timeline is drawn as 'mermaid' or 'svg', not {shown(format)}")
-        bars, (parts, left_out) = self._bars(), self._sections()
+        bars, (parts, left_out) = self._bars(), _sections_of(self._run)
         if format == "mermaid":
             return gantt.gantt(self.plan.name, bars, parts, left_out)
         idle = dict(self.counts)
@@ -250,15 +250,6 @@ class Result(Mapping[str, Any]):
             idle[bar.status] = idle.get(bar.status, 0) - 1
         never = {status: n for status, n in idle.items() if n > 0}
         return svg.draw(self.plan.name, bars, self.wall_time, never, parts, left_out)
-
-    def _sections(self) -> tuple[list[Section], int]:
-        """The items of maps, by start, and the number of maps that are too many."""
-        from flow.run.draw.sections import MAX_SECTIONS, section_of
-
-        extras, zero = self._run._extras, self._run.started_at
-        maps = [] if extras is None else [(i, spans) for i, spans in extras.items.items() if spans.count]
-        parts = [section_of(self.plan.names[i], spans, zero) for i, spans in maps[:MAX_SECTIONS]]
-        return parts, len(maps) - len(parts)
 
     def _bars(self) -> list[Bar]:
         """A bar for each node that ran, by start."""
@@ -279,6 +270,16 @@ class Result(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return _shown(self)
+
+
+def _sections_of(run: PlanRun) -> tuple[list[Section], int]:
+    """The items of maps, in the order in which the maps began, and the number of maps that are too many."""
+    from flow.run.draw.sections import MAX_SECTIONS, section_of
+
+    extras, names = run._extras, run.nodes.names
+    maps = [] if extras is None else [(i, spans) for i, spans in extras.items.items() if spans.count]
+    parts = [section_of(names[i], spans, run.started_at) for i, spans in maps[:MAX_SECTIONS]]
+    return parts, len(maps) - len(parts)
 
 
 def result_so_far(run: PlanRun) -> Result:

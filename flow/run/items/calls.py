@@ -77,11 +77,7 @@ class MapCalls(Calls):
         self._function, self._awaits = self._new_function(node)
         self._threaded = not self._awaits and outer.on_loop and self._executor == "thread"
         hooks = outer.hooks
-        self.spans: ItemSpans | None = None
-        if self.config.timing:
-            from flow.run.spans import ItemSpans
-
-            self.spans = outer.extras.items[node] = ItemSpans()
+        self.spans = _timed(outer, node) if self.config.timing else None
         self._plain = plain = (
             roles.bare
             and self.spans is None
@@ -245,6 +241,13 @@ class MapCalls(Calls):
 
     def node_limit(self, i: int) -> float | None:
         return None if self.mapped.timeout is None else self.mapped.timeout.node
+
+
+def _timed(outer: PlanRun, node: int) -> ItemSpans:
+    from flow.run.spans import ItemSpans
+
+    spans = outer.extras.items[node] = ItemSpans()  # of the map's last attempt
+    return spans
 
 
 def _itself(item: Any) -> Any:
