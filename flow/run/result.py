@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 from flow.config import is_one_of
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.bynode import ByNode, always
+from flow.reprs import counted
 from flow.run.state import PlanRun
 from flow.types import NodeRef, Status
 
@@ -298,7 +299,8 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in run.nodes.may_fail]
     exceptions = [e for _, e in failed if isinstance(e, Exception)]
     names = [name for name, e in failed if isinstance(e, Exception)]
-    what = f"{len(failed)} of {len(plan)} nodes failed: {_some(names)}" if failed else "the run was cancelled"
+    part = f"{len(failed)} of {counted(len(plan), 'node')} failed"
+    what = f"{part}: {_some(names)}" if failed else "the run was cancelled"
     if run.timed_out:
         limit = run.config.timeout
         what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
@@ -326,10 +328,10 @@ def _shown(result: Result) -> str:
     errors, fallbacks = list(result.errors.items()), list(result.fallbacks.items())
     lines += [f"  {name}: {described(error)}" for name, error in errors[:5]]
     if len(errors) > 5:
-        lines.append(f"  ... and {len(errors) - 5} more errors")
+        lines.append(f"  ... and {counted(len(errors) - 5, 'more error')}")
     lines += [f"  {name}: {fell_back(found)}" for name, found in fallbacks[:5]]
     if len(fallbacks) > 5:
-        lines.append(f"  ... and {len(fallbacks) - 5} more fallbacks")
+        lines.append(f"  ... and {counted(len(fallbacks) - 5, 'more fallback')}")
     return "\n".join(lines) + ">"
 
 
@@ -377,7 +379,7 @@ def fell_back(found: Any) -> str:
     if not isinstance(found, dict):
         return f"fallback after {described(found)}"
     index, error = next(iter(found.items()))
-    more = f" and {len(found) - 1} more items" if len(found) > 1 else ""
+    more = f" and {counted(len(found) - 1, 'more item')}" if len(found) > 1 else ""
     return f"fallback for item {index}{more}, after {described(error)}"
 
 

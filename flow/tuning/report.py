@@ -12,6 +12,7 @@ from flow import files
 from flow.config import Config
 from flow.config.writing import refuse_loss, to_toml
 from flow.errors import MAX_PATH_SHOWN, UsageError, shown
+from flow.reprs import counted
 from flow.run.result import duration
 from flow.tuning.candidates import Changes, Objective
 from flow.tuning.search import Gain, times
@@ -90,7 +91,7 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         lines = [self.headline(), *self._why(), *(f"  {note}" for note in self.notes), "", *self._table(), ""]
-        return "\n".join([*lines, f"{self.runs:,} runs of {nodes(self.nodes)} in {duration(self.seconds)}"])
+        return "\n".join([*lines, f"{counted(self.runs, 'run')} of {nodes(self.nodes)} in {duration(self.seconds)}"])
 
     def to_toml(self) -> str:
         """Return the best config as the text of a ``flow.toml``, with what was measured as comments."""
@@ -133,7 +134,7 @@ class TuneReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def nodes(count: int) -> str:
     """``1 node``, ``2 nodes``."""
-    return f"{count:,} node{'' if count == 1 else 's'}"
+    return counted(count, "node")
 
 
 def size(count: float) -> str:

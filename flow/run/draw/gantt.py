@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from flow.run.draw.svg import Bar, Section, counted
+from flow.reprs import counted
+from flow.run.draw.svg import Bar, Section
 from flow.types import Status
 
 MAX_MERMAID: Final = 300

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from flow.run.draw.svg import Attempt, Bar, Section, counted
+from flow.reprs import counted
+from flow.run.draw.svg import Attempt, Bar, Section
 from flow.run.spans import FEW, MAX_ITEMS, ItemSpans
 from flow.types import Status
 

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from flow.graph.render import COLOURS
+from flow.reprs import counted
 from flow.types import Status
 
 MAX_NAMED: Final = 2_000
@@ -266,11 +267,6 @@ def cut(text: str, most: int) -> str:
     head = max(0, most - 1) // 3
     tail = max(0, most - 1 - head)
     return f"{text[:head]}\u2026{text[len(text) - tail :]}"
-
-
-def counted(count: int, what: str) -> str:
-    """``1 node``, ``2 nodes``."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _nodes(count: int) -> str:
