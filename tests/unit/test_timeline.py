@@ -116,6 +116,17 @@ class TestSvg:
         widths = [float(rect.attrib["width"]) for rect in rects(timed_run().timeline("svg"))]
         assert widths == [192.0, 288.0, 96.0]  # of 576 units for 6 s
 
+    def test_a_name_stands_where_there_is_room(self) -> None:
+        name = "a_long_name_of_a_node"
+        at = {}
+        for start in (0.0, 9.9):
+            svg = draw("x", [Bar(name, start, start + 0.1)], 10.0)
+            (text,) = [t for t in ET.fromstring(svg).iter(f"{SVG}text") if t.text == name]
+            at[start] = float(text.attrib["x"])
+        assert at[0.0] > 12 and at[9.9] < 12 + 9.9 * 57.6 - 100  # right of it, left of it
+        packed = draw("x", [Bar(f"node{i}_of_many", i / 100, (i + 1) / 100) for i in range(100)], 1.0)
+        assert not any("\u2026" in text for text in texts(packed))  # rather none than cut to nothing
+
     def test_concurrent_bars_stack(self) -> None:
         svg = draw("x", bars([(0, 2), (1, 3), (2, 4)]), 4.0)
         ys = [float(rect.attrib["y"]) for rect in rects(svg)]
@@ -237,7 +248,7 @@ class TestAttempts:
         ]
         assert len({rect.attrib["y"] for rect in rects(svg)}) == 1
         assert svg.count("stroke-dasharray") == 1  # the waiting
-        assert svg.count('width="3"') == 3  # where each begins
+        assert svg.count(' width="3"') == 3  # where each begins
 
     def test_the_last_one_may_fail_too(self) -> None:
         assert "attempt 3 of 3: failed" in titles(retried(4).timeline("svg"))[2]
@@ -285,6 +296,8 @@ class TestItems:
             "price[2]: completed, 1 s from 2 s",
         ]
         assert "price: 3 items, 1 failed" in texts(svg)
+        assert {"price[0]", "\u00d7 price[1]", "price[2]"} <= set(texts(svg))
+        assert len({rect.attrib["y"] for rect in rects(svg)}) == 4
         heights = float(ET.fromstring(svg).attrib["viewBox"].split()[-1])
         assert max(float(rect.attrib["y"]) for rect in rects(svg)) < heights - 20
 

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from flow.graph.render import COLOURS
-from flow.reprs import counted
+from flow.reprs import cells, counted
 from flow.types import Status
 
 MAX_NAMED: Final = 2_000
@@ -28,6 +28,9 @@ MAX_LANES: Final = 400
 
 _WIDTH, _MARGIN, _HEAD, _ROW = 600, 12, 84, 24  # small in width: a phone shows 600 units on 360 pixels
 _LABELLED_LANES, _THIN_HEIGHT = 60, 900
+LEAST_LABEL: Final = 6
+"""Characters of a name that is cut; with less room it stands in the tooltip alone."""
+
 _CHARACTER = 6.6  # width of one at font-size 12, on average
 _FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -117,7 +120,7 @@ def draw(
         notes.append(f"The items of {counted(left_out, 'more map')} are left out.")
     top = float(_HEAD + (15 * len(notes) + 5 if notes else 0))
     below = top + step * max(1, len(rows))
-    items = [(section, _rows(section.bars)[0]) for section in sections]
+    items = [(section, [[bar] for bar in section.bars]) for section in sections]  # a row each: all have names
     height = ceil(below + sum(_ROW * (len(lanes) + 1) for _, lanes in items)) + 10
     summary = f"{_nodes(len(bars))} in {seconds(wall_time)}, at most {count:,} at once"
     parts = [
@@ -190,6 +193,7 @@ def _round_step(least: float) -> float:
 
 def _row(row: Sequence[Bar], y: float, step: float, scale: float, labelled: bool) -> Iterator[str]:
     height = step - (4 if labelled else min(2.0, step / 4))
+    taken = 0.0
     for k, bar in enumerate(row):
         fill, border = COLOURS[bar.status]
         x, width = _MARGIN + bar.start * scale, max(1.0, (bar.end - bar.start) * scale)
@@ -203,7 +207,8 @@ def _row(row: Sequence[Bar], y: float, step: float, scale: float, labelled: bool
             )
         if labelled:
             until = _MARGIN + row[k + 1].start * scale if k + 1 < len(row) else _WIDTH
-            yield from _label(bar, x, width, until, y + height / 2 + 4)
+            label, taken = _label(bar, x, width, taken, until, y + height / 2 + 4)
+            yield from label
 
 
 def _attempts(bar: Bar, y: float, height: float, scale: float) -> Iterator[str]:
@@ -226,17 +231,25 @@ def _attempts(bar: Bar, y: float, height: float, scale: float) -> Iterator[str]:
             yield f'<rect x="{x:.1f}" y="{y:.1f}" width="3" height="{height:.1f}" fill="{border}"/>'
 
 
-def _label(bar: Bar, x: float, width: float, until: float, y: float) -> Iterator[str]:
-    """The name: in its bar, else in the free space right of it, else as much as the bar holds."""
+def _label(bar: Bar, x: float, width: float, taken: float, until: float, y: float) -> tuple[list[str], float]:
+    """The name: in its bar, else in the free space right or left of it, else as much as the bar holds.
+
+    :param taken: where the free space to the left begins; the second thing returned is that for the next bar.
+    """
     name = f"\u00d7 {bar.name}" if bar.status is Status.FAILED else bar.name
-    needed = _CHARACTER * sum(2 if ord(c) > 0x2E7F else 1 for c in name) + 10
-    if needed > width:
-        if x + width + needed <= until:
-            x += width
-        else:
-            name = cut(name, int((width - 10) / _CHARACTER))
-    if name != "\u2026":
-        yield f'<text x="{x + 5:.1f}" y="{y:.1f}" pointer-events="none">{_xml(name)}</text>'
+    needed = _CHARACTER * cells(name) + 10
+    free = max(taken, x + width)
+    if (bar.attempts or needed > width) and x + width + needed <= until:
+        x += width
+        free = x + needed
+    elif (bar.attempts or needed > width) and taken + needed <= x:
+        x -= needed
+    elif needed > width:
+        name = cut(name, int((width - 10) / _CHARACTER))
+        if len(name) < LEAST_LABEL:  # it would tell nothing
+            return [], free
+    halo = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if bar.attempts else ""
+    return [f'<text x="{x + 5:.1f}" y="{y:.1f}" pointer-events="none"{halo}>{_xml(name)}</text>'], free
 
 
 def _merged(row: Sequence[Bar], near: float) -> list[Bar]:
