@@ -11,6 +11,7 @@ from flow.cli.report import table
 from flow.errors import shown
 from flow.plan.plan import Plan
 from flow.policy.mapping import Mapped
+from flow.reprs import counted
 from flow.run.result import duration
 from flow.types import MISSING
 
@@ -21,14 +22,9 @@ MAX_LINE: Final = 100
 """Characters of a list of names without ``--all``; one name is always there."""
 
 
-def plural(count: int, what: str) -> str:
-    """``1 node``, ``2 nodes``."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
 def size(plan: Plan) -> str:
     """``3 nodes, 2 edges, depth 3, width 1``."""
-    nodes, edges = plural(len(plan), "node"), plural(plan.edge_count, "edge")
+    nodes, edges = counted(len(plan), "node"), counted(plan.edge_count, "edge")
     return f"{nodes}, {edges}, depth {plan.depth:,}, width {plan.width:,}"
 
 
@@ -109,7 +105,7 @@ def _table(plan: Plan, everything: bool) -> list[str]:
         rows = [[cell for k, cell in enumerate(row) if k != 3] for row in rows]
     lines = table(rows)
     if len(listed) < len(by_level):
-        lines.append(f"  ... and {plural(len(by_level) - len(listed), 'more node')} (--all shows them)")
+        lines.append(f"  ... and {counted(len(by_level) - len(listed), 'more node')} (--all shows them)")
     return lines
 
 
@@ -118,7 +114,7 @@ def _levels(plan: Plan, everything: bool) -> list[str]:
     listed = levels if everything else levels[:MAX_ROWS]
     lines = [f"  {k}: {_some(names, everything, MAX_LINE)}" for k, names in enumerate(listed)]
     if len(listed) < len(levels):
-        lines.append(f"  ... and {plural(len(levels) - len(listed), 'more level')} (--all shows them)")
+        lines.append(f"  ... and {counted(len(levels) - len(listed), 'more level')} (--all shows them)")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -16,7 +17,7 @@ from flow.blame import notes_of, where
 from flow.cli import options as given
 from flow.cli import report
 from flow.cli.target import is_trace, load, load_trace
-from flow.cli.terminal import say, tell
+from flow.cli.terminal import columns, say, tell
 from flow.config import Config
 from flow.config.writing import refuse_loss
 from flow.errors import FlowError, RunError, described
@@ -122,7 +123,7 @@ def _write(found: TuneReport, file: Path | None) -> None:
 
 def _explain(ctx: click.Context, error: RunError) -> None:
     tell("Error: the DAG fails by itself, so there is nothing to tune", *notes_of(error))
-    tell(*report.failures(error.result))
+    tell(*report.failures(error.result, columns(sys.stderr)))
     ctx.exit(1)
 
 

@@ -17,7 +17,7 @@ from flow.policy.mapping import Over
 from flow.run.hooks import HookFailed, hooks_of
 from flow.run.launch import begin, drive_alone, drive_inline, driver_for
 from flow.run.release import Freeing, kept_nodes
-from flow.run.result import Result, raise_failure
+from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
 from flow.tracebacks import OURS, end_at_user, package_of
@@ -54,6 +54,7 @@ def run(
         time limit passed.
     :raises UsageError: if an event loop is needed and this thread already runs one; for targets, known nodes, or nodes
         in ``config.keep``, that do not exist; for nodes that cannot run in their executor.
+    :raises KeyboardInterrupt: on Ctrl-C. Its attribute ``result`` is the Result so far, without the nodes' errors.
     """
     config = DEFAULT_CONFIG if config is None else config
     try:
@@ -69,6 +70,9 @@ def run(
                 _run_on_a_loop(state, target)
         except HookFailed as error:
             failed = error.let_go()
+        except KeyboardInterrupt as error:
+            error.result = result_so_far(state)  # type: ignore[attr-defined]
+            raise
         else:
             return _finish(state)
     except FlowError as error:
