@@ -3,6 +3,8 @@
 ``repr`` makes all of a text before anyone can cut it: of a list of five million numbers that takes a second and a
 hundred megabytes. Here the containers of the standard library, dataclasses and msgspec's Structs are written out
 piece by piece, for as long as there is room. What has a repr of its own takes as long as that takes.
+
+Below that: how many cells of a terminal a text fills, names shortened to fit, and counts in words.
 """
 
 from __future__ import annotations

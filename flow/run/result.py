@@ -233,7 +233,7 @@ class Result(Mapping[str, Any], Rich):
 
         if not is_one_of(format, ("mermaid", "svg")):
             raise UsageError(f"a timeline is drawn as 'mermaid' or 'svg', not {shown(format)}")
-        bars, (parts, left_out) = self._bars(), _sections_of(self._run)
+        bars, (parts, left_out) = _bars_of(self), _sections_of(self._run)
         if format == "mermaid":
             return gantt.gantt(self.plan.name, bars, parts, left_out)
         idle = dict(self.counts)
@@ -241,23 +241,6 @@ class Result(Mapping[str, Any], Rich):
             idle[bar.status] = idle.get(bar.status, 0) - 1
         never = {status: n for status, n in idle.items() if n > 0}
         return svg.draw(self.plan.name, bars, self.wall_time, never, parts, left_out)
-
-    def _bars(self) -> list[Bar]:
-        """A bar for each node that ran, by start."""
-        from flow.run.draw.sections import attempts_of
-        from flow.run.draw.svg import Bar
-
-        extras, find = self._run._extras, self.plan._nodes.index
-        tries_of = {} if extras is None else extras.tries
-        errors, status, attempts = self.errors, self.status, self.attempts
-        bars = []
-        for name, (start, end) in self.spans().items():
-            tries = attempts.get(name, 1)
-            notes = [f"{tries} attempts"] if tries > 1 else []
-            notes += [described(errors[name])] if name in errors else []
-            parts = attempts_of(tries_of.get(find[name], []), self._run.started_at, status[name])
-            bars.append(Bar(name, start, end, status[name], "; ".join(notes), 1, parts))
-        return sorted(bars, key=lambda bar: (bar.start, bar.end))
 
     def graph(self, format: Literal["svg", "mermaid", "dot"] = "svg") -> str:
         """Draw the graph with each node's status: as a self-contained SVG, or as Mermaid or Graphviz text.
@@ -278,6 +261,24 @@ class Result(Mapping[str, Any], Rich):
         from flow.run.card import card
 
         return card(self._run, repr(self))
+
+
+def _bars_of(result: Result) -> list[Bar]:
+    """A bar for each node that ran, by start."""
+    from flow.run.draw.sections import attempts_of
+    from flow.run.draw.svg import Bar
+
+    extras, find = result._run._extras, result.plan._nodes.index
+    tries_of = {} if extras is None else extras.tries
+    errors, status, attempts = result.errors, result.status, result.attempts
+    bars = []
+    for name, (start, end) in result.spans().items():
+        tries = attempts.get(name, 1)
+        notes = [f"{tries} attempts"] if tries > 1 else []
+        notes += [described(errors[name])] if name in errors else []
+        parts = attempts_of(tries_of.get(find[name], []), result._run.started_at, status[name])
+        bars.append(Bar(name, start, end, status[name], "; ".join(notes), 1, parts))
+    return sorted(bars, key=lambda bar: (bar.start, bar.end))
 
 
 def _sections_of(run: PlanRun) -> tuple[list[Section], int]:

@@ -12,6 +12,7 @@ import flow
 from flow.run.draw.gantt import MAX_MERMAID, gantt
 from flow.run.draw.sections import MAX_SECTIONS
 from flow.run.draw.svg import MAX_LANES, Attempt, Bar, Section, cut, draw, pack, seconds
+from flow.run.result import _bars_of
 from flow.types import Status
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -234,7 +235,7 @@ def retried(attempts: int = 3, **config: object) -> flow.Result:
 
 
 def test_retries_are_told() -> None:
-    (bar,) = retried()._bars()
+    (bar,) = _bars_of(retried())
     assert (bar.start, bar.end, bar.detail) == (0.0, 6.0, "3 attempts")
 
 
@@ -372,7 +373,7 @@ def test_an_error_without_a_text_does_no_harm() -> None:
     def node() -> None:
         raise Mute
 
-    (bar,) = flow.run(dag, config=flow.Config(timing=True, on_error="collect"))._bars()
+    (bar,) = _bars_of(flow.run(dag, config=flow.Config(timing=True, on_error="collect")))
     assert bar.detail == "Mute (its message cannot be shown)"
 
 

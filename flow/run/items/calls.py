@@ -20,6 +20,7 @@ from flow.run.items.caller import Function, ItemCall, caller
 from flow.run.items.results import look_of
 from flow.run.items.source import Source
 from flow.run.queue import ItemResolver, StreamResolver
+from flow.run.spans import ItemSpans
 from flow.run.state import PlanRun
 from flow.run.unawaited import looked_at
 from flow.signature import Composite, is_async_callable
@@ -27,7 +28,6 @@ from flow.types import ABSENT
 
 if TYPE_CHECKING:
     from flow.run.hooks import Hooks
-    from flow.run.spans import ItemSpans
 
 MIN_WINDOW: Final = 100
 """Items that may wait for a retry while more are pulled, or twice as many as are in flight at once."""
@@ -250,8 +250,6 @@ class MapCalls(Calls):
 
 
 def _timed(outer: PlanRun, node: int) -> ItemSpans:
-    from flow.run.spans import ItemSpans
-
     spans = outer.extras.items[node] = ItemSpans()  # of the map's last attempt
     return spans
 
