@@ -117,21 +117,20 @@ class Dag(Maps):
                 needs = tuple(needs) if needs.__class__ is list else _needs(needs)
             if after.__class__ is not tuple:
                 after = references(after)
-            policy, replaces = None, False
+            d = self._definition
+            names = d.names
             if options:
                 replaces = options.pop("replace", False)
-                policy = _policy(name, options) if options else None
+                policy = _policy(name, options)
+                if replaces:
+                    if d.put(name, fn, needs, after, policy):
+                        self._plan = None
+                    return NodeRef(name)
+                if policy is not None:
+                    d.policies[len(names)] = policy
         except FlowError as error:
             end_at_user(error)
             raise
-        d = self._definition
-        names = d.names
-        if replaces:
-            if d.put(name, fn, needs, after, policy):
-                self._plan = None
-            return NodeRef(name)
-        if policy is not None:
-            d.policies[len(names)] = policy
         # Only now, when nothing can fail: the lists must stay of one length.
         names.append(name)
         d.fns.append(fn)

@@ -161,7 +161,8 @@ def _start(
         plan = part_with(plan, outcomes, targets)
     elif targets is not None:
         plan = plan.subgraph(*targets)
-    if inputs is not None or plan._nodes.required_inputs or plan._nodes.declared is not None:
+    nodes = plan._nodes
+    if inputs is not None or nodes.required_inputs or nodes.declared is not None:
         inputs = _checked_inputs(plan, {} if inputs is None else inputs, config)
     state = PlanRun(plan, inputs, config, run_id, data)
     if config.keep != "all":
@@ -212,10 +213,12 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Ma
     """Return the inputs of a run: those given, and the declared defaults. :raises InputError: listing what is wrong."""
     if not isinstance(inputs, Mapping):
         raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}"])
-    declared = plan._nodes.declared
+    declared, known = plan._nodes.declared, plan._nodes.inputs
+    missing = [name for name in plan._nodes.required_inputs if name not in inputs]
+    unknown = [name for name in inputs if not isinstance(name, str) or name not in known]
+    if declared is None and not missing and not unknown:
+        return inputs
     faults: list[str] = []
-    missing = [name for name in plan.required_inputs if name not in inputs]
-    unknown = [name for name in inputs if not _is_input(plan, name)]
     if missing or unknown:
         hints = Hints()  # one for both: what is missing and what is too much is often one name
         faults += [*_missing_inputs(plan, missing, hints), *_unknown_inputs(plan, unknown, inputs, hints)]
@@ -225,10 +228,6 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Ma
     if faults:
         raise InputError(plan.name, faults)
     return inputs
-
-
-def _is_input(plan: Plan, name: object) -> bool:
-    return isinstance(name, str) and name in plan._nodes.inputs
 
 
 def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[str]:
