@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -119,7 +119,7 @@ def _write(found: TuneReport, file: Path | None) -> None:
     tell(f"written: {file}")
 
 
-def _explain(ctx: click.Context, error: RunError) -> None:
+def _explain(ctx: click.Context, error: RunError) -> NoReturn:
     tell("Error: the DAG fails by itself, so there is nothing to tune", *notes_of(error))
     tell(*report.failures(error.result))
     ctx.exit(1)

@@ -62,8 +62,8 @@ class Dag(Maps):
         name: str,
         fn: Callable[..., Any] | Dag,
         *,
-        after: Ref | Iterable[Ref] = (),
-        needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None = None,
+        after: Any = (),  # the overloads say what it takes
+        needs: Any = None,
         **options: Any,
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.

@@ -151,7 +151,7 @@ def _start(
     if targets is not None:
         targets = references(targets)
     if known is not None:
-        from flow.run.known import give, known_outcomes, part_with
+        from flow.run.known import known_outcomes, part_with
 
         outcomes = known_outcomes(plan, known)
         plan = part_with(plan, outcomes, targets)
@@ -164,6 +164,8 @@ def _start(
         kept = kept_nodes(whole, plan, config.keep, targets)
         state.extras.steps = (Freeing(state.nodes, state.values, kept).ended,)
     if outcomes is not None:
+        from flow.run.known import give
+
         give(state, outcomes)
     elif config.keep != "all":
         state.resolve()
