@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -121,7 +121,7 @@ def _write(found: TuneReport, file: Path | None) -> None:
     tell(f"written: {file}")
 
 
-def _explain(ctx: click.Context, error: RunError) -> None:
+def _explain(ctx: click.Context, error: RunError) -> NoReturn:
     tell("Error: the DAG fails by itself, so there is nothing to tune", *notes_of(error))
     tell(*report.failures(error.result, columns(sys.stderr)))
     ctx.exit(1)

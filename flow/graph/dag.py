@@ -72,8 +72,8 @@ class Dag(Maps):
         name: str,
         fn: Callable[..., Any] | Dag,
         *,
-        after: Ref | Iterable[Ref] = (),
-        needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None = None,
+        after: Any = (),  # the overloads say what it takes
+        needs: Any = None,
         **options: Any,
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
@@ -139,7 +139,7 @@ class Dag(Maps):
         return NodeRef(name)
 
     @overload
-    def node(self, fn: F, /) -> F: ...
+    def node(self, fn: F, /, *, name: str | None = None, **options: Unpack[NodeOptions]) -> F: ...
 
     @overload
     def node(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Never
+from typing import Any, Unpack
 
 from flow.config import Config
 from flow.config.run import DEFAULT_CONFIG
@@ -21,7 +21,7 @@ from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
 from flow.tracebacks import OURS, end_at_user, package_of
-from flow.types import NAME_RULE, is_name, references
+from flow.types import NAME_RULE, Nothing, is_name, references
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
-    **wrong: Never,
+    **wrong: Unpack[Nothing],
 ) -> Result:
     """Run a Dag or Plan to its end and return the :class:`Result`.
 
@@ -93,7 +93,7 @@ async def execute(
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
-    **wrong: Never,
+    **wrong: Unpack[Nothing],
 ) -> Result:
     """Run a Dag or Plan on the running event loop (asyncio, uvloop or trio). As :func:`run` otherwise.
 
@@ -155,7 +155,7 @@ def _start(
     if targets is not None:
         targets = references(targets)
     if known is not None:
-        from flow.run.known import give, known_outcomes, part_with
+        from flow.run.known import known_outcomes, part_with
 
         outcomes = known_outcomes(plan, known)
         plan = part_with(plan, outcomes, targets)
@@ -169,6 +169,8 @@ def _start(
         kept = kept_nodes(whole, plan, config.keep, targets)
         state.extras.steps = (Freeing(state.nodes, state.values, kept).ended,)
     if outcomes is not None:
+        from flow.run.known import give
+
         give(state, outcomes)
     elif config.keep != "all":
         state.resolve()

@@ -65,8 +65,9 @@ def _notes(run: PlanRun, i: int, status: Status) -> list[str]:
     if extras is not None and i in extras.fallbacks:
         notes.append("fallback")
     value = run.values[i]
-    collects = issubclass(type(value), MapResult)  # not isinstance: an object may raise when asked for its class
-    if collects or (issubclass(type(run.nodes.fns[i]), Over) and type(value) is list):
+    kind = type(value)
+    collects = issubclass(kind, MapResult)  # not isinstance: an object may raise when asked for its class
+    if collects or (issubclass(type(run.nodes.fns[i]), Over) and kind is list):
         failed = value.failed if collects else 0
         notes.append(html.counted(len(value), "item") + (f", {failed:,} failed" if failed else ""))
     return notes

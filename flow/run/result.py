@@ -21,11 +21,39 @@ if TYPE_CHECKING:
     from flow.run.draw.svg import Bar, Section
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 _RAN: Final = (Status.COMPLETED, Status.FAILED)
 
 
-class Result(Mapping[str, Any], Rich):
+class _Outputs(Mapping[str, Any]):
+    """``get`` of a :class:`Result`, as type checkers see it: by reference the output's type is known."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def get(self, ref: str, /) -> Any: ...
+        @overload
+        def get(self, ref: str, /, default: Any) -> Any: ...
+        @overload
+        def get(self, ref: NodeRef[T], /, default: None = None) -> T | None: ...
+        @overload
+        def get(self, ref: NodeRef[T], /, default: D) -> T | D: ...
+        @overload
+        def get(self, ref: Callable[..., Awaitable[T]], /, default: None = None) -> T | None: ...
+        @overload
+        def get(self, ref: Callable[..., Awaitable[T]], /, default: D) -> T | D: ...
+        @overload
+        def get(self, ref: Callable[..., T], /, default: None = None) -> T | None: ...
+        @overload
+        def get(self, ref: Callable[..., T], /, default: D) -> T | D: ...
+        def get(self, ref: Any, /, default: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Return a node's output, ``default`` if it has none."""
+
+
+class Result(_Outputs, Rich):
     """Outputs, statuses and errors of one run. A mapping from the completed nodes' names to outputs.
 
     ``result["users"]`` is an output; ``result[users]`` (the decorated function, or what

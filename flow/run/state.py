@@ -50,9 +50,11 @@ class Stage(Protocol):
 
     def outcome(self) -> Any:
         """What the map's node returns. :raises Exception: if it failed."""
+        ...
 
     def forget(self) -> None:
         """Let go of the errors."""
+        ...
 
 
 class Extras:
