@@ -69,7 +69,7 @@ def may_return_awaitable(fn: Any) -> bool:
         return False
     if type(fn) is FunctionType and "_is_coroutine" in fn.__dict__:  # 3.11: an autospecced async function
         return True
-    inner = fn
+    inner: Any = fn
     for _ in range(100):  # a __wrapped__ may lead back to itself
         try:
             inner = inner.__wrapped__

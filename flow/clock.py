@@ -15,12 +15,15 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Seconds on a monotonic scale."""
+        ...
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> None:
         """Block for ``seconds`` (runs without an event loop)."""
+        ...
 
-    async def wait(self, seconds: float) -> None:
+    async def wait(self, seconds: float, /) -> None:
         """Suspend for ``seconds`` (runs on an event loop)."""
+        ...
 
 
 class SystemClock:

@@ -3,6 +3,8 @@
 ``repr`` makes all of a text before anyone can cut it: of a list of five million numbers that takes a second and a
 hundred megabytes. Here the containers of the standard library, dataclasses and msgspec's Structs are written out
 piece by piece, for as long as there is room. What has a repr of its own takes as long as that takes.
+
+Below that: how many cells of a terminal a text fills, names shortened to fit, and counts in words.
 """
 
 from __future__ import annotations
@@ -223,3 +225,49 @@ _WRITERS: Final[dict[Any, Callable[[Any], Pieces]]] = {
     BaseException.__repr__: _error,
     msgspec.Struct.__repr__: _struct,
 }
+
+
+def counted(count: int, what: str) -> str:
+    """``1 node``, ``2 nodes``: ``what`` in the singular takes an s."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+MIN_NAME: Final = 12
+"""Cells of a terminal that a name keeps, however little room there is."""
+
+
+def cells(text: str) -> int:
+    """Return how many cells of a terminal ``text`` fills: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def fitted(text: str, most: int) -> str:
+    """Shorten ``text`` in its middle to ``most`` cells, and to :data:`MIN_NAME` if that is less: ends tell names apart.
+
+    O(length).
+    """
+    most = max(most, MIN_NAME)
+    if cells(text) <= most:
+        return text
+    head = _first(text, (most - 1) // 2)
+    tail = _first(text[::-1], most - 1 - cells(head))[::-1]
+    return f"{head}\u2026{tail}"
+
+
+def _first(text: str, most: int) -> str:
+    """As many characters of ``text`` as fill at most ``most`` cells."""
+    used = 0
+    for k, character in enumerate(text):
+        used += cells(character)
+        if used > most:
+            return text[:k]
+    return text
+
+
+def cut(text: str, most: int) -> str:
+    """Shorten ``text`` at its end to ``most`` cells."""
+    return text if cells(text) <= most else f"{_first(text, max(0, most - 1))}\u2026"

@@ -127,7 +127,7 @@ class Nested(Composite):
         return Shape(parameters, False, False, self.is_async)
 
 
-def shape_of(fn: Callable[..., Any]) -> Shape:
+def shape_of(fn: Any) -> Shape:
     """Read ``fn``'s parameters. A callable without a readable signature takes ``*args`` only.
 
     :raises TypeError: for a partial that binds more than its function takes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypedDict, TypeVar
 
 import msgspec
 
@@ -65,6 +65,10 @@ class NodeRef(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Nothing(TypedDict):
+    """No keyword: with ``**wrong: Unpack[Nothing]`` type checkers refuse a keyword that the call itself explains."""
 
 
 def references(refs: Any) -> tuple[Any, ...]:

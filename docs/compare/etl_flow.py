@@ -9,4 +9,4 @@ dag.node(work.stored)
 
 
 def run() -> int:
-    return flow.run(dag)["stored"]
+    return flow.run(dag)[work.stored]

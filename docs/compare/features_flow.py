@@ -9,7 +9,6 @@ for node in (work.events, work.spend, work.visits, work.model):
 
 def run() -> float:
     try:
-        return flow.run(dag)["model"]
-    except* ConnectionError as error:
-        done = error.result
-    return flow.run(dag, known=done)["model"]
+        return flow.run(dag)[work.model]
+    except flow.RunError as error:
+        return flow.run(dag, known=error.result)[work.model]

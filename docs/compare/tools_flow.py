@@ -9,4 +9,4 @@ dag.node(work.answer)
 
 
 def run(question: str) -> str:
-    return flow.run(dag, {"question": question})["answer"]
+    return flow.run(dag, {"question": question})[work.answer]

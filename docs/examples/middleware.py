@@ -17,11 +17,11 @@ def cached(next: Any, ctx: flow.Context) -> Any:
     return cache[ctx.node]
 
 
-def build(price_tag: Any) -> flow.Dag:
+def build(price_tag: int | str) -> flow.Dag:
     types = flow.middleware.validated({"price": int, "total": int})
     dag = flow.Dag("shop", middleware=[types])  # around every node, outside a node's own
 
-    def price() -> int:
+    def price() -> int | str:
         calls["price"] += 1
         return price_tag
 
@@ -34,7 +34,8 @@ def build(price_tag: Any) -> flow.Dag:
 
 
 def main() -> None:
-    calls.clear(), timings.clear(), cache.clear()
+    for kept in (calls, timings, cache):
+        kept.clear()
     plan = build(20).compile()
     for _ in range(2):
         print(dict(flow.run(plan, {"amount": 3})))

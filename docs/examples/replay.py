@@ -1,5 +1,6 @@
 """Replay a real workflow's trace on a clock of its own: how long would it take with N workers?"""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import flow
@@ -11,7 +12,7 @@ def makespan(limit: int | None) -> float:
     """Seconds the workflow takes if ``limit`` of its tasks may run at once, longest way to the end first."""
     clock = flow.testing.FakeClock()
 
-    def work(task: flow.traces.Task):
+    def work(task: flow.traces.Task) -> Callable[..., Awaitable[None]]:
         async def wait(*outputs: object) -> None:
             await clock.wait(task.runtime or 0.0)
 

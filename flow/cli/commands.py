@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import platform
 import sys
@@ -19,13 +20,13 @@ from flow.blame import where
 from flow.cli import log, replay, report, show
 from flow.cli import options as given
 from flow.cli.target import is_trace, load, load_trace
-from flow.cli.terminal import ended, say, say_json, tell, unwritable
+from flow.cli.terminal import columns, ended, say, say_json, tell, unwritable
 from flow.cli.tune import tune
 from flow.config import Config
-from flow.draw.text import counted
 from flow.errors import DefinitionError, FlowError, RunError, TraceError, described
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
+from flow.reprs import counted
 from flow.run.result import Result
 
 DEFAULT_SCALE = 1e-4
@@ -118,9 +119,10 @@ def cli() -> None:
 )  # fmt: skip
 @click.option(
     "--timeline", type=click.Path(path_type=Path, readable=False), callback=given.timeline_path, metavar="FILE",
-    help="Draw when each node ran, as .svg or as Mermaid text (.mmd).",
+    help="Draw when each node ran: .svg, .html, or as Mermaid text .mmd, .md.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
+@click.option("--all", "everything", is_flag=True, help="Do not cut the list of outputs.")
 @click.option("--progress/--no-progress", default=None, help="[default: on a terminal, except for noop replays]")
 @click.option(
     "--log", type=click.Choice(log.LEVELS, case_sensitive=False), metavar="[LEVEL]",
@@ -151,14 +153,17 @@ def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> No
         config = given.config_from(ctx, options, observers)
         if work == "sleep":
             replay.warm_up(config)
-        result, error = _run(ctx, graph, inputs, options["targets"], config)
+        result, error = _run(ctx, graph, inputs, options, config)
     try:
         figures = replay.figures(result, work, scale, config) if trace and result.ok else None
         if as_json:
             say_json(report.as_json(result, **({} if figures is None else {"replay": figures})))
+            _explain(ctx, result, error)
         else:
-            say(report.headline(result), *(replay.lines(figures) if figures else report.sinks(result)))
-        _explain(ctx, result, error)
+            _explain(ctx, result, error)
+            width = columns(sys.stdout)
+            outputs = [] if figures else report.sinks(result, options["everything"], width)
+            say(*outputs, report.headline(result, width), *(replay.lines(figures) if figures else ()))
     finally:  # a failure of one must not cost the other
         _draw(result, options["timeline"])
     if not result.ok:
@@ -166,13 +171,19 @@ def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> No
 
 
 def _run(
-    ctx: click.Context, graph: Dag | Plan, inputs: dict[str, Any], targets: Sequence[str], config: Config
+    ctx: click.Context, graph: Dag | Plan, inputs: dict[str, Any], options: dict[str, Any], config: Config
 ) -> tuple[Result, RunError | None]:
     try:
         with log.reported():
-            return flow.run(graph, inputs, targets=targets or None, config=config), None
+            return flow.run(graph, inputs, targets=options["targets"] or None, config=config), None
     except RunError as error:
         return error.result, error
+    except KeyboardInterrupt as error:
+        result: Result | None = getattr(error, "result", None)
+        tell("interrupted" if result is None else f"interrupted: {report.summary(result)}")
+        if result is not None and result._run.started is not None:
+            _draw(result, options["timeline"])
+        ctx.exit(130)
     except (SystemExit, GeneratorExit) as error:  # a node's: it ends the run, and there is no Result
         _trace(ctx, error)
         tell(f"Error: a node ended the run: {described(error)} ({where(error)})")
@@ -183,7 +194,8 @@ def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None
     """Tell on stderr what failed."""
     if error is not None and error.timed_out:
         tell(f"Error: {error.message}")
-    tell(*report.failures(result), *report.stand_ins(result))
+    width = columns(sys.stderr)
+    tell(*report.failures(result, width), *report.items_lost(result, width), *report.stand_ins(result, width))
     for failed in [*result.errors.values(), *report.stood_in_for(result)]:
         _trace(ctx, failed)
 
@@ -191,7 +203,14 @@ def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None
 def _draw(result: Result, file: Path | None) -> None:
     if file is None:
         return
-    _write(file, result.timeline("svg" if file.suffix.lower() == ".svg" else "mermaid"))
+    suffix = file.suffix.lower()
+    text = result.timeline("svg" if suffix in (".svg", ".html") else "mermaid")
+    if suffix == ".html":
+        head = f'<meta charset="utf-8"><title>{html.escape(result.plan.name)}</title>'
+        text = f"<!doctype html>\n<html><head>{head}</head><body>\n{text}</body></html>\n"
+    elif suffix == ".md":
+        text = f"```mermaid\n{text}```\n"
+    _write(file, text)
 
 
 def _write(file: Path, text: str) -> None:

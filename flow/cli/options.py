@@ -18,6 +18,8 @@ from flow.plan.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEBUG = "flow.debug"
+TIMELINES = (".svg", ".html", ".mmd", ".md")
+"""Endings of files that a timeline is drawn into: an SVG, a page with it, Mermaid text, Markdown with that."""
 MAX_INPUTS = 512 * 2**20
 """Largest file of inputs that is read."""
 
@@ -58,8 +60,8 @@ def timeline_path(_: click.Context, __: click.Parameter, value: Path | None) -> 
     """Refuse, before anything runs, a file that could not be written in the end."""
     if value is None:
         return None
-    if value.suffix.lower() not in (".svg", ".mmd"):
-        raise click.BadParameter(f"{str(value)!r} must end in .svg or .mmd")
+    if value.suffix.lower() not in TIMELINES:
+        raise click.BadParameter(f"{str(value)!r} must end in {', '.join(TIMELINES[:-1])} or {TIMELINES[-1]}")
     return writable(value)
 
 

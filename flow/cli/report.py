@@ -5,71 +5,132 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import click
 import msgspec
 
 from flow.blame import item_of, shortened, where
 from flow.cli.terminal import Styled, styled
 from flow.data.mapresult import MapResult
 from flow.errors import described, printable, shown
-from flow.reprs import beginning
+from flow.reprs import MIN_NAME, beginning, cells, counted, cut, fitted
 from flow.run.result import Result, duration
 from flow.signature import location_of
 from flow.types import Status
 
 MAX_ROWS: Final = 20
-"""Failed nodes, and sink outputs, that are listed."""
+"""Failed nodes that are listed."""
+
+MAX_SINKS: Final = 10
+"""Outputs that are listed, without ``--all``."""
 
 MAX_OUTPUT: Final = 100
 """Characters of an output that are shown."""
 
+MAX_LINE: Final = 200
+"""Cells of a table's line where there is no terminal to say how many fit."""
 
-def headline(result: Result) -> Styled:
-    """``report: ok, 3 of 3 nodes completed in 1.2 ms``."""
+
+def headline(result: Result, width: int | None = None) -> Styled:
+    """``report: ok, 3 of 3 nodes completed in 1.2 ms``. The name fills half of ``width`` cells at most."""
+    name = printable(result.plan.name)
+    name = name if width is None else fitted(name, width // 2)
+    verdict = styled("ok", fg="green") if result.ok else styled("FAILED", fg="red", bold=True)
+    return Styled(f"{name}: {verdict}, {summary(result)}")
+
+
+def summary(result: Result) -> str:
+    """``2 of 3 nodes completed, 1 failed in 1.2 ms``."""
     counts = result.counts
-    done = f"{counts.get(Status.COMPLETED, 0):,} of {len(result.plan):,} nodes completed"
+    done = f"{counts.get(Status.COMPLETED, 0):,} of {counted(len(result.plan), 'node')} completed"
     rest = "".join(f", {n:,} {status}" for status, n in counts.items() if status is not Status.COMPLETED)
     rest += f", {len(result.fallbacks):,} by fallback" if result.fallbacks else ""
-    verdict = styled("ok", fg="green") if result.ok else styled("FAILED", fg="red", bold=True)
-    return Styled(f"{printable(result.plan.name)}: {verdict}, {done}{rest} in {duration(result.wall_time)}")
+    retried = sum(tries > 1 for tries in result.attempts.values())
+    rest += f", {retried:,} retried" if retried else ""
+    return f"{done}{rest} in {duration(result.wall_time)}"
 
 
-def sinks(result: Result) -> list[str]:
-    """A line for each output that no other node takes, None aside."""
+def sinks(result: Result, everything: bool, width: int | None) -> list[str]:
+    """A line for each output that no other node takes, None aside, no longer than ``width`` cells."""
     plan = result.plan
     names = [name for name, after in plan.successors.items() if not after]
     outputs = [(name, result[name]) for name in names if name in result and result[name] is not None]
-    lines = [f"  {name} = {brief(value)}" for name, value in outputs[:MAX_ROWS]]
-    if len(outputs) > MAX_ROWS:
-        lines.append(f"  ... and {len(outputs) - MAX_ROWS:,} more outputs (--json prints all)")
+    lines = []
+    for name, value in outputs if everything else outputs[:MAX_SINKS]:
+        name, text = printable(name), brief(value)
+        if width is not None:
+            name = fitted(name, width // 2)
+            text = cut(text, max(MIN_NAME, width - cells(name) - 5))
+        lines.append(f"  {name} = {text}")
+    if len(lines) < len(outputs):
+        lines.append(f"  ... and {counted(len(outputs) - len(lines), 'more output')} (--all or --json prints them)")
     return lines
 
 
-def failures(result: Result) -> list[str]:
-    """A table of the failed nodes: name, exception, the user's file and line."""
-    errors = result.errors
-    rows = [("node", "error", "at")]
-    for name, error in list(errors.items())[:MAX_ROWS]:
+def failures(result: Result, width: int | None) -> list[str]:
+    """The failed nodes: name, exception, the user's file and line."""
+    rows = []
+    for name, error in list(result.errors.items())[:MAX_ROWS]:
         tries = result.attempts.get(name, 1)
-        place = where(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
+        place = _place(result, name, error)
         rows.append((name, described(error) + item_of(error), f"{place} (attempt {tries})" if tries > 1 else place))
-    lines = table(rows) if errors else []
-    if len(errors) > MAX_ROWS:
-        lines.append(f"  ... and {len(errors) - MAX_ROWS:,} more failed nodes (--json prints all)")
-    return lines
+    count = len(result.errors)
+    heading = f"{counted(count, 'node')} failed:"
+    return _listed(heading, "red", ("node", "error", "at"), rows, count, "failed node", width)
 
 
-def stand_ins(result: Result) -> list[str]:
-    """A table of the nodes, and maps, for which a fallback has stood in: name, exception, the user's file and line."""
+def items_lost(result: Result, width: int | None) -> list[str]:
+    """The maps that completed though items of theirs failed: name, the first exception, the user's file and line."""
+    found = [(name, value.errors) for name, value in result.outputs.items() if type(value) is MapResult]
+    lost = [(name, errors) for name, errors in found if errors]
+    rows = []
+    for name, errors in lost[:MAX_ROWS]:
+        error = next(iter(errors.values()))
+        rows.append((name, described(error) + item_of(error) + _more(len(errors)), _place(result, name, error)))
+    heading = f"{counted(sum(len(errors) for _, errors in lost), 'item')} failed:"
+    return _listed(heading, "yellow", ("map", "error", "at"), rows, len(lost), "map", width)
+
+
+def stand_ins(result: Result, width: int | None) -> list[str]:
+    """The nodes, and maps, for which a fallback has stood in: name, exception, the user's file and line."""
     fallbacks = result.fallbacks
-    rows = [("node", "fallback after", "at")]
+    rows = []
     for (name, found), error in zip(list(fallbacks.items())[:MAX_ROWS], stood_in_for(result), strict=False):
-        place = where(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
-        more = f" and {len(found) - 1:,} more" if isinstance(found, dict) and len(found) > 1 else ""
-        rows.append((name, printable(described(error) + item_of(error) + more), place))
-    lines = table(rows) if fallbacks else []
-    if len(fallbacks) > MAX_ROWS:
-        lines.append(f"  ... and {len(fallbacks) - MAX_ROWS:,} more fallbacks (--json prints all)")
-    return lines
+        more = _more(len(found)) if isinstance(found, dict) else ""
+        rows.append((name, described(error) + item_of(error) + more, _place(result, name, error)))
+    heading = f"{counted(len(fallbacks), 'fallback')} taken:"
+    return _listed(heading, "yellow", ("node", "fallback after", "at"), rows, len(fallbacks), "fallback", width)
+
+
+def _more(count: int) -> str:
+    return f" and {count - 1:,} more" if count > 1 else ""
+
+
+def _place(result: Result, name: str, error: BaseException) -> str:
+    return where(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
+
+
+def _listed(
+    heading: str,
+    colour: str,
+    titles: tuple[str, str, str],
+    rows: list[tuple[str, str, str]],
+    count: int,
+    what: str,
+    width: int | None,
+) -> list[str]:
+    """``rows`` as a table if it fits, else one below the other."""
+    if not rows:
+        return []
+    rows = [(printable(name), printable(error), printable(place)) for name, error, place in rows]
+    lines = table([titles, *rows], colour)
+    if max(cells(click.unstyle(line)) for line in lines) > (width or MAX_LINE):
+        lines = []
+        for name, error, place in rows:
+            name = name if width is None else fitted(name, width - 2)
+            lines += [Styled(f"  {styled(name, fg=colour)}"), f"    {error}", f"    at {place}"]
+    if count > len(rows):
+        lines.append(f"  ... and {counted(count - len(rows), f'more {what}')} (--json prints all)")
+    return [styled(heading, fg=colour, bold=True), *lines]
 
 
 def stood_in_for(result: Result) -> list[BaseException]:
@@ -77,12 +138,30 @@ def stood_in_for(result: Result) -> list[BaseException]:
     return [next(iter(found.values())) if isinstance(found, dict) else found for found in result.fallbacks.values()]
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align ``rows``, of which the first is the heading (ours), in columns."""
+def _item(error: BaseException) -> str:
+    """Which item of a map it was, by the note that the map has put on its exception."""
+    notes = [note for note in notes_of(error) if note.startswith(("in item ", "in the batch "))]
+    return f" ({notes[0].removeprefix('in ').partition(' of map ')[0]})" if notes else ""
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The notes of a user's exception, which may have put anything in their place."""
+    try:
+        return [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    except Exception:
+        return []
+
+
+def table(rows: Sequence[Sequence[str]], colour: str | None = None) -> list[str]:
+    """Align ``rows``, of which the first is the heading (ours), in columns; the first column may have a colour."""
     rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [Styled(f"  {styled(padded[0], dim=True)}"), *(f"  {line}" for line in padded[1:])]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    padded = [[cell + " " * (w - cells(cell)) for cell, w in zip(row, widths, strict=True)] for row in rows]
+    lines = [Styled(f"  {styled('  '.join(padded[0]).rstrip(), dim=True)}")]
+    for first, *rest in padded[1:]:
+        name = first if colour is None else styled(first, fg=colour)
+        lines.append(Styled(f"  {'  '.join([name, *rest]).rstrip()}"))
+    return list(lines)
 
 
 def as_json(result: Result, **more: Any) -> bytes:
@@ -125,7 +204,8 @@ def brief(value: Any) -> str:
 
 def _repr(value: Any) -> str:
     if isinstance(value, MapResult):
-        return f"{value.completed:,} of {len(value):,} items completed, {value.failed:,} failed"
+        failed = f", {value.failed:,} failed" if value.failed else ""
+        return f"{value.completed:,} of {counted(len(value), 'item')} completed{failed}"
     if isinstance(value, (bytes, bytearray, str)) and len(value) > MAX_OUTPUT:
         return shown(value) if isinstance(value, str) else f"<{len(value):,} bytes>"
     text = beginning(value, MAX_OUTPUT + 1)

@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from flow.cli.report import table
-from flow.draw.text import counted
 from flow.errors import shown
 from flow.plan.nodes import executor_of, fallback_of, function_of
 from flow.plan.plan import Plan
 from flow.policy.mapping import Mapped
+from flow.reprs import counted
 from flow.run.result import duration
 from flow.types import MISSING
 

@@ -33,8 +33,18 @@ class Unwritable(click.ClickException):
 
 
 def styled(text: str, **style: Any) -> Styled:
-    """Return ``text`` (printable) in a colour."""
-    return Styled(click.style(text, **style))
+    """Return ``text`` (printable) in a colour, unless the environment has NO_COLOR."""
+    return Styled(text if os.environ.get("NO_COLOR") else click.style(text, **style))
+
+
+def columns(stream: TextIO | None) -> int | None:
+    """The width of the terminal that ``stream`` is; None if it is none."""
+    try:
+        if stream is None or not stream.isatty():
+            return None
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except Exception:  # closed, or replaced by anything, by the user's code
+        return None
 
 
 def say(*lines: str) -> None:

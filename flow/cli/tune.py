@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -16,7 +17,7 @@ from flow.blame import notes_of, where
 from flow.cli import options as given
 from flow.cli import report
 from flow.cli.target import is_trace, load, load_trace
-from flow.cli.terminal import say, tell
+from flow.cli.terminal import columns, say, tell
 from flow.config import Config
 from flow.config.writing import refuse_loss
 from flow.errors import FlowError, RunError, described
@@ -120,9 +121,9 @@ def _write(found: TuneReport, file: Path | None) -> None:
     tell(f"written: {file}")
 
 
-def _explain(ctx: click.Context, error: RunError) -> None:
+def _explain(ctx: click.Context, error: RunError) -> NoReturn:
     tell("Error: the DAG fails by itself, so there is nothing to tune", *notes_of(error))
-    tell(*report.failures(error.result))
+    tell(*report.failures(error.result, columns(sys.stderr)))
     ctx.exit(1)
 
 

@@ -147,7 +147,8 @@ def _memory_fault(memory: Any) -> str | None:
     if is_unawaited(memory):
         return f"memory {UNAWAITED}, not {shown(memory)}"
     if issubclass(type(memory), type):
-        if not issubclass(memory, MutableMapping):
+        kind: Any = memory
+        if not issubclass(kind, MutableMapping):
             return f"memory must make a mutable mapping (collections.abc.MutableMapping), which {shown(memory)} is not"
         if missing := getattr(memory, "__abstractmethods__", None):
             return f"memory must make a mutable mapping, and {shown(memory)} lacks {', '.join(sorted(missing))}"

@@ -100,7 +100,7 @@ class FrozenMapping(Mapping[str, Any]):
         return repr(self._values)
 
 
-def is_one_of(value: object, allowed: tuple[str, ...]) -> bool:
+def is_one_of(value: Any, allowed: tuple[str, ...]) -> bool:
     """Tell whether ``value`` is one of these strings. Its type comes first: an array's ``==`` gives another array."""
     return issubclass(type(value), str) and str.__str__(value) in allowed
 

@@ -33,9 +33,11 @@ class Shared(Protocol):
     @property
     def data(self) -> WorkflowData:
         """The run's store, made at first use."""
+        ...
 
     def released(self) -> AbstractAsyncContextManager[None]:
         """Give back the slot of a call that is going on, and take one again at the end."""
+        ...
 
 
 class Scope(msgspec.Struct):
@@ -125,9 +127,10 @@ class Context(msgspec.Struct, frozen=True):
         :param merge: ``"last"`` replaces the present value, ``"append"`` makes a list of all values, a
             function ``(so_far, value) -> new`` folds them. A key must always be published with the same merge.
         """
-        if (not isinstance(merge, str) and not callable(merge)) or (isinstance(merge, str) and merge not in _RULES):
+        rule: Any = merge  # it may be anything
+        if rule not in _RULES if isinstance(rule, str) else not callable(rule):
             raise UsageError(f"publish({shown(key)}): merge is 'last', 'append' or a function, not {shown(merge)}")
-        if not isinstance(merge, str) and is_unawaited(merge):
+        if not isinstance(rule, str) and is_unawaited(rule):
             raise UsageError(f"publish({shown(key)}): merge {UNAWAITED}, not {shown(merge)}")
         if self._parent is None:
             _merge_into(self.data, key, [value], merge)

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from flow.draw.rich import Rich
 from flow.errors import MapError, UsageError, described, shown
+from flow.reprs import counted
 from flow.types import MISSING
 
 T = TypeVar("T")
@@ -80,7 +81,8 @@ class MapResult(Rich, Generic[T]):
         """
         count = len(self._outcomes)
         if isinstance(index, bool) or not isinstance(index, int) or not -count <= index < count:
-            raise UsageError(f"map {self.name!r} has {count} items, by index from 0; there is none at {shown(index)}")
+            held = counted(count, "item")
+            raise UsageError(f"map {self.name!r} has {held}, by index from 0; there is none at {shown(index)}")
         index %= count
         if index in self.errors:
             error = self.errors[index]
@@ -108,16 +110,15 @@ class MapResult(Rich, Generic[T]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        lines = [f"<MapResult of {self.name!r}: {self.completed} of {len(self)} items completed"]
+        lines = [f"<MapResult of {self.name!r}: {self.completed:,} of {counted(len(self), 'item')} completed"]
         lines += [f"  item {i}: {described(error)}" for i, error in list(self.errors.items())[:5]]
         if len(self.errors) > 5:
-            lines.append(f"  ... and {len(self.errors) - 5} more errors")
+            lines.append(f"  ... and {counted(len(self.errors) - 5, 'more error')}")
         return "\n".join(lines) + ">"
 
     def _repr_html_(self) -> str:
         from flow.blame import where
         from flow.draw import html
-        from flow.draw.text import counted
 
         count, completed, errors = len(self), self.completed, self.errors
         verdict = html.said("\u2713 ok", "good") if self.ok else html.said("\u2717 NOT OK", "bad")

@@ -36,13 +36,16 @@ class RunView(Protocol):
     @property
     def outputs(self) -> Mapping[str, Any]:
         """Outputs so far, by node name."""
+        ...
 
     @property
     def statuses(self) -> Mapping[str, Status]:
         """Every node's status, by name."""
+        ...
 
     def is_runnable(self, node: str) -> bool:
         """Tell whether the node could start now."""
+        ...
 
 
 class Snapshot(Mapping[str, Any]):
@@ -253,9 +256,9 @@ class WorkflowData(ReadableData):
     _lock: Any
 
     def __new__(cls, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> Self:
-        if cls is WorkflowData:
-            cls = _class_for(config, layout)  # type: ignore[assignment]
-        return object.__new__(cls)
+        kind: type[Any] = _class_for(config, layout) if cls is WorkflowData else cls
+        store: Self = object.__new__(kind)
+        return store
 
     def __init__(self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> None:
         raise NotImplementedError

@@ -1,1 +1,1 @@
-"""Pictures of graphs as SVG, and cards for notebooks as HTML. This room takes plain data and imports only ``types``."""
+"""Pictures of graphs as SVG, and cards for notebooks as HTML. Takes plain data; imports only ``types`` and ``reprs``."""

@@ -11,7 +11,8 @@ from typing import Final
 from flow.draw import style
 from flow.draw.picture import Picture
 from flow.draw.svg import draw
-from flow.draw.text import counted, safe
+from flow.draw.text import safe
+from flow.reprs import counted
 
 MAX_ROWS: Final = 20
 """Most rows of a table."""

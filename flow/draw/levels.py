@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from flow.draw.picture import Picture, by_status
-from flow.draw.text import counted, cut, safe
+from flow.draw.text import cut, safe
+from flow.reprs import counted
 from flow.types import Status
 
 MAX_ROWS: Final = 50

@@ -13,7 +13,8 @@ from typing import Final
 from flow.draw import levels, style
 from flow.draw.layout import Layers, bends_of, placed, untangle
 from flow.draw.picture import MAX_NODES, Picture, by_status
-from flow.draw.text import counted, cut, safe, width
+from flow.draw.text import cut, safe, width
+from flow.reprs import counted
 from flow.types import Status
 
 MAX_BENDS: Final = 1_200

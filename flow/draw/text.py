@@ -1,4 +1,4 @@
-"""Text in HTML and SVG: escaping, width, shortening, counts."""
+"""Text in HTML and SVG: escaping, width, shortening."""
 
 from __future__ import annotations
 
@@ -40,8 +40,3 @@ def cut(text: str, most: int) -> str:
     head = max(0, most - 1) // 3
     tail = max(0, most - 1 - head)
     return f"{text[:head]}\u2026{text[len(text) - tail :]}"
-
-
-def counted(count: int, what: str) -> str:
-    """Return a count with its noun: ``1 node``, ``2 nodes``."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

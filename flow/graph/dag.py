@@ -71,8 +71,8 @@ class Dag(Maps):
         name: str,
         fn: Callable[..., Any] | Dag,
         *,
-        after: Ref | Iterable[Ref] = (),
-        needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None = None,
+        after: Any = (),  # the overloads say what it takes
+        needs: Any = None,
         **options: Any,
     ) -> NodeRef[Any]:
         """Add a node. Its dependencies may be added later.
@@ -137,7 +137,7 @@ class Dag(Maps):
         return NodeRef(name)
 
     @overload
-    def node(self, fn: F, /) -> F: ...
+    def node(self, fn: F, /, *, name: str | None = None, **options: Unpack[NodeOptions]) -> F: ...
 
     @overload
     def node(
@@ -320,7 +320,7 @@ def _card(dag: Dag) -> str:
     else:
         faults = ()
     from flow.draw import html
-    from flow.draw.text import counted
+    from flow.reprs import counted
 
     name = dag.name if isinstance(dag.name, str) else shown(dag.name)
     head = [html.title(name), html.said(counted(len(dag), "node"))]

@@ -65,7 +65,7 @@ def from_networkx(graph: Any, *, fn: Callable[..., Any] = noop, name: str | None
     _check_directed(graph)
     names = _names(graph)
     if name is None:
-        name = graph.name if is_name(graph.name) else "networkx"
+        name = str(graph.name) if is_name(graph.name) else "networkx"
     dag = Dag(name)
     for node, attributes in graph.nodes(data=True):
         needs: list[str] = []

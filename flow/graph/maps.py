@@ -184,6 +184,16 @@ class Maps(Rich):
             end_at_user(error)
             raise
 
+    @overload
+    def flat_map(
+        self, name: str, fn: Callable[..., Coroutine[Any, Any, Iterable[T]] | Iterable[T]], over: Sources, *,
+        on_error: Literal["fail", "skip"] = "fail", batch_size: None = None, **options: Unpack[ItemOptions],
+    ) -> NodeRef[list[T]]: ...  # fmt: skip
+    @overload
+    def flat_map(
+        self, name: str, fn: Any, over: Sources, *, on_error: Literal["fail", "skip"] = "fail",
+        batch_size: int | None = None, **options: Unpack[ItemOptions],
+    ) -> NodeRef[list[Any]]: ...  # fmt: skip
     def flat_map(
         self,
         name: str,

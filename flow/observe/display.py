@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from flow.errors import printable
+from flow.reprs import cells, counted, fitted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 6
 """Runs that have a row of their own; the rest are counted in one line."""
 
+
+MAX_BAR: Final = 30
+MIN_BAR: Final = 4
+"""Cells of a bar."""
 
 MAX_MAPS: Final = 2
 """Maps under way that a run's row shows."""
@@ -57,25 +62,41 @@ class Row(msgspec.Struct):
         return self.completed + self.failed + self.skipped + self.cancelled
 
 
-def picture(rows: Sequence[Row], inner_ended: int) -> RenderableType:
-    """Return what stands on the terminal now."""
+def picture(rows: Sequence[Row], inner_ended: int, width: int) -> RenderableType:
+    """Return what stands on a terminal of ``width`` cells now: one line for each run, whatever the width.
+
+    Where there is little room the bar goes first, then what is said of maps, then counts; the name, how many nodes have
+    ended and the clock stay.
+    """
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1))
-    for column in ("dag", "bar", "ended", "counts", "clock"):  # on a narrow terminal only the bar shrinks
-        table.add_column(no_wrap=column != "bar", max_width=30 if column == "bar" else None)
-    for row in rows[:MAX_ROWS]:
+    for _ in range(5):
+        table.add_column(no_wrap=True)
+    shown = rows[:MAX_ROWS]
+    names = [fitted(printable(row.dag), width // 4 if width < 96 else 24) for row in shown]
+    ended, clocks = [f"{row.ended_nodes:,}/{row.nodes:,}" for row in shown], [_clock(row.elapsed) for row in shown]
+    room = width - sum(max([cells(text) for text in texts], default=0) + 1 for texts in (names, ended, clocks)) - 2
+    counts = [_counts(row, room) for row in shown]
+    bar_width = min(MAX_BAR, room - max([text.cell_len for text in counts], default=0) - 1)
+    for row, name, so_far, text, clock in zip(shown, names, ended, counts, clocks, strict=True):
         colour = "red" if row.failed else "green"
-        bar = ProgressBar(max(1, row.nodes), row.ended_nodes, complete_style=colour, finished_style=colour)
-        name, ended = Text(printable(row.dag[:24]), "bold"), f"{row.ended_nodes:,}/{row.nodes:,}"
-        table.add_row(name, bar, ended, _counts(row), _clock(row.elapsed))
+        bar: RenderableType = ""
+        if bar_width >= MIN_BAR:
+            bar = ProgressBar(
+                max(1, row.nodes), row.ended_nodes, bar_width, complete_style=colour, finished_style=colour
+            )
+        table.add_row(Text(name, "bold"), bar, so_far, text, clock)
+    lines: list[RenderableType] = [table] if shown else []
     if len(rows) > MAX_ROWS:
-        table.add_row(f"and {len(rows) - MAX_ROWS:,} more runs")
+        lines.append(Text(f"and {counted(len(rows) - MAX_ROWS, 'more run')}"))
     if inner_ended:
-        table.add_row(f"{inner_ended:,} inner runs ended")
-    return table
+        lines.append(Text(f"{counted(inner_ended, 'inner run')} ended"))
+    from rich.console import Group
+
+    return Group(*lines)
 
 
 def stderr_console(force: bool) -> Console:
@@ -89,18 +110,28 @@ def stderr_console(force: bool) -> Console:
     return StandardError(stderr=True, force_terminal=True if force else None)
 
 
-def _counts(row: Row) -> Text:
+def _counts(row: Row, room: int) -> Text:
+    """The counts, as many as fit into ``room`` cells: failures before all else."""
     from rich.text import Text
 
-    colours = {"running": "cyan", "failed": "red", "skipped": "yellow", "cancelled": "magenta"}
-    shown = [(f"{count:,} {what}", colour) for what, colour in colours.items() if (count := getattr(row, what)) > 0]
+    parts: list[tuple[int, str, str]] = [(3, f"{row.completed:,} completed", "green")]  # (rank, text, colour)
+    colours = {"running": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"), "cancelled": (4, "magenta")}
+    for what, (rank, colour) in colours.items():
+        if (count := getattr(row, what)) > 0:
+            parts.append((rank, f"{count:,} {what}", colour))
     if row.items_failed:
-        shown.append((f"{row.items_failed:,} items failed", "red"))
+        parts.append((1, f"{counted(row.items_failed, 'item')} failed", "red"))
     for name, items in list(row.maps.items())[:MAX_MAPS]:
-        of = "" if items.total is None else f"/{items.total:,}"
-        done = f"{items.completed + items.failed:,}{of}"
-        shown.append((f"{printable(name[:24])} {done} items", "red" if items.failed else "cyan"))
-    return Text(", ").join([Text(f"{row.completed:,} completed", "green"), *(Text(*part) for part in shown)])
+        done = items.completed + items.failed
+        of = counted(done, "item") if items.total is None else f"{done:,}/{counted(items.total, 'item')}"
+        parts.append((5, f"{fitted(printable(name), 24)} {of}", "red" if items.failed else "cyan"))
+    kept, used = set(), 0
+    for k, (_, text, _) in sorted(enumerate(parts), key=lambda part: part[1][0]):
+        used += cells(text) + 2
+        if used - 2 > room:
+            break
+        kept.add(k)
+    return Text(", ").join([Text(text, colour) for k, (_, text, colour) in enumerate(parts) if k in kept])
 
 
 def _clock(seconds: float) -> str:

@@ -228,7 +228,7 @@ class Progress:
             self._enabled = False
 
     def _picture(self) -> RenderableType:
-        return picture(list(self._rows.values()), self._inner_ended)
+        return picture(list(self._rows.values()), self._inner_ended, self._console.width)
 
 
 def _plus(total: Statistics, row: Row) -> Statistics:

@@ -120,7 +120,8 @@ def generator_faults(policy: Policy, by_item: bool) -> list[str]:
 
 
 def _executor_faults(policy: Policy, is_async: bool, folds: bool) -> list[str]:
-    thread, executor = policy.thread, policy.executor
+    thread: Any = policy.thread
+    executor: Any = policy.executor
     found, given = [], []
     if thread is True:
         given.append("thread=True")

@@ -103,10 +103,10 @@ def reach(starts: Iterable[int], step: Sequence[Sequence[int]]) -> frozenset[int
     return frozenset(seen)
 
 
-def distinct(slots: Sequence[int]) -> tuple[int, ...]:
+def distinct(slots: list[int] | tuple[int, ...]) -> tuple[int, ...]:
     """The node indices among ``slots``, each once; the very same tuple if that is what it is."""
     unique = tuple(dict.fromkeys([slot for slot in slots if slot >= 0]))
-    return slots if unique == slots else unique
+    return slots if unique == slots and type(slots) is tuple else unique
 
 
 def inverse(permutation: Sequence[int]) -> list[int]:

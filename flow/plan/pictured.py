@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from flow.blame import shortened
 from flow.draw import html
 from flow.draw.picture import MAX_NODES, Picture
-from flow.draw.text import counted
 from flow.errors import shown
 from flow.plan.nodes import Nodes, executor_of, fallback_of, function_of
 from flow.policy.mapping import Folded, Mapped
+from flow.reprs import counted
 from flow.signature import Composite, location_of
 from flow.types import MISSING, Status
 

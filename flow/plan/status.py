@@ -142,7 +142,7 @@ class StatusTracker(Mapping[str, Status]):
         """
         i = self._find(name)
         new = _code(status)
-        subscribers = self._subscribers
+        subscribers, at = self._subscribers, 0.0
         with self._lock:
             old = self._codes[i]
             if new not in _LEGAL[old]:

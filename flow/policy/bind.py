@@ -37,12 +37,15 @@ class Timed(Protocol):
 
     def name_of(self, i: int) -> str:
         """Return node ``i``'s name."""
+        ...
 
     def time_left(self, i: int) -> float | None:
         """Seconds until node ``i``'s overall limit; None if it has none."""
+        ...
 
     def postpone(self, i: int, seconds: float) -> None:
         """Move node ``i``'s overall limit, if it has one: it began so much later."""
+        ...
 
 
 class Run(Timed, Protocol):
@@ -51,24 +54,31 @@ class Run(Timed, Protocol):
     @property
     def on_loop(self) -> bool:
         """True if an event loop drives it: a map of sync functions must let that turn, and is awaited."""
+        ...
 
     def context(self, i: int) -> Context:
         """Make the Context of node ``i``'s present attempt."""
+        ...
 
     def given(self, i: int) -> Sequence[bool]:
         """Tell of each of node ``i``'s values whether it is there: all but those of optional inputs not given."""
+        ...
 
     def leased_context(self, i: int) -> Context:
         """Make it for an attempt that may be left behind in its thread."""
+        ...
 
     def in_thread(self, call: Call, limit: ThreadLimit | None) -> Call:
         """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
+        ...
 
     def in_executor(self, name: str, fn: Call) -> Call:
         """Return an async callable that has ``fn`` called by the executor of that name."""
+        ...
 
     def waiting_for(self, name: str, fn: Call) -> Call:
         """Return a sync callable that has ``fn`` called by that executor, and waits for it: for a thread to do."""
+        ...
 
 
 Expand = Callable[[Composite, int, str, str], tuple[Call, bool]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Never
+from typing import Any, Unpack
 
 from flow.config import Config
 from flow.config.run import DEFAULT_CONFIG
@@ -16,11 +16,11 @@ from flow.plan.plan import Plan
 from flow.policy.mapping import Over
 from flow.run.hooks import HookFailed, hooks_of
 from flow.run.launch import begin, drive_alone, drive_inline, driver_for
-from flow.run.result import Result, raise_failure
+from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
 from flow.tracebacks import OURS, end_at_user, package_of
-from flow.types import NAME_RULE, is_name, references
+from flow.types import NAME_RULE, Nothing, is_name, references
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
-    **wrong: Never,
+    **wrong: Unpack[Nothing],
 ) -> Result:
     """Run a Dag or Plan to its end and return the :class:`Result`.
 
@@ -53,6 +53,7 @@ def run(
         time limit passed.
     :raises UsageError: if an event loop is needed and this thread already runs one; for targets, known nodes, or nodes
         in ``config.keep``, that do not exist; for nodes that cannot run in their executor.
+    :raises KeyboardInterrupt: on Ctrl-C. Its attribute ``result`` is the Result so far, without the nodes' errors.
     """
     config = DEFAULT_CONFIG if config is None else config
     try:
@@ -68,6 +69,9 @@ def run(
                 _run_on_a_loop(state, target)
         except HookFailed as error:
             failed = error.let_go()
+        except KeyboardInterrupt as error:
+            error.result = result_so_far(state)  # type: ignore[attr-defined]
+            raise
         else:
             return _finish(state)
     except FlowError as error:
@@ -88,7 +92,7 @@ async def execute(
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
-    **wrong: Never,
+    **wrong: Unpack[Nothing],
 ) -> Result:
     """Run a Dag or Plan on the running event loop (asyncio, uvloop or trio). As :func:`run` otherwise.
 
@@ -150,7 +154,7 @@ def _start(
     if targets is not None:
         targets = references(targets)
     if known is not None:
-        from flow.run.known import give, known_outcomes, part_with
+        from flow.run.known import known_outcomes, part_with
 
         outcomes = known_outcomes(plan, known)
         plan = part_with(plan, outcomes, targets)
@@ -168,6 +172,8 @@ def _start(
         if outcomes is None:
             state.resolve()
     if outcomes is not None:
+        from flow.run.known import give
+
         give(state, outcomes)
     return state
 
@@ -210,12 +216,12 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Ma
     """Return the inputs of a run: those given, and the declared defaults. :raises InputError: listing what is wrong."""
     if not isinstance(inputs, Mapping):
         raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}"])
-    declared = plan._nodes.declared
-    if declared is None and type(inputs) is dict and inputs.keys() == plan._nodes.inputs.keys():
+    declared, known = plan._nodes.declared, plan._nodes.inputs
+    if declared is None and type(inputs) is dict and inputs.keys() == known.keys():
         return inputs
+    missing = [name for name in plan._nodes.required_inputs if name not in inputs]
+    unknown = [name for name in inputs if not isinstance(name, str) or name not in known]
     faults: list[str] = []
-    missing = [name for name in plan.required_inputs if name not in inputs]
-    unknown = [name for name in inputs if not _is_input(plan, name)]
     if missing or unknown:
         hints = Hints()  # one for both: what is missing and what is too much is often one name
         faults += [*_missing_inputs(plan, missing, hints), *_unknown_inputs(plan, unknown, inputs, hints)]
@@ -225,10 +231,6 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Ma
     if faults:
         raise InputError(plan.name, faults)
     return inputs
-
-
-def _is_input(plan: Plan, name: object) -> bool:
-    return isinstance(name, str) and name in plan._nodes.inputs
 
 
 def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[str]:

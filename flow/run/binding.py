@@ -127,7 +127,7 @@ def _watched_sync(run: PlanRun, i: int, call: Call) -> Call:
             _raised(run, i, began)
             raise
         finally:
-            ended = _end(run, i)
+            ended = _end(run, i, began)
         _completed(run, i, began, ended)
         return result
 
@@ -145,7 +145,7 @@ def _watched_async(run: PlanRun, i: int, call: Call) -> Call:
             _raised(run, i, began)
             raise
         finally:
-            ended = _end(run, i)
+            ended = _end(run, i, began)
         _completed(run, i, began, ended)
         return result
 
@@ -168,9 +168,11 @@ def _raised(run: PlanRun, i: int, began: float) -> None:
         run.extras.began[i] = began
 
 
-def _end(run: PlanRun, i: int) -> float:
+def _end(run: PlanRun, i: int, began: float) -> float:
     assert run.finished is not None
     now = run.finished[i] = run.clock.now()
+    if i in run.nodes.retries:
+        run.extras.tries.setdefault(i, []).append((began, now))
     return now
 
 

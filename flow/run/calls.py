@@ -51,27 +51,34 @@ class Driver(Protocol):
 
     def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
         """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
+        ...
 
     def in_executor(self, executor: Any, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return an async callable that has ``fn`` called by a ``concurrent.futures.Executor``."""
+        ...
 
     def waiting_for(self, executor: Any, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return a sync callable that has ``fn`` called by ``executor``, and waits for it."""
+        ...
 
     def abandoned(self) -> Mapping[Any, str]:
         """Return the calls left behind in threads that have not returned: who made them."""
+        ...
 
     def leave_slot(self) -> None:
         """A call that is going on needs its slot no more for now: another may start."""
+        ...
 
     async def take_slot(self, may: Callable[[], bool], taken: Callable[[], None], waits: bool) -> None:
         """Call ``taken`` once there is a slot again for a call that has left its own, and ``may`` says so.
 
         :param waits: False: at once, whatever the limit.
         """
+        ...
 
     def tell_later(self, telling: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have an async hook told, before this driver takes another call."""
+        ...
 
 
 class CallFacts:

@@ -8,10 +8,10 @@ from flow.blame import item_of, shortened, where
 from flow.data.mapresult import MapResult
 from flow.draw import html
 from flow.draw.picture import MAX_NODES, Picture
-from flow.draw.text import counted
 from flow.errors import a_kind, described, shown
 from flow.plan.pictured import pictured
 from flow.policy.mapping import Over
+from flow.reprs import counted
 from flow.run.draw.svg import seconds
 from flow.run.state import PlanRun
 from flow.signature import location_of
@@ -66,8 +66,9 @@ def _notes(run: PlanRun, i: int, status: Status) -> list[str]:
     if extras is not None and i in extras.fallbacks:
         notes.append("fallback")
     value = run.values[i]
-    collects = issubclass(type(value), MapResult)  # not isinstance: an object may raise when asked for its class
-    if collects or (issubclass(type(run.nodes.fns[i]), Over) and type(value) is list):
+    kind = type(value)
+    collects = issubclass(kind, MapResult)  # not isinstance: an object may raise when asked for its class
+    if collects or (issubclass(type(run.nodes.fns[i]), Over) and kind is list):
         failed = value.failed if collects else 0
         notes.append(counted(len(value), "item") + (f", {failed:,} failed" if failed else ""))
     return notes

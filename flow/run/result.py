@@ -10,6 +10,7 @@ from flow.config.fields import is_one_of
 from flow.draw.rich import Rich
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.bynode import ByNode, always
+from flow.reprs import counted
 from flow.run.state import PlanRun
 from flow.types import NodeRef, Status
 
@@ -17,14 +18,42 @@ if TYPE_CHECKING:
     from flow.data.store import WorkflowData
     from flow.draw.picture import Picture
     from flow.run.adaptive import AdaptedLimit
-    from flow.run.draw.svg import Bar
+    from flow.run.draw.svg import Bar, Section
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 _RAN: Final = (Status.COMPLETED, Status.FAILED)
 
 
-class Result(Mapping[str, Any], Rich):
+class _Outputs(Mapping[str, Any]):
+    """``get`` of a :class:`Result`, as type checkers see it: by reference the output's type is known."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def get(self, ref: str, /) -> Any: ...
+        @overload
+        def get(self, ref: str, /, default: Any) -> Any: ...
+        @overload
+        def get(self, ref: NodeRef[T], /, default: None = None) -> T | None: ...
+        @overload
+        def get(self, ref: NodeRef[T], /, default: D) -> T | D: ...
+        @overload
+        def get(self, ref: Callable[..., Awaitable[T]], /, default: None = None) -> T | None: ...
+        @overload
+        def get(self, ref: Callable[..., Awaitable[T]], /, default: D) -> T | D: ...
+        @overload
+        def get(self, ref: Callable[..., T], /, default: None = None) -> T | None: ...
+        @overload
+        def get(self, ref: Callable[..., T], /, default: D) -> T | D: ...
+        def get(self, ref: Any, /, default: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Return a node's output, ``default`` if it has none."""
+
+
+class Result(_Outputs, Rich):
     """Outputs, statuses and errors of one run. A mapping from the completed nodes' names to outputs.
 
     ``result["users"]`` is an output; ``result[users]`` (the decorated function, or what
@@ -223,33 +252,23 @@ class Result(Mapping[str, Any], Rich):
     def timeline(self, format: Literal["mermaid", "svg"] = "mermaid") -> str:
         """Draw when each node ran (a Gantt chart), as Mermaid text or a self-contained SVG.
 
+        Each attempt of a node that was retried has a bar of its own. With ``Config(timing=True)``, the items of a map
+        stand below the nodes; of more than 50 items those that failed first and the slowest.
+
         :raises UsageError: if the run did not record times (``Config(timing=True)``).
         """
         from flow.run.draw import gantt, svg
 
         if not is_one_of(format, ("mermaid", "svg")):
             raise UsageError(f"a timeline is drawn as 'mermaid' or 'svg', not {shown(format)}")
-        bars = self._bars()
+        bars, (parts, left_out) = _bars_of(self), _sections_of(self._run)
         if format == "mermaid":
-            return gantt.gantt(self.plan.name, bars)
+            return gantt.gantt(self.plan.name, bars, parts, left_out)
         idle = dict(self.counts)
         for bar in bars:
             idle[bar.status] = idle.get(bar.status, 0) - 1
         never = {status: n for status, n in idle.items() if n > 0}
-        return svg.draw(self.plan.name, bars, self.wall_time, never)
-
-    def _bars(self) -> list[Bar]:
-        """A bar for each node that ran, by start."""
-        from flow.run.draw.svg import Bar
-
-        errors, status, attempts = self.errors, self.status, self.attempts
-        bars = []
-        for name, (start, end) in self.spans().items():
-            tries = attempts.get(name, 1)
-            notes = [f"{tries} attempts"] if tries > 1 else []
-            notes += [described(errors[name])] if name in errors else []
-            bars.append(Bar(name, start, end, status[name], "; ".join(notes)))
-        return sorted(bars, key=lambda bar: (bar.start, bar.end))
+        return svg.draw(self.plan.name, bars, self.wall_time, never, parts, left_out)
 
     def graph(self, format: Literal["svg", "mermaid", "dot"] = "svg") -> str:
         """Draw the graph with each node's status: as a self-contained SVG, or as Mermaid or Graphviz text.
@@ -272,6 +291,43 @@ class Result(Mapping[str, Any], Rich):
         return card(self._run, repr(self))
 
 
+def _bars_of(result: Result) -> list[Bar]:
+    """A bar for each node that ran, by start."""
+    from flow.run.draw.sections import attempts_of
+    from flow.run.draw.svg import Bar
+
+    extras, find = result._run._extras, result.plan._nodes.index
+    tries_of = {} if extras is None else extras.tries
+    errors, status, attempts = result.errors, result.status, result.attempts
+    bars = []
+    for name, (start, end) in result.spans().items():
+        tries = attempts.get(name, 1)
+        notes = [f"{tries} attempts"] if tries > 1 else []
+        notes += [described(errors[name])] if name in errors else []
+        parts = attempts_of(tries_of.get(find[name], []), result._run.started_at, status[name])
+        bars.append(Bar(name, start, end, status[name], "; ".join(notes), 1, parts))
+    return sorted(bars, key=lambda bar: (bar.start, bar.end))
+
+
+def _sections_of(run: PlanRun) -> tuple[list[Section], int]:
+    """The items of maps, in the order in which the maps began, and the number of maps that are too many."""
+    from flow.run.draw.sections import MAX_SECTIONS, section_of
+
+    extras, names = run._extras, run.nodes.names
+    maps = [] if extras is None else [(i, spans) for i, spans in extras.items.items() if spans.count]
+    parts = [section_of(names[i], spans, run.started_at) for i, spans in maps[:MAX_SECTIONS]]
+    return parts, len(maps) - len(parts)
+
+
+def result_so_far(run: PlanRun) -> Result:
+    """Return what an interrupted run leaves behind: what had not ended is cancelled. O(nodes)."""
+    if run.wall_time != run.wall_time:  # it was interrupted before it began
+        run.wall_time = 0.0
+    if run.resolver is None:
+        run.count_after(run.completed_ahead()).cancel_rest(taken=True)
+    return Result(run)
+
+
 def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     plan = result.plan
     if result.ok or not (tolerated or run.timed_out or run.is_intolerable()):
@@ -279,7 +335,8 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in run.nodes.may_fail]
     exceptions = [e for _, e in failed if isinstance(e, Exception)]
     names = [name for name, e in failed if isinstance(e, Exception)]
-    what = f"{len(failed)} of {len(plan)} nodes failed: {_some(names)}" if failed else "the run was cancelled"
+    part = f"{len(failed)} of {counted(len(plan), 'node')} failed"
+    what = f"{part}: {_some(names)}" if failed else "the run was cancelled"
     if run.timed_out:
         limit = run.config.timeout
         what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
@@ -307,10 +364,10 @@ def _shown(result: Result) -> str:
     errors, fallbacks = list(result.errors.items()), list(result.fallbacks.items())
     lines += [f"  {name}: {described(error)}" for name, error in errors[:5]]
     if len(errors) > 5:
-        lines.append(f"  ... and {len(errors) - 5} more errors")
+        lines.append(f"  ... and {counted(len(errors) - 5, 'more error')}")
     lines += [f"  {name}: {fell_back(found)}" for name, found in fallbacks[:5]]
     if len(fallbacks) > 5:
-        lines.append(f"  ... and {len(fallbacks) - 5} more fallbacks")
+        lines.append(f"  ... and {counted(len(fallbacks) - 5, 'more fallback')}")
     return "\n".join(lines) + ">"
 
 
@@ -369,7 +426,7 @@ def fell_back(found: Any) -> str:
     if not isinstance(found, dict):
         return f"fallback after {described(found)}"
     index, error = next(iter(found.items()))
-    more = f" and {len(found) - 1} more items" if len(found) > 1 else ""
+    more = f" and {counted(len(found) - 1, 'more item')}" if len(found) > 1 else ""
     return f"fallback for item {index}{more}, after {described(error)}"
 
 

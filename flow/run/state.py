@@ -31,6 +31,7 @@ from flow.types import ABSENT, MISSING, Status
 if TYPE_CHECKING:
     from flow.data.store import WorkflowData
     from flow.run.adaptive import LimitSearch
+    from flow.run.spans import ItemSpans
 
 NOTHING: Any = {}
 """What few runs have any of: errors, further attempts, inputs. Dicts are made at the first."""
@@ -49,9 +50,11 @@ class Stage(Protocol):
 
     def outcome(self) -> Any:
         """What the map's node returns. :raises Exception: if it failed."""
+        ...
 
     def forget(self) -> None:
         """Let go of the errors."""
+        ...
 
 
 class Extras:
@@ -66,11 +69,13 @@ class Extras:
     :ivar caught: errors that are part of outputs: those of a map's items.
     :ivar known: outcomes that were there before the run, by node; once they are taken, only which nodes had one.
     :ivar steps: what the resolver is to call for each node that ends.
+    :ivar tries: starts and ends of the attempts of nodes that may be retried, if they are timed.
+    :ivar items: those of maps' items, by map, if they are timed.
     """
 
     __slots__ = (
-        "abandoned", "at", "began", "caught", "data", "fallbacks", "hooks", "known", "limits", "outer", "stages",
-        "steps", "view",
+        "abandoned", "at", "began", "caught", "data", "fallbacks", "hooks", "items", "known", "limits", "outer",
+        "stages", "steps", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -82,6 +87,8 @@ class Extras:
         self.view: LiveView | None = None
         self.fallbacks: dict[int, Any] = {}
         self.began: dict[int, float] = {}
+        self.tries: dict[int, list[tuple[float, float]]] = {}
+        self.items: dict[int, ItemSpans] = {}
         self.abandoned: Mapping[Any, str] = NOTHING
         self.caught: list[Exception] = []
         self.known: Mapping[int, Outcome | None] = NOTHING

@@ -213,8 +213,9 @@ class Bench:
             error: Exception | None = result.error(tolerated=False)
         except Exception as raised:
             error = raised
-        if error is None:
-            return result
+        else:
+            if error is None:
+                return result
         if trial is not self._default:
             raise Refused(described(error)) from error
         note(error, f"flow.tune was running dag {self.plan.name!r} by its default config, run {self.runs:,}")

@@ -13,6 +13,7 @@ from flow.config import Config
 from flow.config.writing import refuse_loss, to_toml
 from flow.draw.rich import Rich
 from flow.errors import MAX_PATH_SHOWN, UsageError, shown
+from flow.reprs import counted
 from flow.run.result import duration
 from flow.tuning.candidates import Changes, Objective
 from flow.tuning.search import Gain, times
@@ -108,7 +109,7 @@ class TuneReport(msgspec.Struct, Rich, frozen=True, kw_only=True):
         )
 
     def _effort(self) -> str:
-        return f"{self.runs:,} runs of {nodes(self.nodes)} in {duration(self.seconds)}"
+        return f"{counted(self.runs, 'run')} of {nodes(self.nodes)} in {duration(self.seconds)}"
 
     def to_toml(self) -> str:
         """Return the best config as the text of a ``flow.toml``, with what was measured as comments."""
@@ -156,7 +157,7 @@ class TuneReport(msgspec.Struct, Rich, frozen=True, kw_only=True):
 
 def nodes(count: int) -> str:
     """``1 node``, ``2 nodes``."""
-    return f"{count:,} node{'' if count == 1 else 's'}"
+    return counted(count, "node")
 
 
 def size(count: float) -> str:

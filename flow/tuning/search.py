@@ -49,15 +49,19 @@ class Measures(Protocol):
 
     def now(self) -> float:
         """Seconds on a monotonic scale."""
+        ...
 
     def first(self, trial: Trial, most: float) -> None:
         """Run it for the first time, for ``most`` seconds; set ``trial.once``. :raises Refused: if it is not usable."""
+        ...
 
     def sample(self, trial: Trial) -> float:
         """Measure it; less is better. :raises Refused: if it fails."""
+        ...
 
     def settle(self) -> None:
         """Do what is due between two rounds."""
+        ...
 
 
 class Gain(msgspec.Struct, frozen=True):

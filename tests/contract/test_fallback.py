@@ -234,7 +234,7 @@ class TestTold:
         dag.map("pages", down, over="urls", fallback=None)
         result = flow.run(dag, {"urls": ["a", "b"]})
         assert "\n  price: fallback after OSError: down\n" in repr(result)
-        assert "\n  pages: fallback for item 0 and 1 more items, after OSError: down>" in repr(result)
+        assert "\n  pages: fallback for item 0 and 1 more item, after OSError: down>" in repr(result)
         nodes = result.to_dict()["nodes"]
         assert (nodes["price"]["status"], nodes["price"]["fallback"]) == ("completed", "OSError: down")
         assert nodes["pages"]["fallback"] == {"0": "OSError: down", "1": "OSError: down"}

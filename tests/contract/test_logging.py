@@ -485,7 +485,7 @@ def command(*words: str) -> tuple[int, str, str]:
 def test_the_option_log(program: str, words: list[str], levels: set[str], first: bool) -> None:
     code, out, told = command(*(words if first else []), program, *([] if first else words))
     assert code == 0
-    assert out.startswith("d: ok")
+    assert "\nd: ok" in f"\n{out}"
     lines = [line.split()[1] for line in told.splitlines() if ": " in line and " run " in line]
     assert set(lines) == levels
     assert told.count("ZeroDivisionError") == (2 if words else 1)  # in the log, and in the report

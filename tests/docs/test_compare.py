@@ -129,3 +129,15 @@ class TestCount:
             for peer, lines in found.items():
                 if lines < found["flow"]:
                     assert f"* **{program}, {count.TITLES.get(peer, peer)}**:" in PAGE, (program, peer)
+
+    def test_the_readme_shows_the_same_lines_and_is_short(self) -> None:
+        count = importlib.import_module("count")
+        text = (COMPARE.parent.parent / "README.md").read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 95
+        titles = {"flow": "| flow |", "by_hand": "| by hand", "hamilton": "| Hamilton", "dask": "| Dask"}
+        titles |= {"langgraph": "| LangGraph", "pydantic_graph": "| pydantic-graph"}
+        rows = [line for line in text.splitlines() if line.endswith(" |")]
+        for peer, title in titles.items():
+            (row,) = [line for line in rows if line.startswith(title)]
+            wanted = ", ".join(str(count.counts()[program].get(peer, "–")) for program in count.PROGRAMS)
+            assert row.rstrip(" |").rpartition("| ")[2] == wanted

@@ -82,3 +82,20 @@ def test_new_and_empty_folders_and_broken_environments_are_made(tmp_path: Path) 
 def test_odd_names(tmp_path: Path) -> None:
     result = made(tmp_path, "-odd name", root="a 'repo' with $odd names")
     assert (result.returncode, result.stdout) == (9, "made: -m venv --clear ./-odd name\n")
+
+
+def test_try_explains_every_figure(tmp_path: Path) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    shutil.copy(SCRIPTS / "try.sh", scripts)
+    (scripts / "venv.sh").write_text(f'python="{sys.executable}"\ncd "{ROOT}"\n')
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = ["sh", str(scripts / "try.sh"), "--no-progress"]
+    result = subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    headline, *figures = result.stdout.splitlines()  # results alone
+    assert ": ok, 52 of 52 nodes completed in " in headline
+    explained = result.stderr.partition("What the figures mean:\n")[2]
+    assert figures and all(f"\n{figure[:19]}" in f"\n{explained}" for figure in figures)
+    wrong = subprocess.run([*command, "--nope"], capture_output=True, text=True, env=env, check=False, timeout=60)
+    assert wrong.returncode == 2 and "What the figures mean" not in wrong.stderr

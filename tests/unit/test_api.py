@@ -241,7 +241,7 @@ class TestResult:
 
     def test_raise_for_errors(self) -> None:
         flow.run(one()).raise_for_errors()
-        with pytest.raises(flow.RunError, match="1 of 1 nodes failed: 'a'"):
+        with pytest.raises(flow.RunError, match="1 of 1 node failed: 'a'"):
             collected(one(lambda: 1 / 0)).raise_for_errors()
 
     def test_views(self) -> None:

@@ -25,7 +25,7 @@ WITHIN_RANK = {
     ("config", "files"), ("files", "errors"),
     ("config", "keywords"), ("keywords", "errors"), ("logs", "errors"),
     ("config", "tracebacks"), ("tracebacks", "errors"),
-    ("draw", "types"), ("errors", "draw"), ("errors", "blame"),
+    ("draw", "types"), ("draw", "reprs"), ("errors", "draw"), ("errors", "blame"),
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "signature"),
     ("errors", "exports"), ("types", "exports"), ("clock", "exports"), ("config", "exports"),

@@ -376,7 +376,8 @@ sys.stdout = Tee()
         write("jp.py", "import flow\ndag = flow.Dag('名')\ndag.add('é', lambda: '😀')\n")
         result = shell("flow run jp.py", PYTHONIOENCODING=encoding)
         assert (result.returncode, result.stderr) == (0, "")
-        assert result.stdout.startswith("名: ok" if encoding == "utf-8" else "\\u540d: ok")
+        last = result.stdout.splitlines()[-1]
+        assert last.startswith("名: ok" if encoding == "utf-8" else "\\u540d: ok")
         document = json.loads(shell("flow run jp.py --json", PYTHONIOENCODING=encoding).stdout)
         assert document["nodes"]["é"]["output"] == "😀"
         shown = json.loads(shell("flow show jp.py --format json", PYTHONIOENCODING=encoding).stdout)
@@ -460,7 +461,7 @@ class TestControlCharacters:
 
         text = io.StringIO()
         row = Row("d\x1b[2J\x9b", 1, False, 0.0, 1.0, maps={"m\x1b]0;\x07\u202e": Items(None)})
-        Console(file=text, width=200, color_system=None).print(picture([row], 0))
+        Console(file=text, width=200, color_system=None).print(picture([row], 0, 80))
         assert RAW.search(text.getvalue()) is None
         assert r"d\x1b[2J\x9b" in text.getvalue()
 

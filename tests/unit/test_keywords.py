@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Never
+from typing import Any, Unpack
 
 import pytest
 from conftest import ROOT
@@ -16,6 +16,7 @@ from conftest import ROOT
 import flow
 from flow.graph.options import FoldOptions, ItemOptions, NodeOptions
 from flow.keywords import PLACES, Wrong
+from flow.types import Nothing
 
 Adds = Callable[..., Any]
 
@@ -281,4 +282,4 @@ def test_type_checkers_go_on_refusing_them(tmp_path: Path) -> None:
 def test_what_a_wrong_keyword_is_declared_as() -> None:
     for function in (flow.run, flow.execute):
         wrong = inspect.signature(function, eval_str=True).parameters["wrong"]
-        assert (wrong.kind, wrong.annotation) == (inspect.Parameter.VAR_KEYWORD, Never)
+        assert (wrong.kind, wrong.annotation) == (inspect.Parameter.VAR_KEYWORD, Unpack[Nothing])

@@ -17,8 +17,9 @@ from rich.console import Console
 import flow
 from flow import events
 from flow.observe import Progress
-from flow.observe.display import MAX_ROWS
+from flow.observe.display import MAX_ROWS, picture
 from flow.observe.progress import Statistics
+from flow.reprs import cells
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -167,6 +168,34 @@ class TestDrawing:
         assert re.fullmatch(r"report \S+ 5/5 3 completed, 2 failed 0:00:04", lines(console)[-1])
 
 
+    @pytest.mark.parametrize("width", [30, 40, 50, 60, 80])
+    def test_what_matters_stays_on_a_narrow_terminal(self, width: int) -> None:
+        progress = Progress(console=Console(file=StringIO(), force_terminal=True, width=width))
+        name = "名前" * 20 + "_of_north"
+        feed(progress, [events.RunStarted("r", name, 5000, 0.0), events.NodeStarted("r", "n", 1, 0.0)])
+        feed(progress, [events.MapStarted("r", "pages", 9, 0.0), events.NodeFailed("r", "m", 1, ValueError(), 0.0)])
+        console = Console(file=StringIO(), force_terminal=True, width=width)
+        console.print(progress._picture())
+        (line,) = lines(console)
+        assert line.startswith("名") and "north" in line
+        assert "1/5,000" in line and "0:00:0" in line
+        assert ("1 failed" in line) is (width >= 40)
+        assert cells(line) <= width
+        feed(progress, [events.RunFinished("r", name, False, {}, 1.0, 1.0)])
+
+    def test_no_bar_without_room_for_it(self) -> None:
+        progress = Progress(console=terminal())
+        feed(progress, RECORDED)
+        bars = []
+        for width in (40, 100):
+            console = Console(file=StringIO(), force_terminal=True, width=width)
+            console.print(picture(list(progress._rows.values()), 1, width))
+            bars.append("\u2501" in lines(console)[0])
+            assert lines(console)[-1] == "1 inner run ended"
+        assert bars == [False, True]
+        progress(events.RunFinished("r", "report", False, {}, 4.0, 4.0))
+
+
 class TestSeveralRuns:
     def test_an_inner_run_is_counted_when_it_ends(self) -> None:
         inner = flow.Dag("inner")
@@ -259,13 +288,13 @@ class TestMaps:
         )
         console = terminal()
         console.print(progress._picture())
-        assert "1 running, 1 items failed, pages 4/1,200 items, lines 1 items" in lines(console)[0]
+        assert "1 running, 1 item failed, pages 4/1,200 items, lines 1 item" in lines(console)[0]
         feed(progress, [events.NodeFinished("r", "pages", 1, 1.0, 1.0)])
         console = terminal()
         console.print(progress._picture())
-        assert "1 completed, 1 items failed, lines 1 items" in lines(console)[0]
+        assert "1 completed, 1 item failed, lines 1 item" in lines(console)[0]
         feed(progress, [events.RunFinished("r", "d", False, {"completed": 1, "skipped": 1}, 1.0, 1.0)])
         console = terminal()
         console.print(progress._picture())
-        assert "1 items failed" in lines(console)[0]
-        assert "lines 1 items" not in lines(console)[0]
+        assert "1 item failed" in lines(console)[0]
+        assert "lines 1 item" not in lines(console)[0]

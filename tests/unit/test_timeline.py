@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 import flow
 from flow.draw.text import cut
 from flow.run.draw.gantt import MAX_MERMAID, gantt
-from flow.run.draw.svg import MAX_LANES, Bar, draw, pack, seconds
+from flow.run.draw.sections import MAX_SECTIONS
+from flow.run.draw.svg import MAX_LANES, Attempt, Bar, Section, draw, pack, seconds
+from flow.run.result import _bars_of
 from flow.types import Status
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -116,6 +118,17 @@ class TestSvg:
         widths = [float(rect.attrib["width"]) for rect in rects(timed_run().timeline("svg"))]
         assert widths == [192.0, 288.0, 96.0]  # of 576 units for 6 s
 
+    def test_a_name_stands_where_there_is_room(self) -> None:
+        name = "a_long_name_of_a_node"
+        at = {}
+        for start in (0.0, 9.9):
+            svg = draw("x", [Bar(name, start, start + 0.1)], 10.0)
+            (text,) = [t for t in ET.fromstring(svg).iter(f"{SVG}text") if t.text == name]
+            at[start] = float(text.attrib["x"])
+        assert at[0.0] > 12 and at[9.9] < 12 + 9.9 * 57.6 - 100  # right of it, left of it
+        packed = draw("x", [Bar(f"node{i}_of_many", i / 100, (i + 1) / 100) for i in range(100)], 1.0)
+        assert not any("\u2026" in text for text in texts(packed))  # rather none than cut to nothing
+
     def test_concurrent_bars_stack(self) -> None:
         svg = draw("x", bars([(0, 2), (1, 3), (2, 4)]), 4.0)
         ys = [float(rect.attrib["y"]) for rect in rects(svg)]
@@ -208,16 +221,146 @@ def test_a_run_without_times_is_refused() -> None:
             result.timeline(form)
 
 
-def test_retries_are_told() -> None:
+def retried(attempts: int = 3, **config: object) -> flow.Result:
+    """flaky: 0 - 1 s fails, 2 - 3 s fails, 5 - 6 s."""
+    clock = ManualClock()
     dag = flow.Dag("retries")
 
     @dag.node(retry=flow.Retry(3, delay=1.0))
     def flaky(ctx: flow.Context) -> None:
-        if ctx.attempt < 3:
-            raise OSError
+        clock.time += 1
+        if ctx.attempt < attempts:
+            raise OSError("away")
 
-    (bar,) = flow.run(dag, config=flow.Config(timing=True, clock=ManualClock()))._bars()
-    assert (bar.start, bar.end, bar.detail) == (0.0, 3.0, "3 attempts")
+    return flow.run(dag, config=flow.Config(timing=True, clock=clock, on_error="collect"))
+
+
+def test_retries_are_told() -> None:
+    (bar,) = _bars_of(retried())
+    assert (bar.start, bar.end, bar.detail) == (0.0, 6.0, "3 attempts")
+
+
+class TestAttempts:
+    def test_each_is_a_bar(self) -> None:
+        svg = retried().timeline("svg")
+        assert titles(svg) == [
+            "flaky, attempt 1 of 3: failed, 1 s from 0 s",
+            "flaky, attempt 2 of 3: failed, 1 s from 2 s",
+            "flaky, attempt 3 of 3: completed, 1 s from 5 s\n3 attempts",
+        ]
+        assert len({rect.attrib["y"] for rect in rects(svg)}) == 1
+        assert svg.count("stroke-dasharray") == 1  # the waiting
+        assert svg.count(' width="3"') == 3  # where each begins
+
+    def test_the_last_one_may_fail_too(self) -> None:
+        assert "attempt 3 of 3: failed" in titles(retried(4).timeline("svg"))[2]
+
+    def test_in_mermaid(self) -> None:
+        assert retried().timeline().splitlines()[5:] == [
+            "    flaky (attempt 1) :crit, t0, 0, 1000ms",
+            "    flaky (attempt 2) :crit, t1, 2000, 1000ms",
+            "    flaky (attempt 3) :done, t2, 5000, 1000ms",
+        ]
+
+    def test_one_attempt_is_a_plain_bar(self) -> None:
+        assert titles(retried(1).timeline("svg")) == ["flaky: completed, 1 s from 0 s"]
+
+    def test_too_many_for_mermaid_are_one_bar_again(self) -> None:
+        bar = Bar("n", 0.0, 301.0, attempts=tuple(Attempt(float(k), k + 0.5, Status.FAILED) for k in range(301)))
+        assert gantt("x", [bar]).splitlines()[-1] == "    n :done, t0, 0, 301000ms"
+        assert titles(draw("x", [bar], 301.0))[0].startswith("n, attempt 1 of 301: failed")
+
+
+def mapped(items: int, bad: tuple[int, ...] = (), timing: bool = True, maps: int = 1, **options: object) -> flow.Result:
+    """Each item takes a second; item 3 two."""
+    clock = ManualClock()
+
+    def price(row: int) -> int:
+        clock.time += 2 if row == 3 else 1
+        if row in bad:
+            raise ValueError(row)
+        return row
+
+    dag = flow.Dag("shop")
+    for k in range(maps):
+        dag.map("price" if k == 0 else f"price{k}", price, over="rows", on_error="collect", **options)
+    config = flow.Config(timing=timing, clock=clock, on_error="collect", observers=(lambda event: None,))
+    return flow.run(dag, {"rows": range(items)}, config=config)
+
+
+class TestItems:
+    def test_each_is_a_row_of_its_map(self) -> None:
+        svg = mapped(3, bad=(1,)).timeline("svg")
+        assert titles(svg) == [
+            "price: completed, 3 s from 0 s",
+            "price[0]: completed, 1 s from 0 s",
+            "price[1]: failed, 1 s from 1 s",
+            "price[2]: completed, 1 s from 2 s",
+        ]
+        assert "price: 3 items, 1 failed" in texts(svg)
+        assert {"price[0]", "\u00d7 price[1]", "price[2]"} <= set(texts(svg))
+        assert len({rect.attrib["y"] for rect in rects(svg)}) == 4
+        heights = float(ET.fromstring(svg).attrib["viewBox"].split()[-1])
+        assert max(float(rect.attrib["y"]) for rect in rects(svg)) < heights - 20
+
+    def test_one_item(self) -> None:
+        assert "    section price#58; 1 item" in mapped(1).timeline().splitlines()
+
+    def test_attempts_of_items(self) -> None:
+        lines = mapped(2, bad=(1,), retry=flow.Retry(2, delay=0)).timeline().splitlines()
+        assert lines[6:] == [
+            "    section price#58; 2 items, 1 failed",
+            "    price#91;0#93; :done, t1, 0, 1000ms",
+            "    price#91;1#93; (attempt 1) :crit, t2, 1000, 1000ms",
+            "    price#91;1#93; (attempt 2) :crit, t3, 2000, 1000ms",
+        ]
+
+    def test_fifty_are_drawn_one_by_one(self) -> None:
+        assert len(titles(mapped(50).timeline("svg"))) == 51
+
+    def test_of_more_the_failed_and_the_slowest(self) -> None:
+        found = titles(mapped(60, bad=tuple(range(20, 40))).timeline("svg"))
+        assert found[1] == "price: 60 items, 20 failed: failed, 61 s from 0 s"
+        assert [title.split(":")[0] for title in found[2:] if "failed" in title] == [
+            f"price[{i}]" for i in range(20, 25)
+        ]
+        assert "price[3]: completed, 2 s from 3 s" in found
+        assert len(found) <= 12
+
+    def test_a_fallback_is_no_failure(self) -> None:
+        assert "price: 3 items" in texts(mapped(3, bad=(1,), fallback=0).timeline("svg"))
+
+    def test_batches_are_named_by_their_first_item(self) -> None:
+        clock = ManualClock()
+        dag = flow.Dag("b")
+        dag.map("sums", lambda rows: list(rows), over="rows", batch_size=2)
+        result = flow.run(dag, {"rows": range(4)}, config=flow.Config(timing=True, clock=clock))
+        assert [title.split(":")[0] for title in titles(result.timeline("svg"))] == ["sums", "sums[0]", "sums[2]"]
+
+    @pytest.mark.parametrize("executor", ["inline", "thread"])
+    @pytest.mark.parametrize("pipelined", [False, True])
+    def test_on_an_event_loop(self, executor: str, pipelined: bool) -> None:
+        async def fetch(row: int) -> int:
+            return row
+
+        dag = flow.Dag("web")
+        dag.map("pages", fetch, over="rows")
+        dag.map("words", lambda page: page, over="pages", pipelined=pipelined)
+        result = flow.run(dag, {"rows": range(3)}, config=flow.Config(timing=True, executor=executor))
+        assert result["words"] == [0, 1, 2]
+        names = sorted(title.split(":")[0] for title in titles(result.timeline("svg")))
+        assert names == sorted(["pages", "words", *(f"{m}[{i}]" for m in ("pages", "words") for i in range(3))])
+
+    def test_without_timing_nothing_is_kept(self) -> None:
+        result = mapped(3, timing=False)
+        assert titles(result.timeline("svg")) == ["price: completed, 3 s from 0 s"]
+
+    def test_many_maps_are_counted(self) -> None:
+        result = mapped(1, maps=MAX_SECTIONS + 2)
+        assert "The items of 2 more maps are left out." in texts(result.timeline("svg"))
+        assert "(without the items of 2 maps)" in result.timeline().splitlines()[1]
+        many = Section("m", tuple(Bar(f"m[{i}]", 0.0, 1.0) for i in range(MAX_MERMAID)))
+        assert gantt("x", [Bar("n", 0.0, 1.0)], [many]).splitlines()[1] == "    title x (without the items of 1 map)"
 
 
 def test_an_error_without_a_text_does_no_harm() -> None:
@@ -231,7 +374,7 @@ def test_an_error_without_a_text_does_no_harm() -> None:
     def node() -> None:
         raise Mute
 
-    (bar,) = flow.run(dag, config=flow.Config(timing=True, on_error="collect"))._bars()
+    (bar,) = _bars_of(flow.run(dag, config=flow.Config(timing=True, on_error="collect")))
     assert bar.detail == "Mute (its message cannot be shown)"
 
 

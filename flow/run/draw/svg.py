@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from flow.draw.style import FONT
-from flow.draw.text import CHARACTER, counted, cut, safe, width
+from flow.draw.text import cut, safe
 from flow.graph.render import COLOURS
+from flow.reprs import cells, counted
 from flow.types import Status
 
 MAX_NAMED: Final = 2_000
@@ -27,10 +28,25 @@ MAX_LANES: Final = 400
 
 _WIDTH, _MARGIN, _HEAD, _ROW = 600, 12, 84, 24  # small in width: a phone shows 600 units on 360 pixels
 _LABELLED_LANES, _THIN_HEIGHT = 60, 900
+LEAST_LABEL: Final = 6
+"""Characters of a name that is cut; with less room it stands in the tooltip alone."""
+
+_CHARACTER = 7.6  # width of a digit at font-size 12 in DejaVu Sans, the widest of the usual fonts
 
 
-class Bar(msgspec.Struct, frozen=True, gc=False):
-    """One node's time on the chart, in seconds since the run began; or several nodes', drawn as one."""
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One attempt of a node, in seconds since the run began."""
+
+    start: float
+    end: float
+    status: Status
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """One node's time on the chart, in seconds since the run began; or several nodes', drawn as one.
+
+    :ivar attempts: where there were several, each; the time between two is waiting.
+    """
 
     name: str
     start: float
@@ -38,6 +54,14 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     status: Status = Status.COMPLETED
     detail: str = ""
     nodes: int = 1
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Section(msgspec.Struct, frozen=True):
+    """Rows below the nodes: the items of one map."""
+
+    title: str
+    bars: tuple[Bar, ...]
 
 
 def pack(bars: Sequence[Bar]) -> list[int]:
@@ -58,23 +82,44 @@ def pack(bars: Sequence[Bar]) -> list[int]:
     return lanes
 
 
-def draw(title: str, bars: Sequence[Bar], wall_time: float, idle: dict[Status, int] | None = None) -> str:
-    """Return the SVG of ``bars``, which are sorted by start. ``idle`` counts nodes that never ran, by status."""
+def _rows(bars: Sequence[Bar]) -> tuple[list[list[Bar]], int]:
+    """The bars by lane, as many as are drawn, and the number of all lanes."""
     lanes = pack(bars)
     count = max(lanes, default=-1) + 1
     rows: list[list[Bar]] = [[] for _ in range(min(count, MAX_LANES))]
     for bar, lane in zip(bars, lanes, strict=True):
         if lane < MAX_LANES:
             rows[lane].append(bar)
-    horizon = max(wall_time, max([bar.end for bar in bars], default=0.0)) or 1e-6
+    return rows, count
+
+
+def draw(
+    title: str,
+    bars: Sequence[Bar],
+    wall_time: float,
+    idle: dict[Status, int] | None = None,
+    sections: Sequence[Section] = (),
+    left_out: int = 0,
+) -> str:
+    """Return the SVG of ``bars``, which are sorted by start, and of ``sections`` below them.
+
+    :param idle: numbers of nodes that never ran, by status. :param left_out: maps that have no section.
+    """
+    rows, count = _rows(bars)
+    drawn = [bar for section in sections for bar in section.bars]
+    horizon = max(wall_time, max([bar.end for bar in (*bars, *drawn)], default=0.0)) or 1e-6
     scale = (_WIDTH - 2 * _MARGIN) / horizon
     labelled = len(bars) <= MAX_NAMED and count <= _LABELLED_LANES
     if len(bars) > MAX_NAMED:
         rows = [_merged(row, 1 / scale) for row in rows]
     step = float(_ROW) if labelled else min(12.0, max(2.0, _THIN_HEIGHT / max(1, len(rows))))
     notes = _notes(bars, rows, count, labelled)
+    if left_out:
+        notes.append(f"The items of {counted(left_out, 'more map')} are left out.")
     top = float(_HEAD + (15 * len(notes) + 5 if notes else 0))
-    height = ceil(top + step * max(1, len(rows))) + 10
+    below = top + step * max(1, len(rows))
+    items = [(section, [[bar] for bar in section.bars]) for section in sections]  # a row each: all have names
+    height = ceil(below + sum(_ROW * (len(lanes) + 1) for _, lanes in items)) + 10
     summary = f"{counted(len(bars), 'node')} in {seconds(wall_time)}, at most {count:,} at once"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="100%" '
@@ -89,6 +134,12 @@ def draw(title: str, bars: Sequence[Bar], wall_time: float, idle: dict[Status, i
     ]
     for lane, row in enumerate(rows):
         parts += _row(row, top + lane * step, step, scale, labelled)
+    for section, lanes in items:
+        heading = safe(cut(section.title, 84))
+        parts.append(f'<text x="{_MARGIN}" y="{below + 17:.1f}" font-weight="600">{heading}</text>')
+        for k, row in enumerate(lanes, 1):
+            parts += _row(row, below + k * _ROW, float(_ROW), scale, True)
+        below += _ROW * (len(lanes) + 1)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -116,7 +167,7 @@ def _legend(bars: Sequence[Bar], idle: dict[Status, int]) -> Iterator[str]:
                 fill = "none" if never else fill
                 yield f'<rect x="{x:g}" y="{y - 9}" width="10" height="10" rx="2" fill="{fill}" stroke="{border}"/>'
                 yield f'<text x="{x + 15:g}" y="{y}">{text}</text>'
-                x += 33 + len(text) * CHARACTER
+                x += 33 + len(text) * _CHARACTER
 
 
 def _axis(horizon: float, scale: float, top: float, bottom: float) -> Iterator[str]:
@@ -140,31 +191,65 @@ def _round_step(least: float) -> float:
 
 def _row(row: Sequence[Bar], y: float, step: float, scale: float, labelled: bool) -> Iterator[str]:
     height = step - (4 if labelled else min(2.0, step / 4))
+    taken = 0.0
     for k, bar in enumerate(row):
         fill, border = COLOURS[bar.status]
-        x, held = _MARGIN + bar.start * scale, max(1.0, (bar.end - bar.start) * scale)
-        tip = safe(_tooltip(bar), "\n")
-        style = f'rx="3" fill="{fill}" stroke="{border}"' if labelled and held > 4 else f'fill="{border}"'
-        yield (
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{held:.1f}" height="{height:.1f}" {style}>'
-            f"<title>{tip}</title></rect>"
-        )
+        x, width = _MARGIN + bar.start * scale, max(1.0, (bar.end - bar.start) * scale)
+        style = f'rx="3" fill="{fill}" stroke="{border}"' if labelled and width > 4 else f'fill="{border}"'
+        if bar.attempts:
+            yield from _attempts(bar, y, height, scale)
+        else:
+            tip = safe(_tooltip(bar), "\n")
+            yield (
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" {style}>'
+                f"<title>{tip}</title></rect>"
+            )
         if labelled:
             until = _MARGIN + row[k + 1].start * scale if k + 1 < len(row) else _WIDTH
-            yield from _label(bar, x, held, until, y + height / 2 + 4)
+            label, taken = _label(bar, x, width, taken, until, y + height / 2 + 4)
+            yield from label
 
 
-def _label(bar: Bar, x: float, held: float, until: float, y: float) -> Iterator[str]:
-    """The name: in its bar, else in the free space right of it, else as much as the bar holds."""
+def _attempts(bar: Bar, y: float, height: float, scale: float) -> Iterator[str]:
+    """Each attempt's own bar, with a thick left edge, on a line for the waiting between them."""
+    middle, left, right = y + height / 2, _MARGIN + bar.start * scale, _MARGIN + bar.end * scale
+    line = f'x1="{left:.1f}" x2="{right:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"'
+    yield f'<line {line} stroke="{COLOURS[bar.status][1]}" stroke-dasharray="2 2"/>'
+    for number, attempt in enumerate(bar.attempts, 1):
+        fill, border = COLOURS[attempt.status]
+        x, width = _MARGIN + attempt.start * scale, max(1.0, (attempt.end - attempt.start) * scale)
+        took = f"{attempt.status}, {seconds(attempt.end - attempt.start)} from {seconds(attempt.start)}"
+        detail = f"\n{bar.detail}" if bar.detail and number == len(bar.attempts) else ""
+        text = f"{bar.name}, attempt {number} of {len(bar.attempts)}: {took}{detail}"
+        tip = safe(text, "\n")
+        style = f'fill="{fill}" stroke="{border}"' if width > 4 else f'fill="{border}"'
+        yield (
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" {style}>'
+            f"<title>{tip}</title></rect>"
+        )
+        if width > 4:
+            yield f'<rect x="{x:.1f}" y="{y:.1f}" width="3" height="{height:.1f}" fill="{border}"/>'
+
+
+def _label(bar: Bar, x: float, width: float, taken: float, until: float, y: float) -> tuple[list[str], float]:
+    """The name: in its bar, else in the free space right or left of it, else as much as the bar holds.
+
+    :param taken: where the free space to the left begins; the second thing returned is that for the next bar.
+    """
     name = f"\u00d7 {bar.name}" if bar.status is Status.FAILED else bar.name
-    needed = width(name) + 10
-    if needed > held:
-        if x + held + needed <= until:
-            x += held
-        else:
-            name = cut(name, int((held - 10) / CHARACTER))
-    if name != "\u2026":
-        yield f'<text x="{x + 5:.1f}" y="{y:.1f}" pointer-events="none">{safe(name)}</text>'
+    needed = _CHARACTER * cells(name) + 10
+    free = max(taken, x + width)
+    if (bar.attempts or needed > width) and x + width + needed <= until:
+        x += width
+        free = x + needed
+    elif (bar.attempts or needed > width) and taken + needed <= x:
+        x -= needed
+    elif needed > width:
+        name = cut(name, int((width - 10) / _CHARACTER))
+        if len(name) < LEAST_LABEL:  # it would tell nothing
+            return [], free
+    halo = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if bar.attempts else ""
+    return [f'<text x="{x + 5:.1f}" y="{y:.1f}" pointer-events="none"{halo}>{safe(name)}</text>'], free
 
 
 def _merged(row: Sequence[Bar], near: float) -> list[Bar]:

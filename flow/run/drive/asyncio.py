@@ -26,9 +26,12 @@ _UNCANCELS: Final = sys.version_info >= (3, 13)
 """Taking a cancellation back also keeps it from the next await."""
 
 
-def _is_cancelling(task: Any) -> object:
+def _is_cancelling(task: Any, /) -> object:
     """Before 3.13 a cancellation that was taken back comes all the same."""
     return task.cancelling() or task._must_cancel
+
+
+_CANCELLING: Callable[[Any], object] = asyncio.Task.cancelling if _UNCANCELS else _is_cancelling
 
 
 class AsyncioDriver(LoopDriver):
@@ -44,7 +47,7 @@ class AsyncioDriver(LoopDriver):
     work = work
 
     look = staticmethod(getrefcount)  # who keeps the task means it
-    cancelling = staticmethod(asyncio.Task.cancelling if _UNCANCELS else _is_cancelling)
+    cancelling = staticmethod(_CANCELLING)
 
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
         self.loop = asyncio.get_running_loop()
@@ -192,7 +195,7 @@ class AsyncioDriver(LoopDriver):
                     break
                 resolver = run.resolver
             if i >= 0:
-                resolver.put_back(i)
+                run.resolver.put_back(i)
         finally:
             self.pumping = False
             if joined is not None:

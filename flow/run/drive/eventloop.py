@@ -54,7 +54,7 @@ class EventLoop:
         """Make the threads of an outermost run, at most so many."""
         raise NotImplementedError
 
-    def work(self, me: Any) -> Coroutine[Any, Any, None]:
+    def work(self, me: Any, /) -> Coroutine[Any, Any, None]:
         """Run nodes: :func:`flow.run.drive.workers.work`."""
         raise NotImplementedError
 

@@ -32,7 +32,7 @@ async def first_nodes(driver: LoopDriver, me: Worker) -> None:
         heads = driver.heads = generated_heads(driver, me) or NO_CODE
     handed, driver.handed = driver.handed, -1
     look, cancelling, task, clean, changed = driver.look, driver.cancelling, me.task, me.clean, driver.changed
-    ran, failed = False, None
+    ran, failed, now = False, None, before
     for i in driver.remaining if handed < 0 else chain((handed,), driver.remaining):
         try:
             if is_async[i]:

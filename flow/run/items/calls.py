@@ -20,6 +20,7 @@ from flow.run.items.caller import Function, ItemCall, caller
 from flow.run.items.results import look_of
 from flow.run.items.source import Source
 from flow.run.queue import ItemResolver, StreamResolver
+from flow.run.spans import ItemSpans
 from flow.run.state import PlanRun
 from flow.run.unawaited import looked_at
 from flow.signature import Composite, is_async_callable
@@ -45,7 +46,7 @@ class MapCalls(Calls):
     __slots__ = (
         "_awaits", "_call", "_context", "_executor", "_expand", "_extras", "_function", "_lifts", "_look", "_places",
         "_plain", "_roles", "_size", "_sizes", "_threaded", "arguments", "fallbacks", "feed", "limit", "mapped", "name",
-        "on_slot", "outer", "source",
+        "on_slot", "outer", "source", "spans",
     )  # fmt: skip
 
     def __init__(
@@ -76,8 +77,10 @@ class MapCalls(Calls):
         self._function, self._awaits = self._new_function(node)
         self._threaded = not self._awaits and outer.on_loop and self._executor == "thread"
         hooks = outer.hooks
+        self.spans = _timed(outer, node) if self.config.timing else None
         self._plain = plain = (
             roles.bare
+            and self.spans is None
             and not self._threaded
             and hooks is None
             and mapped.timeout is None
@@ -183,7 +186,12 @@ class MapCalls(Calls):
         if self._lifts and not awaits:
             call, awaits = lifted(self, i, call), True
         if self.hooks is not None:
-            call = told(self, i, asked(self, i, call, awaits), awaits)
+            call = asked(self, i, call, awaits)
+        if self.spans is not None:
+            attempt = partial(self.attempts_of, i)
+            call = self.spans.watched(self.index(i), attempt, call, awaits, self.clock)
+        if self.hooks is not None:
+            call = told(self, i, call, awaits)
         if mapped.admission is not None:
             make = lambda: self._child(i, self.values[i])  # noqa: E731
             call = admitted(self, i, call, awaits, mapped.admission, make)
@@ -204,6 +212,10 @@ class MapCalls(Calls):
     def index(self, i: int) -> int:
         """The index of the first item of entry ``i``; an entry is an item, or a batch of them."""
         return i * self._size
+
+    def attempts_of(self, i: int) -> int:
+        """The number of entry ``i``'s present attempt."""
+        return self.attempts.get(i, 1)
 
     def _finished(self, i: int) -> None:
         self.emit(events.ItemFinished(self.run_id, self.name, self.index(i), self.clock.now()))
@@ -235,6 +247,11 @@ class MapCalls(Calls):
 
     def node_limit(self, i: int) -> float | None:
         return None if self.mapped.timeout is None else self.mapped.timeout.node
+
+
+def _timed(outer: PlanRun, node: int) -> ItemSpans:
+    spans = outer.extras.items[node] = ItemSpans()  # of the map's last attempt
+    return spans
 
 
 def _itself(item: Any) -> Any:

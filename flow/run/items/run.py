@@ -125,6 +125,8 @@ class MapOutcomes(MapCalls):
         first = self.index(i)
         self.note_fallback(i, error)
         log_survived(self, i, error, fallback=True, count=len(self.fallbacks))
+        if self.spans is not None:
+            self.spans.raised.pop(first, None)
         if self._context._scope.published:
             self._context._scope.published.pop(first, None)  # by the attempt that failed
         self.values[i] = value
@@ -229,7 +231,7 @@ class MapRun(MapOutcomes):
         """Call the function with every item on this thread; return what the node returns."""
         self.refuse_stream()
         counts = self.mapped.timeout or self.mapped.admission or self.hooks or self.config.observers
-        direct = not counts and self.deadline is None
+        direct = not counts and self.spans is None and self.deadline is None
         try:
             run_items(self, self.feed, self._call if direct else None, not self._plain)
             if self.timed_out:

@@ -91,7 +91,8 @@ class Source:
             self._ours = [*self._ours, iterator]
         if self._context is None:
             self._context = copy_context()
-        return map(self._context.run, repeat(next), repeat(iterator))
+        run: Any = self._context.run
+        return map(run, repeat(next), repeat(iterator))
 
     def _zipped(self, name: str, sources: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         iterators = [self._iterator(source) for source in sources.values()]

@@ -1,0 +1,36 @@
+"""What users get told by type checkers: mypy and pyright agree with each line of ``typed.py``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+TYPED = ROOT / "tests" / "unit" / "typed.py"
+
+
+@pytest.mark.slow
+def test_mypy_infers_it(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(TYPED)]
+    environment = os.environ | {"MYPYPATH": str(ROOT)}
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=110)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.slow
+def test_pyright_infers_it_and_finds_nothing_in_flow() -> None:
+    pytest.importorskip("pyright", reason="pyright is not installed: pip install -e '.[dev]'")
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", str(ROOT)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_there_is_something_to_infer() -> None:
+    lines = TYPED.read_text(encoding="utf-8").splitlines()
+    assert sum("assert_type(" in line for line in lines) > 40
+    assert sum("# type: ignore[" in line for line in lines) > 10

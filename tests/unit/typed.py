@@ -1,0 +1,195 @@
+"""What type checkers infer of flow: read by mypy and pyright (tests/unit/test_typed.py), never run.
+
+``# type: ignore[...]`` marks what they must refuse: one that is not needed is a finding.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, assert_type
+
+import flow
+from flow.types import NodeRef
+
+dag = flow.Dag("typed")
+
+
+def size(word: str) -> int:
+    return len(word)
+
+
+async def asize(word: str) -> int:
+    return len(word)
+
+
+def sizes(words: list[str]) -> list[int]:
+    return [len(word) for word in words]
+
+
+async def asizes(words: list[str]) -> tuple[int, ...]:
+    return tuple(map(len, words))
+
+
+def rows() -> Iterator[int]:
+    yield 1
+
+
+async def arows() -> AsyncIterator[int]:
+    yield 1
+
+
+def pairs(word: str) -> list[tuple[str, int]]:
+    return [(word, 1)]
+
+
+async def apairs(word: str) -> list[tuple[str, int]]:
+    return [(word, 1)]
+
+
+def count(so_far: dict[str, int], word: str) -> dict[str, int]:
+    return so_far | {word: 1}
+
+
+# -- nodes
+
+one = dag.add("one", size)
+other = dag.add("other", asize, after=one, needs={"word": one}, retry=flow.Retry(3), timeout=flow.Timeout(node=2.0))
+assert_type(one, NodeRef[int])
+assert_type(other, NodeRef[int])
+assert_type(dag.add("rows", rows), NodeRef[Iterator[int]])
+assert_type(dag.add("arows", arows), NodeRef[AsyncIterator[int]])
+assert_type(dag.add("inner", flow.Dag("inner")), NodeRef[Mapping[str, Any]])
+assert_type(dag.add("text", lambda: "text"), NodeRef[str])
+assert_type(dag.add("class", dict[str, int]), NodeRef[dict[str, int]])
+
+
+@dag.node
+def plain(x: int) -> str:
+    return str(x)
+
+
+@dag.node(name="other_name", retry=flow.Retry(2), priority=1)
+async def awaited(x: int) -> str:
+    return str(x)
+
+
+assert_type(plain(1), str)
+dag.add("wrong", size, retries=3)  # type: ignore[call-overload]
+dag.node(retrys=3)  # type: ignore[call-overload]
+
+# -- maps
+
+assert_type(dag.map("a", size, over="xs"), NodeRef[list[int]])
+assert_type(dag.map("b", asize, over=["xs", one]), NodeRef[list[int]])
+assert_type(dag.map("c", sizes, over="xs", batch_size=10), NodeRef[list[int]])
+assert_type(dag.map("d", asizes, over="xs", batch_size=10), NodeRef[list[int]])
+assert_type(dag.map("e", asizes, over="xs", batch_size=10, on_error="collect"), NodeRef[flow.MapResult[int]])
+assert_type(dag.map("f", size, over="xs", on_error="skip", concurrency="auto"), NodeRef[list[int]])
+collected = dag.map("g", asize, over="xs", on_error="collect", key=str.upper)
+assert_type(collected, NodeRef[flow.MapResult[int]])
+assert_type(dag.flat_map("h", pairs, over="xs"), NodeRef[list[tuple[str, int]]])
+assert_type(dag.flat_map("i", apairs, over="xs"), NodeRef[list[tuple[str, int]]])
+assert_type(dag.filter("j", size, over=collected), NodeRef[list[Any]])
+assert_type(dag.reduce("k", lambda a, b: a + 1, over=collected, start=0), NodeRef[int])
+assert_type(dag.reduce("l", count, over="xs", start={}), NodeRef[dict[str, int]])
+assert_type(dag.reduce("m", operator.add, over=collected, start=0), NodeRef[int])
+dag.map("n", size, over="xs", max_workers=8)  # type: ignore[call-overload]
+dag.map("o", size, over="xs", on_error="ignore")  # type: ignore[call-overload]
+dag.reduce("p", count, over="xs", start=[])  # type: ignore[arg-type]
+
+# -- a run
+
+result = flow.run(dag, {"x": 1}, targets=[one, plain, "other"], known={one: 1, plain: "1", "other": 2}, run_id="r")
+assert_type(result, flow.Result)
+assert_type(flow.run(dag, known=result), flow.Result)
+assert_type(flow.run(dag, known={"one": flow.Outcome("failed", error=OSError())}), flow.Result)
+assert_type(result[one], int)
+assert_type(result[plain], str)
+assert_type(result[awaited], str)
+assert_type(result["one"], Any)
+assert_type(result[collected], flow.MapResult[int])
+assert_type(result[collected].values, list[int])
+assert_type(result[collected][0], int)
+assert_type(list(result[collected]), list[int])
+assert_type(result[collected].items(), list[tuple[Any, int]])
+assert_type(result.get(one), int | None)
+assert_type(result.get(one, 0), int)
+assert_type(result.get(plain, None), str | None)
+assert_type(result.get("one"), Any)
+assert_type(result.status["one"], flow.Status)
+assert_type(result.errors["one"], BaseException)
+assert_type(result.error(), flow.RunError | None)
+
+
+async def executed() -> None:
+    assert_type(await flow.execute(dag, {"x": 1}), flow.Result)
+
+
+flow.run(dag, limit=3)  # type: ignore[call-arg]
+flow.run(7)  # type: ignore[arg-type]
+flow.Nope  # type: ignore[attr-defined]
+
+try:
+    flow.run(dag)
+except flow.RunError as failed:
+    assert_type(failed.exceptions, tuple[Exception | ExceptionGroup[Exception], ...])
+    assert_type(failed.nodes, tuple[str, ...])
+except flow.InputError as error:
+    assert_type(error.faults, tuple[str, ...])
+
+
+# -- data
+
+TOTAL = flow.Key[int]("total")
+
+
+def writes(ctx: flow.Context) -> None:
+    assert_type(ctx.data, flow.WorkflowData)
+    assert_type(ctx.data[TOTAL], int)
+    assert_type(ctx.data.get(TOTAL), int | None)
+    assert_type(ctx.data.get(TOTAL, "none"), int | str)
+    assert_type(ctx.data["total"], Any)
+    assert_type(ctx.data.get_int("total"), int)
+
+
+flow.DataConfig(memory=dict)
+flow.DataConfig(memory=lambda: dict[str, Any]())
+flow.DataConfig(memory="slot")  # type: ignore[arg-type]
+flow.DataConfig(memory=size)  # type: ignore[arg-type]
+strings = flow.memory.StringPool()
+lists = flow.memory.ObjectPool(lambda: list[int](), reset=list[int].clear)
+with lists.acquire() as borrowed:
+    assert_type(borrowed, list[int])
+with flow.WorkflowData.pool().acquire() as store:
+    assert_type(store, flow.WorkflowData)
+
+
+# -- settings, plans, tuning
+
+
+def flaky(error: Exception) -> bool:
+    return True
+
+
+def narrow(error: ValueError) -> bool:
+    return True
+
+
+flow.Retry(retry_if=flaky)
+flow.Retry(retry_if=(ValueError, KeyError))
+flow.Retry(retry_if=narrow)  # type: ignore[arg-type]
+flow.Config(limt=3)  # type: ignore[call-arg]
+assert_type(flow.Config(limit=3).replace(limit="auto"), flow.Config)
+flow.Config(clock=flow.testing.FakeClock(), observers=(print, lambda event: None))
+
+plan = dag.compile()
+assert_type(plan, flow.Plan)
+assert_type(plan.names, Sequence[str])
+assert_type(plan.dependencies["one"], tuple[str, ...])
+assert_type(plan.topological_order(), list[str])
+assert_type(flow.tune(dag, {"x": 1}, objective="latency", budget=0.1), flow.tuning.TuneReport)
+assert_type(flow.tune(dag).best, flow.Config)
+flow.tune(dag, objective="speed")  # type: ignore[arg-type]
+either = flow.run if plan.names else flow.execute
+found: flow.Result | Coroutine[Any, Any, flow.Result] = either(dag, {"x": 1})
