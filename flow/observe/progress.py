@@ -23,6 +23,7 @@ import msgspec
 from flow.errors import UsageError
 from flow.observe.display import MAX_ROWS, Items, Row, picture, stderr_console
 from flow.run import events
+from flow.tracebacks import ends_at_user
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -64,6 +65,7 @@ class Progress:
     :raises UsageError: if ``rich`` is not installed.
     """
 
+    @ends_at_user
     def __init__(self, *, console: Console | None = None, force: bool = False) -> None:
         try:
             import rich  # noqa: F401

@@ -11,6 +11,7 @@ from flow.draw.rich import Rich
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.bynode import ByNode, always
 from flow.run.state import PlanRun
+from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef, Status
 
 if TYPE_CHECKING:
@@ -59,12 +60,10 @@ class Result(Mapping[str, Any], Rich):
             freed (``Config.keep``); says why.
         """
         try:
-            i = self.plan.find(ref)
-        except UsageError as error:
-            raise MissingOutput(str(error)) from None
-        if not self._run.has_output(i):
-            raise MissingOutput(_why_missing(self, self._run, i))
-        return self._run.values[i]
+            return _output(self, self._run, ref)
+        except MissingOutput as error:
+            end_at_user(error)
+            raise
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.outputs)
@@ -117,6 +116,7 @@ class Result(Mapping[str, Any], Rich):
         return ByNode(self.plan, lambda i: attempts.get(i, 1), ran)
 
     @property
+    @ends_at_user
     def durations(self) -> Mapping[str, float]:
         """Seconds from each node's first start to its last end; for runs with ``Config(timing=True)``.
 
@@ -125,6 +125,7 @@ class Result(Mapping[str, Any], Rich):
         started, finished = self._times()
         return ByNode(self.plan, lambda i: finished[i] - started[i], lambda i: finished[i] == finished[i])  # not NEVER
 
+    @ends_at_user
     def spans(self) -> dict[str, tuple[float, float]]:
         """Start and end of each node that ran, in seconds since the run began (``Config(timing=True)``)."""
         started, finished = self._times()
@@ -202,6 +203,7 @@ class Result(Mapping[str, Any], Rich):
         """The store that the nodes saw as ``ctx.data``."""
         return self._run.data
 
+    @ends_at_user
     def raise_for_errors(self) -> None:
         """Raise the :class:`flow.RunError` of this run, with tolerated errors too; nothing if :attr:`ok`."""
         raise_failure(self, tolerated=True)
@@ -220,6 +222,7 @@ class Result(Mapping[str, Any], Rich):
         """Return plain data for logs and JSON: errors as text, outputs as they are (or left out)."""
         return _plain(self, self._run, outputs)
 
+    @ends_at_user
     def timeline(self, format: Literal["mermaid", "svg"] = "mermaid") -> str:
         """Draw when each node ran (a Gantt chart), as Mermaid text or a self-contained SVG.
 
@@ -251,6 +254,7 @@ class Result(Mapping[str, Any], Rich):
             bars.append(Bar(name, start, end, status[name], "; ".join(notes)))
         return sorted(bars, key=lambda bar: (bar.start, bar.end))
 
+    @ends_at_user
     def graph(self, format: Literal["svg", "mermaid", "dot"] = "svg") -> str:
         """Draw the graph with each node's status: as a self-contained SVG, or as Mermaid or Graphviz text.
 
@@ -270,6 +274,16 @@ class Result(Mapping[str, Any], Rich):
         from flow.run.card import card
 
         return card(self._run, repr(self))
+
+
+def _output(result: Result, run: PlanRun, ref: Any) -> Any:
+    try:
+        i = result.plan.find(ref)
+    except UsageError as error:
+        raise MissingOutput(str(error)) from None
+    if not run.has_output(i):
+        raise MissingOutput(_why_missing(result, run, i))
+    return run.values[i]
 
 
 def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:

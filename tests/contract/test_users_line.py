@@ -50,6 +50,22 @@ def _failing() -> flow.Dag:
     return dag
 
 
+def _collected() -> flow.Result:
+    return flow.run(_failing(), config=flow.Config(on_error="collect"))
+
+
+def _mapped(*, after: bool = False) -> Any:
+    dag = flow.Dag("d")
+    dag.map("m", lambda item: 1 // item, over="xs", on_error="collect")
+    dag.map("later", lambda item: item, over="m", on_error="collect", pipelined=True)
+    result = flow.run(dag, {"xs": [1, 0, 0]})
+    return result["later" if after else "m"]
+
+
+async def _later(name: str) -> float:
+    return 1.0
+
+
 def mistakes() -> dict[str, tuple[type[Exception], Callable[[], Any]]]:
     wrong: Any = {"limit": 3}
     return {
@@ -85,6 +101,38 @@ def mistakes() -> dict[str, tuple[type[Exception], Callable[[], Any]]]:
         "Retry": (flow.errors.ConfigError, lambda: flow.Retry(retries=3)),  # type: ignore[call-arg]
         "Timeout": (flow.errors.ConfigError, lambda: flow.Timeout(seconds=3)),  # type: ignore[call-arg]
         "tune": (flow.errors.ConfigError, lambda: flow.tune(_failing(), budget=-1)),
+        "preset": (flow.errors.ConfigError, lambda: flow.DataConfig.preset("nope")),
+        "Outcome": (flow.UsageError, lambda: flow.Outcome("nope")),  # type: ignore[arg-type]
+        "an output": (flow.errors.MissingOutput, lambda: _collected()["nope"]),
+        "the output of a failure": (flow.errors.MissingOutput, lambda: _collected()["x"]),
+        "raise_for_errors": (flow.RunError, lambda: _collected().raise_for_errors()),
+        "durations": (flow.UsageError, lambda: _collected().durations),
+        "spans": (flow.UsageError, lambda: _collected().spans()),
+        "timeline": (flow.UsageError, lambda: _collected().timeline()),
+        "graph": (flow.UsageError, lambda: _collected().graph("nope")),  # type: ignore[arg-type]
+        "find": (flow.UsageError, lambda: _failing().compile().find("nope")),
+        "part of a plan": (flow.UsageError, lambda: _failing().compile().subgraph("nope")),
+        "ancestors": (flow.UsageError, lambda: _failing().compile().ancestors("nope")),
+        "descendants": (flow.UsageError, lambda: _failing().compile().descendants(len)),
+        "critical_path": (flow.UsageError, lambda: _failing().compile().critical_path(_later)),  # type: ignore[arg-type]
+        "serial_time": (flow.UsageError, lambda: _failing().compile().serial_time(_later)),  # type: ignore[arg-type]
+        "to_svg": (flow.UsageError, lambda: flow.render.to_svg(wrong)),
+        "to_mermaid": (flow.UsageError, lambda: flow.render.to_mermaid(wrong)),
+        "to_dot": (flow.UsageError, lambda: flow.render.to_dot(wrong)),
+        "from_networkx": (flow.UsageError, lambda: flow.interop.from_networkx(wrong)),
+        "to_networkx": (flow.UsageError, lambda: flow.interop.to_networkx(wrong)),
+        "linear": (flow.errors.ConfigError, lambda: flow.topologies.linear(-1)),
+        "diamond": (flow.errors.ConfigError, lambda: flow.topologies.diamond(-1)),
+        "tree": (flow.errors.ConfigError, lambda: flow.topologies.tree(-1)),
+        "layered": (flow.errors.ConfigError, lambda: flow.topologies.layered(-1, 1, 1)),
+        "random_dag": (flow.errors.ConfigError, lambda: flow.topologies.random_dag(-1, p=0.5)),
+        "sparse_random": (flow.errors.ConfigError, lambda: flow.topologies.sparse_random(-1)),
+        "a trace": (flow.errors.TraceError, lambda: flow.traces.load("/there is no such file")),
+        "timed": (flow.UsageError, lambda: flow.middleware.timed(wrong)),
+        "logging": (flow.UsageError, lambda: flow.observe.logging(level="nope")),
+        "an item": (flow.UsageError, lambda: _mapped()[9]),
+        "an item that never came": (flow.UsageError, lambda: _mapped(after=True)[1]),
+        "the errors of items": (flow.errors.MapError, lambda: _mapped().raise_for_errors()),
     }
 
 

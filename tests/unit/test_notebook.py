@@ -309,6 +309,13 @@ def test_cells_have_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     html = result._repr_html_()
     assert "fails\nValueError: 1\nIn[3]:2" in words(html)
     assert "In[3]:3" in tips(html)[2] and "test_notebook.py:" in tips(html)[3]
+    assert result.errors["fails"].__notes__ == ["in node 'fails' (In[3]:1)"]
+    with pytest.raises(flow.InputError, match=r"node 'fails' \(In\[3\]:1\) has a parameter of that name"):
+        flow.run(dag)
+    dag.add("other", namespace["other"], timeout=0)
+    with pytest.raises(flow.DefinitionError, match=r"defined twice, at In\[3\]:3, In\[3\]:3") as caught:
+        dag.compile()
+    assert "node 'other' (In[3]:3): timeout must be" in str(caught.value)
     monkeypatch.setitem(sys.modules, "IPython", None)
     assert "/tmp/ipykernel_1/2.py:2" in words(result._repr_html_())
 
