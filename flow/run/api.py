@@ -207,7 +207,7 @@ def _hook(state: PlanRun, on_loop: bool) -> None:
 def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
     """Return the inputs of a run: those given, and the declared defaults. :raises InputError: listing what is wrong."""
     if not isinstance(inputs, Mapping):
-        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}"])
+        raise InputError(plan.name, [_no_mapping(plan, inputs, config)])
     declared = plan._nodes.declared
     faults: list[str] = []
     missing = [name for name in plan.required_inputs if name not in inputs]
@@ -225,6 +225,18 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Ma
 
 def _is_input(plan: Plan, name: object) -> bool:
     return isinstance(name, str) and name in plan._nodes.inputs
+
+
+def _no_mapping(plan: Plan, inputs: object, config: Config) -> str:
+    """Say that ``inputs`` is no mapping, and what was meant by it, if that is known."""
+    declared, meant = plan._nodes.declared, ""
+    source = None if declared is None else declared.source
+    if isinstance(inputs, Config):
+        meant = " (did you mean config=...?)"
+    elif isinstance(source, type) and type(inputs) is source:
+        fields = "msgspec.structs.asdict" if hasattr(source, "__struct_fields__") else "dataclasses.asdict"
+        meant = f" (its fields are one: {fields}(...))"
+    return f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}{meant}"
 
 
 def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[str]:
