@@ -315,7 +315,8 @@ def _card(dag: Dag) -> str:
     """The graph as notebooks show it; what is wrong with it if it cannot be compiled."""
     if len(dag):
         try:
-            return dag.compile()._repr_html_()
+            # Not dag.compile(): it warns once of each thing, and the notebook's own code would be the place.
+            return compile_definition(dag._definition, None)._repr_html_()
         except DefinitionError as error:
             faults: Sequence[str] = error.faults
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 6
 """Runs that have a row of their own; the rest are counted in one line."""
 
+
+NOTEBOOK_WIDTH: Final = 120
+"""Characters of a line in a notebook."""
 
 MAX_MAPS: Final = 2
 """Maps under way that a run's row shows."""
@@ -87,6 +92,31 @@ def stderr_console(force: bool) -> Console:
             self.quiet = True  # rich would end the program, and close its standard output
 
     return StandardError(stderr=True, force_terminal=True if force else None)
+
+
+class NotebookOutput:
+    """What stands below a notebook's cell, drawn anew in its place: rich's own needs ipywidgets for that."""
+
+    def __init__(self, picture: Callable[[], RenderableType]) -> None:
+        self._picture = picture
+        self._handle: Any = None
+
+    def start(self, refresh: bool) -> None:
+        display = import_module("IPython.display").display
+        self._handle = display(self._shown(), raw=True, display_id=True)
+
+    def refresh(self) -> None:
+        self._handle.update(self._shown(), raw=True)
+
+    stop = refresh
+
+    def _shown(self) -> dict[str, str]:
+        from rich.console import Console
+
+        console = Console(file=StringIO(), width=NOTEBOOK_WIDTH, record=True, force_jupyter=False)
+        console.print(self._picture())
+        html = console.export_html(inline_styles=True, clear=False, code_format="<pre>{code}</pre>")
+        return {"text/html": html, "text/plain": console.export_text().rstrip()}
 
 
 def _counts(row: Row) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
@@ -516,3 +517,14 @@ def test_both_themes_by_system_and_by_notebook() -> None:
     assert used == set(style._LIGHT) == set(style._DARK)
     for selector in re.findall(r"(?:^|[}{])([^{}@]+)\{", page):
         assert all("flow-" in part for part in selector.split(",")), "nothing of the page itself is changed"
+
+
+def test_looking_at_a_dag_does_not_use_up_its_warning() -> None:
+    """The notebook's own code calls for the repr: the place would be there, and the user's call would be silent."""
+    dag = flow.Dag("declared", inputs=["customer_id", ...])
+    dag.add("n", lambda custmer_id=1: 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "1 node" in words(dag._repr_html_())
+    with pytest.warns(flow.DefinitionWarning, match="custmer_id"):
+        flow.run(dag, {"customer_id": 1})
