@@ -26,6 +26,12 @@ NOTEBOOK_WIDTH: Final = 120
 MAX_MAPS: Final = 2
 """Maps under way that a run's row shows."""
 
+_COLOURS: Final = [
+    (128, 128, 128), (224, 72, 72), (46, 160, 67), (184, 134, 11), (64, 128, 224), (176, 96, 208), (24, 152, 176),
+    (128, 128, 128),
+]  # fmt: skip
+"""The terminal's eight, to be read on light and on dark pages."""
+
 
 class Items(msgspec.Struct):
     """Counters of one map. ``total`` is None where the number of items is not known before."""
@@ -112,10 +118,12 @@ class NotebookOutput:
 
     def _shown(self) -> dict[str, str]:
         from rich.console import Console
+        from rich.terminal_theme import TerminalTheme
 
         console = Console(file=StringIO(), width=NOTEBOOK_WIDTH, record=True, force_jupyter=False)
         console.print(self._picture())
-        html = console.export_html(inline_styles=True, clear=False, code_format="<pre>{code}</pre>")
+        theme = TerminalTheme((0, 0, 0), (0, 0, 0), _COLOURS)
+        html = console.export_html(theme=theme, inline_styles=True, clear=False, code_format="<pre>{code}</pre>")
         return {"text/html": html, "text/plain": console.export_text().rstrip()}
 
 

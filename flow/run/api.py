@@ -10,7 +10,7 @@ from typing import Any, Never
 from flow.config import Config
 from flow.config.run import DEFAULT_CONFIG
 from flow.data.store import WorkflowData
-from flow.errors import ConfigError, FlowError, Hints, InputError, UsageError, shower, shown
+from flow.errors import ConfigError, Hints, InputError, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
@@ -20,7 +20,7 @@ from flow.run.release import Freeing, kept_nodes
 from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
-from flow.tracebacks import OURS, end_at_user, package_of
+from flow.tracebacks import OUR_ERRORS, OURS, end_at_user, package_of
 from flow.types import NAME_RULE, is_name, references
 
 
@@ -71,7 +71,7 @@ def run(
             failed = error.let_go()
         else:
             return _finish(state)
-    except FlowError as error:
+    except OUR_ERRORS as error:
         end_at_user(error)
         raise
     try:
@@ -116,7 +116,7 @@ async def execute(
             raise
         else:
             return _finish(state)
-    except FlowError as error:
+    except OUR_ERRORS as error:
         end_at_user(error)
         raise
     state.forget()

@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -272,3 +273,40 @@ def test_in_a_notebook_a_cell_may_await(monkeypatch: pytest.MonkeyPatch) -> None
 
     told = asyncio.run(cell())
     assert told.endswith("use 'await flow.execute(dag)' here, with the same arguments (a cell of a notebook may await)")
+
+
+def _doubtful() -> flow.Dag:
+    dag = flow.Dag("d", inputs=["customer_id", ...])
+    dag.add("x", lambda custmer_id=1: 1)
+    return dag
+
+
+def _typed() -> flow.Dag:
+    def x() -> int:
+        return 1
+
+    def y(x: str) -> None: ...
+
+    dag = flow.Dag("d")
+    dag.add("x", x)
+    dag.add("y", y)
+    return dag
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: flow.run(_doubtful(), {"customer_id": 1}),
+        lambda: _doubtful().compile(),
+        lambda: _typed().compile(check_types=True),
+        lambda: flow.Dag().add("inner", _doubtful()),
+        lambda: flow.Dag().map("inner", _doubtful(), over="xs"),
+        lambda: flow.Dag().include(_doubtful(), prefix="p"),
+        lambda: _doubtful().subgraph("x"),
+    ],
+)
+def test_warnings_that_are_errors(call: Callable[[], Any]) -> None:
+    with warnings.catch_warnings(), pytest.raises(flow.DefinitionWarning) as caught:
+        warnings.simplefilter("error")
+        user(call)
+    assert frames(caught.value) == ["test_warnings_that_are_errors", "user", "<lambda>"]
