@@ -74,6 +74,9 @@ class Result(Mapping[str, Any], Rich):
     def __contains__(self, ref: object) -> bool:
         return ref in self.outputs
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
     def values(self) -> ValuesView[Any]:
         return self.outputs.values()
 
@@ -130,11 +133,8 @@ class Result(Mapping[str, Any], Rich):
         """Start and end of each node that ran, in seconds since the run began (``Config(timing=True)``)."""
         started, finished = self._times()
         zero = self._run.started_at
-        return {
-            name: (started[i] - zero, finished[i] - zero)
-            for i, name in enumerate(self.plan.names)
-            if finished[i] == finished[i]  # not NEVER
-        }
+        ran = [i for i, end in enumerate(finished) if end == end]  # not NEVER
+        return {self.plan.names[i]: (started[i] - zero, finished[i] - zero) for i in ran}
 
     def _times(self) -> tuple[list[float], list[float]]:
         run = self._run

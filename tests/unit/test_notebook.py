@@ -528,3 +528,12 @@ def test_looking_at_a_dag_does_not_use_up_its_warning() -> None:
         assert "1 node" in words(dag._repr_html_())
     with pytest.warns(flow.DefinitionWarning, match="custmer_id"):
         flow.run(dag, {"customer_id": 1})
+
+
+def test_keys_that_ipython_completes() -> None:
+    dag = flow.Dag("keys")
+    dag.add("one", lambda: 1)
+    dag.add("two", lambda: 1 / 0)
+    result = flow.run(dag, config=Config(on_error="collect"))
+    assert result._ipython_key_completions_() == ["one"]
+    assert result.status._ipython_key_completions_() == ["one", "two"]  # type: ignore[attr-defined]
