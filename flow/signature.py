@@ -211,6 +211,12 @@ def qualname_of(fn: Any) -> str:
     return str.__str__(found) if isinstance(found, str) else ""
 
 
+def namesake(fn: Any, names: Container[str]) -> str:
+    """Say that a node has the name of ``fn``, which no node runs: a cell that ran again has made another function."""
+    name = getattr(fn, "__name__", None) if type(fn) is FunctionType else None
+    return f" (node {name!r} runs another function: name it by {name!r})" if name is not None and name in names else ""
+
+
 def location_of(fn: Any, show: Show = shown) -> str:
     """Return ``"file.py:12"`` for where ``fn`` was defined, or what ``show`` says of it: its repr.
 

@@ -11,7 +11,7 @@ from flow.plan.kept import Kept
 from flow.plan.nodes import Nodes
 from flow.plan.order import reach
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_chain
-from flow.signature import is_same, qualname_of
+from flow.signature import is_same, namesake, qualname_of
 from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef
 
@@ -129,7 +129,9 @@ class Plan(Rich):
         indices = [i for i, fn in enumerate(nodes.fns) if is_same(fn, name)] if callable(name) else []
         if len(indices) == 1:
             return indices[0]
-        what = f"{len(indices)} nodes run it: say which one" if indices else "no node runs it"
+        what = f"no node runs it{namesake(name, nodes.index)}"
+        if indices:
+            what = f"{len(indices)} nodes run it: say which one"
         label = shown(qualname_of(name) or name)
         raise UsageError(f"plan {self.name!r}: {label} is no node's name, and {what}")
 
