@@ -36,6 +36,13 @@ def unawaited(where: str, made: Any) -> UsageError:
     return UsageError(f"{where}: its function {UNAWAITED}: it returned {shown(made)}")
 
 
+def is_maker(given: Any, module: str) -> bool:
+    """Tell whether it is a public function or class of ``module``, of ours, which makes what it was given for."""
+    if type(given) not in (type, FunctionType) or "." in given.__qualname__:
+        return False
+    return f"{given.__module__}.".startswith(f"{module}.")
+
+
 def is_unawaited(fn: Any) -> bool:
     """Tell whether ``fn`` is of no use where it is only called: an ``async def``, or what stands for one."""
     return bool(_flags(fn) & (COROUTINE | ASYNC_GENERATOR)) or may_return_awaitable(fn)

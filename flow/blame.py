@@ -34,7 +34,7 @@ def where(error: BaseException) -> str:
 
 def shortened(file: str) -> str:
     """Return ``file`` or ``file:line``, relative to the current folder if below it; a notebook's cell as ``In[3]``."""
-    cell = _cell(file)
+    cell = cell_of(file)
     if cell:
         return cell
     try:
@@ -45,7 +45,7 @@ def shortened(file: str) -> str:
         return file
 
 
-def _cell(file: str) -> str:
+def cell_of(file: str) -> str:
     """Return IPython's name of the cell that was compiled as ``file``; an empty text for other files."""
     try:
         name_of = sys.modules["IPython"].get_ipython().compile.format_code_name

@@ -22,8 +22,22 @@ def at_first_use(module: str, rooms: Mapping[str, str]) -> Callable[[str], Any]:
     def __getattr__(name: str) -> Any:
         room = rooms.get(name)
         if room is None:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            raise AttributeError(f"module {module!r} has no attribute {name!r}{_elsewhere(module, name, rooms)}")
         found = import_module(room)
         return found if room.rpartition(".")[2] == name else getattr(found, name)
 
     return __getattr__
+
+
+def _elsewhere(module: str, name: str, rooms: Mapping[str, str]) -> str:
+    """Say which public module of ``module`` has a name that is not there itself; nothing if none has."""
+    if name.startswith("_"):  # asked for by tools
+        return ""
+    for room in ("errors", "plan", "types", "clock", "data", *rooms):
+        try:
+            known = getattr(import_module(rooms.get(room, f"{module}.{room}")), "__all__", ())
+        except ImportError:  # no module, or one of an extra that is not installed
+            continue
+        if name in known:
+            return f": it is {module}.{room}.{name}"
+    return ""

@@ -6,6 +6,7 @@ and partials from the function they hold.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from functools import partial
 from types import CodeType, FunctionType, MethodType
@@ -210,15 +211,33 @@ def qualname_of(fn: Any) -> str:
     return str.__str__(found) if isinstance(found, str) else ""
 
 
+def namesake(fn: Any, names: Container[str]) -> str:
+    """Say that a node has the name of ``fn``, which no node runs: a cell that ran again has made another function."""
+    name = getattr(fn, "__name__", None) if type(fn) is FunctionType else None
+    return f" (node {name!r} runs another function: name it by {name!r})" if name is not None and name in names else ""
+
+
 def location_of(fn: Any, show: Show = shown) -> str:
-    """Return ``"file.py:12"`` for where ``fn`` was defined, or what ``show`` says of it: its repr."""
+    """Return ``"file.py:12"`` for where ``fn`` was defined, or what ``show`` says of it: its repr.
+
+    A notebook's cell is ``"In[3]:12"``.
+    """
     if issubclass(type(fn), Composite):
         inner = getattr(fn, "fn", None)  # of a map
         return str(fn.location) if inner is None else location_of(inner, show)
     code = code_of(fn)
     if code is not None:
-        return f"{code.co_filename}:{code.co_firstlineno}"
+        return f"{_cell_of(code.co_filename) or code.co_filename}:{code.co_firstlineno}"
     return show(fn)
+
+
+def _cell_of(file: str) -> str:
+    """What a notebook calls the cell: its file is a temporary one that nobody can open. Nothing outside notebooks."""
+    if "IPython" not in sys.modules:
+        return ""
+    from flow.blame import cell_of  # here: its imports take time, and few programs need it
+
+    return cell_of(file)
 
 
 def code_of(fn: Any) -> CodeType | None:

@@ -3,7 +3,7 @@
 A traceback of a definition or usage error ends at the user's line that made the mistake. Each public function that
 refuses wrong calls has this in its own body::
 
-    except FlowError as error:
+    except OUR_ERRORS as error:
         end_at_user(error)
         raise
 
@@ -19,12 +19,16 @@ from functools import wraps
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
-from flow.errors import FlowError
+from flow.errors import BlockingNodeWarning, DefinitionWarning, FlowError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 OURS: Final = "flow"
+
+OUR_ERRORS: Final = (FlowError, DefinitionWarning, BlockingNodeWarning)
+"""Also the warnings, which are errors where the user wants them to be (``python -W error``)."""
+
 _MACHINERY: Final = frozenset({OURS, "anyio", "asyncio", "concurrent", "outcome", "threading", "trio"})
 """Packages that lead from a run to a node's function. (Generated code is of our name too.)"""
 
@@ -38,7 +42,7 @@ def ends_at_user(method: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return method(*args, **kwargs)
-        except FlowError as error:
+        except OUR_ERRORS as error:
             end_at_user(error)
             raise
 

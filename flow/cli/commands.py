@@ -6,11 +6,12 @@ import contextlib
 import html
 import io
 import platform
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -80,9 +81,17 @@ def _trace(ctx: click.Context, error: BaseException | None) -> None:
         tell(described(error))
 
 
+_IN_PYTHON: Final = re.compile(r"pass inputs=\{'(\w+)': \.\.\.\}")
+"""What errors say to do in a program."""
+
+
+def _here(found: re.Match[str]) -> str:
+    return f"pass --input {found[1]}=..."
+
+
 def _fail(ctx: click.Context, error: Exception) -> NoReturn:
     if isinstance(error, FlowError):
-        tell(f"Error: {error}")
+        tell(f"Error: {_IN_PYTHON.sub(_here, str(error))}")
         ctx.exit(1 if isinstance(error, (DefinitionError, TraceError)) else 2)
     place = where(error)  # an object of the user's that does what none of its kind does
     tell(f"Error: {described(error)}{f' ({place})' if place else ''}; --debug shows more")
@@ -272,8 +281,10 @@ def check(ctx: click.Context, target: str, strict: bool) -> None:
     needed = f"; needs inputs: {', '.join(plan.required_inputs)}" if plan.required_inputs else ""
     warnings = show.warned(plan)
     tell(*warnings)
-    say(f"{plan.name}: ok: {show.size(plan)}{needed}")
-    if warnings and strict:
+    refused = strict and bool(warnings)
+    verdict = f"{counted(len(warnings), 'warning')}, refused by --strict" if refused else "ok"
+    (tell if refused else say)(f"{plan.name}: {verdict}: {show.size(plan)}{needed}")
+    if refused:
         ctx.exit(1)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config.fields import Settings, is_int, is_number, is_one_of
 from flow.errors import ConfigError, nearest, shown
+from flow.tracebacks import ends_at_user
 
 MIN_BLOCK: Final = 64
 """Bytes of the smallest block an arena takes."""
@@ -114,6 +115,7 @@ class DataConfig(Settings, frozen=True, kw_only=True):
             yield "locked=False does not go with an arena: its operations take several steps"
 
     @classmethod
+    @ends_at_user
     def preset(cls, name: str) -> DataConfig:
         """Return the settings for a kind of workload; see :data:`DATA_PRESETS` for their names.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.awaits import UNAWAITED, is_unawaited
+from flow.awaits import UNAWAITED, is_maker, is_unawaited
 from flow.clock import SYSTEM_CLOCK, Clock
 from flow.config.data import DATA_PRESETS, DataConfig
 from flow.config.fields import FrozenMapping, Settings, is_int, is_number, is_one_of
@@ -143,6 +143,7 @@ class Config(Settings, frozen=True, kw_only=True):
             found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
         else:
             found += [f"an observer {UNAWAITED}, not {shown(o)}" for o in self.observers if is_unawaited(o)]
+            found += [f"{o.__name__} makes an observer: call it" for o in self.observers if is_maker(o, "flow.observe")]
         if self.on_outcome is not None:
             found += _faults_of_factory("on_outcome", self.on_outcome)
         if self.before_call is not None:

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from flow.draw.rich import Rich
-from flow.errors import MapError, UsageError, described, shown
+from flow.errors import FlowError, MapError, UsageError, described, shown
 from flow.reprs import counted
+from flow.tracebacks import end_at_user
 from flow.types import MISSING
 
 T = TypeVar("T")
@@ -62,8 +63,12 @@ class MapResult(Rich, Generic[T]):
 
     def raise_for_errors(self) -> None:
         """Raise the exception that ``on_error="fail"`` would have raised; nothing if :attr:`ok`."""
-        if self.errors:
-            raise error_of(self.name, self.errors)
+        try:
+            if self.errors:
+                raise error_of(self.name, self.errors)
+        except FlowError as error:
+            end_at_user(error)
+            raise
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for logs and JSON: counts, values in item order, errors as text by index."""
@@ -79,21 +84,30 @@ class MapResult(Rich, Generic[T]):
 
         :raises UsageError: if there is no such item. :raises Exception: the item's own, if it failed.
         """
+        try:
+            index = self._at(index)
+        except FlowError as error:
+            end_at_user(error)
+            raise
+        if index in self.errors:
+            failed = self.errors[index]
+            try:
+                raise failed
+            finally:
+                del self, failed  # its traceback holds this frame: no cycle
+        value: T = self._outcomes[index]
+        return value
+
+    def _at(self, index: int) -> int:
+        """The index, from 0, of an item that came."""
         count = len(self._outcomes)
         if isinstance(index, bool) or not isinstance(index, int) or not -count <= index < count:
             held = counted(count, "item")
             raise UsageError(f"map {self.name!r} has {held}, by index from 0; there is none at {shown(index)}")
         index %= count
-        if index in self.errors:
-            error = self.errors[index]
-            try:
-                raise error
-            finally:
-                del self, error  # its traceback holds this frame: no cycle
-        value: T = self._outcomes[index]
-        if value is MISSING:
+        if self._outcomes[index] is MISSING and index not in self.errors:
             raise UsageError(f"item {index} of map {self.name!r} never came: the map before failed on it or dropped it")
-        return value
+        return index
 
     def __iter__(self) -> Iterator[T]:
         return (value for value in self._outcomes if value is not MISSING)

@@ -7,7 +7,8 @@ from functools import partial
 from types import EllipsisType, FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
-from flow.errors import DefinitionError, FlowError, UsageError, shown
+from flow.errors import DefinitionError, UsageError, shown
+from flow.graph.inline import inline
 from flow.graph.maps import Maps
 from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
@@ -15,7 +16,7 @@ from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
 from flow.policy.middleware import Middleware
 from flow.signature import Nested
-from flow.tracebacks import end_at_user, ends_at_user
+from flow.tracebacks import OUR_ERRORS, end_at_user, ends_at_user
 from flow.types import NodeRef, references
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Dag(Maps):
                     return NodeRef(name)
                 if policy is not None:
                     d.policies[len(d.names)] = policy
-        except FlowError as error:
+        except OUR_ERRORS as error:
             end_at_user(error)
             raise
         # Only now, when nothing can fail: the lists must stay of one length.
@@ -156,7 +157,7 @@ class Dag(Maps):
             return partial(_decorated, self, name, options)
         try:
             return _decorated(self, name, options, fn)
-        except FlowError as error:
+        except OUR_ERRORS as error:
             end_at_user(error)
             raise
 
@@ -199,7 +200,6 @@ class Dag(Maps):
             raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
         if inputs is not None and not isinstance(inputs, Mapping):
             raise UsageError(f"include(inputs=...) maps {shown(other.name)}'s run inputs to nodes; got {shown(inputs)}")
-        from flow.graph.inline import inline  # here: few Dags include others
 
         given, starts = dict(inputs or {}), references(after)
         if inline(self._definition, other._definition, other.compile(), prefix, given, starts, replace):
@@ -250,19 +250,19 @@ class Dag(Maps):
         """
         d, plan = self._definition, self._plan
         edges = len(d.edges)
-        if plan is not None and edges == self._plan_edges:
-            if len(d.names) == plan._nodes.count:
-                return _warned(plan, plan._nodes.count, check_types) if check_types else plan
-        else:
-            plan = None  # a new edge may lead to an old node
-        start = 0 if plan is None else plan._nodes.count
         try:
+            if plan is not None and edges == self._plan_edges:
+                if len(d.names) == plan._nodes.count:
+                    return _warned(plan, plan._nodes.count, check_types) if check_types else plan
+            else:
+                plan = None  # a new edge may lead to an old node
+            start = 0 if plan is None else plan._nodes.count
             self._plan = plan = compile_definition(d, plan)
-        except FlowError as error:
+            self._plan_edges = edges
+            return plan if plan._nodes.declared is None and not check_types else _warned(plan, start, check_types)
+        except OUR_ERRORS as error:
             end_at_user(error)
             raise
-        self._plan_edges = edges
-        return plan if plan._nodes.declared is None and not check_types else _warned(plan, start, check_types)
 
     @ends_at_user
     def subgraph(self, *targets: Ref) -> Dag:
@@ -304,7 +304,7 @@ def _decorated(dag: Dag, name: str | None, options: Mapping[str, Any], fn: F) ->
             dag.add(_name_for(fn, name), fn, **options)
         else:  # unpacking nothing has its price too
             dag.add(_name_for(fn, name), fn)
-    except FlowError as error:
+    except OUR_ERRORS as error:
         end_at_user(error)
         raise
     return fn
@@ -314,7 +314,8 @@ def _card(dag: Dag) -> str:
     """Return the card of a Dag; its faults if it cannot be compiled."""
     if len(dag):
         try:
-            return dag.compile()._repr_html_()
+            # Not dag.compile(): it warns once of each thing, and the notebook's own code would be the place.
+            return compile_definition(dag._definition, None)._repr_html_()
         except DefinitionError as error:
             faults: Sequence[str] = error.faults
     else:

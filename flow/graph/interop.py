@@ -10,6 +10,7 @@ from flow.exports import only
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
 from flow.plan.plan import Plan
+from flow.tracebacks import ends_at_user
 from flow.types import is_name
 
 
@@ -25,6 +26,7 @@ def plan_of(graph: Plan | Dag) -> Plan:
     raise UsageError(f"a Plan or a Dag is needed, not {shown(graph)} (a {type(graph).__name__})")
 
 
+@ends_at_user
 def to_networkx(graph: Plan | Dag) -> Any:
     """Return a ``networkx.DiGraph`` of the same nodes and edges. O(nodes + edges).
 
@@ -47,6 +49,7 @@ def to_networkx(graph: Plan | Dag) -> Any:
     return result
 
 
+@ends_at_user
 def from_networkx(graph: Any, *, fn: Callable[..., Any] = noop, name: str | None = None, data: bool = True) -> Dag:
     """Make a Dag of a ``networkx.DiGraph``, its nodes in the graph's order. O(nodes + edges).
 

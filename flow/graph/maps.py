@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Se
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, Unpack, overload
 
 from flow.draw.rich import Rich
-from flow.errors import FlowError, shown
+from flow.errors import shown
 from flow.graph.options import FoldOptions, ItemOptions, Ref, Sources, unknown_options
 from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError, Over
 from flow.signature import Nested, identity_of
-from flow.tracebacks import end_at_user
+from flow.tracebacks import OUR_ERRORS, end_at_user
 from flow.types import NodeRef
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Maps(Rich):
         """
         try:
             return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
-        except FlowError as error:
+        except OUR_ERRORS as error:
             end_at_user(error)
             raise
 
@@ -207,7 +207,7 @@ class Maps(Rich):
         """As :meth:`map`, for a function that returns several results per item: the output is one list of all."""
         try:
             return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="flat")
-        except FlowError as error:
+        except OUR_ERRORS as error:
             end_at_user(error)
             raise
 
@@ -224,7 +224,7 @@ class Maps(Rich):
         """As :meth:`map`; the output is the list of the items for which ``fn`` returned something true."""
         try:
             return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, outcome="filter")
-        except FlowError as error:
+        except OUR_ERRORS as error:
             end_at_user(error)
             raise
 
@@ -268,7 +268,7 @@ class Maps(Rich):
         """
         try:
             return _add_over(self, name, lambda sources: Folded(fn, sources, start), over, options, _FOLDS, "reduce")
-        except FlowError as error:
+        except OUR_ERRORS as error:
             end_at_user(error)
             raise
 

@@ -17,6 +17,7 @@ from flow.exports import only
 from flow.graph.dag import Dag
 from flow.graph.interop import plan_of
 from flow.plan.plan import Plan
+from flow.tracebacks import ends_at_user
 from flow.types import Status
 
 COLOURS: Final[Mapping[Status, tuple[str, str]]] = {
@@ -35,6 +36,7 @@ COLOURS: Final[Mapping[Status, tuple[str, str]]] = {
 _MERMAID_SPECIAL: Final = re.compile(r"""[^\w.:+-]|(?<![^\W_])_|_(?![^\W_])|(?<=^www)\.|(?<=\d)\.$""")
 
 
+@ends_at_user
 def to_svg(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> str:
     """Return a picture of the graph as a self-contained SVG, light or dark as its reader's system is.
 
@@ -48,6 +50,7 @@ def to_svg(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> 
     return draw(pictured(plan.name, plan._nodes, plan._level_of, _statuses(plan, status)), alone=True)
 
 
+@ends_at_user
 def to_mermaid(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> str:
     """Return a Mermaid flowchart, top down.
 
@@ -63,6 +66,7 @@ def to_mermaid(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None)
     return _text(_mermaid(plan, shown))
 
 
+@ends_at_user
 def to_dot(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> str:
     """Return a Graphviz digraph. Parameters and errors are those of :func:`to_mermaid`."""
     plan = plan_of(graph)

@@ -19,6 +19,7 @@ from flow.config.fields import is_int, is_number
 from flow.errors import ConfigError, shown
 from flow.exports import only
 from flow.graph.dag import Dag
+from flow.tracebacks import ends_at_user
 
 Draw: TypeAlias = Callable[[], float]
 
@@ -30,6 +31,7 @@ def noop(*values: object) -> None:
     """Take any outputs and return None."""
 
 
+@ends_at_user
 def linear(n: int, *, fn: Callable[..., Any] = noop) -> Dag:
     """A chain of ``n`` nodes: ``n0 -> n1 -> ... -> n{n-1}``.
 
@@ -39,6 +41,7 @@ def linear(n: int, *, fn: Callable[..., Any] = noop) -> Dag:
     return _build("linear", fn, n, ((i - 1,) if i else () for i in range(n)))
 
 
+@ends_at_user
 def diamond(n: int, *, fn: Callable[..., Any] = noop) -> Dag:
     """One node, then ``n - 2`` side by side, then one that needs them all. (Two nodes are a chain.)
 
@@ -48,6 +51,7 @@ def diamond(n: int, *, fn: Callable[..., Any] = noop) -> Dag:
     return _build("diamond", fn, n, _diamond(n))
 
 
+@ends_at_user
 def tree(n: int, arity: int = 2, *, fn: Callable[..., Any] = noop) -> Dag:
     """A complete tree that fans out from ``n0``: node ``i`` needs node ``(i - 1) // arity``.
 
@@ -58,6 +62,7 @@ def tree(n: int, arity: int = 2, *, fn: Callable[..., Any] = noop) -> Dag:
     return _build("tree", fn, n, (((i - 1) // arity,) if i else () for i in range(n)))
 
 
+@ends_at_user
 def layered(layers: int, width: int, fan_in: int, seed: int = 0, *, fn: Callable[..., Any] = noop) -> Dag:
     """``layers`` layers of ``width`` nodes; each node needs ``fan_in`` random ones of the layer before.
 
@@ -73,6 +78,7 @@ def layered(layers: int, width: int, fan_in: int, seed: int = 0, *, fn: Callable
     return _build("layered", fn, layers * width, _layered(layers, width, fan_in, _draw(seed)))
 
 
+@ends_at_user
 def random_dag(n: int, *, p: float, seed: int = 0, fn: Callable[..., Any] = noop) -> Dag:
     """Each pair ``i < j`` is an edge ``i -> j`` with probability ``p``: about ``p * n * (n - 1) / 2`` edges.
 
@@ -87,6 +93,7 @@ def random_dag(n: int, *, p: float, seed: int = 0, fn: Callable[..., Any] = noop
     return _build("random_dag", fn, n, _random(n, p, _draw(seed)))
 
 
+@ends_at_user
 def sparse_random(n: int, *, max_in_degree: int = 3, seed: int = 0, fn: Callable[..., Any] = noop) -> Dag:
     """Each node needs 0 to ``max_in_degree`` random earlier nodes, each number as likely.
 

@@ -25,6 +25,7 @@ from flow.errors import MAX_PATH_SHOWN, ConfigError, CycleError, TraceError, lis
 from flow.exports import only
 from flow.graph.dag import Dag
 from flow.graph.topologies import noop
+from flow.tracebacks import ends_at_user
 from flow.types import NAME_RULE, is_name
 
 MAX_BYTES: Final = 512 * 2**20
@@ -57,6 +58,7 @@ Make: TypeAlias = Callable[[Task], Callable[..., Any]]
 Work: TypeAlias = Literal["noop", "sleep", "cpu"] | Make
 
 
+@ends_at_user
 def load(path: str | os.PathLike[str], work: Work = "noop", scale: float = 1.0) -> Dag:
     """Read a WfFormat 1.5 trace (JSON, plain or gzipped) as a Dag. O(tasks + edges), and a heap of the ready tasks.
 
@@ -361,7 +363,7 @@ def _check_arguments(work: object, scale: object) -> None:
 
 
 def _refuse(file: Path, faults: Sequence[str]) -> NoReturn:
-    raise TraceError(listing(f"trace {shown(str(file), MAX_PATH_SHOWN)} cannot be loaded", faults))
+    raise TraceError(listing(f"trace {shown(str(file), MAX_PATH_SHOWN)} cannot be loaded", faults)) from None
 
 
 __all__ = ["SCHEMA_VERSION", "Task", "load"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,9 +24,17 @@ MAX_ROWS: Final = 6
 MAX_BAR: Final = 30
 MIN_BAR: Final = 4
 """Cells of a bar."""
+NOTEBOOK_WIDTH: Final = 120
+"""Characters of a line in a notebook."""
 
 MAX_MAPS: Final = 2
 """Maps under way that a run's row shows."""
+
+_COLOURS: Final = [
+    (128, 128, 128), (224, 72, 72), (46, 160, 67), (184, 134, 11), (64, 128, 224), (176, 96, 208), (24, 152, 176),
+    (128, 128, 128),
+]  # fmt: skip
+"""The terminal's eight, to be read on light and on dark pages."""
 
 
 class Items(msgspec.Struct):
@@ -108,6 +118,33 @@ def stderr_console(force: bool) -> Console:
             self.quiet = True  # rich would end the program, and close its standard output
 
     return StandardError(stderr=True, force_terminal=True if force else None)
+
+
+class NotebookOutput:
+    """What stands below a notebook's cell, drawn anew in its place: rich's own needs ipywidgets for that."""
+
+    def __init__(self, picture: Callable[[], RenderableType]) -> None:
+        self._picture = picture
+        self._handle: Any = None
+
+    def start(self, refresh: bool) -> None:
+        display = import_module("IPython.display").display
+        self._handle = display(self._shown(), raw=True, display_id=True)
+
+    def refresh(self) -> None:
+        self._handle.update(self._shown(), raw=True)
+
+    stop = refresh
+
+    def _shown(self) -> dict[str, str]:
+        from rich.console import Console
+        from rich.terminal_theme import TerminalTheme
+
+        console = Console(file=StringIO(), width=NOTEBOOK_WIDTH, record=True, force_jupyter=False)
+        console.print(self._picture())
+        theme = TerminalTheme((0, 0, 0), (0, 0, 0), _COLOURS)
+        html = console.export_html(theme=theme, inline_styles=True, clear=False, code_format="<pre>{code}</pre>")
+        return {"text/html": html, "text/plain": console.export_text().rstrip()}
 
 
 def _counts(row: Row, room: int) -> Text:

@@ -11,8 +11,10 @@ from flow.logs import NAME, fields, place_of, reason_of
 from flow.run import events
 from flow.run.log import LogsRuns
 from flow.run.result import duration
+from flow.tracebacks import ends_at_user
 
 
+@ends_at_user
 def logging(
     logger: Logger | str = NAME,
     *,

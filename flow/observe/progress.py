@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from flow.errors import UsageError
-from flow.observe.display import MAX_ROWS, Items, Row, picture, stderr_console
+from flow.observe.display import MAX_ROWS, Items, NotebookOutput, Row, picture, stderr_console
 from flow.run import events
+from flow.tracebacks import ends_at_user
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -59,25 +60,29 @@ class Progress:
     stops when no run is left. One Progress may watch several runs at once: a run that starts
     while another is under way (a nested one, say) has a row until it ends and is counted then.
 
+    It draws on a terminal, or below a notebook's cell.
+
     :param console: the ``rich`` console to draw on; by default one on standard error.
-    :param force: draw even if that is no terminal.
+    :param force: draw even if that is no terminal and no notebook.
     :raises UsageError: if ``rich`` is not installed.
     """
 
+    @ends_at_user
     def __init__(self, *, console: Console | None = None, force: bool = False) -> None:
         try:
             import rich  # noqa: F401
         except ImportError as error:
             raise UsageError("the progress display needs rich: pip install 'flow-dag[cli]'") from error
         self._console = console or stderr_console(force)
-        self._enabled = force or (self._console.is_terminal and not self._console.is_dumb_terminal)
+        terminal = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._enabled = force or terminal or self._console.is_jupyter
         self._rows: dict[str, Row] = {}
         self._active = 0
         self._inner_ended = 0
         self._past = Statistics()  # of rows no longer kept
         self._items_completed = self._items_failed = 0
         self._held = False  # by a with block
-        self._live: Live | None = None
+        self._live: Live | NotebookOutput | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._on: dict[type, Callable[[Any], None]] = {
@@ -196,9 +201,11 @@ class Progress:
         try:
             # A standard output that is a file or a pipe must get what nodes print, not the terminal.
             to_terminal = sys.stdout is not None and sys.stdout.isatty()
-            live = Live(
-                console=self._console, get_renderable=self._picture, auto_refresh=False, redirect_stdout=to_terminal
-            )
+            live: Live | NotebookOutput = (
+                NotebookOutput(self._picture) if self._console.is_jupyter
+                else Live(console=self._console, get_renderable=self._picture, auto_refresh=False,
+                          redirect_stdout=to_terminal)
+            )  # fmt: skip
             live.start(refresh=True)
         except Exception:  # not a terminal that can be drawn on after all
             self._enabled = False
@@ -208,7 +215,7 @@ class Progress:
         self._thread = threading.Thread(target=self._draw, args=(live,), name="flow-progress", daemon=True)
         self._thread.start()
 
-    def _draw(self, live: Live) -> None:
+    def _draw(self, live: Live | NotebookOutput) -> None:
         while not self._stop.wait(DRAW_EVERY):
             try:
                 live.refresh()

@@ -84,6 +84,8 @@ def _may_be_anything(kind: Any) -> bool:
     """Tell whether values of other classes may pass for instances of ``kind``."""
     if not isinstance(kind, type):
         return False
+    if kind in (typing.IO, typing.TextIO, typing.BinaryIO):  # of which no file is an instance
+        return True
     if getattr(kind, "_is_protocol", False) and not kind.__module__.startswith("collections.abc"):
         return True
     if type(kind).__instancecheck__ not in (type.__instancecheck__, ABCMeta.__instancecheck__):

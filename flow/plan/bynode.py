@@ -36,6 +36,9 @@ class ByNode(Mapping[str, V]):
     def __len__(self) -> int:
         return sum(map(self._has, range(len(self._plan))))
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
     def values(self) -> ValuesView[V]:
         return _Values(self)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
+from flow.awaits import is_maker
 from flow.config import Retry, Timeout
 from flow.config.fields import is_int, is_number
 from flow.config.policy import UNLIMITED, per_attempt
@@ -51,10 +52,15 @@ def _checked_one_by_one(names: list[Any], fns: list[Any], faults: list[str]) -> 
     return checked
 
 
+def _uncalled(middleware: Iterable[Any]) -> list[str]:
+    return [f"{m.__name__} makes a middleware: call it" for m in middleware if is_maker(m, "flow.policy.middleware")]
+
+
 def dag_faults(name: Any, middleware: tuple[Any, ...]) -> list[str]:
     """Return the faults of the Dag's own settings."""
     faults = [] if is_name(name) else [f"dag name {shown(name)} is refused: {NAME_RULE}"]
     faults += [f"dag middleware must be callables (next, ctx), not {shown(m)}" for m in middleware if not callable(m)]
+    faults += _uncalled(middleware)
     return faults
 
 
@@ -100,6 +106,7 @@ def policy_faults(policy: Policy, is_async: bool, folds: bool = False) -> list[s
     if policy.cost is not None and (not is_number(policy.cost) or policy.cost < 0):
         found.append(f"cost must be a number of seconds >= 0, not {shown(policy.cost)}")
     found += [f"middleware must be callables (next, ctx), not {shown(m)}" for m in policy.middleware if not callable(m)]
+    found += _uncalled(policy.middleware)
     if policy.admission is not None and not callable(policy.admission):
         found.append(f"admission must be a callable (ctx) or None, not {shown(policy.admission)}")
     return found

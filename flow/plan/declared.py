@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import re
 import types
 import uuid
 from collections import Counter
@@ -288,10 +289,18 @@ def _checked(value: Any, kind: Any, show: Show) -> tuple[Any, str]:
     except msgspec.ValidationError as error:
         if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
             return value, ""  # of a subclass, which msgspec does not know: of numpy's float64, say
-        return value, f": {error}" if show is not a_kind else f": it is {a_kind(value)}"
+        return value, f": {_in_python(str(error))}" if show is not a_kind else f": it is {a_kind(value)}"
     except Exception:  # msgspec does not know the type
         fits = is_instance(value, kind)
         return value, f": it is {a_kind(value)}" if fits is False else ""
+
+
+def _in_python(text: str) -> str:
+    """Say in Python's words what msgspec says in those of JSON."""
+    of_json = {"null": "None", "object": "mapping", "array": "sequence"}
+    named = re.compile(r"(?<=[`| ])(?:null|object|array)(?=[`| ])")
+    told = lambda found: named.sub(lambda word: of_json[word[0]], found[0])  # noqa: E731
+    return re.sub(r"(?:Expected|got) `[^`]*`", told, text)  # (nothing of the value is in there)
 
 
 def is_instance(value: Any, kind: Any) -> bool | None:

@@ -15,7 +15,7 @@ import msgspec
 from flow.config import Retry, Timeout
 from flow.errors import UsageError, nearest, shown
 from flow.policy.bind import Admission
-from flow.signature import identity_of, is_same, qualname_of
+from flow.signature import identity_of, is_same, namesake, qualname_of
 from flow.types import MISSING, NodeRef
 
 Needs = tuple[Any, ...] | Mapping[str, Any] | None
@@ -160,7 +160,8 @@ class Definition:
         if not runs:
             former = self.former.get(identity_of(name))
             if former is None or former[0] is not name:
-                raise UsageError(f"dag {shown(self.name)}: {label} is no node's name, and no node runs it")
+                what = f"is no node's name, and no node runs it{namesake(name, self.names)}"
+                raise UsageError(f"dag {shown(self.name)}: {label} {what}")
             runs = {former[1]}
         return str.__str__(runs.pop())
 

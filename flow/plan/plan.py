@@ -11,7 +11,8 @@ from flow.plan.kept import Kept
 from flow.plan.nodes import Nodes
 from flow.plan.order import reach
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_chain
-from flow.signature import is_same, qualname_of
+from flow.signature import is_same, namesake, qualname_of
+from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef
 
 if TYPE_CHECKING:
@@ -109,17 +110,28 @@ class Plan(Rich):
 
         :raises UsageError: if it is no node of this plan, naming the nearest ones.
         """
-        nodes = self._nodes
         name = ref.name if isinstance(ref, NodeRef) else ref
         if isinstance(name, str):
-            found = nodes.index.get(str.__str__(name))
+            found = self._nodes.index.get(str.__str__(name))
             if found is not None:
                 return found
+        try:
+            return self._running(name)
+        except UsageError as error:
+            end_at_user(error)
+            raise
+
+    def _running(self, name: Any) -> int:
+        """The index of the one node that runs a function. :raises UsageError: as :meth:`find`."""
+        nodes = self._nodes
+        if isinstance(name, str):
             raise UsageError(f"plan {self.name!r} has no node {shown(name)}{nearest(name, nodes.names)}")
         indices = [i for i, fn in enumerate(nodes.fns) if is_same(fn, name)] if callable(name) else []
         if len(indices) == 1:
             return indices[0]
-        what = f"{len(indices)} nodes run it: say which one" if indices else "no node runs it"
+        what = f"no node runs it{namesake(name, nodes.index)}"
+        if indices:
+            what = f"{len(indices)} nodes run it: say which one"
         label = shown(qualname_of(name) or name)
         raise UsageError(f"plan {self.name!r}: {label} is no node's name, and {what}")
 
@@ -185,6 +197,7 @@ class Plan(Rich):
             counts[level] += 1
         return max(counts)
 
+    @ends_at_user
     def critical_path(self, durations: Durations = None) -> CriticalPath:
         """The longest chain, weighted by ``durations`` (seconds by name, or a function of the name).
 
@@ -195,14 +208,17 @@ class Plan(Rich):
         path, length = longest_chain(nodes.dependencies, nodes.order, nodes.weights(durations))
         return CriticalPath(tuple([nodes.names[i] for i in path]), length)
 
+    @ends_at_user
     def serial_time(self, durations: Durations = None) -> float:
         """Sum of all durations: the time one worker needs. Weighted as :meth:`critical_path`."""
         return sum(self._nodes.weights(durations))
 
+    @ends_at_user
     def ancestors(self, *refs: Any) -> list[str]:
         """Names of all nodes that the given nodes wait for, directly or not, in definition order."""
         return self._beyond(refs, self._nodes.dependencies)
 
+    @ends_at_user
     def descendants(self, *refs: Any) -> list[str]:
         """Names of all nodes that wait for the given nodes, directly or not, in definition order."""
         return self._beyond(refs, self._nodes.successors)
@@ -222,6 +238,7 @@ class Plan(Rich):
 
     # -- a part of it ------------------------------------------------------------------------
 
+    @ends_at_user
     def subgraph(self, *targets: Any) -> Plan:
         """The plan of ``targets`` and their dependencies alone, with the same names and wiring.
 

@@ -14,7 +14,7 @@ import msgspec
 
 from flow.errors import Hints, shown
 from flow.plan.definition import Needs
-from flow.signature import Shape, identity_of, location_of, qualname_of
+from flow.signature import Shape, identity_of, location_of, namesake, qualname_of
 from flow.types import MISSING, NodeRef
 
 
@@ -165,7 +165,7 @@ class Wirer:
             several = ", ".join(map(shown, runs[:3])) + (", ..." if len(runs) > 3 else "")
             self.faults.append(f"{where} names {label}, which several nodes run: say which one ({several})")
         else:
-            self.faults.append(f"{where} names {label}, which is no node of this dag")
+            self.faults.append(f"{where} names {label}, which is no node of this dag{namesake(name, self.index)}")
 
     def where(self, i: int) -> str:
         """Name node ``i`` and the place of its function."""

@@ -23,6 +23,7 @@ from flow.errors import OutputInvalid, UsageError, shown
 from flow.exports import only
 from flow.logs import fields, reason_of
 from flow.signature import is_async_callable
+from flow.tracebacks import ends_at_user
 
 if TYPE_CHECKING:
     import logging
@@ -111,6 +112,7 @@ async def _around_awaitable(
     return _told(done, value)
 
 
+@ends_at_user
 def timed(record: Callable[[str, float], object]) -> Middleware:
     """Middleware that calls ``record(node, seconds)`` after each attempt, failed ones included.
 

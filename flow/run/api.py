@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from flow.config import Config
 from flow.config.run import DEFAULT_CONFIG
 from flow.data.store import WorkflowData
-from flow.errors import ConfigError, FlowError, Hints, InputError, UsageError, shower, shown
+from flow.errors import ConfigError, Hints, InputError, UsageError, shower, shown
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
@@ -19,7 +19,7 @@ from flow.run.launch import begin, drive_alone, drive_inline, driver_for
 from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
-from flow.tracebacks import OURS, end_at_user, package_of
+from flow.tracebacks import OUR_ERRORS, OURS, end_at_user, package_of
 from flow.types import NAME_RULE, Nothing, is_name, references
 
 
@@ -74,7 +74,7 @@ def run(
             raise
         else:
             return _finish(state)
-    except FlowError as error:
+    except OUR_ERRORS as error:
         end_at_user(error)
         raise
     try:
@@ -119,7 +119,7 @@ async def execute(
             raise
         else:
             return _finish(state)
-    except FlowError as error:
+    except OUR_ERRORS as error:
         end_at_user(error)
         raise
     state.forget()
@@ -215,7 +215,7 @@ def _hook(state: PlanRun, on_loop: bool) -> None:
 def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
     """Return the inputs of a run: those given, and the declared defaults. :raises InputError: listing what is wrong."""
     if not isinstance(inputs, Mapping):
-        raise InputError(plan.name, [f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}"])
+        raise InputError(plan.name, [_no_mapping(plan, inputs, config)])
     declared, known = plan._nodes.declared, plan._nodes.inputs
     if declared is None and type(inputs) is dict and inputs.keys() == known.keys():
         return inputs
@@ -231,6 +231,18 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Ma
     if faults:
         raise InputError(plan.name, faults)
     return inputs
+
+
+def _no_mapping(plan: Plan, inputs: object, config: Config) -> str:
+    """Say that ``inputs`` is no mapping, and what was meant by it, if that is known."""
+    declared, meant = plan._nodes.declared, ""
+    source = None if declared is None else declared.source
+    if isinstance(inputs, Config):
+        meant = " (did you mean config=...?)"
+    elif isinstance(source, type) and type(inputs) is source:
+        fields = "msgspec.structs.asdict" if hasattr(source, "__struct_fields__") else "dataclasses.asdict"
+        meant = f" (its fields are one: {fields}(...))"
+    return f"inputs must be a mapping by parameter name, not {shower(config)(inputs)}{meant}"
 
 
 def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[str]:

@@ -98,7 +98,7 @@ def _faults(run: PlanRun) -> Iterator[str]:
         place = fn.executor if isinstance(fn, Mapped) else None if binder is None else binder.executor
         where = f"node {nodes.names[i]!r} ({run.location(i)})"
         if place not in (None, "inline", "thread", *config.executors):
-            meant = hints.nearest(place, config.executors)
+            meant = hints.nearest(place, ["inline", "thread", *config.executors])
             yield f"{where} has executor={place!r}, and the names of Config.executors are {known}{meant}"
             continue
         place = place or config.executor

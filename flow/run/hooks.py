@@ -22,6 +22,7 @@ from flow.errors import UsageError, a_kind, ends_tasks, shown
 from flow.policy.middleware import is_awaitable
 from flow.run.frames import keep_users_frames, let_go
 from flow.signature import is_async_callable
+from flow.tracebacks import ends_at_user
 from flow.types import ABSENT, MISSING, Status
 
 _GIVEN = (Status.COMPLETED, Status.FAILED, Status.SKIPPED)
@@ -40,6 +41,7 @@ class Outcome(msgspec.Struct, frozen=True):
     value: Any = None
     error: BaseException | None = None
 
+    @ends_at_user
     def __post_init__(self) -> None:
         if not isinstance(self.status, str) or self.status not in _GIVEN:
             raise UsageError(f"an Outcome is 'completed', 'failed' or 'skipped', not {shown(self.status)}")

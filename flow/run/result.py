@@ -12,6 +12,7 @@ from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, desc
 from flow.plan.bynode import ByNode, always
 from flow.reprs import counted
 from flow.run.state import PlanRun
+from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef, Status
 
 if TYPE_CHECKING:
@@ -88,12 +89,10 @@ class Result(_Outputs, Rich):
             freed (``Config.keep``); says why.
         """
         try:
-            i = self.plan.find(ref)
-        except UsageError as error:
-            raise MissingOutput(str(error)) from None
-        if not self._run.has_output(i):
-            raise MissingOutput(_why_missing(self, self._run, i))
-        return self._run.values[i]
+            return _output(self, self._run, ref)
+        except MissingOutput as error:
+            end_at_user(error)
+            raise
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.outputs)
@@ -103,6 +102,9 @@ class Result(_Outputs, Rich):
 
     def __contains__(self, ref: object) -> bool:
         return ref in self.outputs
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
 
     def values(self) -> ValuesView[Any]:
         return self.outputs.values()
@@ -146,6 +148,7 @@ class Result(_Outputs, Rich):
         return ByNode(self.plan, lambda i: attempts.get(i, 1), ran)
 
     @property
+    @ends_at_user
     def durations(self) -> Mapping[str, float]:
         """Seconds from each node's first start to its last end; for runs with ``Config(timing=True)``.
 
@@ -154,15 +157,13 @@ class Result(_Outputs, Rich):
         started, finished = self._times()
         return ByNode(self.plan, lambda i: finished[i] - started[i], lambda i: finished[i] == finished[i])  # not NEVER
 
+    @ends_at_user
     def spans(self) -> dict[str, tuple[float, float]]:
         """Start and end of each node that ran, in seconds since the run began (``Config(timing=True)``)."""
         started, finished = self._times()
         zero = self._run.started_at
-        return {
-            name: (started[i] - zero, finished[i] - zero)
-            for i, name in enumerate(self.plan.names)
-            if finished[i] == finished[i]  # not NEVER
-        }
+        ran = [i for i, end in enumerate(finished) if end == end]  # not NEVER
+        return {self.plan.names[i]: (started[i] - zero, finished[i] - zero) for i in ran}
 
     def _times(self) -> tuple[list[float], list[float]]:
         run = self._run
@@ -231,6 +232,7 @@ class Result(_Outputs, Rich):
         """The store that the nodes saw as ``ctx.data``."""
         return self._run.data
 
+    @ends_at_user
     def raise_for_errors(self) -> None:
         """Raise the :class:`flow.RunError` of this run, with tolerated errors too; nothing if :attr:`ok`."""
         raise_failure(self, tolerated=True)
@@ -249,6 +251,7 @@ class Result(_Outputs, Rich):
         """Return plain data for logs and JSON: errors as text, outputs as they are (or left out)."""
         return _plain(self, self._run, outputs)
 
+    @ends_at_user
     def timeline(self, format: Literal["mermaid", "svg"] = "mermaid") -> str:
         """Draw when each node ran (a Gantt chart), as Mermaid text or a self-contained SVG.
 
@@ -270,6 +273,7 @@ class Result(_Outputs, Rich):
         never = {status: n for status, n in idle.items() if n > 0}
         return svg.draw(self.plan.name, bars, self.wall_time, never, parts, left_out)
 
+    @ends_at_user
     def graph(self, format: Literal["svg", "mermaid", "dot"] = "svg") -> str:
         """Draw the graph with each node's status: as a self-contained SVG, or as Mermaid or Graphviz text.
 
@@ -326,6 +330,16 @@ def result_so_far(run: PlanRun) -> Result:
     if run.resolver is None:
         run.count_after(run.completed_ahead()).cancel_rest(taken=True)
     return Result(run)
+
+
+def _output(result: Result, run: PlanRun, ref: Any) -> Any:
+    try:
+        i = result.plan.find(ref)
+    except UsageError as error:
+        raise MissingOutput(str(error)) from None
+    if not run.has_output(i):
+        raise MissingOutput(_why_missing(result, run, i))
+    return run.values[i]
 
 
 def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:

@@ -15,6 +15,7 @@ from flow.draw.rich import Rich
 from flow.errors import MAX_PATH_SHOWN, UsageError, shown
 from flow.reprs import counted
 from flow.run.result import duration
+from flow.tracebacks import ends_at_user
 from flow.tuning.candidates import Changes, Objective
 from flow.tuning.search import Gain, times
 
@@ -117,6 +118,7 @@ class TuneReport(msgspec.Struct, Rich, frozen=True, kw_only=True):
         notes = {reason.setting: _told(reason) for reason in self.why}
         return to_toml(self.best, heading, notes)
 
+    @ends_at_user
     def write(self, path: str | os.PathLike[str] = "flow.toml") -> None:
         """Write :meth:`to_toml` to a file that :meth:`flow.Config.load` reads: whole, or not at all.
 

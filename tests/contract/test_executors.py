@@ -231,3 +231,10 @@ class TestWhereByDefault:
         dag = flow.Dag("mine")
         dag.add("node", lambda: 1, executor="pool")
         assert run(dag, Mine())["node"] == ("mine", 1)  # type: ignore[arg-type]
+
+
+def test_a_place_that_every_run_has_is_meant() -> None:
+    dag = flow.Dag("d")
+    dag.add("near", lambda: 1, executor="threads")
+    with pytest.raises(flow.UsageError, match=r"has executor='threads', .* \(did you mean 'thread'\?\)"):
+        flow.run(dag)

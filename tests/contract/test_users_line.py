@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,22 @@ def _failing() -> flow.Dag:
     return dag
 
 
+def _collected() -> flow.Result:
+    return flow.run(_failing(), config=flow.Config(on_error="collect"))
+
+
+def _mapped(*, after: bool = False) -> Any:
+    dag = flow.Dag("d")
+    dag.map("m", lambda item: 1 // item, over="xs", on_error="collect")
+    dag.map("later", lambda item: item, over="m", on_error="collect", pipelined=True)
+    result = flow.run(dag, {"xs": [1, 0, 0]})
+    return result["later" if after else "m"]
+
+
+async def _later(name: str) -> float:
+    return 1.0
+
+
 def mistakes() -> dict[str, tuple[type[Exception], Callable[[], Any]]]:
     wrong: Any = {"limit": 3}
     return {
@@ -85,6 +102,38 @@ def mistakes() -> dict[str, tuple[type[Exception], Callable[[], Any]]]:
         "Retry": (flow.errors.ConfigError, lambda: flow.Retry(retries=3)),  # type: ignore[call-arg]
         "Timeout": (flow.errors.ConfigError, lambda: flow.Timeout(seconds=3)),  # type: ignore[call-arg]
         "tune": (flow.errors.ConfigError, lambda: flow.tune(_failing(), budget=-1)),
+        "preset": (flow.errors.ConfigError, lambda: flow.DataConfig.preset("nope")),
+        "Outcome": (flow.UsageError, lambda: flow.Outcome("nope")),  # type: ignore[arg-type]
+        "an output": (flow.errors.MissingOutput, lambda: _collected()["nope"]),
+        "the output of a failure": (flow.errors.MissingOutput, lambda: _collected()["x"]),
+        "raise_for_errors": (flow.RunError, lambda: _collected().raise_for_errors()),
+        "durations": (flow.UsageError, lambda: _collected().durations),
+        "spans": (flow.UsageError, lambda: _collected().spans()),
+        "timeline": (flow.UsageError, lambda: _collected().timeline()),
+        "graph": (flow.UsageError, lambda: _collected().graph("nope")),  # type: ignore[arg-type]
+        "find": (flow.UsageError, lambda: _failing().compile().find("nope")),
+        "part of a plan": (flow.UsageError, lambda: _failing().compile().subgraph("nope")),
+        "ancestors": (flow.UsageError, lambda: _failing().compile().ancestors("nope")),
+        "descendants": (flow.UsageError, lambda: _failing().compile().descendants(len)),
+        "critical_path": (flow.UsageError, lambda: _failing().compile().critical_path(_later)),  # type: ignore[arg-type]
+        "serial_time": (flow.UsageError, lambda: _failing().compile().serial_time(_later)),  # type: ignore[arg-type]
+        "to_svg": (flow.UsageError, lambda: flow.render.to_svg(wrong)),
+        "to_mermaid": (flow.UsageError, lambda: flow.render.to_mermaid(wrong)),
+        "to_dot": (flow.UsageError, lambda: flow.render.to_dot(wrong)),
+        "from_networkx": (flow.UsageError, lambda: flow.interop.from_networkx(wrong)),
+        "to_networkx": (flow.UsageError, lambda: flow.interop.to_networkx(wrong)),
+        "linear": (flow.errors.ConfigError, lambda: flow.topologies.linear(-1)),
+        "diamond": (flow.errors.ConfigError, lambda: flow.topologies.diamond(-1)),
+        "tree": (flow.errors.ConfigError, lambda: flow.topologies.tree(-1)),
+        "layered": (flow.errors.ConfigError, lambda: flow.topologies.layered(-1, 1, 1)),
+        "random_dag": (flow.errors.ConfigError, lambda: flow.topologies.random_dag(-1, p=0.5)),
+        "sparse_random": (flow.errors.ConfigError, lambda: flow.topologies.sparse_random(-1)),
+        "a trace": (flow.errors.TraceError, lambda: flow.traces.load("/there is no such file")),
+        "timed": (flow.UsageError, lambda: flow.middleware.timed(wrong)),
+        "logging": (flow.UsageError, lambda: flow.observe.logging(level="nope")),
+        "an item": (flow.UsageError, lambda: _mapped()[9]),
+        "an item that never came": (flow.UsageError, lambda: _mapped(after=True)[1]),
+        "the errors of items": (flow.errors.MapError, lambda: _mapped().raise_for_errors()),
     }
 
 
@@ -224,3 +273,40 @@ def test_in_a_notebook_a_cell_may_await(monkeypatch: pytest.MonkeyPatch) -> None
 
     told = asyncio.run(cell())
     assert told.endswith("use 'await flow.execute(dag)' here, with the same arguments (a cell of a notebook may await)")
+
+
+def _doubtful() -> flow.Dag:
+    dag = flow.Dag("d", inputs=["customer_id", ...])
+    dag.add("x", lambda custmer_id=1: 1)
+    return dag
+
+
+def _typed() -> flow.Dag:
+    def x() -> int:
+        return 1
+
+    def y(x: str) -> None: ...
+
+    dag = flow.Dag("d")
+    dag.add("x", x)
+    dag.add("y", y)
+    return dag
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: flow.run(_doubtful(), {"customer_id": 1}),
+        lambda: _doubtful().compile(),
+        lambda: _typed().compile(check_types=True),
+        lambda: flow.Dag().add("inner", _doubtful()),
+        lambda: flow.Dag().map("inner", _doubtful(), over="xs"),
+        lambda: flow.Dag().include(_doubtful(), prefix="p"),
+        lambda: _doubtful().subgraph("x"),
+    ],
+)
+def test_warnings_that_are_errors(call: Callable[[], Any]) -> None:
+    with warnings.catch_warnings(), pytest.raises(flow.DefinitionWarning) as caught:
+        warnings.simplefilter("error")
+        user(call)
+    assert frames(caught.value) == ["test_warnings_that_are_errors", "user", "<lambda>"]

@@ -110,6 +110,12 @@ class TestInputs:
         assert result.exit_code == 0, result.stderr
 
 
+    def test_what_is_missing_is_told_as_an_option(self) -> None:
+        for command in ("run", "tune"):
+            stderr = call(command, "declared.py").stderr
+            assert "pass --input name=..." in stderr and "inputs={" not in stderr
+
+
 class TestWarnings:
     def test_check_prints_them(self) -> None:
         result = call("check", "doubtful.py")
@@ -120,7 +126,9 @@ class TestWarnings:
         assert kind.startswith("Warning: node 'report' (") and "takes 'total' as str" in kind
 
     def test_strict(self) -> None:
-        assert call("check", "--strict", "doubtful.py").exit_code == 1
+        refused = call("check", "--strict", "doubtful.py")
+        assert refused.exit_code == 1 and refused.stdout == ""
+        assert refused.stderr.splitlines()[-1].startswith("doubtful: 2 warnings, refused by --strict: 3 nodes")
         assert call("check", "--strict", "declared.py").exit_code == 0
 
     def test_what_a_declared_dag_leaves_out_is_told_once(self) -> None:

@@ -425,3 +425,39 @@ def test_nothing_is_checked_where_nothing_is_declared() -> None:
         warnings.simplefilter("error")
         given = [1]
         assert flow.run(plan, {"x": given})["a"] is given
+
+
+def test_types_are_told_in_pythons_words() -> None:
+    """msgspec has those of JSON: null, object, array; what the value says stays as it is."""
+
+    class Wanted(msgspec.Struct):
+        maybe: str | None
+        table: dict[str, int]
+        rows: list[dict[str, int]]
+        kind: Literal["`null`"]
+
+    dag = dag_of(Wanted, a=lambda maybe, table, rows, kind: 1)
+    with pytest.raises(flow.InputError) as caught:
+        flow.run(dag, {"maybe": 1, "table": None, "rows": [[]], "kind": "got `null`"})
+    maybe, table, rows, kind = caught.value.faults
+    assert maybe.endswith("Expected `str | None`, got `int`")
+    assert table.endswith("Expected `mapping`, got `None`")
+    assert rows.endswith("Expected `mapping`, got `sequence` - at `$[0]`")
+    assert "null" in kind
+
+
+@pytest.mark.parametrize(
+    ("inputs", "given", "meant"),
+    [
+        (Settings, Settings(1), " (its fields are one: msgspec.structs.asdict(...))"),
+        (Data, Data("eu"), " (its fields are one: dataclasses.asdict(...))"),
+        (Settings, flow.Config(), " (did you mean config=...?)"),
+        (Settings, [1], ""),
+        (None, Settings(1), ""),
+    ],
+)
+def test_what_is_no_mapping_is_told_what_was_meant(inputs: Any, given: Any, meant: str) -> None:
+    with pytest.raises(flow.InputError, match="inputs must be a mapping by parameter name, not ") as caught:
+        flow.run(dag_of(inputs, a=lambda: 1), given)
+    text = str(caught.value)
+    assert text.endswith(meant) and (meant or "(its fields" not in text)

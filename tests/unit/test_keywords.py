@@ -283,3 +283,24 @@ def test_what_a_wrong_keyword_is_declared_as() -> None:
     for function in (flow.run, flow.execute):
         wrong = inspect.signature(function, eval_str=True).parameters["wrong"]
         assert (wrong.kind, wrong.annotation) == (inspect.Parameter.VAR_KEYWORD, Unpack[Nothing])
+
+
+@pytest.mark.parametrize("maker", [flow.observe.Progress, flow.observe.logging, flow.observe.tracking])
+def test_what_makes_an_observer_is_none(maker: Any) -> None:
+    """It would be called with each event: its error logged each time, or an observer made and dropped."""
+    with pytest.raises(flow.errors.ConfigError, match=f"{maker.__name__} makes an observer: call it"):
+        flow.Config(observers=[maker])
+    tracker = flow.plan.StatusTracker(["a"])
+    flow.Config(observers=[flow.observe.Progress(), flow.observe.logging(), flow.observe.tracking(tracker)])
+
+
+@pytest.mark.parametrize("maker", [flow.middleware.timed, flow.middleware.logged, flow.middleware.validated])
+def test_what_makes_a_middleware_is_none(maker: Any) -> None:
+    dag = flow.Dag("d", middleware=[maker])
+    dag.add("a", lambda: 1, middleware=[maker])
+    with pytest.raises(flow.DefinitionError) as caught:
+        dag.compile()
+    assert len(caught.value.faults) == 2
+    assert all(fault.endswith(f"{maker.__name__} makes a middleware: call it") for fault in caught.value.faults)
+    dag = flow.Dag("d", middleware=[flow.middleware.logged()])
+    assert flow.run(dag.add("a", lambda: 1) and dag).ok

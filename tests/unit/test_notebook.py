@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
@@ -309,6 +310,13 @@ def test_cells_have_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     html = result._repr_html_()
     assert "fails\nValueError: 1\nIn[3]:2" in words(html)
     assert "In[3]:3" in tips(html)[2] and "test_notebook.py:" in tips(html)[3]
+    assert result.errors["fails"].__notes__ == ["in node 'fails' (In[3]:1)"]
+    with pytest.raises(flow.InputError, match=r"node 'fails' \(In\[3\]:1\) has a parameter of that name"):
+        flow.run(dag)
+    dag.add("other", namespace["other"], timeout=0)
+    with pytest.raises(flow.DefinitionError, match=r"defined twice, at In\[3\]:3, In\[3\]:3") as caught:
+        dag.compile()
+    assert "node 'other' (In[3]:3): timeout must be" in str(caught.value)
     monkeypatch.setitem(sys.modules, "IPython", None)
     assert "/tmp/ipykernel_1/2.py:2" in words(result._repr_html_())
 
@@ -509,3 +517,23 @@ def test_both_themes_by_system_and_by_notebook() -> None:
     assert used == set(style._LIGHT) == set(style._DARK)
     for selector in re.findall(r"(?:^|[}{])([^{}@]+)\{", page):
         assert all("flow-" in part for part in selector.split(",")), "nothing of the page itself is changed"
+
+
+def test_looking_at_a_dag_does_not_use_up_its_warning() -> None:
+    """The notebook's own code calls for the repr: the place would be there, and the user's call would be silent."""
+    dag = flow.Dag("declared", inputs=["customer_id", ...])
+    dag.add("n", lambda custmer_id=1: 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "1 node" in words(dag._repr_html_())
+    with pytest.warns(flow.DefinitionWarning, match="custmer_id"):
+        flow.run(dag, {"customer_id": 1})
+
+
+def test_keys_that_ipython_completes() -> None:
+    dag = flow.Dag("keys")
+    dag.add("one", lambda: 1)
+    dag.add("two", lambda: 1 / 0)
+    result = flow.run(dag, config=Config(on_error="collect"))
+    assert result._ipython_key_completions_() == ["one"]
+    assert result.status._ipython_key_completions_() == ["one", "two"]  # type: ignore[attr-defined]

@@ -298,3 +298,43 @@ class TestMaps:
         console.print(progress._picture())
         assert "1 item failed" in lines(console)[0]
         assert "lines 1 item" not in lines(console)[0]
+
+
+class Displayed:
+    """Stands for IPython.display: what a cell's output was, drawing by drawing."""
+
+    def __init__(self) -> None:
+        self.drawn: list[dict[str, str]] = []
+
+    def display(self, data: dict[str, str], *, raw: bool, display_id: bool) -> Displayed:
+        assert raw and display_id
+        self.drawn.append(data)
+        return self
+
+    def update(self, data: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.drawn.append(data)
+
+
+def test_below_a_notebooks_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    displayed = Displayed()
+    monkeypatch.setitem(sys.modules, "IPython.display", displayed)  # type: ignore[arg-type]
+    progress = Progress(console=Console(file=StringIO(), force_jupyter=True))
+    flow.run(failing_dag(), config=flow.Config(observers=[progress], on_error="collect"))
+    first, last = displayed.drawn[0], displayed.drawn[-1]
+    assert "report" in last["text/plain"] and "1 failed" in last["text/plain"] and "failed" not in first["text/plain"]
+    assert last["text/html"].startswith("<pre>") and "color" in last["text/html"] and "\x1b" not in str(last)
+
+
+def test_a_notebook_that_cannot_show_it_does_not_hinder_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "IPython.display", None)
+    progress = Progress(console=Console(file=StringIO(), force_jupyter=True))
+    assert flow.run(flow.topologies.linear(3), config=flow.Config(observers=[progress])).ok
+    assert progress.statistics().completed == 3
+
+
+def test_without_rich_the_error_ends_at_the_users_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with pytest.raises(flow.UsageError, match="needs rich") as caught:
+        Progress()
+    assert caught.tb.tb_next is None

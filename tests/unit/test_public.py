@@ -57,8 +57,17 @@ def test_the_top_level_holds_what_most_programs_use() -> None:
     ids=lambda at: getattr(at, "__name__", at),
 )
 def test_a_name_has_one_place(module: ModuleType, name: str) -> None:
-    with pytest.raises(AttributeError, match=f"^module '{module.__name__}' has no attribute '{name}'$"):
+    with pytest.raises(AttributeError, match=f"^module '{module.__name__}' has no attribute '{name}'") as caught:
         getattr(module, name)
+    _, _, place = str(caught.value).partition(": it is ")
+    assert bool(place) == (name != "nope")
+    assert not place or eval(place, {"flow": flow}).__name__ == name
+
+
+def test_where_else_a_name_is_is_told() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Progress': it is flow.observe.Progress$"):
+        flow.Progress  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(flow, "_Progress")
 
 
 def test_all_of_it_is_there_after_one_import() -> None:

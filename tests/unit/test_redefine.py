@@ -337,3 +337,21 @@ def test_a_refused_include_removes_nothing() -> None:
     with pytest.raises(flow.UsageError, match="no run input"):
         dag.include(other, prefix="part", inputs={"nope": "part.x"}, replace=True)
     assert dag.names == ("part.x",)
+
+
+def test_a_function_whose_node_runs_another_by_now() -> None:
+    """A cell that ran again has made another function of that name; an older Result knows the older one."""
+    made: list[Any] = []
+    for number in (1, 2):
+        exec(f"def b(): return {number}", names := {})
+        made.append(names["b"])
+    dag = flow.Dag("book")
+    dag.add("b", made[0])
+    told = r"no node runs it \(node 'b' runs another function: name it by 'b'\)"
+    with pytest.raises(flow.errors.MissingOutput, match=told):
+        flow.run(dag)[made[1]]
+    with pytest.raises(flow.UsageError, match=told):
+        dag.remove(made[1])
+    dag.add("c", lambda: 1, after=made[1])
+    with pytest.raises(flow.DefinitionError, match=r"no node of this dag \(node 'b' runs another function"):
+        dag.compile()
