@@ -104,7 +104,7 @@ def model(spend: int, visits: int) -> float:
 
 # 5. A file
 def text(path: str) -> str:
-    return Path(path).read_text()
+    return Path(path).read_text(encoding="utf-8")
 
 
 def words(text: str) -> dict[str, int]:
