@@ -1,1 +1,1 @@
-"""Pictures of graphs as SVG, cards for notebooks as HTML. It takes plain data and imports only ``types`` and ``reprs``."""
+"""Pictures of graphs as SVG, cards for notebooks as HTML. It takes plain data, and imports ``types`` and ``reprs``."""
