@@ -38,11 +38,10 @@ def shortened(file: str) -> str:
     if cell:
         return cell
     try:
-        path = Path(file)
-        here = Path.cwd()
-        return str(path.relative_to(here)) if path.is_relative_to(here) else file
+        here = os.getcwd().rstrip(os.sep) + os.sep  # not pathlib: a picture has a place for each of its nodes
     except OSError:  # the current folder has been removed
         return file
+    return file[len(here) :] if os.path.normcase(file).startswith(os.path.normcase(here)) else file
 
 
 def cell_of(file: str) -> str:
