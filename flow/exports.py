@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -23,8 +24,11 @@ def at_first_use(module: str, rooms: Mapping[str, str]) -> Callable[[str], Any]:
         room = rooms.get(name)
         if room is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}{_elsewhere(module, name, rooms)}")
-        found = import_module(room)
-        return found if room.rpartition(".")[2] == name else getattr(found, name)
+        found: Any = import_module(room)
+        if room.rpartition(".")[2] != name:
+            found = getattr(found, name)
+        setattr(sys.modules[module], name, found)  # the next use finds it there
+        return found
 
     return __getattr__
 

@@ -70,6 +70,13 @@ def test_where_else_a_name_is_is_told() -> None:
     assert not hasattr(flow, "_Progress")
 
 
+def test_a_name_is_looked_for_once() -> None:
+    """A program may say ``flow.plan.Resolver`` in a loop."""
+    for module, name in ((flow.plan, "Resolver"), (flow, "topologies"), (flow.observe, "Progress"), (flow, "tune")):
+        assert getattr(module, name) is vars(module)[name]
+        assert dir(module) == sorted(module.__all__)
+
+
 def test_all_of_it_is_there_after_one_import() -> None:
     """In a new process, in which no other test has imported what is lazy."""
     program = """
