@@ -120,7 +120,10 @@ def test_the_width_of_a_terminal() -> None:
     import struct
     import termios
 
-    ours, theirs = os.openpty()
+    try:
+        ours, theirs = os.openpty()
+    except OSError:  # a container without /dev/pts
+        pytest.skip("no pseudo-terminals here")
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 40, 0, 0))
     with open(theirs, "w", encoding="utf-8") as stream:
         assert columns(stream) == 40
