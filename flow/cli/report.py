@@ -138,20 +138,6 @@ def stood_in_for(result: Result) -> list[BaseException]:
     return [next(iter(found.values())) if isinstance(found, dict) else found for found in result.fallbacks.values()]
 
 
-def _item(error: BaseException) -> str:
-    """Which item of a map it was, by the note that the map has put on its exception."""
-    notes = [note for note in notes_of(error) if note.startswith(("in item ", "in the batch "))]
-    return f" ({notes[0].removeprefix('in ').partition(' of map ')[0]})" if notes else ""
-
-
-def notes_of(error: BaseException) -> list[str]:
-    """The notes of a user's exception, which may have put anything in their place."""
-    try:
-        return [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
-    except Exception:
-        return []
-
-
 def table(rows: Sequence[Sequence[str]], colour: str | None = None) -> list[str]:
     """Align ``rows``, of which the first is the heading (ours), in columns; the first column may have a colour."""
     rows = [[printable(cell) for cell in row] for row in rows]
