@@ -18,16 +18,30 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from flow_bench import command, context, core, data, experiments, harness, report, scale
-from flow_bench.checks import Refused
-from flow_bench.measure import Row, shared
-from flow_bench.processes import environment
-from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE, USAGE
+from flow_bench import command
+from flow_bench.harness import machine
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.processes import environment
+from flow_bench.harness.rows import Row, shared
+from flow_bench.micro import measuring
+from flow_bench.report import tables as report
+from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE
+from flow_bench.suites.engine import core, scale
 
 CASE_SUITES = ("dag", "node", "scenarios", "traces")
-"""Suites made of cases (:mod:`flow_bench.case`): module ``flow_bench.NAME`` has ``cases(quick)``."""
-RUN_SUITES = ("workflow", "concurrency", "memory", "adaptive", "tune", "peers")
-"""Suites that interleave contenders themselves: ``flow_bench.NAME`` has ``run(effort)``, and ``SECTIONS``."""
+"""Suites made of cases alone: the tests of ``flow_bench/micro/test_NAME.py``."""
+RUN_SUITES = {
+    "context": "suites.engine.context",
+    "data": "suites.store.data",
+    "experiments": "suites.experiments.suite",
+    "workflow": "suites.load.workflow",
+    "concurrency": "suites.engine.concurrency",
+    "memory": "suites.engine.memory",
+    "adaptive": "suites.engine.adaptive",
+    "tune": "suites.engine.tune",
+    "peers": "peers.suite",
+}
+"""Suites that interleave contenders themselves: the module has ``run(effort)``, ``Effort``, ``QUICK``, ``SECTIONS``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,9 +91,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--only", action="append", choices=core.SECTIONS, default=[], help="this section (repeatable)")
     two = suites.add_parser("scale", parents=[common], help=report.SUITES["scale"])
     two.add_argument("--nodes", type=_sizes, metavar="SMALL,LARGE", help="the two sizes, default 100000,1000000")
-    for name, suite in (("context", context), ("data", data), ("experiments", experiments)):
-        which = suites.add_parser(name, parents=[common], help=report.SUITES[name])
-        which.add_argument("--only", action="append", choices=suite.SECTIONS, default=[], help="these sections alone")
     for name in (*CASE_SUITES, *RUN_SUITES):
         which = suites.add_parser(name, parents=[common], help=report.SUITES[name])
         which.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
@@ -97,7 +108,10 @@ def unknown_sections(options: argparse.Namespace) -> str:
     if not wanted:
         return ""
     if options.suite in CASE_SUITES:
-        known = dict.fromkeys(case.section for case in _module(options.suite).cases(options.quick))
+        tables = measuring.tables_of(options.suite, options.quick)
+        known = dict.fromkeys([case.section for _, cases in tables for case in cases])
+        if {test for test, _ in tables}.issuperset(wanted):
+            return ""
     else:
         known = dict.fromkeys(_module(options.suite).SECTIONS)
     unknown = [name for name in wanted if name not in known]
@@ -107,13 +121,13 @@ def unknown_sections(options: argparse.Namespace) -> str:
 
 
 def _module(suite: str) -> Any:
-    return importlib.import_module(f"flow_bench.{'peers.suite' if suite == 'peers' else suite}")
+    return importlib.import_module(f"flow_bench.{RUN_SUITES[suite]}")
 
 
 def run_suite(options: argparse.Namespace) -> dict[str, Any]:
     """Measure and print; return everything as one JSON-ready document."""
-    facts = report.machine()
-    print(report.heading(facts), flush=True)
+    facts = machine.facts()
+    print(machine.heading(facts), flush=True)
     if options.suite == "scale":
         effort: Any = scale.QUICK if options.quick else scale.Effort()
         if options.nodes:
@@ -137,9 +151,9 @@ def run_suite(options: argparse.Namespace) -> dict[str, Any]:
 def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]:
     """Return how much is measured of a suite, and its tables, which are measured as they are taken."""
     if options.suite in CASE_SUITES:
-        effort: Any = harness.QUICK if options.quick else harness.Effort()
+        effort: Any = measuring.QUICK if options.quick else measuring.Effort()
         effort = shared(replace(effort, rounds=options.rounds or effort.rounds), options.share)
-        return effort, case_tables(options.suite, effort, options)
+        return effort, measuring.measure(options.suite, effort, options.only)
     if options.suite == "core":
         effort = shared(core_settings(options), options.share)
         return effort, core.run(effort)
@@ -148,14 +162,6 @@ def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]
     if options.only:
         effort = replace(effort, sections=tuple(options.only))
     return effort, suite.run(effort)
-
-
-def case_tables(suite: str, effort: harness.Effort, options: argparse.Namespace) -> Iterator[list[Row]]:
-    """Measure a suite's cases, section by section."""
-    cases = _module(suite).cases(options.quick)
-    for section in dict.fromkeys(case.section for case in cases):
-        if not options.only or section in options.only:
-            yield harness.measure(suite, [case for case in cases if case.section == section], effort)
 
 
 def core_settings(options: argparse.Namespace) -> core.Settings:

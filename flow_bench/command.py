@@ -10,10 +10,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from flow_bench import compare as judge
-from flow_bench import report, session, store
-from flow_bench.measure import Row
-from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Session
+from flow_bench.harness import machine
+from flow_bench.harness.rows import Row
+from flow_bench.report import changes
+from flow_bench.report import tables as report
+from flow_bench.session import compare as judge
+from flow_bench.session import passes as session
+from flow_bench.session import store
+from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Session
 
 COMMANDS = ("run", "compare")
 
@@ -82,13 +86,13 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if options.save:
         store.path_of(options.save)
     baseline = None if options.compare is None else store.load(options.compare, but=options.save or "")
-    facts = report.machine()
-    print(report.heading(facts), flush=True)
+    facts = machine.facts()
+    print(machine.heading(facts), flush=True)
     began = perf_counter()
     measured = Session(chosen(options), quick=options.quick, say=lambda line: print(line, flush=True))
     measured.measure()
     document = measured.document(options.save or store.default_name(facts))
-    print(f"\n{session.tables(document['rows'])}\n")
+    print(f"\n{report.tables(document['rows'])}\n")
     print(report.summary([Row.from_dict(row) for row in document["rows"]]))
     print(f"{len(document['rows'])} rows in {perf_counter() - began:.0f} s")
     write(options, document, baseline)
@@ -113,7 +117,7 @@ def write(options: argparse.Namespace, document: dict[str, Any], baseline: dict[
     if options.json:
         Path(options.json).write_text(json.dumps(document), encoding="utf-8")
     if options.html:
-        from flow_bench import html
+        from flow_bench.report import page as html
 
         html.write(document, Path(options.html), baseline)
         print(f"drawn in {options.html}")
@@ -128,7 +132,7 @@ def compare(options: argparse.Namespace) -> int:
 def compared(before: dict[str, Any], after: dict[str, Any], options: argparse.Namespace) -> int:
     """Print what differs; return 1 if a row is slower by surely more than ``--fail-over`` per cent."""
     found = judge.compare(before, after)
-    print(f"\n{judge.text(found, before, after, every_row=options.every_row)}")
+    print(f"\n{changes.text(found, before, after, every_row=options.every_row)}")
     over = [] if options.fail_over is None else found.over(options.fail_over)
     if over:
         print(f"flow_bench: {len(over)} rows are slower by more than {options.fail_over:g} %", file=sys.stderr)

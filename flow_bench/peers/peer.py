@@ -9,11 +9,12 @@ import tempfile
 from threading import Timer
 from typing import IO, Any
 
-from flow_bench.checks import Recorder, Refused
-from flow_bench.contenders import Contender as Judged
-from flow_bench.peers.registry import Contender
-from flow_bench.processes import environment
-from flow_bench.work import Work
+from flow_bench.harness.checks import Recorder
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.loops import on_graph
+from flow_bench.harness.processes import environment
+from flow_bench.harness.work import Work
+from flow_bench.peers.registry import Library
 
 MUTED = {"HAMILTON_TELEMETRY_ENABLED": "false", "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
 """Libraries that would report their use elsewhere must not, and need not spend time on it."""
@@ -29,7 +30,7 @@ class Peer:
     :param patience: seconds a command may take before the worker is killed.
     """
 
-    def __init__(self, contender: Contender, patience: float) -> None:
+    def __init__(self, contender: Library, patience: float) -> None:
         self.contender = contender
         self.patience = patience
         self._process: subprocess.Popen[str] | None = None
@@ -103,6 +104,6 @@ def refuse_unless_right(label: str, work: Work, checked: dict[str, Any]) -> None
     recorder = Recorder(work)
     for i, values in checked["calls"]:
         recorder.work.kinds["sync"][i](*values)
-    faults = recorder.faults(Judged(label, lambda work: lambda: None), checked["outputs"])
+    faults = recorder.faults(on_graph(label, lambda work: lambda: None), checked["outputs"])
     if faults:
         raise Refused(label, faults)

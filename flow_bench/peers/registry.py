@@ -7,7 +7,7 @@ from importlib import metadata
 
 
 @dataclass(frozen=True)
-class Contender:
+class Library:
     """A library, and the module that runs a graph with it.
 
     :ivar module: imported by the worker. It has ``build(graph)``, which makes something that can be run; ``run(built)``
@@ -40,20 +40,20 @@ class Contender:
             return ""
 
 
-FLOW = Contender("flow_bench.peers.flow_dag", "flow", "", ours=True, is_async=True)
-PARAMETERS = Contender(
+FLOW = Library("flow_bench.peers.flow_dag", "flow", "", ours=True, is_async=True)
+PARAMETERS = Library(
     "flow_bench.peers.flow_parameters", "flow, wired by parameter names", "", ours=True, is_async=True
 )
-DASK_DICT = Contender("flow_bench.peers.dask_get", "Dask get of a dict", "dask")
+DASK_DICT = Library("flow_bench.peers.dask_get", "Dask get of a dict", "dask")
 CONTENDERS = [
     FLOW,
     PARAMETERS,
-    Contender("flow_bench.peers.graphlib_loop", "graphlib loop", "", engine=False),
-    Contender("flow_bench.peers.networkx_loop", "networkx loop", "networkx", engine=False),
-    Contender(
+    Library("flow_bench.peers.graphlib_loop", "graphlib loop", "", engine=False),
+    Library("flow_bench.peers.networkx_loop", "networkx loop", "networkx", engine=False),
+    Library(
         "flow_bench.peers.asyncio_tasks", "asyncio TaskGroup", "", engine=False, sync=False, is_async=True, builds=False
     ),
-    Contender(
+    Library(
         "flow_bench.peers.anyio_tasks",
         "anyio task group",
         "anyio",
@@ -63,10 +63,10 @@ CONTENDERS = [
         builds=False,
     ),
     DASK_DICT,
-    Contender("flow_bench.peers.dask_threads", "Dask threaded get", "dask", builds=False),
-    Contender("flow_bench.peers.dask_delayed", "Dask delayed", "dask"),
-    Contender("flow_bench.peers.hamilton_driver", "Hamilton", "sf-hamilton", is_async=True),
-    Contender("flow_bench.peers.tawazi_dag", "tawazi", "tawazi"),
-    Contender("flow_bench.peers.langgraph_state", "LangGraph", "langgraph", is_async=True),
-    Contender("flow_bench.peers.pydantic_steps", "pydantic-graph", "pydantic-graph", sync=False, is_async=True),
+    Library("flow_bench.peers.dask_threads", "Dask threaded get", "dask", builds=False),
+    Library("flow_bench.peers.dask_delayed", "Dask delayed", "dask"),
+    Library("flow_bench.peers.hamilton_driver", "Hamilton", "sf-hamilton", is_async=True),
+    Library("flow_bench.peers.tawazi_dag", "tawazi", "tawazi"),
+    Library("flow_bench.peers.langgraph_state", "LangGraph", "langgraph", is_async=True),
+    Library("flow_bench.peers.pydantic_steps", "pydantic-graph", "pydantic-graph", sync=False, is_async=True),
 ]

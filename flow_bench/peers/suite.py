@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from statistics import median
 
 import flow
-from flow_bench.checks import Refused
-from flow_bench.core import topologies
-from flow_bench.measure import JUDGED, US, Row, Target, schedule
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.interleave import schedule
+from flow_bench.harness.processes import cores, resident
+from flow_bench.harness.rows import JUDGED, US, Row, Target
+from flow_bench.harness.work import Work, dependencies_of, noop, noop_async
 from flow_bench.peers.peer import Peer, PeerFault, refuse_unless_right
-from flow_bench.peers.registry import CONTENDERS, DASK_DICT, FLOW, Contender
-from flow_bench.processes import cores, resident
-from flow_bench.work import Work, dependencies_of, noop, noop_async
+from flow_bench.peers.registry import CONTENDERS, DASK_DICT, FLOW, Library
+from flow_bench.suites.engine.core import topologies
 
 SECTIONS = ("sync", "async", "build", "import")
 FASTEST = "flow / fastest engine"
@@ -47,7 +48,7 @@ class Effort:
     patience: float = 60.0
     topologies: Sequence[str] = ("layered", "tree", "random", "diamond", "chain")
     sections: Sequence[str] = ()
-    contenders: Sequence[Contender] = tuple(CONTENDERS)
+    contenders: Sequence[Library] = tuple(CONTENDERS)
 
 
 QUICK = Effort(nodes=(JUDGED,), rounds=5, budget=0.3, patience=5.0, topologies=JUDGED_TOPOLOGIES)
@@ -140,7 +141,7 @@ def _started(peers: Sequence[Peer]) -> tuple[list[Row], dict[str, str]]:
     return rows, missing
 
 
-def _version(contender: Contender) -> str:
+def _version(contender: Library) -> str:
     if contender.ours:
         return f"flow {flow.__version__}"
     return f"{contender.package} {contender.version}" if contender.package else "standard library"

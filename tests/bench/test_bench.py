@@ -14,29 +14,21 @@ from typing import Any
 import pytest
 
 import flow
-from flow_bench import (
-    context,
-    core,
-    data,
-    data_cost,
-    data_memory,
-    data_threads,
-    harness,
-    hot,
-    keeping,
-    mapping,
-    measure,
-    report,
-    scale,
-    seams,
-    singles,
-    ways,
-)
 from flow_bench.__main__ import MISSED, REFUSED, main
-from flow_bench.checks import Refused, check_async, check_sync, refuse_unless_done
-from flow_bench.contenders import Contender, bare_loop, counter_loop, task_per_node
-from flow_bench.measure import Row, Target, time_async, time_sync
-from flow_bench.work import DONE, Work
+from flow_bench.harness.checks import check_async, check_sync
+from flow_bench.harness.contender import Contender, Refused
+from flow_bench.harness.interleave import interleave, interleave_on_loop
+from flow_bench.harness.loops import bare_loop, counter_loop, task_per_node
+from flow_bench.harness.rows import Row, Target
+from flow_bench.harness.work import DONE, Work
+from flow_bench.micro import session as harness
+from flow_bench.micro.session import measure, ways
+from flow_bench.report import tables as report
+from flow_bench.suites.engine import context, core, hot, keeping, mapping, scale, seams, singles
+from flow_bench.suites.store import cost as data_cost
+from flow_bench.suites.store import data
+from flow_bench.suites.store import memory as data_memory
+from flow_bench.suites.store import threads as data_threads
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -115,7 +107,7 @@ class TestCheck:
         with pytest.raises(Refused, match="a timed run left 11 outputs, not 12"):
             refuse_unless_done(Contender("c", counter_loop), [DONE] * 11 + [None], work)
         with pytest.raises(Refused, match="a timed run left 11 outputs"):
-            time_sync([ordered(unchanged, calls=lambda i: int(i != 7))], work, 1)
+            interleave([ordered(unchanged, calls=lambda i: int(i != 7))], work, 1)
 
     def test_async_contenders_are_checked_and_timed_alike(self, work: Work) -> None:
         def forgetful(work: Work) -> Callable[[], Awaitable[list[Any]]]:
@@ -129,7 +121,7 @@ class TestCheck:
         with pytest.raises(Refused, match="was given 0, 0"):
             asyncio.run(check_async(Contender("forgetful", forgetful), work))
         asyncio.run(check_async(Contender("good", task_per_node), work))
-        assert len(asyncio.run(time_async([Contender("good", task_per_node)], work, 3))["good"]) == 3
+        assert len(asyncio.run(interleave_on_loop([Contender("good", task_per_node)], work, 3))["good"]) == 3
 
     def test_an_async_contender_that_hangs_is_refused(self, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("flow_bench.checks.PATIENCE", 0.01)
@@ -194,7 +186,7 @@ class TestStatistics:
         assert {gc.isenabled() for _ in measure.schedule(2, 2)} == {False}
         assert gc.isenabled()
         with pytest.raises(Refused):
-            time_sync([Contender("c", bare_loop)], Work.of(flow.topologies.linear(3)), 1)  # it stores nothing
+            interleave([Contender("c", bare_loop)], Work.of(flow.topologies.linear(3)), 1)  # it stores nothing
         assert gc.isenabled()
 
 
@@ -300,20 +292,20 @@ class TestScale:
 
 class TestWays:
     def test_what_is_not_done_is_refused(self) -> None:
-        idle = ways.Way("idle", lambda: None, lambda found: found is not None)
+        idle = ways.ready("idle", lambda: None, lambda found: found is not None)
         with pytest.raises(Refused, match="contender 'idle' is refused: a timed run did not do its work"):
-            ways.time_ways([idle], 1)
+            ways.interleave([idle], 1)
 
         async def nothing() -> None:
             return None
 
         with pytest.raises(Refused, match="'idle'"):
-            asyncio.run(ways.time_ways_on_loop([replace(idle, run=nothing)], 1))
+            asyncio.run(ways.interleave_on_loop([replace(idle, run=nothing)], 1))
 
     def test_samples_are_per_operation_and_before_is_called_before_each(self) -> None:
         calls: list[str] = []
-        way = ways.Way("a", lambda: calls.append("run"), lambda _: True, 10, lambda: calls.append("before"))
-        assert len(ways.time_ways([way], 3)["a"]) == 3
+        way = ways.ready("a", lambda: calls.append("run"), lambda _: True, 10, lambda: calls.append("before"))
+        assert len(ways.interleave([way], 3)["a"]) == 3
         assert calls == ["before", "run"] * 4
 
     def test_traced_peaks_are_those_above_before(self) -> None:
@@ -366,7 +358,7 @@ class TestContext:
                 return self
 
         with pytest.raises(Refused, match="'ctx.child, 0 results'"):
-            ways.time_ways([context.child_way(0, Same(), 5)], 1)
+            ways.interleave([context.child_way(0, Same(), 5)], 1)
         with pytest.raises(Refused, match="it should leave 3 objects"):
             context.held_peak("same", lambda i: None, 3)
 
@@ -382,14 +374,14 @@ class TestContext:
                 return found
 
         with pytest.raises(Refused, match="'ctx.child, 2 results'"):
-            ways.time_ways([context.child_way(2, Copying(), 5)], 1)
+            ways.interleave([context.child_way(2, Copying(), 5)], 1)
 
     @pytest.mark.parametrize("fn", [lambda item: None, lambda item: item])
     def test_a_map_without_its_results_is_refused(self, fn: Callable[[Any], Any]) -> None:
         plan = mapping.mapped(fn, 2)
         way = mapping.way("sync", "broken", plan, range(3), lambda result: mapping.all_mapped(3, result))
         with pytest.raises(Refused, match="'broken'"):
-            ways.time_ways([way], 1)
+            ways.interleave([way], 1)
 
     def test_a_run_that_keeps_all_is_refused(self) -> None:
         plan = keeping.chain(keeping.passed_on, 3)
@@ -450,14 +442,14 @@ class TestData:
     def test_a_store_that_forgets_is_refused(self, workload: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(data_cost, "made", lambda kind: Forgetful("set"))
         with pytest.raises(Refused, match="'default'"):
-            ways.time_ways([data_cost.way(workload, "default")], 1)
+            ways.interleave([data_cost.way(workload, "default")], 1)
         with pytest.raises(Refused, match="it does not hold what was set"):
             data_cost.held("default", "texts", 50)
 
     def test_a_restore_that_does_nothing_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(data.Stores, "restore", lambda stores: stores.held)
         with pytest.raises(Refused, match="'restore.*, 10 keys'"):
-            ways.time_ways(data.whole_ways(10, 2), 1)
+            ways.interleave(data.whole_ways(10, 2), 1)
 
     def test_a_lost_update_is_refused(self) -> None:
         with pytest.raises(Refused, match="the total is .* after .* increments"):

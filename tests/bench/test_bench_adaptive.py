@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flow_bench import adaptive
-from flow_bench.checks import Refused
+from flow_bench.harness.contender import Refused
+from flow_bench.suites.engine import adaptive
 
 
 class TestBench:

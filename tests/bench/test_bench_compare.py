@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from flow_bench import compare as judge
 from flow_bench.__main__ import main
-from flow_bench.measure import Row
-from flow_bench.session import OK, USAGE, merged
+from flow_bench.harness.rows import Row
+from flow_bench.session import compare as judge
+from flow_bench.session.passes import OK, USAGE, merged
 
 MACHINE = {"cpu": "one", "cores": 2, "system": "Linux", "python": "CPython 3.13.0", "commit": "abc", "date": "today"}
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import flow
-from flow_bench import concurrency, contention
-from flow_bench.checks import Refused
-from flow_bench.concurrency import ALONE, BLOCKING, LIMITS, WORK, Contender
-from flow_bench.ways import time_ways
-from flow_bench.work import DONE
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.interleave import interleave
+from flow_bench.harness.work import DONE
+from flow_bench.suites.engine import concurrency, contention
+from flow_bench.suites.engine.concurrency import ALONE, BLOCKING, LIMITS, WORK, Contender
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -102,7 +102,7 @@ class TestRows:
 
 class TestContention:
     def test_each_way_notes_a_hundred_completions(self) -> None:
-        assert {len(samples) for samples in time_ways(contention.trials(), 1).values()} == {1}
+        assert {len(samples) for samples in interleave(contention.trials(), 1).values()} == {1}
 
     @pytest.mark.parametrize("how", ["each", "batched", "one"])
     def test_a_completion_that_is_lost_is_refused(self, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
@@ -110,7 +110,7 @@ class TestContention:
         monkeypatch.setattr(contention.Books, "complete", lambda self, i: None if i == 7 else complete(self, i))
         way = trial(how)
         with pytest.raises(Refused, match="did not do its work"):
-            time_ways([way], 1)
+            interleave([way], 1)
 
     def test_a_thread_that_does_not_take_part_is_refused(self) -> None:
         made = contention.Trial("batched")

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from flow_bench.micro.case import Case
 
 import flow
-from flow_bench import dag, harness
-from flow_bench.case import Case
-from flow_bench.checks import Refused
+from flow_bench.harness.contender import Refused
+from flow_bench.micro import dag
+from flow_bench.micro import session as harness
 
 TINY = harness.Effort(rounds=2, sample=0.0)
 SMALL = [case for case in dag.cases(quick=True) if case.size <= 100]

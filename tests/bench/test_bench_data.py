@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from flow_bench.micro.case import Case
 
 import flow
-from flow_bench import data, data_cases, data_cost, harness
-from flow_bench.case import Case
-from flow_bench.checks import Refused
+from flow_bench.harness.contender import Refused
+from flow_bench.micro import data as data_cases
+from flow_bench.micro import session as harness
+from flow_bench.suites.store import cost as data_cost
+from flow_bench.suites.store import data
 
 TINY = harness.Effort(rounds=1, sample=0.0)
 

@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flow_bench.suites.experiments.compiled import BUILDS, NOW, Build
 
 import flow
-from flow_bench import (
-    experiments,
-    experiments_cache,
-    experiments_compiled,
-    experiments_fused,
-    experiments_guarded,
-    experiments_reuse,
-)
 from flow_bench.__main__ import REFUSED, main
-from flow_bench.checks import Refused
-from flow_bench.experiments_compiled import BUILDS, NOW, Build
-from flow_bench.work import noop
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.work import noop
+from flow_bench.suites import experiments
+from flow_bench.suites.experiments import cache as experiments_cache
+from flow_bench.suites.experiments import compiled as experiments_compiled
+from flow_bench.suites.experiments import fused as experiments_fused
+from flow_bench.suites.experiments import guarded as experiments_guarded
+from flow_bench.suites.experiments import reuse as experiments_reuse
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from flow_bench import draw, plots
-from flow_bench.measure import Row, Target
+from flow_bench.harness.rows import Row, Target
+from flow_bench.report.tables import draw, plots
 
 pytest.importorskip("plotly")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import flow
-from flow_bench import importing, memory
 from flow_bench.__main__ import main
-from flow_bench.checks import Refused
-from flow_bench.importing import Process
-from flow_bench.work import noop
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.work import noop
+from flow_bench.suites.engine import importing, memory
+from flow_bench.suites.engine.importing import Process
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

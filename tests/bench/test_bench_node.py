@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flow_bench.micro.case import Case
 
 import flow
-from flow_bench import harness, node
-from flow_bench.case import Case, expect
-from flow_bench.checks import Refused
-from flow_bench.harness import EACH
-from flow_bench.measure import percentile
+from flow_bench.harness.contender import Refused, expect
+from flow_bench.harness.rows import percentile
+from flow_bench.micro import node
+from flow_bench.micro import session as harness
+from flow_bench.micro.session import EACH
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 import flow
-from flow_bench import report
-from flow_bench.checks import Refused
-from flow_bench.measure import Row
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.rows import Row
+from flow_bench.harness.work import Work
 from flow_bench.peers import registry, suite, worker
 from flow_bench.peers.graph import DONE, Graph
 from flow_bench.peers.peer import Peer, PeerFault, refuse_unless_right
 from flow_bench.peers.registry import CONTENDERS, DASK_DICT, FLOW, Contender
-from flow_bench.work import Work
+from flow_bench.report import tables as report
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -10,7 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from flow_bench import importing, processes, report
+from flow_bench.micro.session import processes
+from flow_bench.report import tables as report
+from flow_bench.suites.engine import importing
 
 
 def test_resident_memory_is_that_of_the_process_asked_for() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from conftest import VirtualLoop
+from flow_bench.micro.case import Case
 
 import flow
-from flow_bench import scenarios
 from flow_bench.__main__ import REFUSED, main
-from flow_bench.case import Case
-from flow_bench.scenarios import NO_WAITS, SCENARIOS, WAITS, Scenario
-from flow_bench.workflows import Pause, Wait, checkout, etl
+from flow_bench.micro import scenarios
+from flow_bench.micro.scenarios import NO_WAITS, SCENARIOS, WAITS, Scenario
+from flow_bench.micro.workflows import Pause, Wait, checkout, etl
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -12,10 +12,11 @@ import pytest
 from conftest import ROOT
 
 import flow
-from flow_bench import command, harness, session, store
 from flow_bench.__main__ import main
-from flow_bench.measure import Measured, Row, Target, ratios, shared
-from flow_bench.session import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Part, merged
+from flow_bench.harness.rows import Measured, Row, Target, ratios, shared
+from flow_bench.micro import session as harness
+from flow_bench.session import passes as session
+from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Part, command, merged, store
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -223,7 +224,7 @@ class TestMerged:
 
 class TestShares:
     def test_every_number_of_rounds_is_shared(self) -> None:
-        from flow_bench import context
+        from flow_bench.suites.engine import context
 
         assert shared(harness.Effort(rounds=9, sample=0.5, each_rounds=100), 3) == harness.Effort(3, 0.5, 34)
         nested = shared(context.Effort(), 61)

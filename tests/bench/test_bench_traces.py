@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from conftest import VirtualLoop
+from flow_bench.micro.case import Case
 
 import flow
-from flow_bench import harness, report, traces
 from flow_bench.__main__ import REFUSED, main
-from flow_bench.case import Case
-from flow_bench.work import DONE
+from flow_bench.harness.work import DONE
+from flow_bench.micro import session as harness
+from flow_bench.micro import traces
+from flow_bench.report import tables as report
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

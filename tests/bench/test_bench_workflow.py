@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import flow
-from flow_bench import harness, live, soak, workflow
-from flow_bench.checks import Refused
-from flow_bench.live import BARE, CROWD, NODES, OURS, PER_NODE, Burst, Fn, Way, Workflow
+from flow_bench.harness.contender import Refused
+from flow_bench.micro import session as harness
+from flow_bench.suites.load import live, soak, workflow
+from flow_bench.suites.load.live import BARE, CROWD, NODES, OURS, PER_NODE, Burst, Contender, Fn, Workflow
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -77,13 +78,13 @@ class TestFailures:
             harness.measure("workflow", cases, CASES)
 
 
-def way(make: Callable[[Sequence[Fn]], Workflow]) -> Way:
-    return Way("broken", make)
+def way(make: Callable[[Sequence[Fn]], Workflow]) -> Contender:
+    return ready("broken", make)
 
 
 class TestLive:
     @pytest.mark.parametrize("honest", live.WAYS, ids=lambda w: w.label)
-    def test_the_contenders_run_each_node_of_each_workflow_once(self, honest: Way) -> None:
+    def test_the_contenders_run_each_node_of_each_workflow_once(self, honest: Contender) -> None:
         asyncio.run(live.check(honest))
 
     def test_a_node_that_is_left_out_is_refused(self) -> None:

@@ -19,8 +19,8 @@ from conftest import VirtualLoop
 
 import flow
 from flow.testing import FakeClock
-from flow_bench import tune as bench
-from flow_bench.checks import Refused
+from flow_bench.harness.contender import Refused
+from flow_bench.suites.engine import tune as bench
 
 pytestmark = pytest.mark.long  # some of it is timed, so a quiet machine says more
 

@@ -1,0 +1,1 @@
+"""What every measurement stands on: one kind of contender, interleaved rounds, checks of the work, processes."""

@@ -1,0 +1,115 @@
+"""The one kind of contender: a way of doing something, and the check that it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+Operation = Callable[[], Any]
+"""What is timed; on an event loop it returns an awaitable."""
+
+
+class Refused(Exception):
+    """A contender that did not do the work it is timed for."""
+
+    def __init__(self, label: str, faults: Sequence[str]) -> None:
+        super().__init__(f"contender {label!r} is refused: " + "; ".join(faults[:5]))
+        self.faults = list(faults)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of doing something.
+
+    What the contenders of a table share (a graph, a number of tasks) is their *subject*: ``make`` and ``check`` are
+    given it. Contenders that need none are made with :func:`ready`, or with functions that take nothing.
+
+    :ivar make: prepares, untimed, and returns the operation: ``make(*subject)``.
+    :ivar check: is given what the operation returned, and the subject; returns what is wrong with that (nothing if the
+        work was done). Not timed.
+    :ivar per: of how many things one operation is the cost: nodes, items, calls. The figure is per one of them.
+    :ivar is_async: the operation is an async function.
+    """
+
+    label: str
+    make: Callable[..., Operation]
+    check: Callable[..., object]
+    per: int = 1
+    is_async: bool = False
+
+    def refuse_unless_done(self, raw: Any, *subject: Any) -> None:
+        """:raises Refused: saying what the operation left undone."""
+        fault = self.check(raw, *subject)
+        if fault:
+            raise Refused(self.label, [str(fault)])
+
+    def once(self, *subject: Any) -> Contender:
+        """The same contender with its operation made now, for all samples."""
+        operation = self.make(*subject)
+        return Contender(self.label, lambda: operation, lambda raw: self.check(raw, *subject), self.per, self.is_async)
+
+
+@dataclass(frozen=True)
+class Floor(Contender):
+    """A contender that only calls, and passes nothing on: less than the others do, on purpose."""
+
+
+def ready(
+    label: str,
+    operation: Operation,
+    done: Callable[[Any], bool],
+    per: int = 1,
+    before: Callable[[], object] | None = None,
+) -> Contender:
+    """Return a contender whose operation exists already.
+
+    :param done: tells, from what the operation returned, whether all the work was done.
+    :param before: called before every sample.
+    """
+
+    def make() -> Operation:
+        if before is not None:
+            before()
+        return operation
+
+    return Contender(label, make, lambda raw: None if done(raw) else "a timed run did not do its work", per)
+
+
+def expect(wanted: Any, of: Callable[[Any], Any] = lambda raw: raw) -> Callable[[Any], str | None]:
+    """Return a check that what was returned (or what ``of`` makes of it) equals ``wanted``."""
+
+    def check(raw: Any) -> str | None:
+        found = of(raw)
+        return None if found == wanted else f"it left {_short(found)} where {_short(wanted)} was to be"
+
+    return check
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def again(run: Callable[[], Any], times: int) -> Callable[[], list[Any]]:
+    """Return a function that calls ``run`` so often."""
+    return lambda: [run() for _ in range(times)]
+
+
+def again_on_loop(run: Callable[[], Awaitable[Any]], times: int) -> Callable[[], Awaitable[list[Any]]]:
+    """As :func:`again`, awaiting each call."""
+
+    async def runs() -> list[Any]:
+        return [await run() for _ in range(times)]
+
+    return runs
+
+
+def fresh(function: Any) -> Any:
+    """Return a copy of a function with code of its own.
+
+    The interpreter adapts code to the types it meets: a loop shared by two contenders would serve neither.
+    """
+    code = function.__code__.replace(co_name=function.__name__)
+    return FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)

@@ -1,0 +1,106 @@
+"""Contenders timed in turns, so that a slow moment of the machine is every contender's.
+
+The order turns from round to round. Garbage is collected between rounds and the collector is off within them, for all
+contenders alike.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter, process_time
+from typing import Any
+
+import anyio.lowlevel
+
+from flow_bench.harness.contender import Contender
+from flow_bench.harness.rows import Measured
+
+Samples = dict[str, list[float]]
+
+
+def schedule(count: int, rounds: int) -> Iterator[tuple[int, int]]:
+    """Yield ``(round, contender)``: round -1 is for warming up; the order turns and is reversed every other round.
+
+    The collector is off until the generator is closed, and run between rounds; what was there before the first
+    is kept from it, or looking at all that would take most of the time.
+    """
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    try:
+        for turn in range(-1, rounds):
+            gc.enable()
+            gc.collect()
+            gc.disable()
+            order = [(turn + k) % count for k in range(count)]
+            for contender in reversed(order) if turn % 2 else order:
+                yield turn, contender
+    finally:
+        gc.unfreeze()
+        if was_on:
+            gc.enable()
+
+
+def repeat_of(nodes: int) -> int:
+    """Runs per sample, so that a sample is long against the clock and the noise."""
+    return max(1, 1_000 // nodes)
+
+
+def interleave(
+    contenders: Sequence[Contender],
+    rounds: int,
+    *subject: Any,
+    repeat: int = 1,
+    clock: Callable[[], float] = perf_counter,
+) -> Samples:
+    """Seconds per operation of each contender, by label, round after round. Making is not timed, nor is checking.
+
+    :param subject: what all contenders are given: a :class:`~flow_bench.harness.work.Work`, say.
+    :param repeat: operations in one sample.
+    :param clock: :func:`time.thread_time` leaves out what others do meanwhile, and what is only waited for.
+    :raises Refused: by the first contender that did not do its work.
+    """
+    samples: Samples = {one.label: [] for one in contenders}
+    for turn, which in schedule(len(contenders), rounds):
+        contender = contenders[which]
+        operations = [contender.make(*subject) for _ in range(repeat)]
+        cpu, began = process_time(), clock()
+        raw = [operation() for operation in operations]
+        took, cpu = clock() - began, process_time() - cpu
+        for one in raw:
+            contender.refuse_unless_done(one, *subject)
+        del raw, one, operations  # else the next contender's time has their freeing in it
+        if turn >= 0:
+            count = repeat * contender.per
+            samples[contender.label].append(Measured(took / count, cpu / count))
+    return samples
+
+
+async def interleave_on_loop(
+    contenders: Sequence[Contender],
+    rounds: int,
+    *subject: Any,
+    repeat: int = 1,
+    clock: Callable[[], float] = perf_counter,
+    waits: bool = False,
+) -> Samples:
+    """As :func:`interleave`, awaiting every operation; the running loop turns once between two samples.
+
+    :param waits: the time is mostly waiting, so nobody is to compare CPU time.
+    """
+    samples: Samples = {one.label: [] for one in contenders}
+    for turn, which in schedule(len(contenders), rounds):
+        contender = contenders[which]
+        operations = [contender.make(*subject) for _ in range(repeat)]
+        await anyio.lowlevel.checkpoint()
+        cpu, began = process_time(), clock()
+        raw = [await operation() for operation in operations]
+        took, cpu = clock() - began, process_time() - cpu
+        for one in raw:
+            contender.refuse_unless_done(one, *subject)
+        del raw, one, operations  # else the next contender's time has their freeing in it
+        if turn >= 0:
+            count = repeat * contender.per
+            samples[contender.label].append(Measured(took / count, 0.0 if waits else cpu / count))
+    return samples

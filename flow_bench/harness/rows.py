@@ -1,0 +1,199 @@
+"""Rows and targets, and the statistics over their samples.
+
+One *sample* is one timed call of a contender (or several, for small graphs); one *round* takes a sample of every
+contender. Ratios are taken within a round, so that a slow second of the machine harms both sides; the printed figures
+are medians.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from math import ceil
+from statistics import median, quantiles
+from time import get_clock_info
+from typing import Any, Literal, TypeVar
+
+US = 1e6
+UNITS = {"ns": 1e9, "us": 1e6, "ms": 1e3, "s": 1.0}
+"""How many of a unit a second has."""
+JUDGED = 1_000
+"""The graph size for which the targets per node are set."""
+
+Identity = tuple[str, str, str, int, str]
+"""Of a row: suite, section, label, nodes, topology; the same on every machine and day."""
+
+Effort = TypeVar("Effort")
+Verdict = Literal["", "PASS", "MISS", "pass", "miss"]
+"""In capitals where the target is set for this interpreter, in small letters where it is only compared with it."""
+
+
+FINE = get_clock_info("process_time").resolution <= 1e-6
+"""Whether CPU time is told finely enough here to be worth taking."""
+
+
+class Measured(float):
+    """Seconds by the clock that know the CPU seconds of the same call; or a ratio of such.
+
+    Other processes take time from a call by the clock, but hardly any CPU time: that is what runs are compared by.
+    """
+
+    __slots__ = ("cpu",)
+    cpu: float
+
+    def __new__(cls, wall: float, cpu: float = 0.0) -> Measured:
+        """:param cpu: 0 if it is not known."""
+        made = super().__new__(cls, wall)
+        made.cpu = cpu if FINE else 0.0
+        return made
+
+
+@dataclass(frozen=True)
+class Target:
+    """The most a figure (or its ratio to the baseline) may be; ``aim`` is what would please."""
+
+    at_most: float
+    aim: float | None = None
+    of: Literal["ratio", "figure"] = "ratio"
+    binding: bool = sys.version_info >= (3, 13)
+
+    def __str__(self) -> str:
+        unit = "x" if self.of == "ratio" else ""
+        aim = f" (aim {self.aim:g}{unit})" if self.aim is not None else ""
+        return f"<= {self.at_most:g}{unit}{aim}"
+
+
+@dataclass
+class Row:
+    """One figure: a statistic over all rounds' samples, and its ratio to the baseline of the same round."""
+
+    section: str
+    label: str
+    unit: str
+    samples: list[float] = field(default_factory=list)
+    figure: float | None = None  # median of the samples unless said otherwise
+    ratios: list[float] = field(default_factory=list)
+    nodes: int = 0
+    topology: str = ""
+    target: Target | None = None
+    note: str = ""  # why there is no figure, or what to know about it
+    suite: str = ""
+    each: bool = False  # every sample is one call, so percentiles of the samples mean calls
+    figures: dict[str, float] = field(default_factory=dict)  # more of the same row, by name: efficiency, p99, bytes
+    better: Literal["lower", "higher", "zero"] = "lower"  # "zero": a growth, say, of which no ratio means anything
+    cpu: list[float] = field(default_factory=list)  # the ratios again, of CPU time, where that was taken
+
+    def __post_init__(self) -> None:
+        compared = self.samples if self.unit == "x" else self.ratios
+        cpu = [ratio.cpu for ratio in compared if isinstance(ratio, Measured) and ratio.cpu > 0]
+        if cpu and len(cpu) == len(compared):
+            self.cpu = cpu
+        self.samples, self.ratios = [float(one) for one in self.samples], [float(one) for one in self.ratios]
+        if self.figure is None and self.samples:
+            self.figure = median(self.samples)
+
+    @property
+    def identity(self) -> Identity:
+        """What makes it the same row as one of another run."""
+        return self.suite, self.section, self.label, self.nodes, self.topology
+
+    @property
+    def ratio(self) -> float | None:
+        """Median of the per-round ratios."""
+        return median(self.ratios) if self.ratios else None
+
+    @property
+    def spread(self) -> float | None:
+        """Interquartile range of the samples, relative to their median."""
+        return relative_iqr(self.samples) if len(self.samples) > 1 else None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the target is met; empty without target or figure."""
+        judged = self.ratio if self.target is not None and self.target.of == "ratio" else self.figure
+        if self.target is None or judged is None:
+            return ""
+        met = judged <= self.target.at_most
+        if self.target.binding:
+            return "PASS" if met else "MISS"
+        return "pass" if met else "miss"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, all rounds included, for ``--json``."""
+        found: dict[str, Any] = {"ratio": self.ratio, "spread": self.spread, "verdict": self.verdict}
+        if self.samples:
+            found["quartiles"] = quartiles(self.samples)
+            found["mad"] = mad(self.samples)
+        return asdict(self) | found
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> Row:
+        """Return the row that :meth:`to_dict` made this of."""
+        known = {one.name: found[one.name] for one in fields(cls) if one.name in found}
+        if known.get("target") is not None:
+            known["target"] = Target(**known["target"])
+        return cls(**known)
+
+
+# -- statistics ------------------------------------------------------------------------------
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """First, second and third quartile; the extremes count as the 0th and 100th percentile."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    first, second, third = quantiles(values, n=4, method="inclusive")
+    return first, second, third
+
+
+def relative_iqr(values: Sequence[float]) -> float:
+    """Interquartile range over median."""
+    first, second, third = quartiles(values)
+    return (third - first) / second if second else 0.0
+
+
+def mad(values: Sequence[float]) -> float:
+    """Median absolute deviation from the median."""
+    centre = median(values)
+    return median(abs(value - centre) for value in values)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Smallest value that at least ``percent`` per cent of the values do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    rank = -int(-len(ordered) * percent // 100)  # rounded up
+    return ordered[max(rank, 1) - 1]
+
+
+def ratios(samples: Sequence[float], baseline: Sequence[float]) -> list[float]:
+    """Round by round, how much longer it took than the baseline; of CPU time too if that is known of all."""
+    by_clock = [mine / base for mine, base in zip(samples, baseline, strict=True)]
+    mine, base = (
+        [one.cpu for one in side if isinstance(one, Measured) and one.cpu > 0] for side in (samples, baseline)
+    )
+    if not len(mine) == len(base) == len(by_clock):
+        return by_clock
+    return [Measured(wall, a / b) for wall, a, b in zip(by_clock, mine, base, strict=True)]
+
+
+def shared(effort: Effort, passes: int) -> Effort:
+    """Return the same effort with one pass's share of all numbers of rounds (fields named so, nested ones too)."""
+    if passes == 1:
+        return effort
+    changed: dict[str, Any] = {}
+    for one in fields(effort):  # type: ignore[arg-type]
+        value = getattr(effort, one.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            changed[one.name] = shared(value, passes)
+        elif one.name.endswith(("rounds", "batches", "runs")) and isinstance(value, int):
+            changed[one.name] = ceil(value / passes)
+    return replace(effort, **changed)  # type: ignore[type-var]
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    size = abs(value)
+    if size >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 or not value else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""Single operations, as ordinary pytest-benchmark tests."""

@@ -1,0 +1,79 @@
+"""A row of a suite of single operations: a contender with its place in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import pytest
+
+from flow_bench.harness.contender import Contender
+from flow_bench.harness.rows import Target
+
+
+@dataclass(frozen=True, repr=False)
+class Case(Contender):
+    """One operation to be timed by :class:`flow_bench.micro.measuring.Bench`.
+
+    Its ``make`` is called once for a row, or with ``fresh`` before every call of the operation (for operations that use
+    up what they work on). Async operations are awaited on one asyncio loop for the whole suite.
+
+    :ivar section: the table it stands in; with ``label``, ``size`` and ``series`` it names the row.
+    :ivar unit: of the figure: ``ns``, ``us``, ``ms`` or ``s``.
+    :ivar size: nodes, tasks or entries, for scaling curves; 0 where it means nothing.
+    :ivar series: what is drawn as one line, or stands in one column: a topology, a preset, a way of running.
+    :ivar each: every call is a sample of its own, so that percentiles mean calls; else a sample is the mean of as
+        many calls as make it long against the clock.
+    :ivar waits: its time is mostly waiting, so it is compared as seconds, not as a multiple of the round's
+        calibration loop.
+    :ivar rounds: so many instead of the suite's.
+    :ivar ideal: seconds per call that waiting and work alone would take; gives the row its efficiency.
+    :ivar target: the most it may be.
+    :ivar missing: why it cannot be measured here; its row then says that, after "n/a", and has no figure.
+    """
+
+    section: str = ""
+    fresh: bool = False
+    unit: Literal["ns", "us", "ms", "s"] = "us"
+    size: int = 0
+    series: str = ""
+    each: bool = False
+    waits: bool = False
+    rounds: int | None = None
+    ideal: float | None = None
+    target: Target | None = None
+    missing: str = ""
+    note: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    @property
+    def name(self) -> str:
+        """What pytest shows behind the test's name."""
+        return "-".join(filter(None, [self.label, f"{self.size}" if self.size else "", self.series]))
+
+
+Measure = Callable[[Case], None]
+"""What the fixture ``bench`` is."""
+Cases = Callable[[bool], Iterable[Case]]
+"""What makes the cases of one table, given whether the run is a quick one."""
+
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def table(make: Cases) -> Callable[[Test], Test]:
+    """Make a test of every case: ``@table(scaling) def test_scaling(bench, case): bench(case)``.
+
+    The cases are made when pytest collects the file, and not when it is imported.
+    """
+    mark: Any = pytest.mark.cases  # a mark that is given a function alone would mark that
+
+    def marked(test: Test) -> Test:
+        made: Test = mark.with_args(make)(test)
+        return made
+
+    return marked

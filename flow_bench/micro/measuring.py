@@ -1,0 +1,295 @@
+"""Cases run under pytest-benchmark, each round beside a calibration loop.
+
+pytest-benchmark times the rounds, and keeps, prints, compares and draws them as its own flags say. What stands between
+the rounds is ours: before each, untimed by it, a sample of the *calibration loop* is taken (hand-written counters over
+100 no-op nodes, the work of a workflow engine without one), so that each round has its own measure of how fast the
+machine was just then; after each, the result is checked, and a case that did not do its work fails. What one operation
+allocates is looked at in a further, untimed round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter, process_time
+from typing import Any
+
+import flow
+from flow_bench.harness.allocations import Allocated, allocated, allocated_on_loop
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.loops import counter_loop
+from flow_bench.harness.rows import UNITS, Measured, Row, percentile, ratios
+from flow_bench.harness.work import Work
+from flow_bench.micro.case import Case
+
+CALIBRATION_NODES = 100
+EACH = 10
+"""Calls per round, one after the other, of cases whose every call is a sample."""
+NAME = "flow-bench"
+"""Of the plugin, to pytest."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure: rounds per row, and the least seconds of one sample."""
+
+    rounds: int = 40
+    sample: float = 0.002
+    each_rounds: int = 2_000
+    """Calls of cases whose every call is a sample; :data:`EACH` of them are one round."""
+    quick: bool = False
+
+
+QUICK = Effort(rounds=9, sample=0.0005, each_rounds=300, quick=True)
+
+
+def measure(suite: str, effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Row]]:
+    """Run the tests of ``flow_bench/micro/test_SUITE.py``; yield their rows, table by table.
+
+    :param only: these tables, by their titles or by their tests' names without ``test_``; all if empty.
+    :raises Refused: by the first case that did not do its work.
+    """
+    bench = Bench(effort, only)
+    _run(bench, Path(__file__).with_name(f"test_{suite}.py"))
+    for section in dict.fromkeys(row.section for row in bench.rows):
+        yield [row for row in bench.rows if row.section == section]
+
+
+def tables_of(suite: str, quick: bool) -> list[tuple[str, list[Case]]]:
+    """Return a suite's tests by name, without ``test_``, and their cases."""
+    module = importlib.import_module(f"flow_bench.micro.test_{suite}")
+    tests = [(name.removeprefix("test_"), one) for name, one in vars(module).items() if name.startswith("test_")]
+    return [(name, list(one.pytestmark[0].args[0](quick))) for name, one in tests]
+
+
+def _run(bench: Bench, file: Path) -> None:
+    import pytest
+
+    arguments = [
+        str(file), "-c", str(file.with_name("pytest.ini")), "-q", "--no-header", "--exitfirst",
+        "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider", "--benchmark-quiet",
+    ]  # fmt: skip
+    printed = io.StringIO()
+    was_on = gc.isenabled()
+    try:
+        with redirect_stdout(printed), _no_other_plugins():
+            code = pytest.main(arguments, plugins=[bench])
+    finally:
+        if was_on:
+            gc.enable()
+    if bench.refused is not None:
+        raise bench.refused
+    if code != 0:
+        raise RuntimeError(f"pytest-benchmark ended with {code!r} after {len(bench.rows)} rows:\n{printed.getvalue()}")
+
+
+@contextmanager
+def _no_other_plugins() -> Iterator[None]:
+    """Let pytest load none that happens to be installed: importing them takes longer than many a row."""
+    name = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+class Bench:
+    """The plugin that gives the tests their cases, and measures them.
+
+    :ivar rows: of the cases measured so far, in order.
+    :ivar refused: what ended the session, if a case did not do its work.
+    """
+
+    def __init__(self, effort: Effort, only: Sequence[str] = ()) -> None:
+        self.effort = effort
+        self.only = only
+        self.rows: list[Row] = []
+        self.refused: Refused | None = None
+        self._runner: asyncio.Runner | None = None
+        self._calibration = counter_loop(Work.of(flow.topologies.sparse_random(CALIBRATION_NODES, seed=1)))
+
+    # -- pytest's hooks
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Make one test of every case."""
+        for marker in metafunc.definition.iter_markers("cases"):
+            cases = self.wanted(metafunc.function.__name__.removeprefix("test_"), marker.args[0](self.effort.quick))
+            metafunc.parametrize("case", cases, ids=[case.name for case in cases])
+
+    def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
+        """Leave out the tests of tables that have no case here: pytest would call them skipped."""
+        empty = [item for item in items if not isinstance(item.callspec.params.get("case"), Case)]
+        config.hook.pytest_deselected(items=empty)
+        items[:] = [item for item in items if item not in empty]
+
+    def pytest_unconfigure(self) -> None:
+        """Close the event loop of async cases."""
+        if self._runner is not None:
+            self._runner.close()
+
+    # -- one case
+
+    def wanted(self, test: str, cases: Iterable[Case]) -> list[Case]:
+        """Return the cases of a test that are to be measured."""
+        return [case for case in cases if not self.only or test in self.only or case.section in self.only]
+
+    def measure(self, suite: str, case: Case, benchmark: Any) -> None:
+        """Measure one case and keep its row."""
+        gc.collect()
+        gc.freeze()  # what pytest and the suite hold need not be looked at again between rounds
+        try:
+            benchmark.group = case.section
+            row = self._row(case, benchmark)
+        except Refused as error:
+            self.refused = error
+            raise
+        finally:
+            gc.unfreeze()
+        row.suite = suite
+        self.rows.append(row)
+        benchmark.extra_info.update(row.figures, row=row.identity)
+        if row.ratio is not None:
+            benchmark.extra_info["ratio to the calibration loop"] = row.ratio
+
+    def absent(self, suite: str, case: Case) -> None:
+        """Keep the row of a case that cannot be measured here: why."""
+        note = f"n/a: {case.missing}"
+        row = Row(case.section, case.label, case.unit, nodes=case.size, topology=case.series, note=note, suite=suite)
+        self.rows.append(row)
+
+    def _row(self, case: Case, benchmark: Any) -> Row:
+        shared = None if case.fresh else case.make()
+        repeat = self._repeat(case, shared)
+        calibration: list[Measured] = []
+        cpu: list[float] = []
+        last: list[Any] = []
+        calls: list[float] = []  # seconds of every single one, if each is a sample
+
+        def setup() -> tuple[tuple[Any, ...], dict[str, Any]]:
+            last.clear()
+            benchmark.stats.iterations = repeat  # a call of sample() is so many of the operation
+            operations = [case.make() for _ in range(repeat)] if shared is None else [shared] * repeat
+            if not case.each:
+                gc.collect()
+            if not case.waits:
+                calibration.append(self._calibrate())
+            return (operations,), {}
+
+        def teardown(operations: Any) -> None:
+            for raw in last[0]:
+                case.refuse_unless_done(raw)
+
+        def sample(operations: Sequence[Callable[[], Any]]) -> None:
+            raw, used = self._call(case, operations, calls if case.each else None)
+            last.append(raw)
+            cpu.append(used)
+
+        rounds = case.rounds or (-(-self.effort.each_rounds // EACH) if case.each else self.effort.rounds)
+        benchmark.pedantic(sample, setup=setup, teardown=teardown, rounds=rounds)
+        took = [fmean(calls[k : k + repeat]) for k in range(0, len(calls), repeat)] or benchmark.stats.stats.data
+        seconds = [Measured(one, used / repeat) for one, used in zip(took, cpu, strict=True)]
+        scale = UNITS[case.unit] / case.per
+        memory = self._allocated(case, shared)
+        figures = case.figures | {"bytes": memory.bytes / case.per, "blocks": memory.blocks / case.per}
+        row = Row(
+            case.section, case.label, case.unit, [s * scale for s in calls or seconds],
+            ratios=ratios(seconds, calibration) if calibration else [],
+            nodes=case.size, topology=case.series, target=case.target, note=case.note, each=case.each, figures=figures,
+        )  # fmt: skip
+        if calls:
+            figures["mean"] = fmean(row.samples)
+            figures |= {f"p{percent}": percentile(row.samples, percent) for percent in (50, 95, 99)}
+        if case.ideal is not None and row.figure:
+            figures["efficiency"] = case.ideal * scale / row.figure
+        return row
+
+    def _repeat(self, case: Case, shared: Callable[[], Any] | None) -> int:
+        """Calls per sample: as many as make it long against the clock; the first two are for warming up."""
+        took = 0.0
+        for _ in range(2):
+            operation = case.make() if shared is None else shared
+            began = perf_counter()
+            raw, _ = self._call(case, [operation])
+            took = perf_counter() - began
+            case.refuse_unless_done(raw[0])
+        if case.each:
+            return EACH
+        if took >= self.effort.sample:
+            return 1
+        return min(10_000, int(self.effort.sample / max(took, 1e-7)) + 1)
+
+    def _allocated(self, case: Case, shared: Callable[[], Any] | None) -> Allocated:
+        """What one operation allocates: the least of three, or of one that waits."""
+        found = []
+        make = case.make if shared is None else lambda: shared
+        for _ in range(1 if case.waits else 3):
+            found.append(self._loop.run(allocated_on_loop(make)) if case.is_async else allocated(make))
+        return Allocated(min(one.bytes for one in found), min(one.blocks for one in found))
+
+    @property
+    def _loop(self) -> asyncio.Runner:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner
+
+    def _call(
+        self, case: Case, operations: Sequence[Callable[[], Any]], calls: list[float] | None = None
+    ) -> tuple[list[Any], float]:
+        """Call all, one after the other; append to ``calls``, if given, how long each took.
+
+        :return: what they returned, and the CPU seconds they took, without the event loop's starting and stopping.
+        """
+        if case.is_async:
+            return self._loop.run(_await_all(operations, calls))
+        began = process_time()
+        raw = [operation() for operation in operations] if calls is None else _timed(operations, calls)
+        return raw, process_time() - began
+
+    def _calibrate(self) -> Measured:
+        """Seconds of the calibration loop: the lesser of two, since it is short."""
+        took, cpu = [], []
+        for _ in range(2):
+            used, began = process_time(), perf_counter()
+            self._calibration()
+            took.append(perf_counter() - began)
+            cpu.append(process_time() - used)
+        return Measured(min(took), min(cpu))
+
+
+def _timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[Any]:
+    raw = []
+    for operation in operations:
+        began = perf_counter()
+        made = operation()
+        calls.append(perf_counter() - began)
+        raw.append(made)
+    return raw
+
+
+async def _await_all(operations: Sequence[Callable[[], Any]], calls: list[float] | None) -> tuple[list[Any], float]:
+    began = process_time()
+    raw = [await operation() for operation in operations] if calls is None else await _await_timed(operations, calls)
+    return raw, process_time() - began
+
+
+async def _await_timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[Any]:
+    raw = []
+    for operation in operations:
+        began = perf_counter()
+        made = await operation()
+        calls.append(perf_counter() - began)
+        raw.append(made)
+    return raw

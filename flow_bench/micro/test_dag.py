@@ -1,0 +1,358 @@
+"""The dag suite: building and compiling graphs, asking what may run, following statuses. No node is called.
+
+Graphs are those of :mod:`flow.topologies`. Resolution is that of a plan which has run before: it knows each node's
+successors, as it does from its first run on; "a plan's first" says what finding them costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import flow
+from flow_bench.harness.contender import Operation, expect
+from flow_bench.harness.work import Work, noop
+from flow_bench.micro.case import Case, Measure, table
+
+SIZES = (10, 100, 1_000)
+LARGE = 10_000
+JUDGED = 100
+"""Nodes of the graphs whose topologies are compared."""
+
+RANDOM = "random p=0.3"
+
+
+@cache
+def shapes() -> Mapping[str, Callable[[int], flow.Dag]]:
+    """The topologies, by the name of their column."""
+    made = flow.topologies
+    return {
+        "linear": made.linear,
+        "diamond": made.diamond,
+        "tree": made.tree,
+        RANDOM: partial(made.random_dag, p=0.3, seed=1),
+        "sparse random": partial(made.sparse_random, seed=1),
+    }
+
+
+@cache
+def graph(shape: str, nodes: int) -> Work:
+    """The graph that all rows of this shape and size share. Its nodes stand in topological order."""
+    return Work.of(shapes()[shape](nodes))
+
+
+def edges(work: Work) -> int:
+    """How many dependencies there are."""
+    return sum(work.in_degrees)
+
+
+# -- building and compiling ------------------------------------------------------------------
+
+BUILD, COMPILE = "Dag.add of every node", "compile"
+MAKES: dict[str, Callable[[Work], Operation]] = {
+    BUILD: lambda work: partial(work.dag, "sync"),
+    COMPILE: lambda work: work.dag("sync").compile,
+}
+"""By label: what makes the operation. A Dag keeps its plan, so each compile needs a Dag of its own."""
+
+
+def as_in(work: Work) -> Callable[[Any], str | None]:
+    """Check that a Dag or a plan has the nodes and dependencies of ``work``."""
+
+    def check(made: Any) -> str | None:
+        plan = made.compile() if isinstance(made, flow.Dag) else made
+        if list(plan) != work.names:
+            return f"it made {len(plan)} nodes, or under other names, where {len(work.names)} were to be"
+        pairs = zip(plan.dependencies.items(), work.dependencies, strict=True)
+        wrong = [name for (name, needs), deps in pairs if needs != tuple([work.names[d] for d in deps])]
+        return f"{len(wrong)} nodes have other dependencies, {wrong[0]} for one" if wrong else None
+
+    return check
+
+
+def _definition(section: str, label: str, suffix: str, shape: str, nodes: int, per: int, note: str = "") -> Case:
+    work = graph(shape, nodes)
+    make = partial(MAKES[label], work)
+    fresh = label == COMPILE
+    return Case(
+        f"{label}{suffix}", make, as_in(work),
+        section=section, fresh=fresh, per=per, size=nodes, series=shape, note=note
+    )
+
+
+def _scaling(quick: bool) -> Iterator[Case]:
+    for label in MAKES:
+        for shape in ("linear", "sparse random"):
+            for nodes in (*SIZES, LARGE):
+                yield _definition("definition, per node", label, "", shape, nodes, nodes)
+
+
+def _topologies(quick: bool) -> Iterator[Case]:
+    for label in MAKES:
+        for shape in ("linear", "diamond", "tree", RANDOM):
+            count = edges(graph(shape, JUDGED))
+            for what, per in (("node", JUDGED), ("edge", count)):
+                yield _definition(
+                    "topologies", label, f", per {what}", shape, JUDGED, per, f"{JUDGED} nodes, {count:,} edges"
+                )
+
+
+def _recompiling(quick: bool) -> Iterator[Case]:
+    section = "compiling again"
+    for nodes in (*SIZES[1:], LARGE):
+        work = graph("sparse random", nodes)
+        yield Case(
+            "after one more node", partial(_one_more, work), expect(nodes + 1, len),
+            section=section, fresh=True, size=nodes
+        )
+    dag = graph("sparse random", 1_000).dag("sync")
+    yield Case(
+        "an unchanged Dag", lambda: dag.compile, lambda plan: plan is not dag.compile(), section=section, size=1_000
+    )
+
+
+def _one_more(work: Work) -> Operation:
+    dag = work.dag("sync")
+    dag.compile()
+    dag.add("one-more", noop, needs=[work.names[-1]])
+    return dag.compile
+
+
+# -- resolution ------------------------------------------------------------------------------
+
+RESOLVED = ("linear", "diamond", RANDOM)
+
+
+def resolve(plan: flow.Plan) -> list[bool]:
+    """Complete a third of the nodes, then ask of every node whether it may run."""
+    resolver = a_third_done(plan)
+    return [resolver.is_runnable(i) for i in range(len(plan))]
+
+
+def a_third_done(plan: flow.Plan) -> flow.plan.Resolver:
+    """Return a Resolver of the plan, a third of the nodes taken and done."""
+    resolver = flow.plan.Resolver(plan)
+    for _ in range(len(plan) // 3):
+        if (i := resolver.take()) < 0:
+            break  # it has lost a node, which the check will see
+        resolver.done(i)
+    return resolver
+
+
+def runnable(dependencies: Sequence[tuple[int, ...]], done: int) -> list[bool]:
+    """Say by brute force which nodes may run once the first ``done`` of a topological order are done."""
+    return [i >= done and all(d < done for d in deps) for i, deps in enumerate(dependencies)]
+
+
+def _resolved(shape: str, nodes: int) -> Callable[[Any], str | None]:
+    wanted = runnable(graph(shape, nodes).dependencies, nodes // 3)
+
+    def check(found: list[bool]) -> str | None:
+        return None if found == wanted else f"it calls {sum(found)} nodes runnable where {sum(wanted)} are, or others"
+
+    return check
+
+
+def _asked(quick: bool) -> Iterator[Case]:
+    for shape in RESOLVED:
+        for nodes in SIZES:
+            yield Case(
+                "is_runnable of every node, a third done",
+                partial(_asking, graph(shape, nodes)), _resolved(shape, nodes), section="resolution, per node asked",
+                per=nodes, size=nodes, series=shape, unit="ns",
+            )  # fmt: skip
+
+
+def _asking(work: Work) -> Operation:
+    resolver, nodes = a_third_done(work.plan("sync")), range(len(work.names))
+    return lambda: [resolver.is_runnable(i) for i in nodes]
+
+
+def _resolving(quick: bool) -> Iterator[Case]:
+    """Linear in the edges: from ten nodes to a thousand, the time per edge must not grow."""
+    for first in (False, True):
+        for shape in RESOLVED:
+            for nodes in SIZES:
+                count = edges(graph(shape, nodes))
+                label = "Resolver, a third done, every node asked"
+                yield Case(
+                    f"{label}: a plan's first" if first else label,
+                    partial(_resolving_one, graph(shape, nodes), first), _resolved(shape, nodes),
+                    section="resolution, per edge",
+                    fresh=first, per=count, size=nodes, series=shape, note=f"{count:,} edges", unit="ns",
+                )  # fmt: skip
+
+
+def _resolving_one(work: Work, first: bool) -> Operation:
+    return partial(resolve, work.plan("sync", fresh=first))
+
+
+# -- incremental resolution ------------------------------------------------------------------
+
+
+def count_down(plan: flow.Plan) -> list[int]:
+    """Complete node after node, asking after each which is next, to the end; return the order."""
+    resolver = flow.plan.Resolver(plan)
+    order, i = [], resolver.take()
+    while i >= 0:
+        order.append(i)
+        i = resolver.advance(i)
+    return order
+
+
+def _counting_down(quick: bool) -> Iterator[Case]:
+    for shape in RESOLVED:
+        for nodes in SIZES:
+            plan = graph(shape, nodes).plan("sync")
+            yield Case(
+                "each completed, and the next one asked for",
+                partial(partial, count_down, plan), expect(list(range(nodes))),
+                section="incremental resolution, per node",
+                per=nodes, size=nodes, series=shape, note=f"{plan.edge_count:,} edges",
+            )  # fmt: skip
+
+
+def grow(plan: flow.Plan) -> Any:
+    """Complete every node of the plan, each adding one that waits for it; return the statistics at the end."""
+    resolver = flow.plan.Resolver(plan)
+    for _ in range(len(plan)):
+        i = resolver.take()
+        resolver.add((i,))
+        resolver.done(i)
+    return resolver.statistics()
+
+
+def _growing(quick: bool) -> Iterator[Case]:
+    for nodes in SIZES:
+        plan = graph("linear", nodes).plan("sync")
+        yield Case(
+            "each taken, adds a node that waits for it, is done",
+            partial(partial, grow, plan), expect((nodes, nodes), lambda found: (found.done, found.ready)),
+            section="incremental resolution, per node",
+            per=nodes, size=nodes, series="linear",
+        )  # fmt: skip
+
+
+# -- statuses --------------------------------------------------------------------------------
+
+STEPS = (flow.Status.READY, flow.Status.RUNNING, flow.Status.COMPLETED)
+
+
+def follow(tracker: flow.plan.StatusTracker, names: Sequence[str]) -> flow.plan.StatusTracker:
+    """Move every node to ready, then to running, then to completed."""
+    for status in STEPS:
+        for name in names:
+            tracker.set(name, status)
+    return tracker
+
+
+def _following(quick: bool) -> Iterator[Case]:
+    kinds: dict[str, Callable[[Sequence[str]], flow.plan.StatusTracker]] = {
+        "statuses": flow.plan.StatusTracker,
+        "and times": partial(flow.plan.StatusTracker, timestamps=True),
+        "and a subscriber": _subscribed,
+    }
+    for kind, make in kinds.items():
+        for nodes in SIZES:
+            names = graph("linear", nodes).names
+            yield Case(
+                "StatusTracker.set, per change", partial(_following_one, make, names),
+                _all_completed,
+                section="status tracking", fresh=True, per=len(STEPS) * nodes, size=nodes, series=kind, unit="ns",
+            )  # fmt: skip
+
+
+def _subscribed(names: Sequence[str]) -> flow.plan.StatusTracker:
+    tracker = flow.plan.StatusTracker(names)
+    tracker.subscribe(id)
+    return tracker
+
+
+def _following_one(make: Callable[[Sequence[str]], flow.plan.StatusTracker], names: Sequence[str]) -> Operation:
+    return partial(follow, make(names), names)
+
+
+def _all_completed(tracker: flow.plan.StatusTracker) -> str | None:
+    counted, wanted = tracker.statistics(), {flow.Status.COMPLETED}
+    if set(tracker.values()) == wanted and counted.completed == counted.total and counted.done:
+        return None
+    left = [name for name, status in tracker.items() if status not in wanted]
+    return f"it left {len(left)} nodes in another status than completed, and counts {counted.completed} completed"
+
+
+def _looking(quick: bool) -> Iterator[Case]:
+    section = "status tracking"
+    for nodes in SIZES:
+        names = graph("linear", nodes).names
+        tracker = follow(flow.plan.StatusTracker(names), names)
+        yield Case(
+            "tracker[name], per node", partial(partial, _look, tracker, names),
+            expect([flow.Status.COMPLETED] * nodes),
+            section=section, per=nodes, size=nodes, series="statuses", unit="ns",
+        )  # fmt: skip
+        yield Case(
+            "statistics()", partial(getattr, tracker, "statistics"),
+            expect(nodes, lambda found: found.completed), section=section, size=nodes, series="statuses", unit="ns",
+        )  # fmt: skip
+
+
+def _look(tracker: flow.plan.StatusTracker, names: Sequence[str]) -> list[flow.Status]:
+    return [tracker[name] for name in names]
+
+
+# -- tests -----------------------------------------------------------------------------------
+
+
+@table(_scaling)
+def test_definition(bench: Measure, case: Case) -> None:
+    """Build and compile graphs of 10 to 10,000 nodes."""
+    bench(case)
+
+
+@table(_topologies)
+def test_topologies(bench: Measure, case: Case) -> None:
+    """Build and compile graphs of several shapes."""
+    bench(case)
+
+
+@table(_recompiling)
+def test_compiling_again(bench: Measure, case: Case) -> None:
+    """Compile a Dag that has grown, or has not."""
+    bench(case)
+
+
+@table(_asked)
+def test_asked(bench: Measure, case: Case) -> None:
+    """Ask of every node whether it may run."""
+    bench(case)
+
+
+@table(_resolving)
+def test_resolution(bench: Measure, case: Case) -> None:
+    """Find every node that may run."""
+    bench(case)
+
+
+@table(_counting_down)
+def test_incremental_resolution(bench: Measure, case: Case) -> None:
+    """Complete node after node."""
+    bench(case)
+
+
+@table(_growing)
+def test_growing(bench: Measure, case: Case) -> None:
+    """Add a node for every one that is done."""
+    bench(case)
+
+
+@table(_following)
+def test_status_tracking(bench: Measure, case: Case) -> None:
+    """Set statuses."""
+    bench(case)
+
+
+@table(_looking)
+def test_status_reading(bench: Measure, case: Case) -> None:
+    """Read statuses."""
+    bench(case)

@@ -1,0 +1,303 @@
+"""The node suite: single nodes of every kind, call by call.
+
+Every call is a sample, so the percentiles are those of calls: ten, one after the other, to a round. A call is one
+run of a plan compiled before, and the figure is that run's time divided by its nodes. Beside each kind stands the
+same functions called by hand, without any engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+import flow
+from flow_bench.harness.contender import Operation, expect
+from flow_bench.micro.case import Case, Measure, table
+
+COLLECT = flow.Config(on_error="collect")
+BY_HAND = ", by hand"
+
+
+class Line(msgspec.Struct):
+    """A line of an order."""
+
+    product: str
+    quantity: int
+    price: float
+
+
+class Order(msgspec.Struct):
+    """An order, as it comes as JSON."""
+
+    id: int
+    lines: list[Line]
+    total: float = 0.0
+
+
+DOCUMENT = msgspec.json.encode(Order(7, [Line(f"product-{k}", k + 1, 9.5 + k) for k in range(20)]))
+TOTAL = sum((k + 1) * (9.5 + k) for k in range(20))
+SQUARES = sum(k * k for k in range(100))
+
+
+class Refusal(Exception):
+    """What failing nodes raise."""
+
+
+# -- the nodes -------------------------------------------------------------------------------
+
+
+def squares() -> int:
+    """Add up a hundred squares: a few microseconds of work."""
+    total = 0
+    for k in range(100):
+        total += k * k
+    return total
+
+
+async def at_once() -> int:
+    """Return without suspending."""
+    return SQUARES
+
+
+async def after_a_turn() -> int:
+    """Let the event loop turn once."""
+    await asyncio.sleep(0)
+    return SQUARES
+
+
+def transform(document: bytes) -> bytes:
+    """Decode and validate 1 KB of JSON, add up the order's lines, encode it again."""
+    order = msgspec.json.decode(document, type=Order)
+    order.total = sum(line.quantity * line.price for line in order.lines)
+    return msgspec.json.encode(order)
+
+
+def choose(kind: str) -> str:
+    """Say which branch is to act."""
+    return "express" if kind == "urgent" else "standard"
+
+
+def branch(name: str, choice: str) -> str | None:
+    """Act if chosen; decline otherwise."""
+    return f"sent by {name}" if choice == name else None
+
+
+def merged(*answers: str | None) -> str:
+    """Return the one branch's answer that is none of declining."""
+    return next(answer for answer in answers if answer is not None)
+
+
+def fails() -> int:
+    """Raise."""
+    raise Refusal("as it should")
+
+
+def fails_every_other_time() -> Callable[[], int]:
+    """Return a function whose odd calls raise."""
+    calls = 0
+
+    def flaky() -> int:
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            raise Refusal(f"call {calls}")
+        return calls
+
+    return flaky
+
+
+# -- their plans -----------------------------------------------------------------------------
+
+
+def one(fn: Callable[..., Any], **options: Any) -> flow.Plan:
+    """A plan of one node."""
+    dag = flow.Dag("one")
+    dag.add("only", fn, **options)
+    return dag.compile()
+
+
+def routing() -> flow.Plan:
+    """A node that chooses, three branches that look at its choice, and one that takes what the chosen one did."""
+    dag = flow.Dag("routing")
+    dag.add("choice", choose)
+    names = [f"by_{name}" for name in ROUTES]
+    for name, route in zip(names, ROUTES, strict=True):
+        dag.add(name, partial(branch, route), needs=["choice"])
+    dag.add("sent", merged, needs=names)
+    return dag.compile()
+
+
+ROUTES = ("standard", "express", "pickup")
+
+
+def parallel() -> flow.Plan:
+    """Four async nodes after one, and one that adds up what they return."""
+    dag = flow.Dag("parallel")
+    dag.add("start", at_once)
+    for k in range(4):
+        dag.add(f"part{k}", after_a_turn, after="start")
+    dag.add("sum", lambda *parts: sum(parts), needs=[f"part{k}" for k in range(4)])
+    return dag.compile()
+
+
+def failing() -> flow.Plan:
+    """A node that raises, and one that needs it."""
+    dag = flow.Dag("failing")
+    dag.add("bad", fails)
+    dag.add("skipped", lambda bad: bad)
+    return dag.compile()
+
+
+# -- by hand ---------------------------------------------------------------------------------
+
+
+def route_by_hand(kind: str) -> str:
+    """The five functions of the routing plan."""
+    choice = choose(kind)
+    return merged(*[branch(name, choice) for name in ROUTES])
+
+
+async def parallel_by_hand() -> int:
+    """Gather the four parts."""
+    await at_once()
+    return sum(await asyncio.gather(*[after_a_turn() for _ in range(4)]))
+
+
+def retry_by_hand(flaky: Callable[[], int]) -> int:
+    """Call at most twice."""
+    try:
+        return flaky()
+    except Refusal:
+        return flaky()
+
+
+def fail_by_hand() -> str:
+    """Catch what the node raises."""
+    try:
+        fails()
+    except Refusal as error:
+        return str(error)
+    return ""
+
+
+# -- cases -----------------------------------------------------------------------------------
+
+
+def _pair(
+    label: str, hand: Callable[[], Operation], plan: flow.Plan, wanted: Any, last: str = "only", *,
+    is_async: bool = False, inputs: dict[str, Any] | None = None,
+) -> list[Case]:  # fmt: skip
+    """The same work by hand and as a run of ``plan``, whose node ``last`` is to return what the hand does."""
+    call: Any = flow.execute if is_async else flow.run
+    shown = expect(wanted)
+    nodes = len(plan)
+
+    def complete(result: flow.Result) -> object:
+        done = result.counts.get(flow.Status.COMPLETED, 0)
+        return shown(result[last]) if done == nodes else f"{done} of {nodes} nodes completed"
+
+    shape: dict[str, Any] = {"section": "node", "per": nodes, "each": True, "is_async": is_async}
+    return [
+        Case(label=label + BY_HAND, make=hand, check=shown, **shape),
+        Case(label=label, make=lambda: partial(call, plan, inputs), check=complete, **shape),
+    ]
+
+
+def _plain(quick: bool) -> list[Case]:
+    return [
+        *_pair("sync compute: a hundred squares", lambda: squares, one(squares), SQUARES),
+        *_pair("async, never suspends", lambda: at_once, one(at_once), SQUARES, is_async=True),
+        *_pair("async, one turn of the loop", lambda: after_a_turn, one(after_a_turn), SQUARES, is_async=True),
+        *_pair(
+            "in a thread: a hundred squares", lambda: partial(asyncio.to_thread, squares), one(squares, thread=True),
+            SQUARES, is_async=True,
+        ),
+        *_pair(
+            "JSON transform, 1 KB through msgspec", lambda: partial(transform, DOCUMENT), one(transform),
+            transform(DOCUMENT), inputs={"document": DOCUMENT},
+        ),
+    ]  # fmt: skip
+
+
+def _patterns(quick: bool) -> list[Case]:
+    return [
+        *_pair(
+            "routing: choice, 3 branches (2 decline), join", lambda: partial(route_by_hand, "urgent"), routing(),
+            "sent by express", "sent", inputs={"kind": "urgent"},
+        ),
+        *_pair(
+            "parallel of 4: start, 4 that wait a turn, sum", lambda: parallel_by_hand, parallel(), 4 * SQUARES, "sum",
+            is_async=True,
+        ),
+    ]  # fmt: skip
+
+
+def _failures(quick: bool) -> list[Case]:
+    section: dict[str, Any] = {"section": "node", "each": True}
+    retry, error = "retry: raises once, then returns", "error path: raises, 1 node is skipped"
+    plan = failing()
+    return [
+        Case(
+            label=retry + BY_HAND, check=_even, make=lambda: partial(retry_by_hand, fails_every_other_time()), **section
+        ),
+        Case(label=retry, check=_second_attempt, make=_retrying, **section),
+        Case(label=error + BY_HAND, per=2, check=expect("as it should"), make=lambda: fail_by_hand, **section),
+        Case(label=error, per=2, check=_failed, make=lambda: partial(flow.run, plan, config=COLLECT), **section),
+        Case(label=f"{error}, RunError", per=2, check=_failed, make=lambda: partial(_raising, plan), **section),
+    ]
+
+
+def _retrying() -> Operation:
+    return partial(flow.run, one(fails_every_other_time(), retry=flow.Retry(2, delay=0)))
+
+
+def _raising(plan: flow.Plan) -> flow.Result | None:
+    """Return the result that the run's error carries."""
+    try:
+        flow.run(plan)
+    except flow.RunError as error:
+        result: flow.Result = error.result
+        return result
+    return None
+
+
+def _even(output: int) -> str | None:
+    return None if output % 2 == 0 else f"call {output} should have raised"
+
+
+def _second_attempt(result: flow.Result) -> str | None:
+    tried = result.attempts["only"]
+    return _even(result["only"]) if tried == 2 else f"{tried} attempts were made where 2 were to be"
+
+
+def _failed(result: flow.Result | None) -> str | None:
+    if result is None:
+        return "no RunError was raised"
+    found = {name: str(status) for name, status in result.status.items()}
+    error = str(result.errors.get("bad"))
+    return expect(({"bad": "failed", "skipped": "skipped"}, "as it should"))((found, error))
+
+
+# -- tests -----------------------------------------------------------------------------------
+
+
+@table(_plain)
+def test_kinds(bench: Measure, case: Case) -> None:
+    """Call nodes of every kind."""
+    bench(case)
+
+
+@table(_patterns)
+def test_patterns(bench: Measure, case: Case) -> None:
+    """Route, and run in parallel."""
+    bench(case)
+
+
+@table(_failures)
+def test_failures(bench: Measure, case: Case) -> None:
+    """Retry, and fail."""
+    bench(case)

@@ -1,0 +1,105 @@
+"""The scenarios suite: four everyday workflows (:mod:`flow_bench.micro.workflows`), on asyncio.
+
+``waits``: with the waits that each module states, beside the critical path of these. ``no waits``: the same
+functions with every wait taken out, so that what is left is their own work and the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import flow
+from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.workflows import Pause, api, approval, checkout, etl
+
+WAITS, NO_WAITS = "waits", "no waits"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One workflow.
+
+    :ivar module: its waits, its inputs, the Dag and what comes out.
+    :ivar failing: nodes that are meant to fail; all others complete.
+    """
+
+    label: str
+    module: ModuleType
+    failing: frozenset[str] = frozenset()
+
+    def plan(self, scale: float) -> flow.Plan:
+        """Return the workflow with its waits times ``scale``."""
+        dag: flow.Dag = self.module.build(Pause(self.module.WAITS, scale))
+        return dag.compile()
+
+    def check(self, result: flow.Result) -> str | None:
+        """Say what is wrong with a run."""
+        wrong = [f"{n} is {s}" for n, s in result.status.items() if s != self._wanted(n)]
+        if wrong:
+            return "; ".join(wrong)
+        outcome, wanted = result["outcome"], self.module.WANTED
+        found = [f"{k} is {outcome.get(k)!r}, not {v!r}" for k, v in wanted.items() if outcome.get(k) != v]
+        return "; ".join(found) or None
+
+    def _wanted(self, name: str) -> flow.Status:
+        return flow.Status.FAILED if name in self.failing else flow.Status.COMPLETED
+
+
+SCENARIOS = (
+    Scenario("e-commerce checkout", checkout),
+    Scenario("ETL", etl),
+    Scenario("API orchestration", api, frozenset({"recommended"})),
+    Scenario("approval", approval),
+)
+
+
+def waits(quick: bool) -> list[Case]:
+    """With their waits."""
+    rounds = 9 if quick else 25
+    return [_waiting(one, rounds) for one in SCENARIOS]
+
+
+def no_waits(quick: bool) -> list[Case]:
+    """Without them."""
+    return [_working(one) for one in SCENARIOS]
+
+
+def _waiting(scenario: Scenario, rounds: int) -> Case:
+    plan = scenario.plan(1)
+    ideal = plan.critical_path().length
+    return Case(
+        scenario.label, partial(_execute, plan, scenario), scenario.check, section=WAITS,
+        is_async=True, waits=True, unit="ms", size=len(plan), rounds=rounds, ideal=ideal,
+        note=f"critical path {ideal * 1e3:.3g} ms",
+    )  # fmt: skip
+
+
+def _working(scenario: Scenario) -> Case:
+    plan = scenario.plan(0)
+    return Case(
+        scenario.label, partial(_execute, plan, scenario), scenario.check,
+        section=NO_WAITS, is_async=True, size=len(plan)
+    )  # fmt: skip
+
+
+def _execute(plan: flow.Plan, scenario: Scenario) -> Callable[[], Any]:
+    return partial(flow.execute, plan, scenario.module.INPUTS)
+
+
+# -- tests -----------------------------------------------------------------------------------
+
+
+@table(waits)
+def test_waits(bench: Measure, case: Case) -> None:
+    """Run the workflows with their waits."""
+    bench(case)
+
+
+@table(no_waits)
+def test_no_waits(bench: Measure, case: Case) -> None:
+    """Run the workflows without their waits."""
+    bench(case)

@@ -1,0 +1,267 @@
+"""Whole workflows, call by call beside the same functions called by hand, and a hundred at once, some of which fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import flow
+from flow_bench.harness.contender import Operation, expect
+from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.test_node import BY_HAND, ROUTES, branch, choose, merged
+
+COLLECT = flow.Config(on_error="collect")
+FAIL_FAST = flow.Config()
+RATES = (0, 10, 50)
+TOGETHER = 100
+"""Workflows at once in the section of failures."""
+WAIT = 0.001
+LINES = 20
+
+
+def _pair(
+    section: str,
+    label: str,
+    plan: flow.Plan,
+    hand: Callable[[], Any],
+    wanted: Any,
+    inputs: dict[str, Any],
+    **more: Any,
+) -> list[Case]:
+    """One workflow by hand and as a run of ``plan``, whose last node is to return what the hand does."""
+    call: Any = flow.execute if more.get("is_async") else flow.run
+    shown, last, nodes = expect(wanted), plan.names[-1], len(plan)
+
+    def complete(result: flow.Result) -> object:
+        done = result.counts.get(flow.Status.COMPLETED, 0)
+        return shown(result[last]) if done == nodes else f"{done} of {nodes} nodes completed"
+
+    return [
+        Case(label + BY_HAND, section=section, make=lambda: hand, check=shown, each=True, **more),
+        Case(label, section=section, make=lambda: partial(call, plan, inputs), check=complete, each=True, **more),
+    ]
+
+
+# -- three nodes in a row --------------------------------------------------------------------
+
+
+def add_one(value: int) -> int:
+    """Return one more."""
+    return value + 1
+
+
+async def add_one_async(value: int) -> int:
+    """Return one more without suspending."""
+    return value + 1
+
+
+async def add_one_waiting(value: int) -> int:
+    """Return one more after 1 ms."""
+    await asyncio.sleep(WAIT)
+    return value + 1
+
+
+def linear(fn: Callable[..., Any]) -> flow.Plan:
+    """Three nodes, one after the other; the first takes the input ``value``."""
+    dag = flow.Dag("linear")
+    dag.add("first", fn)
+    dag.add("second", fn, needs=["first"])
+    dag.add("third", fn, needs=["second"])
+    return dag.compile()
+
+
+def _linear(quick: bool) -> Iterator[Case]:
+    def by_hand() -> int:
+        return add_one(add_one(add_one(0)))
+
+    def by_hand_async(fn: Callable[[int], Awaitable[int]]) -> Operation:
+        async def workflow() -> int:
+            return await fn(await fn(await fn(0)))
+
+        return workflow
+
+    start = {"value": 0}
+    yield from _pair("linear", "3 sync nodes", linear(add_one), by_hand, 3, start)
+    yield from _pair(
+        "linear", "3 async nodes", linear(add_one_async), by_hand_async(add_one_async), 3, start, is_async=True
+    )
+    yield from _pair(
+        "linear", "3 async nodes that wait 1 ms", linear(add_one_waiting), by_hand_async(add_one_waiting), 3, start,
+        is_async=True, unit="ms", waits=True, ideal=3 * WAIT, rounds=6,
+    )  # fmt: skip
+
+
+# -- routing, parallel nodes and a map -------------------------------------------------------
+
+
+def checked(order: dict[str, Any]) -> dict[str, Any]:
+    """Refuse an empty order."""
+    if not order["lines"]:
+        raise ValueError("an order without lines")
+    return order
+
+
+def priced(line: tuple[str, int]) -> float:
+    """What a line of the order costs."""
+    return line[1] * 2.5
+
+
+def looked_up(what: str, order: dict[str, Any]) -> str:
+    """Answer one of four questions about an order."""
+    return f"{what} of order {order['id']}"
+
+
+def receipt(prices: list[float], sent: str, *answers: str) -> dict[str, Any]:
+    """All that came out."""
+    return {"total": sum(prices), "sent": sent, "answers": answers}
+
+
+QUESTIONS = ("stock", "tax", "address", "credit")
+ORDER = {"id": 7, "kind": "urgent", "lines": [(f"product-{k}", k) for k in range(LINES)]}
+RECEIPT = {
+    "total": 2.5 * sum(range(LINES)),
+    "sent": "sent by express",
+    "answers": tuple(f"{question} of order 7" for question in QUESTIONS),
+}
+
+
+def suspending(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function after a turn of the event loop."""
+
+    async def suspends(*values: Any) -> Any:
+        await asyncio.sleep(0)
+        return fn(*values)
+
+    return suspends
+
+
+def order_plan(kind: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda fn: fn) -> flow.Plan:
+    """Routing among three branches, four nodes in parallel and a map over twenty lines: 13 nodes, 20 items."""
+    dag = flow.Dag("order")
+    dag.add("checked", checked)
+    dag.add("choice", lambda order: choose(order["kind"]), needs=["checked"])
+    for name in ROUTES:
+        dag.add(f"by_{name}", partial(branch, name), needs=["choice"])
+    dag.add("sent", merged, needs=[f"by_{name}" for name in ROUTES])
+    for question in QUESTIONS:
+        dag.add(question, kind(partial(looked_up, question)), needs=["checked"])
+    dag.add("lines", lambda order: order["lines"], needs=["checked"])
+    dag.map("prices", kind(priced), over="lines", concurrency=LINES)
+    dag.add("receipt", receipt, needs=["prices", "sent", *QUESTIONS])
+    return dag.compile()
+
+
+def order_by_hand() -> dict[str, Any]:
+    """The same calls, one after the other."""
+    order = checked(ORDER)
+    choice = choose(order["kind"])
+    sent = merged(*[branch(name, choice) for name in ROUTES])
+    answers = [looked_up(question, order) for question in QUESTIONS]
+    return receipt([priced(line) for line in order["lines"]], sent, *answers)
+
+
+async def order_gathered() -> dict[str, Any]:
+    """The same calls, what can be together in one gather."""
+    order = checked(ORDER)
+    choice = choose(order["kind"])
+    sent = merged(*[branch(name, choice) for name in ROUTES])
+    one, price = suspending(looked_up), suspending(priced)
+    found = await asyncio.gather(*[one(q, order) for q in QUESTIONS], *[price(line) for line in order["lines"]])
+    return receipt(found[len(QUESTIONS) :], sent, *found[: len(QUESTIONS)])
+
+
+def _complex(quick: bool) -> Iterator[Case]:
+    what, inputs = "routing, 4 parallel, map of 20", {"order": ORDER}
+    yield from _pair("complex", f"{what}: sync", order_plan(), order_by_hand, RECEIPT, inputs)
+    yield from _pair(
+        "complex", f"{what}: async, 24 calls wait a turn", order_plan(suspending), order_gathered, RECEIPT, inputs,
+        is_async=True,
+    )  # fmt: skip
+
+
+# -- failures --------------------------------------------------------------------------------
+
+
+def fails(number: int, rate: int) -> bool:
+    """Tell whether workflow ``number`` of a hundred is to fail at ``rate`` per cent."""
+    return bool(rate) and number % (TOGETHER // rate) == 0
+
+
+def failing(rate: int) -> flow.Plan:
+    """Five nodes, the third of which fails in so many of a hundred workflows."""
+    dag = flow.Dag("failing")
+
+    async def first(number: int) -> int:
+        await asyncio.sleep(0)
+        return number + 1
+
+    def third(value: int, number: int) -> int:
+        if fails(number, rate):
+            raise ValueError(f"workflow {number}")
+        return value + 1
+
+    dag.add("first", first)
+    dag.add("second", add_one_async, needs=["first"])
+    dag.add("third", third, needs={"value": "second"})
+    dag.add("fourth", add_one_async, needs=["third"])
+    dag.add("fifth", add_one, needs=["fourth"])
+    return dag.compile()
+
+
+async def together(plan: flow.Plan, config: flow.Config) -> list[flow.Result]:
+    """A hundred workflows at once; the partial results of those that fail."""
+
+    async def one(number: int) -> flow.Result:
+        try:
+            return await flow.execute(plan, {"number": number}, config=config)
+        except flow.RunError as error:
+            result: flow.Result = error.result
+            return result
+
+    return await asyncio.gather(*[one(number) for number in range(TOGETHER)])
+
+
+def as_told(rate: int, results: Sequence[flow.Result]) -> str | None:
+    """Say which workflow did not end as it was to: its output, or its error and the two nodes skipped."""
+    for number, result in enumerate(results):
+        if fails(number, rate):
+            skipped = result.counts.get(flow.Status.SKIPPED, 0)
+            if str(result.errors.get("third")) != f"workflow {number}" or skipped != 2:
+                return f"workflow {number} was to fail in its third node, not to end as {result!r}"
+        elif not result.ok or result["fifth"] != number + 5:
+            return f"workflow {number} was to return {number + 5}, not to end as {result!r}"
+    failed = sum(not result.ok for result in results)
+    return None if failed == rate and len(results) == TOGETHER else f"{failed} of {len(results)} failed"
+
+
+def _failures(quick: bool) -> Iterator[Case]:
+    for how, config in (("collect", COLLECT), ("fail_fast", FAIL_FAST)):
+        for rate in RATES:
+            yield Case(
+                f"{TOGETHER} workflows of 5 nodes, {rate} % fail, {how}",
+                section="failures", per=TOGETHER, is_async=True,
+                make=partial(partial, together, failing(rate), config), check=partial(as_told, rate),
+            )  # fmt: skip
+
+
+# -- tests -----------------------------------------------------------------------------------
+
+
+@table(_linear)
+def test_linear(bench: Measure, case: Case) -> None:
+    """Run three nodes in a row."""
+    bench(case)
+
+
+@table(_complex)
+def test_complex(bench: Measure, case: Case) -> None:
+    """Route, run in parallel, and map."""
+    bench(case)
+
+
+@table(_failures)
+def test_failures(bench: Measure, case: Case) -> None:
+    """Run a hundred workflows, some of which fail."""
+    bench(case)

@@ -1,0 +1,1 @@
+"""Runs of many suites: measured in passes, saved, compared."""

@@ -1,0 +1,191 @@
+"""One run of several suites: fresh processes, several passes, one document.
+
+Two processes of the same code differ: in memory layout, in the hash seed, in the moment they ran. Rounds within a
+process do not show that. So every suite is measured in several *passes*, each a process of its own with its share
+of the rounds, one pass over all suites after the other; and a row keeps its rounds by pass, which is what
+:mod:`flow_bench.session.compare` judges by.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from flow_bench.harness import machine
+from flow_bench.harness.processes import environment
+from flow_bench.harness.rows import Identity, Row
+
+SCHEMA = 1
+OK, MISSED, USAGE, REFUSED, UNAVAILABLE = 0, 1, 2, 3, 4
+"""Exit codes of a suite's process, and of the command."""
+PATIENCE = 3_600
+"""Seconds after which a suite's process is given up."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A suite, or some sections of it.
+
+    :ivar passes: of a run; each takes its share of the rounds. More passes tell more of what differs between
+        processes, and cost what a process must do before its first round.
+    :ivar flags: of the suite's command; ``quick_flags`` besides, with ``--quick``.
+    """
+
+    suite: str
+    passes: int
+    flags: tuple[str, ...] = ()
+    quick_flags: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """How much of it is measured."""
+        return " ".join([self.suite, f"x{self.passes}", *self.flags, *self.quick_flags])
+
+
+PARTS = (
+    Part("core", 5, ("--only", "sync", "--only", "build"), ("--nodes", "100,1000", "--rounds", "20")),
+    Part("core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000", "--rounds", "12")),
+    Part("core", 1, ("--only", "single", "--only", "hot"), ("--share", "2")),
+    Part("dag", 5, (), ("--rounds", "20")),
+    Part("data", 2),
+    Part("node", 5, (), ("--rounds", "20")),
+    Part("workflow", 1, (), ("--share", "2")),
+    Part("concurrency", 1),  # most of it is waiting, which passes do not make truer
+    Part("context", 2),
+    Part("scenarios", 3),
+    Part("traces", 2),
+    Part("memory", 2),
+    Part("peers", 1),  # contenders have processes of their own there
+)
+SUITES = tuple(dict.fromkeys(part.suite for part in PARTS))
+ON_REQUEST = ("peers",)
+"""Left out unless named (or ``--all``): these need other libraries."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a suite has no rows. ``n/a`` if it cannot be measured here; else it was refused, or its process died."""
+
+    suite: str
+    what: str
+    code: int
+
+    @property
+    def text(self) -> str:
+        """What there is to say instead of rows."""
+        return f"n/a: {self.what}" if self.code == UNAVAILABLE else self.what
+
+
+class Session:
+    """Measures suites pass by pass.
+
+    :ivar documents: what each part's passes wrote as JSON, in order.
+    :ivar faults: suites that ended early, by name.
+    """
+
+    def __init__(self, suites: Sequence[str], *, quick: bool, say: Callable[[str], object]) -> None:
+        self.parts = [part for part in PARTS if part.suite in suites]
+        self.quick = quick
+        self.say = say
+        self.documents: dict[Part, list[dict[str, Any]]] = {part: [] for part in self.parts}
+        self.faults: dict[str, Fault] = {}
+
+    def measure(self) -> None:
+        """Run all passes, saying what is done and how long it took. A suite that fails is left out from then on."""
+        passes = max(part.passes for part in self.parts)
+        for number in range(1, passes + 1):
+            for part in self.parts:
+                if part.suite in self.faults or number > part.passes:
+                    continue
+                began = perf_counter()
+                found = one_pass(part, quick=self.quick)
+                what = f"pass {number} of {part.passes}  {part.suite:<12}"
+                if isinstance(found, Fault):
+                    self.faults[part.suite] = found
+                    self.say(what + found.text)
+                else:
+                    self.documents[part].append(found)
+                    self.say(f"{what}{len(found['rows']):5} rows {perf_counter() - began:6.1f} s")
+
+    def document(self, name: str) -> dict[str, Any]:
+        """Everything measured, as one JSON-ready document."""
+        measured = [[one["rows"] for one in found] for found in self.documents.values()]
+        return {
+            "schema": SCHEMA,
+            "name": name,
+            "machine": machine.facts(),
+            "settings": {"quick": self.quick, "parts": [part.text for part in PARTS]},
+            "suites": list(dict.fromkeys(part.suite for part in self.parts)),
+            "passes": max(part.passes for part in self.parts),
+            "faults": {fault.suite: fault.text for fault in self.faults.values()},
+            "rows": [row for passes in measured for row in merged(passes)],
+        }
+
+
+def one_pass(part: Part, *, quick: bool) -> dict[str, Any] | Fault:
+    """Measure one pass of one part in a new process and return its document."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "rows.json")
+        command = [sys.executable, "-m", "flow_bench", part.suite, "--share", str(part.passes), "--json", str(file)]
+        command += [*part.flags, *(["--quick", *part.quick_flags] if quick else [])]
+        try:
+            done = subprocess.run(
+                command, env=environment(), check=False, capture_output=True, text=True, timeout=PATIENCE
+            )
+        except subprocess.TimeoutExpired:
+            return Fault(part.suite, f"its process did not end within {PATIENCE:,} s", REFUSED)
+        if done.returncode == OK:
+            document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return document
+        return _fault(part.suite, done.returncode, done.stderr)
+
+
+def _fault(suite: str, code: int, stderr: str) -> Fault:
+    """What the last line of its errors says; of a process that died, that it did."""
+    last = (stderr.strip().splitlines() or ["it said nothing"])[-1].removeprefix("flow_bench: ")
+    if code in (REFUSED, UNAVAILABLE):
+        return Fault(suite, last, code)
+    return Fault(suite, f"its process died with exit code {code}: {last}", REFUSED)
+
+
+# -- passes of a row -------------------------------------------------------------------------
+
+
+def merged(passes: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Join rows of the same identity: rounds of all passes in one row, and by pass under ``passes``.
+
+    :raises ValueError: if one pass has two rows of one identity: nobody could compare them.
+    """
+    by_identity: dict[Identity, list[Row]] = {}
+    for number, rows in enumerate(passes):
+        for found in rows:
+            row = Row.from_dict(found)
+            mine = by_identity.setdefault(row.identity, [])
+            if len(mine) > number:
+                raise ValueError(f"two rows are called {' / '.join(map(str, row.identity))}")
+            mine.append(row)
+    return [_merged(rows) for rows in by_identity.values()]
+
+
+def _merged(rows: Sequence[Row]) -> dict[str, Any]:
+    """One row of all passes: medians of all rounds; a figure that is no median of its rounds, the median of those."""
+    whole = Row.from_dict(rows[0].to_dict())
+    whole.samples = [sample for row in rows for sample in row.samples]
+    whole.ratios = [ratio for row in rows for ratio in row.ratios]
+    whole.cpu = [ratio for row in rows for ratio in row.cpu]
+    figures = [row.figure for row in rows if row.figure is not None]
+    if figures:
+        own = any(row.samples and row.figure != median(row.samples) for row in rows) or not whole.samples
+        whole.figure = median(figures) if own else median(whole.samples)
+    names = dict.fromkeys(name for row in rows for name in row.figures)
+    whole.figures = {name: median([row.figures[name] for row in rows if name in row.figures]) for name in names}
+    kept = ("samples", "ratios", "cpu", "figure", "figures")
+    return whole.to_dict() | {"passes": [{name: getattr(row, name) for name in kept} for row in rows]}

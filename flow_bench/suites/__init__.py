@@ -1,0 +1,1 @@
+"""Suites that interleave contenders themselves, or measure processes of their own."""

@@ -1,0 +1,1 @@
+"""The engine: graphs, loops, limits, contexts, maps, memory per node, scale."""

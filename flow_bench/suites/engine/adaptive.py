@@ -1,0 +1,166 @@
+"""The adaptive suite: ``limit="auto"`` beside fixed limits where the backend degrades, and where nothing waits.
+
+The backend is simulated: a call sleeps for its base time (5 ms, some 30 % more or less, the same in every run), times
+what the crowd costs: 1 up to 32 in flight, and past that ``(in flight / 32) ** steepness``. At 1 the backend is full
+and queues; at 2 it breaks down: twice the calls in flight, half the throughput.
+
+Sections: *crowd* (fixed limits and auto; the ratio is to the best of the fixed ones in the same round) and *noop*
+(nodes that never wait; the ratio is to an unbounded run in the same round).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from time import perf_counter
+from typing import Any
+
+import flow
+from flow_bench.harness.contender import Contender, Refused, again_on_loop, ready
+from flow_bench.harness.interleave import Samples, interleave_on_loop
+from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.work import Work
+
+SECTIONS = ("crowd", "noop")
+KNEE = 32
+BASE = 0.005
+JITTER = 0.3
+FIXED = (8, 16, 32, 64, 128)
+STEEP = {"queues": 1.0, "degrades": 1.5, "breaks down": 2.0}
+FIRST, NEXT = "limit='auto', first run", "limit='auto', following runs"
+UNBOUNDED = "unbounded"
+PATIENCE = 15.0
+"""Seconds that an unbounded run may take to be measured, once."""
+AUTO = flow.Config(limit="auto")
+WITHIN = Target(1.10)
+OUT_OF_THE_WAY = Target(1.05)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure."""
+
+    calls: int = 3_000
+    rounds: int = 7
+    noop_rounds: int = 61
+    sections: Sequence[str] = ()  # all if empty
+
+
+QUICK = Effort(calls=1_500, rounds=3, noop_rounds=21)
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield the rows of one table after another."""
+    if not effort.sections or "crowd" in effort.sections:
+        for law in STEEP:
+            yield asyncio.run(crowd_rows(law, effort))
+    if not effort.sections or "noop" in effort.sections:
+        yield asyncio.run(noop_rows(effort))
+
+
+# -- a backend that degrades -----------------------------------------------------------------
+
+
+class Backend:
+    """What all calls of a run wait for."""
+
+    def __init__(self, calls: int, steepness: float) -> None:
+        random = Random(1)
+        self.waits = [BASE * (1 + JITTER * (2 * random.random() - 1)) for _ in range(calls)]
+        self.steepness = steepness
+        self.in_flight = 0
+
+    async def call(self, i: int) -> int:
+        """Wait as long as call ``i`` takes, now that so many others are under way."""
+        self.in_flight += 1
+        try:
+            await asyncio.sleep(self.waits[i] * max(1.0, self.in_flight / KNEE) ** self.steepness)
+        finally:
+            self.in_flight -= 1
+        return i
+
+    def plan(self) -> flow.Plan:
+        """Return a plan of one node per call; as of a program that runs for the first time."""
+        dag = flow.Dag("calls")
+        for i in range(len(self.waits)):
+            dag.add(f"call{i}", partial(self.call, i))
+        return dag.compile()
+
+
+async def crowd_rows(law: str, effort: Effort) -> list[Row]:
+    """One table: every fixed limit, then auto."""
+    backend = Backend(effort.calls, STEEP[law])
+    warm = backend.plan()
+    await flow.execute(warm, config=AUTO)
+
+    def way(label: str, run: Callable[[], Awaitable[flow.Result]]) -> Contender:
+        return ready(label, run, lambda result: list(result.values()) == list(range(effort.calls)), effort.calls)
+
+    fresh = [backend.plan() for _ in range(effort.rounds + 1)]  # one is for warming up
+    ways = [way(f"limit={n}", partial(flow.execute, warm, config=flow.Config(limit=n))) for n in FIXED]
+    ways.append(way(FIRST, lambda: flow.execute(fresh.pop(), config=AUTO)))
+    ways.append(way(NEXT, partial(flow.execute, warm, config=AUTO)))
+    samples = await interleave_on_loop(ways, effort.rounds, waits=True)
+    return [*_beside_the_best(law, effort.calls, samples), await _all_at_once(law, effort.calls)]
+
+
+def _beside_the_best(law: str, calls: int, samples: Samples) -> list[Row]:
+    fixed = [samples[f"limit={n}"] for n in FIXED]
+    best = [min(round_) for round_ in zip(*fixed, strict=True)]
+    rows = []
+    for label, seconds in samples.items():
+        target = WITHIN if label in (FIRST, NEXT) else None
+        found = ratios(seconds, best)
+        rows.append(Row("crowd", label, "us/call", _micro(seconds), None, found, calls, law, target))
+    return rows
+
+
+async def _all_at_once(law: str, calls: int) -> Row:
+    """One run without a limit, beside no other: where it breaks down, that takes a hundred times as long."""
+    longest = BASE * (calls / KNEE) ** STEEP[law]
+    row = partial(Row, "crowd", UNBOUNDED, "us/call", nodes=calls, topology=law)
+    if longest > PATIENCE:
+        return row(note=f"not measured: it would take {longest:.0f} s")
+    plan = Backend(calls, STEEP[law]).plan()
+    began = perf_counter()
+    result = await flow.execute(plan)
+    took = perf_counter() - began
+    if list(result.values()) != list(range(calls)):
+        raise Refused(UNBOUNDED, ["the run did not do its work"])
+    return row(samples=[took / calls * US], note="one run")
+
+
+# -- nodes that never wait -------------------------------------------------------------------
+
+
+async def noop_rows(effort: Effort) -> list[Row]:
+    """Async no-op nodes, and the same where the first suspends once, so that all are counted."""
+    rows = []
+    dag = flow.topologies.layered(40, 25, 3, seed=1)
+    for topology, kind in (("never suspends", "async"), ("1st suspends once", "suspending")):
+        plan = Work.of(dag).plan(kind)
+        nodes = len(plan)
+
+        def way(label: str, config: flow.Config, plan: flow.Plan = plan) -> Contender:
+            def done(results: list[flow.Result]) -> bool:
+                return all(result.counts == {flow.Status.COMPLETED: len(plan)} for result in results)
+
+            return ready(label, again_on_loop(partial(flow.execute, plan, config=config), 3), done, 3 * len(plan))
+
+        ways = [way(UNBOUNDED, flow.Config()), way("limit=16", flow.Config(limit=16)), way("limit='auto'", AUTO)]
+        samples = await interleave_on_loop(ways, effort.noop_rounds)
+        for label, seconds in samples.items():
+            found = ratios(seconds, samples[UNBOUNDED])
+            target = OUT_OF_THE_WAY if label == "limit='auto'" else None
+            rows.append(Row("noop", label, "us/node", _micro(seconds), None, found, nodes, topology, target))
+    return rows
+
+
+def _micro(seconds: Sequence[float]) -> list[float]:
+    return [s * US for s in seconds]
+
+
+__all__: list[Any] = ["QUICK", "SECTIONS", "Effort", "run"]

@@ -1,0 +1,133 @@
+"""A hundred completions at once, at one lock: each by its own thread, or all by one.
+
+A completion is what an engine notes when a node has ended: its status in a :class:`flow.plan.StatusTracker` and its
+output in a :class:`flow.WorkflowData` with ``locked=True``. Each of them takes its lock. The threads exist before, and
+wait at a barrier. The clock runs from the barrier's opening until all is noted. The row of threads that note nothing
+says how much of that is their waking up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Barrier, Thread
+from typing import Any
+
+import flow
+from flow_bench.harness.contender import Contender, ready
+from flow_bench.harness.interleave import interleave
+from flow_bench.harness.rows import Row, ratios
+
+COMPLETIONS = 100
+NAMES = [f"n{i}" for i in range(COMPLETIONS)]
+SECTION = f"{COMPLETIONS} completions at one lock"
+ALONE = "one thread, one by one: nobody else wants the lock"
+
+
+class Books:
+    """Where completions are noted."""
+
+    def __init__(self) -> None:
+        self.tracker = flow.plan.StatusTracker(NAMES)
+        self.data = flow.WorkflowData(flow.DataConfig(locked=True))
+        for name in NAMES:
+            self.tracker.set(name, "ready")
+            self.tracker.set(name, "running")
+
+    def complete(self, i: int) -> None:
+        """Note that node ``i`` has ended."""
+        self.tracker.set(NAMES[i], "completed")
+        self.data.set(NAMES[i], i)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every completion is noted, once."""
+        noted = [self.data.get(name) for name in NAMES]
+        return self.tracker.count("completed") == COMPLETIONS and noted == list(range(COMPLETIONS))
+
+
+class Crowd:
+    """A hundred threads at a barrier.
+
+    :param act: what each does with its number.
+    """
+
+    def __init__(self, act: Callable[[int], object]) -> None:
+        self.gate = Barrier(COMPLETIONS + 1)
+        self.acted: list[int] = []
+        self.threads = [Thread(target=self._work, args=(act, i)) for i in range(COMPLETIONS)]
+        for thread in self.threads:
+            thread.start()
+
+    def _work(self, act: Callable[[int], object], i: int) -> None:
+        self.gate.wait()
+        act(i)
+        self.acted.append(i)
+
+    def go(self) -> None:
+        """Open the gate and wait for all."""
+        self.gate.wait()
+        for thread in self.threads:
+            thread.join()
+
+
+class Trial:
+    """One contender: fresh books and threads before each sample, untimed.
+
+    :param how: ``each`` thread notes its own; ``batched`` threads hand theirs in and one notes all; threads that
+        note ``nothing``; or none, and ``one`` thread notes all.
+    """
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def prepare(self) -> None:
+        """Make the books and start the threads, which then wait."""
+        self.books = Books()
+        self.handed_in: list[int] = []
+        acts = {"each": self.books.complete, "batched": self.handed_in.append, "nothing": _nothing}
+        self.crowd = Crowd(acts[self.how]) if self.how in acts else None
+
+    def run(self) -> Trial:
+        """Let everyone go, and note what was handed in."""
+        if self.crowd is None:
+            self.handed_in = list(range(COMPLETIONS))
+        else:
+            self.crowd.go()
+        for i in self.handed_in:
+            self.books.complete(i)
+        return self
+
+    @staticmethod
+    def done(trial: Any) -> bool:
+        """Tell whether all was noted that was to be, and every thread did its part."""
+        acted = trial.crowd is None or sorted(trial.crowd.acted) == list(range(COMPLETIONS))
+        return acted and (trial.how == "nothing" or trial.books.whole)
+
+
+WAYS = {
+    f"{COMPLETIONS} threads, each notes its own": "each",
+    f"{COMPLETIONS} threads hand in, one notes the batch": "batched",
+    f"{COMPLETIONS} threads note nothing": "nothing",
+    ALONE: "one",
+}
+
+
+def trials() -> list[Contender]:
+    """Return the ways to note a hundred completions."""
+    made = [(label, Trial(how)) for label, how in WAYS.items()]
+    return [ready(label, trial.run, Trial.done, before=trial.prepare) for label, trial in made]
+
+
+def run(rounds: int) -> list[Row]:
+    """Return a row per way, in us per completion, with its ratio to the first."""
+    samples = interleave(trials(), rounds)
+    base = next(iter(samples.values()))
+    scale = 1e6 / COMPLETIONS
+    return [
+        Row(SECTION, label, "us", [s * scale for s in seconds], ratios=ratios(seconds, base), nodes=COMPLETIONS)
+        for label, seconds in samples.items()
+    ]
+
+
+def _nothing(i: int) -> None:
+    pass

@@ -1,0 +1,207 @@
+"""The context suite: what one more item costs, however much the run holds, and what keeping less costs.
+
+``ctx.child`` and its memory (here), maps (``mapping``), outputs freed (``keeping``).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import msgspec
+
+import flow
+from flow_bench.harness.allocations import traced_peak
+from flow_bench.harness.contender import Contender, Refused, ready
+from flow_bench.harness.interleave import interleave
+from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.suites.engine import keeping, mapping
+from flow_bench.suites.engine.results import KILOBYTES, dag_of, results
+
+SECTIONS = ("child", "memory", "map", "waiting", "keep")
+HELD = 100
+"""Task results in the context whose items' memory is measured."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure."""
+
+    sizes: tuple[int, ...] = (0, 10, 50, 100, 500)  # task results in the context
+    rounds: int = 61
+    deep_rounds: int = 21  # of copies
+    children: int = 10_000  # per sample
+    counts: tuple[int, ...] = (10, 100, 1_000, 10_000)  # items held at once, while memory is traced
+    deep: int = 1_000  # most of them that are copied deeply
+    sections: tuple[str, ...] = ()  # all if empty
+    mapping: mapping.Effort = field(default_factory=mapping.Effort)
+    keeping: keeping.Effort = field(default_factory=keeping.Effort)
+
+
+QUICK = Effort(rounds=15, deep_rounds=5, children=2_000, deep=10, mapping=mapping.QUICK, keeping=keeping.QUICK)
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield the rows of one table after another."""
+    sections: Mapping[str, Callable[[], Iterator[list[Row]]]] = {
+        "child": lambda: child_section(effort),
+        "memory": lambda: memory_section(effort),
+        "map": lambda: mapping.map_section(effort.mapping),
+        "waiting": lambda: mapping.waiting_section(effort.mapping),
+        "keep": lambda: keeping.run(effort.keeping),
+    }
+    for name in SECTIONS:
+        if not effort.sections or name in effort.sections:
+            yield from sections[name]()
+
+
+# -- ctx.child -------------------------------------------------------------------------------
+
+
+def context_of(count: int) -> flow.Context:
+    """Return the Context of a node that ran after ``count`` others, whose results are in ``ctx.data`` as well."""
+    dag, values = dag_of(count), results(count)
+
+    def keeps(ctx: flow.Context) -> flow.Context:
+        for name, value in values.items():
+            ctx.data.set(name, value)
+        return ctx
+
+    dag.add("keeps", keeps, after=list(values))
+    result = flow.run(dag)
+    found: flow.Context = result["keeps"]
+    if len(found.data) != count or any(result[name] is not value for name, value in values.items()):
+        raise Refused("the context", [f"it should see {count} results"])
+    return found
+
+
+def child_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Contender]:
+    """``ctx.child`` of each context, and a bare Struct."""
+    ways = [child_way(count, context, effort.children) for count, context in contexts.items()]
+    return [*ways, bare_way(effort.children)]
+
+
+def copy_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Contender]:
+    """Copies of what the contexts hold, and a child to compare them with."""
+    ways = [child_way(min(contexts), contexts[min(contexts)], effort.children)]
+    for count, context in contexts.items():
+        data = dict(context.data.items())
+        times = max(10, effort.children // (10 + count))
+        ways.append(ready(f"copy.copy, {count} results", _repeated(copy.copy, data, times), data.__eq__, times))
+        if count:
+            ways.append(ready(f"copy.deepcopy, {count} results", _repeated(copy.deepcopy, data, 1), data.__eq__))
+    return ways
+
+
+def child_way(count: int, context: flow.Context, times: int) -> Contender:
+    """Make ``times`` children, keeping the last."""
+
+    def run() -> flow.Context:
+        child, last = context.child, context
+        for i in range(times):
+            last = child(i, i)
+        return last
+
+    def done(last: flow.Context) -> bool:
+        shared = all(last.data[name] is value for name, value in context.data.items())
+        return last is not context and last.item == last.index == times - 1 and shared
+
+    return ready(f"ctx.child, {count} results", run, done, times)
+
+
+def bare_way(times: int) -> Contender:
+    """Make Structs of as many fields as a Context has."""
+    fields = flow.Context.__struct_fields__
+    bare = msgspec.defstruct("Bare", fields)
+    rest = [None] * (len(fields) - 2)
+
+    def run() -> Any:
+        last, (a, b, c, d) = None, rest
+        for i in range(times):
+            last = bare(i, i, a, b, c, d)
+        return last
+
+    return ready(BARE, run, lambda last: getattr(last, fields[1]) == times - 1, times)
+
+
+BARE = f"bare msgspec.Struct, {len(flow.Context.__struct_fields__)} fields"
+
+
+def _repeated(copied: Callable[[Any], Any], data: dict[str, Any], times: int) -> Callable[[], Any]:
+    def run() -> Any:
+        last = None
+        for _ in range(times):
+            last = copied(data)
+        return last
+
+    return run
+
+
+def child_section(effort: Effort) -> Iterator[list[Row]]:
+    """The cost of a child does not depend on what its context holds; that of a copy does."""
+    section = f"one item's context over task results of {KILOBYTES} KB, ratio to no results"
+    contexts = {count: context_of(count) for count in effort.sizes}
+    samples = interleave(child_ways(contexts, effort), effort.rounds)
+    children = [samples[f"ctx.child, {count} results"] for count in effort.sizes]
+    first, bare, slowest = children[0], samples[BARE], max(children, key=median)
+    rows = []
+    for label, seconds in samples.items():
+        target = Target(1.1, binding=True) if seconds in children[1:] else None
+        rows.append(Row(section, label, "us", _us(seconds), ratios=ratios(seconds, first), target=target))
+    rows.append(Row(section, "slowest ctx.child", "us", _us(slowest), target=Target(0.2, of="figure")))
+    price = Target(2.0, of="figure")
+    rows.append(Row(section, "slowest ctx.child / bare Struct", "x", ratios(slowest, bare), target=price))
+    yield rows
+    samples = interleave(copy_ways(contexts, effort), effort.deep_rounds)
+    first = next(iter(samples.values()))
+    section = "a copy of the same results instead, ratio to a child"
+    yield [Row(section, label, "us", _us(s), ratios=ratios(s, first)) for label, s in samples.items()]
+
+
+def _us(seconds: list[float]) -> list[float]:
+    return [second * US for second in seconds]
+
+
+# -- memory ----------------------------------------------------------------------------------
+
+
+def memory_section(effort: Effort) -> Iterator[list[Row]]:
+    """Bytes per item's context while all are held; the list that holds them exists before."""
+    section = f"memory of items' contexts over {HELD} results of {KILOBYTES} KB, at peak, traced"
+    context = context_of(HELD)
+    data = dict(context.data.items())
+    ways: dict[str, tuple[Callable[[int], Any], int]] = {
+        "ctx.child": (lambda i: context.child(i, i), max(effort.counts)),
+        "copy.copy": (lambda i: copy.copy(data), max(effort.counts)),
+        "copy.deepcopy": (lambda i: copy.deepcopy(data), effort.deep),
+    }
+    rows = []
+    for label, (make, most) in ways.items():
+        for count in effort.counts:
+            if count > most:
+                rows.append(Row(section, f"{count:,} items: {label}", "bytes per item", note="not measured: too much"))
+                continue
+            peak = held_peak(label, make, count)
+            target = Target(200, of="figure", binding=True) if label == "ctx.child" else None
+            note = f"{peak / 1e6:.3g} MB"
+            each = [peak / count]
+            rows.append(Row(section, f"{count:,} items: {label}", "bytes per item", each, target=target, note=note))
+    yield rows
+
+
+def held_peak(label: str, make: Callable[[int], Any], count: int) -> int:
+    """Peak bytes while ``count`` items' contexts are made and held."""
+    items = list(range(count))
+    held: list[Any] = [None] * count
+
+    def fill() -> None:
+        for i in items:
+            held[i] = make(i)
+
+    peak, _ = traced_peak(fill)
+    if len({id(one) for one in held}) != count:
+        raise Refused(label, [f"it should leave {count} objects"])
+    return peak

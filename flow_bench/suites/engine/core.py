@@ -1,0 +1,233 @@
+"""The core suite: what running a graph costs per node, beside the loops one would write by hand.
+
+Sections of interleaved contenders over five topologies (here), and single figures (:mod:`.singles`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import flow
+from flow_bench.harness.checks import check_async, check_sync
+from flow_bench.harness.contender import Contender
+from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop, repeat_of
+from flow_bench.harness.loops import (
+    EAGER,
+    bare_await_loop,
+    bare_loop,
+    calls_only,
+    counter_loop,
+    eager_tasks,
+    flow_execute,
+    flow_run,
+    flow_run_hot,
+    graphlib_drive,
+    on_graph,
+    ordered_loop,
+    outputs_of,
+    start_soon_per_node,
+    task_per_node,
+)
+from flow_bench.harness.rows import JUDGED, US, Row, Target, ratios
+from flow_bench.harness.work import Work
+from flow_bench.suites.engine import hot, seams, singles
+from flow_bench.suites.engine.build import build_rows
+
+COUNTERS, EAGERLY, PER_NODE, NURSERY = (
+    "counters and ready list",
+    "eager task per node",
+    "task per node (create_task)",
+    "nursery task per node",
+)
+BASELINES = {"sync": COUNTERS, "async": EAGERLY if EAGER else PER_NODE, "trio": NURSERY, "uvloop": PER_NODE}
+LIMITED = flow.Config(limit=8)
+UNBOUNDED, BOUNDED = "flow.execute, warm plan", "flow.execute(limit=8), warm plan"
+ASYNC_TARGET = Target(0.8, 0.6) if EAGER else Target(0.3, binding=True)
+TARGETS: Mapping[str, Mapping[str, Target]] = {
+    "sync": {
+        "flow.run, fresh plan": Target(0.9, 0.6),
+        "flow.run, warm plan": Target(0.9, 0.6),
+        "flow.run, hot plan": Target(0.25, 0.15),
+    },
+    "async": {"flow.execute, fresh plan": ASYNC_TARGET, UNBOUNDED: ASYNC_TARGET},
+    "trio": {"flow.execute, fresh plan": Target(0.3), UNBOUNDED: Target(0.3)},
+    "uvloop": {},
+}
+
+SYNC = [
+    calls_only("bare loop (calls only)", bare_loop),
+    on_graph("loop in a known order", ordered_loop),
+    on_graph(COUNTERS, counter_loop),
+    on_graph("graphlib, prepared outside", partial(graphlib_drive, build=False)),
+    on_graph("graphlib, add + prepare + run", partial(graphlib_drive, build=True)),
+    on_graph("flow.run, fresh plan", partial(flow_run, fresh=True), outputs_of),
+    on_graph("flow.run, warm plan", partial(flow_run, fresh=False), outputs_of),
+    on_graph("flow.run, hot plan", flow_run_hot, outputs_of),
+]
+EXECUTE = [
+    on_graph("flow.execute, fresh plan", partial(flow_execute, fresh=True), outputs_of),
+    on_graph(UNBOUNDED, flow_execute, outputs_of),
+]
+ASYNC = [
+    calls_only("bare await loop (calls only)", bare_await_loop),
+    *([on_graph(EAGERLY, eager_tasks)] if EAGER else []),
+    on_graph(PER_NODE, task_per_node),
+    on_graph("anyio start_soon per node", start_soon_per_node),
+    *EXECUTE,
+    on_graph(BOUNDED, partial(flow_execute, config=LIMITED), outputs_of),
+    on_graph("flow.execute of the sync plan", partial(flow_execute, kind="sync"), outputs_of),
+    on_graph("flow.execute, 1st node suspends once", partial(flow_execute, kind="suspending"), outputs_of),
+    on_graph(
+        "task per node, 1st node suspends once" if not EAGER else "eager task, 1st node suspends once",
+        partial(eager_tasks if EAGER else task_per_node, kind="suspending"),
+    ),
+]
+UVLOOP = [*([on_graph(EAGERLY, eager_tasks)] if EAGER else []), on_graph(PER_NODE, task_per_node), *EXECUTE]
+
+
+RUNS = 5
+"""Runs in a sample of sync contenders: a hot plan is one that is run again and again."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much to measure. ``rounds`` is for small and middle graphs; of the large there are ``large_rounds``."""
+
+    nodes: Sequence[int] = (100, 1_000, 10_000)
+    rounds: int = 101
+    large_rounds: int = 15
+    sections: Sequence[str] = ()  # all if empty
+    singles: singles.Effort = field(default_factory=singles.Effort)
+    hot: hot.Effort = field(default_factory=hot.Effort)
+    seams: seams.Effort = field(default_factory=seams.Effort)
+
+    def rounds_of(self, nodes: int) -> int:
+        """Rounds to take on graphs of so many nodes."""
+        return self.rounds if nodes <= 1_000 else self.large_rounds
+
+    def judged(self) -> list[int]:
+        """The sizes of the sections that measure only one: the one that has targets, or else the first."""
+        return [n for n in self.nodes if n == JUDGED] or list(self.nodes[:1])
+
+
+QUICK = Settings(rounds=9, large_rounds=3, singles=singles.QUICK, hot=hot.QUICK, seams=seams.QUICK)
+
+
+def topologies(nodes: int) -> Mapping[str, flow.Dag]:
+    """The five graphs; "layered" is about as wide as deep, "random" has 0 to 3 dependencies per node."""
+    width = max(w for w in range(1, int(nodes**0.5) + 1) if nodes % w == 0)
+    made = flow.topologies
+    return {
+        "chain": made.linear(nodes),
+        "diamond": made.diamond(nodes),
+        "tree": made.tree(nodes),
+        "layered": made.layered(nodes // width, width, min(3, width), seed=1),
+        "random": made.sparse_random(nodes, max_in_degree=3, seed=1),
+    }
+
+
+def run(settings: Settings) -> Iterator[list[Row]]:
+    """Yield the rows of one table after another."""
+    sections: Mapping[str, Callable[[Settings], Iterator[list[Row]]]] = {
+        "sync": sync_section,
+        "async": async_section,
+        "trio": trio_section,
+        "uvloop": uvloop_section,
+        "build": build_section,
+        "single": lambda s: singles.run(s.singles),
+        "hot": lambda s: hot.run(s.hot),
+        "seams": lambda s: seams.run(s.seams),
+    }
+    for name, section in sections.items():
+        if not settings.sections or name in settings.sections:
+            yield from section(settings)
+
+
+SECTIONS = ("sync", "async", "trio", "uvloop", "build", "single", "hot", "seams")
+
+
+def sync_section(settings: Settings) -> Iterator[list[Row]]:
+    """Sync no-op nodes, without any event loop."""
+    for nodes in settings.nodes:
+        rows = []
+        for topology, dag in topologies(nodes).items():
+            work = Work.of(dag)
+            for contender in SYNC:
+                check_sync(contender, work)
+            samples = interleave(SYNC, settings.rounds_of(nodes), work, repeat=RUNS * repeat_of(nodes))
+            rows += per_node("sync", topology, nodes, samples)
+        yield rows
+
+
+def async_section(settings: Settings) -> Iterator[list[Row]]:
+    """Async no-op nodes on asyncio."""
+    for nodes in settings.nodes:
+        yield asyncio.run(_async_rows("async", ASYNC, nodes, settings))
+
+
+def trio_section(settings: Settings) -> Iterator[list[Row]]:
+    """The same on trio."""
+    try:
+        trio = importlib.import_module("trio")
+    except ImportError:
+        yield [Row("trio", UNBOUNDED, "us", note="n/a: trio is not installed")]
+        return
+    nursery = on_graph(NURSERY, partial(start_soon_per_node, open_group=trio.open_nursery))
+    for nodes in settings.judged():
+        yield trio.run(_async_rows, "trio", [nursery, *EXECUTE], nodes, settings)
+
+
+def uvloop_section(settings: Settings) -> Iterator[list[Row]]:
+    """The same on uvloop."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        yield [Row("uvloop", UNBOUNDED, "us", note="n/a: uvloop is not installed")]
+        return
+    for nodes in settings.judged():
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            rows: Coroutine[Any, Any, list[Row]] = _async_rows("uvloop", UVLOOP, nodes, settings)
+            yield runner.run(rows)
+
+
+async def _async_rows(section: str, contenders: Sequence[Contender], nodes: int, settings: Settings) -> list[Row]:
+    rows = []
+    for topology, dag in topologies(nodes).items():
+        work = Work.of(dag)
+        for contender in contenders:
+            await check_async(contender, work)
+        samples = await interleave_on_loop(contenders, settings.rounds_of(nodes), work, repeat=repeat_of(nodes))
+        rows += per_node(section, topology, nodes, samples)
+        if BOUNDED in samples:
+            price = ratios(samples[BOUNDED], samples[UNBOUNDED])
+            target = Target(1.1, of="figure") if nodes == JUDGED else None
+            rows.append(
+                Row(section, "  limit=8 / unbounded", "x", price, nodes=nodes, topology=topology, target=target)
+            )
+    return rows
+
+
+def build_section(settings: Settings) -> Iterator[list[Row]]:
+    """Defining and compiling: names and lists of needed names exist before, the functions are all the same."""
+    for nodes in settings.nodes:
+        rows = []
+        for topology, dag in topologies(nodes).items():
+            rows += build_rows(Work.of(dag), topology, settings.rounds_of(nodes))
+        yield rows
+
+
+def per_node(section: str, topology: str, nodes: int, samples: Samples) -> list[Row]:
+    """Rows in microseconds per node, with ratios to the section's baseline."""
+    base = samples[BASELINES[section]]
+    return [
+        Row(
+            section, label, "us", [s * US / nodes for s in seconds], ratios=ratios(seconds, base), nodes=nodes,
+            topology=topology, target=TARGETS[section].get(label) if nodes == JUDGED else None,
+        )
+        for label, seconds in samples.items()
+    ]  # fmt: skip

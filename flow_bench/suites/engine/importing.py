@@ -1,0 +1,172 @@
+"""What ``import flow`` takes: the time and memory of new processes, interleaved with those of bare Python.
+
+Each process only imports, says what that loaded and ends. Compiled code is cached in a folder of its own, filled by a
+round that is not counted, so that neither a read-only installation nor ``PYTHONDONTWRITEBYTECODE`` makes a difference.
+The budget is one of processor time: importing is computing, and on a busy machine the rest is other programs' share.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.interleave import schedule
+from flow_bench.harness.processes import environment, resident
+from flow_bench.harness.rows import Row, Target
+
+BUDGET = 60.0
+"""Milliseconds of processor time that ``import flow`` may take above bare Python."""
+BARE = "sys"
+"""Imported already in every Python: nothing is added."""
+SUBJECT = "flow"
+MODULES = (BARE, "msgspec", "asyncio", SUBJECT)
+YARDSTICK = "asyncio"
+OF_YARDSTICK = 0.75
+"""What ``import flow`` is to take of the processor time of importing that: an aim, since msgspec takes most of it."""
+LAZY = ("anyio", "asyncio", "click", "networkx", "psutil", "rich", "trio", "uvloop")
+"""What ``import flow`` must not load: its extras, and what only runs on an event loop need."""
+
+CHILD = """
+import sys
+from time import process_time
+before = set(sys.modules)
+import {module}
+loaded = set(sys.modules) - before
+took = process_time()
+from os import getpid
+print(getpid(), took, *loaded, flush=True)
+sys.stdin.read()
+"""
+"""Waits until its memory has been looked at: psutil within it would load what it is to be measured without."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure: processes per module."""
+
+    rounds: int = 21
+
+
+QUICK = Effort(rounds=9)
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process took: seconds from start to end, and of the processor; resident bytes; modules loaded."""
+
+    seconds: float
+    processor: float
+    held: int
+    loaded: frozenset[str]
+
+
+Processes = dict[str, list[Process]]
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield the tables of time, memory and modules."""
+    found = interleaved(effort.rounds)
+    check(SUBJECT, found[SUBJECT])
+    budget = Target(BUDGET, of="figure", binding=True)
+    yield rows(found, "importing in a new process: processor time", "ms", lambda one: one.processor * 1e3, budget)
+    yield share_rows(found)
+    yield rows(found, "importing in a new process: from its start to its end", "ms", lambda one: one.seconds * 1e3)
+    yield rows(found, "importing in a new process: resident memory", "bytes", lambda one: one.held)
+    yield [module_row(found)]
+
+
+def interleaved(rounds: int) -> Processes:
+    """Start a process per module and round, in turn."""
+    found: Processes = {module: [] for module in MODULES}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn, which in schedule(len(MODULES), rounds):
+            process = start(MODULES[which], folder)
+            if turn >= 0:
+                found[MODULES[which]].append(process)
+    return found
+
+
+def start(module: str, folder: str) -> Process:
+    """Import ``module`` in a new process that keeps compiled code in ``folder``.
+
+    :raises Refused: with the last line of its errors, if it fails.
+    """
+    given = environment(PYTHONPYCACHEPREFIX=folder)
+    given.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-c", CHILD.format(module=module)]
+    began = perf_counter()
+    with subprocess.Popen(
+        command, env=given, cwd=folder, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        pid, processor, *loaded = process.stdout.readline().split() or ("", "0")
+        held = resident(int(pid)) if pid else 0  # not process.pid: on Windows that is a launcher's
+        _, errors = process.communicate()
+    seconds = perf_counter() - began
+    if process.returncode:
+        raise Refused(f"import {module}", errors.strip().splitlines()[-1:] or [f"exit code {process.returncode}"])
+    return Process(seconds, float(processor), held, frozenset(loaded))
+
+
+def check(module: str, processes: Sequence[Process]) -> None:
+    """Look at what was loaded.
+
+    :raises Refused: unless the module was, in every process, and nothing of :data:`LAZY`.
+    """
+    faults = []
+    if not all(module in process.loaded for process in processes):
+        faults.append("it was not loaded")
+    if extra := sorted({name for process in processes for name in process.loaded} & set(LAZY)):
+        faults.append(f"it loads {', '.join(extra)}, which only some programs need")
+    if faults:
+        raise Refused(f"import {module}", faults)
+
+
+# -- rows ------------------------------------------------------------------------------------
+
+
+def rows(
+    found: Mapping[str, Sequence[Process]],
+    section: str,
+    unit: str,
+    figure: Callable[[Process], float],
+    target: Target | None = None,
+) -> list[Row]:
+    """A figure of bare Python's processes, and how far the others' are above it, round by round."""
+    bare = [figure(process) for process in found[BARE]]
+    made = [Row(section, "bare Python", unit, bare)]
+    for module in MODULES[1:]:
+        above = [figure(process) - base for process, base in zip(found[module], bare, strict=True)]
+        judged = target if module == SUBJECT else None
+        made.append(Row(section, f"import {module}, above bare Python", unit, above, target=judged))
+    return made
+
+
+def share_rows(found: Mapping[str, Sequence[Process]]) -> list[Row]:
+    """What of the yardstick's processor time msgspec takes, which is the least that ours can, and what ours takes."""
+    section = f"importing in a new process: share of the processor time of import {YARDSTICK}"
+    bare = found[BARE]
+    made = []
+    for module in (name for name in MODULES if name not in (BARE, YARDSTICK)):
+        shares = [
+            (one.processor - base.processor) / (of.processor - base.processor)
+            for one, base, of in zip(found[module], bare, found[YARDSTICK], strict=True)
+            if of.processor > base.processor
+        ]
+        target = Target(OF_YARDSTICK, of="figure", binding=False) if module == SUBJECT else None
+        made.append(Row(section, f"import {module}", "x", shares, target=target))
+    return made
+
+
+def module_row(found: Mapping[str, Sequence[Process]]) -> Row:
+    """How many modules ``import flow`` loads, and how many of them are its own."""
+    loaded = found[SUBJECT][-1].loaded
+    own = sum(name.partition(".")[0] == SUBJECT for name in loaded)
+    note = f"{own} of them its own; none of {', '.join(LAZY)}"
+    return Row("modules loaded", f"import {SUBJECT}", "modules", figure=len(loaded), note=note)

@@ -1,0 +1,267 @@
+"""Maps: what an item costs beside a node, whatever the run holds; and items that wait beside hand-written tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import flow
+from flow_bench.harness.allocations import traced_peak
+from flow_bench.harness.contender import Contender, Refused, again, again_on_loop, ready
+from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop
+from flow_bench.harness.loops import EAGER
+from flow_bench.harness.rows import JUDGED, US, Row, Target, ratios
+from flow_bench.harness.work import DONE, noop
+from flow_bench.suites.engine.results import KILOBYTES, dag_of
+
+HELD = 100
+"""Task results in the runs that map."""
+
+Kind: TypeAlias = Literal["sync", "async"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure."""
+
+    sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
+    nodes: int = 10_000  # most plain nodes in a plan
+    rounds: int = 15
+    traced: int = 10_000
+    waiting: int = 1_000
+    waiting_rounds: int = 15
+
+
+QUICK = Effort(rounds=5, traced=2_000, waiting_rounds=5)
+
+
+# -- items that return at once ---------------------------------------------------------------
+
+
+def take(item: Any) -> str:
+    """Return at once."""
+    return DONE
+
+
+async def take_async(item: Any) -> str:
+    """Return without suspending."""
+    return DONE
+
+
+def take_and_see(item: Any, ctx: flow.Context, r0: Any) -> str:
+    """As :func:`take`, given the item's context and an upstream output too."""
+    return DONE
+
+
+async def take_and_see_async(item: Any, ctx: flow.Context, r0: Any) -> str:
+    """As :func:`take_and_see`."""
+    return DONE
+
+
+FUNCTIONS: dict[Kind, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "sync": (take, take_and_see),
+    "async": (take_async, take_and_see_async),
+}
+
+
+def mapped(fn: Callable[..., Any], held: int, concurrency: int = 50) -> flow.Plan:
+    """``held`` results, then one map over the input ``items``."""
+    dag = dag_of(held)
+    dag.map("mapped", fn, over="items", concurrency=concurrency)
+    return dag.compile()
+
+
+def plain(fn: Callable[..., Any], held: int, nodes: int) -> flow.Plan:
+    """``held`` results, then so many nodes of one argument, which all are given the first result."""
+    dag = dag_of(held)
+    for i in range(nodes):
+        dag.add(f"n{i}", fn, needs={"item": "r0"})
+    return dag.compile()
+
+
+def way(kind: Kind, label: str, plan: flow.Plan, items: Sequence[int] | None, done: Callable[[Any], bool]) -> Contender:
+    """Run a plan, several times if it is small; in seconds per run."""
+    inputs = None if items is None else {"items": items}
+    count = max(len(plan), 0 if items is None else len(items))
+    times = max(1, 20_000 // count)
+    call: Any = flow.run if kind == "sync" else flow.execute
+    run: Any = partial(call, plan, inputs)
+    repeated: Any = again(run, times) if kind == "sync" else again_on_loop(run, times)
+    return ready(label, repeated, lambda found: len(found) == times and all(map(done, found)), times)
+
+
+def all_mapped(count: int, result: flow.Result) -> bool:
+    """Tell whether the function was called with every item."""
+    found: list[Any] = result["mapped"]
+    return len(found) == count == found.count(DONE)
+
+
+def all_run(count: int, result: flow.Result) -> bool:
+    """Tell whether that many nodes left an output."""
+    return result.ok and len(result.outputs) == count
+
+
+ALONE = "the results alone"
+
+
+def map_ways(kind: Kind, effort: Effort) -> list[Contender]:
+    """The results alone; every size as items and as plain nodes, given one value or a Context and an output too."""
+    ways = [way(kind, ALONE, plain(noop, HELD, 0), None, partial(all_run, HELD))]
+    for given, fn in zip(GIVEN, FUNCTIONS[kind], strict=True):
+        over = mapped(fn, HELD)
+        for count in effort.sizes:
+            items = list(range(count))
+            ways.append(way(kind, label(count, "items", given), over, items, partial(all_mapped, count)))
+            if count <= effort.nodes:
+                nodes, done = plain(fn, HELD, count), partial(all_run, HELD + count)
+                ways.append(way(kind, label(count, "nodes", given), nodes, None, done))
+    return ways
+
+
+GIVEN = ("", " with ctx and an output")
+
+
+def label(count: int, what: str, given: str) -> str:
+    """Name a contender."""
+    return f"{count:,} {what}{given}"
+
+
+def map_section(effort: Effort) -> Iterator[list[Row]]:
+    """Yield time, sync and async, then memory."""
+    yield map_rows("sync", interleave(map_ways("sync", effort), effort.rounds), effort)
+    yield map_rows("async", asyncio.run(interleave_on_loop(map_ways("async", effort), effort.rounds)), effort)
+    yield list(memory_rows(effort))
+
+
+def map_rows(kind: Kind, samples: Samples, effort: Effort) -> list[Row]:
+    """Per item and per node, after the price of the results is taken off."""
+    section = (
+        f"map over {HELD} results of {KILOBYTES} KB, {kind}: us per item above a run of the results alone, "
+        "ratio to as many nodes given the same"
+    )
+    rows = []
+    for given in GIVEN:
+        for count in effort.sizes:
+            nodes = min(count, effort.nodes)
+            base = _above(samples, label(nodes, "nodes", given), nodes)
+            if count <= effort.nodes:
+                rows.append(Row(section, label(count, "nodes", given), "us", base, nodes=count))
+            each, title = _above(samples, label(count, "items", given), count), label(count, "items", given)
+            target = _target(count, given)
+            rows.append(Row(section, title, "us", each, ratios=ratios(each, base), nodes=count, target=target))
+    large = max(effort.sizes)
+    if JUDGED in effort.sizes and large > JUDGED:
+        small, big = (_above(samples, label(count, "items", ""), count) for count in (JUDGED, large))
+        title = f"one of {large:,} items / one of {JUDGED:,}"
+        rows.append(Row(section, title, "x", ratios(big, small), target=Target(1.5, of="figure")))
+    return rows
+
+
+def _target(count: int, given: str) -> Target | None:
+    """What binds is set for 1,000 items that take nothing else."""
+    if count < JUDGED:
+        return None
+    return Target(1.5) if count == JUDGED and not given else Target(1.5, binding=False)
+
+
+def _above(samples: Samples, label: str, count: int) -> list[float]:
+    return [(mine - alone) / count * US for mine, alone in zip(samples[label], samples[ALONE], strict=True)]
+
+
+def memory_rows(effort: Effort) -> Iterator[Row]:
+    """Peak of a run that maps, per item, beside the same run without any results."""
+    section = f"memory at the peak of a run that maps {effort.traced:,} items, traced; ratio to no results"
+    items = {"items": list(range(effort.traced))}
+    for kind, functions in FUNCTIONS.items():
+        base: list[float] = []
+        for held in (0, HELD):
+            plan = mapped(functions[0], held)
+            peak, result = traced_peak(partial(_driven, kind, plan, items))
+            label = f"{kind}: {held} results"
+            if not all_mapped(effort.traced, result):
+                raise Refused(label, ["not every item was mapped"])
+            each = [peak / effort.traced]
+            base = base or each
+            target = Target(1.1, binding=True) if held else None
+            yield Row(section, label, "bytes per item", each, ratios=ratios(each, base), target=target)
+
+
+def _driven(kind: Kind, plan: flow.Plan, items: dict[str, Any]) -> flow.Result:
+    return flow.run(plan, items) if kind == "sync" else asyncio.run(flow.execute(plan, items))
+
+
+# -- items that wait -------------------------------------------------------------------------
+
+
+async def wait(item: Any) -> str:
+    """Sleep for a millisecond."""
+    await asyncio.sleep(0.001)
+    return DONE
+
+
+def waiting_section(effort: Effort) -> Iterator[list[Row]]:
+    """Items that sleep, beside tasks written by hand; wall time."""
+    count, rows = effort.waiting, []
+    for concurrency in (50, count):
+        rows += asyncio.run(_waiting_rows(count, concurrency, effort.waiting_rounds))
+    yield rows
+
+
+async def _waiting_rows(count: int, concurrency: int, rounds: int) -> list[Row]:
+    items = range(count)
+    plan = mapped(wait, 0, concurrency)
+    hand = semaphore_tasks if concurrency < count else unbounded_tasks
+    what = "tasks and a semaphore" if concurrency < count else "tasks"
+    label = f"{concurrency:,} at a time: {'eager ' if EAGER else ''}{what}"
+    by_hand: list[tuple[str, Callable[[], Awaitable[Any]]]] = [(label, partial(hand, items, concurrency))]
+    if concurrency < count:
+        by_hand.append((f"{concurrency:,} at a time: as many workers", partial(workers, items, concurrency)))
+    ways = [ready(label, run, lambda found: found.count(DONE) == count == len(found)) for label, run in by_hand]
+    mine = f"{concurrency:,} at a time: Dag.map"
+    ways.append(ready(mine, partial(flow.execute, plan, {"items": list(items)}), partial(all_mapped, count)))
+    samples = await interleave_on_loop(ways, rounds, waits=True)
+    section = f"{count:,} items that sleep 1 ms, ratio to tasks written by hand"
+    return [
+        Row(section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, samples[ways[0].label]))
+        for label, seconds in samples.items()
+    ]
+
+
+def _task(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[str]:
+    if EAGER:
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+    return loop.create_task(coroutine)
+
+
+async def unbounded_tasks(items: Sequence[int], concurrency: int) -> list[str]:
+    """A task per item."""
+    loop = asyncio.get_running_loop()
+    return [await task for task in [_task(loop, wait(item)) for item in items]]
+
+
+async def semaphore_tasks(items: Sequence[int], concurrency: int) -> list[str]:
+    """A task per item, which waits for the semaphore first."""
+    semaphore, loop = asyncio.Semaphore(concurrency), asyncio.get_running_loop()
+
+    async def bounded(item: int) -> str:
+        async with semaphore:
+            return await wait(item)
+
+    return [await task for task in [_task(loop, bounded(item)) for item in items]]
+
+
+async def workers(items: Sequence[int], concurrency: int) -> list[str]:
+    """As many tasks as may run, which take items from one iterator."""
+    found, rest = [""] * len(items), iter(enumerate(items))
+
+    async def worker() -> None:
+        for i, item in rest:
+            found[i] = await wait(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(worker())
+    return found

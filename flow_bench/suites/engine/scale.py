@@ -1,0 +1,194 @@
+"""The scale suite: every phase at 100,000 and 1,000,000 nodes, each graph and size in a process of its own.
+
+A further process at the larger size only builds, compiles and runs; its peak memory is what is reported.
+The garbage collector is left as it is. Child processes print one JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import flow
+from flow_bench.harness.child import child
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.processes import peak_mb
+from flow_bench.harness.rows import Row, Target
+from flow_bench.harness.work import noop, noop_async
+
+Seconds: TypeAlias = dict[str, float]
+PHASES = ("build", "compile", "run sync", "run async", "fail at the first node", "cancel", "render Mermaid")
+TOTAL = "all phases"
+YARDSTICK = "yardstick: a dict of all names"
+"""Grows with no target: what the machine's caches alone make of ten times as many names."""
+
+COLLECT = flow.Config(on_error="collect")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The two sizes, and how many processes to take the medians over."""
+
+    small: int = 100_000
+    large: int = 1_000_000
+    small_rounds: int = 3
+    large_rounds: int = 3
+
+
+QUICK = Effort(small=10_000, large=100_000)
+
+
+def topologies() -> Mapping[str, Callable[..., flow.Dag]]:
+    """The three graphs."""
+    made = flow.topologies
+    return {"chain": made.linear, "diamond": made.diamond, "sparse random": made.sparse_random}
+
+
+# -- in the child ----------------------------------------------------------------------------
+
+
+def phases(topology: str, nodes: int) -> Seconds:
+    """Seconds of each phase, each checked for what it left."""
+    make = topologies()[topology]
+    seconds: Seconds = {}
+    _sync_phases(make, nodes, seconds)
+    asyncio.run(_async_phases(make, nodes, seconds))
+    failing = make(nodes, fn=_fails_first()).compile()
+    result = _timed(seconds, "fail at the first node", lambda: flow.run(failing, config=COLLECT))
+    skipped = len(failing.descendants("n0"))
+    expected = {flow.Status.FAILED: 1, flow.Status.SKIPPED: skipped, flow.Status.COMPLETED: nodes - 1 - skipped}
+    _require(result.counts == {status: n for status, n in expected.items() if n}, "fail at the first node")
+    return seconds
+
+
+def _sync_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seconds) -> None:
+    dag = _timed(seconds, "build", lambda: make(nodes, fn=noop))
+    plan = _timed(seconds, "compile", dag.compile)
+    found = _timed(seconds, YARDSTICK, lambda: _look_all_up([f"x{i}" for i in range(nodes)]))
+    _require(found == nodes, YARDSTICK)
+    result = _timed(seconds, "run sync", lambda: flow.run(plan))
+    _require(result.ok and result.counts == {flow.Status.COMPLETED: nodes}, "run sync")
+    text = _timed(seconds, "render Mermaid", lambda: flow.render.to_mermaid(plan))
+    _require(text.count("\n") == 1 + nodes + plan.edge_count, "render Mermaid")
+
+
+async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seconds) -> None:
+    plan = make(nodes, fn=noop_async).compile()
+    began = perf_counter()
+    result = await flow.execute(plan)
+    seconds["run async"] = perf_counter() - began
+    _require(result.ok and result.counts == {flow.Status.COMPLETED: nodes}, "run async")
+    del plan, result
+
+    entered, first = asyncio.Event(), True
+
+    async def waits_first(*values: object) -> None:
+        nonlocal first
+        if first:
+            first = False
+            entered.set()
+            await asyncio.get_running_loop().create_future()
+
+    plan = make(nodes, fn=waits_first).compile()
+    began = perf_counter()
+    task = asyncio.create_task(flow.execute(plan))  # type: ignore[arg-type,unused-ignore]
+    await entered.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    seconds["cancel"] = perf_counter() - began
+    _require(task.cancelled(), "cancel")
+
+
+def memory(topology: str, nodes: int, *, is_async: bool) -> Seconds:
+    """Build, compile and run; return the process's peak memory in MB (10**6 bytes), and before anything was built."""
+    before = peak_mb()
+    plan = topologies()[topology](nodes, fn=noop_async if is_async else noop).compile()
+    result = flow.run(plan)
+    _require(result.counts == {flow.Status.COMPLETED: nodes}, "run")
+    return {"peak MB": peak_mb(), "before MB": before}
+
+
+def _look_all_up(names: list[str]) -> int:
+    """Index fresh names in a dict and look each one up, as the least that compiling can do."""
+    index = {name: i for i, name in enumerate(names)}
+    return len([index[name] for name in names])
+
+
+def _timed(seconds: Seconds, phase: str, operation: Callable[[], Any]) -> Any:
+    began = perf_counter()
+    made = operation()
+    seconds[phase] = perf_counter() - began
+    return made
+
+
+def _fails_first() -> Callable[..., None]:
+    first = True
+
+    def fails_first(*values: object) -> None:
+        nonlocal first
+        if first:
+            first = False
+            raise ValueError("the first node fails")
+
+    return fails_first
+
+
+def _require(true: bool, label: str) -> None:
+    if not true:
+        raise Refused(label, ["it left other counts than it should"])
+
+
+# -- in the parent ---------------------------------------------------------------------------
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield one table of phases per topology, then the one of memory."""
+    factor = 1.1 * effort.large / effort.small
+    for topology in topologies():
+        small = [child("scale", "phases", topology, effort.small) for _ in range(effort.small_rounds)]
+        large = [child("scale", "phases", topology, effort.large) for _ in range(effort.large_rounds)]
+        section = f"{topology}: {effort.large:,} nodes, ratio to {effort.small:,}"
+        rows = []
+        for seconds in (*small, *large):
+            seconds[TOTAL] = sum(seconds[phase] for phase in PHASES)
+        for phase in (*PHASES, TOTAL, YARDSTICK):
+            base = median(seconds[phase] for seconds in small)
+            samples = [seconds[phase] for seconds in large]
+            target = Target(round(factor, 2), binding=True) if phase != YARDSTICK else None
+            growth = [sample / base for sample in samples]
+            note = f"{effort.small:,}: {base:.3f} s"
+            rows.append(Row(section, phase, "s", samples, ratios=growth, nodes=effort.large, target=target, note=note))
+        yield rows
+    yield [_memory_row(kind, topology, effort.large) for topology in topologies() for kind in ("sync", "async")]
+
+
+def _memory_row(kind: str, topology: str, nodes: int) -> Row:
+    found = child("scale", f"memory-{kind}", topology, nodes)
+    target = Target(900, of="figure", binding=True) if nodes >= 1_000_000 else None
+    per_node = (found["peak MB"] - found["before MB"]) * 1e6 / nodes
+    return Row(
+        f"peak RSS of a process that builds, compiles and runs {nodes:,} nodes", f"{topology}, {kind}", "MB",
+        [found["peak MB"]], nodes=nodes, target=target, note=f"{per_node:,.0f} bytes per node",
+    )  # fmt: skip
+
+
+def main(what: str, topology: str, nodes: str) -> None:
+    """Entry of the child process."""
+    if what == "phases":
+        found = phases(topology, int(nodes))
+    else:
+        found = memory(topology, int(nodes), is_async=what == "memory-async")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,144 @@
+"""What the seams cost: hooks that do nothing, known outcomes, executors; each beside the same run without them."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import flow
+from flow_bench.harness.contender import Contender, ready
+from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop
+from flow_bench.harness.loops import HOT, LOOP, flow_execute, on_graph, outputs_of
+from flow_bench.harness.rows import US, Row, ratios
+from flow_bench.harness.work import DONE, Work, noop
+
+SECTION = "seams, per node"
+EXECUTORS = "executors, per call"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure.
+
+    :ivar nodes: nodes of the graph that runs with hooks.
+    :ivar calls: nodes of the graph whose nodes run in an executor, all ready at once.
+    """
+
+    rounds: int = 21
+    nodes: int = 1_000
+    calls: int = 400
+
+
+QUICK = Effort(rounds=5)
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield two tables: hooks and known outcomes, then executors."""
+    work = Work.of(flow.topologies.sparse_random(effort.nodes, max_in_degree=3, seed=1))
+    samples = interleave(_sync(), effort.rounds, work)
+    rows = _rows("sync, no event loop", samples, effort.nodes)
+    for kind, what in (("async", "async"), ("sync", "sync, on a loop")):
+        samples = asyncio.run(interleave_on_loop(_on_loop(kind), effort.rounds, work))
+        rows += _rows(what, samples, effort.nodes)
+    yield rows
+    yield asyncio.run(_executors(effort))
+
+
+def told(outcome: object) -> None:
+    """Do nothing with an outcome."""
+
+
+async def told_async(outcome: object) -> None:
+    """Do nothing with an outcome, and do not suspend."""
+
+
+def asked(call: object) -> None:
+    """Have no answer to a call."""
+
+
+HOOKS: Mapping[str, flow.Config] = {
+    "on_outcome": flow.Config(on_outcome=lambda: told),
+    "async on_outcome": flow.Config(on_outcome=lambda: told_async),
+    "before_call": flow.Config(before_call=lambda: asked),
+}
+NONE = "no hook"
+
+
+def _sync() -> list[Contender]:
+    def with_config(config: flow.Config) -> Callable[[Work], Callable[[], Any]]:
+        return lambda work: partial(flow.run, work.plan("sync"), config=config)
+
+    def known(work: Work) -> Callable[[], Any]:
+        return partial(flow.run, work.plan("sync"), known={work.names[0]: DONE}, config=LOOP)
+
+    return [
+        on_graph(NONE, with_config(LOOP), outputs_of),
+        on_graph("no hook, generated code", with_config(HOT), outputs_of),
+        *(on_graph(name, with_config(HOOKS[name]), outputs_of) for name in ("on_outcome", "before_call")),
+        on_graph("known= one node", known, outputs_of),
+    ]
+
+
+def _on_loop(kind: str) -> list[Contender]:
+    configs = {NONE: LOOP, **HOOKS}
+    return [
+        on_graph(name, partial(flow_execute, kind=kind, config=config), outputs_of) for name, config in configs.items()
+    ]
+
+
+def _rows(what: str, samples: Samples, nodes: int) -> list[Row]:
+    return [
+        Row(
+            SECTION, f"{what}: {label}", "us", [s * US / nodes for s in seconds], ratios=ratios(seconds, samples[NONE]),
+            nodes=nodes,
+        )
+        for label, seconds in samples.items()
+    ]  # fmt: skip
+
+
+async def _executors(effort: Effort) -> list[Row]:
+    """A run whose nodes are calls in an executor, beside ``submit`` alone."""
+    dag = flow.Dag("calls")
+    for k in range(effort.calls):
+        dag.add(f"n{k}", noop, executor="pool")
+    plan, rows = dag.compile(), []
+    # not forked: this process has threads
+    processes = partial(ProcessPoolExecutor, 2, mp_context=multiprocessing.get_context("spawn"))
+    makers: Mapping[str, Callable[[], Executor]] = {
+        "ThreadPoolExecutor": ThreadPoolExecutor,
+        "two processes": processes,
+    }
+    for what, make in makers.items():
+        with make() as pool:
+            config = flow.Config(executors={"pool": pool})
+            ways = [
+                ready("submit alone", partial(_submitted, pool, effort.calls), _all_done, effort.calls),
+                ready("flow.execute", partial(flow.execute, plan, config=config), _run_done, effort.calls),
+            ]
+            samples = await interleave_on_loop(ways, effort.rounds, waits=True)
+        base = samples["submit alone"]
+        rows += [
+            Row(
+                EXECUTORS, f"{what}: {label}", "us", [s * US for s in seconds], ratios=ratios(seconds, base),
+                nodes=effort.calls,
+            )
+            for label, seconds in samples.items()
+        ]  # fmt: skip
+    return rows
+
+
+async def _submitted(pool: Executor, calls: int) -> list[str]:
+    return [future.result() for future in [pool.submit(noop) for _ in range(calls)]]
+
+
+def _all_done(outputs: list[str]) -> bool:
+    return set(outputs) == {DONE}
+
+
+def _run_done(result: flow.Result) -> bool:
+    return len(result.plan) == len(result.outputs) and _all_done(list(result.outputs.values()))

@@ -1,0 +1,1 @@
+"""Changes that might make runs faster, each beside what flow does now."""

@@ -1,0 +1,1 @@
+"""Many workflows at once, and for long."""

@@ -1,0 +1,42 @@
+"""The workflow suite: whole workflows, one at a time and thousands at once.
+
+Sections: *linear*, *complex* and *failures* (:mod:`flow_bench.micro.test_workflow`), *live*
+(:mod:`flow_bench.suites.load.live`) and *soak* (:mod:`flow_bench.suites.load.soak`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from flow_bench.harness.rows import Row
+from flow_bench.micro import measuring
+from flow_bench.suites.load import live, soak
+
+SUITE = "workflow"
+SINGLE = ("linear", "complex", "failures")
+SECTIONS = (*SINGLE, "live", "soak")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to measure."""
+
+    sections: Sequence[str] = ()  # all if empty
+    cases: measuring.Effort = field(default_factory=measuring.Effort)
+    live: live.Effort = field(default_factory=live.Effort)
+    soak: soak.Effort = field(default_factory=soak.Effort)
+
+
+QUICK = Effort(cases=measuring.QUICK, live=live.QUICK, soak=soak.QUICK)
+
+
+def run(effort: Effort) -> Iterator[list[Row]]:
+    """Yield the rows of one table after another."""
+    wanted = effort.sections or SECTIONS
+    if single := [name for name in SINGLE if name in wanted]:
+        yield from measuring.measure(SUITE, effort.cases, single)
+    if "live" in wanted:
+        yield live.run(effort.live)
+    if "soak" in wanted:
+        yield soak.run(effort.soak)
