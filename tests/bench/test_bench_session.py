@@ -12,11 +12,13 @@ import pytest
 from conftest import ROOT
 
 import flow
+from flow_bench import command
 from flow_bench.__main__ import main
 from flow_bench.harness.rows import Measured, Row, Target, ratios, shared
-from flow_bench.micro import session as harness
+from flow_bench.micro import measuring as harness
 from flow_bench.session import passes as session
-from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Part, command, merged, store
+from flow_bench.session import store
+from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Part, merged
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
