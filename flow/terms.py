@@ -248,7 +248,11 @@ _PRESETS: Final[tuple[tuple[str, Term], ...]] = (
     ),
     (
         "metrics_sampled sampled sampling sample metrics_sampling",
-        Term("DataConfig", {"metrics": "sampled", "sample_rate": 0.1}, "one operation in ten is timed"),
+        Term(
+            "DataConfig",
+            {"metrics": "sampled", "sample_rate": 0.1},
+            "one operation in ten is timed; at 0.01 it costs less",
+        ),
     ),
     ("metrics_enabled metrics enabled enable_metrics counting metrics_counting all_metrics full_metrics", _COUNTED),
     ("metrics_timing timing timed detailed profiling profile metrics_timed", _TIMED),
