@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from flow.errors import Hints, listing, shown
-from flow.terms import Given, Term, negates, plain, preset_term, store_term, term
+from flow.terms import Given, Term, negates, plain, preset_term, term, term_in
 
 PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "Config": (
@@ -167,7 +167,7 @@ class Wrong:
             return ""
         if word in self.inputs:
             return f" (run inputs are one mapping: {self.as_inputs.format(shown(word) + ': ...')})"
-        if self._place == "DataConfig" and (found := store_term(word)) is not None:
+        if (found := term_in(self._place, word)) is not None:
             return self._serving(found, value)
         standing_for = _standing_for(word)
         own = [ours for ours in standing_for if ours in self._known]
@@ -304,4 +304,6 @@ def _given(word: str, ours: str, value: Any) -> str:
         return f"retry=flow.Retry(attempts={shown(value)})"
     if (fits or (type(value) is str and same)) and ours != "retry_if" and (ours in _AS_GIVEN or same):
         return f"{ours}={shown(value)}"
+    if value is False and ours in ("thread", "continue_on_error"):
+        return f"{ours}=False"
     return _EXAMPLES.get(ours, f"{ours}=...")

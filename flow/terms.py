@@ -239,7 +239,34 @@ _IN_STORES: Final[tuple[tuple[str, Term], ...]] = (
     ),
     ("enabled", Term("DataConfig", {"metrics": "counting"}, "this is the default", _UNCOUNTED)),
 )
-"""Names that mean something else in other places than ``DataConfig``."""
+_IN_MAPS: Final[tuple[tuple[str, Term], ...]] = (
+    (
+        "adaptive adaptive_concurrency auto_concurrency dynamic_concurrency adaptive_limit auto_scaling autoscale",
+        Term("map", {"concurrency": "auto"}, "it follows the latency that it observes"),
+    ),
+    (
+        "goroutines direct_goroutines direct_execution direct unlimited unbounded",
+        Term("map", {"concurrency": None}, "only the limit of the run bounds the items in flight"),
+    ),
+)
+"""Names that mean something else in these places than elsewhere."""
+
+_RAISES: Final = "raise_on_error raise_on_failure fail_fast stop_on_error stop_on_failure abort_on_error"
+_GOES_ON: Final = (
+    "ignore_errors ignore_failure allow_failure allow_failures return_exceptions continue_on_failure tolerate"
+)
+
+
+def _on_errors(place: str, setting: str, raises: Any, goes_on: Any) -> tuple[tuple[str, Term], ...]:
+    """Return the rows of the names that ask for failures to end something, or not to."""
+    ends = Term(place, {setting: raises}, "this is the default")
+    lasts = Term(place, {setting: goes_on}, "a failure is kept, and what does not need it goes on")
+    return (_RAISES, ends._replace(off=lasts)), (_GOES_ON, lasts._replace(off=ends))
+
+
+_OF_RUNS: Final = _on_errors("Config", "on_error", "fail_fast", "collect")
+_OF_NODES: Final = _on_errors("node", "continue_on_error", False, True)
+_OF_MAPS: Final = _on_errors("map", "on_error", "fail", "collect")
 
 _PRESETS: Final[tuple[tuple[str, Term], ...]] = (
     (
@@ -295,7 +322,15 @@ def _indexed(rows: tuple[tuple[str, Term], ...]) -> dict[str, Term]:
 
 
 SETTINGS: Final = _indexed(_SETTINGS)
-IN_STORES: Final = _indexed(_IN_STORES)
+IN_PLACES: Final = {
+    "DataConfig": _indexed(_IN_STORES),
+    "Config": _indexed(_OF_RUNS),
+    "run": _indexed(_OF_RUNS),
+    "node": _indexed(_OF_NODES),
+    "reduce": _indexed(_OF_NODES),
+    "map": _indexed(_IN_MAPS + _OF_MAPS),
+}
+"""Consulted before :data:`SETTINGS` where the name is typed in that place."""
 PRESETS: Final = _indexed(_PRESETS)
 
 
@@ -304,9 +339,9 @@ def term(name: str) -> Term | None:
     return SETTINGS.get(plain(name))
 
 
-def store_term(name: str) -> Term | None:
-    """As :func:`term`, for names that mean something else if they are given to ``DataConfig``."""
-    return IN_STORES.get(plain(name))
+def term_in(place: str, name: str) -> Term | None:
+    """As :func:`term`, for names that mean something else in ``place`` than elsewhere."""
+    return IN_PLACES[place].get(plain(name)) if place in IN_PLACES else None
 
 
 def preset_term(name: str) -> Term | None:

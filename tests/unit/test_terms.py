@@ -54,6 +54,7 @@ PLACES_TO_TYPE: dict[str, Callable[[str, Any], str]] = {
     "replace": lambda name, value: refused(lambda: flow.Config().replace(**{name: value})),
     "node": option,
     "run": keyword_of_run,
+    "map": lambda name, value: refused(lambda: flow.Dag().map("n", len, "items", **{name: value})),
 }
 
 
@@ -143,6 +144,35 @@ def test_settings_of_other_engines(place: str, name: str, value: Any, meant: str
 def test_a_map_takes_its_own_words_first() -> None:
     said = refused(lambda: flow.Dag().map("n", len, "items", max_workers=3))  # type: ignore[call-overload]
     assert "did you mean concurrency=3?" in said
+    said = refused(lambda: flow.Dag().map("n", len, "items", adaptive=True))  # type: ignore[call-overload]
+    assert "write concurrency='auto': it follows the latency" in said
+    said = refused(lambda: flow.Dag().map("n", len, "items", arena=True))  # type: ignore[call-overload]
+    assert "config=flow.Config(data=flow.DataConfig(memory='arena'))" in said
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "raises", "goes_on"),
+    [
+        ("Config", "fail_fast", "on_error='fail_fast'", "on_error='collect'"),
+        ("run", "raise_on_error", "on_error='fail_fast'", "on_error='collect'"),
+        ("node", "fail_fast", "continue_on_error=False", "continue_on_error=True"),
+        ("map", "stop_on_error", "on_error='fail'", "on_error='collect'"),
+    ],
+)
+def test_who_asks_for_an_error_is_not_told_to_go_on(place: str, name: str, raises: str, goes_on: str) -> None:
+    typed = PLACES_TO_TYPE[place]
+    for asked, meant, contrary in ((True, raises, goes_on), (False, goes_on, raises)):
+        said = typed(name, asked)
+        assert meant in said
+        assert contrary not in said
+        said = typed("ignore_errors", not asked)
+        assert meant in said
+        assert contrary not in said
+
+
+def test_a_thread_that_is_not_wanted() -> None:
+    assert "thread=True" in option("use_thread", True)
+    assert "thread=False" in option("use_thread", False)
 
 
 def test_files_are_told_what_to_write_in_which_table(tmp_path: Path) -> None:
@@ -175,7 +205,8 @@ def test_the_table_of_a_pyproject_is_named(tmp_path: Path) -> None:
 
 
 def all_terms() -> list[tuple[str, Term]]:
-    rows = [*terms._SETTINGS, *terms._IN_STORES, *terms._PRESETS]
+    own = (terms._IN_STORES, terms._IN_MAPS, terms._OF_RUNS, terms._OF_NODES, terms._OF_MAPS)
+    rows = [*terms._SETTINGS, *terms._PRESETS, *(row for table in own for row in table)]
     return [(name, each) for names, one in rows for name in names.split() for each in (one, one.off) if each]
 
 
@@ -231,7 +262,7 @@ def test_presets_never_switch_off_what_they_ask_for(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in TYPED_SETTINGS if not ASKS_FOR_LESS.search(name)])
 def test_settings_never_switch_off_what_they_ask_for(name: str) -> None:
     for place, typed in PLACES_TO_TYPE.items():
-        if (place, name) != ("node", "batch_size"):
+        if (place, name) != ("map", "batch_size"):
             assert not suggests_the_contrary(typed(name, True)), place
 
 
