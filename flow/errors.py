@@ -337,6 +337,11 @@ class Hints:
     def __init__(self) -> None:
         self._left = COMPARED_CHARACTERS
 
+    @property
+    def spent(self) -> bool:
+        """True if there will be no more hints."""
+        return self._left <= 0
+
     def nearest(self, name: object, known: Collection[object]) -> str:
         """Return ``" (did you mean 'x' or 'y'?)"`` for the names closest to ``name``, or nothing.
 

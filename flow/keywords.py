@@ -1,4 +1,4 @@
-"""Suggestions for a wrong keyword of a call: a similar spelling, our name for a term of other tools, another place.
+"""Suggestions for a wrong keyword of a call: our name for a term of other tools, another place, a similar spelling.
 
 This module is imported once a keyword is wrong.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from flow.errors import Hints, listing, shown
+from flow.terms import Given, Term, negates, plain, preset_term, term, term_in
 
 PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "Config": (
@@ -50,7 +51,7 @@ _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "reduce": ("map", "Config", "run", "Retry"),
     "Retry": ("node",),
     "Timeout": ("Retry", "node"),
-    "DataConfig": ("Config",),
+    "DataConfig": ("Config", "node", "run"),
 }
 """Other places where a keyword may belong, the likeliest first."""
 
@@ -126,6 +127,9 @@ _AS_GIVEN: Final = frozenset((
 ))  # fmt: skip
 """Names of ours under which a suggestion repeats the given number or word."""
 
+_FLAGS: Final = frozenset(("timing", "optimize", "show_values"))
+"""Those of them that may be True or False."""
+
 _EXAMPLES: Final[Mapping[str, str]] = {
     "retry": "retry=flow.Retry(attempts=3)",
     "retry_if": "retry_if=ConnectionError",
@@ -144,9 +148,10 @@ class Wrong:
     :param place: the place of the call: a key of :data:`PLACES`.
     :param known: the keywords that the call takes.
     :ivar inputs: of :func:`flow.run`: names of the run's inputs; ``as_inputs`` is the call that gives ``{}``.
+    :ivar tables: in a file of settings, the names of its tables by place.
     """
 
-    __slots__ = ("_hints", "_known", "_place", "as_inputs", "inputs")
+    __slots__ = ("_hints", "_known", "_place", "as_inputs", "inputs", "tables")
 
     def __init__(self, place: str, known: Iterable[str], hints: Hints | None = None) -> None:
         self._place = place
@@ -154,6 +159,7 @@ class Wrong:
         self._hints = Hints() if hints is None else hints
         self.inputs: Sequence[str] = ()
         self.as_inputs = ""
+        self.tables: Mapping[str, str] = {}
 
     def meant(self, word: object, value: object = ...) -> str:
         """Return a suggestion for ``word``, in brackets; an empty text if there is none."""
@@ -161,6 +167,8 @@ class Wrong:
             return ""
         if word in self.inputs:
             return f" (run inputs are one mapping: {self.as_inputs.format(shown(word) + ': ...')})"
+        if (found := term_in(self._place, word)) is not None:
+            return self._serving(found, value)
         standing_for = _standing_for(word)
         own = [ours for ours in standing_for if ours in self._known]
         if own and self._place not in ("run", "Config"):
@@ -175,10 +183,21 @@ class Wrong:
             for ours in standing_for:
                 if ours in PLACES[kind]:
                     return _elsewhere(kind, word, ours, value)
-        if near := self._hints.nearest(word, self._known):
+        if (found := term(word)) is not None:
+            return self._serving(found, value)
+        return self._near(word)
+
+    def _serving(self, found: Term, value: object) -> str:
+        """Say what serves in the place of a term of other engines."""
+        return f" ({serving(found, value, self._place, self.tables)})"
+
+    def _near(self, word: str) -> str:
+        """Return a suggestion by spelling. What is spelled alike but says the contrary is left out."""
+        spent = self._hints.spent
+        if not spent and (near := self._hints.nearest(word, alike(word, self._known))):
             return near
-        for kind in _ELSEWHERE[self._place]:
-            if near := self._hints.nearest(word, PLACES[kind]):
+        for kind in () if spent else _ELSEWHERE[self._place]:
+            if near := self._hints.nearest(word, alike(word, PLACES[kind])):
                 return f"{near[:-2]}, {_SAYS[kind].partition(':')[0]}?)"
         if near := self._hints.nearest(word, self.inputs):
             return f"{near[:-1]} run inputs are one mapping: {self.as_inputs.format('...')})"
@@ -195,6 +214,64 @@ class Wrong:
         if len(faults) == 1:
             return f"{who} takes no {what} {faults[0]}"
         return listing(f"{who} takes none of these {what}s", faults)
+
+
+def alike(word: str, known: Iterable[str]) -> list[str]:
+    """Return the names that do not say the contrary of ``word``, as ``metrics_disabled`` and ``metrics_sampled`` do."""
+    negated = negates(word[:255])
+    return [name for name in known if negates(name) == negated]
+
+
+def serving(found: Term, value: object, place: str, tables: Mapping[str, str]) -> str:
+    """Return a sentence with what to write in the place of a term of other engines, and why.
+
+    :param value: the value typed; False asks for the contrary.
+    :param place: where it was typed.
+    :param tables: in a file of settings, the names of its tables by place; else empty.
+    """
+    if value is False and found.off is not None:
+        found = found.off
+    if found.place == "preset":
+        name = shown(value) if found.preset == "..." and isinstance(value, str) else found.preset
+        name = name if name == "..." or name[:1] in "'\"" else repr(name)
+        code = f"preset = {_as_toml(name)} in [{tables['DataConfig']}]" if tables else f"flow.DataConfig.preset({name})"
+        return f"write {code}: {found.why}"
+    if not found.place:
+        return found.why
+    settings = {
+        name: setting.fitting(value) if isinstance(setting, Given) else setting
+        for name, setting in found.settings.items()
+    }
+    if found.place in tables and None not in settings.values():
+        lines = " and ".join(f"{name} = {_as_toml(_code(setting))}" for name, setting in settings.items())
+        return f"write {lines} in [{tables[found.place]}]: {found.why}"
+    code = ", ".join(f"{name}={_code(setting)}" for name, setting in settings.items())
+    return f"write {code}: {found.why}" if found.place == place else f"{_SAYS[found.place].format(code)}; {found.why}"
+
+
+def preset_meant(name: object, presets: Iterable[str], tables: Mapping[str, str], hints: Hints) -> str:
+    """Return a suggestion for a preset that there is not, in brackets; an empty text if there is none."""
+    if not isinstance(name, str):
+        return ""
+    presets = list(presets)
+    same = [preset for preset in presets if plain(preset) == plain(name)]
+    if same:
+        return f" (did you mean {same[0]!r}?)"
+    found = preset_term(name)
+    if found is None:
+        return hints.nearest(name, alike(name, presets))
+    if found.place == "preset" or tables:
+        return f" ({serving(found, ..., '', tables)})"
+    code = ", ".join(f"{setting}={_code(value)}" for setting, value in found.settings.items())
+    return f" (write flow.DataConfig({code}): {found.why})"
+
+
+def _code(value: object) -> str:
+    return "..." if value is ... else shown(value)
+
+
+def _as_toml(code: str) -> str:
+    return {"True": "true", "False": "false"}.get(code, code.replace("'", '"'))
 
 
 def _standing_for(word: str) -> Sequence[str]:
@@ -218,12 +295,15 @@ def _counts_retries(word: str, ours: str, value: object) -> bool:
 
 def _given(word: str, ours: str, value: Any) -> str:
     """Write ``ours`` as an argument: with the given value, where that value fits."""
-    plain = type(value) in (int, float, bool) or (type(value) is str and word == ours)
+    same = word == ours
+    fits = type(value) in (int, float) or (type(value) is bool and (same or ours in _FLAGS))
     if _counts_retries(word, ours, value):
         attempts = f"attempts={shown(int(value) + 1)}"
         return attempts if ours == "attempts" else f"retry=flow.Retry({attempts})"
     if ours == "retry" and type(value) is int:
         return f"retry=flow.Retry(attempts={shown(value)})"
-    if plain and ours != "retry_if" and (ours in _AS_GIVEN or word == ours):
+    if (fits or (type(value) is str and same)) and ours != "retry_if" and (ours in _AS_GIVEN or same):
         return f"{ours}={shown(value)}"
+    if value is False and ours in ("thread", "continue_on_error"):
+        return f"{ours}=False"
     return _EXAMPLES.get(ours, f"{ours}=...")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config.fields import Settings, is_int, is_number, is_one_of
-from flow.errors import ConfigError, nearest, shown
+from flow.errors import ConfigError, Hints, shown
 from flow.tracebacks import ends_at_user
 
 MIN_BLOCK: Final = 64
@@ -123,7 +123,9 @@ class DataConfig(Settings, frozen=True, kw_only=True):
         """
         if is_one_of(name, tuple(DATA_PRESETS)):
             return cls(**DATA_PRESETS[str.__str__(name)])
-        known = f"{', '.join(DATA_PRESETS)}{nearest(name, DATA_PRESETS)}"
+        from flow.keywords import preset_meant  # here: only needed once a name is wrong
+
+        known = f"{', '.join(DATA_PRESETS)}{preset_meant(name, DATA_PRESETS, {}, Hints())}"
         raise ConfigError("DataConfig", [f"no preset is called {shown(name)}; there are {known}"])
 
 

@@ -144,7 +144,9 @@ class _Reader:
         values = self.known(table, ["preset", *self.data_kind.__struct_fields__], place)
         preset = values.pop("preset", "default")
         if not isinstance(preset, str) or preset not in self.presets:
-            close = self._nearest(preset, self.presets)
+            from flow.keywords import preset_meant  # here: only needed once a name is wrong
+
+            close = preset_meant(preset, self.presets, self._tables(place[:-1]), self._hints)
             known = ", ".join(self.presets)
             self.fault((*place, "preset"), f"no preset is called {shown(preset)}; there are {known}{close}")
             preset = "default"
@@ -154,7 +156,8 @@ class _Reader:
         """Return the settings that there are, and note the others."""
         from flow.keywords import Wrong  # here: few programs read a file
 
-        meant = Wrong("DataConfig" if "preset" in fields else "Config", fields, self._hints).meant
+        wrong = Wrong("DataConfig" if "preset" in fields else "Config", fields, self._hints)
+        wrong.tables = self._tables(place[:-1] if "preset" in fields else place)
         values = {}
         for key, value in table.items():
             if key in fields:
@@ -162,8 +165,13 @@ class _Reader:
             elif key in NOT_IN_FILES:
                 self.fault((*place, key), f"{key} cannot stand in a file: give it to flow.Config")
             else:
-                self.fault((*place, key), f"no setting is called {shown(key)}{meant(key, value)}")
+                self.fault((*place, key), f"no setting is called {shown(key)}{wrong.meant(key, value)}")
         return values
+
+    @staticmethod
+    def _tables(place: Keys) -> dict[str, str]:
+        """Return the names of the tables whose settings a suggestion may name; ``place`` is that of Config."""
+        return {"Config": ".".join(place), "DataConfig": ".".join((*place, "data"))}
 
     def made(self, kind: type[S], values: dict[str, Any], place: Keys) -> S | None:
         """Make a Config or DataConfig; its own faults begin with the name of the setting."""

@@ -33,6 +33,8 @@ NO_EXECUTORS: Final = FrozenMapping({})
 
 Mode: TypeAlias = Literal["auto", "inline", "tasks", "workers"]
 Observer: TypeAlias = Callable[[Any], object]
+DataRule: TypeAlias = Callable[[Any], DataConfig]
+"""A function of the :class:`flow.Plan` that is to run."""
 
 
 class Config(Settings, frozen=True, kw_only=True):
@@ -55,7 +57,9 @@ class Config(Settings, frozen=True, kw_only=True):
     :param keep: outputs that the run keeps to its end: those of ``all`` nodes, of its ``targets`` (without targets: of
         the nodes without dependants), or of the listed nodes (names, NodeRefs, functions).
         Any other output is freed as soon as every node that reads it has ended.
-    :param data: how the run's own store (``ctx.data``) is made; None is ``DataConfig()``.
+    :param data: how the run's own store (``ctx.data``) is made; None is ``DataConfig()``. A function of the
+        :class:`flow.Plan` chooses by the workflow: it is called once when an outermost run starts, before any node,
+        and returns the DataConfig of this run. (A run that is given a store does not call it.)
     :param optimize: generate straight-line code for a plan of sync functions once it has been run often
         (:mod:`flow.run.codegen.stretches`); ``at_once`` does so before its first run.
     :param observers: callables that receive every event (see :mod:`flow.run.events`).
@@ -84,7 +88,7 @@ class Config(Settings, frozen=True, kw_only=True):
     order: Literal["definition", "critical_path"] = "definition"
     timing: bool = False
     keep: Literal["all", "targets"] | list[Any] | tuple[Any, ...] = "all"
-    data: DataConfig | None = None
+    data: DataConfig | DataRule | None = None
     optimize: bool | Literal["at_once"] = True
     observers: tuple[Observer, ...] = ()
     on_outcome: Callable[..., Any] | None = None
@@ -138,7 +142,7 @@ class Config(Settings, frozen=True, kw_only=True):
 
     def _add_faults_of_objects(self, found: list[str]) -> None:
         if self.data is not None and not isinstance(self.data, DataConfig):
-            found.append(f"data must be a flow.DataConfig, or None for the default, not {shown(self.data)}")
+            found += _faults_of_rule(self.data)
         if not isinstance(self.observers, (tuple, list)) or not all(map(callable, self.observers)):
             found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
         else:
@@ -161,7 +165,7 @@ class Config(Settings, frozen=True, kw_only=True):
 
         Its keys are the fields that are plain data, all but ``observers``, ``on_outcome``, ``before_call``,
         ``clock`` and ``executors``; ``[flow.data]`` holds those of :class:`DataConfig`, and ``preset``, over which they
-        go. Its ``memory`` is a name there, never a callable. The text "none" stands for None.
+        go. ``data`` is no function there, and its ``memory`` is a name. The text "none" stands for None.
 
         :raises ConfigError: listing every fault, with its line: no such file or table, settings that are unknown or
             out of range; for a path that is no regular file (a pipe, a device), or one of over 16 MiB.
@@ -173,6 +177,29 @@ class Config(Settings, frozen=True, kw_only=True):
         except FlowError as error:
             end_at_user(error)
             raise
+
+
+def _faults_of_rule(rule: Any) -> Iterator[str]:
+    """Yield the faults of a rule for stores that can be found before it is called."""
+    wanted = "data must be a flow.DataConfig, a function of the Plan that returns one, or None for the default"
+    if issubclass(type(rule), type) or not callable(rule):
+        meant = f" (call it: {rule.__name__}())" if rule is DataConfig else ""
+        if is_one_of(rule, tuple(DATA_PRESETS)):
+            meant = f" (did you mean flow.DataConfig.preset({shown(rule)})?)"
+        yield f"{wanted}, not {shown(rule)}{meant}"
+    elif is_unawaited(rule):
+        yield f"data {UNAWAITED}, not {shown(rule)}"
+    else:
+        from inspect import signature  # here: few have a rule
+
+        try:
+            parameters = signature(rule)
+        except Exception:  # many that are written in C have none; an object whose attributes raise
+            return
+        try:
+            parameters.bind(None)
+        except TypeError as error:
+            yield f"data must be callable with one argument, the Plan, and {shown(rule)} is not: {error}"
 
 
 def _faults_of_factory(label: str, factory: object) -> Iterator[str]:

@@ -35,7 +35,7 @@ def to_toml(config: Config, heading: Iterable[str] = (), notes: Mapping[str, str
     lines += ["[flow]", *_assignments(config, notes, "", ("data", *left_out))]
     if left_out:
         lines.append(f"# {' and '.join(left_out)}: not written, give to flow.Config")
-    if config.data is not None:
+    if isinstance(config.data, DataConfig):
         own = not isinstance(config.data.memory, str)
         lines += ["", "[flow.data]", *_assignments(config.data, notes, "data.", ("memory",) if own else ())]
         lines += ["# memory: not written, give to flow.DataConfig"] if own else []
@@ -49,6 +49,8 @@ def _left_out(config: Config) -> list[str]:
         found.append("executor")
     if not isinstance(config.keep, str) and any(_name(node) is None for node in config.keep):
         found.append("keep")
+    if config.data is not None and not isinstance(config.data, DataConfig):  # a rule
+        found.append("data")
     return found
 
 

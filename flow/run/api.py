@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Unpack
 
-from flow.config import Config
+from flow.config import Config, DataConfig
 from flow.config.run import DEFAULT_CONFIG
 from flow.data.store import WorkflowData
 from flow.errors import ConfigError, Hints, InputError, UsageError, shower, shown
@@ -46,7 +46,7 @@ def run(
         part of the run.
     :param run_id: your id for this run (see :data:`flow.types.NAME_PATTERN`).
     :param data: the store that nodes see as ``ctx.data``; by default each run makes its own (``config.data``).
-    :raises ConfigError: for a run id that does not match it.
+    :raises ConfigError: for a run id that does not match it; if a rule in ``config.data`` gives no DataConfig.
     :raises DefinitionError: if the Dag cannot be compiled; no node has run then.
     :raises InputError: listing every missing and unknown input; no node has run then.
     :raises RunError: if a node failed under ``on_error="fail_fast"`` and has no ``continue_on_error``, or the run's
@@ -163,6 +163,10 @@ def _start(
     nodes = plan._nodes
     if inputs is not None or nodes.required_inputs or nodes.declared is not None:
         inputs = _checked_inputs(plan, {} if inputs is None else inputs, config)
+    if config.data is not None and data is None and not isinstance(config.data, DataConfig):
+        from flow.run.stores import ruled
+
+        config = ruled(config, whole)
     state = PlanRun(plan, inputs, config, run_id, data)
     if config.keep != "all":
         from flow.run.release import Freeing, kept_nodes

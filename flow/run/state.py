@@ -8,7 +8,7 @@ from threading import RLock
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from flow.config import Config, Retry
+from flow.config import Config, DataConfig, Retry
 from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.config.run import DEFAULT_WORKERS
 from flow.data.context import Context, Scope, context_of
@@ -620,5 +620,5 @@ def _errors_in(fallbacks: Mapping[int, Any]) -> list[Any]:
 def _new_store(config: Config) -> WorkflowData:
     from flow.data.store import WorkflowData
 
-    settings = DEFAULT_DATA_CONFIG if config.data is None else config.data
+    settings = config.data if isinstance(config.data, DataConfig) else DEFAULT_DATA_CONFIG  # (rules have been asked)
     return WorkflowData(settings if config.show_values else settings.replace(show_values=False))

@@ -18,6 +18,7 @@ from flow.graph.dag import Dag, Ref
 from flow.logs import SILENT
 from flow.plan.plan import Plan
 from flow.run.result import duration
+from flow.run.stores import ruled
 from flow.signature import takes_nothing
 from flow.tracebacks import end_at_user
 from flow.tuning.candidates import (
@@ -97,6 +98,8 @@ def tune(
         _refuse_on_a_loop()
         began = timer()
         plan = target.compile() if isinstance(target, Dag) else target
+        config = ruled(config, plan)
+        given = None if given is None else [ruled(candidate, plan) for candidate in given]
         names = None if targets is None else [plan.names[plan.find(ref)] for ref in references(targets)]
         if work is not None:
             plan, inputs = stand_in(plan, work, scale), None

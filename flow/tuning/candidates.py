@@ -77,7 +77,7 @@ def factors(plan: Plan, config: Config, objective: Objective, uses_data: bool) -
     if bounded and plan.edge_count and config.order == "definition":
         yield Factor("order", [{"order": "critical_path"}])
     if uses_data:
-        yield Factor("data", list(_stores(config.data or DEFAULT_DATA_CONFIG)))
+        yield Factor("data", list(_stores(store_of(config))))
     if objective == "memory" and config.keep == "all":
         yield Factor("keep", [{"keep": "targets"}])
 
@@ -97,6 +97,11 @@ def _limits(plan: Plan, config: Config) -> list[Changes]:
     if width(plan) <= 1:
         return []
     return [{"limit": n} for n in values if n != config.limit and made(config, {"limit": n}) is not None]
+
+
+def store_of(config: Config) -> DataConfig:
+    """Return the settings of the store. (Rules have been asked: :func:`flow.run.stores.ruled`.)"""
+    return config.data if isinstance(config.data, DataConfig) else DEFAULT_DATA_CONFIG
 
 
 def _stores(config: DataConfig) -> Iterator[Changes]:
@@ -131,7 +136,7 @@ def differences(base: Config, config: Config) -> Changes:
     """Return what ``config`` changes, settings of its store as ``data.<name>``."""
     found = {f: getattr(config, f) for f in Config.__struct_fields__ if f != "data"}
     found = {field: value for field, value in found.items() if value != getattr(base, field)}
-    mine, theirs = config.data or DEFAULT_DATA_CONFIG, base.data or DEFAULT_DATA_CONFIG
+    mine, theirs = store_of(config), store_of(base)
     for field in DataConfig.__struct_fields__:
         if getattr(mine, field) != getattr(theirs, field):
             found[f"data.{field}"] = getattr(mine, field)
@@ -143,9 +148,9 @@ def put_back(config: Config, base: Config, setting: str) -> Config | None:
     field, _, of_data = setting.partition(".")
     if not of_data:
         return made(config, {field: getattr(base, field)})
-    default = base.data or DEFAULT_DATA_CONFIG
+    default = store_of(base)
     try:
-        data = (config.data or DEFAULT_DATA_CONFIG).replace(**{of_data: getattr(default, of_data)})
+        data = store_of(config).replace(**{of_data: getattr(default, of_data)})
     except ConfigError:
         return None
     return config.replace(data=base.data if data == default else data)
@@ -154,4 +159,4 @@ def put_back(config: Config, base: Config, setting: str) -> Config | None:
 def setting_of(config: Config, setting: str) -> Any:
     """Return a setting by its name in :func:`differences`."""
     field, _, of_data = setting.partition(".")
-    return getattr(config.data or DEFAULT_DATA_CONFIG, of_data) if of_data else getattr(config, field)
+    return getattr(store_of(config), of_data) if of_data else getattr(config, field)

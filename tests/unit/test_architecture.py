@@ -11,7 +11,7 @@ import flow
 
 RANKS = {
     "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0, "exports": 0,
-    "keywords": 0, "logs": 0, "tracebacks": 0, "blame": 0, "draw": 0,
+    "keywords": 0, "terms": 0, "logs": 0, "tracebacks": 0, "blame": 0, "draw": 0,
     "signature": 1, "annotations": 1, "data": 1, "policy": 1,
     "plan": 2, "memory": 2,
     "graph": 3,
@@ -23,7 +23,7 @@ RANKS = {
 WITHIN_RANK = {
     ("errors", "reprs"), ("config", "errors"), ("config", "clock"), ("types", "errors"),
     ("config", "files"), ("files", "errors"),
-    ("config", "keywords"), ("keywords", "errors"), ("logs", "errors"),
+    ("config", "keywords"), ("keywords", "errors"), ("keywords", "terms"), ("logs", "errors"),
     ("config", "tracebacks"), ("tracebacks", "errors"),
     ("draw", "types"), ("draw", "reprs"), ("errors", "draw"), ("errors", "blame"),
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),

@@ -52,9 +52,12 @@ def config_of(kind: str) -> flow.DataConfig:
     """Return the settings that ``kind`` names."""
     if "=" not in kind:
         return flow.DataConfig.preset(kind)
-    words = {"True": True, "False": False, "0.001": 0.001}
-    pairs = (setting.split("=") for setting in kind.split())
-    return flow.DataConfig(**{name: words.get(value, value) for name, value in pairs})  # type: ignore[arg-type]
+    words = {"True": True, "False": False}
+    pairs = [setting.split("=") for setting in kind.split()]
+    settings: dict[str, Any] = {name: words.get(value, value) for name, value in pairs}
+    if "sample_rate" in settings:
+        settings["sample_rate"] = float(settings["sample_rate"])
+    return flow.DataConfig(**settings)
 
 
 # -- the least that counting down costs, written by hand --------------------------------------
@@ -273,6 +276,8 @@ KINDS = (
 )  # fmt: skip
 PRESETS = ("default", "read_optimized", "low_memory", "production", "metrics_disabled")
 RARELY = "metrics=sampled sample_rate=0.001"
+OFTEN = ("metrics=sampled sample_rate=0.1", "metrics=sampled sample_rate=0.2")
+"""As others recommend for production."""
 SAMPLED = "metrics=sampled"
 """No preset: it wins nothing over default, as its row shows."""
 
@@ -301,6 +306,11 @@ def cost_rows(effort: Effort) -> Iterator[list[Row]]:
         rows.append(_row(section, others[0], samples, others[0], DICT))
         if others[0] == RARELY:
             rows.append(Row(section, "  sampled at 0.001 / off", "x", ratios(samples[RARELY], samples["metrics=off"])))
+    samples = timed("pairs", [DICT, *OFTEN, "metrics=off"], effort)
+    for often in OFTEN:
+        rows.append(_row(section, often, samples[often], samples[DICT]))
+        price = ratios(samples[often], samples["metrics=off"])
+        rows.append(Row(section, f"  {often.partition(' ')[2]} / off", "x", price))
     yield rows
     yield by_hand_rows(effort)
     rows = []
