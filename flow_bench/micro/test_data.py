@@ -12,9 +12,8 @@ from typing import Any
 
 import flow
 from flow_bench.harness.contender import Operation, fresh
+from flow_bench.harness.stores import PRESETS, STRATEGIES, made, record, store, text
 from flow_bench.micro.case import Case, Measure, table
-from flow_bench.suites.store.cost import PRESETS, made
-from flow_bench.suites.store.memory import STRATEGIES, record, store, text
 
 SIZES = (10, 100, 1_000)
 BYTES = (8, 64, 256, 1_024, 4_096)

@@ -15,7 +15,7 @@ import pytest
 
 import flow
 from flow_bench.__main__ import MISSED, REFUSED, main
-from flow_bench.harness import rows
+from flow_bench.harness import rows, stores
 from flow_bench.harness.allocations import traced_peak
 from flow_bench.harness.checks import check_async, check_sync
 from flow_bench.harness.child import child
@@ -459,7 +459,7 @@ class TestData:
             assert text in printed
         rows = {row["label"]: row for row in json.loads(file.read_text())["rows"]}
         assert rows["metrics=off"]["target"]["at_most"] == 2.5
-        assert all(preset in rows for preset in data_cost.PRESETS)
+        assert all(preset in rows for preset in stores.PRESETS)
 
     def test_one_section_in_a_process_of_its_own(self) -> None:
         samples = data_cost.timed("reads", ["default", "memory=slots metrics=off"], TINY_DATA.cost)
@@ -487,5 +487,5 @@ class TestData:
         assert not data_threads.nothing_lost(5, result)
 
     def test_every_setting_has_a_name(self) -> None:
-        assert data_cost.config_of("locked=True metrics=off") == flow.DataConfig(locked=True, metrics="off")
-        assert data_cost.config_of("low_memory").memory == "arena"
+        assert stores.config_of("locked=True metrics=off") == flow.DataConfig(locked=True, metrics="off")
+        assert stores.config_of("low_memory").memory == "arena"

@@ -9,6 +9,7 @@ import pytest
 from given import cases_of, given_samples
 
 import flow
+from flow_bench.harness import stores
 from flow_bench.harness.contender import Refused
 from flow_bench.micro import measuring as harness
 from flow_bench.micro import test_data as data_cases
@@ -44,7 +45,7 @@ def test_all_strategies_are_used_in_both_protocols() -> None:
 def test_they_are_sections_of_the_suite() -> None:
     effort = replace(data.QUICK, cases=TINY, sections=("keys",))
     (rows,) = data.run(effort)
-    assert {row.topology for row in rows} == set(data_cost.PRESETS)
+    assert {row.topology for row in rows} == set(stores.PRESETS)
     assert {row.suite for row in rows} == {"data"}
 
 

@@ -20,6 +20,7 @@ from flow_bench.harness.child import child
 from flow_bench.harness.contender import Contender, Refused, fresh, ready
 from flow_bench.harness.interleave import Samples, interleave
 from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.stores import PRESETS, config_of, made
 
 DICT = "dict"
 """Stands for a bare dict among the kinds of stores."""
@@ -41,23 +42,6 @@ class Effort:
 
 
 QUICK = Effort(rounds=9, held=2_000, apart=False)
-
-
-def made(kind: str) -> flow.WorkflowData:
-    """Return an empty store of a kind: a preset's name, or settings as ``memory=slots metrics=off``."""
-    return flow.WorkflowData(config_of(kind))
-
-
-def config_of(kind: str) -> flow.DataConfig:
-    """Return the settings that ``kind`` names."""
-    if "=" not in kind:
-        return flow.DataConfig.preset(kind)
-    words = {"True": True, "False": False}
-    pairs = [setting.split("=") for setting in kind.split()]
-    settings: dict[str, Any] = {name: words.get(value, value) for name, value in pairs}
-    if "sample_rate" in settings:
-        settings["sample_rate"] = float(settings["sample_rate"])
-    return flow.DataConfig(**settings)
 
 
 # -- the least that counting down costs, written by hand --------------------------------------
@@ -274,7 +258,6 @@ KINDS = (
     "memory=standard", "memory=slots", "memory=arena", "direct_reads=True", "locked=True",
     "interning=native intern=keys", "interning=pool intern=keys", "interning=pool", "interning=arena",
 )  # fmt: skip
-PRESETS = ("default", "read_optimized", "low_memory", "production", "metrics_disabled")
 RARELY = "metrics=sampled sample_rate=0.001"
 OFTEN = ("metrics=sampled sample_rate=0.1", "metrics=sampled sample_rate=0.2")
 """As others recommend for production."""
@@ -308,7 +291,7 @@ def cost_rows(effort: Effort) -> Iterator[list[Row]]:
             rows.append(Row(section, "  sampled at 0.001 / off", "x", ratios(samples[RARELY], samples["metrics=off"])))
     samples = timed("pairs", [DICT, *OFTEN, "metrics=off"], effort)
     for often in OFTEN:
-        rows.append(_row(section, often, samples[often], samples[DICT]))
+        rows.append(_row(section, often, samples, often, DICT))
         price = ratios(samples[often], samples["metrics=off"])
         rows.append(Row(section, f"  {often.partition(' ')[2]} / off", "x", price))
     yield rows

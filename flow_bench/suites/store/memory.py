@@ -23,6 +23,7 @@ from flow_bench.harness.contender import Refused
 from flow_bench.harness.interleave import Samples, schedule
 from flow_bench.harness.processes import peak_mb
 from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.stores import STRATEGIES, record, store, text
 
 Found: TypeAlias = dict[str, float]
 Use: TypeAlias = Callable[[Sequence[str], Sequence[Any]], list[Any]]
@@ -31,7 +32,6 @@ Use: TypeAlias = Callable[[Sequence[str], Sequence[Any]], list[Any]]
 BASE = "standard, new"
 PAGE = 0.004096
 """MB that memory is given out by: less than that cannot be told from nothing."""
-STRATEGIES = ("standard", "slots", "arena")
 INTERNING = ("none", "individual", "batch", "native", "arena")
 HOT = 50
 """Strings of a batch that every batch has; the other half of it is new."""
@@ -57,22 +57,7 @@ QUICK = Effort((64,), (1_000,), rounds=3, values=2_000, held=0, million=20_000, 
 # -- values ----------------------------------------------------------------------------------
 
 
-def text(number: int, size: int) -> str:
-    """Return a string of ``size`` bytes that no other number has."""
-    return f"{number:0{size}d}"
-
-
-def record(number: int, size: int) -> dict[str, Any]:
-    """Return a small dict of about ``size`` bytes of msgpack."""
-    return {"id": number} if size < 64 else {"id": number, "score": number / 2, "name": text(number, size - 27)}
-
-
 KINDS: dict[str, Callable[[int, int], Any]] = {"text": text, "record": record}
-
-
-def store(memory: str, layout: flow.memory.Layout | None = None) -> flow.WorkflowData:
-    """Return an empty store without metrics."""
-    return flow.WorkflowData(flow.DataConfig(memory=memory, metrics="off"), layout)  # type: ignore[arg-type]
 
 
 # -- time per set and get --------------------------------------------------------------------

@@ -14,7 +14,7 @@ import flow
 from flow_bench.harness.contender import Refused, ready
 from flow_bench.harness.interleave import Samples, interleave, schedule
 from flow_bench.harness.rows import US, Row, ratios
-from flow_bench.suites.store.cost import PRESETS, config_of, made
+from flow_bench.harness.stores import PRESETS, config_of, made
 
 KINDS = (*PRESETS, "locked=True")
 THREADS = 16
