@@ -189,6 +189,9 @@ def _faults_of_clock(clock: Any) -> Iterator[str]:
     for label in ("now", "sleep"):
         if is_unawaited(getattr(clock, label)):
             yield f"the clock's {label} {UNAWAITED}, not {shown(clock)}"
+    epoch = getattr(clock, "epoch", None)
+    if epoch is not None and not is_number(epoch):
+        yield f"the clock's epoch must be a number of seconds, not {shown(epoch)}"
 
 
 def _is_clock(value: object) -> bool:
