@@ -179,6 +179,18 @@ class TestDates:
         with pytest.raises(flow.errors.ConfigError, match="the clock's epoch must be a number of seconds, not "):
             Config(clock=clock)
 
+    def test_an_epoch_that_raises_is_refused(self) -> None:
+        class Broken(FakeClock):
+            @property
+            def epoch(self) -> float:  # type: ignore[override]
+                raise ValueError("no time")
+
+            @epoch.setter
+            def epoch(self, value: float) -> None: ...
+
+        with pytest.raises(flow.errors.ConfigError, match="epoch must be .*; asking for it raised ValueError: no time"):
+            Config(clock=Broken())
+
     @pytest.mark.parametrize("start", [1e15, -1e15, float("inf"), float("nan")])
     def test_what_is_no_date_is_said_so(self, start: float) -> None:
         with pytest.raises(flow.UsageError, match="which is no date of the years 1 to 9999: set the clock's epoch"):
