@@ -11,7 +11,11 @@ from flow.exports import only
 
 @runtime_checkable
 class Clock(Protocol):
-    """The clock of a run, for retry delays and durations. See :class:`flow.testing.FakeClock`."""
+    """The clock of a run, for retry delays and durations. See :class:`flow.testing.FakeClock`.
+
+    A clock may have an attribute ``epoch`` as well: the Unix time of its zero, in seconds, by which ``ctx.system``
+    has its dates. For a clock without one, the machine's date says when its zero was.
+    """
 
     def now(self) -> float:
         """Seconds on a monotonic scale."""
@@ -50,6 +54,12 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Final = SystemClock()
+
+
+def epoch_of(clock: Clock) -> float:
+    """Return the Unix time of the clock's zero: its own ``epoch``, or else what the machine's date makes it now."""
+    epoch: float | None = getattr(clock, "epoch", None)
+    return time.time() - clock.now() if epoch is None else epoch
 
 
 def on_asyncio() -> bool:

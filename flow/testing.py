@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from datetime import datetime
 from heapq import heapify, heappush
 from itertools import count
 from types import MappingProxyType
 from typing import Any
 
+from flow.clock import SYSTEM_CLOCK, Clock, epoch_of
 from flow.data.context import Context, Scope
+from flow.data.standalone import Standalone
 from flow.data.store import WorkflowData
+from flow.data.system import dated
 from flow.errors import UsageError
 from flow.exports import only
 
@@ -25,28 +28,26 @@ def context(
     data: WorkflowData | None = None,
     item: Any = None,
     index: int | None = None,
+    workflow: str = "test",
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Context:
     """Make a :class:`flow.Context` by hand, to call a node's function with.
 
     :param data: the store behind ``ctx.data``; a new one by default. With an ``item`` or ``index`` the context
         is a child, like that of an item of a map: it writes to an overlay, and its published values
         appear after ``parent.gather([ctx])``.
+    :param workflow: the name of the Dag, as ``ctx.system`` has it.
+    :param clock: by which ``ctx.system`` has its dates; it starts now.
     """
-    scope = Scope(run_id, node, MappingProxyType(dict(inputs or {})), _Shared(data or WorkflowData()))
+    epoch, began = epoch_of(clock), clock.now()
+
+    def dates() -> tuple[datetime, datetime]:
+        return dated(epoch + began), dated(epoch + clock.now())
+
+    shared = Standalone(data or WorkflowData(), workflow, dates)
+    scope = Scope(run_id, node, MappingProxyType(dict(inputs or {})), shared)
     mine = Context(scope, attempt)
     return mine if item is None and index is None else Context(scope, attempt, item, index, mine)
-
-
-class _Shared:
-    """Stands for the run."""
-
-    def __init__(self, data: WorkflowData) -> None:
-        self.data = data
-
-    @asynccontextmanager
-    async def released(self) -> AsyncIterator[None]:
-        """There are no slots."""
-        yield
 
 
 class FakeClock:
@@ -62,11 +63,14 @@ class FakeClock:
     speed of the machine. The clock does not wait for real time: a thread, a socket, a real sleep. Time limits on
     a loop are the loop's own and stay real; runs without a loop use this clock for their limits.
 
+    :param start: its time at first, in seconds.
+    :param epoch: the Unix time of its zero, in seconds, by which ``ctx.system`` has its dates: 1970 unless given.
     :ivar slept: every delay asked for, in seconds, in order.
     """
 
-    def __init__(self, start: float = 0.0) -> None:
+    def __init__(self, start: float = 0.0, *, epoch: float = 0.0) -> None:
         self.time = start
+        self.epoch = epoch
         self.slept: list[float] = []
         self._due: list[tuple[float, int]] = []  # a heap: when each sleeper is to wake, and its number
         self._told: dict[tuple[float, int], Any] = {}  # the event by which a sleeper learns that it is the first

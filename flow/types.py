@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, TypedDict, TypeVar
 
@@ -12,6 +12,7 @@ import msgspec
 from flow.exports import only
 
 T_co = TypeVar("T_co", covariant=True)
+V_co = TypeVar("V_co", covariant=True)
 
 
 class Status(StrEnum):
@@ -65,6 +66,12 @@ class NodeRef(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
 
     def __str__(self) -> str:
         return self.name
+
+
+class View(Mapping[str, V_co]):
+    """A read-only mapping that is computed on access. It equals the dict of its items, and is written as that dict."""
+
+    __slots__ = ()
 
 
 class Nothing(TypedDict):

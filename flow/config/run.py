@@ -11,7 +11,7 @@ from flow.awaits import UNAWAITED, is_maker, is_unawaited
 from flow.clock import SYSTEM_CLOCK, Clock
 from flow.config.data import DATA_PRESETS, DataConfig
 from flow.config.fields import FrozenMapping, Settings, is_int, is_number, is_one_of
-from flow.errors import ConfigError, FlowError, nearest, shown
+from flow.errors import ConfigError, FlowError, described, nearest, shown
 from flow.tracebacks import end_at_user
 
 if TYPE_CHECKING:
@@ -216,6 +216,13 @@ def _faults_of_clock(clock: Any) -> Iterator[str]:
     for label in ("now", "sleep"):
         if is_unawaited(getattr(clock, label)):
             yield f"the clock's {label} {UNAWAITED}, not {shown(clock)}"
+    try:
+        epoch = getattr(clock, "epoch", None)
+    except Exception as error:  # a property
+        yield f"the clock's epoch must be a number of seconds; asking for it raised {described(error)}"
+        return
+    if epoch is not None and not is_number(epoch):
+        yield f"the clock's epoch must be a number of seconds, not {shown(epoch)}"
 
 
 def _is_clock(value: object) -> bool:

@@ -11,10 +11,12 @@ from flow.data.context import Context
 from flow.data.key import Key
 from flow.data.mapresult import MapResult
 from flow.data.store import Snapshot, WorkflowData, choose_classes_by
-from flow.exports import only
+from flow.data.system import System
+from flow.exports import at_first_use, only
 
 if TYPE_CHECKING:
     from flow.config import DataConfig
+    from flow.data.exported import ContextExport
     from flow.data.slots import Layout
 
 
@@ -28,5 +30,8 @@ def _first_class(config: DataConfig, layout: Layout | None) -> type[WorkflowData
 
 choose_classes_by(_first_class)
 
-__all__ = ["Context", "Key", "MapResult", "Snapshot", "WorkflowData"]
+if not TYPE_CHECKING:  # so that a type checker refuses what is not there
+    __getattr__ = at_first_use("flow.data", {"ContextExport": "flow.data.exported"})
+
+__all__ = ["Context", "ContextExport", "Key", "MapResult", "Snapshot", "System", "WorkflowData"]
 __dir__ = only(__all__)

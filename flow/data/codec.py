@@ -16,10 +16,12 @@ MAX_DEPTH: Final = 200
 """Containers within one another; far below what any interpreter's recursion limit lets msgspec decode."""
 
 _STRINGS: Final = frozenset({str})
-_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+"""Types of plain data that hold no other data."""
+
 _AS_THEY_ARE: Final[dict[Format, frozenset[type]]] = {
     "JSON": frozenset({type(None), bool, int, str}),
-    "msgpack": _SCALARS,
+    "msgpack": SCALARS,
 }
 _SURE: Final = frozenset({type(None), bool})
 _INSTEAD: Final[dict[type, str]] = {
@@ -30,8 +32,8 @@ _INSTEAD: Final[dict[type, str]] = {
     memoryview: "would come back as bytes: store bytes(...)",
 }
 
-_encode_json = msgspec.json.Encoder().encode
-_encode_msgpack = msgspec.msgpack.Encoder().encode
+encode_json = msgspec.json.Encoder().encode
+encode_msgpack = msgspec.msgpack.Encoder().encode
 
 
 def fault_in(value: Any, form: Format, show: Show = shown, strict: bool = False) -> str | None:
@@ -75,7 +77,7 @@ def check(store: Any, key: str, value: Any) -> None:
 
     :raises DataError: naming the key, the type and where it stands.
     """
-    if type(value) not in _SCALARS and (fault := fault_in(value, "msgpack", shower(store._settings))):
+    if type(value) not in SCALARS and (fault := fault_in(value, "msgpack", shower(store._settings))):
         raise DataError("data cannot be kept in an arena", [f"key {shown(key)}: {fault}"])
 
 
@@ -87,15 +89,22 @@ def encoded(values: Mapping[str, Any], form: Format, show: Show = shown) -> byte
     faults = _faults(values, form, show)
     if not faults:
         try:
-            return _encode_json(values) if form == "JSON" else _encode_msgpack(values)
+            return encode_json(values) if form == "JSON" else encode_msgpack(values)
         except (ValueError, OverflowError, TypeError) as error:  # a surrogate (a ValueError too), an int too large
             faults = _faults(values, form, show, strict=True) or [described(error)]
     raise DataError(f"data cannot be written as {form}", faults)
 
 
-def decoded(data: bytes | bytearray | memoryview | str, form: Format) -> dict[str, Any]:
+def strict_fault_in(key: Any, value: Any, form: Format, show: Show) -> str | None:
+    """Say what in ``value``, or in its ``key`` if that is a str, an encoder has refused; None if it is neither."""
+    fault = _text_fault(key) if isinstance(key, str) else None
+    return fault or fault_in(value, form, show, strict=True)
+
+
+def decoded(data: bytes | bytearray | memoryview | str, form: Format, what: str = "") -> dict[str, Any]:
     """Decode what :func:`encoded` made.
 
+    :param what: how the error begins.
     :raises DataError: if it is no such thing.
     """
     try:
@@ -104,7 +113,7 @@ def decoded(data: bytes | bytearray | memoryview | str, form: Format) -> dict[st
         return msgspec.msgpack.decode(data, type=dict[str, Any])  # type: ignore[arg-type]
     except (ValueError, TypeError, RecursionError) as error:  # msgspec's own errors are ValueErrors
         fault = f"it must be one object with its keys: {described(error)}"
-        raise DataError(f"data cannot be read as {form}", [fault]) from None
+        raise DataError(what or f"data cannot be read as {form}", [fault]) from None
 
 
 def _faults(values: Mapping[str, Any], form: Format, show: Show, strict: bool = False) -> list[str]:
@@ -119,7 +128,7 @@ def _faults(values: Mapping[str, Any], form: Format, show: Show, strict: bool = 
 
 def _scalar_fault(item: Any, form: Format) -> str | None:
     kind = type(item)
-    if kind not in _SCALARS:
+    if kind not in SCALARS:
         return _INSTEAD.get(kind, "is no plain data (None, bool, int, float, str, bytes, list, dict)")
     if kind is bytes and form == "JSON":
         return "would come back as a str: use msgpack, or store its text"
@@ -142,7 +151,7 @@ def _text_fault(text: str) -> str | None:
 
 def _int_fault(number: int, form: Format) -> str | None:
     try:
-        _encode_json(number) if form == "JSON" else _encode_msgpack(number)
+        encode_json(number) if form == "JSON" else encode_msgpack(number)
     except (ValueError, OverflowError):
         return f"of {number.bit_length()} bits is too large for {form}: store it as a str"
     return None

@@ -6,16 +6,22 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
-from types import FunctionType, MethodType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited
+from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.data.key import plain_key
+from flow.data.system import System
 from flow.errors import Show, UsageError, note, shower, shown
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from flow.config import DataConfig
+    from flow.data.exported import ContextExport
     from flow.data.store import WorkflowData
 
 Merge: TypeAlias = Literal["last", "append"] | Callable[[Any, Any], Any]
@@ -33,6 +39,20 @@ class Shared(Protocol):
     @property
     def data(self) -> WorkflowData:
         """The run's store, made at first use."""
+        ...
+
+    @property
+    def workflow(self) -> str:
+        """The name of the run's Dag."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The run's outputs so far, by node."""
+        ...
+
+    def dates(self) -> tuple[datetime, datetime]:
+        """When the run started, and now."""
         ...
 
     def released(self) -> AbstractAsyncContextManager[None]:
@@ -110,6 +130,48 @@ class Context(msgspec.Struct, frozen=True):
         if own.data is None:
             own.data = self._parent.data.child()
         return own.data
+
+    @property
+    def system(self) -> System:
+        """What the run tells of itself: the workflow, this node and attempt, the run's start, and the present time.
+
+        Made at each access; a Context without one costs nothing.
+        """
+        scope = self._scope
+        start, now = scope.shared.dates()
+        return System(scope.shared.workflow, scope.run_id, scope.node, self.attempt, self.index, start, now)
+
+    def export(self) -> ContextExport:
+        """Return all that this context holds at this moment, as a value of its own. O(inputs + nodes + keys).
+
+        Values are taken by reference, not copied. What was published and is not merged yet is no part of it.
+        """
+        from flow.data.exported import ContextExport  # here: a run that exports nothing needs none of it
+
+        scope = self._scope
+        shared = scope.shared
+        values = dict(scope.inputs), dict(shared.outputs), dict(self.data.items())
+        show_values = self._show() is shown
+        return ContextExport(self.system, *values, self.item, self._parent is not None, show_values)
+
+    @classmethod
+    def from_export(cls, export: ContextExport, config: DataConfig = DEFAULT_DATA_CONFIG) -> Context:
+        """Return a Context that belongs to no run and holds what ``export`` does. O(its keys).
+
+        It equals the exported one in all that ``export()`` returns. The Context of a node has a store of its own. That
+        of an item (or of a :meth:`child`) is an item's again, with an overlay of its own over what it saw. Its time
+        stands still at the export: ``system`` is what it was.
+
+        :param config: the settings of its store.
+        :raises UsageError: if ``export`` is no ContextExport.
+        :raises DataError: listing each key that such a store cannot keep.
+        """
+        from flow.data.exported import restored
+
+        shared, system = restored(export, config), export.system
+        scope = Scope(system.run_id, system.node, MappingProxyType(dict(export.inputs)), shared)
+        made = Context(scope, system.attempt)
+        return Context(scope, system.attempt, export.item, system.index, made) if export.child else made
 
     def child(self, item: Any = None, index: int | None = None) -> Context:
         """Return a context for one item. O(1): one small object, nothing is copied."""

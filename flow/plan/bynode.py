@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, ValuesView
 from typing import Any, TypeVar
 
 from flow.errors import UsageError
 from flow.plan.plan import Plan
+from flow.types import View
 
 V = TypeVar("V")
 
 
-class ByNode(Mapping[str, V]):
+class ByNode(View[V]):
     """A read-only mapping from node names to something of this run, computed on access."""
 
     __slots__ = ("_get", "_has", "_plan")

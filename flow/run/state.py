@@ -8,11 +8,14 @@ from threading import RLock
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from flow.clock import epoch_of
 from flow.config import Config, DataConfig, Retry
 from flow.config.data import DEFAULT_DATA_CONFIG
 from flow.config.run import DEFAULT_WORKERS
 from flow.data.context import Context, Scope, context_of
+from flow.data.system import dated
 from flow.errors import NodeAborted, note, shower
+from flow.plan.bynode import ByNode
 from flow.plan.nodes import Nodes
 from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, SKIPPED, STATUS_OF, TAKEN, WAITING, Resolver, Step
@@ -29,6 +32,8 @@ from flow.signature import location_of
 from flow.types import ABSENT, MISSING, Status
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from flow.data.store import WorkflowData
     from flow.run.adaptive import LimitSearch
     from flow.run.spans import ItemSpans
@@ -68,14 +73,15 @@ class Extras:
     :ivar abandoned: calls left behind in threads that have not returned: who made them.
     :ivar caught: errors that are part of outputs: those of a map's items.
     :ivar known: outcomes that were there before the run, by node; once they are taken, only which nodes had one.
+    :ivar epoch: of an outermost run, the Unix time of its clock's zero, once a Context has asked for a date.
     :ivar steps: what the resolver is to call for each node that ends.
     :ivar tries: starts and ends of the attempts of nodes that may be retried, if they are timed.
     :ivar items: those of maps' items, by map, if they are timed.
     """
 
     __slots__ = (
-        "abandoned", "at", "began", "caught", "data", "fallbacks", "hooks", "items", "known", "limits", "outer",
-        "stages", "steps", "tries", "view",
+        "abandoned", "at", "began", "caught", "data", "epoch", "fallbacks", "hooks", "items", "known", "limits",
+        "outer", "stages", "steps", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -85,6 +91,7 @@ class Extras:
         self.stages: dict[int, Stage] = {}
         self.limits: dict[str, LimitSearch] = {}
         self.view: LiveView | None = None
+        self.epoch: float | None = None
         self.fallbacks: dict[int, Any] = {}
         self.began: dict[int, float] = {}
         self.tries: dict[int, list[tuple[float, float]]] = {}
@@ -206,6 +213,29 @@ class RunRecord(Calls):
                     self._watch_from(data)
                     extras.data = data
         return extras.data
+
+    @property
+    def workflow(self) -> str:
+        """The name of the Dag."""
+        return self.plan.name
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Outputs so far, by name."""
+        values = self.values
+        return ByNode(self.plan, values.__getitem__, lambda i: values[i] is not MISSING)
+
+    def dates(self) -> tuple[datetime, datetime]:
+        """When the run started, and now, by its clock. Runs that nest agree on both. O(depth)."""
+        outermost: RunRecord = self
+        while outermost.outer is not None:
+            outermost = outermost.outer
+        extras, clock = outermost.extras, self.clock
+        if extras.epoch is None:
+            with _FIRST:
+                if extras.epoch is None:
+                    extras.epoch = epoch_of(clock)
+        return dated(extras.epoch + self.started_at), dated(extras.epoch + clock.now())
 
     def _watch_from(self, data: WorkflowData) -> None:
         """Let ``data`` show this run's outputs and statuses."""

@@ -1,0 +1,67 @@
+"""What stands for the run of contexts that belong to none: :class:`Standalone`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from flow.data.store import WorkflowData
+from flow.errors import UsageError, shown
+from flow.types import Status
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Standalone:
+    """What contexts ask their run for (:class:`flow.data.context.Shared`), where there is none.
+
+    :param data: their store.
+    :param workflow: the name of the Dag that they say they are of.
+    :param dates: gives the start of the run and the present time.
+    :param outputs: those of the run, by node.
+    """
+
+    __slots__ = ("_dates", "config", "data", "outputs", "workflow")
+
+    def __init__(
+        self,
+        data: WorkflowData,
+        workflow: str,
+        dates: Callable[[], tuple[datetime, datetime]],
+        outputs: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        self.data = data
+        self.config = data._settings  # which say, too, whether messages may repeat values
+        self.workflow = workflow
+        self.outputs = outputs
+        self._dates = dates
+
+    def dates(self) -> tuple[datetime, datetime]:
+        """The start of the run, and the present time."""
+        return self._dates()
+
+    @asynccontextmanager
+    async def released(self) -> AsyncIterator[None]:
+        """There are no slots."""
+        yield
+
+
+class PastRun:
+    """The outputs of a run elsewhere, as a store shows them (:class:`flow.data.store.RunView`)."""
+
+    __slots__ = ("outputs",)
+
+    def __init__(self, outputs: Mapping[str, Any]) -> None:
+        self.outputs = outputs
+
+    @property
+    def statuses(self) -> Mapping[str, Status]:
+        """Of other nodes than those with an output, nothing is known."""
+        return dict.fromkeys(self.outputs, Status.COMPLETED)
+
+    def is_runnable(self, node: str) -> bool:
+        """:raises UsageError: always: nothing runs."""
+        raise UsageError(f"is_runnable({shown(node)}): this store is an imported Context's, and belongs to no run")
