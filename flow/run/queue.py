@@ -324,6 +324,23 @@ class StreamResolver(ItemResolver):
         if self._room_made is not None:
             self._room_made.set()
 
+    def give(self, item: Any) -> None:
+        """An item has arrived: it may be taken."""
+        self._buffer.append(item)
+        self._arrived += 1
+
+    def is_full(self, limit: int) -> bool:
+        """Tell whether so many items are open that no more are to arrive. (Halted: the cancellation is coming.)"""
+        return self.halted or self._arrived - self._closed >= limit
+
+    async def closes_one(self) -> None:
+        """Wait until an item has ended."""
+        from anyio import Event
+
+        if self._room_made is None or self._room_made.is_set():
+            self._room_made = Event()
+        await self._room_made.wait()
+
     async def pump(
         self,
         stream: AsyncGenerator[Any, None],
@@ -335,18 +352,17 @@ class StreamResolver(ItemResolver):
 
         What the stream raises when it is cancelled goes to ``closing``, where the source keeps what closing raises.
         """
-        from anyio import Event, current_effective_deadline, get_cancelled_exc_class
+        from anyio import current_effective_deadline, get_cancelled_exc_class
         from anyio.lowlevel import checkpoint
 
         yield_at = perf_counter() + YIELD_EVERY
         try:
             async for item in stream:
-                self._buffer.append(item)
+                self._buffer.append(item)  # give() and is_full(), written out
                 self._arrived += 1
                 arrived()
-                while self.halted or self._arrived - self._closed >= limit():  # (halted: the cancellation is coming)
-                    self._room_made = Event()
-                    await self._room_made.wait()
+                while self.halted or self._arrived - self._closed >= limit():
+                    await self.closes_one()
                 if perf_counter() > yield_at:  # neither the stream nor the items may ever suspend
                     for _ in range(TURNS):
                         await checkpoint()

@@ -178,12 +178,12 @@ class MapOutcomes(MapCalls):
         if fallbacks:
             self.outer.fallbacks[self.outer.nodes.index[self.name]] = dict(sorted(fallbacks.items()))
         published = list((self._context._scope.published or {}).items())  # an abandoned call may just be publishing
-        self._context._merge([one for one in published if feed.is_done(one[0] // self._size)])
+        self._context._merge([one for one in published if feed.is_done(self.entry(one[0]))])
         del feed.values[feed.pulled :]
         feed.values += [MISSING] * (self._places.pulled - feed.pulled)
         values = feed.values
         if options.batch_size is not None:
-            values = unpacked(values, self._sizes, self._size, errors)
+            values = unpacked(values, self._sizes, self.index, errors)
         if options.on_error == "collect" and errors:
             self.outer.caught(errors.values())
         return gathered(self.name, options, values, errors, keys)
@@ -274,7 +274,9 @@ class MapRun(MapOutcomes):
         if stream is None or not isinstance(self.feed, StreamResolver):
             return None
         limit = lambda: min(self.limit, driver.limit)  # noqa: E731
-        return partial(self.feed.pump, stream, limit, driver.pump, self.source.closing)
+        pump = partial(self.feed.pump, stream, limit, driver.pump, self.source.closing)
+        batch = self.source.open_batch
+        return pump if batch is None else partial(batch.fill, self.feed, limit, driver.pump, pump)
 
     def adaptive(self) -> Any:
         adapts = self.limit > 1 and (self.outer.adapts or self.mapped.options.adapts)
