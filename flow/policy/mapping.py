@@ -78,8 +78,6 @@ class MapOptions(msgspec.Struct, frozen=True):
             found.append(f"key {UNAWAITED} of the item, not {shown(self.key)}")
         if not isinstance(self.pipelined, bool):
             found.append(f"pipelined must be True or False, not {shown(self.pipelined)}")
-        if self.batch_size is not None and self.is_pipelined:
-            found.append("batch_size and pipelined exclude each other: a batch must be waited for")
         if self.key is not None and self.is_pipelined:
             found.append("key and pipelined exclude each other: give key to the first map")
         if is_one_of(self.on_error, ("collect",)) and self.outcome != "list":

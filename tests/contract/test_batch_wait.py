@@ -241,6 +241,14 @@ class TestItems:
         assert [event.items for event in seen if isinstance(event, events.MapStarted)] == [None]
         assert [event.index for event in seen if isinstance(event, events.ItemFinished)] == [0, 1, 4]
 
+    def test_a_dag_is_refused_as_ever(self, backend: str) -> None:
+        inner = flow.Dag("inner")
+        inner.add("total", lambda item: sum(item))
+        world = self.world(backend)
+        dag = mapped(inner, world.source, batch_size=3, batch_wait=2)
+        (error,) = error_of(dag, backend=backend, clock=world.clock).exceptions
+        assert str(error) == "a map with batch_size needs one result per item: got {'total': 0}"
+
     def test_each_attempt_has_the_same_batch(self, backend: str) -> None:
         world = self.world(backend)
         tried: list[list[int]] = []

@@ -96,6 +96,20 @@ def unpacked(
     return found
 
 
+def scattered(
+    values: Sequence[Any], places: Sequence[Sequence[int]], count: int, errors: dict[int, Exception]
+) -> list[Any]:
+    """As :func:`unpacked`, of batches whose items have any ``places`` among ``count``. O(items)."""
+    found: list[Any] = [MISSING] * count
+    for results, at in zip(values, places, strict=False):
+        if results is MISSING:
+            errors.update(dict.fromkeys(at, errors[at[0]]))
+        else:
+            for place, result in zip(at, results, strict=True):
+                found[place] = result
+    return found
+
+
 def gathered(
     name: str, options: MapOptions, values: list[Any], errors: dict[int, Exception], keys: list[Any] | None
 ) -> Any:

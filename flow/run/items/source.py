@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sized
 from contextvars import Context, copy_context
 from itertools import islice, repeat
+from math import inf
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ class Source:
     :ivar total: number of entries; None if it is unknown.
     :ivar keys: the keys of the items pulled so far, if they have keys.
     :ivar stream: the asynchronous iterator of entries, if it is one; ``entries`` is empty then.
-    :ivar open_batch: the batch that is being filled, if batches end by time as well.
+    :ivar open_batch: the batch that is being filled, if batches end by time as well or a map hands over their items.
     :ivar closing: what generators have raised while they were closed.
 
     :param ours: those of the sources that are generators which nodes of this run have made. They are closed when no
@@ -66,10 +67,13 @@ class Source:
             self.entries = self._pulled(name, sources, options, show)
 
     @classmethod
-    def handed_over(cls, before: Source) -> Source:
+    def handed_over(cls, before: Source, options: MapOptions, clock: Clock) -> Source:
         """What a map hands over to one that is pipelined after it: its results, each at its item's place."""
         source = cls.__new__(cls)
         source._ours, source._context, source.closing, source.open_batch = (), None, [], None
+        if options.batch_size is not None:
+            wait = inf if options.batch_wait is None else options.batch_wait
+            source.open_batch = OpenBatch(options.batch_size, wait, clock)
         source.entries, source.stream, source.total, source.keys = iter(()), None, None, before.keys
         return source
 
