@@ -20,7 +20,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
         "retry", "timeout", "thread", "executor", "continue_on_error", "priority", "middleware", "cost", "fallback",
         "abandon_on_timeout", "admission", "after", "needs", "replace",
     ),
-    "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "key"),
+    "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),
     "run": ("inputs", "targets", "known", "config", "run_id"),
     "Retry": ("attempts", "delay", "backoff", "multiplier", "max_delay", "jitter", "retry_if"),
@@ -96,6 +96,8 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "name": "task_id node_id id label task_name key step_name task_run_name",
     "key": "key_fn keys by map_index_template",
     "batch_size": "chunk_size chunksize batch batches chunks partition_size",
+    "batch_wait": "linger batch_timeout batch_max_wait max_batch_wait max_batch_delay batch_delay batch_interval "
+    "flush_interval flush_after flush_timeout max_wait within",
     "take": "head first max_items n items",
     "pipelined": "streaming stream lazy",
     "start": "initial initializer init initial_value seed",
@@ -121,9 +123,9 @@ for _ours, _others in _OTHER_NAMES.items():
 _LONGEST: Final = max(map(len, _OURS_FOR))
 
 _AS_GIVEN: Final = frozenset((
-    "limit", "concurrency", "threads", "timeout", "batch_size", "take", "attempts", "delay", "max_delay", "multiplier",
-    "jitter", "priority", "cost", "attempt", "node", "mode", "timing", "order", "backend", "optimize", "run_id",
-    "blocking_after", "show_values",
+    "limit", "concurrency", "threads", "timeout", "batch_size", "batch_wait", "take", "attempts", "delay", "max_delay",
+    "multiplier", "jitter", "priority", "cost", "attempt", "node", "mode", "timing", "order", "backend", "optimize",
+    "run_id", "blocking_after", "show_values",
 ))  # fmt: skip
 """Names of ours under which a suggestion repeats the given number or word."""
 

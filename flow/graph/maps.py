@@ -168,6 +168,7 @@ class Maps(Rich):
             the items' latency (:mod:`flow.run.adaptive`). A lazy source is asked for an item when one can be
             started. Items of a sync function run one after another, unless ``thread`` or ``executor`` moves them.
         :param batch_size: call ``fn`` with lists of up to so many items; it returns a list of a result for each.
+        :param batch_wait: most seconds that a batch is filled, from its first item on (a sync source: till the next).
         :param on_error: ``fail`` ends the map with the item's own exception (several: a :class:`flow.errors.MapError`);
             ``collect`` goes on and returns a :class:`flow.MapResult`; ``skip`` goes on and leaves failed items out.
         :param key: a function of the item that names it; the output is then a dict of results by key.
@@ -175,8 +176,7 @@ class Maps(Rich):
         :param pipelined: start on an item as soon as ``over``, itself a map, has its result, not when it has all.
         :param needs: which node fills which parameter, where names differ.
         :param options: the rest of :meth:`add`'s; ``retry``, ``timeout``, ``thread``, ``executor``, ``admission``,
-            ``abandon_on_timeout`` and ``fallback`` are each item's (a fallback stands for what ``fn`` would have
-            returned).
+            ``abandon_on_timeout`` and ``fallback`` (in place of what ``fn`` would have returned) are each item's.
         """
         try:
             return _add_map(self, name, fn, over, options, on_error=on_error, batch_size=batch_size, key=key)
@@ -273,7 +273,9 @@ class Maps(Rich):
             raise
 
 
-_OWN: Final[Mapping[str, Any]] = {"concurrency": DEFAULT_CONCURRENCY, "take": None, "pipelined": False}
+_OWN: Final[Mapping[str, Any]] = {
+    "concurrency": DEFAULT_CONCURRENCY, "batch_wait": None, "take": None, "pipelined": False,
+}  # fmt: skip
 """The options that are a map's alone, with their defaults."""
 
 _FOLDS: Final = frozenset(FoldOptions.__annotations__)

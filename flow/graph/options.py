@@ -51,6 +51,7 @@ class ItemOptions(CommonOptions, total=False):
     """Keywords of :meth:`flow.Dag.map`; see there."""
 
     concurrency: int | Literal["auto"] | None
+    batch_wait: float | None
     take: int | None
     pipelined: bool
     needs: Mapping[str, Ref] | None

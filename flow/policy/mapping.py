@@ -12,7 +12,7 @@ import msgspec
 
 from flow.awaits import UNAWAITED, is_generator_function, is_unawaited, may_return_awaitable
 from flow.config import Retry, Timeout
-from flow.config.fields import is_int, is_one_of
+from flow.config.fields import is_int, is_number, is_one_of
 from flow.errors import Show, UsageError, a_kind, described, note, shown
 from flow.policy.fresh import fresh, fresh_faults
 from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of
@@ -30,6 +30,7 @@ class MapOptions(msgspec.Struct, frozen=True):
 
     concurrency: int | Literal["auto"] | None = DEFAULT_CONCURRENCY
     batch_size: int | None = None
+    batch_wait: float | None = None
     on_error: OnError = "fail"
     key: Callable[[Any], Any] | None = None
     take: int | None = None
@@ -60,6 +61,7 @@ class MapOptions(msgspec.Struct, frozen=True):
             found.append(f"concurrency must be {wanted}, not {shown(self.concurrency)}")
         if self.batch_size is not None and (not is_int(self.batch_size) or self.batch_size < 1):
             found.append(f"batch_size must be an integer of at least 1, or None, not {shown(self.batch_size)}")
+        found += self._faults_of_wait()
         if self.take is not None and (not is_int(self.take) or self.take < 0):
             found.append(f"take must be an integer of at least 0, or None for all items, not {shown(self.take)}")
         sizes = {"batch_size": self.batch_size, "take": self.take}
@@ -76,12 +78,21 @@ class MapOptions(msgspec.Struct, frozen=True):
             found.append(f"key {UNAWAITED} of the item, not {shown(self.key)}")
         if not isinstance(self.pipelined, bool):
             found.append(f"pipelined must be True or False, not {shown(self.pipelined)}")
-        if self.batch_size is not None and self.is_pipelined:
-            found.append("batch_size and pipelined exclude each other: a batch must be waited for")
         if self.key is not None and self.is_pipelined:
             found.append("key and pipelined exclude each other: give key to the first map")
         if is_one_of(self.on_error, ("collect",)) and self.outcome != "list":
             found.append("on_error='collect' is for map: a filter or flat_map has no result for each item")
+        return found
+
+    def _faults_of_wait(self) -> list[str]:
+        wait = self.batch_wait
+        if wait is None:
+            return []
+        found = []
+        if not is_number(wait) or wait <= 0:
+            found.append(f"batch_wait must be a number of seconds > 0, or None, not {shown(wait)}")
+        if self.batch_size is None:
+            found.append("batch_wait needs batch_size, the most items of a batch: give both")
         return found
 
 

@@ -239,4 +239,8 @@ def _pipeline(first: MapRun, node: int) -> PipelineRun | None:
             stages.append(stage)
             sources.append(s)
             members.append(follower)
+    if any(stage.mapped.options.batch_size is not None for stage in stages[1:]):
+        from flow.run.items.batched import BatchedPipelineRun
+
+        return BatchedPipelineRun(stages, sources)
     return PipelineRun(stages, sources) if len(stages) > 1 else None

@@ -22,10 +22,14 @@ def load(plan: Plan, driver: object, threads: bool) -> bool:
         return False
     known = len(sys.modules)
     fns = _functions(plan)
-    if any(isinstance(fn, Mapped) for fn in fns):
+    maps = [fn.options for fn in fns if isinstance(fn, Mapped)]
+    if maps:
         import flow.run.items.pipeline
-        import flow.run.items.run  # noqa: F401
-    if driver is not None and (threads or _waits(plan, fns)):
+        import flow.run.items.run
+    if any(options.pipelined and options.batch_size is not None for options in maps):
+        import flow.run.items.batched  # noqa: F401
+    timed = any(options.batch_wait is not None for options in maps)
+    if driver is not None and (threads or timed or _waits(plan, fns)):
         import anyio
 
         anyio.get_cancelled_exc_class()  # anyio imports what is for this event loop only when that is asked for

@@ -280,19 +280,51 @@ class ItemResolver:
         self.state += bytes([TAKEN]) * CHUNK
 
 
-class StreamResolver(ItemResolver):
-    """Items that arrive by themselves, from an asynchronous iterator, which is asked for the next while few are open.
+class ArrivingResolver(ItemResolver):
+    """Entries that arrive by themselves. One is open from its arrival to its end."""
 
-    An item is open from its arrival to its end.
-    """
+    __slots__ = ("_arrived", "_closed", "_room_made")
 
-    __slots__ = ("_arrived", "_buffer", "_closed", "_room_made")
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._arrived = self._closed = 0
+        self._room_made: Any = None
+
+    def done(self, i: int) -> None:
+        super().done(i)
+        self._close()
+
+    def failed(self, i: int) -> list[int]:
+        super().failed(i)
+        self._close()
+        return []
+
+    def _close(self) -> None:
+        self._closed += 1
+        if self._room_made is not None:
+            self._room_made.set()
+
+    def is_full(self, limit: int) -> bool:
+        """Tell whether so many are open that no more are to arrive. (Halted: the cancellation is coming.)"""
+        return self.halted or self._arrived - self._closed >= limit
+
+    async def closes_one(self) -> None:
+        """Wait until one has ended."""
+        from anyio import Event
+
+        if self._room_made is None or self._room_made.is_set():
+            self._room_made = Event()
+        await self._room_made.wait()
+
+
+class StreamResolver(ArrivingResolver):
+    """Items from an asynchronous iterator, which is asked for the next while few are open."""
+
+    __slots__ = ("_buffer",)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._buffer: deque[Any] = deque()
-        self._arrived = self._closed = 0
-        self._room_made: Any = None
 
     @property
     def ready_count(self) -> int:
@@ -310,19 +342,10 @@ class StreamResolver(ItemResolver):
             self.ended = False
         return super().take()
 
-    def done(self, i: int) -> None:
-        super().done(i)
-        self._close()
-
-    def failed(self, i: int) -> list[int]:
-        super().failed(i)
-        self._close()
-        return []
-
-    def _close(self) -> None:
-        self._closed += 1
-        if self._room_made is not None:
-            self._room_made.set()
+    def give(self, item: Any) -> None:
+        """An item has arrived: it may be taken."""
+        self._buffer.append(item)
+        self._arrived += 1
 
     async def pump(
         self,
@@ -335,18 +358,17 @@ class StreamResolver(ItemResolver):
 
         What the stream raises when it is cancelled goes to ``closing``, where the source keeps what closing raises.
         """
-        from anyio import Event, current_effective_deadline, get_cancelled_exc_class
+        from anyio import current_effective_deadline, get_cancelled_exc_class
         from anyio.lowlevel import checkpoint
 
         yield_at = perf_counter() + YIELD_EVERY
         try:
             async for item in stream:
-                self._buffer.append(item)
+                self._buffer.append(item)  # give() and is_full(), written out
                 self._arrived += 1
                 arrived()
-                while self.halted or self._arrived - self._closed >= limit():  # (halted: the cancellation is coming)
-                    self._room_made = Event()
-                    await self._room_made.wait()
+                while self.halted or self._arrived - self._closed >= limit():
+                    await self.closes_one()
                 if perf_counter() > yield_at:  # neither the stream nor the items may ever suspend
                     for _ in range(TURNS):
                         await checkpoint()
@@ -364,4 +386,4 @@ class StreamResolver(ItemResolver):
             await stream.aclose()  # (what this awaits is shielded)
 
 
-__all__ = ["ItemResolver", "StreamResolver"]
+__all__ = ["ArrivingResolver", "ItemResolver", "StreamResolver"]

@@ -244,7 +244,6 @@ class TestOptions:
             "on_error must be one of 'fail', 'collect', 'skip', not 'raise'",
             "key must be a function of the item, or None, not 3",
             "pipelined must be True or False, not 1",
-            "batch_size and pipelined exclude each other: a batch must be waited for",
             "key and pipelined exclude each other: give key to the first map",
             "pipelined goes over one other map; 'xs' is none",
             "retry must be a flow.Retry or None, not 4",

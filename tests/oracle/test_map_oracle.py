@@ -32,6 +32,7 @@ class Case(msgspec.Struct):
     outcome: str
     concurrency: int | None
     batch_size: int | None
+    batch_wait: float | None
     keyed: bool
     take: int | None
     seed: int
@@ -47,6 +48,7 @@ cases = st.builds(
     outcome=st.sampled_from(["map", "map", "map", "filter", "flat_map"]),
     concurrency=st.sampled_from([None, 1, 2, 3, 50]),
     batch_size=st.sampled_from([None, None, None, 1, 2, 4]),
+    batch_wait=st.sampled_from([None, 1e6]),  # (longer than any source takes: it changes nothing)
     keyed=st.booleans(),
     take=st.sampled_from([None, None, 0, 3, 100]),
     seed=st.integers(0, 1000),
@@ -93,6 +95,7 @@ class World:
         dag.add("ys", lambda: iter(items))
         options: dict[str, Any] = {
             "concurrency": case.concurrency, "batch_size": case.batch_size, "take": case.take,
+            "batch_wait": None if case.batch_size is None else case.batch_wait,
             "on_error": case.on_error, "thread": case.style == "thread",
             "retry": Retry(case.attempts, delay=0.003) if case.attempts > 1 else None,
         }  # fmt: skip

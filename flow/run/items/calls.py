@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import mul, pos
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from flow.policy.middleware import settled
 from flow.run import events
 from flow.run.around import admitted, asked, lifted, told
 from flow.run.calls import Calls
+from flow.run.items.batches import BatchResolver
 from flow.run.items.caller import Function, ItemCall, caller
 from flow.run.items.results import look_of
 from flow.run.items.source import Source
@@ -41,11 +43,12 @@ class MapCalls(Calls):
     :param values: what the node is called with: the sources, then what its function needs besides.
     :param expand: gives what runs a Dag as the map's function.
     :param before: the map that hands its results over to this one, if it is pipelined.
+    :ivar index: gives the index of the first item of entry ``i``.
     """
 
     __slots__ = (
         "_awaits", "_call", "_context", "_executor", "_expand", "_extras", "_function", "_lifts", "_look", "_places",
-        "_plain", "_roles", "_size", "_sizes", "_threaded", "arguments", "fallbacks", "feed", "limit", "mapped", "name",
+        "_plain", "_roles", "_sizes", "_threaded", "arguments", "fallbacks", "feed", "index", "limit", "mapped", "name",
         "on_slot", "outer", "source", "spans",
     )  # fmt: skip
 
@@ -65,13 +68,13 @@ class MapCalls(Calls):
         self.on_slot: Callable[[int], bool] | None = None  # of a pipeline's stage
         options = mapped.options
         self.limit = min(outer.limit, options.bound)
-        self._size = options.batch_size or 1
         self._sizes: dict[int, int] = {}  # of failed batches
         self.fallbacks: dict[int, BaseException] = {}  # by item
         self._roles, self._extras = self._filled_roles(dict(zip(mapped.names, values, strict=True)))
         roles = self._roles
         self._look = look_of(options, shower(self.config))
-        self.source: Source = self._new_source(node, values) if before is None else Source.handed_over(before.source)
+        self.source = self._new_source(node, values, before)
+        self.index = _index_of(options.batch_size, self.source)
         self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}, self))
         self._executor = mapped.executor or (outer.config.executor if outer.on_loop else "inline")
         self._function, self._awaits = self._new_function(node)
@@ -92,8 +95,7 @@ class MapCalls(Calls):
         self._lifts = (hooks is not None and hooks.awaits) or (gate is not None and is_async_callable(gate))
         fn = self._function(0)
         self._call = fn if plain else self._new_call()
-        make = ItemResolver if self.source.stream is None else StreamResolver
-        self.feed = feed = make(
+        self.feed = feed = self._resolver_type(before)(
             self.source.entries,
             fn,
             None if plain else self._bind,
@@ -107,15 +109,23 @@ class MapCalls(Calls):
             feed.on_done = self._finished
             self.emit(events.MapStarted(self.run_id, self.name, self.source.total, self.clock.now()))
 
-    def _new_source(self, node: int, values: Sequence[Any]) -> Source:
+    def _new_source(self, node: int, values: Sequence[Any], before: MapCalls | None) -> Source:
         """Where the items come from, called as the nodes are that provide it."""
+        if before is not None:
+            return Source.handed_over(before.source, self.mapped.options, self.clock)
         nodes, sources = self.outer.nodes, {}
         slots = nodes.arguments[node]
         for label, slot, value in zip(self.mapped.sources, slots, values, strict=False):
             name = nodes.names[slot] if slot >= 0 else label
             sources[label if name in sources else name] = value
         ours = [value for slot, value in zip(slots, sources.values(), strict=False) if self.outer.made(slot, value)]
-        return Source(self.name, sources, self.mapped.options, shower(self.config), ours)
+        return Source(self.name, sources, self.mapped.options, shower(self.config), self.clock, ours)
+
+    def _resolver_type(self, before: MapCalls | None) -> Callable[..., ItemResolver]:
+        batch = self.source.open_batch
+        if before is not None and batch is not None:
+            return partial(BatchResolver, batch)
+        return ItemResolver if self.source.stream is None else StreamResolver
 
     def _filled_roles(self, given: dict[str, Any]) -> tuple[Roles, dict[str, Any]]:
         """The function's roles, without parameters that nothing fills, and the values that all items share."""
@@ -209,9 +219,17 @@ class MapCalls(Calls):
         made = self._child(i, item)
         return context_of(made._scope, made.attempt, item, made.index, self._context)
 
-    def index(self, i: int) -> int:
-        """The index of the first item of entry ``i``; an entry is an item, or a batch of them."""
-        return i * self._size
+    def entry(self, index: int) -> int:
+        """The entry whose first item has this index."""
+        batch = self.source.open_batch
+        return index // (self.mapped.options.batch_size or 1) if batch is None else batch.number(index)
+
+    def places(self, i: int) -> Sequence[int]:
+        """The indices of the items of entry ``i``, which has not ended."""
+        batch, first = self.source.open_batch, self.index(i)
+        if batch is not None:
+            return batch.places[i]
+        return range(first, first + (1 if self.mapped.options.batch_size is None else len(self.values[i])))
 
     def attempts_of(self, i: int) -> int:
         """The number of entry ``i``'s present attempt."""
@@ -247,6 +265,12 @@ class MapCalls(Calls):
 
     def node_limit(self, i: int) -> float | None:
         return None if self.mapped.timeout is None else self.mapped.timeout.node
+
+
+def _index_of(batch_size: int | None, source: Source) -> Callable[[int], int]:
+    if batch_size is None:
+        return pos
+    return partial(mul, batch_size) if source.open_batch is None else source.open_batch.first
 
 
 def _timed(outer: PlanRun, node: int) -> ItemSpans:

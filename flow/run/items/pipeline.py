@@ -7,7 +7,7 @@ stages only fetch their outcome.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,7 +71,7 @@ class PipelineRun(Calls):
         for stage in self._stages:
             stage.driver = driver
         first.feed.on_broken = driver.stop
-        driver.companion = first.new_companion(driver)
+        driver.companion = self.new_companion(driver)
         try:
             await driver.drive()
         except BaseException as error:
@@ -86,6 +86,10 @@ class PipelineRun(Calls):
                 stage.cut_off = True
                 if stage.failures:
                     stage.outcome()
+
+    def new_companion(self, driver: Any) -> Callable[[], Coroutine[Any, Any, None]] | None:
+        """As of the first stage."""
+        return self._stages[0].new_companion(driver)
 
     def _close(self) -> None:
         """As of each stage."""

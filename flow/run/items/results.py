@@ -79,17 +79,34 @@ def as_told(options: MapOptions, value: Any) -> Any:
     return value is not DROPPED if options.batch_size is None else [one is not DROPPED for one in value]
 
 
-def unpacked(values: Sequence[Any], sizes: Mapping[int, int], size: int, errors: dict[int, Exception]) -> list[Any]:
-    """Results item by item, of batches of ``size``; a failed batch's error becomes that of all its items.
+def unpacked(
+    values: Sequence[Any], sizes: Mapping[int, int], index: Callable[[int], int], errors: dict[int, Exception]
+) -> list[Any]:
+    """Results item by item, of batches; a failed batch's error becomes that of all its items. O(items).
 
     :param sizes: of the batches that failed, by number.
+    :param index: gives the index of a batch's first item.
     """
     found: list[Any] = []
     for i, results in enumerate(values):
         if results is MISSING:
-            results = [MISSING] * sizes[i]
-            errors.update({i * size + k: errors[i * size] for k in range(sizes[i])})
+            results, first = [MISSING] * sizes[i], index(i)
+            errors.update({first + k: errors[first] for k in range(sizes[i])})
         found += results
+    return found
+
+
+def scattered(
+    values: Sequence[Any], places: Sequence[Sequence[int]], count: int, errors: dict[int, Exception]
+) -> list[Any]:
+    """As :func:`unpacked`, of batches whose items have any ``places`` among ``count``. O(items)."""
+    found: list[Any] = [MISSING] * count
+    for results, at in zip(values, places, strict=False):
+        if results is MISSING:
+            errors.update(dict.fromkeys(at, errors[at[0]]))
+        else:
+            for place, result in zip(at, results, strict=True):
+                found[place] = result
     return found
 
 

@@ -21,7 +21,7 @@ from flow.run.drive.inline import run_items
 from flow.run.frames import keep_users_frames
 from flow.run.hooks import NodeCall, NodeOutcome, by_parameter
 from flow.run.items.calls import MapCalls
-from flow.run.items.results import as_told, gathered, unpacked
+from flow.run.items.results import as_told, gathered, scattered, unpacked
 from flow.run.log import log_rest, log_survived
 from flow.run.queue import ItemResolver, StreamResolver
 from flow.types import MISSING, Status
@@ -54,8 +54,7 @@ class MapOutcomes(MapCalls):
         return self.fallbacks.get(self.index(i))
 
     def note_fallback(self, i: int, error: BaseException) -> None:
-        first, size = self.index(i), 1 if self.mapped.options.batch_size is None else len(self.values[i])
-        self.fallbacks.update(dict.fromkeys(range(first, first + size), error))
+        self.fallbacks.update(dict.fromkeys(self.places(i), error))
 
     def output_of(self, i: int, value: Any) -> Any:
         return as_told(self.mapped.options, value)
@@ -178,12 +177,16 @@ class MapOutcomes(MapCalls):
         if fallbacks:
             self.outer.fallbacks[self.outer.nodes.index[self.name]] = dict(sorted(fallbacks.items()))
         published = list((self._context._scope.published or {}).items())  # an abandoned call may just be publishing
-        self._context._merge([one for one in published if feed.is_done(one[0] // self._size)])
+        self._context._merge([one for one in published if feed.is_done(self.entry(one[0]))])
         del feed.values[feed.pulled :]
         feed.values += [MISSING] * (self._places.pulled - feed.pulled)
         values = feed.values
         if options.batch_size is not None:
-            values = unpacked(values, self._sizes, self._size, errors)
+            batch = self.source.open_batch
+            if batch is None or feed is self._places:
+                values = unpacked(values, self._sizes, self.index, errors)
+            else:
+                values = scattered(values, batch.places, self._places.pulled, errors)
         if options.on_error == "collect" and errors:
             self.outer.caught(errors.values())
         return gathered(self.name, options, values, errors, keys)
@@ -274,7 +277,9 @@ class MapRun(MapOutcomes):
         if stream is None or not isinstance(self.feed, StreamResolver):
             return None
         limit = lambda: min(self.limit, driver.limit)  # noqa: E731
-        return partial(self.feed.pump, stream, limit, driver.pump, self.source.closing)
+        pump = partial(self.feed.pump, stream, limit, driver.pump, self.source.closing)
+        batch = self.source.open_batch
+        return pump if batch is None else partial(batch.fill, self.feed, limit, driver.pump, pump)
 
     def adaptive(self) -> Any:
         adapts = self.limit > 1 and (self.outer.adapts or self.mapped.options.adapts)

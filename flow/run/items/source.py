@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sized
 from contextvars import Context, copy_context
 from itertools import islice, repeat
+from math import inf
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
 from flow.awaits import NEVER_AWAITED, unawaited
+from flow.clock import Clock
 from flow.data.mapresult import MapResult
 from flow.errors import Show, UsageError, note
 from flow.policy.mapping import MapOptions, check_source, has_made, left
+from flow.run.items.batches import OpenBatch
 
 _END: Final[Any] = object()
 
@@ -23,6 +26,7 @@ class Source:
     :ivar total: number of entries; None if it is unknown.
     :ivar keys: the keys of the items pulled so far, if they have keys.
     :ivar stream: the asynchronous iterator of entries, if it is one; ``entries`` is empty then.
+    :ivar open_batch: the batch that is being filled, if batches end by time as well or a map hands over their items.
     :ivar closing: what generators have raised while they were closed.
 
     :param ours: those of the sources that are generators which nodes of this run have made. They are closed when no
@@ -30,10 +34,16 @@ class Source:
         it is.
     """
 
-    __slots__ = ("_context", "_ours", "closing", "entries", "keys", "stream", "total")
+    __slots__ = ("_context", "_ours", "closing", "entries", "keys", "open_batch", "stream", "total")
 
     def __init__(
-        self, name: str, sources: Mapping[str, Any], options: MapOptions, show: Show, ours: Collection[Any] = ()
+        self,
+        name: str,
+        sources: Mapping[str, Any],
+        options: MapOptions,
+        show: Show,
+        clock: Clock,
+        ours: Collection[Any] = (),
     ) -> None:
         self._ours = ours
         self._context: Context | None = None
@@ -41,6 +51,10 @@ class Source:
         self.keys: list[Any] | None = None
         self.stream: AsyncGenerator[Any, None] | None = None
         self.total = _total(sources.values(), options)
+        self.open_batch: OpenBatch | None = None
+        if options.batch_wait is not None and self.total is None:  # else all items are there: nothing to wait for
+            assert options.batch_size is not None
+            self.open_batch = OpenBatch(options.batch_size, options.batch_wait, clock)
         for label, source in sources.items():
             check_source(f"map {name!r}", label, source, show)
         if any(hasattr(source, "__aiter__") for source in sources.values()):
@@ -53,10 +67,13 @@ class Source:
             self.entries = self._pulled(name, sources, options, show)
 
     @classmethod
-    def handed_over(cls, before: Source) -> Source:
+    def handed_over(cls, before: Source, options: MapOptions, clock: Clock) -> Source:
         """What a map hands over to one that is pipelined after it: its results, each at its item's place."""
         source = cls.__new__(cls)
-        source._ours, source._context, source.closing = (), None, []
+        source._ours, source._context, source.closing, source.open_batch = (), None, [], None
+        if options.batch_size is not None:
+            wait = inf if options.batch_wait is None else options.batch_wait
+            source.open_batch = OpenBatch(options.batch_size, wait, clock)
         source.entries, source.stream, source.total, source.keys = iter(()), None, None, before.keys
         return source
 
@@ -73,6 +90,8 @@ class Source:
             entries = islice(entries, options.take)
         if options.key is not None:
             entries = self._keyed(_Keys(name, show), entries, options.key)
+        if self.open_batch is not None:
+            return self.open_batch.split(entries)
         return entries if options.batch_size is None else _batches(entries, options.batch_size)
 
     def _keyed(self, keys: _Keys, entries: Iterator[Any], key: Callable[[Any], Any]) -> Iterator[Any]:
@@ -107,6 +126,7 @@ class Source:
             for source in sources.values()
         ]
         batch: list[Any] = []
+        open_batch = self.open_batch
         taken = 0
         try:
             while taken != options.take:
@@ -120,12 +140,18 @@ class Source:
                 if options.batch_size is None:
                     yield item
                     continue
+                if open_batch is not None:
+                    if open_batch.add(item):
+                        yield open_batch.take()
+                    continue
                 batch.append(item)
                 if len(batch) == options.batch_size:
                     yield batch
                     batch = []
             if batch:
                 yield batch
+            elif open_batch:
+                yield open_batch.take()
         finally:
             for source, iterator in zip(sources.values(), iterators, strict=True):
                 if isinstance(iterator, AsyncGeneratorType) and (iterator in self._ours or has_made(source, iterator)):
