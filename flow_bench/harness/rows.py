@@ -11,13 +11,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from math import ceil
-from statistics import median, quantiles
+from statistics import fmean, median, quantiles
 from time import get_clock_info
 from typing import Any, Literal, TypeVar
 
 US = 1e6
 UNITS = {"ns": 1e9, "us": 1e6, "ms": 1e3, "s": 1.0}
 """How many of a unit a second has."""
+BELOW = "below_1ms"
+"""Figure of rows whose every sample is a call: the share of calls that took less than a millisecond as a whole."""
+MILLISECOND = 1e-3
 JUDGED = 1_000
 """The graph size for which the targets per node are set."""
 
@@ -164,6 +167,16 @@ def percentile(values: Sequence[float], percent: float) -> float:
     ordered = sorted(values)
     rank = -int(-len(ordered) * percent // 100)  # rounded up
     return ordered[max(rank, 1) - 1]
+
+
+def of_calls(seconds: Sequence[float], samples: Sequence[float]) -> dict[str, float]:
+    """Return what is told of calls that are timed one by one: mean, percentiles, and the share of calls below 1 ms.
+
+    :param seconds: of whole calls.
+    :param samples: of the same calls, in the row's unit: per node, say.
+    """
+    found = {"mean": fmean(samples)} | {f"p{percent}": percentile(samples, percent) for percent in (50, 95, 99)}
+    return found | {BELOW: sum(one < MILLISECOND for one in seconds) / len(seconds)}
 
 
 def ratios(samples: Sequence[float], baseline: Sequence[float]) -> list[float]:
