@@ -23,7 +23,6 @@ from flow_bench.harness import machine
 from flow_bench.harness.contender import Refused
 from flow_bench.harness.processes import environment
 from flow_bench.harness.rows import Row, shared
-from flow_bench.micro import measuring
 from flow_bench.report import tables as report
 from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE
 from flow_bench.suites.engine import core, scale
@@ -31,6 +30,7 @@ from flow_bench.suites.engine import core, scale
 CASE_SUITES = ("dag", "node", "scenarios", "traces")
 """Suites made of cases alone: the tests of ``flow_bench/micro/test_NAME.py``."""
 RUN_SUITES = {
+    "core": "suites.engine.core",
     "context": "suites.engine.context",
     "data": "suites.store.data",
     "experiments": "suites.experiments.suite",
@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--only", action="append", choices=core.SECTIONS, default=[], help="this section (repeatable)")
     two = suites.add_parser("scale", parents=[common], help=report.SUITES["scale"])
     two.add_argument("--nodes", type=_sizes, metavar="SMALL,LARGE", help="the two sizes, default 100000,1000000")
-    for name in (*CASE_SUITES, *RUN_SUITES):
+    for name in (*CASE_SUITES, *[one for one in RUN_SUITES if one != "core"]):
         which = suites.add_parser(name, parents=[common], help=report.SUITES[name])
         which.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
         if name in CASE_SUITES:
@@ -108,7 +108,7 @@ def unknown_sections(options: argparse.Namespace) -> str:
     if not wanted:
         return ""
     if options.suite in CASE_SUITES:
-        tables = measuring.tables_of(options.suite, options.quick)
+        tables = _micro().tables_of(options.suite, options.quick)
         known = dict.fromkeys([case.section for _, cases in tables for case in cases])
         if {test for test, _ in tables}.issuperset(wanted):
             return ""
@@ -118,6 +118,11 @@ def unknown_sections(options: argparse.Namespace) -> str:
     if not unknown:
         return ""
     return f"{options.suite} has no section {', '.join(map(repr, unknown))}; it has {', '.join(map(repr, known))}"
+
+
+def _micro() -> Any:
+    """What measures cases: imported when it is needed, since it needs pytest."""
+    return importlib.import_module("flow_bench.micro.measuring")
 
 
 def _module(suite: str) -> Any:
@@ -151,6 +156,7 @@ def run_suite(options: argparse.Namespace) -> dict[str, Any]:
 def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]:
     """Return how much is measured of a suite, and its tables, which are measured as they are taken."""
     if options.suite in CASE_SUITES:
+        measuring = _micro()
         effort: Any = measuring.QUICK if options.quick else measuring.Effort()
         effort = shared(replace(effort, rounds=options.rounds or effort.rounds), options.share)
         return effort, measuring.measure(options.suite, effort, options.only)

@@ -1,25 +1,30 @@
-"""The commands ``run`` and ``compare``."""
+"""The commands ``run``, ``compare`` and ``originals``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from flow_bench.harness import machine
+from flow_bench.harness.contender import Refused
 from flow_bench.harness.rows import Row
+from flow_bench.originals import measured
+from flow_bench.originals.page import page
+from flow_bench.originals.table import Source
 from flow_bench.report import changes
 from flow_bench.report import tables as report
 from flow_bench.session import compare as judge
+from flow_bench.session import estimate, store
 from flow_bench.session import passes as session
-from flow_bench.session import store
 from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Session
 
-COMMANDS = ("run", "compare")
+COMMANDS = ("run", "compare", "originals")
 
 
 def new_file(text: str) -> str:
@@ -45,11 +50,14 @@ def percent(text: str) -> float:
 def add_to(suites: Any) -> None:
     """Add both commands to the parser's."""
     run = suites.add_parser("run", help="many suites, each in fresh processes; save and compare")
-    run.add_argument("--all", action="store_true", help="all suites, the other libraries too (needs the extra peers)")
+    run.add_argument("--all", action="store_true", help="all there is, the other libraries too (needs the extra peers)")
     for name in session.SUITES:
         run.add_argument(f"--{name}", action="store_true", help=report.SUITES[name])
     run.add_argument("--quick", action="store_true", help="fewer rounds: 2 to 2.5 minutes without the other libraries")
-    run.add_argument("--save", nargs="?", const="", metavar="NAME", help="keep it; default name: date and commit")
+    run.add_argument(
+        "--save", nargs="?", const="", metavar="NAME",
+        help="keep it; default name: date and commit; NAME.tar.gz: compressed",
+    )  # fmt: skip
     run.add_argument(
         "--compare", nargs="?", const="", metavar="NAME|FILE", help="with this saved run; default: the newest"
     )
@@ -64,12 +72,19 @@ def add_to(suites: Any) -> None:
             help="exit with 1 if a row is surely slower by more than this",
         )  # fmt: skip
         one.add_argument("--every-row", action="store_true", help="list also the rows that do not differ")
+    originals = suites.add_parser("originals", help="the originals' tables, row by row, with our figures beside theirs")
+    for name in measured.SOURCES:
+        originals.add_argument(f"--{name}", action="store_true", help=f"{source(name).name}; without a flag: all three")
+    originals.add_argument("--quick", action="store_true", help="fewer rounds")
+    originals.add_argument("--write", type=new_file, metavar="FILE", help="write the page, docs/originals.md")
 
 
 def main(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Do what was asked. The exit codes are those of :func:`flow_bench.__main__.main`."""
     try:
-        return compare(options) if options.suite == "compare" else run(options, parser)
+        if options.suite == "run":
+            return run(options, parser)
+        return compare(options) if options.suite == "compare" else beside_originals(options)
     except store.NotSaved as error:
         print(f"flow_bench: {error}", file=sys.stderr)
         return USAGE
@@ -85,21 +100,51 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("--html needs plotly: pip install '.[bench]'")
     if options.save:
         store.path_of(options.save)
-    baseline = None if options.compare is None else store.load(options.compare, but=options.save or "")
+    name = store.name_of(Path(options.save or ""))
+    baseline = None if options.compare is None else store.load(options.compare, but=name)
     facts = machine.facts()
     print(machine.heading(facts), flush=True)
     began = perf_counter()
-    measured = Session(chosen(options), quick=options.quick, say=lambda line: print(line, flush=True))
-    measured.measure()
-    document = measured.document(options.save or store.default_name(facts))
+    measuring = Session(chosen(options), quick=options.quick, say=lambda line: print(line, flush=True))
+    print(estimate.text(*estimate.duration(measuring.parts, quick=options.quick, facts=facts)), flush=True)
+    measuring.measure()
+    document = measuring.document(name or store.default_name(facts))
     print(f"\n{report.tables(document['rows'])}\n")
     print(report.summary([Row.from_dict(row) for row in document["rows"]]))
     print(f"{len(document['rows'])} rows in {perf_counter() - began:.0f} s")
     write(options, document, baseline)
     code = OK if baseline is None else compared(baseline, document, options)
-    for fault in measured.faults.values():
+    for fault in measuring.faults.values():
         print(f"flow_bench: {fault.suite}: {fault.text}", file=sys.stderr)
-    return REFUSED if any(fault.code != UNAVAILABLE for fault in measured.faults.values()) else code
+    return REFUSED if any(fault.code != UNAVAILABLE for fault in measuring.faults.values()) else code
+
+
+def source(name: str) -> Source:
+    """The tables of one original."""
+    found: Source = import_module(f"flow_bench.originals.{name}").SOURCE
+    return found
+
+
+def beside_originals(options: argparse.Namespace) -> int:
+    """Measure what stands beside the originals' rows; print or write their tables."""
+    names = [name for name in measured.SOURCES if getattr(options, name)] or measured.SOURCES
+    sources = [source(name) for name in names]
+    try:
+        rows = measured.measure(sources, quick=options.quick, say=lambda line: print(line, file=sys.stderr, flush=True))
+    except Refused as error:
+        print(f"flow_bench: {error}", file=sys.stderr)
+        return REFUSED
+    flags = "".join(f" --{name}" for name in measured.SOURCES if getattr(options, name))
+    quick, write = " --quick" * options.quick, f" --write {options.write}" if options.write else ""
+    text = page(sources, rows, machine.facts(), f"python -m flow_bench originals{flags}{quick}{write}")
+    if options.write:
+        Path(options.write).write_text(text, encoding="utf-8")
+        print(f"written to {options.write}")
+    else:
+        print(text)
+    for absent in measured.missing(sources, rows):
+        print(f"flow_bench: no suite has the row {absent}", file=sys.stderr)
+    return MISSED if measured.missing(sources, rows) else OK
 
 
 def chosen(options: argparse.Namespace) -> list[str]:
@@ -113,7 +158,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
 def write(options: argparse.Namespace, document: dict[str, Any], baseline: dict[str, Any] | None) -> None:
     """Write what ``--save``, ``--json`` and ``--html`` ask for."""
     if options.save is not None:
-        print(f"saved as {store.save(document)}")
+        print(f"saved as {store.save(document, options.save)}")
     if options.json:
         Path(options.json).write_text(json.dumps(document), encoding="utf-8")
     if options.html:

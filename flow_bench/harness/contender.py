@@ -39,11 +39,16 @@ class Contender:
     per: int = 1
     is_async: bool = False
 
+    @property
+    def title(self) -> str:
+        """What it is called when it is refused."""
+        return self.label
+
     def refuse_unless_done(self, raw: Any, *subject: Any) -> None:
         """:raises Refused: saying what the operation left undone."""
         fault = self.check(raw, *subject)
         if fault:
-            raise Refused(self.label, [str(fault)])
+            raise Refused(self.title, [str(fault)])
 
     def once(self, *subject: Any) -> Contender:
         """The same contender with its operation made now, for all samples."""

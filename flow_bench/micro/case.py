@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
-
-import pytest
+from typing import Literal, TypeVar
 
 from flow_bench.harness.contender import Contender
 from flow_bench.harness.rows import Target
@@ -56,6 +54,10 @@ class Case(Contender):
         return f"<{self.name}>"
 
     @property
+    def title(self) -> str:
+        return f"{self.section}: {self.label}"
+
+    @property
     def name(self) -> str:
         """What pytest shows behind the test's name."""
         return "-".join(filter(None, [self.label, f"{self.size}" if self.size else "", self.series]))
@@ -67,6 +69,8 @@ Cases = Callable[[bool], Iterable[Case]]
 """What makes the cases of one table, given whether the run is a quick one."""
 
 
+CASES = "cases"
+"""The attribute of a test that makes its cases."""
 Test = TypeVar("Test", bound=Callable[..., None])
 
 
@@ -75,10 +79,9 @@ def table(make: Cases) -> Callable[[Test], Test]:
 
     The cases are made when pytest collects the file, and not when it is imported.
     """
-    mark: Any = pytest.mark.cases  # a mark that is given a function alone would mark that
 
     def marked(test: Test) -> Test:
-        made: Test = mark.with_args(make)(test)
-        return made
+        test.__dict__[CASES] = make
+        return test
 
     return marked

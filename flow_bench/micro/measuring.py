@@ -22,6 +22,8 @@ from statistics import fmean
 from time import perf_counter, process_time
 from typing import Any
 
+import pytest
+
 import flow
 from flow_bench.harness.allocations import Allocated, allocated, allocated_on_loop
 from flow_bench.harness.contender import Refused
@@ -29,13 +31,11 @@ from flow_bench.harness.logs import unwritten
 from flow_bench.harness.loops import counter_loop
 from flow_bench.harness.rows import UNITS, Measured, Row, of_calls, ratios
 from flow_bench.harness.work import Work
-from flow_bench.micro.case import Case
+from flow_bench.micro.case import CASES, Case, Measure
 
 CALIBRATION_NODES = 100
 EACH = 10
 """Calls per round, one after the other, of cases whose every call is a sample."""
-NAME = "flow-bench"
-"""Of the plugin, to pytest."""
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,22 @@ def measure(suite: str, effort: Effort, only: Sequence[str] = ()) -> Iterator[li
     :param only: these tables, by their titles or by their tests' names without ``test_``; all if empty.
     :raises Refused: by the first case that did not do its work.
     """
-    bench = Bench(effort, only)
-    _run(bench, Path(__file__).with_name(f"test_{suite}.py"))
-    for section in dict.fromkeys(row.section for row in bench.rows):
-        yield [row for row in bench.rows if row.section == section]
+    rows = measure_file(Path(__file__).with_name(f"test_{suite}.py"), Bench(effort, only))
+    for section in dict.fromkeys(row.section for row in rows):
+        yield [row for row in rows if row.section == section]
 
 
 def tables_of(suite: str, quick: bool) -> list[tuple[str, list[Case]]]:
     """Return a suite's tests by name, without ``test_``, and their cases."""
     module = importlib.import_module(f"flow_bench.micro.test_{suite}")
     tests = [(name.removeprefix("test_"), one) for name, one in vars(module).items() if name.startswith("test_")]
-    return [(name, list(one.pytestmark[0].args[0](quick))) for name, one in tests]
+    return [(name, list(getattr(one, CASES)(quick))) for name, one in tests]
 
 
-def _run(bench: Bench, file: Path) -> None:
-    import pytest
-
+def measure_file(file: Path, bench: Bench) -> list[Row]:
+    """Run the tests of one file; return their rows. :raises Refused: by the first case that did not do its work."""
     arguments = [
-        str(file), "-c", str(file.with_name("pytest.ini")), "-q", "--no-header", "--exitfirst",
+        str(file), "-c", str(Path(__file__).with_name("pytest.ini")), "-q", "--no-header", "--exitfirst",
         "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider", "--benchmark-quiet",
     ]  # fmt: skip
     printed = io.StringIO()
@@ -88,8 +86,9 @@ def _run(bench: Bench, file: Path) -> None:
             gc.enable()
     if bench.refused is not None:
         raise bench.refused
-    if code != 0:
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise RuntimeError(f"pytest-benchmark ended with {code!r} after {len(bench.rows)} rows:\n{printed.getvalue()}")
+    return bench.rows
 
 
 @contextmanager
@@ -110,11 +109,13 @@ def _no_other_plugins() -> Iterator[None]:
 class Bench:
     """The plugin that gives the tests their cases, and measures them.
 
+    :param suite: of the rows; by default what the tests' file is called.
     :ivar rows: of the cases measured so far, in order.
     :ivar refused: what ended the session, if a case did not do its work.
     """
 
-    def __init__(self, effort: Effort, only: Sequence[str] = ()) -> None:
+    def __init__(self, effort: Effort, only: Sequence[str] = (), suite: str = "") -> None:
+        self.suite = suite
         self.effort = effort
         self.only = only
         self.rows: list[Row] = []
@@ -126,8 +127,9 @@ class Bench:
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Make one test of every case."""
-        for marker in metafunc.definition.iter_markers("cases"):
-            cases = self.wanted(metafunc.function.__name__.removeprefix("test_"), marker.args[0](self.effort.quick))
+        make = getattr(metafunc.function, CASES, None)
+        if make is not None:
+            cases = self.wanted(metafunc.function.__name__.removeprefix("test_"), make(self.effort.quick))
             metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
@@ -141,13 +143,26 @@ class Bench:
         if self._runner is not None:
             self._runner.close()
 
+    @pytest.fixture
+    def bench(self, request: pytest.FixtureRequest) -> Measure:
+        """Measure a case."""
+        suite = self.suite or request.path.stem.removeprefix("test_")
+
+        def run(case: Case) -> None:
+            if case.missing:
+                self._absent(suite, case)
+                pytest.skip(case.missing)
+            self._measure(suite, case, request.getfixturevalue("benchmark"))
+
+        return run
+
     # -- one case
 
     def wanted(self, test: str, cases: Iterable[Case]) -> list[Case]:
         """Return the cases of a test that are to be measured."""
         return [case for case in cases if not self.only or test in self.only or case.section in self.only]
 
-    def measure(self, suite: str, case: Case, benchmark: Any) -> None:
+    def _measure(self, suite: str, case: Case, benchmark: Any) -> None:
         """Measure one case and keep its row."""
         gc.collect()
         gc.freeze()  # what pytest and the suite hold need not be looked at again between rounds
@@ -167,7 +182,7 @@ class Bench:
         if row.ratio is not None:
             benchmark.extra_info["ratio to the calibration loop"] = row.ratio
 
-    def absent(self, suite: str, case: Case) -> None:
+    def _absent(self, suite: str, case: Case) -> None:
         """Keep the row of a case that cannot be measured here: why."""
         note = f"n/a: {case.missing}"
         row = Row(case.section, case.label, case.unit, nodes=case.size, topology=case.series, note=note, suite=suite)
@@ -248,7 +263,8 @@ class Bench:
         found = []
         make = case.make if shared is None else lambda: shared
         for _ in range(1 if case.waits else 3):
-            found.append(self._loop.run(allocated_on_loop(make)) if case.is_async else allocated(make))
+            one = self._loop.run(allocated_on_loop(make)) if case.is_async else allocated(make)
+            found.append(one)
         return Allocated(min(one.bytes for one in found), min(one.blocks for one in found))
 
     @property

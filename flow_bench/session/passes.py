@@ -37,12 +37,14 @@ class Part:
     :ivar passes: of a run; each takes its share of the rounds. More passes tell more of what differs between
         processes, and cost what a process must do before its first round.
     :ivar flags: of the suite's command; ``quick_flags`` besides, with ``--quick``.
+    :ivar seconds: that all passes took on the machine of docs/performance.md, with ``--quick`` and without.
     """
 
     suite: str
     passes: int
     flags: tuple[str, ...] = ()
     quick_flags: tuple[str, ...] = ()
+    seconds: tuple[float, float] = (0.0, 0.0)
 
     @property
     def text(self) -> str:
@@ -64,10 +66,14 @@ PARTS = (
     Part("traces", 2),
     Part("memory", 2),
     Part("peers", 1),  # contenders have processes of their own there
+    Part("adaptive", 1),
+    Part("tune", 1),
+    Part("scale", 1),
+    Part("experiments", 1),
 )
 SUITES = tuple(dict.fromkeys(part.suite for part in PARTS))
-ON_REQUEST = ("peers",)
-"""Left out unless named (or ``--all``): these need other libraries."""
+ON_REQUEST = ("peers", "adaptive", "tune", "scale", "experiments")
+"""Left out unless named (or ``--all``): these need other libraries, or long, or answer questions of their own."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Session:
         self.say = say
         self.documents: dict[Part, list[dict[str, Any]]] = {part: [] for part in self.parts}
         self.faults: dict[str, Fault] = {}
+        self.took: dict[Part, float] = dict.fromkeys(self.parts, 0.0)
 
     def measure(self) -> None:
         """Run all passes, saying what is done and how long it took. A suite that fails is left out from then on."""
@@ -107,13 +114,15 @@ class Session:
                     continue
                 began = perf_counter()
                 found = one_pass(part, quick=self.quick)
+                took = perf_counter() - began
+                self.took[part] += took
                 what = f"pass {number} of {part.passes}  {part.suite:<12}"
                 if isinstance(found, Fault):
                     self.faults[part.suite] = found
                     self.say(what + found.text)
                 else:
                     self.documents[part].append(found)
-                    self.say(f"{what}{len(found['rows']):5} rows {perf_counter() - began:6.1f} s")
+                    self.say(f"{what}{len(found['rows']):5} rows {took:6.1f} s")
 
     def document(self, name: str) -> dict[str, Any]:
         """Everything measured, as one JSON-ready document."""
@@ -122,7 +131,8 @@ class Session:
             "schema": SCHEMA,
             "name": name,
             "machine": machine.facts(),
-            "settings": {"quick": self.quick, "parts": [part.text for part in PARTS]},
+            "settings": {"quick": self.quick, "parts": [part.text for part in self.parts]},
+            "took": {part.text: took for part, took in self.took.items()},
             "suites": list(dict.fromkeys(part.suite for part in self.parts)),
             "passes": max(part.passes for part in self.parts),
             "faults": {fault.suite: fault.text for fault in self.faults.values()},

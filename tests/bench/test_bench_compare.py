@@ -13,6 +13,7 @@ import pytest
 
 from flow_bench.__main__ import main
 from flow_bench.harness.rows import Row
+from flow_bench.report import changes
 from flow_bench.session import compare as judge
 from flow_bench.session.passes import OK, USAGE, merged
 
@@ -140,7 +141,7 @@ class TestWhatIsCompared:
             "unit": "in us before, in ms now",
             "gone": "only in the first run",
         }
-        text = judge.text(found, before, after)
+        text = changes.text(found, before, after)
         assert "'b' (today, abc) compared with 'a'" in text
         assert "[x] s, gone: only in the first run" in text
 
@@ -150,7 +151,7 @@ class TestWhatIsCompared:
         found = judge.compare(here, there)
         assert [c.identity[2] for c in found.of("slower")] == ["ratio", "time"]
         assert [c.identity[2] for c in found.over(10)] == ["ratio"]
-        text = judge.text(found, here, there)
+        text = changes.text(found, here, there)
         assert "two machines: cpu one and another" in text
         assert text.count(" *\n") == 1
         assert [c.identity[2] for c in judge.compare(here, document(rows[1])).over(10)] == ["ratio", "time"]
@@ -163,7 +164,7 @@ class TestWhatIsCompared:
         before = document([*same, *moved[0], baseline, units[0], row("gone", 1.0)], "a")
         after = document([*same, *moved[1], baseline, units[1], row("new", 1.0)], "b")
         found = judge.compare(before, after)
-        text = judge.text(found, before, after)
+        text = changes.text(found, before, after)
         assert text.split("\n\n")[1:] == [
             "same (6): x 4, y 2",
             "faster (1)\n  [x] s, down   0.50x (0.43 to 0.58)  0.50x -> 0.25x",
@@ -173,9 +174,9 @@ class TestWhatIsCompared:
             "  [x] s, new: only in the second run\n"
             "  [x] s, gone: only in the first run",
             "--every-row lists those that are only counted",
-            judge.summary(found),
+            changes.summary(found),
         ]
-        every = judge.text(found, before, after, every_row=True)
+        every = changes.text(found, before, after, every_row=True)
         assert all(every.count(f"] s, same {k} ") == 1 for k in range(6))
         assert "[y] s, base: a baseline" in every
         assert "same (6)\n" in every
@@ -186,14 +187,14 @@ class TestWhatIsCompared:
 
     def test_where_all_is_listed_no_flag_is_named(self) -> None:
         before, after = document([row("r", *[1.0] * 5)]), document([row("r", *[2.0] * 5), row("new", 1.0)])
-        assert "--every-row" not in judge.text(judge.compare(before, after), before, after)
+        assert "--every-row" not in changes.text(judge.compare(before, after), before, after)
 
     def test_other_settings_are_said(self) -> None:
         here = document([row("r", 1.0)])
         there = here | {"settings": {"quick": True}}
         said = "other flags or passes"
-        assert said in judge.text(judge.compare(here, there), here, there)
-        assert said not in judge.text(judge.compare(here, here), here, here)
+        assert said in changes.text(judge.compare(here, there), here, there)
+        assert said not in changes.text(judge.compare(here, here), here, here)
 
     def test_more_is_better_where_a_row_says_so(self) -> None:
         rows = [row("throughput", *[value] * 5) | {"better": "higher"} for value in (1.0, 1.5)]

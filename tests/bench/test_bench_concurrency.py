@@ -12,14 +12,14 @@ from flow_bench.harness.contender import Refused
 from flow_bench.harness.interleave import interleave
 from flow_bench.harness.work import DONE
 from flow_bench.suites.engine import concurrency, contention
-from flow_bench.suites.engine.concurrency import ALONE, BLOCKING, LIMITS, WORK, Contender
+from flow_bench.suites.engine.concurrency import ALONE, BLOCKING, LIMITS, WORK, Bounded, bounded
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
 TINY = concurrency.Effort(rounds=1, large_rounds=1, tasks=(3, 12), worker_rounds=1, worker_tasks=5, contention_rounds=1)
 
 
-def contender(label: str) -> Contender:
+def contender(label: str) -> Bounded:
     return next(one for one in LIMITS if one.label == label)
 
 
@@ -42,23 +42,23 @@ class TestSuite:
 
 class TestCheck:
     @pytest.mark.parametrize("honest", LIMITS, ids=lambda c: c.label)
-    def test_the_contenders_hold_and_use_their_limits(self, honest: Contender) -> None:
+    def test_the_contenders_hold_and_use_their_limits(self, honest: Bounded) -> None:
         asyncio.run(concurrency.check(honest))
 
     def test_a_limit_that_is_exceeded_is_refused(self) -> None:
-        loose = Contender("loose", concurrency.eager_tasks, 8, "loose")
+        loose = bounded("loose", concurrency.eager_tasks, 8, "loose")
         with pytest.raises(Refused, match="50 tasks were under way at once, not 8"):
             asyncio.run(concurrency.check(loose))
 
     def test_a_limit_that_is_not_used_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(concurrency, "PATIENCE", 0.05)
-        tight = Contender("tight", concurrency.executed(flow.Config(limit=4)), 8, "tight")
+        tight = bounded("tight", concurrency.executed(flow.Config(limit=4)), 8, "tight")
         with pytest.raises(Refused, match="4 tasks were under way at once, not 8"):
             asyncio.run(concurrency.check(tight))
 
     def test_a_task_that_is_not_run_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(concurrency, "PATIENCE", 0.05)
-        short = Contender("short", lambda fn, tasks: concurrency.eager_tasks(fn, tasks - 1), None, "short")
+        short = bounded("short", lambda fn, tasks: concurrency.eager_tasks(fn, tasks - 1), None, "short")
         with pytest.raises(Refused, match="49 calls were made for 50 tasks"):
             asyncio.run(concurrency.check(short))
 
@@ -68,10 +68,12 @@ class TestCheck:
 
         lossy = concurrency.Work("lossy", sometimes)
         way = concurrency.ways(lossy, LIMITS[:1], 4)[0]
-        raw = asyncio.run(way.run())
-        with pytest.raises(Refused, match="did not do its work"):
-            way.checked(raw)
-        assert not concurrency.is_done(LIMITS[0], 4, [DONE] * 3)
+        raw = asyncio.run(way.make()())
+        with pytest.raises(Refused, match="0 of 4 tasks left their output"):
+            way.refuse_unless_done(raw)
+        with pytest.raises(Refused, match="3 of 4"):
+            way.refuse_unless_done([DONE] * 3)
+        way.refuse_unless_done([DONE] * 4)
 
 
 class TestRows:

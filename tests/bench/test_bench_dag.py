@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flow_bench.micro.case import Case
+from given import cases_of, measured
 
 import flow
 from flow_bench.harness.contender import Refused
-from flow_bench.micro import dag
-from flow_bench.micro import session as harness
+from flow_bench.micro import measuring as harness
+from flow_bench.micro import test_dag as dag
+from flow_bench.micro.case import Case
 
 TINY = harness.Effort(rounds=2, sample=0.0)
-SMALL = [case for case in dag.cases(quick=True) if case.size <= 100]
+SMALL = [case for case in cases_of("dag", True) if case.size <= 100]
 
 
 def small(section: str) -> list[Case]:
@@ -27,18 +28,18 @@ def once(case: Case) -> None:
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_rows_are_distinct(quick: bool) -> None:
-    cases = dag.cases(quick)
+    cases = cases_of("dag", quick)
     assert len({(case.section, case.label, case.size, case.series) for case in cases}) == len(cases) >= 80
 
 
 def test_every_case_does_its_work() -> None:
-    for case in dag.cases(quick=True):
+    for case in cases_of("dag", True):
         once(case)
 
 
 def test_cases_run_through_the_harness() -> None:
     cases = [case for case in small("resolution, per edge") if case.series == "diamond"]
-    rows = harness.measure("dag", cases, TINY)
+    rows = measured("dag", cases, TINY)
     assert [(row.nodes, row.topology, len(row.samples)) for row in rows] == [
         (10, "diamond", 2),
         (100, "diamond", 2),
@@ -92,7 +93,7 @@ class TestResolution:
             with pytest.raises(Refused, match="nodes runnable where"):
                 once(case)
         with pytest.raises(Refused, match=f"contender '{small('resolution')[0].section}"):
-            harness.measure("dag", small("resolution")[:1], TINY)
+            measured("dag", small("resolution")[:1], TINY)
 
     def test_a_node_ready_too_soon_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(flow.plan.Resolver, "is_runnable", lambda self, i: True)
@@ -133,7 +134,7 @@ class TestDefinition:
         assert "it made 9 nodes" in str(dag.as_in(work)(dag.graph("linear", 9).dag("sync")))
 
     def test_a_plan_compiled_anew_is_refused_where_the_same_one_is_to_come(self) -> None:
-        (case,) = [case for case in dag.cases(True) if case.label == "an unchanged Dag"]
+        (case,) = [case for case in cases_of("dag", True) if case.label == "an unchanged Dag"]
         case.refuse_unless_done(case.make()())
         with pytest.raises(Refused):
             case.refuse_unless_done(dag.graph("linear", 10).plan("sync"))

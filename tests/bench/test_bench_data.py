@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from flow_bench.micro.case import Case
+from given import cases_of
 
 import flow
 from flow_bench.harness.contender import Refused
-from flow_bench.micro import data as data_cases
-from flow_bench.micro import session as harness
+from flow_bench.micro import measuring as harness
+from flow_bench.micro import test_data as data_cases
+from flow_bench.micro.case import Case
+from flow_bench.micro.measuring import tables_of
 from flow_bench.suites.store import cost as data_cost
 from flow_bench.suites.store import data
 
@@ -22,19 +24,19 @@ def once(case: Case) -> None:
 
 
 def first(section: str, **wanted: object) -> Case:
-    cases = data_cases.SECTIONS[section]()
+    cases = dict(tables_of("data", True))[section]
     return next(case for case in cases if all(getattr(case, name) == value for name, value in wanted.items()))
 
 
 def test_rows_are_distinct_and_do_their_work() -> None:
-    cases = data_cases.cases()
+    cases = cases_of("data")
     assert len({(case.section, case.label, case.size, case.series) for case in cases}) == len(cases) == 53
     for case in cases:
         once(case)
 
 
 def test_all_strategies_are_used_in_both_protocols() -> None:
-    pairs = {(case.label, case.series) for case in data_cases.nodes_cases()}
+    pairs = {(case.label, case.series) for case in data_cases.nodes_cases(True)}
     assert pairs == {(memory, protocol) for memory in ("standard", "slots", "arena") for protocol in ("new", "reset")}
 
 
@@ -53,7 +55,7 @@ def test_a_store_that_is_not_reset_is_refused(section: str, monkeypatch: pytest.
         once(case)
 
 
-@pytest.mark.parametrize("section", list(data_cases.SECTIONS))
+@pytest.mark.parametrize("section", ["keys", "strings", "nodes"])
 def test_a_store_that_forgets_is_refused(section: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = first(section)
     kinds = {type(flow.WorkflowData(flow.DataConfig(metrics=metrics))) for metrics in ("off", "counting")}

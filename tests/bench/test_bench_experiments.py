@@ -5,48 +5,43 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flow_bench.suites.experiments.compiled import BUILDS, NOW, Build
 
 import flow
 from flow_bench.__main__ import REFUSED, main
 from flow_bench.harness.contender import Refused
 from flow_bench.harness.work import noop
-from flow_bench.suites import experiments
 from flow_bench.suites.experiments import cache as experiments_cache
-from flow_bench.suites.experiments import compiled as experiments_compiled
-from flow_bench.suites.experiments import fused as experiments_fused
 from flow_bench.suites.experiments import guarded as experiments_guarded
 from flow_bench.suites.experiments import reuse as experiments_reuse
+from flow_bench.suites.experiments import suite as experiments
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
-TINY = experiments.Effort(rounds=1, turns=1, builds=("Cython, without coroutines",), oracle=False)
+TINY = experiments.Effort(rounds=1)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiments, "QUICK", TINY)
     monkeypatch.setattr(experiments_cache, "REPEAT", 2)
-    monkeypatch.setattr(experiments_fused, "SHAPES", ((1, 20), (3, 5)))
     monkeypatch.setattr(experiments_reuse, "SIZES", (1, 5))
     monkeypatch.setattr(experiments_guarded, "NODES", 10)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_four_experiments_end_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_three_experiments_end_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
-    flags = [flag for name in ("cache", "reuse", "fused", "guarded") for flag in ("--only", name)]
+    flags = [flag for name in ("cache", "reuse", "guarded") for flag in ("--only", name)]
     assert main(["experiments", "--quick", "--json", str(file), *flags]) == 0
     rows = json.loads(file.read_text())["rows"]
     names = [(row["section"], row["label"]) for row in rows]
-    assert len(set(names)) == len(names) == 14 + 10 + 8 + 16 + 10
+    assert len(set(names)) == len(names) == 14 + 10 + 8 + 10
     assert {row["suite"] for row in rows} == {"experiments"}
     assert all(row["ratio"] == 1.0 for row in rows if ": now" in row["label"])
     assert "lru_cache around each function" in capsys.readouterr().out
@@ -148,79 +143,3 @@ def test_a_state_not_copied_for_its_result_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(experiments_reuse.State, "recycled", shared)
     with pytest.raises(Refused, match="the model, recycled"):
         list(experiments_reuse.run(1))
-
-
-# -- fused -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("model", experiments_fused.MODELS.values(), ids=lambda model: model.__name__)
-@pytest.mark.parametrize("fn", [experiments_fused.step, experiments_fused.step_waiting])
-def test_a_fused_chain_calls_each_function_with_the_output_before(model: Any, fn: Any) -> None:
-    assert asyncio.run(model([fn] * 5)()) == [1, 2, 3, 4, 5]
-    result = asyncio.run(flow.execute(experiments_fused.fused(fn, 2, 3, model)))
-    assert list(result.outputs.values()) == [[1, 2, 3]] * 2
-
-
-def test_a_fused_chain_that_leaves_one_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiments_fused, "SHAPES", ((1, 5),))
-    monkeypatch.setattr(experiments_fused, "MODELS", {"lazy": lambda fns: experiments_fused.checked([*fns[:-1]])})
-    with pytest.raises(Refused, match="contender 'lazy'"):
-        list(experiments_fused.run(1))
-
-
-# -- compiled --------------------------------------------------------------------------------
-
-
-def test_a_copy_measures_itself_and_is_not_compiled() -> None:
-    found = experiments_compiled.measure(rounds=1)
-    assert found["compiled"] == []
-    assert len(found["seconds"]) == 10
-    assert all(seconds > 0 for seconds in found["seconds"].values())
-
-
-def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiments_compiled, "find_spec", lambda name: None)
-    monkeypatch.setattr(experiments_compiled, "in_turns", lambda copies, turns: {NOW: [{"x": 1.0}]})
-    (rows,) = experiments_compiled.run(1, ["mypyc, without coroutines"])
-    assert [row.label for row in rows] == [f"x: {NOW}", "mypyc, without coroutines"]
-    assert rows[1].note == "n/a: mypyc, setuptools not found"
-
-
-def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
-    class Broken(Build):
-        def command(self) -> list[str]:
-            return [sys.executable, "-c", "print('one'); raise SystemExit('no such thing')"]
-
-    folder = experiments_compiled.copied(tmp_path / "copy")
-    assert experiments_compiled.compiled(Broken("Cython", ()), folder) == "no such thing"
-
-
-def test_text_that_a_compiler_refuses_is_there_to_be_changed(tmp_path: Path) -> None:
-    for build in BUILDS.values():
-        for module, text, _ in build.changed:
-            assert text in (Path(flow.__file__).parent.parent / f"{module.replace('.', '/')}.py").read_text()
-
-
-def test_a_copy_that_is_not_compiled_where_it_should_be_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(experiments_compiled, "_child", lambda label, folder: {"compiled": [], "seconds": {}})
-    label = "Cython, without coroutines"
-    with pytest.raises(Refused, match=r"compiled were \[\], not \['flow.plan.resolver'"):
-        experiments_compiled.in_turns({label: tmp_path}, 1)
-
-
-def test_a_copy_that_does_not_run_every_node_is_refused(tmp_path: Path) -> None:
-    folder = experiments_compiled.copied(tmp_path / "copy")
-    file = folder / "flow" / "run" / "drive" / "inline.py"
-    text = file.read_text()
-    assert "resolver.done(i)\n" in text
-    file.write_text(text.replace("resolver.done(i)\n", "resolver.cancelled(i)\n", 1))
-    with pytest.raises(Refused, match="not compiled"):
-        experiments_compiled.in_turns({NOW: folder}, 1)
-
-
-def test_ratios_are_to_the_same_turn() -> None:
-    taken = {NOW: [{"x": 2.0}, {"x": 4.0}], "c": [{"x": 1.0}, {"x": 1.0}]}
-    rows = list(experiments_compiled.rows_of(taken))
-    assert [(row.label, row.ratios) for row in rows] == [(f"x: {NOW}", [1.0, 1.0]), ("x: c", [0.5, 0.25])]

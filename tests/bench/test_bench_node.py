@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import given
 import pytest
-from flow_bench.micro.case import Case
+from given import cases_of
 
 import flow
 from flow_bench.harness.contender import Refused, expect
 from flow_bench.harness.rows import percentile
-from flow_bench.micro import node
-from flow_bench.micro import session as harness
-from flow_bench.micro.session import EACH
+from flow_bench.micro import measuring as harness
+from flow_bench.micro import test_node as node
+from flow_bench.micro.case import Case
+from flow_bench.micro.measuring import EACH
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -21,22 +23,22 @@ TINY = harness.Effort(rounds=1, sample=0.0, each_rounds=EACH)
 
 
 def measured(cases: list[Case]) -> list[Any]:
-    return harness.measure("node", cases, TINY)
+    return given.measured("node", cases, TINY)
 
 
 class TestSuite:
     def test_every_row_is_measured_and_unlike_the_others(self) -> None:
-        rows = measured(node.cases(quick=True))
+        rows = measured(cases_of("node", True))
         assert len({row.identity for row in rows}) == len(rows)
         assert all(row.figure > 0 and len(row.samples) == EACH for row in rows)
         assert all({"mean", "p50", "p95", "p99"} <= row.figures.keys() for row in rows)
 
     def test_rows_do_not_depend_on_how_much_is_measured(self) -> None:
-        quick, full = ([(c.section, c.label, c.size, c.series) for c in node.cases(q)] for q in (True, False))
+        quick, full = ([(c.section, c.label, c.size, c.series) for c in cases_of("node", q)] for q in (True, False))
         assert quick == full
 
     def test_every_kind_stands_beside_the_same_work_by_hand(self) -> None:
-        labels = [case.label for case in node.cases(quick=True)]
+        labels = [case.label for case in cases_of("node", True)]
         by_hand = {label.removesuffix(node.BY_HAND) for label in labels if label.endswith(node.BY_HAND)}
         assert len(by_hand) == 9
         assert by_hand <= set(labels)
@@ -53,7 +55,7 @@ class TestRefusal:
             return run(plan, inputs, targets=[plan.names[0]], **more)
 
         monkeypatch.setattr(flow, "run", lazy)
-        cases = [case for case in node.cases(quick=True) if case.label == label]
+        cases = [case for case in cases_of("node", True) if case.label == label]
         if label.startswith("sync"):  # which has no other
             assert len(measured(cases)) == 1
         else:
@@ -63,19 +65,19 @@ class TestRefusal:
     def test_a_node_that_returns_something_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(node, "choose", lambda kind: "pickup")
         with pytest.raises(Refused, match="'sent by pickup' where 'sent by express'"):
-            measured([case for case in node.cases(quick=True) if case.label.startswith("routing")])
+            measured([case for case in cases_of("node", True) if case.label.startswith("routing")])
 
     def test_a_failure_that_is_not_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(node, "fails", lambda: 1)
         with pytest.raises(Refused, match="'completed'"):
-            measured([case for case in node.cases(quick=True) if case.label == "error path: raises, 1 node is skipped"])
+            measured([case for case in cases_of("node", True) if case.label == "error path: raises, 1 node is skipped"])
         with pytest.raises(Refused, match="no RunError was raised"):
-            measured([case for case in node.cases(quick=True) if case.label.endswith(", RunError")])
+            measured([case for case in cases_of("node", True) if case.label.endswith(", RunError")])
 
     def test_a_retry_that_was_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(node, "fails_every_other_time", lambda: lambda: 2)
         with pytest.raises(Refused, match="1 attempts were made where 2 were to be"):
-            measured([case for case in node.cases(quick=True) if case.label == "retry: raises once, then returns"])
+            measured([case for case in cases_of("node", True) if case.label == "retry: raises once, then returns"])
 
 
 class TestEach:
@@ -83,9 +85,9 @@ class TestEach:
 
     @staticmethod
     def row(operation: Callable[[], Any], *, is_async: bool, calls: int) -> Any:
-        case = Case("s", "l", make=lambda: operation, check=expect(1), each=True, is_async=is_async, per=2, unit="ns")
+        case = Case("l", lambda: operation, expect(1), section="s", each=True, is_async=is_async, per=2, unit="ns")
         effort = harness.Effort(rounds=1, sample=0.0, each_rounds=calls)
-        return harness.measure("any", [case], effort)[0]
+        return given.measured("any", [case], effort)[0]
 
     def test_percentiles_are_those_of_the_calls(self) -> None:
         row = self.row(lambda: 1, is_async=False, calls=25)
@@ -103,7 +105,7 @@ class TestEach:
             return 1
 
         row = self.row(operation, is_async=True, calls=20)
-        assert len(calls) == 2 + 20  # two to warm up
+        assert len(calls) == 2 + 20 + 6  # two to warm up, and three pairs to see what one allocates
         assert len(row.samples) == 20
 
     def test_one_wrong_call_of_many_is_refused(self) -> None:

@@ -17,7 +17,7 @@ from flow_bench.harness.work import Work
 from flow_bench.peers import registry, suite, worker
 from flow_bench.peers.graph import DONE, Graph
 from flow_bench.peers.peer import Peer, PeerFault, refuse_unless_right
-from flow_bench.peers.registry import CONTENDERS, DASK_DICT, FLOW, Contender
+from flow_bench.peers.registry import CONTENDERS, DASK_DICT, FLOW, Library
 from flow_bench.report import tables as report
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -42,9 +42,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Write a contender's module that workers can import."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
 
-    def write(source: str, **changes: Any) -> Contender:
+    def write(source: str, **changes: Any) -> Library:
         (tmp_path / "fake_peer.py").write_text(source)
-        return replace(Contender("fake_peer", "fake", ""), **changes)
+        return replace(Library("fake_peer", "fake", ""), **changes)
 
     return write
 
@@ -53,7 +53,7 @@ def by_label(rows: list[Row], section: str, label: str) -> list[Row]:
     return [row for row in rows if row.section == section and row.label == label]
 
 
-def measured(*contenders: Contender, **changes: Any) -> list[Row]:
+def measured(*contenders: Library, **changes: Any) -> list[Row]:
     return [row for table in suite.run(replace(TINY, contenders=contenders, **changes)) for row in table]
 
 
@@ -113,7 +113,7 @@ class TestSuite:
             measured(FLOW, fake(cheats))
 
     def test_an_uninstalled_library_is_not_available(self) -> None:
-        missing = Contender("flow_bench.peers.dask_get", "Nowhere", "no-such-distribution-of-anyone", is_async=True)
+        missing = Library("flow_bench.peers.dask_get", "Nowhere", "no-such-distribution-of-anyone", is_async=True)
         rows = [row for row in measured(FLOW, missing) if row.label == "Nowhere"]
         assert {row.section for row in rows} == {f"peers {section}" for section in suite.SECTIONS}
         assert {row.note for row in rows} == {"n/a: not installed (pip install '.[peers]')"}
@@ -184,7 +184,7 @@ class TestWorker:
         assert json.loads(answers[1])["seconds"] > 0
 
     @pytest.mark.parametrize("contender", CONTENDERS, ids=lambda one: one.label)
-    def test_an_installed_contender_passes_the_check(self, contender: Contender) -> None:
+    def test_an_installed_contender_passes_the_check(self, contender: Library) -> None:
         if contender.package and not contender.version:
             pytest.skip(f"{contender.package} is not installed")
         plan = flow.topologies.layered(3, 4, 2, seed=1).compile()

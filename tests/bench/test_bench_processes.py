@@ -10,8 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flow_bench.micro.session import processes
-from flow_bench.report import tables as report
+from flow_bench.harness import machine, processes
 from flow_bench.suites.engine import importing
 
 
@@ -54,7 +53,7 @@ def test_the_peak_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "Process", lambda: SimpleNamespace(cpu_affinity=lambda: [0, 3, 5]))
-    assert processes.cores() == report.machine()["cores"] == 3
+    assert processes.cores() == machine.facts()["cores"] == 3
     monkeypatch.setattr(psutil, "cpu_count", lambda: 6)
     monkeypatch.setattr(psutil, "Process", lambda: SimpleNamespace())  # as on macOS
     assert processes.cores() == 6
@@ -64,10 +63,10 @@ def test_the_cpu_of_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_proc(*_: Any, **__: Any) -> Any:
         raise FileNotFoundError
 
-    monkeypatch.setattr(report, "open", no_proc, raising=False)
+    monkeypatch.setattr(machine, "open", no_proc, raising=False)
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(report, "_output", lambda *command: "Apple M9" if "sysctl" in command else "")
-    assert report.machine()["cpu"] == "Apple M9"
+    monkeypatch.setattr(machine, "_output", lambda *command: "Apple M9" if "sysctl" in command else "")
+    assert machine.facts()["cpu"] == "Apple M9"
 
 
 def test_a_childs_memory_is_seen_while_it_lives_and_without_psutil_in_it(tmp_path: Any) -> None:

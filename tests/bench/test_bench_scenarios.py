@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from conftest import VirtualLoop
-from flow_bench.micro.case import Case
+from given import cases_of
 
 import flow
 from flow_bench.__main__ import REFUSED, main
-from flow_bench.micro import scenarios
-from flow_bench.micro.scenarios import NO_WAITS, SCENARIOS, WAITS, Scenario
+from flow_bench.micro import test_scenarios as scenarios
+from flow_bench.micro.case import Case
+from flow_bench.micro.test_scenarios import NO_WAITS, SCENARIOS, WAITS, Scenario
 from flow_bench.micro.workflows import Pause, Wait, checkout, etl
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -37,7 +38,7 @@ def broken(scenario: Scenario, node: str, fn: Callable[..., Any]) -> flow.Plan:
 
 def test_rows_have_names_of_their_own() -> None:
     for quick in (True, False):
-        names = [(case.section, case.label, case.size, case.series) for case in scenarios.cases(quick)]
+        names = [(case.section, case.label, case.size, case.series) for case in cases_of("scenarios", quick)]
         assert len(set(names)) == len(names) == 8
 
 
@@ -45,12 +46,12 @@ def test_the_rows_of_a_quick_run_are_those_of_a_long_one() -> None:
     def names(cases: list[Case]) -> list[tuple[Any, ...]]:
         return [(case.section, case.label, case.size, case.series, case.ideal) for case in cases]
 
-    assert names(scenarios.cases(True)) == names(scenarios.cases(False))
+    assert names(cases_of("scenarios", True)) == names(cases_of("scenarios", False))
 
 
 @each_scenario
 def test_a_run_does_its_work_with_and_without_waits(scenario: Scenario) -> None:
-    for case in scenarios.cases(quick=True):
+    for case in cases_of("scenarios", True):
         if case.label == scenario.label:
             assert case.check(execute(case.make())) is None
 

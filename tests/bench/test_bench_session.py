@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,13 @@ import pytest
 from conftest import ROOT
 
 import flow
+from flow_bench import command
 from flow_bench.__main__ import main
 from flow_bench.harness.rows import Measured, Row, Target, ratios, shared
-from flow_bench.micro import session as harness
+from flow_bench.micro import measuring as harness
+from flow_bench.session import estimate, store
 from flow_bench.session import passes as session
-from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Part, command, merged, store
+from flow_bench.session.passes import MISSED, OK, PARTS, REFUSED, UNAVAILABLE, USAGE, Part, merged
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -52,8 +57,8 @@ class TestRun:
         printed = capsys.readouterr().out
         assert "pass 2 of 2  core" in printed
         assert "[core] build and compile, 12 nodes: us per node" in printed
-        assert "saved as .benchmarks/first.json" in printed
-        document = json.loads((here / ".benchmarks" / "first.json").read_text(encoding="utf-8"))
+        assert "saved as benchmark-results/first.json" in printed
+        document = json.loads((here / "benchmark-results" / "first.json").read_text(encoding="utf-8"))
         assert document == json.loads((here / "all.json").read_text(encoding="utf-8"))
         assert (document["schema"], document["name"], document["passes"]) == (1, "first", 2)
         assert document["machine"].keys() >= {"cpu", "cores", "python", "flow", "libraries", "commit", "load", "date"}
@@ -107,7 +112,8 @@ class TestRun:
 
             return command.chosen(parser().parse_args(["run", *flags]))
 
-        assert chosen() == [name for name in session.SUITES if name != "peers"]
+        assert chosen() == [name for name in session.SUITES if name not in session.ON_REQUEST]
+        assert {"peers", "scale", "tune", "adaptive", "experiments"} == set(session.ON_REQUEST)
         assert chosen("--all", "--quick") == list(session.SUITES)
         assert chosen("--traces", "--core") == ["core", "traces"]
         assert chosen("--peers") == ["peers"]
@@ -253,12 +259,11 @@ class TestStore:
 
     def test_names_of_nothing(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["run", "--core", "--compare"]) == USAGE
-        assert "no run is saved in .benchmarks" in capsys.readouterr().err
+        assert "no run is saved in benchmark-results" in capsys.readouterr().err
         store.save({"schema": 1, "name": "kept", "rows": []})
         assert main(["compare", "kpt"]) == USAGE
-        assert (
-            "no run is saved as 'kpt', nor is there such a file; saved in .benchmarks: kept" in capsys.readouterr().err
-        )
+        told = "no run is saved as 'kpt', nor is there such a file; saved in benchmark-results: kept"
+        assert told in capsys.readouterr().err
         (here / "other.json").write_text("[1]", encoding="utf-8")
         assert main(["compare", "kept", "other.json"]) == USAGE
         assert "other.json is not a run of flow_bench" in capsys.readouterr().err
@@ -271,7 +276,56 @@ class TestStore:
             store.save({"schema": 1, "name": name, "rows": []})
         assert store.load("")["name"] == "a" or store.saved()[-1].stem == "b"
         assert store.load("", but="a")["name"] == "b"
-        assert store.load(str(here / ".benchmarks" / "b.json"))["name"] == "b"
+        assert store.load(str(here / "benchmark-results" / "b.json"))["name"] == "b"
+
+    def test_archives(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        rows = merged([[Row("s", "l", "us", [1.0], ratios=[1.5], suite="x").to_dict()]])
+        machine = {"cpu": "c", "cores": 1, "system": "s", "python": "p", "commit": ""}
+
+        def run(name: str, day: int) -> dict[str, Any]:
+            facts = machine | {"date": f"2026-02-0{day}T04:05:06+00:00"}
+            found = {"schema": 1, "name": name, "machine": facts, "settings": {}, "passes": 1, "rows": rows}
+            return dict(json.loads(json.dumps(found)))
+
+        path = store.save(run("previous", 1), "previous.tar.gz")
+        assert path == Path("benchmark-results/previous.tar.gz")
+        assert store.load("previous") == store.load("previous.tar.gz") == store.load(str(path)) == run("previous", 1)
+        assert [store.name_of(one) for one in store.saved()] == ["previous"]
+        store.save(run("plain", 2))
+        assert main(["compare", "benchmark-results/previous.tar.gz", "plain"]) == OK
+        assert "1 rows compared: 0 slower, 0 faster, 1 same" in capsys.readouterr().out
+
+        for name, day in (("one", 3), ("two", 5), ("three", 4)):
+            store.save(run(name, day))
+        with tarfile.open("all.tar.gz", "w:gz") as archive:  # as `tar czf all.tar.gz benchmark-results` makes it
+            archive.add("benchmark-results")
+        assert store.load("all.tar.gz")["name"] == "two"
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (b"no archive", "is not a .tar.gz"), (b"", "is not a .tar.gz"),
+            (gzip.compress(b"x" * 600), "is not a .tar.gz"),
+            (b"", "is not a .tar.gz"), (None, "is not a run of flow_bench"),
+        ],
+    )  # fmt: skip
+    def test_archives_of_something_else(
+        self, content: bytes | None, told: str, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        if content is None:
+            with tarfile.open("odd.tar.gz", "w:gz") as archive:
+                archive.add(__file__, "test.py")
+        else:
+            Path("odd.tar.gz").write_bytes(content)
+        store.save({"schema": 1, "name": "kept", "rows": []})
+        assert main(["compare", "kept", "odd.tar.gz"]) == USAGE
+        assert f"odd.tar.gz {told}" in capsys.readouterr().err
+
+    def test_a_cut_archive(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = store.save({"schema": 1, "name": "cut", "rows": [{"x": k} for k in range(5_000)]}, "cut.tar.gz")
+        path.write_bytes(path.read_bytes()[:-2_000])
+        assert main(["compare", "cut", "cut"]) == USAGE
+        assert "cut.tar.gz is not a .tar.gz" in capsys.readouterr().err
 
     def test_default_names_are_date_and_commit(self) -> None:
         assert (
@@ -279,6 +333,44 @@ class TestStore:
             == "20260203-040506-abc-dirty"
         )
         assert store.default_name({"date": "2026-02-03T04:05:06+00:00", "commit": ""}) == "20260203-040506"
+
+
+class TestDuration:
+    FACTS = {"cpu": "c", "cores": 2, "python": "p"}
+
+    def save(self, name: str, *, quick: bool = True, cpu: str = "c", **took: float) -> None:
+        facts = self.FACTS | {"cpu": cpu, "date": "2026-02-03T04:05:06+00:00"}
+        store.save(
+            {"schema": 1, "name": name, "machine": facts, "settings": {"quick": quick}, "took": took, "rows": []}
+        )
+
+    def told(self, *parts: Part) -> tuple[float, str]:
+        return estimate.duration(parts, quick=True, facts=self.FACTS)
+
+    def test_by_saved_runs_of_this_machine(self, here: Path) -> None:
+        one, two = Part("core", 1), Part("dag", 2)
+        self.save("slow", **{one.text: 50.0, two.text: 70.0})
+        os.utime("benchmark-results/slow.json", (1, 1))
+        self.save("new", **{one.text: 5.0})
+        self.save("other", cpu="another", **{one.text: 1.0, two.text: 1.0})
+        self.save("full", quick=False, **{one.text: 500.0})
+        Path("benchmark-results/mine.json").write_text("[]", encoding="utf-8")
+        assert self.told(one, two) == (75.0, "as saved runs took here")
+        assert estimate.text(*self.told(one, two)) == "this takes about 75 s (as saved runs took here)"
+
+    def test_by_the_speed_of_a_loop(self, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(estimate, "_loop", lambda: 3 * estimate.LOOP)
+        assert self.told(Part("core", 1, seconds=(20.0, 90.0)), Part("dag", 2, seconds=(30.0, 90.0))) == (
+            150.0,
+            "by the speed of a loop here",
+        )
+        assert estimate.text(150.0, "x") == "this takes about 2 min (x)"
+
+    def test_every_part_has_its_seconds(self) -> None:
+        assert all(quick > 0 and full >= quick for quick, full in (part.seconds for part in PARTS))
+
+    def test_the_loop_takes_time(self) -> None:
+        assert 0 < estimate._loop() < 0.1
 
 
 class TestFailOver:

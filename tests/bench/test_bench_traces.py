@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from conftest import VirtualLoop
-from flow_bench.micro.case import Case
+from given import cases_of, measured
 
 import flow
 from flow_bench.__main__ import REFUSED, main
 from flow_bench.harness.work import DONE
-from flow_bench.micro import session as harness
-from flow_bench.micro import traces
+from flow_bench.micro import measuring as harness
+from flow_bench.micro import test_traces as traces
+from flow_bench.micro.case import Case
 from flow_bench.report import tables as report
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -47,19 +48,19 @@ def run(one: traces.Replay) -> tuple[flow.Result, int]:
 
 
 def test_rows_have_names_that_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    everywhere = names(traces.cases(quick=False))
+    everywhere = names(cases_of("traces", False))
     assert len(set(everywhere)) == len(everywhere) == 13 * (2 + 4)
     monkeypatch.setattr(traces, "FOLDERS", ())
-    assert names(traces.cases(quick=False)) == everywhere
-    assert set(names(traces.cases(quick=True))) < set(everywhere)
+    assert names(cases_of("traces", False)) == everywhere
+    assert set(names(cases_of("traces", True))) < set(everywhere)
 
 
 @pytest.mark.usefixtures("only_here")
 def test_what_is_not_here_is_said() -> None:
-    missing = {case.label for case in traces.cases(quick=True) if case.missing}
+    missing = {case.label for case in cases_of("traces", True) if case.missing}
     assert len(missing) == 7
     assert missing == {name for name in traces.TRACES if traces.find(name) is None}
-    assert any(not case.missing for case in traces.cases(quick=True) if case.section == "replay")
+    assert any(not case.missing for case in cases_of("traces", True) if case.section == "replay")
 
 
 @pytest.mark.usefixtures("only_here")
@@ -71,17 +72,19 @@ def test_found_traces_have_the_tasks_stated() -> None:
 
 
 def test_a_missing_case_is_a_row_without_a_figure() -> None:
-    here = Case("s", "here", lambda: int, lambda raw: None, rounds=1)
-    gone = Case("s", "gone", lambda: int, lambda raw: None, size=5, series="x", missing="its file is not here")
-    rows = harness.measure("traces", [gone, here, gone], harness.QUICK)
+    here = Case("here", lambda: int, lambda raw: None, section="s", rounds=1)
+    gone = Case(
+        "gone", lambda: int, lambda raw: None, section="s", size=5, series="x", missing="its file is not here"
+    )
+    rows = measured("traces", [gone, here, gone], harness.QUICK)
     assert [row.note for row in rows] == ["n/a: its file is not here", "", "n/a: its file is not here"]
     assert (rows[0].figure, rows[0].nodes, rows[0].topology, rows[0].suite) == (None, 5, "x", "traces")
-    assert harness.measure("traces", [gone], harness.QUICK)[0].figure is None
+    assert measured("traces", [gone], harness.QUICK)[0].figure is None
     assert "n/a: its file is not here" in report.table(rows[:1])
 
 
 def test_no_ops_are_checked() -> None:
-    sync, unlike = (case for case in traces.cases(quick=True) if case.label == SMALL)
+    sync, unlike = (case for case in cases_of("traces", True) if case.label == SMALL)
     result = sync.make()()
     assert (sync.check(result), sync.per, unlike.is_async) == (None, 26, True)
     lazy = flow.run(flow.traces.load(traces.find(SMALL) or "", work=lambda task: lambda *_: None))

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from given import cases_of, measured
 
 import flow
 from flow_bench.harness.contender import Refused
-from flow_bench.micro import session as harness
+from flow_bench.micro import measuring as harness
+from flow_bench.micro import test_workflow as single
 from flow_bench.suites.load import live, soak, workflow
 from flow_bench.suites.load.live import BARE, CROWD, NODES, OURS, PER_NODE, Burst, Contender, Fn, Workflow
 
@@ -39,47 +41,47 @@ class TestSuite:
         assert [row.section for table in workflow.run(chosen) for row in table] == ["linear"] * 6
 
     def test_the_complex_workflow_routes_runs_in_parallel_and_maps(self) -> None:
-        result = flow.run(workflow.order_plan(), {"order": workflow.ORDER})
-        assert result["receipt"] == workflow.RECEIPT
+        result = flow.run(single.order_plan(), {"order": single.ORDER})
+        assert result["receipt"] == single.RECEIPT
         assert result["receipt"]["total"] == 475.0
-        assert [result[f"by_{name}"] for name in workflow.ROUTES] == [None, "sent by express", None]
+        assert [result[f"by_{name}"] for name in single.ROUTES] == [None, "sent by express", None]
         assert len(result.plan) == 13
-        assert workflow.order_by_hand() == asyncio.run(workflow.order_gathered()) == workflow.RECEIPT
+        assert single.order_by_hand() == asyncio.run(single.order_gathered()) == single.RECEIPT
 
     def test_an_engine_that_runs_only_the_first_node_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         run = flow.run
         monkeypatch.setattr(flow, "run", lambda plan, inputs=None: run(plan, inputs, targets=[plan.names[0]]))
-        cases = [case for case in workflow.cases() if case.label == "3 sync nodes"]
+        cases = [case for case in cases_of("workflow") if case.label == "3 sync nodes"]
         with pytest.raises(Refused, match="linear: 3 sync nodes.*1 of 3 nodes completed"):
-            harness.measure("workflow", cases, CASES)
+            measured("workflow", cases, CASES)
 
 
 class TestFailures:
-    @pytest.mark.parametrize("rate", workflow.RATES)
-    @pytest.mark.parametrize("config", [workflow.COLLECT, workflow.FAIL_FAST])
+    @pytest.mark.parametrize("rate", single.RATES)
+    @pytest.mark.parametrize("config", [single.COLLECT, single.FAIL_FAST])
     def test_as_many_fail_as_told(self, rate: int, config: flow.Config) -> None:
-        results = asyncio.run(workflow.together(workflow.failing(rate), config))
+        results = asyncio.run(single.together(single.failing(rate), config))
         assert sum(not result.ok for result in results) == rate
-        assert workflow.as_told(rate, results) is None
+        assert single.as_told(rate, results) is None
 
     def test_another_rate_is_refused(self) -> None:
-        results = asyncio.run(workflow.together(workflow.failing(10), workflow.COLLECT))
-        assert "workflow 2 was to fail" in str(workflow.as_told(50, results))
-        assert "workflow 0 was to return 5" in str(workflow.as_told(0, results))
+        results = asyncio.run(single.together(single.failing(10), single.COLLECT))
+        assert "workflow 2 was to fail" in str(single.as_told(50, results))
+        assert "workflow 0 was to return 5" in str(single.as_told(0, results))
 
     def test_lost_workflows_are_refused(self) -> None:
-        results = asyncio.run(workflow.together(workflow.failing(0), workflow.COLLECT))
-        assert workflow.as_told(0, results[:-1]) == "0 of 99 failed"
+        results = asyncio.run(single.together(single.failing(0), single.COLLECT))
+        assert single.as_told(0, results[:-1]) == "0 of 99 failed"
 
     def test_failures_that_never_happen_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(workflow, "fails", lambda number, rate: False)
-        cases = [case for case in workflow.cases() if case.label.endswith("10 % fail, collect")]
+        monkeypatch.setattr(single, "fails", lambda number, rate: False)
+        cases = [case for case in cases_of("workflow") if case.label.endswith("10 % fail, collect")]
         with pytest.raises(Refused, match="0 of 100 failed"):
-            harness.measure("workflow", cases, CASES)
+            measured("workflow", cases, CASES)
 
 
 def way(make: Callable[[Sequence[Fn]], Workflow]) -> Contender:
-    return ready("broken", make)
+    return Contender("broken", make, live.lost)
 
 
 class TestLive:
@@ -117,7 +119,7 @@ class TestLive:
 
     def test_lost_workflows_are_refused(self) -> None:
         with pytest.raises(Refused, match="9 of 10 workflows finished"):
-            live.refuse_unless("lossy", [NODES] * 9, [NODES] * 10)
+            live.WAYS[0].refuse_unless_done([NODES] * 9, [NODES] * 10)
 
     def test_rows_say_when_99_of_100_were_done_and_what_was_the_target(self) -> None:
         ours, bare, nodes = (Burst([k * scale for k in range(1, 101)], 1.0, 10 * scale) for scale in (0.3, 0.1, 0.2))

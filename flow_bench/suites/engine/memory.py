@@ -60,7 +60,9 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 def bytes_rows(effort: Effort) -> list[Row]:
     """One row per phase, size and topology."""
     found = {
-        (nodes, topology): child("memory", topology, nodes) for topology in effort.topologies for nodes in effort.sizes
+        (nodes, topology): child("suites.engine.memory", topology, nodes)
+        for topology in effort.topologies
+        for nodes in effort.sizes
     }
     return [
         Row(SECTION, phase, "bytes", figure=held[phase] / nodes, nodes=nodes, topology=topology.replace("_", " "))

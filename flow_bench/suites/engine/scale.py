@@ -154,8 +154,8 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield one table of phases per topology, then the one of memory."""
     factor = 1.1 * effort.large / effort.small
     for topology in topologies():
-        small = [child("scale", "phases", topology, effort.small) for _ in range(effort.small_rounds)]
-        large = [child("scale", "phases", topology, effort.large) for _ in range(effort.large_rounds)]
+        small = [child("suites.engine.scale", "phases", topology, effort.small) for _ in range(effort.small_rounds)]
+        large = [child("suites.engine.scale", "phases", topology, effort.large) for _ in range(effort.large_rounds)]
         section = f"{topology}: {effort.large:,} nodes, ratio to {effort.small:,}"
         rows = []
         for seconds in (*small, *large):
@@ -172,7 +172,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 
 
 def _memory_row(kind: str, topology: str, nodes: int) -> Row:
-    found = child("scale", f"memory-{kind}", topology, nodes)
+    found = child("suites.engine.scale", f"memory-{kind}", topology, nodes)
     target = Target(900, of="figure", binding=True) if nodes >= 1_000_000 else None
     per_node = (found["peak MB"] - found["before MB"]) * 1e6 / nodes
     return Row(

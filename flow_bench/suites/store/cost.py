@@ -279,7 +279,7 @@ SAMPLED = "metrics=sampled"
 
 def timed(workload: str, kinds: Sequence[str], effort: Effort) -> Samples:
     """Seconds per operation of each kind, interleaved, in a process of their own."""
-    samples: Samples = child("data_cost", workload, effort.rounds, *kinds)
+    samples: Samples = child("suites.store.cost", workload, effort.rounds, *kinds)
     return samples
 
 
@@ -345,7 +345,7 @@ def preset_rows(effort: Effort) -> Iterator[list[Row]]:
         ("production", "texts", "strings held, half of them repeated"),
         ("low_memory", "records", "small records held"),
     ):
-        usual, mine = ([each] for each in child("data_cost", "held", what, effort.held, "default", preset))
+        usual, mine = ([each] for each in child("suites.store.cost", "held", what, effort.held, "default", preset))
         note, over = f"traced; default: {usual[0]:,.0f}", ratios(mine, usual)
         label = f"{preset}: {label}"
         rows.append(Row(section, label, "bytes per value", mine, ratios=over, target=Target(1.0), note=note))

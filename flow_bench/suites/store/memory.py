@@ -259,7 +259,7 @@ def _matrix_rows(effort: Effort, kind: str, size: int, count: int) -> list[Row]:
     copies = max(1, effort.held // count)
     held: dict[str, Found] = {}
     if effort.held:
-        held = {memory: child("data_memory", "hold", memory, kind, size, count, copies) for memory in STRATEGIES}
+        held = {one: child("suites.store.memory", "hold", one, kind, size, count, copies) for one in STRATEGIES}
     rows = []
     for label, seconds in samples.items():
         memory = label.split(",")[0]
@@ -290,7 +290,7 @@ def _million_rows(effort: Effort) -> list[Row]:
     found: dict[str, list[Found]] = {"standard": [], "arena": []}
     for _ in range(effort.million_rounds):
         for memory, rounds in found.items():
-            rounds.append(child("data_memory", "million", memory, effort.million))
+            rounds.append(child("suites.store.memory", "million", memory, effort.million))
     binding = effort.million >= 1_000_000
     rows = []
     for label, unit, at_most in (("peak memory above before", "MB", 0.333), ("full collection pause", "ms", 0.1)):
@@ -307,7 +307,7 @@ def _interning_rows(effort: Effort) -> list[Row]:
     samples = time_interning(effort)
     held: dict[str, Found] = {}
     if effort.held:
-        held = {way: child("data_memory", "strings", way, 20 * effort.batches) for way in INTERNING}
+        held = {way: child("suites.store.memory", "strings", way, 20 * effort.batches) for way in INTERNING}
     rows = []
     for way, seconds in samples.items():
         us, over = [second * US for second in seconds], ratios(seconds, samples["individual"])

@@ -1,0 +1,29 @@
+"""Cases given by a test, measured as those of the micro suites are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flow_bench.harness.rows import Row
+from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.measuring import Bench, Effort, measure_file, tables_of
+
+CASES: list[Case] = []
+
+
+@table(lambda quick: CASES)
+def test_given(bench: Measure, case: Case) -> None:
+    """Pytest is told to collect this file by :func:`measured` alone: it has no test file's name."""
+    bench(case)
+
+
+def measured(suite: str, cases: Sequence[Case], effort: Effort) -> list[Row]:
+    """Measure these cases; return their rows."""
+    CASES[:] = cases
+    return measure_file(Path(__file__), Bench(effort, suite=suite))
+
+
+def cases_of(suite: str, quick: bool = True) -> list[Case]:
+    """Every case of a micro suite."""
+    return [case for _, cases in tables_of(suite, quick) for case in cases]
