@@ -312,7 +312,7 @@ def _speed_up(quick: bool) -> list[Case]:
 
 def _sum_is(wanted: int) -> Callable[[flow.Result], str | None]:
     """A check that all five nodes of :func:`four` completed, and that the parts add up."""
-    return expect((5, wanted), lambda result: (result.counts.get(flow.Status.COMPLETED, 0), result["sum"]))
+    return expect((5, wanted), lambda result: (result.counts.get(flow.Status.COMPLETED, 0), result.outputs.get("sum")))
 
 
 def _error_handling(quick: bool) -> list[Case]:
@@ -336,7 +336,7 @@ def _error_handling(quick: bool) -> list[Case]:
         Case("raises: collected", lambda: partial(flow.run, bad, config=COLLECT), _alone_failed,
              note=LOGS, **beside),
         Case("raises: RunError", lambda: partial(_raising, bad), _alone_failed, **beside),
-        Case(f"raises: caught{BY_HAND}", lambda: fail_by_hand, expect("as it should"), **shape),
+        Case(f"raises: RunError{BY_HAND}", lambda: fail_by_hand, expect("as it should"), **shape),
     ]  # fmt: skip
 
 
@@ -344,7 +344,7 @@ def _ended(wanted: int, *, attempts: int = 1, fell_back: bool = False) -> Callab
     """A check of a run of one node: its output, how many attempts it took, and whether a fallback was the last."""
 
     def found(result: flow.Result) -> object:
-        return result["only"], result.attempts["only"], "only" in result.fallbacks
+        return result.outputs.get("only"), result.attempts["only"], "only" in result.fallbacks
 
     return expect((wanted, attempts, fell_back), found)
 
