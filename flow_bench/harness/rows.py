@@ -210,3 +210,10 @@ def number(value: float) -> str:
     if size >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 or not value else f"{value:.3f}"
+
+
+def share(of_calls: float) -> str:
+    """``yes`` if it is all of them, ``no`` if it is none; else in per cent, which never rounds up to all."""
+    if of_calls in (0.0, 1.0):
+        return "yes" if of_calls else "no"
+    return f"{min(max(of_calls, 0.001), 0.999):.1%}"

@@ -15,12 +15,12 @@ from math import isfinite, log
 from pathlib import Path
 from typing import Any
 
-from flow_bench.harness.rows import BELOW, Identity, Row, number, percentile
+from flow_bench.harness.rows import BELOW, Identity, Row, number, percentile, share
 from flow_bench.report import plots
 from flow_bench.report.changes import summary
 from flow_bench.report.draw import DARK, SYMBOLS, figure, marker
 from flow_bench.report.plots import Group, Plot, parted, shown
-from flow_bench.report.tables import PERCENTILES, SUITES, TITLES, share
+from flow_bench.report.tables import PERCENTILES, SUITES, TITLES
 from flow_bench.session.compare import Change, Comparison, compare
 
 TEMPLATE = Path(__file__).with_name("page.html")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from flow_bench.harness.rows import BELOW, Row, number, percentile
+from flow_bench.harness.rows import BELOW, Row, number, percentile, share
 
 TITLES = {
     "sync": "sync, no event loop",
@@ -145,13 +145,6 @@ def _shown_figure(rows: Sequence[Row], name: str) -> str:
     if name == BELOW:
         return share(min(values))
     return f"{min(values):.0%}" if name == "efficiency" else number(max(values))
-
-
-def share(of_calls: float) -> str:
-    """``yes`` if it is all of them, ``no`` if it is none; else in per cent, which never rounds up to all."""
-    if of_calls in (0.0, 1.0):
-        return "yes" if of_calls else "no"
-    return f"{min(max(of_calls, 0.001), 0.999):.1%}"
 
 
 def _figure(row: Row, name: str) -> float | None:

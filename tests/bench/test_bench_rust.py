@@ -1,4 +1,4 @@
-"""The rows beside AI Workflow Engine's: they exist, do their work and are refused if not; paced arrivals; below 1 ms."""
+"""The rows beside AI Workflow Engine's: they do their work, and are refused if not; arrivals by the clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from flow_bench.harness.logs import unwritten
 from flow_bench.harness.rows import BELOW, Identity, Row, of_calls
 from flow_bench.micro import measuring, test_node
 from flow_bench.micro.case import Case
+from flow_bench.originals.page import shown
 from flow_bench.originals.rust import SOURCE
+from flow_bench.originals.table import Ours
 from flow_bench.report import tables
 from flow_bench.session.passes import merged
 from flow_bench.suites.load import live, rate, recovery, soak
@@ -96,6 +98,14 @@ def measured_rows() -> dict[str, Row]:
     return {row.label: row for rows in measuring.measure("node", TINY, wanted) for row in rows}
 
 
+def test_the_page_tells_what_the_original_asks_for() -> None:
+    figures = {"mean": 80.0, "p95": 90.0, BELOW: 0.997, "speed_up": 3.8, "overhead": 12.0}
+    text = shown(Ours("node", "kinds", "node", "l", times=5), Row("node", "l", "us", [70.0], figures=figures))
+    assert text == (
+        "350 us, mean 400 us, P95 450 us, overhead 60.0 us, below 1 ms: 99.7%, 3.80 times as fast as one after another"
+    )
+
+
 def paced_rows() -> list[Row]:
     every = [Watched(one, 100.0, 100 * one, 120 * one, ON_TIME.points) for one in rate.RATES]
     alive = Row(rate.SECTION, f"{rate.ALIVE:,} workflows alive at once: resident", "MB")
@@ -114,7 +124,8 @@ def live_rows() -> list[Row]:
 
 class TestNodes:
     def cases(self, *tests: str) -> dict[str, Case]:
-        return {case.label: case for test, cases in measuring.tables_of("node", True) for case in cases if test in tests}
+        tables_of = measuring.tables_of("node", quick=True)
+        return {case.label: case for test, cases in tables_of for case in cases if test in tests}
 
     @pytest.mark.parametrize(("table", "nodes"), [("speed_up", "four"), ("error_handling", "one")])
     def test_every_case_does_its_work_and_is_refused_if_it_does_not(self, table: str, nodes: str) -> None:
@@ -310,10 +321,17 @@ class TestRate:
         rows = {row.label: row for row in rate.rows_of(ON_TIME)}
         growth = rows["100 workflows/s: growth"]
         assert growth.figure == pytest.approx(3.6)  # 1,000 bytes a second
-        assert growth.note == "extrapolated from 100 s: 30.0 MB, then 30.1 MB"
+        assert growth.figures["second_half"] == pytest.approx(3.6)
+        assert growth.note.startswith("extrapolated from 100 s: 30.0, 30.1, 30.1 MB")
         assert rows["100 workflows/s: baseline"].figure == 30.0
         assert rows["100 workflows/s: baseline"].verdict.upper() == "PASS"
         assert rows["100 workflows/s: peak"].figure == 32.0
+
+    def test_a_step_is_told_from_a_leak(self) -> None:
+        step = [(at, 30_000_000 + 1_000_000 * (at > 50)) for at, _ in ON_TIME.points]
+        growth = rate.rows_of(replace(ON_TIME, points=step))[2]
+        assert growth.figure > 20  # type: ignore[operator]
+        assert growth.figures["second_half"] == 0
 
     def test_seconds_tell_no_growth(self) -> None:
         growth = rate.rows_of(replace(ON_TIME, points=ON_TIME.points[:50]))[2]

@@ -11,7 +11,9 @@ not grow. The line that a failure logs is made, and written nowhere.
 
 **Figures.** After the warm-up: *baseline*, what is resident then; *peak*, the most that ever was; *growth*, the slope
 of least squares over all samples since, times an hour. That is extrapolated, from as many seconds as its note says;
-from less than a minute none is given, since one page more in three seconds would be 5 MB an hour. Where a rate was not
+from less than a minute none is given, since one page more in three seconds would be 5 MB an hour. Python takes memory
+from the system a megabyte at a time, so a row also tells the growth over the second half alone: after a step it is
+next to nothing, in a leak the same. Where a rate was not
 reached, its row says which was, and there are no other figures.
 """
 
@@ -20,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -41,8 +44,9 @@ RATES = (0, 100, 1_000)
 ALIVE = 1_000
 WAIT = 0.01
 MB, MS, HOUR = 1e6, 1e3, 3_600.0
-REACHED = 0.98
-"""The least part of a rate that counts as the rate: workflows in flight at either end of the watch are a hundredth."""
+REACHED = 0.95
+"""The least part of a rate that counts as the rate. A pause of the machine of 0.1 s at the end of a quick watch is as
+much as that; of three minutes it is nothing."""
 TELLING = 60.0
 """Seconds of watch from which a growth by the hour may be told."""
 BASELINE = Target(100, of="figure")
@@ -206,7 +210,7 @@ def rows_of(found: Watched) -> list[Row]:
     """The rows of one rate; without figures if it was not reached."""
     what = f"{found.rate:,} workflows/s" if found.rate else "idle"
     reached = found.reached >= REACHED * found.rate
-    missing = "" if reached else f"n/a: {found.rate:,} workflows/s were to be reached, and {found.reached:,.0f} were"
+    missing = "" if reached else f"n/a: {found.rate:,} workflows/s were to be reached, and {found.reached:,.1f} were"
     rows = [
         _row(f"{what}: baseline", "MB", found.points[0][1] / MB, missing, target=BASELINE),
         _row(f"{what}: peak", "MB", found.peak, missing),
@@ -229,10 +233,12 @@ def _growth(what: str, found: Watched, missing: str) -> Row:
     span = found.points[-1][0] - found.points[0][0]
     if not missing and span < TELLING:
         missing = f"n/a: it takes a minute to tell, and these were {span:.1f} s: measure without --quick"
-    first, last = found.points[0][1] / MB, found.points[-1][1] / MB
-    note = f"extrapolated from {span:.0f} s: {first:.1f} MB, then {last:.1f} MB"
-    grows = slope(found.points) / MB * HOUR
-    return _row(f"{what}: growth", "MB/hour", grows, missing, note=note, better="zero")
+    half = found.points[len(found.points) // 2 :]
+    seen = ", ".join(f"{size / MB:.1f}" for _, size in (found.points[0], half[0], half[-1]))
+    note = f"extrapolated from {span:.0f} s: {seen} MB at the beginning, in the middle and at the end"
+    grows, late = (slope(points) / MB * HOUR for points in (found.points, half))
+    figures = {} if missing else {"second_half": late}
+    return _row(f"{what}: growth", "MB/hour", grows, missing, note=note, better="zero", figures=figures)
 
 
 @dataclass(frozen=True)
@@ -270,7 +276,8 @@ def main(what: str, *arguments: str) -> None:
         print(json.dumps(asyncio.run(alive(int(arguments[0])))))
         return
     warm, seconds, every = map(float, arguments[1:])
-    with unwritten():
+    with unwritten(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", flow.errors.BlockingNodeWarning)  # others had the processor, as the rows tell
         found = asyncio.run(watch(int(arguments[0]), warm, seconds, every))
     print(json.dumps(asdict(found)))
 
