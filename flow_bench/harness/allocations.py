@@ -35,6 +35,10 @@ class Allocated:
     bytes: float
     blocks: float
 
+    def per(self, count: int) -> Allocated:
+        """The same for one of so many things."""
+        return Allocated(self.bytes / count, self.blocks / count)
+
 
 def allocated(make: Callable[[], Callable[[], Any]]) -> Allocated:
     """Make two operations and call them, untimed: one for the blocks, one for the bytes, which tracing would change."""

@@ -7,16 +7,36 @@ contenders alike.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from time import perf_counter, process_time
 from typing import Any
 
 import anyio.lowlevel
 
+from flow_bench.harness.allocations import Allocated, allocated, allocated_on_loop
 from flow_bench.harness.contender import Contender
 from flow_bench.harness.rows import Measured
 
-Samples = dict[str, list[float]]
+
+class Samples(dict[str, list[float]]):
+    """Seconds per operation by label, round after round.
+
+    :ivar allocated: what one operation took of memory, by label.
+    """
+
+    def __init__(self, labels: Iterable[str] = ()) -> None:
+        super().__init__({label: [] for label in labels})
+        self.allocated: dict[str, Allocated] = {}
+
+    def memory(self, label: str, per: int = 1) -> dict[str, float]:
+        """A row's figures ``bytes`` and ``blocks``.
+
+        :param per: of how many more things an operation is the cost than the contender says: nodes, say.
+        """
+        found = self.allocated.get(label)
+        return {} if found is None else {"bytes": found.bytes / per, "blocks": found.blocks / per}
 
 
 def schedule(count: int, rounds: int) -> Iterator[tuple[int, int]]:
@@ -26,20 +46,29 @@ def schedule(count: int, rounds: int) -> Iterator[tuple[int, int]]:
     is kept from it, or looking at all that would take most of the time.
     """
     was_on = gc.isenabled()
+    with _frozen():
+        try:
+            for turn in range(-1, rounds):
+                gc.enable()
+                gc.collect()
+                gc.disable()
+                order = [(turn + k) % count for k in range(count)]
+                for contender in reversed(order) if turn % 2 else order:
+                    yield turn, contender
+        finally:
+            if was_on:
+                gc.enable()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Keep what there is from the collector, or looking at all that would take most of the time."""
     gc.collect()
     gc.freeze()
     try:
-        for turn in range(-1, rounds):
-            gc.enable()
-            gc.collect()
-            gc.disable()
-            order = [(turn + k) % count for k in range(count)]
-            for contender in reversed(order) if turn % 2 else order:
-                yield turn, contender
+        yield
     finally:
         gc.unfreeze()
-        if was_on:
-            gc.enable()
 
 
 def repeat_of(nodes: int) -> int:
@@ -61,7 +90,7 @@ def interleave(
     :param clock: :func:`time.thread_time` leaves out what others do meanwhile, and what is only waited for.
     :raises Refused: by the first contender that did not do its work.
     """
-    samples: Samples = {one.label: [] for one in contenders}
+    samples = Samples(one.label for one in contenders)
     for turn, which in schedule(len(contenders), rounds):
         contender = contenders[which]
         operations = [contender.make(*subject) for _ in range(repeat)]
@@ -74,6 +103,9 @@ def interleave(
         if turn >= 0:
             count = repeat * contender.per
             samples[contender.label].append(Measured(took / count, cpu / count))
+    with _frozen():
+        for one in contenders:
+            samples.allocated[one.label] = allocated(partial(one.make, *subject)).per(one.per)
     return samples
 
 
@@ -84,12 +116,14 @@ async def interleave_on_loop(
     repeat: int = 1,
     clock: Callable[[], float] = perf_counter,
     waits: bool = False,
+    memory: bool = True,
 ) -> Samples:
     """As :func:`interleave`, awaiting every operation; the running loop turns once between two samples.
 
     :param waits: the time is mostly waiting, so nobody is to compare CPU time.
+    :param memory: say what an operation allocates, which takes two more of each.
     """
-    samples: Samples = {one.label: [] for one in contenders}
+    samples = Samples(one.label for one in contenders)
     for turn, which in schedule(len(contenders), rounds):
         contender = contenders[which]
         operations = [contender.make(*subject) for _ in range(repeat)]
@@ -103,4 +137,7 @@ async def interleave_on_loop(
         if turn >= 0:
             count = repeat * contender.per
             samples[contender.label].append(Measured(took / count, 0.0 if waits else cpu / count))
+    with _frozen():
+        for one in contenders if memory else ():
+            samples.allocated[one.label] = (await allocated_on_loop(partial(one.make, *subject))).per(one.per)
     return samples

@@ -220,8 +220,8 @@ class Bench:
         took = [fmean(calls[k : k + repeat]) for k in range(0, len(calls), repeat)] or benchmark.stats.stats.data
         seconds = [Measured(one, used / repeat) for one, used in zip(took, cpu, strict=True)]
         scale = UNITS[case.unit] / case.per
-        memory = self._allocated(case, shared)
-        figures = case.figures | {"bytes": memory.bytes / case.per, "blocks": memory.blocks / case.per}
+        memory = self._allocated(case, shared).per(case.per)
+        figures = case.figures | {"bytes": memory.bytes, "blocks": memory.blocks}
         row = Row(
             case.section, case.label, case.unit, [s * scale for s in calls or seconds],
             ratios=ratios(seconds, calibration) if calibration else [],

@@ -48,7 +48,7 @@ def _machine(facts: Mapping[str, Any]) -> str:
     when = ", ".join(filter(None, [facts["date"][:10], facts.get("commit", "")]))
     return (
         f"Figures of `flow`: {where}. Measured {when}. Bytes are the most that one operation had at "
-        "once, blocks what it left allocated while its result was alive; Go counts every byte that was ever allocated.\n"
+        "once, blocks what it left allocated while its result was alive; Go counts every byte ever allocated.\n"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from flow_bench.harness.interleave import Samples
 from flow_bench.harness.rows import Row
 from flow_bench.micro.case import Case, Measure, table
 from flow_bench.micro.measuring import Bench, Effort, measure_file, tables_of
@@ -27,3 +28,10 @@ def measured(suite: str, cases: Sequence[Case], effort: Effort) -> list[Row]:
 def cases_of(suite: str, quick: bool = True) -> list[Case]:
     """Every case of a micro suite."""
     return [case for _, cases in tables_of(suite, quick) for case in cases]
+
+
+def given_samples(seconds: dict[str, list[float]]) -> Samples:
+    """What a table's contenders took."""
+    samples = Samples()
+    samples.update(seconds)
+    return samples

@@ -230,7 +230,7 @@ class TestCore:
         monkeypatch.setattr(seams, "told_async", tell)
         monkeypatch.setattr(seams, "asked", asked.append)
         hooks, _ = seams.run(seams.Effort(rounds=1, nodes=12, calls=3))
-        rounds = 2  # one of them warms up
+        rounds = 4  # one of them warms up, two show what a run allocates
         assert len(told) == rounds * 12 * (1 + 2 + 2)  # one sync run with a hook for outcomes, two on a loop, twice
         assert len(asked) == rounds * 12 * 3
         assert [row.ratio for row in hooks if row.label.endswith(": no hook")] == [1.0, 1.0, 1.0]
@@ -311,7 +311,29 @@ class TestWays:
         calls: list[str] = []
         way = ready("a", lambda: calls.append("run"), lambda _: True, 10, lambda: calls.append("before"))
         assert len(interleave([way], 3)["a"]) == 3
-        assert calls == ["before", "run"] * 4
+        assert calls == ["before", "run"] * (4 + 2)  # two show what one allocates
+
+    def test_what_an_operation_allocates(self) -> None:
+        kept = ready("kept", lambda: [bytes(1_000) for _ in range(50)], lambda made: len(made) == 50, 50)
+        brief = ready("brief", lambda: len([bytes(1_000) for _ in range(50)]), lambda made: made == 50, 50)
+        samples = interleave([kept, brief], 1)
+        assert samples.memory("kept")["bytes"] == pytest.approx(1_050, rel=0.1)  # 33 bytes of header, 8 in the list
+        assert samples.memory("kept")["blocks"] == pytest.approx(1, abs=0.2)
+        assert samples.memory("brief")["bytes"] == pytest.approx(1_050, rel=0.1)
+        assert samples.memory("brief")["blocks"] < 0.2  # it left nothing
+        assert samples.memory("kept", 10)["bytes"] == samples.memory("kept")["bytes"] / 10
+
+        async def made() -> list[bytes]:
+            return [bytes(1_000) for _ in range(50)]
+
+        async def both() -> Any:
+            ways = [ready("kept", made, lambda made: len(made) == 50, 50)]
+            return await interleave_on_loop(ways, 1), await interleave_on_loop(ways, 1, memory=False)
+
+        on_loop, without = asyncio.run(both())
+        assert on_loop.memory("kept")["bytes"] == pytest.approx(1_050, rel=0.1)
+        assert on_loop.memory("kept")["blocks"] == pytest.approx(1, abs=0.2)
+        assert without.memory("kept") == {}
 
     def test_traced_peaks_are_those_above_before(self) -> None:
         peak, made = traced_peak(lambda: len(bytes(1_000_000)) + len(bytes(500_000)))

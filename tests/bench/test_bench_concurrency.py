@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from given import given_samples
 
 import flow
 from flow_bench.harness.contender import Refused
@@ -78,7 +79,7 @@ class TestCheck:
 
 class TestRows:
     def test_waits_are_held_against_what_was_asked_for_and_what_a_wait_took(self) -> None:
-        samples = {one.label: [0.100, 0.100] for one in LIMITS} | {ALONE: [0.002, 0.003]}
+        samples = given_samples({one.label: [0.100, 0.100] for one in LIMITS} | {ALONE: [0.002, 0.003]})
         rows = {r.label: r for r in concurrency.rows_of("s", WORK[2], LIMITS, 80, samples, 80)}
         bounded, unbounded = rows["flow, limit=8"].figures, rows["flow, unbounded"].figures
         assert bounded == pytest.approx({"efficiency": 0.1, "of_real": 0.2})  # 80 x 1 ms / 8, in 100 ms
@@ -86,12 +87,12 @@ class TestRows:
         assert rows[ALONE].figure == pytest.approx(2.5)
 
     def test_work_on_the_cpu_takes_as_long_however_many_are_at_once(self) -> None:
-        samples = {one.label: [0.100] for one in LIMITS} | {ALONE: [0.001]}
+        samples = given_samples({one.label: [0.100] for one in LIMITS} | {ALONE: [0.001]})
         rows = list(concurrency.rows_of("s", WORK[3], LIMITS, 80, samples, 80))
         assert [row.figures for row in rows[:-1]] == [pytest.approx({"efficiency": 0.8})] * len(LIMITS)
 
     def test_no_ops_have_no_ideal_and_ratios_are_to_the_bare_tasks_of_the_round(self) -> None:
-        samples = {one.label: [1.0 + k, 2.0] for k, one in enumerate(LIMITS)}
+        samples = given_samples({one.label: [1.0 + k, 2.0] for k, one in enumerate(LIMITS)})
         rows = list(concurrency.rows_of("s", WORK[0], LIMITS, 10, samples, 10))
         assert all(row.figures == {} for row in rows)
         assert rows[1].ratios == [2.0, 1.0]

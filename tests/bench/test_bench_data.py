@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from typing import Any
+
 import pytest
-from given import cases_of
+from given import cases_of, given_samples
 
 import flow
 from flow_bench.harness.contender import Refused
@@ -69,7 +71,10 @@ def test_a_store_that_forgets_is_refused(section: str, monkeypatch: pytest.Monke
 
 
 def test_kinds_that_share_a_process_have_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_cost, "timed", lambda workload, kinds, effort: {kind: [1.0] for kind in kinds})
+    def timed(workload: str, kinds: list[str], effort: data_cost.Effort) -> Any:
+        return given_samples({kind: [1.0] for kind in kinds})
+
+    monkeypatch.setattr(data_cost, "timed", timed)
     together, apart = (
         [(row.section, row.label) for table in data_cost.cost_rows(data_cost.Effort(1, 10, apart)) for row in table]
         for apart in (False, True)

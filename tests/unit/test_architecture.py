@@ -38,15 +38,15 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
-def imports(tree: ast.Module) -> set[str]:
-    """Every module of flow that a file imports, under TYPE_CHECKING or lazily as well."""
+def imports(tree: ast.Module, package: str = "flow") -> set[str]:
+    """Every module of the package that a file imports, under TYPE_CHECKING or lazily as well."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "flow"}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "flow":
-            if node.module == "flow":
-                found |= {f"flow.{alias.name}" for alias in node.names}
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == package}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == package:
+            if node.module == package:
+                found |= {f"{package}.{alias.name}" for alias in node.names}
             else:
                 found.add(node.module)
     return found
@@ -85,6 +85,26 @@ def test_flow_bench_uses_the_public_api() -> None:
         if (found := imports(ast.parse(path.read_text("utf-8"))) - public)
     }
     assert not private
+
+
+BENCH_RANKS = {
+    "harness": 0, "micro": 1, "suites": 2, "peers": 3, "session": 4, "report": 5, "originals": 6, "command": 7,
+    "__main__": 8, "__init__": 8,
+}  # fmt: skip
+
+
+def test_rooms_of_flow_bench_import_downwards() -> None:
+    upwards, rooms = [], set()
+    for path in (ROOT / "flow_bench").rglob("*.py"):
+        relative = path.relative_to(ROOT / "flow_bench")
+        mine = relative.parts[0].removesuffix(".py")
+        rooms.add(mine)
+        for module in imports(ast.parse(path.read_text("utf-8")), "flow_bench"):
+            other = room_of(module)
+            if other != mine and BENCH_RANKS[other] >= BENCH_RANKS[mine]:
+                upwards.append(f"{relative} imports {module}")
+    assert not upwards
+    assert rooms == set(BENCH_RANKS)
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

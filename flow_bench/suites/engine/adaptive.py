@@ -103,7 +103,7 @@ async def crowd_rows(law: str, effort: Effort) -> list[Row]:
     ways = [way(f"limit={n}", partial(flow.execute, warm, config=flow.Config(limit=n))) for n in FIXED]
     ways.append(way(FIRST, lambda: flow.execute(fresh.pop(), config=AUTO)))
     ways.append(way(NEXT, partial(flow.execute, warm, config=AUTO)))
-    samples = await interleave_on_loop(ways, effort.rounds, waits=True)
+    samples = await interleave_on_loop(ways, effort.rounds, waits=True, memory=False)
     return [*_beside_the_best(law, effort.calls, samples), await _all_at_once(law, effort.calls)]
 
 

@@ -281,7 +281,7 @@ def rows_of(
         figures = {name: ideal / median(seconds) for name, ideal in ideals.items() if ideal is not None}
         yield Row(
             section, one.label, "ms", [s * MS for s in seconds], ratios=ratios(seconds, samples[one.bare]), nodes=size,
-            figures=figures,
+            figures=figures | samples.memory(one.label),
         )  # fmt: skip
     if alone is not None and size == tasks:
         yield Row(section, ALONE, "ms", [s * MS for s in samples[ALONE]], nodes=size)

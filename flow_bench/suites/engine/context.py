@@ -150,7 +150,8 @@ def child_section(effort: Effort) -> Iterator[list[Row]]:
     rows = []
     for label, seconds in samples.items():
         target = Target(1.1, binding=True) if seconds in children[1:] else None
-        rows.append(Row(section, label, "us", _us(seconds), ratios=ratios(seconds, first), target=target))
+        each, memory = ratios(seconds, first), samples.memory(label)
+        rows.append(Row(section, label, "us", _us(seconds), ratios=each, target=target, figures=memory))
     rows.append(Row(section, "slowest ctx.child", "us", _us(slowest), target=Target(0.2, of="figure")))
     price = Target(2.0, of="figure")
     rows.append(Row(section, "slowest ctx.child / bare Struct", "x", ratios(slowest, bare), target=price))
@@ -158,7 +159,10 @@ def child_section(effort: Effort) -> Iterator[list[Row]]:
     samples = interleave(copy_ways(contexts, effort), effort.deep_rounds)
     first = next(iter(samples.values()))
     section = "a copy of the same results instead, ratio to a child"
-    yield [Row(section, label, "us", _us(s), ratios=ratios(s, first)) for label, s in samples.items()]
+    yield [
+        Row(section, label, "us", _us(s), ratios=ratios(s, first), figures=samples.memory(label))
+        for label, s in samples.items()
+    ]
 
 
 def _us(seconds: list[float]) -> list[float]:

@@ -228,6 +228,7 @@ def per_node(section: str, topology: str, nodes: int, samples: Samples) -> list[
         Row(
             section, label, "us", [s * US / nodes for s in seconds], ratios=ratios(seconds, base), nodes=nodes,
             topology=topology, target=TARGETS[section].get(label) if nodes == JUDGED else None,
+            figures=samples.memory(label, nodes),
         )
         for label, seconds in samples.items()
     ]  # fmt: skip

@@ -64,6 +64,7 @@ def on_loop(nodes: int, effort: Effort) -> Iterator[Row]:
             yield Row(
                 ON_LOOP, label, "us", [s * US / nodes for s in seconds],
                 ratios=ratios(seconds, samples[ways[0].label]), nodes=nodes, topology=topology,
+                figures=samples.memory(label, nodes),
             )  # fmt: skip
 
 

@@ -126,5 +126,5 @@ def price_rows(samples: Samples) -> list[Row]:
     rows = []
     for i, (label, seconds) in enumerate(samples.items()):
         over = ratios(seconds, samples[labels[i - 1]]) if i % 2 else []
-        rows.append(Row(SECTION, label, "us", [s * US for s in seconds], ratios=over))
+        rows.append(Row(SECTION, label, "us", [s * US for s in seconds], ratios=over, figures=samples.memory(label)))
     return rows

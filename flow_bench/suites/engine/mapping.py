@@ -225,9 +225,12 @@ async def _waiting_rows(count: int, concurrency: int, rounds: int) -> list[Row]:
     samples = await interleave_on_loop(ways, rounds, waits=True)
     section = f"{count:,} items that sleep 1 ms, ratio to tasks written by hand"
     return [
-        Row(section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, samples[ways[0].label]))
+        Row(
+            section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, samples[ways[0].label]),
+            figures=samples.memory(label),
+        )
         for label, seconds in samples.items()
-    ]
+    ]  # fmt: skip
 
 
 def _task(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[str]:

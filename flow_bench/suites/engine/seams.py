@@ -95,7 +95,7 @@ def _rows(what: str, samples: Samples, nodes: int) -> list[Row]:
     return [
         Row(
             SECTION, f"{what}: {label}", "us", [s * US / nodes for s in seconds], ratios=ratios(seconds, samples[NONE]),
-            nodes=nodes,
+            nodes=nodes, figures=samples.memory(label, nodes),
         )
         for label, seconds in samples.items()
     ]  # fmt: skip
@@ -125,7 +125,7 @@ async def _executors(effort: Effort) -> list[Row]:
         rows += [
             Row(
                 EXECUTORS, f"{what}: {label}", "us", [s * US for s in seconds], ratios=ratios(seconds, base),
-                nodes=effort.calls,
+                nodes=effort.calls, figures=samples.memory(label),
             )
             for label, seconds in samples.items()
         ]  # fmt: skip

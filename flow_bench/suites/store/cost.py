@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.allocations import traced_peak
+from flow_bench.harness.allocations import Allocated, traced_peak
 from flow_bench.harness.child import child
 from flow_bench.harness.contender import Contender, Refused, fresh, ready
 from flow_bench.harness.interleave import Samples, interleave
@@ -279,7 +279,10 @@ SAMPLED = "metrics=sampled"
 
 def timed(workload: str, kinds: Sequence[str], effort: Effort) -> Samples:
     """Seconds per operation of each kind, interleaved, in a process of their own."""
-    samples: Samples = child("suites.store.cost", workload, effort.rounds, *kinds)
+    seconds, memory = child("suites.store.cost", workload, effort.rounds, *kinds)
+    samples = Samples()
+    samples.update(seconds)
+    samples.allocated = {kind: Allocated(*found) for kind, found in memory.items()}
     return samples
 
 
@@ -287,15 +290,15 @@ def cost_rows(effort: Effort) -> Iterator[list[Row]]:
     """Metrics beside one another and a dict; then every other kind beside a dict."""
     section = "set + get of one key, ratio to a bare dict's"
     samples = timed("pairs", [DICT, *METRICS], effort)
-    base, off = samples[DICT], samples["metrics=off"]
-    rows = [_row(section, kind, seconds, base) for kind, seconds in samples.items()]
+    off = samples["metrics=off"]
+    rows = [_row(section, kind, samples, kind, DICT) for kind in samples]
     rows[1].target = Target(2.5)
     for metrics, at_most in (("counting", 1.5), ("sampled", 1.15)):
         price = ratios(samples[f"metrics={metrics}"], off)
         rows.append(Row(section, f"  {metrics} / off", "x", price, target=Target(at_most, of="figure")))
     for others in ([RARELY, "metrics=off"], ["metrics=timing"]):
         samples = timed("pairs", [DICT, *others], effort)
-        rows.append(_row(section, others[0], samples[others[0]], samples[DICT]))
+        rows.append(_row(section, others[0], samples, others[0], DICT))
         if others[0] == RARELY:
             rows.append(Row(section, "  sampled at 0.001 / off", "x", ratios(samples[RARELY], samples["metrics=off"])))
     yield rows
@@ -304,7 +307,7 @@ def cost_rows(effort: Effort) -> Iterator[list[Row]]:
     settings = {f"{kind} metrics=off": kind for kind in KINDS}
     for group in [[one] for one in settings] if effort.apart else [list(settings)]:
         samples = timed("pairs", [DICT, *group], effort)
-        rows += [_row(f"{section}, metrics off", settings[one], samples[one], samples[DICT]) for one in group]
+        rows += [_row(f"{section}, metrics off", settings[one], samples, one, DICT) for one in group]
     yield rows
 
 
@@ -312,14 +315,14 @@ def by_hand_rows(effort: Effort) -> list[Row]:
     """What a countdown must cost: the fewest lines that count each call, beside the same without."""
     section = "set + get of one key, methods over a dict by hand, ratio to those that count nothing"
     samples = timed("pairs", list(BY_HAND), effort)
-    return [_row(section, kind, seconds, samples["by hand"]) for kind, seconds in samples.items()]
+    return [_row(section, kind, samples, kind, "by hand") for kind in samples]
 
 
 def mixed_rows(effort: Effort) -> Iterator[list[Row]]:
     """The mixed workload by preset."""
     section = "10 set, 10 get, 5 statuses, 5 outputs, 1 snapshot of the store of a run of 10 nodes, ratio to default"
     samples = timed("mixed", PRESETS, effort)
-    yield [_row(section, preset, seconds, samples["default"]) for preset, seconds in samples.items()]
+    yield [_row(section, preset, samples, preset, "default") for preset in samples]
 
 
 def preset_rows(effort: Effort) -> Iterator[list[Row]]:
@@ -338,7 +341,7 @@ def preset_rows(effort: Effort) -> Iterator[list[Row]]:
         ("production", "texts", "a fresh string set, got 10 times", "default"),
         ("production", "texts", "the same beside metrics=timing, which shows as much", "metrics=timing"),
     ):
-        row = _row(section, f"{preset}: {what}", samples[workload][preset], samples[workload][base])
+        row = _row(section, f"{preset}: {what}", samples[workload], preset, base)
         row.target = Target(1.0) if preset not in (SAMPLED, "production") or base != "default" else None
         rows.append(row)
     for preset, what, label in (
@@ -352,17 +355,20 @@ def preset_rows(effort: Effort) -> Iterator[list[Row]]:
     yield rows
 
 
-def _row(section: str, label: str, seconds: list[float], base: list[float]) -> Row:
-    return Row(section, label, "us", [s * US for s in seconds], ratios=ratios(seconds, base))
+def _row(section: str, label: str, samples: Samples, kind: str, base: str) -> Row:
+    seconds = samples[kind]
+    over, memory = ratios(seconds, samples[base]), samples.memory(kind)
+    return Row(section, label, "us", [s * US for s in seconds], ratios=over, figures=memory)
 
 
-def answer(workload: str, *arguments: str) -> list[float] | Samples:
-    """What the child process prints."""
+def answer(workload: str, *arguments: str) -> Any:
+    """What the child process prints: bytes held by kind; or seconds, and what one operation allocates, by kind."""
     if workload == "held":
         what, count, *kinds = arguments
         return [held(kind, what, int(count)) for kind in kinds]
     rounds, *kinds = arguments
-    return interleave([way(workload, kind) for kind in kinds], int(rounds))
+    samples = interleave([way(workload, kind) for kind in kinds], int(rounds))
+    return samples, {kind: (one.bytes, one.blocks) for kind, one in samples.allocated.items()}
 
 
 if __name__ == "__main__":

@@ -147,7 +147,8 @@ def whole_section(effort: Effort) -> Iterator[list[Row]]:
             label = f"{name}, {keys:,} keys"
             flat = Target(3.0) if name in CONSTANT and keys > effort.sizes[0] else None
             us = [s * US for s in samples[label]]
-            rows.append(Row(section, label, "us", us, ratios=ratios(samples[label], base), target=flat))
+            over, memory = ratios(samples[label], base), samples.memory(label)
+            rows.append(Row(section, label, "us", us, ratios=over, target=flat, figures=memory))
     yield rows
 
 
@@ -170,9 +171,12 @@ def bytes_section(effort: Effort) -> Iterator[list[Row]]:
         samples = interleave(ways, effort.read_rounds)
         base = samples[ways[0].label]
         rows += [
-            Row(section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, base))
+            Row(
+                section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, base),
+                figures=samples.memory(label),
+            )
             for label, seconds in samples.items()
-        ]
+        ]  # fmt: skip
     yield rows
 
 
@@ -263,9 +267,12 @@ def look_rows(section: str, where: str, samples: Samples) -> list[Row]:
     """Rows of one place to look from."""
     base = samples[LOOKS[-1]]
     return [
-        Row(section, f"{where}: {label}", "us", [s * US for s in seconds], ratios=ratios(seconds, base))
+        Row(
+            section, f"{where}: {label}", "us", [s * US for s in seconds], ratios=ratios(seconds, base),
+            figures=samples.memory(label),
+        )
         for label, seconds in samples.items()
-    ]
+    ]  # fmt: skip
 
 
 def unused_section(effort: Effort) -> Iterator[list[Row]]:
@@ -289,7 +296,7 @@ def unused_section(effort: Effort) -> Iterator[list[Row]]:
         for label, seconds in samples.items():
             target = Target(1.1) if nodes > 1 and label.endswith("store") else None
             us, over = [s * US for s in seconds], ratios(seconds, base)
-            rows.append(Row(section, label, "us", us, ratios=over, target=target))
+            rows.append(Row(section, label, "us", us, ratios=over, target=target, figures=samples.memory(label)))
     yield rows
 
 
@@ -335,7 +342,9 @@ def _compared(section: str, ways: Sequence[Contender], effort: Effort) -> list[R
     samples = interleave(ways, effort.run_rounds)
     base = samples[ways[0].label]
     return [
-        Row(section, label, "us", [s * US for s in seconds], ratios=ratios(seconds, base))
+        Row(
+            section, label, "us", [s * US for s in seconds], ratios=ratios(seconds, base), figures=samples.memory(label)
+        )
         for label, seconds in samples.items()
     ]
 

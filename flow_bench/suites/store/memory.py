@@ -118,7 +118,7 @@ def time_uses(effort: Effort, kind: str, size: int, count: int) -> Samples:
     contenders = uses(keys)
     labels = list(contenders)
     repeat = max(1, effort.values // count)
-    samples: Samples = {label: [] for label in labels}
+    samples = Samples(labels)
     for turn, which in schedule(len(labels), effort.rounds):
         use, got = contenders[labels[which]], []
         began = perf_counter()
@@ -220,7 +220,7 @@ def interning(way: str) -> tuple[Callable[[list[str]], Any], Callable[[Any], lis
 
 def time_interning(effort: Effort) -> Samples:
     """Seconds per string, by way; each round with a new pool and fresh strings. ``arena, read`` is reading back."""
-    samples: Samples = {way: [] for way in (*INTERNING, "arena, read")}
+    samples = Samples((*INTERNING, "arena, read"))
     for turn, which in schedule(len(INTERNING), effort.rounds):
         way = INTERNING[which]
         intern, read = interning(way)

@@ -86,7 +86,7 @@ def together(data: flow.WorkflowData, seconds: float) -> tuple[int, float]:
 
 def _throughput(effort: Effort) -> Iterator[Row]:
     section = f"{THREADS} threads on one store (increment, set, get), us per operation of any, ratio to default"
-    samples: Samples = {kind: [] for kind in KINDS}
+    samples = Samples(KINDS)
     for turn, which in schedule(len(KINDS), effort.rounds):
         operations, took = together(made(KINDS[which]), effort.seconds if turn >= 0 else 0.02)
         if turn >= 0:
