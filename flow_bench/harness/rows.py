@@ -11,13 +11,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from math import ceil
-from statistics import median, quantiles
+from statistics import fmean, median, quantiles
 from time import get_clock_info
 from typing import Any, Literal, TypeVar
 
 US = 1e6
 UNITS = {"ns": 1e9, "us": 1e6, "ms": 1e3, "s": 1.0}
 """How many of a unit a second has."""
+BELOW = "below_1ms"
+"""Figure of rows whose every sample is a call: the share of calls that took less than a millisecond as a whole."""
+MILLISECOND = 1e-3
 JUDGED = 1_000
 """The graph size for which the targets per node are set."""
 
@@ -166,6 +169,16 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(rank, 1) - 1]
 
 
+def of_calls(seconds: Sequence[float], samples: Sequence[float]) -> dict[str, float]:
+    """Return what is told of calls that are timed one by one: mean, percentiles, and the share of calls below 1 ms.
+
+    :param seconds: of whole calls.
+    :param samples: of the same calls, in the row's unit: per node, say.
+    """
+    found = {"mean": fmean(samples)} | {f"p{percent}": percentile(samples, percent) for percent in (50, 95, 99)}
+    return found | {BELOW: sum(one < MILLISECOND for one in seconds) / len(seconds)}
+
+
 def ratios(samples: Sequence[float], baseline: Sequence[float]) -> list[float]:
     """Round by round, how much longer it took than the baseline; of CPU time too if that is known of all."""
     by_clock = [mine / base for mine, base in zip(samples, baseline, strict=True)]
@@ -197,3 +210,10 @@ def number(value: float) -> str:
     if size >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 or not value else f"{value:.3f}"
+
+
+def share(of_calls: float) -> str:
+    """``yes`` if it is all of them, ``no`` if it is none; else in per cent, which never rounds up to all."""
+    if of_calls in (0.0, 1.0):
+        return "yes" if of_calls else "no"
+    return f"{min(max(of_calls, 0.001), 0.999):.1%}"

@@ -27,6 +27,9 @@ class Case(Contender):
         calibration loop.
     :ivar rounds: so many instead of the suite's.
     :ivar ideal: seconds per call that waiting and work alone would take; gives the row its efficiency.
+    :ivar speed_up_over: the label of a row that stands before it in its table; how many times as fast it is, by
+        their medians, becomes its figure ``speed_up``.
+    :ivar overhead_over: as that; how much longer it takes, in its unit, becomes its figure ``overhead``.
     :ivar target: the most it may be.
     :ivar missing: why it cannot be measured here; its row then says that, after "n/a", and has no figure.
     """
@@ -40,6 +43,8 @@ class Case(Contender):
     waits: bool = False
     rounds: int | None = None
     ideal: float | None = None
+    speed_up_over: str = ""
+    overhead_over: str = ""
     target: Target | None = None
     missing: str = ""
     note: str = ""

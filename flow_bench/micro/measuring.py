@@ -27,8 +27,9 @@ import pytest
 import flow
 from flow_bench.harness.allocations import Allocated, allocated, allocated_on_loop
 from flow_bench.harness.contender import Refused
+from flow_bench.harness.logs import unwritten
 from flow_bench.harness.loops import counter_loop
-from flow_bench.harness.rows import UNITS, Measured, Row, percentile, ratios
+from flow_bench.harness.rows import UNITS, Measured, Row, of_calls, ratios
 from flow_bench.harness.work import Work
 from flow_bench.micro.case import CASES, Case, Measure
 
@@ -167,13 +168,15 @@ class Bench:
         gc.freeze()  # what pytest and the suite hold need not be looked at again between rounds
         try:
             benchmark.group = case.section
-            row = self._row(case, benchmark)
+            with unwritten():
+                row = self._row(case, benchmark)
         except Refused as error:
             self.refused = error
             raise
         finally:
             gc.unfreeze()
         row.suite = suite
+        row.figures |= self._beside(case, row)
         self.rows.append(row)
         benchmark.extra_info.update(row.figures, row=row.identity)
         if row.ratio is not None:
@@ -225,11 +228,20 @@ class Bench:
             nodes=case.size, topology=case.series, target=case.target, note=case.note, each=case.each, figures=figures,
         )  # fmt: skip
         if calls:
-            figures["mean"] = fmean(row.samples)
-            figures |= {f"p{percent}": percentile(row.samples, percent) for percent in (50, 95, 99)}
+            figures |= of_calls(calls, row.samples)
         if case.ideal is not None and row.figure:
             figures["efficiency"] = case.ideal * scale / row.figure
         return row
+
+    def _beside(self, case: Case, row: Row) -> dict[str, float]:
+        """How the row stands to those of its table that the case names; nothing if these were not measured."""
+        figures = {one.label: one.figure for one in self.rows if one.section == case.section and one.figure}
+        mine, found = row.figure or 0.0, {}
+        if mine and case.speed_up_over in figures:
+            found["speed_up"] = figures[case.speed_up_over] / mine
+        if mine and case.overhead_over in figures:
+            found["overhead"] = mine - figures[case.overhead_over]
+        return found
 
     def _repeat(self, case: Case, shared: Callable[[], Any] | None) -> int:
         """Calls per sample: as many as make it long against the clock; the first two are for warming up."""

@@ -1,8 +1,9 @@
 """The node suite: single nodes of every kind, call by call.
 
 Every call is a sample, so the percentiles are those of calls: ten, one after the other, to a round. A call is one
-run of a plan compiled before, and the figure is that run's time divided by its nodes. Beside each kind stands the
-same functions called by hand, without any engine.
+run of a plan compiled before. *node*: the figure is that run's time divided by its nodes; *parallel* and *error
+handling*: it is that of the whole run. Beside each kind stands the same functions called by hand, without any engine.
+Whether a call took less than a millisecond is asked of the whole run everywhere.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ import msgspec
 
 import flow
 from flow_bench.harness.contender import Operation, expect
+from flow_bench.harness.rows import Target
 from flow_bench.micro.case import Case, Measure, table
 
 COLLECT = flow.Config(on_error="collect")
 BY_HAND = ", by hand"
+WAIT = 0.001
+FOUR = range(4)
+QUICK_ROUNDS, ROUNDS = 2, 20
+"""Of cases that take milliseconds: :data:`~flow_bench.micro.measuring.EACH` calls each, in every pass."""
+BELOW_1_MS = Target(1_000, of="figure")
+"""Microseconds: the "sub-millisecond nodes" that AI Workflow Engine aims at."""
 
 
 class Line(msgspec.Struct):
@@ -69,6 +77,20 @@ async def after_a_turn() -> int:
     return SQUARES
 
 
+async def after_a_wait(*before: int) -> int:
+    """Wait 1 ms, as for a service that answers."""
+    await asyncio.sleep(WAIT)
+    return SQUARES
+
+
+def many_squares(*before: int) -> int:
+    """Add up squares for some tenths of a millisecond."""
+    total = 0
+    for k in range(5_000):
+        total += k * k
+    return total
+
+
 def transform(document: bytes) -> bytes:
     """Decode and validate 1 KB of JSON, add up the order's lines, encode it again."""
     order = msgspec.json.decode(document, type=Order)
@@ -89,6 +111,11 @@ def branch(name: str, choice: str) -> str | None:
 def merged(*answers: str | None) -> str:
     """Return the one branch's answer that is none of declining."""
     return next(answer for answer in answers if answer is not None)
+
+
+def succeeds() -> int:
+    """Return at once."""
+    return SQUARES
 
 
 def fails() -> int:
@@ -144,6 +171,15 @@ def parallel() -> flow.Plan:
     return dag.compile()
 
 
+def four(fn: Callable[..., Any], *, chained: bool = False, **options: Any) -> flow.Plan:
+    """Four nodes, independent or one after the other, and one that adds up what they return."""
+    dag = flow.Dag("four")
+    for k in FOUR:
+        dag.add(f"part{k}", fn, needs=[f"part{k - 1}"] if chained and k else [], **options)
+    dag.add("sum", lambda *parts: sum(parts), needs=[f"part{k}" for k in FOUR])
+    return dag.compile()
+
+
 def failing() -> flow.Plan:
     """A node that raises, and one that needs it."""
     dag = flow.Dag("failing")
@@ -165,6 +201,11 @@ async def parallel_by_hand() -> int:
     """Gather the four parts."""
     await at_once()
     return sum(await asyncio.gather(*[after_a_turn() for _ in range(4)]))
+
+
+async def waits_by_hand() -> int:
+    """Gather four waits."""
+    return sum(await asyncio.gather(*[after_a_wait() for _ in FOUR]))
 
 
 def retry_by_hand(flaky: Callable[[], int]) -> int:
@@ -189,7 +230,7 @@ def fail_by_hand() -> str:
 
 def _pair(
     label: str, hand: Callable[[], Operation], plan: flow.Plan, wanted: Any, last: str = "only", *,
-    is_async: bool = False, inputs: dict[str, Any] | None = None,
+    is_async: bool = False, inputs: dict[str, Any] | None = None, **more: Any,
 ) -> list[Case]:  # fmt: skip
     """The same work by hand and as a run of ``plan``, whose node ``last`` is to return what the hand does."""
     call: Any = flow.execute if is_async else flow.run
@@ -200,10 +241,11 @@ def _pair(
         done = result.counts.get(flow.Status.COMPLETED, 0)
         return shown(result[last]) if done == nodes else f"{done} of {nodes} nodes completed"
 
-    shape: dict[str, Any] = {"section": "node", "per": nodes, "each": True, "is_async": is_async}
+    shape: dict[str, Any] = {"section": "node", "per": nodes, "each": True, "is_async": is_async} | more
+    target = None if "unit" in more else BELOW_1_MS
     return [
         Case(label=label + BY_HAND, make=hand, check=shown, **shape),
-        Case(label=label, make=lambda: partial(call, plan, inputs), check=complete, **shape),
+        Case(label=label, make=lambda: partial(call, plan, inputs), check=complete, target=target, **shape),
     ]
 
 
@@ -220,6 +262,10 @@ def _plain(quick: bool) -> list[Case]:
             "JSON transform, 1 KB through msgspec", lambda: partial(transform, DOCUMENT), one(transform),
             transform(DOCUMENT), inputs={"document": DOCUMENT},
         ),
+        *_pair(
+            "I/O: waits 1 ms", lambda: after_a_wait, one(after_a_wait), SQUARES, is_async=True,
+            unit="ms", waits=True, ideal=WAIT, rounds=QUICK_ROUNDS if quick else ROUNDS,
+        ),
     ]  # fmt: skip
 
 
@@ -234,6 +280,79 @@ def _patterns(quick: bool) -> list[Case]:
             is_async=True,
         ),
     ]  # fmt: skip
+
+
+LOGS = "the line that is logged is written nowhere"
+ALONE, AT_ONCE = "one after another", "at once"
+
+
+def _speed_up(quick: bool) -> list[Case]:
+    """Four nodes one after another and at once: waiting, where it pays, and computing, where the GIL lets one run."""
+    shape: dict[str, Any] = {
+        "section": "parallel", "each": True, "unit": "ms", "is_async": True,
+        "rounds": QUICK_ROUNDS if quick else ROUNDS,
+    }  # fmt: skip
+    waits, computes, total = "4 nodes that wait 1 ms", "4 nodes that compute", 4 * SQUARES
+    wait: dict[str, Any] = shape | {"waits": True}
+    of_many = 4 * many_squares()
+    alone = partial(partial, flow.execute, four(after_a_wait, chained=True))
+    at_once = partial(partial, flow.execute, four(after_a_wait))
+    computing = partial(partial, flow.execute, four(many_squares))
+    in_threads = partial(partial, flow.execute, four(many_squares, thread=True))
+    return [
+        Case(f"{waits}, {ALONE}", alone, _sum_is(total), ideal=4 * WAIT, **wait),
+        Case(f"{waits}, {AT_ONCE}{BY_HAND}", lambda: waits_by_hand, expect(total), ideal=WAIT,
+             speed_up_over=f"{waits}, {ALONE}", **wait),
+        Case(f"{waits}, {AT_ONCE}", at_once, _sum_is(total), ideal=WAIT, speed_up_over=f"{waits}, {ALONE}", **wait),
+        Case(f"{computes}, {ALONE}", computing, _sum_is(of_many), **shape),
+        Case(f"{computes}, {AT_ONCE} in threads", in_threads, _sum_is(of_many),
+             speed_up_over=f"{computes}, {ALONE}", **shape),
+    ]  # fmt: skip
+
+
+def _sum_is(wanted: int) -> Callable[[flow.Result], str | None]:
+    """A check that all five nodes of :func:`four` completed, and that the parts add up."""
+    return expect((5, wanted), lambda result: (result.counts.get(flow.Status.COMPLETED, 0), result.outputs.get("sum")))
+
+
+def _error_handling(quick: bool) -> list[Case]:
+    """One node that returns, without and with policies that it does not need; and one whose first attempt raises."""
+    returns = "returns"
+    shape: dict[str, Any] = {"section": "error handling", "each": True}
+    beside: dict[str, Any] = shape | {"overhead_over": returns}
+    policies: dict[str, Any] = {"retry": flow.Retry(2, delay=0), "fallback": -1}
+    bad = one(fails)
+    return [
+        Case(returns, lambda: partial(flow.run, one(succeeds)), _ended(SQUARES), **shape),
+        Case("returns; retry= and fallback= are not needed",
+             lambda: partial(flow.run, one(succeeds, **policies)), _ended(SQUARES), **beside),
+        Case("raises, and again after 1 retry: fallback",
+             lambda: partial(flow.run, one(fails, **policies)), _ended(-1, attempts=2, fell_back=True),
+             note=LOGS, **beside),
+        Case("raises: fallback",
+             lambda: partial(flow.run, one(fails, fallback=-1)), _ended(-1, fell_back=True), note=LOGS,
+             **beside),
+        Case("raises, then returns: retry", _retrying, _second_attempt, **beside),
+        Case("raises: collected", lambda: partial(flow.run, bad, config=COLLECT), _alone_failed,
+             note=LOGS, **beside),
+        Case("raises: RunError", lambda: partial(_raising, bad), _alone_failed, **beside),
+        Case(f"raises: RunError{BY_HAND}", lambda: fail_by_hand, expect("as it should"), **shape),
+    ]  # fmt: skip
+
+
+def _ended(wanted: int, *, attempts: int = 1, fell_back: bool = False) -> Callable[[flow.Result], str | None]:
+    """A check of a run of one node: its output, how many attempts it took, and whether a fallback was the last."""
+
+    def found(result: flow.Result) -> object:
+        return result.outputs.get("only"), result.attempts["only"], "only" in result.fallbacks
+
+    return expect((wanted, attempts, fell_back), found)
+
+
+def _alone_failed(result: flow.Result | None) -> str | None:
+    if result is None:
+        return "no RunError was raised"
+    return expect(("failed", "as it should"))((str(result.status["only"]), str(result.errors.get("only"))))
 
 
 def _failures(quick: bool) -> list[Case]:
@@ -294,6 +413,18 @@ def test_kinds(bench: Measure, case: Case) -> None:
 @table(_patterns)
 def test_patterns(bench: Measure, case: Case) -> None:
     """Route, and run in parallel."""
+    bench(case)
+
+
+@table(_speed_up)
+def test_speed_up(bench: Measure, case: Case) -> None:
+    """Run four nodes one after another and at once."""
+    bench(case)
+
+
+@table(_error_handling)
+def test_error_handling(bench: Measure, case: Case) -> None:
+    """Handle what a node raises, and be ready to."""
     bench(case)
 
 

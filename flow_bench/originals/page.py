@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flow_bench.harness import machine
-from flow_bench.harness.rows import UNITS, Identity, Row, number
+from flow_bench.harness.rows import BELOW, UNITS, Identity, Row, number, share
 from flow_bench.originals.table import Original, Ours, Source, Table
 
 HEAD = "| row | it printed | flow | measured by |"
@@ -19,6 +19,10 @@ printed, what stands beside it in `flow`, and what one operation really does whe
 
 This page is made by `{command}`. The command in the last column measures one row alone.
 """
+CALLS = {
+    "mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead", "second_half": "second half",
+}  # fmt: skip
+"""Figures in the row's own unit, and what they are called."""
 ROUNDS = ("ns", "us", "ms", "s")
 
 
@@ -77,9 +81,13 @@ def shown(ours: Ours, row: Row | None) -> str:
     if row.figure is None:
         return row.note or "n/a"
     found = [_amount(row.figure, row.unit, ours.times)]
-    for name, unit in (("p50", ""), ("p95", ""), ("p99", "")):
+    for name, word in CALLS.items():
         if name in row.figures:
-            found.append(f"{name.upper()} {_amount(row.figures[name], row.unit, ours.times)}{unit}")
+            found.append(f"{word} {_amount(row.figures[name], row.unit, ours.times)}")
+    if BELOW in row.figures:
+        found.append(f"below 1 ms: {share(row.figures[BELOW])}")
+    if "speed_up" in row.figures:
+        found.append(f"{number(row.figures['speed_up'])} times as fast as one after another")
     found += [f"{number(row.figures[name] * ours.times)} {name}" for name in ("bytes", "blocks") if name in row.figures]
     return ", ".join(found)
 

@@ -15,7 +15,7 @@ from math import isfinite, log
 from pathlib import Path
 from typing import Any
 
-from flow_bench.harness.rows import Identity, Row, number, percentile
+from flow_bench.harness.rows import BELOW, Identity, Row, number, percentile, share
 from flow_bench.report import plots
 from flow_bench.report.changes import summary
 from flow_bench.report.draw import DARK, SYMBOLS, figure, marker
@@ -292,6 +292,8 @@ def _extra(row: Row, name: str) -> str:
     value = row.figures.get(name)
     if value is None or not isfinite(value):
         return ""
+    if name == BELOW:
+        return share(value)
     return f"{value:.0%}" if name in PERCENTS else number(value)
 
 

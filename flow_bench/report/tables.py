@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from flow_bench.harness.rows import Row, number, percentile
+from flow_bench.harness.rows import BELOW, Row, number, percentile, share
 
 TITLES = {
     "sync": "sync, no event loop",
@@ -36,8 +36,10 @@ SUITES = {
 }
 """Every suite, in words."""
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99}
-COLUMNS = ("efficiency", *PERCENTILES)
+SHARES = ("efficiency", BELOW)
+COLUMNS = ("efficiency", *PERCENTILES, BELOW)
 """Figures that have a column of their own; others follow the row as ``name value``."""
+HEADINGS = {BELOW: "below 1 ms"}
 
 
 # -- tables ----------------------------------------------------------------------------------
@@ -55,7 +57,7 @@ def _across(rows: Sequence[Row]) -> str:
     units = {row.unit for row in rows} - {"x"}
     several = len(sizes) > 1
     figures = _figures_of(rows)
-    header = ["", *(["size"] if several else []), *series, *figures, "spread", "target", ""]
+    header = ["", *(["size"] if several else []), *series, *_headings(figures), "spread", "target", ""]
     body = []
     for label, size in dict.fromkeys((row.label, row.nodes) for row in rows):
         mine = [row for row in rows if (row.label, row.nodes) == (label, size)]
@@ -110,7 +112,7 @@ def _lines(rows: Sequence[Row]) -> str:
     sizes = {row.nodes for row in rows}
     several = len(sizes) > 1 and len({row.label for row in rows}) < len(rows)
     figures = _figures_of(rows)
-    header = ["", *(["size"] if several else []), "median", "ratio", *figures, "spread", "target", "", ""]
+    header = ["", *(["size"] if several else []), "median", "ratio", *_headings(figures), "spread", "target", "", ""]
     body = []
     for row in rows:
         value = "" if row.figure is None else f"{number(row.figure)} {row.unit}"
@@ -131,16 +133,22 @@ def _figures_of(rows: Sequence[Row]) -> list[str]:
     return [name for name in COLUMNS if name in found]
 
 
+def _headings(figures: Sequence[str]) -> list[str]:
+    return [HEADINGS.get(name, name) for name in figures]
+
+
 def _shown_figure(rows: Sequence[Row], name: str) -> str:
     """A row's figure by name; of several rows, the worst."""
     values = [value for row in rows if (value := _figure(row, name)) is not None]
     if not values:
         return ""
+    if name == BELOW:
+        return share(min(values))
     return f"{min(values):.0%}" if name == "efficiency" else number(max(values))
 
 
 def _figure(row: Row, name: str) -> float | None:
-    if name in row.figures or name == "efficiency":
+    if name in row.figures or name in SHARES:
         return row.figures.get(name)
     return percentile(row.samples, PERCENTILES[name]) if row.each and row.samples else None
 

@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from time import perf_counter
 from typing import Any
 
 from flow_bench.harness import machine
 from flow_bench.harness.processes import environment
-from flow_bench.harness.rows import Identity, Row
+from flow_bench.harness.rows import BELOW, Identity, Row
 
 SCHEMA = 1
 OK, MISSED, USAGE, REFUSED, UNAVAILABLE = 0, 1, 2, 3, 4
@@ -185,6 +185,11 @@ def merged(passes: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     return [_merged(rows) for rows in by_identity.values()]
 
 
+def _joined(name: str, figures: Sequence[float]) -> float:
+    """The median of the passes; of a share of calls the mean, so that one slow call of one pass is not lost."""
+    return fmean(figures) if name == BELOW else median(figures)
+
+
 def _merged(rows: Sequence[Row]) -> dict[str, Any]:
     """One row of all passes: medians of all rounds; a figure that is no median of its rounds, the median of those."""
     whole = Row.from_dict(rows[0].to_dict())
@@ -196,6 +201,6 @@ def _merged(rows: Sequence[Row]) -> dict[str, Any]:
         own = any(row.samples and row.figure != median(row.samples) for row in rows) or not whole.samples
         whole.figure = median(figures) if own else median(whole.samples)
     names = dict.fromkeys(name for row in rows for name in row.figures)
-    whole.figures = {name: median([row.figures[name] for row in rows if name in row.figures]) for name in names}
+    whole.figures = {name: _joined(name, [row.figures[name] for row in rows if name in row.figures]) for name in names}
     kept = ("samples", "ratios", "cpu", "figure", "figures")
     return whole.to_dict() | {"passes": [{name: getattr(row, name) for name in kept} for row in rows]}

@@ -30,7 +30,7 @@ class TestSuite:
     def test_every_row_is_measured_and_unlike_the_others(self) -> None:
         rows = measured(cases_of("node", True))
         assert len({row.identity for row in rows}) == len(rows)
-        assert all(row.figure > 0 and len(row.samples) == EACH for row in rows)
+        assert all(row.figure > 0 and len(row.samples) >= EACH for row in rows)
         assert all({"mean", "p50", "p95", "p99"} <= row.figures.keys() for row in rows)
 
     def test_rows_do_not_depend_on_how_much_is_measured(self) -> None:
@@ -40,7 +40,7 @@ class TestSuite:
     def test_every_kind_stands_beside_the_same_work_by_hand(self) -> None:
         labels = [case.label for case in cases_of("node", True)]
         by_hand = {label.removesuffix(node.BY_HAND) for label in labels if label.endswith(node.BY_HAND)}
-        assert len(by_hand) == 9
+        assert len(by_hand) == 12
         assert by_hand <= set(labels)
 
 

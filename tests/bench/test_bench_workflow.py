@@ -13,7 +13,7 @@ import flow
 from flow_bench.harness.contender import Refused
 from flow_bench.micro import measuring as harness
 from flow_bench.micro import test_workflow as single
-from flow_bench.suites.load import live, soak, workflow
+from flow_bench.suites.load import live, rate, recovery, soak, workflow
 from flow_bench.suites.load.live import BARE, CROWD, NODES, OURS, PER_NODE, Burst, Contender, Fn, Workflow
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -23,6 +23,8 @@ TINY = workflow.Effort(
     cases=CASES,
     live=live.Effort(counts=(2, 3), rounds=1, crowd_rounds=1, memory_up_to=2),
     soak=soak.Effort(rounds=2, seconds=0.01),
+    recovery=recovery.Effort(rounds=1, workflows=1),
+    rate=rate.Effort(warm=0.05, seconds=0.1, every=0.02, rates=(0, 20), alive=3),
 )
 
 

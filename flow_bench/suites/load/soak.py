@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -25,12 +26,15 @@ class Refusal(Exception):
     """What the failing workflows' third node raises."""
 
 
-def plan() -> flow.Plan:
-    """Five nodes; the third fails in every tenth workflow, and the two after it are skipped."""
+def plan(wait: float = 0.0) -> flow.Plan:
+    """Five nodes; the third fails in every tenth workflow, and the two after it are skipped.
+
+    :param wait: seconds that the first node waits; 0 lets the loop turn once.
+    """
     dag = flow.Dag("soak")
 
     async def fetched(number: int) -> dict[str, int]:
-        await asyncio.sleep(0)
+        await asyncio.sleep(wait)
         return {"number": number}
 
     def parsed(fetched: dict[str, int]) -> int:
@@ -63,6 +67,11 @@ class Soak:
     succeeded: int = 0
     failed: int = 0
     seconds: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """Workflows that ended as they were to."""
+        return self.succeeded + self.failed
 
     async def stretch(self, plan: flow.Plan, seconds: float, at_least: int = 1) -> float:
         """Keep 50 workflows going for so long; return workflows per second.
@@ -97,11 +106,11 @@ class Soak:
 
     def refuse_unless_whole(self) -> None:
         """:raises Refused: unless all that were begun ended, and a tenth of them failed."""
-        if (self.succeeded + self.failed, self.failed) != (self.begun, self.begun // EVERY):
+        if (self.ended, self.failed) != (self.begun, self.begun // EVERY):
             raise Refused(SECTION, [f"of {self.begun} workflows {self.succeeded} succeeded and {self.failed} failed"])
 
 
-def slope(points: list[tuple[int, int]]) -> float:
+def slope(points: Sequence[tuple[float, float]]) -> float:
     """Least squares: how much the second grows per one of the first."""
     count = len(points)
     x0, y0 = sum(x for x, _ in points) / count, sum(y for _, y in points) / count

@@ -1,0 +1,286 @@
+"""Resident memory at a steady rate: idle, and while 100 and 1,000 workflows a second arrive.
+
+Each rate has a process of its own that has done nothing before, so what it holds is the interpreter, ``flow``, this
+package and the workflows (and psutil, half a megabyte, which it looks at itself with). All processes run at the same
+time: together they keep less than half a core busy.
+
+**Arrivals.** Workflow k is due at the start plus k / rate, by the clock: one that begins late makes no other one late,
+and after a pause those that are due begin at once. A workflow is that of the soak: five nodes, the first waits 10 ms,
+every tenth workflow fails in its third. Each is judged when it ends, and counted: what the process itself keeps does
+not grow. The line that a failure logs is made, and written nowhere.
+
+**Figures.** After the warm-up: *baseline*, what is resident then; *peak*, the most that ever was; *growth*, the slope
+of least squares over all samples since, times an hour. That is extrapolated, from as many seconds as its note says;
+from less than a minute none is given, since one page more in three seconds would be 5 MB an hour. Python takes memory
+from the system a megabyte at a time, so a row also tells the growth over the second half alone: after a step it is
+next to nothing, in a leak the same. Where a rate was not
+reached, its row says which was, and there are no other figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import flow
+from flow_bench.harness.child import child
+from flow_bench.harness.contender import Refused
+from flow_bench.harness.logs import unwritten
+from flow_bench.harness.processes import peak_mb, resident
+from flow_bench.harness.rows import Row, Target
+from flow_bench.suites.load import live
+from flow_bench.suites.load.soak import COLLECT, Soak, plan, slope
+
+SECTION = "rate"
+MODULE = "suites.load.rate"
+RATES = (0, 100, 1_000)
+ALIVE = 1_000
+WAIT = 0.01
+MB, MS, HOUR = 1e6, 1e3, 3_600.0
+REACHED = 0.95
+"""The least part of a rate that counts as the rate. A pause of the machine of 0.1 s at the end of a quick watch is as
+much as that; of three minutes it is nothing."""
+TELLING = 60.0
+"""Seconds of watch from which a growth by the hour may be told."""
+BASELINE = Target(100, of="figure")
+"""MB: what AI Workflow Engine aims at."""
+
+
+# -- in the child ----------------------------------------------------------------------------
+
+
+@dataclass
+class Arrivals:
+    """Begins workflows when they are due.
+
+    :ivar rate: per second.
+    :ivar clock: with ``sleep``, where time comes from.
+    :ivar begun: how many have been.
+    :ivar late: seconds by which they began late, added up; ``latest``: the most.
+    """
+
+    rate: int
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    begun: int = 0
+    late: float = 0.0
+    latest: float = 0.0
+
+    async def __call__(self, count: int, begin: Callable[[int], object], start: float) -> None:
+        """Begin ``count`` more.
+
+        :param begin: is given the workflow's number, from 1, and does not wait for it.
+        :param start: the moment from which all are due.
+        """
+        for _ in range(count):
+            due = start + self.begun / self.rate
+            await self.sleep(max(0.0, due - self.clock()))  # one that is due lets the loop turn, as a request would
+            while (now := self.clock()) < due:  # a timer may fire a little early
+                await self.sleep(due - now)
+            self.late += now - due
+            self.latest = max(self.latest, now - due)
+            self.begun += 1
+            begin(self.begun)
+
+
+@dataclass
+class Watched:
+    """What a process at one rate tells.
+
+    :ivar seconds: of the watch, after the warm-up.
+    :ivar ended: workflows that ended within it.
+    :ivar whole: workflows in all, each judged.
+    :ivar points: seconds by the clock, and resident bytes then.
+    :ivar late: seconds by which a workflow began late, on average; ``latest``: the most.
+    :ivar peak: MB.
+    """
+
+    rate: int
+    seconds: float
+    ended: int
+    whole: int
+    points: list[tuple[float, int]]
+    late: float = 0.0
+    latest: float = 0.0
+    peak: float = 0.0
+
+    @property
+    def reached(self) -> float:
+        """Workflows per second that ended within the watch."""
+        return self.ended / self.seconds
+
+
+async def watch(rate: int, warm: float, seconds: float, every: float, made: flow.Plan | None = None) -> Watched:
+    """Let workflows arrive for ``warm`` and for ``seconds`` more, looking at the memory all ``every`` seconds.
+
+    :param made: the workflow; of the soak, with a wait, by default.
+    :raises Refused: unless each that began ended as it was to.
+    """
+    workflow, soak = made or plan(WAIT), Soak()
+    clock = asyncio.get_running_loop().time
+    arrivals = Arrivals(rate, clock)
+
+    async def one(number: int) -> None:
+        soak.judge(number, await flow.execute(workflow, {"number": number}, config=COLLECT))
+
+    await one(1)  # the idle one too has run a workflow
+    soak = Soak()
+    points: list[tuple[float, int]] = []
+    start = clock()
+    try:
+        async with asyncio.TaskGroup() as running:
+            looking = running.create_task(_look(points, clock, start + warm, every))
+
+            def begin(number: int) -> None:
+                soak.begun = number
+                running.create_task(one(number))
+
+            ended, took = await _stretches(arrivals, begin, soak, start, warm, seconds)
+            points.append((clock(), resident()))
+            looking.cancel()
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+    soak.refuse_unless_whole()
+    late = arrivals.late / max(arrivals.begun, 1)
+    return Watched(rate, took, ended, soak.ended, points, late, arrivals.latest, peak_mb())
+
+
+async def _stretches(
+    arrivals: Arrivals, begin: Callable[[int], object], soak: Soak, start: float, warm: float, seconds: float
+) -> tuple[int, float]:
+    """Warm up, then go on; return how many ended while going on, and how long that took."""
+    clock = arrivals.clock
+    if not arrivals.rate:
+        await asyncio.sleep(warm + seconds)
+        return 0, clock() - start - warm
+    await arrivals(round(arrivals.rate * warm), begin, start)
+    before, began = soak.ended, clock()
+    await arrivals(round(arrivals.rate * seconds), begin, start)
+    return soak.ended - before, clock() - began
+
+
+async def _look(points: list[tuple[float, int]], clock: Callable[[], float], begin: float, every: float) -> None:
+    """Note the resident memory again and again, from ``begin`` on."""
+    await asyncio.sleep(max(0.0, begin - clock()))
+    while True:
+        points.append((clock(), resident()))
+        await asyncio.sleep(every)
+
+
+async def alive(count: int, nodes: int = live.NODES) -> float:
+    """Resident MB while ``count`` workflows all wait in their sixth node.
+
+    :raises Refused: unless all come there, and end well afterwards.
+    """
+    way, gate = live.WAYS[0], live.Gate()
+
+    async def held(before: int = 0) -> int:
+        await gate.wait()
+        return before + 1
+
+    async def turn(before: int = 0) -> int:
+        await asyncio.sleep(0)
+        return before + 1
+
+    fns: list[live.Fn] = [turn] * nodes
+    fns[nodes // 2] = held
+    workflow = way.make(fns)
+    tasks = [asyncio.ensure_future(workflow()) for _ in range(count)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    held_mb = resident() / MB
+    if len(gate.waiting) != count:
+        raise Refused(way.label, [f"{len(gate.waiting)} of {count} workflows were alive in their sixth node"])
+    gate.open()
+    way.refuse_unless_done(await asyncio.gather(*tasks), [nodes] * count)
+    return held_mb
+
+
+# -- in the parent ---------------------------------------------------------------------------
+
+
+def rows_of(found: Watched) -> list[Row]:
+    """The rows of one rate; without figures if it was not reached."""
+    what = f"{found.rate:,} workflows/s" if found.rate else "idle"
+    reached = found.reached >= REACHED * found.rate
+    missing = "" if reached else f"n/a: {found.rate:,} workflows/s were to be reached, and {found.reached:,.1f} were"
+    rows = [
+        _row(f"{what}: baseline", "MB", found.points[0][1] / MB, missing, target=BASELINE),
+        _row(f"{what}: peak", "MB", found.peak, missing),
+        _growth(what, found, missing),
+    ]
+    if found.rate:
+        note = missing or (
+            f"{found.whole:,} workflows, {found.whole // 10:,} failed; begun {found.late * MS:.1f} ms late on average, "
+            f"{found.latest * MS:.0f} ms at most"
+        )
+        rows.append(Row(SECTION, f"{what}: reached", "workflows/s", figure=found.reached, note=note, better="higher"))
+    return rows
+
+
+def _row(label: str, unit: str, figure: float, missing: str, note: str = "", **more: Any) -> Row:
+    return Row(SECTION, label, unit, figure=None if missing else figure, note=missing or note, **more)
+
+
+def _growth(what: str, found: Watched, missing: str) -> Row:
+    span = found.points[-1][0] - found.points[0][0]
+    if not missing and span < TELLING:
+        missing = f"n/a: it takes a minute to tell, and these were {span:.1f} s: measure without --quick"
+    half = found.points[len(found.points) // 2 :]
+    seen = ", ".join(f"{size / MB:.1f}" for _, size in (found.points[0], half[0], half[-1]))
+    note = f"extrapolated from {span:.0f} s: {seen} MB at the beginning, in the middle and at the end"
+    grows, late = (slope(points) / MB * HOUR for points in (found.points, half))
+    figures = {} if missing else {"second_half": late}
+    return _row(f"{what}: growth", "MB/hour", grows, missing, note=note, better="zero", figures=figures)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long, in seconds: the warm-up, the watch after it, and from one look at the memory to the next."""
+
+    warm: float = 20.0
+    seconds: float = 180.0
+    every: float = 0.5
+    rates: Sequence[int] = RATES
+    alive: int = ALIVE
+
+
+QUICK = Effort(warm=0.5, seconds=2.0, every=0.05)
+
+
+def run(effort: Effort) -> list[Row]:
+    """Return the rows of all rates, and of many workflows alive at once."""
+    held = child(MODULE, "alive", effort.alive)
+    with ThreadPoolExecutor(len(effort.rates)) as threads:
+        watched = threads.map(partial(_watched_in_child, effort), effort.rates)
+        rows = [row for found in watched for row in rows_of(found)]
+    label, note = f"{effort.alive:,} workflows alive at once: resident", "each waits in its sixth of ten nodes"
+    return [*rows, Row(SECTION, label, "MB", figure=held, target=BASELINE, note=note)]
+
+
+def _watched_in_child(effort: Effort, rate: int) -> Watched:
+    found = child(MODULE, "watch", rate, *map(str, (effort.warm, effort.seconds, effort.every)))
+    return Watched(**found)
+
+
+def main(what: str, *arguments: str) -> None:
+    """Entry of the child process: ``watch RATE WARM SECONDS EVERY`` or ``alive COUNT``."""
+    if what == "alive":
+        print(json.dumps(asyncio.run(alive(int(arguments[0])))))
+        return
+    warm, seconds, every = map(float, arguments[1:])
+    with unwritten(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", flow.errors.BlockingNodeWarning)  # others had the processor, as the rows tell
+        found = asyncio.run(watch(int(arguments[0]), warm, seconds, every))
+    print(json.dumps(asdict(found)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
