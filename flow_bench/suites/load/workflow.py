@@ -1,6 +1,6 @@
 """The workflow suite: whole workflows, one at a time and thousands at once.
 
-Sections: *linear*, *complex* and *failures* (:mod:`flow_bench.micro.test_workflow`), *live*
+Sections: *linear*, *complex*, *failures*, *scalability* and *workers* (:mod:`flow_bench.micro.test_workflow`), *live*
 (:mod:`flow_bench.suites.load.live`) and *soak* (:mod:`flow_bench.suites.load.soak`).
 """
 
@@ -14,7 +14,7 @@ from flow_bench.micro import measuring
 from flow_bench.suites.load import live, soak
 
 SUITE = "workflow"
-SINGLE = ("linear", "complex", "failures")
+SINGLE = ("linear", "complex", "failures", "scalability", "workers")
 SECTIONS = (*SINGLE, "live", "soak")
 
 
