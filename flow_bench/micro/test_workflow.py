@@ -293,7 +293,7 @@ def outputs_are(wanted: Sequence[Any], known: Sequence[str], result: flow.Result
 
 
 def _scalability(quick: bool) -> Iterator[Case]:
-    section = "scalability, per run"
+    section = "scalability"
     for nodes in SIZES:
         ordered = list(range(1, nodes + 1))
         for fn, call, series in ((counted, flow.run, "sync"), (counted_async, flow.execute, "async")):
@@ -317,7 +317,7 @@ def _workers(quick: bool) -> Iterator[Case]:
             f'{STAR - 1} no-op nodes after a known one, mode="workers"',
             partial(partial, flow.execute, plan, known={"n0": 1}, config=config),
             partial(outputs_are, [1, *[2] * (STAR - 1)], ["n0"]),
-            section="scalability by workers, per run", size=workers, is_async=True,
+            section="workers", size=workers, is_async=True,
         )  # fmt: skip
 
 
