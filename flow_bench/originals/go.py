@@ -478,7 +478,7 @@ SOURCE = Source(
             "Arena allocation", tuple(_allocation()),
             "There both sides make zeroed bytes and write one of them. An Arena here has no empty records: it copies "
             "bytes in and gives a handle, so a copy by bytes() stands beside it. Here both sides keep what they "
-            "made, as many as fill a block of 64 KB, so that each bears its share of opening the block.",
+            "made until it fills a block of 64 KB, so that each bears its share of opening the block, and then drop it.",
         ),
         Table(
             "String interning", tuple(_interning()),

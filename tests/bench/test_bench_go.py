@@ -187,20 +187,22 @@ def test_allocation_is_a_suite() -> None:
 
 
 class TestAllocation:
-    @pytest.mark.parametrize("label", [test_allocation.PLAIN, test_allocation.COPY])
-    def test_bytes_that_are_not_made_or_not_written_are_refused(self, label: str) -> None:
+    def test_bytes_that_are_not_written_or_not_made_are_refused(self) -> None:
         for case in cases_of("allocation", "single"):
-            if case.label == label:
-                made = case.make()()
-                for wrong in (made[1:], [*made[1:], bytes(case.size)]):
-                    with pytest.raises(Refused, match="where"):
-                        case.refuse_unless_done(wrong)
+            number, right = case.make()()
+            assert (number, right) == (case.per, True)
+            for wrong in ((number - 1, True), (number, False)):
+                with pytest.raises(Refused, match="where"):
+                    case.refuse_unless_done(wrong)
+        assert test_allocation.make_plain(8, 2, bytes(8)) == (2, False)
+        assert test_allocation.copy_plain(bytearray(8), 2, b"\x01" * 8) == (2, False)
 
     def test_an_arena_that_keeps_other_bytes_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         add = flow.memory.Arena.add
         monkeypatch.setattr(flow.memory.Arena, "add", lambda self, given: add(self, bytes(len(given))))
         arenas = [case for case in cases_of("allocation", "single") if case.label == test_allocation.ADD]
-        refused([*arenas, *cases_of("allocation", "reset")], "records are not what was added")
+        refused(arenas, r"it left \(\d+, False\) where")
+        refused(cases_of("allocation", "reset"), "records are not what was added")
 
     def test_an_arena_that_keeps_nothing_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(flow.memory.Arena, "add", lambda self, given: 0)
