@@ -56,8 +56,9 @@ def copy_plain(source: bytearray, count: int, wanted: bytes) -> tuple[int, bool]
     return len(made), made[-1] == wanted
 
 
-def add_all(arena: flow.memory.Arena, source: bytes, count: int) -> tuple[int, bool]:
-    """Add bytes to an arena as often as asked."""
+def add_all(source: bytes, count: int) -> tuple[int, bool]:
+    """Make an arena and add bytes to it as often as asked."""
+    arena = flow.memory.Arena(BLOCK)
     handles = [arena.add(source) for _ in range(count)]
     return len(arena), bytes(arena.view(handles[-1])) == source
 
@@ -71,17 +72,13 @@ def _single(quick: bool) -> Iterator[Case]:
         operations: dict[str, Callable[[], Operation]] = {
             PLAIN: partial(partial, fresh(make_plain), size, count, b"\x01" + bytes(size - 1)),
             COPY: partial(partial, fresh(copy_plain), bytearray(source), count, source),
-            ADD: partial(_adding, source, count),
+            ADD: partial(partial, add_all, source, count),
         }
         for label, make in operations.items():
             yield Case(
                 label, make, expect((count, True)), section="allocations by bytes of each, per allocation",
                 fresh=True, per=count, size=size, unit="ns",
             )  # fmt: skip
-
-
-def _adding(source: bytes, count: int) -> Operation:
-    return partial(add_all, flow.memory.Arena(BLOCK), source, count)
 
 
 # -- an arena used again ---------------------------------------------------------------------

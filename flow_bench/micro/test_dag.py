@@ -85,7 +85,7 @@ def _definition(section: str, label: str, suffix: str, shape: str, nodes: int, p
 def _scaling(quick: bool) -> Iterator[Case]:
     for label in MAKES:
         for shape in ("linear",) if label == BOTH else ("linear", "sparse random"):
-            for nodes in (*SIZES, *([] if quick and label == BOTH else [LARGE])):
+            for nodes in (*SIZES, LARGE):
                 yield _definition("definition, per node", label, "", shape, nodes, nodes)
 
 

@@ -251,8 +251,6 @@ def arena_cases(quick: bool) -> Iterator[Case]:
         for memory, settings in MEMORIES.items():
             make = partial(flow.WorkflowData, settings(nodes))
             for protocol in (*PROTOCOLS, *([KEPT] if memory == "standard" else [])):
-                if quick and nodes == SIZES[-1] and protocol == "new" and memory != "standard":
-                    continue  # tracing what these allocate takes longest of all
                 prepare = kept_one(make) if protocol == KEPT else prepare_by(protocol, make)
                 yield Case(
                     memory, partial(_noting, fresh(note_nodes), prepare, nodes), partial(_noted, nodes),

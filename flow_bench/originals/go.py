@@ -477,8 +477,8 @@ SOURCE = Source(
         Table(
             "Arena allocation", tuple(_allocation()),
             "There both sides make zeroed bytes and write one of them. An Arena here has no empty records: it copies "
-            "bytes in and gives a handle, so a copy by bytes() stands beside it. Here both sides keep what they "
-            "made until it fills a block of 64 KB, so that each bears its share of opening the block, and then drop it.",
+            "bytes in and gives a handle, so a copy by bytes() stands beside it. Here both sides make as many as "
+            "fill a block of 64 KB, and then drop them all, the arena too: each bears its share of making these.",
         ),
         Table(
             "String interning", tuple(_interning()),
