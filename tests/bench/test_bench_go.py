@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import given
 import pytest
 from conftest import DATA
+from given import given_samples, measured
 
 import flow
 from flow_bench.harness.contender import Refused
@@ -142,7 +142,7 @@ class TestOurs:
 
     def test_all_the_others_are_of_the_concurrency_suite(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def at_once(contenders: Sequence[Any], *_: Any, **__: Any) -> Samples:
-            return {one.label: [1.0] for one in contenders}
+            return given_samples({one.label: [1.0] for one in contenders})
 
         monkeypatch.setattr(concurrency, "interleave_on_loop", at_once)
         tiny = concurrency.Effort(rounds=1, large_rounds=1, contention_rounds=1)
@@ -325,5 +325,5 @@ class TestRuns:
 
 def test_cases_run_through_the_harness() -> None:
     cases = [case for case in cases_of("workflow", "scalability") if case.size == 10]
-    rows = given.measured("workflow", cases, measuring.Effort(rounds=1, sample=0.0))
+    rows = measured("workflow", cases, measuring.Effort(rounds=1, sample=0.0))
     assert [(row.nodes, row.topology) for row in rows] == [(10, "sync")] * 2 + [(10, "async")] * 2
