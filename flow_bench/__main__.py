@@ -27,7 +27,7 @@ from flow_bench.report import tables as report
 from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE
 from flow_bench.suites.engine import core, scale
 
-CASE_SUITES = ("dag", "node", "scenarios", "traces")
+CASE_SUITES = ("allocation", "dag", "node", "scenarios", "traces")
 """Suites made of cases alone: the tests of ``flow_bench/micro/test_NAME.py``."""
 RUN_SUITES = {
     "core": "suites.engine.core",

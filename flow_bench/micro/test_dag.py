@@ -49,10 +49,11 @@ def edges(work: Work) -> int:
 
 # -- building and compiling ------------------------------------------------------------------
 
-BUILD, COMPILE = "Dag.add of every node", "compile"
+BUILD, COMPILE, BOTH = "Dag.add of every node", "compile", "Dag.add of every node, then compile"
 MAKES: dict[str, Callable[[Work], Operation]] = {
     BUILD: lambda work: partial(work.dag, "sync"),
     COMPILE: lambda work: work.dag("sync").compile,
+    BOTH: lambda work: partial(work.plan, "sync", fresh=True),
 }
 """By label: what makes the operation. A Dag keeps its plan, so each compile needs a Dag of its own."""
 
@@ -83,7 +84,7 @@ def _definition(section: str, label: str, suffix: str, shape: str, nodes: int, p
 
 def _scaling(quick: bool) -> Iterator[Case]:
     for label in MAKES:
-        for shape in ("linear", "sparse random"):
+        for shape in ("linear",) if label == BOTH else ("linear", "sparse random"):
             for nodes in (*SIZES, LARGE):
                 yield _definition("definition, per node", label, "", shape, nodes, nodes)
 
@@ -92,7 +93,7 @@ def _topologies(quick: bool) -> Iterator[Case]:
     for label in MAKES:
         for shape in ("linear", "diamond", "tree", RANDOM):
             count = edges(graph(shape, JUDGED))
-            for what, per in (("node", JUDGED), ("edge", count)):
+            for what, per in (("node", JUDGED), ("edge", count))[: 1 if label == BOTH else 2]:
                 yield _definition(
                     "topologies", label, f", per {what}", shape, JUDGED, per, f"{JUDGED} nodes, {count:,} edges"
                 )

@@ -6,12 +6,14 @@ each. In a table of one protocol no strategy is spared what another pays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 import flow
-from flow_bench.harness.contender import Operation, fresh
+from flow_bench.harness.contender import Operation, expect, fresh
 from flow_bench.harness.stores import PRESETS, STRATEGIES, made, record, store, text
 from flow_bench.micro.case import Case, Measure, table
 
@@ -26,6 +28,9 @@ RECORD = 64
 PROTOCOLS = ("new", "reset")
 STALE = "stale"
 """The key of what a store holds before it is reset."""
+
+USED = 10
+"""Keys of the store that is used in every way."""
 
 Prepare = Callable[[], Callable[[], flow.WorkflowData]]
 
@@ -152,6 +157,170 @@ def _all_written(records: Mapping[str, Any], result: flow.Result) -> str | None:
     return None if held == records else f"its store holds {len(held)} of {len(records)} records, or others"
 
 
+# -- a store used in every way ---------------------------------------------------------------
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "read_optimized": flow.config.DATA_PRESETS["read_optimized"],
+    "high concurrency: a lock for each operation": {"locked": True},
+    "metrics_disabled": flow.config.DATA_PRESETS["metrics_disabled"],
+    **{
+        f"metrics sampled, {percent} %": {"metrics": "sampled", "sample_rate": percent / 100}
+        for percent in (1, 10, 20)
+    },
+    "low_memory": flow.config.DATA_PRESETS["low_memory"],
+}
+"""By label: the settings, also where no preset has them."""
+
+
+def use_in_every_way(data: Any, statuses: flow.plan.StatusTracker, size: int) -> tuple[Any, ...]:
+    """Set and get keys; set and look up statuses and outputs of half as many nodes; turn all into JSON."""
+    for j in range(size):
+        data.set(f"key-{j}", f"value-{j}")
+    got = [data.get(f"key-{j}") for j in range(size)]
+    seen, outputs = [], []
+    for j in range(size // 2):
+        statuses.set(f"node-{j}", flow.Status.READY)
+        seen.append(statuses[f"node-{j}"])
+    for j in range(size // 2):
+        data.set(f"node-{j}", f"output-{j}")
+        outputs.append(data.get(f"node-{j}"))
+    return got, seen, outputs, data.to_json()
+
+
+def configuration_cases(quick: bool) -> Iterator[Case]:
+    """The mix that the tables of Flow Orchestrator time by configuration."""
+    half = USED // 2
+    values = [f"value-{j}" for j in range(USED)]
+    outputs = [f"output-{j}" for j in range(half)]
+    keys = [*[f"key-{j}" for j in range(USED)], *[f"node-{j}" for j in range(half)]]
+    written = dict(zip(keys, [*values, *outputs], strict=True))
+    for label, settings in CONFIGURATIONS.items():
+        yield Case(
+            label, partial(_used, fresh(use_in_every_way), flow.DataConfig(**settings)),
+            expect((values, [flow.Status.READY] * half, outputs, written), _read),
+            section=f"a new store, {USED} keys and {half} nodes: set, get, status, output, JSON, all of it",
+            fresh=True, size=USED,
+        )  # fmt: skip
+
+
+def _used(use: Callable[..., Any], config: flow.DataConfig) -> Operation:
+    statuses = flow.plan.StatusTracker([f"node-{j}" for j in range(USED // 2)])
+    return partial(use, flow.WorkflowData(config), statuses, USED)
+
+
+def _read(made: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*made[:-1], msgspec.json.decode(made[-1]))
+
+
+# -- arena beside standard -------------------------------------------------------------------
+
+
+def block_for(nodes: int) -> int:
+    """Bytes of a block that grows with the nodes, as the tables of Flow Orchestrator choose it."""
+    return 4_096 * (nodes // 10 + 1)
+
+
+MEMORIES: dict[str, Callable[[int], flow.DataConfig]] = {
+    "standard": lambda nodes: flow.DataConfig(),
+    "arena": lambda nodes: flow.DataConfig(memory="arena"),
+    "arena, custom block": lambda nodes: flow.DataConfig(memory="arena", block_size=block_for(nodes)),
+}
+KEPT = "kept"
+"""Of a store that is used again as it was left: all its keys are there already."""
+
+
+def note_nodes(give: Callable[[], Any], statuses: flow.plan.StatusTracker, nodes: int) -> tuple[Any, ...]:
+    """Set and get a key, a status and an output for each of so many nodes; return what was got, and the store."""
+    data = give()
+    found = []
+    for j in range(nodes):
+        key, name = f"key{j}", f"node{j}"
+        data.set(key, f"value{j}")
+        value = data.get(key)
+        statuses.set(name, flow.Status.READY)
+        status = statuses[name]
+        data.set(name, f"output{j}")
+        found.append((value, status, data.get(name)))
+    return found, data
+
+
+def arena_cases(quick: bool) -> Iterator[Case]:
+    """Every memory new and reset; standard also kept, which is how the tables of Flow Orchestrator time it."""
+    for nodes in SIZES:
+        for memory, settings in MEMORIES.items():
+            make = partial(flow.WorkflowData, settings(nodes))
+            for protocol in (*PROTOCOLS, *([KEPT] if memory == "standard" else [])):
+                prepare = kept_one(make) if protocol == KEPT else prepare_by(protocol, make)
+                yield Case(
+                    memory, partial(_noting, fresh(note_nodes), prepare, nodes), partial(_noted, nodes),
+                    section="a key, a status and an output set + got for every node, per node",
+                    fresh=True, per=nodes, size=nodes, series=protocol,
+                )  # fmt: skip
+
+
+def _noting(note: Callable[..., Any], prepare: Prepare, nodes: int) -> Operation:
+    statuses = flow.plan.StatusTracker([f"node{j}" for j in range(nodes)])
+    return partial(note, prepare(), statuses, nodes)
+
+
+def _noted(nodes: int, made: tuple[Any, ...]) -> str | None:
+    found, data = made
+    if found != [(f"value{j}", flow.Status.READY, f"output{j}") for j in range(nodes)]:
+        return f"it did not give back what was set for {nodes} nodes"
+    return None if len(data) == 2 * nodes else f"the store holds {len(data)} keys, not {2 * nodes}"
+
+
+# -- to bytes and back -----------------------------------------------------------------------
+
+BYTES_AND_BACK, SNAPSHOT = "to_json(), then from_json()", "snapshot(), then restore() into a new store"
+FRESH, BACK = "to_json(): a fresh buffer", "from_json()"
+ENCODED, REUSED = "msgspec alone, unchecked: a fresh buffer", "msgspec alone, unchecked: a reused buffer"
+
+
+def saved_cases(quick: bool) -> Iterator[Case]:
+    """All of a store that holds a key and an output of every node."""
+    for nodes in SIZES:
+        values = {f"key{i}": i for i in range(nodes)} | {f"node{i}": f"{i}" for i in range(nodes)}
+        data = flow.WorkflowData()
+        for key, value in values.items():
+            data.set(key, value)
+        encoder = msgspec.json.Encoder()
+        of_store, of_bytes = expect(values, lambda store: dict(store.items())), expect(values, msgspec.json.decode)
+        operations: dict[str, tuple[Operation, Callable[[Any], object]]] = {
+            BYTES_AND_BACK: (partial(_there_and_back, data), of_store),
+            SNAPSHOT: (partial(_restored, data), of_store),
+            FRESH: (data.to_json, of_bytes),
+            ENCODED: (partial(_encoded, encoder, data), of_bytes),
+            REUSED: (partial(_into, encoder, data, bytearray()), of_bytes),
+            BACK: (partial(flow.WorkflowData.from_json, data.to_json()), of_store),
+        }
+        for label, (operation, check) in operations.items():
+            yield Case(
+                label, partial(partial, operation), check,
+                section="a store to bytes and back, a key and an output per node, all of it", size=nodes,
+            )  # fmt: skip
+
+
+def _there_and_back(data: flow.WorkflowData) -> flow.WorkflowData:
+    return flow.WorkflowData.from_json(data.to_json())
+
+
+def _restored(data: flow.WorkflowData) -> flow.WorkflowData:
+    snapshot, made = data.snapshot(), flow.WorkflowData()
+    made.restore(snapshot)
+    return made
+
+
+def _encoded(encoder: msgspec.json.Encoder, data: flow.WorkflowData) -> bytes:
+    return encoder.encode(dict(data.items()))
+
+
+def _into(encoder: msgspec.json.Encoder, data: flow.WorkflowData, buffer: bytearray) -> bytearray:
+    encoder.encode_into(dict(data.items()), buffer)
+    return buffer
+
+
 # -- tests -----------------------------------------------------------------------------------
 
 
@@ -170,4 +339,22 @@ def test_strings(bench: Measure, case: Case) -> None:
 @table(nodes_cases)
 def test_nodes(bench: Measure, case: Case) -> None:
     """Run nodes that use the store."""
+    bench(case)
+
+
+@table(configuration_cases)
+def test_configurations(bench: Measure, case: Case) -> None:
+    """Use a store in every way, by configuration."""
+    bench(case)
+
+
+@table(arena_cases)
+def test_arena(bench: Measure, case: Case) -> None:
+    """Note what nodes did, by memory."""
+    bench(case)
+
+
+@table(saved_cases)
+def test_saved(bench: Measure, case: Case) -> None:
+    """Turn a store into bytes, and back."""
     bench(case)

@@ -246,6 +246,81 @@ def _failures(quick: bool) -> Iterator[Case]:
             )  # fmt: skip
 
 
+# -- scalability -----------------------------------------------------------------------------
+
+SIZES = (10, 100, 1_000)
+WORKERS = (1, 2, 4, 8, 16, 32)
+STAR = 100
+KNOWN = "known"
+"""The output of nodes that are not called."""
+ALL_RUN, NONE_RUN = "a chain of no-op nodes", "the same, each outcome known: no node is called"
+
+
+def counted(value: int = 0) -> int:
+    """One more than the node before."""
+    return value + 1
+
+
+async def counted_async(value: int = 0) -> int:
+    """The same as an async function."""
+    return value + 1
+
+
+def chain(fn: Callable[..., Any], nodes: int) -> flow.Plan:
+    """So many nodes in a row, each of which is given the output of the one before."""
+    dag = flow.Dag("chain")
+    for k in range(nodes):
+        dag.add(f"n{k}", fn, needs={"value": f"n{k - 1}"} if k else ())
+    return dag.compile()
+
+
+def star() -> flow.Plan:
+    """A hub and 99 nodes that are given its output."""
+    dag = flow.Dag("star")
+    dag.add("n0", counted_async)
+    for k in range(1, STAR):
+        dag.add(f"n{k}", counted_async, needs={"value": "n0"})
+    return dag.compile()
+
+
+def outputs_are(wanted: Sequence[Any], known: Sequence[str], result: flow.Result) -> str | None:
+    """Say what is wrong with the outputs, or with which nodes were known."""
+    if result.known != tuple(known):
+        return f"{len(result.known)} nodes were known where {len(known)} were to be"
+    found = list(result.outputs.values())
+    wrong = sum(a != b for a, b in zip(found, wanted, strict=False)) + abs(len(found) - len(wanted))
+    return f"{wrong} of {len(wanted)} outputs are not those that the nodes return" if wrong else None
+
+
+def _scalability(quick: bool) -> Iterator[Case]:
+    section = "scalability"
+    for nodes in SIZES:
+        ordered = list(range(1, nodes + 1))
+        for fn, call, series in ((counted, flow.run, "sync"), (counted_async, flow.execute, "async")):
+            plan, is_async = chain(fn, nodes), series == "async"
+            known = dict.fromkeys(plan, KNOWN)
+            yield Case(
+                ALL_RUN, partial(partial, call, plan), partial(outputs_are, ordered, ()),
+                section=section, size=nodes, series=series, is_async=is_async,
+            )  # fmt: skip
+            yield Case(
+                NONE_RUN, partial(partial, call, plan, known=known), partial(outputs_are, [KNOWN] * nodes, plan.names),
+                section=section, size=nodes, series=series, is_async=is_async,
+            )  # fmt: skip
+
+
+def _workers(quick: bool) -> Iterator[Case]:
+    plan = star()
+    for workers in WORKERS:
+        config = flow.Config(mode="workers", limit=workers)
+        yield Case(
+            f'{STAR - 1} no-op nodes after a known one, mode="workers"',
+            partial(partial, flow.execute, plan, known={"n0": 1}, config=config),
+            partial(outputs_are, [1, *[2] * (STAR - 1)], ["n0"]),
+            section="workers", size=workers, is_async=True,
+        )  # fmt: skip
+
+
 # -- tests -----------------------------------------------------------------------------------
 
 
@@ -264,4 +339,16 @@ def test_complex(bench: Measure, case: Case) -> None:
 @table(_failures)
 def test_failures(bench: Measure, case: Case) -> None:
     """Run a hundred workflows, some of which fail."""
+    bench(case)
+
+
+@table(_scalability)
+def test_scalability(bench: Measure, case: Case) -> None:
+    """Run chains, and chains of which all is known."""
+    bench(case)
+
+
+@table(_workers)
+def test_workers(bench: Measure, case: Case) -> None:
+    """Run a star by more and more workers."""
     bench(case)

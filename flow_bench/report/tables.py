@@ -20,6 +20,7 @@ TITLES = {
 SUITES = {
     "core": "what running a graph costs per node, beside hand-written loops",
     "dag": "building, compiling and resolving graphs; statuses",
+    "allocation": "an arena beside Python's allocator, interning, room made beforehand",
     "data": "the store: operations, presets, threads, memory and interning strategies",
     "node": "single nodes of every kind, call by call: mean, P50, P95, P99",
     "workflow": "whole workflows, one and thousands at once; failures; memory over time",

@@ -57,6 +57,7 @@ PARTS = (
     Part("core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000", "--rounds", "12")),
     Part("core", 1, ("--only", "single", "--only", "hot"), ("--share", "2")),
     Part("dag", 5, (), ("--rounds", "20")),
+    Part("allocation", 2),
     Part("data", 2),
     Part("node", 5, (), ("--rounds", "20")),
     Part("workflow", 1, (), ("--share", "2")),

@@ -13,11 +13,13 @@ from flow_bench.harness.contender import Refused
 from flow_bench.harness.interleave import interleave
 from flow_bench.harness.work import DONE
 from flow_bench.suites.engine import concurrency, contention
-from flow_bench.suites.engine.concurrency import ALONE, BLOCKING, LIMITS, WORK, Bounded, bounded
+from flow_bench.suites.engine.concurrency import ALONE, BLOCKING, FOUR, LIMITS, WORK, Bounded, bounded
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
-TINY = concurrency.Effort(rounds=1, large_rounds=1, tasks=(3, 12), worker_rounds=1, worker_tasks=5, contention_rounds=1)
+TINY = concurrency.Effort(
+    rounds=1, large_rounds=1, tasks=(3, 12), worker_rounds=1, worker_tasks=5, contention_rounds=1, four_rounds=1
+)  # fmt: skip
 
 
 def contender(label: str) -> Bounded:
@@ -33,16 +35,16 @@ class TestSuite:
 
     @pytest.mark.parametrize("section", concurrency.SECTIONS)
     def test_sections_can_be_chosen(self, section: str) -> None:
-        chosen = concurrency.Effort((section,), 1, 1, (3,), 1, 2, 1)
+        chosen = concurrency.Effort((section,), 1, 1, (3,), 1, 2, 1, 1)
         tables = list(concurrency.run(chosen))
-        assert len(tables) == {"limits": len(WORK), "workers": 2, "contention": 1}[section]
+        assert len(tables) == {"limits": len(WORK), "four": 2, "workers": 2, "contention": 1}[section]
 
     def test_the_cpu_work_is_done(self) -> None:
         assert asyncio.run(concurrency.compute()) == DONE
 
 
 class TestCheck:
-    @pytest.mark.parametrize("honest", LIMITS, ids=lambda c: c.label)
+    @pytest.mark.parametrize("honest", (*LIMITS, *FOUR), ids=lambda c: c.label)
     def test_the_contenders_hold_and_use_their_limits(self, honest: Bounded) -> None:
         asyncio.run(concurrency.check(honest))
 

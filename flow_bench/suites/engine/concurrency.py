@@ -1,6 +1,7 @@
 """The concurrency suite: independent tasks at once and bounded, beside bare asyncio and the ideal.
 
-*limits*: 10, 100 and 1,000 tasks, unbounded and eight at a time. *workers*: 64 tasks under limits from 1 to 32.
+*limits*: 10, 100 and 1,000 tasks, unbounded and eight at a time. *four*: four at a time, as in the tables of Flow
+Orchestrator. *workers*: 64 tasks under limits from 1 to 32.
 *contention*: a hundred completions at one lock (:mod:`flow_bench.suites.engine.contention`).
 
 The ideal of n tasks of t seconds is n * t / limit: what waiting alone takes (without a limit, t), or, for work
@@ -39,7 +40,7 @@ WORKERS = (1, 2, 4, 8, 16, 32)
 ALONE = "one task alone"
 PATIENCE = 5.0
 """Seconds after which a contender under check that has not begun as many tasks as it may is refused."""
-SECTIONS = ("limits", "workers", "contention")
+SECTIONS = ("limits", "four", "workers", "contention")
 
 Run = Callable[[], Any]
 
@@ -199,6 +200,14 @@ LIMITS = (
 )
 
 
+FEW = 4
+FEW_SEMAPHORE = f"bare tasks, Semaphore({FEW})"
+FOUR = (
+    bounded(FEW_SEMAPHORE, semaphore(FEW), FEW, FEW_SEMAPHORE),
+    bounded(f"flow, limit={FEW}", executed(flow.Config(limit=FEW)), FEW, FEW_SEMAPHORE, outputs_of),
+)
+
+
 def workers(limit: int) -> tuple[Bounded, Bounded]:
     """So many workers on the loop."""
     config = flow.Config(mode="workers", limit=limit)
@@ -298,16 +307,20 @@ class Effort:
     worker_rounds: int = 15
     worker_tasks: int = 64
     contention_rounds: int = 31
+    four_rounds: int = 15
 
 
-QUICK = Effort(rounds=15, large_rounds=6, worker_rounds=6, contention_rounds=9)
+QUICK = Effort(rounds=15, large_rounds=6, worker_rounds=6, contention_rounds=9, four_rounds=3)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows of one table after another."""
     if not effort.sections or "limits" in effort.sections:
         for work in WORK:
-            yield asyncio.run(limits(work, effort))
+            yield asyncio.run(limits(work, LIMITS, effort.tasks, effort.rounds, effort.large_rounds))
+    if not effort.sections or "four" in effort.sections:
+        for work in WORK[:2]:
+            yield asyncio.run(limits(work, FOUR, effort.tasks, effort.four_rounds, effort.four_rounds))
     if not effort.sections or "workers" in effort.sections:
         yield asyncio.run(worker_rows(f"{effort.worker_tasks} tasks that wait 1 ms", WORK[2], workers, effort))
         yield asyncio.run(worker_rows(f"{effort.worker_tasks} tasks that block 1 ms", BLOCKING, threads, effort))
@@ -315,15 +328,21 @@ def run(effort: Effort) -> Iterator[list[Row]]:
         yield contention.run(effort.contention_rounds)
 
 
-async def limits(work: Work, effort: Effort) -> list[Row]:
-    """One kind of work, all numbers of tasks."""
+async def limits(
+    work: Work, contenders: Sequence[Bounded], sizes: Sequence[int], rounds: int, large_rounds: int
+) -> list[Row]:
+    """One kind of work, all numbers of tasks.
+
+    :param large_rounds: rounds from 1,000 tasks on.
+    """
+    section = f"tasks at once: {work.label}" if contenders is LIMITS else f"{FEW} tasks at a time: {work.label}"
     rows: list[Row] = []
-    for contender in LIMITS:
+    for contender in contenders:
         await check(contender)
-    for tasks in effort.tasks:
-        rounds = effort.rounds if tasks < 1_000 else effort.large_rounds
-        samples = await interleave_on_loop(ways(work, LIMITS, tasks), rounds, waits=True)
-        rows += rows_of(f"tasks at once: {work.label}", work, LIMITS, tasks, samples, tasks)
+    for tasks in sizes:
+        few = rounds if tasks < 1_000 else large_rounds
+        samples = await interleave_on_loop(ways(work, contenders, tasks), few, waits=True)
+        rows += rows_of(section, work, contenders, tasks, samples, tasks)
     return rows
 
 

@@ -1,7 +1,7 @@
 """The workflow suite: whole workflows, one at a time and thousands at once.
 
-Sections: *linear*, *complex* and *failures* (:mod:`flow_bench.micro.test_workflow`), *recovery*
-(:mod:`flow_bench.suites.load.recovery`), *live* (:mod:`flow_bench.suites.load.live`), *soak*
+Sections: *linear*, *complex*, *failures*, *scalability* and *workers* (:mod:`flow_bench.micro.test_workflow`),
+*recovery* (:mod:`flow_bench.suites.load.recovery`), *live* (:mod:`flow_bench.suites.load.live`), *soak*
 (:mod:`flow_bench.suites.load.soak`) and *rate* (:mod:`flow_bench.suites.load.rate`).
 """
 
@@ -15,7 +15,7 @@ from flow_bench.micro import measuring
 from flow_bench.suites.load import live, rate, recovery, soak
 
 SUITE = "workflow"
-SINGLE = ("linear", "complex", "failures")
+SINGLE = ("linear", "complex", "failures", "scalability", "workers")
 SECTIONS = (*SINGLE, "recovery", "live", "soak", "rate")
 
 

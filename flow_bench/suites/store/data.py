@@ -25,8 +25,10 @@ from flow_bench.suites.store import threads as data_threads
 
 SECTIONS = (
     "cost", "mixed", "presets", "whole", "bytes", "access", "unused", "recycled", "threads", "memory",
-    "keys", "strings", "nodes",
+    "keys", "strings", "nodes", "configurations", "arena", "saved",
 )  # fmt: skip
+CASES = SECTIONS[SECTIONS.index("keys") :]
+"""The sections that are tests of :mod:`flow_bench.micro.test_data`."""
 STANDARD = flow.DataConfig.preset("metrics_disabled")
 
 
@@ -67,11 +69,13 @@ def run(effort: Effort) -> Iterator[list[Row]]:
         "recycled": lambda: recycled_section(effort),
         "threads": lambda: data_threads.run(effort.threads),
         "memory": lambda: data_memory.run(effort.memory),
-        **{name: partial(measuring.measure, "data", effort.cases, [name]) for name in ("keys", "strings", "nodes")},
     }
-    for name in SECTIONS:
-        if not effort.sections or name in effort.sections:
+    wanted = [name for name in SECTIONS if not effort.sections or name in effort.sections]
+    for name in wanted:
+        if name in sections:
             yield from sections[name]()
+    if cases := [name for name in wanted if name in CASES]:
+        yield from measuring.measure("data", effort.cases, cases)  # pytest is started once for all
 
 
 # -- all of a store --------------------------------------------------------------------------
