@@ -151,8 +151,8 @@ def judged_line(row: Row, kind: str, why: str = "") -> str:
     """A row's name, figure and target; beneath, where it stands, and what else there is to say."""
     beneath = escape(": ".join(filter(None, [where(row), why])))
     return (
-        f'<li><span>{escape(row.label.strip())}</span><b><em class="{kind}">{escape(judged(row))}</em> '
-        f'(target {escape(str(row.target))})</b><small class="soft">{beneath}</small></li>'
+        f'<li><span>{escape(row.label.strip())}</span><b><em class="{kind}">{escape(judged(row))}</em>, '
+        f'target {escape(str(row.target))}</b><small class="soft">{beneath}</small></li>'
     )
 
 
