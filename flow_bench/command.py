@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -61,7 +60,7 @@ def add_to(suites: Any) -> None:
     run.add_argument(
         "--compare", nargs="?", const="", metavar="NAME|FILE", help="with this saved run; default: the newest"
     )
-    run.add_argument("--html", type=new_file, metavar="FILE", help="one self-contained page of plots")
+    run.add_argument("--html", type=new_file, metavar="FILE", help="one self-contained page: plots, all rows")
     run.add_argument("--json", type=new_file, metavar="FILE", help="all rounds of all rows")
     compare = suites.add_parser("compare", help="judge two saved runs row by row")
     compare.add_argument("before", metavar="BEFORE", help="name of a saved run, or a file")
@@ -96,8 +95,6 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("--fail-over is for --compare")
     if options.every_row and options.compare is None:
         parser.error("--every-row is for --compare")
-    if options.html and find_spec("plotly") is None:
-        parser.error("--html needs plotly: pip install '.[bench]'")
     if options.save:
         store.path_of(options.save)
     name = store.name_of(Path(options.save or ""))

@@ -1,44 +1,70 @@
-"""The two kinds of figures of the HTML report, drawn with plotly: lanes and curves.
+"""The two kinds of plots of the HTML report, drawn as markup: lanes and curves.
 
 A *lane* is a row's name with its figure written out, and its bar, box or dots beneath, as wide as the figure is: that
-leaves room for long names on a telephone. *Curves* stand on logarithmic axes. Colours are given for a light page;
-:data:`DARK` has the colour that stands for each on a dark one. Text from documents is escaped, since plotly takes
-some of HTML for markup.
+leaves room for long names on a telephone. *Curves* stand on two axes.
+
+Places are percentages of the plot's width and height. The browser therefore fits a plot to any width without a script,
+and text and marks keep their size. Colours are classes (``c0`` to ``c7``): the page's style says what they are on light
+and on dark pages. ``data-say`` is what the page's script shows beside the pointer (after a lane's name and figure);
+``s0``, ``s1`` ... are the series that a legend hides.
 """
 
 from __future__ import annotations
 
-import importlib
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
-from typing import Any
 
 from flow_bench.harness.rows import number
 
-INK, SOFT, GRID, OTHERS, CARD = "#1c2126", "#5b6570", "#dfe4e9", "#a3afbb", "#ffffff"
-PALETTE = ("#0072b2", "#d55e00", "#008f6b", "#a8508a", "#b07d00", "#3a94c9", "#6b7580", "#8c2d5a")
-OURS, TARGET = PALETTE[0], PALETTE[1]
-DARK = {
-    INK: "#e6e9ed", SOFT: "#a0abb7", GRID: "#2d353f", OTHERS: "#65717e", CARD: "#181d23",
-    **dict(zip(
-        PALETTE, ("#4da6e0", "#f0833a", "#2cc59b", "#dd8fbd", "#e6b422", "#8fd0f5", "#a5afb9", "#d9658f"), strict=True
-    )),
-}  # fmt: skip
+COLOURS = 8
+"""Classes ``c0`` to ``c7``."""
 LEAST = 0.6
 """Decades of a logarithmic axis: noise between equal figures is not to look like a difference."""
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
-LANE, LINE, BAR = 44, 15, 13
-"""Pixels of a lane, of another line of its name, of its bar."""
-WIDE, WRAP = 46, 40
-"""Letters of a lane's name and figure on one line, on a telephone; letters per line of what is said of a point."""
+MARKS = (
+    '<circle r="4.5"/>',
+    '<path d="M-4-4h8v8h-8z"/>',
+    '<path d="M0-5.500 5.500 0 0 5.500-5.500 0z"/>',
+    '<path d="M0-5l5 9H-5z"/>',
+    '<path d="M-4-4l8 8M4-4l-8 8" stroke="currentColor" stroke-width="3"/>',
+    '<path d="M0-5v10M-5 0h10" stroke="currentColor" stroke-width="3"/>',
+    '<path d="M0-6l1.800 4 4.200.4-3.200 2.800 1 4.300L0 3.300-3.800 5.500l1-4.300L-6-1.600-1.800-2z"/>',
+    '<path d="M-2.500-4.500h5L5 0 2.500 4.500h-5L-5 0z"/>',
+)
+"""Marks around 0, 0, which the page holds once each, as ``mark-0`` to ``mark-7``."""
+LETTER = 2.2
+"""Per cent of a plot's width on a telephone that a letter beside an axis takes."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Which value stands where.
+
+    :ivar low: the value at 0 %; ``high`` is that at 100 %.
+    :ivar ticks: values that are marked, and what is written there.
+    """
+
+    low: float
+    high: float
+    title: str
+    ticks: Sequence[tuple[float, str]]
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """Return the place of a value in per cent: at the nearer end, if the axis has no room for it."""
+        if self.log:
+            if value <= 0:
+                return 0.0
+            part = log10(value / self.low) / log10(self.high / self.low)
+        else:
+            part = (value - self.low) / (self.high - self.low)
+        return 100 * min(1.0, max(0.0, part))
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One named row of a figure.
+    """One named row of a plot.
 
     :ivar value: what the bar shows; ``low`` and ``high`` are its quartiles.
     :ivar text: the figure, written out at the right.
@@ -65,175 +91,158 @@ class Lane:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: ``points`` are x, y and what is said of the point; ``style`` chooses colour and symbol."""
+    """One line: ``points`` are x, y and what is said of the point; a point of which nothing is said has no mark.
+
+    :ivar style: number of the series: chooses colour and mark.
+    :ivar ideal: whether it is what the curve of the same series is compared with: dotted.
+    """
 
     name: str
     style: int
     points: Sequence[tuple[float, float, str]]
-    dashed: bool = False
+    ideal: bool = False
     ours: bool = False
-
-
-def figure() -> Any:
-    """An empty plotly figure.
-
-    :raises ModuleNotFoundError: without plotly, saying how to get it.
-    """
-    try:
-        graph = importlib.import_module("plotly.graph_objects")
-    except ModuleNotFoundError as error:
-        error.add_note("the HTML report is drawn with plotly: pip install '.[bench]'")
-        raise
-    return graph.Figure(layout={
-        "template": graph.layout.Template(), "dragmode": False, "hovermode": "closest", "showlegend": False,
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "bargap": 0,
-        "font": {"family": "system-ui, sans-serif", "size": 12, "color": SOFT},
-        "hoverlabel": {"bgcolor": "#26303a", "bordercolor": "#26303a", "font": {"color": "#fdfdfd"}},
-    })  # fmt: skip
 
 
 # -- lanes -----------------------------------------------------------------------------------
 
 
-def lanes(rows: Sequence[Lane], unit: str, among: Sequence[float] = ()) -> Any:
-    """Draw one lane under the other; the axis has room for values ``among`` which they stand, of other panels."""
-    wide = max(18, WIDE - max(len(row.text) for row in rows))
-    names = [_wrapped(row.name, wide) for row in rows]
-    places, height = [], 0.0  # of the bars' middles, in pixels from the top
-    for name in names:
-        height += LANE + LINE * name.count("<br>")
-        places.append(-height)
-    made = figure()
-    draw = _boxes if rows[0].box else _dots if rows[0].dots else _bars
-    draw(made, rows, places, unit)
-    written = []
-    for place, name, row in zip(places, names, rows, strict=True):
-        common = {
-            "y": place + 9, "xref": "paper", "yanchor": "bottom", "showarrow": False, "bgcolor": CARD,
-            "borderpad": 0, "font": {"color": INK},
-        }  # fmt: skip
-        value = f"<b>{escape(row.text, quote=False)}</b>"
-        written.append(common | {"x": 0, "xanchor": "left", "align": "left", "text": name})
-        written.append(common | {"x": 1, "xanchor": "right", "text": value})
-    made.update_yaxes(visible=False, fixedrange=True, range=[-height - 13, -13])
-    made.update_xaxes(**axis(among or [value for row in rows for value in row.values], unit, bars=not rows[0].box))
-    made.update_layout(annotations=written, height=height + 40, margin={"l": 6, "r": 10, "t": 2, "b": 38})
-    return made
+def lanes(rows: Sequence[Lane], axis: Axis, mark: float | None = None) -> str:
+    """Draw one lane under the other, with the axis at their foot. O(rows).
+
+    :param mark: a value at which an upright line stands, behind all lanes.
+    """
+    drawn = "".join(_lane(row, axis) for row in rows)
+    marked = f'<i class="mark" style="left:{_percent(axis.at(mark))}"></i>' if mark is not None else ""
+    return f'<div class="lanes">{_grid(axis)}{marked}{drawn}</div>{_foot(axis)}'
 
 
-def _bars(made: Any, rows: Sequence[Lane], places: Sequence[float], unit: str) -> None:
-    made.add_bar(
-        orientation="h", y=places, x=[row.value for row in rows], width=BAR,
-        marker={"color": [OURS if row.ours else OTHERS for row in rows], "line": {"width": 0}},
-        error_x={
-            "symmetric": False, "thickness": 1, "width": 3, "color": INK,
-            "array": [max(0.0, (row.high or row.value) - row.value) for row in rows],
-            "arrayminus": [max(0.0, row.value - (row.low or row.value)) for row in rows],
-        },
-        hovertext=[_hover(row.name, row.text) for row in rows], hoverinfo="text",
-    )  # fmt: skip
-    limits = [(row.target, place) for row, place in zip(rows, places, strict=True) if row.target is not None]
-    if limits:
-        made.add_scatter(
-            x=[x for x, _ in limits], y=[y for _, y in limits], mode="markers", hoverinfo="text",
-            hovertext=[_hover("target", f"at most {number(x)} {unit}") for x, _ in limits],
-            marker={"symbol": "line-ns", "size": 9, "line": {"width": 3, "color": TARGET}},
-        )  # fmt: skip
+def _lane(row: Lane, axis: Axis) -> str:
+    track = _box(row.box, axis) if row.box else _dots(row, axis) if row.dots else _bar(row, axis)
+    kind = "lane" if row.ours else "lane other"
+    return (
+        f'<div class="{kind}" data-say="{escape(_said(row, axis.title))}"><span>{escape(row.name)}</span>'
+        f"<b>{escape(row.text)}</b><svg>{track}</svg></div>"
+    )
 
 
-def _boxes(made: Any, rows: Sequence[Lane], places: Sequence[float], unit: str) -> None:
-    for ours, colour in ((True, OURS), (False, SOFT)):
-        found = [(row, place) for row, place in zip(rows, places, strict=True) if row.ours == ours]
-        if not found:
-            continue
-        five, first, middle, third, most, last = zip(*(row.box for row, _ in found), strict=True)
-        made.add_box(
-            orientation="h", y=[place for _, place in found], lowerfence=five, q1=first, median=middle, q3=third,
-            upperfence=most, width=BAR, line={"color": colour, "width": 1.5}, hoverinfo="skip",
-        )  # fmt: skip
-        made.add_scatter(
-            x=last, y=[place for _, place in found], mode="markers", hoverinfo="text",
-            marker={"symbol": "diamond", "size": 8, "color": TARGET},
-            hovertext=[_hover(row.name, f"P99 {number(row.box[-1])} {unit}") for row, _ in found],
-        )  # fmt: skip
+def _said(row: Lane, unit: str) -> str:
+    """What is said of a lane besides its name and figure."""
+    said = []
+    if row.low is not None and row.high is not None:
+        said.append(f"{number(row.low)} to {number(row.high)}")
+    if row.target is not None:
+        said.append(f"target: at most {number(row.target)} {unit}")
+    return "; ".join(said)
 
 
-def _dots(made: Any, rows: Sequence[Lane], places: Sequence[float], unit: str) -> None:
-    for style in sorted({style for row in rows for style, _ in row.dots}):
-        found = [(v, p, r) for r, p in zip(rows, places, strict=True) for s, v in r.dots if s == style]
-        made.add_scatter(
-            x=[v for v, _, _ in found], y=[p for _, p, _ in found], mode="markers", hoverinfo="text",
-            hovertext=[_hover(row.name, f"{number(v)} {unit}") for v, _, row in found],
-            marker={"size": 11, "opacity": 0.85, **marker(style)},
-            error_x={
-                "symmetric": False, "thickness": 1.5, "width": 4,
-                "array": [(row.high or v) - v for v, _, row in found],
-                "arrayminus": [v - (row.low or v) for v, _, row in found],
-            },
-        )  # fmt: skip
+def _bar(row: Lane, axis: Axis) -> str:
+    zero = 0.0 if axis.log else axis.at(0.0)
+    left, right = sorted((zero, axis.at(row.value)))
+    drawn = f'<rect x="{_percent(left)}" y="3" width="{_percent(right - left)}" height="10"/>'
+    drawn += _whisker(axis, row.low, row.high)
+    return drawn + ("" if row.target is None else _upright(axis.at(row.target), "target", 0, 16))
+
+
+def _box(box: Sequence[float], axis: Axis) -> str:
+    five, first, middle, third, most, last = map(axis.at, box)
+    return (
+        f'<line class="thin" x1="{_percent(five)}" x2="{_percent(most)}" y1="8" y2="8"/>'
+        f'<rect class="box" x="{_percent(first)}" y="3" width="{_percent(third - first)}" height="10"/>'
+        + _upright(middle, "middle", 3, 13)
+        + _use(2, last, "8", "last")
+    )
+
+
+def _dots(row: Lane, axis: Axis) -> str:
+    dots = "".join(_use(style, axis.at(value), "8", f"s{style} {colour(style)}") for style, value in row.dots)
+    return _whisker(axis, row.low, row.high) + dots
+
+
+def _whisker(axis: Axis, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return ""
+    return f'<line class="thin" x1="{_percent(axis.at(low))}" x2="{_percent(axis.at(high))}" y1="8" y2="8"/>'
+
+
+def _upright(place: float, kind: str, top: int, foot: int) -> str:
+    return f'<line class="{kind}" x1="{_percent(place)}" x2="{_percent(place)}" y1="{top}" y2="{foot}"/>'
+
+
+def _use(style: int, x: float, y: str, kind: str, said: str = "") -> str:
+    said = f' data-say="{escape(said)}"' if said else ""
+    return f'<use href="#mark-{mark_of(style)}" x="{_percent(x)}" y="{y}" class="{kind}"{said}/>'
 
 
 # -- curves ----------------------------------------------------------------------------------
 
 
-def curves(
-    found: Sequence[Curve], x_title: str, y_title: str, x_ticks: tuple[list[float], list[str]], among: Sequence[float]
-) -> Any:
-    """Draw all curves into one figure with logarithmic axes (a linear one where a value is not above 0).
-
-    :param x_ticks: values marked on the x axis, and what stands there.
-    :param among: the values that the y axis must have room for, those of other panels too.
-    """
-    made = figure()
-    for curve in found:
-        x, y, said = zip(*curve.points, strict=True)
-        made.add_scatter(
-            x=x, y=y, mode="lines" if curve.dashed or len(x) > 40 else "lines+markers", name=curve.name,
-            line={
-                "color": marker(curve.style)["color"], "width": 3 if curve.ours else 1.6,
-                "dash": "dot" if curve.dashed else "dash" if curve.style >= len(PALETTE) else "solid",
-            },
-            marker={"size": 8, **marker(curve.style)}, hoverinfo="text",
-            hovertext=[_hover(curve.name, text) for text in said],
-        )  # fmt: skip
-    values, places = x_ticks
-    low, high = log10(min(values)), log10(max(values))
-    room = 0.06 * (high - low) or 0.5
-    made.update_xaxes(
-        type="log", range=[low - room, high + room], tickvals=values, ticktext=places, title={"text": x_title},
-        fixedrange=True, gridcolor=GRID, zeroline=False, ticks="", automargin=True,
-    )  # fmt: skip
-    made.update_yaxes(**axis(among, y_title, log=True), automargin=True)
-    made.update_layout(height=310, margin={"l": 8, "r": 8, "t": 6, "b": 8})
-    return made
+def curves(found: Sequence[Curve], x: Axis, y: Axis) -> str:
+    """Draw all curves onto two axes. O(points)."""
+    at = [_percent(100 - y.at(value)) for value, _ in y.ticks]
+    lines = _upright_lines(x) + "".join(f'<line x1="0" x2="100%" y1="{one}" y2="{one}"/>' for one in at)
+    wide = max((len(text) for _, text in y.ticks), default=1)
+    labels = "".join(f'<i style="bottom:{_percent(y.at(value))}">{text}</i>' for value, text in y.ticks)
+    drawn = "".join(_curve(curve, x, y) for curve in found)
+    return (
+        f'<div class="curves" style="--y:{wide}ch"><div class="unit">{escape(y.title)}</div><div class="y">{labels}'
+        f'</div><svg><g class="grid">{lines}</g>{drawn}</svg>{_foot(x)}</div>'
+    )
 
 
-def marker(style: int) -> dict[str, Any]:
-    """Colour and symbol of the so-manieth series: together unlike those of the first 64."""
-    return {
-        "color": PALETTE[style % len(PALETTE)],
-        "symbol": SYMBOLS[(style + style // len(PALETTE)) % len(SYMBOLS)],
-    }
+def _curve(curve: Curve, x: Axis, y: Axis) -> str:
+    points = [(x.at(a), 100 - y.at(b), said) for a, b, said in curve.points]
+    line = " ".join(f"{_short(a)},{_short(b)}" for a, b, _ in points)
+    kind = " ideal" if curve.ideal else " ours" if curve.ours else ""
+    kind += " dashed" if curve.style >= COLOURS else ""
+    marks = "".join(
+        _use(curve.style, a, _percent(b), "point", f"{curve.name}: {said}") for a, b, said in points if said
+    )
+    return (
+        f'<g class="s{curve.style} {colour(curve.style)}{kind}"><svg viewBox="0 0 100 100" preserveAspectRatio="none">'
+        f'<polyline points="{line}"/></svg>{marks}</g>'
+    )
+
+
+def colour(style: int) -> str:
+    """Return the class that colours a series; with its mark, unlike those of the first 64."""
+    return f"c{style % COLOURS}"
+
+
+def mark_of(style: int) -> int:
+    """Return the number of a series' mark."""
+    return (style + style // COLOURS) % len(MARKS)
 
 
 # -- axes ------------------------------------------------------------------------------------
 
 
-def axis(values: Sequence[float], title: str, *, log: bool = False, bars: bool = False) -> dict[str, Any]:
-    """An axis with room for all values: logarithmic if asked for, or if the values differ by more than 30 times."""
-    low, high = min(values), max(values)
-    common = {
-        "title": {"text": title, "standoff": 6}, "fixedrange": True, "gridcolor": GRID, "ticks": "",
-        "zeroline": low <= 0, "zerolinecolor": SOFT,
-    }  # fmt: skip
+def axis(values: Iterable[float], title: str, *, log: bool = False, bars: bool = False) -> Axis:
+    """Return an axis with room for all values: logarithmic if asked for, or if they differ by more than 30 times.
+
+    :param log: logarithmic, unless a value is not above 0.
+    :param bars: what stands on it begins at the axis' foot, so that the least value needs more room there.
+    """
+    found = list(values)
+    low, high = min(found), max(found)
     if low <= 0 or (not log and high < 30 * low):
-        low = min(0.0, low)
-        return common | {"range": [low * 1.05, high * 1.05 or 1.0], "nticks": 6}
+        low, high = min(0.0, low) * 1.05, max(0.0, high) * 1.05 or 1.0
+        return Axis(low, high, title, [(tick, short(tick)) for tick in round_ticks(low, high)])
     begin, end = log10(low), log10(high)
     room = max(0.06 * (end - begin), 0.06, (LEAST - end + begin) / 2)
     begin, end = begin - (room + 0.2 if bars else room), end + room
-    ticks = log_ticks(begin, end)
-    return common | {"type": "log", "range": [begin, end], "tickvals": ticks, "ticktext": [short(t) for t in ticks]}
+    ticks = [(tick, short(tick)) for tick in log_ticks(begin, end)]
+    return Axis(10.0**begin, 10.0**end, title, ticks, log=True)
+
+
+def places(ticks: Sequence[tuple[float, str]], title: str, reach: float = 0.0) -> Axis:
+    """Return a logarithmic axis of the given places, all above 0, the least first.
+
+    :param reach: the last value that it must have room for, if that is not the last place.
+    """
+    low, high = log10(ticks[0][0]), log10(max(ticks[-1][0], reach))
+    room = 0.06 * (high - low) or 0.5
+    return Axis(10.0 ** (low - room), 10.0 ** (high + room), title, ticks, log=True)
 
 
 def log_ticks(begin: float, end: float) -> list[float]:
@@ -247,18 +256,46 @@ def log_ticks(begin: float, end: float) -> list[float]:
     return [tick for tick in found if begin <= log10(tick) <= end]
 
 
+def round_ticks(low: float, high: float) -> list[float]:
+    """Three to seven round values between two, 0 among them if it lies there."""
+    step = 10.0 ** floor(log10((high - low) / 5))
+    step *= next(digit for digit in (1, 2, 2.5, 5, 10) if (high - low) / (step * digit) <= 6)
+    return [tick * step for tick in range(ceil(low / step), floor(high / step) + 1)]
+
+
 def short(value: float) -> str:
     """``0.05``, ``20``, ``10k``, ``2M``: for the ends of axes."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= size:
-            return f"{value / (1e3 if letter == 'k' else size):g}{letter}"
-    return f"{value:,.6g}" if value >= 1 else f"{value:.6f}".rstrip("0")
+    sign, size = "-" if value < 0 else "", abs(value)
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if size >= unit:
+            return f"{sign}{size / (1e3 if letter == 'k' else unit):g}{letter}"
+    return sign + (f"{size:,.6g}" if size >= 1 else f"{size:.6f}".rstrip("0").rstrip(".") or "0")
 
 
-def _wrapped(name: str, wide: int) -> str:
-    """Escaped, on three lines at most."""
-    return "<br>".join(escape(line, quote=False) for line in textwrap.wrap(name, wide, max_lines=3, placeholder="…"))
+def _grid(axis: Axis) -> str:
+    return f'<svg class="grid">{_upright_lines(axis)}</svg>'
 
 
-def _hover(name: str, text: str) -> str:
-    return "<br>".join(escape(line, quote=False) for line in [*textwrap.wrap(name, WRAP), *textwrap.wrap(text, WRAP)])
+def _upright_lines(axis: Axis) -> str:
+    at = [_percent(axis.at(value)) for value, _ in axis.ticks]
+    return "".join(f'<line x1="{x}" x2="{x}" y1="0" y2="100%"/>' for x in at)
+
+
+def _foot(axis: Axis) -> str:
+    """What is written under an axis: of ticks whose texts would touch, the greater one's alone."""
+    kept: list[str] = []
+    free = 200.0
+    for value, text in reversed(axis.ticks):
+        place, half = axis.at(value), LETTER * (len(text) + 1) / 2
+        if place + half <= free:
+            kept.append(f'<i style="left:{_percent(place)}">{escape(text)}</i>')
+            free = place - half
+    return f'<div class="x">{"".join(reversed(kept))}</div><div class="unit">{escape(axis.title)}</div>'
+
+
+def _percent(value: float) -> str:
+    return f"{_short(value)}%"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")

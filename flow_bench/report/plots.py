@@ -9,14 +9,15 @@ are a curve each.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from statistics import median
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flow_bench.harness.rows import JUDGED, Row, number, percentile, quartiles
-from flow_bench.report.draw import SOFT, Curve, Lane, axis, curves, lanes, short
+from flow_bench.report.draw import Axis, Curve, Lane, axis, curves, lanes, places, short
 from flow_bench.report.tables import PERCENTILES, TITLES
 from flow_bench.session.compare import TIMES, Change
 
@@ -29,7 +30,7 @@ SIZES = {"concurrency": "tasks", "workflow": "workflows", "data": "entries"}
 OURS = re.compile(r"\bflow\b|\bDag\b|\bctx\.child\b|\bWorkflowData\b|^(re)?compile\b")
 BY_HAND = "by hand"
 """In a label: it is what others of the section are compared with."""
-NINES = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
+NINES = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -37,11 +38,11 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Plot:
-    """A plotly figure and, in words, what it shows."""
+    """A plot as markup and, in words, what it shows."""
 
     title: str
     says: str
-    figure: Any
+    drawn: str
 
 
 @dataclass(frozen=True)
@@ -149,22 +150,30 @@ def bars(rows: Sequence[Row]) -> Group:
     among = [value for found in drawn.values() for lane in found for value in lane.values]
     plots = [_bars(title, mine, drawn[title], among) for title, mine in panels.items()]
     size = f"{rows[0].nodes:,} {size_word(rows[0])}, " if len({r.nodes for r in rows}) == 1 and rows[0].nodes else ""
-    target = "; the upright stroke is the target" if any(_target(row) for row in rows) else ""
-    return Group(f"{size}{per(rows[0])}: medians, with quartiles as whiskers{target}", plots)
+    more = "; the upright stroke is the target" if any(_target(row) for row in rows) else ""
+    if rows[0].suite == PEERS:
+        more += "; logarithmic axis" + ("; in brackets, times flow's" if any(row.ratios for row in rows) else "")
+    return Group(f"{size}{per(rows[0])}: medians, with quartiles as whiskers{more}", plots)
 
 
 def _lanes(rows: Sequence[Row]) -> list[Lane]:
     name, mine = named(rows), ours_of([row.label for row in rows])
     return [
-        Lane(name(row), _figure(row), *_quartiles(row), shown(row), ours=row.label in mine, target=_target(row))
+        Lane(name(row), _figure(row), *_quartiles(row), _text(row), ours=row.label in mine, target=_target(row))
         for row in rows
     ]
+
+
+def _text(row: Row) -> str:
+    """The figure; of another library, how many times ours it is besides."""
+    times = row.suite == PEERS and row.ratio is not None and set(row.ratios) != {1.0}
+    return f"{shown(row)} ({number(row.ratio)}x)" if times and row.ratio is not None else shown(row)
 
 
 def _bars(title: str, rows: Sequence[Row], found: Sequence[Lane], among: Sequence[float]) -> Plot:
     least, most = min(found, key=lambda lane: lane.value), max(found, key=lambda lane: lane.value)
     says = f"{len(rows)} bars, from {least.text} ({least.name}) to {most.text} ({most.name})."
-    return Plot(title, says, lanes(found, unit_of(rows[0]), among))
+    return Plot(title, says, lanes(found, axis(among, unit_of(rows[0]), log=rows[0].suite == PEERS, bars=True)))
 
 
 def ours_of(labels: Iterable[str]) -> set[str]:
@@ -175,8 +184,8 @@ def ours_of(labels: Iterable[str]) -> set[str]:
 
 
 def _quartiles(row: Row) -> tuple[float | None, float | None]:
-    if len(row.samples) < 2:
-        return None, None
+    if len(row.samples) < 2 or row.figure != median(row.samples):
+        return None, None  # of a percentile or a maximum they would stand beside its bar
     first, _, third = quartiles(row.samples)
     return first, third
 
@@ -191,6 +200,32 @@ def _figure(row: Row) -> float:
 
 def _label(row: Row) -> str:
     return row.label.strip()
+
+
+# -- memory of an operation ------------------------------------------------------------------
+
+
+def allocations(rows: Sequence[Row]) -> Group:
+    """Bytes and blocks of one operation, a bar per row: the largest size and the first series of each alone."""
+    largest: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = row.section, row.label
+        if key not in largest or row.nodes > largest[key].nodes:
+            largest[key] = row
+    labels = Counter(row.label for row in largest.values())
+    name, mine = named(rows), ours_of(labels)
+    names = {key: name(row) + (f" ({row.section})" if labels[row.label] > 1 else "") for key, row in largest.items()}
+    found = []
+    for figure in ("bytes", "blocks"):
+        drawn = [
+            Lane(names[key], row.figures[figure], text=number(row.figures[figure]), ours=row.label in mine)
+            for key, row in largest.items()
+        ]
+        most = max(drawn, key=lambda lane: lane.value)
+        says = f"{len(drawn)} bars; the most is {most.text} ({most.name})."
+        found.append(Plot(figure, says, lanes(drawn, axis([lane.value for lane in drawn], figure, bars=True))))
+    chosen = "; the largest size and the first series of each" if len(largest) < len(rows) else ""
+    return Group(f"most bytes held at once, and blocks left allocated, of one operation{chosen}", found)
 
 
 # -- efficiency ------------------------------------------------------------------------------
@@ -209,28 +244,25 @@ def efficiency(rows: Sequence[Row]) -> Group:
         text = f"{min(percents):.0f} %" if len(dots) == 1 else f"{min(percents):.0f} to {max(percents):.0f} %"
         found.append(Lane(name, text=text, dots=dots))
     said = "; ".join(f"{lane.name} {lane.text}" for lane in found)
-    made = lanes(found, "%")
     most = max(105, *(value for lane in found for _, value in lane.dots))
-    ticks = list(range(0, int(most) + 1, 25 if most < 300 else 100))
-    made.update_xaxes(type="linear", range=[0, most], tickvals=ticks, ticktext=list(map(str, ticks)))
+    ticks = [(tick, str(tick)) for tick in range(0, int(most) + 1, 25 if most < 300 else 100)]
+    drawn = lanes(found, Axis(0, most, "%", ticks))
     caption = "efficiency: the ideal time over the measured one, 100 % is no cost at all"
-    return Group(caption, [Plot("", f"Efficiency of {said}.", made)], list(styles.items()))
+    return Group(caption, [Plot("", f"Efficiency of {said}.", drawn)], list(styles.items()))
 
 
 def changes(found: Sequence[Change], name: Callable[[Change], str]) -> Group:
     """A lane per change: how many times what it was, with the interval."""
-    drawn = [
+    differing = [
         Lane(
             name(c), low=c.low, high=c.high, text=f"{c.ratio:.2f}x", dots=((int(c.verdict == "slower"), c.ratio),),
         )
         for c in found
     ]  # fmt: skip
-    made = lanes(drawn, "times what it was")
-    made.update_xaxes(**axis([1.0, *(v for lane in drawn for v in lane.values)], "times what it was", log=True))
-    made.add_vline(1, line={"width": 1.5, "color": SOFT}, layer="below")
-    says = "; ".join(f"{lane.name} {lane.text}" for lane in drawn) + "."
-    legend = [("better", 0), ("worse", 1)]
-    return Group("beyond noise, most different first; whiskers: the interval", [Plot("", says, made)], legend)
+    scale = axis([1.0, *(v for lane in differing for v in lane.values)], "times what it was", log=True)
+    says = "; ".join(f"{lane.name} {lane.text}" for lane in differing) + "."
+    plot = Plot("", says, lanes(differing, scale, mark=1.0))
+    return Group("beyond noise, most different first; whiskers: the interval", [plot], [("better", 0), ("worse", 1)])
 
 
 # -- curves ----------------------------------------------------------------------------------
@@ -253,7 +285,7 @@ def over_sizes(rows: Sequence[Row]) -> Group:
     else:
         panels, line = parted(rows, _label), lambda row: row.topology
     sizes = sorted({row.nodes for row in rows})
-    ticks = ([float(size) for size in sizes], [short(size) for size in sizes])
+    ticks = [(float(size), short(size)) for size in sizes]
     caption = f"{per(rows[0])} over {size_word(rows[0])}, both axes logarithmic"
     return _curves(panels, line, lambda row: row.nodes, size_word(rows[0]), ticks, caption)
 
@@ -273,8 +305,7 @@ def over_limits(rows: Sequence[Row], limits: dict[str, float]) -> Group:
     """Curves over a limit or a number of workers, beside the ideal."""
     word = re.sub(r"[\d,=]+", "", min(limits, key=lambda name: limits[name])).strip() or "limit"
     word = f"number {word}" if word.startswith("at ") else word
-    places = sorted({(x, "unbounded" if "unbounded" in name else short(x)) for name, x in limits.items()})
-    ticks = ([x for x, _ in places], [text for _, text in places])
+    ticks = sorted({(x, "unbounded" if "unbounded" in name else short(x)) for name, x in limits.items()})
     first = [row for row in rows if row.topology == rows[0].topology]
     panels = {"": list(rows)}
     if len(parted(rows, lambda row: (row.label, row.nodes))) > MOST_CURVES:
@@ -291,7 +322,7 @@ def _curves(
     line: Callable[[Row], str],
     place: Callable[[Row], float],
     x_title: str,
-    ticks: tuple[list[float], list[str]],
+    ticks: Sequence[tuple[float, str]],
     caption: str,
 ) -> Group:
     names = dict.fromkeys(line(row) for rows in panels.values() for row in rows)
@@ -300,6 +331,7 @@ def _curves(
     among = [value for rows in panels.values() for row in rows for value in (_figure(row), _ideal(row)) if value]
     if any("efficiency" in row.figures for rows in panels.values() for row in rows):
         caption += "; dotted: the ideal"
+    scale = axis(among, unit_of(next(iter(panels.values()))[0]), log=True)
     plots = []
     for title, rows in panels.items():
         found, said = [], []
@@ -310,9 +342,9 @@ def _curves(
             said.append(f"{name} from {shown(line_of[0])} to {shown(line_of[-1])}")
             ideal = [(place(r), i, f"ideal {number(i)} {unit_of(r)}") for r in line_of if (i := _ideal(r))]
             if ideal:
-                found.append(Curve(name, styles[name], ideal, dashed=True))
-        says = f"Curves over {x_title} from {ticks[1][0]} to {ticks[1][-1]}: {'; '.join(said)}."
-        plots.append(Plot(title, says, curves(found, x_title, unit_of(rows[0]), ticks, among)))
+                found.append(Curve(name, styles[name], ideal, ideal=True))
+        says = f"Curves over {x_title} from {ticks[0][1]} to {ticks[-1][1]}: {'; '.join(said)}."
+        plots.append(Plot(title, says, curves(found, places(ticks, x_title), scale)))
     return Group(caption, plots, list(styles.items()))
 
 
@@ -339,17 +371,17 @@ def latency(rows: Sequence[Row]) -> list[Group]:
         text = " / ".join(number(percentile(row.samples, p)) for p in PERCENTILES.values())
         found.append(Lane(name(row), text=f"{text} {unit_of(row)}", box=box, ours=row.label in mine))
     said = "; ".join(f"{lane.name} {lane.text}" for lane in found)
-    boxes = Plot("", f"Time of single calls, P50 / P95 / P99: {said}.", lanes(found, unit_of(rows[0])))
+    scale = axis([value for lane in found for value in lane.values], unit_of(rows[0]))
+    boxes = Plot("", f"Time of single calls, P50 / P95 / P99: {said}.", lanes(found, scale))
     caption = "every call a sample, P50 / P95 / P99: box, middle half; whiskers, P5 to P95; diamond, P99"
     if len(rows) > MOST_CURVES:
         return [Group(caption, [boxes])]
     tails = [Curve(name(row), k, _tail(row)) for k, row in enumerate(rows)]
     last = max(x for curve in tails for x, _, _ in curve.points)
     ticks = [(_nines(p), f"{p:g}") for p in NINES if _nines(p) <= last * 1.01]
-    among = [y for curve in tails for _, y, _ in curve.points]
-    places = [x for x, _ in ticks], [text for _, text in ticks]
-    figure = curves(tails, "percentile", unit_of(rows[0]), places, among)
-    tail = Plot("", "The same calls by percentile, tails stretched out.", figure)
+    scale = axis((y for curve in tails for _, y, _ in curve.points), unit_of(rows[0]), log=True)
+    drawn = curves(tails, places(ticks, "percentile", last), scale)
+    tail = Plot("", "The same calls by percentile, tails stretched out.", drawn)
     return [Group(caption, [boxes]), Group("the same calls by percentile", [tail], [(c.name, c.style) for c in tails])]
 
 
@@ -359,8 +391,12 @@ def _nines(percent: float) -> float:
 
 
 def _tail(row: Row) -> list[tuple[float, float, str]]:
-    """About 60 points from the least sample to the last percentile that the samples can tell."""
+    """From the least sample to the last percentile that the samples can tell; marked at the :data:`NINES`."""
     most = 100 * (1 - 1 / len(row.samples))
-    percents = [p for k in range(61) if (p := 100 * (1 - 10 ** (-k / 20))) <= most]
-    values = [(p, percentile(row.samples, p)) for p in percents]
-    return [(_nines(p), value, f"P{p:.4g}: {number(value)} {unit_of(row)}") for p, value in values]
+    between = {100 * (1 - 10 ** (-k / 10)) for k in range(31)}
+    percents = sorted(percent for percent in between | set(NINES) if percent <= most)
+    values = [(percent, percentile(row.samples, percent)) for percent in percents]
+    return [
+        (_nines(percent), value, f"P{percent:g} {number(value)} {unit_of(row)}" if percent in NINES else "")
+        for percent, value in values
+    ]

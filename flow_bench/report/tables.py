@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flow_bench.harness.rows import BELOW, Row, number, percentile, share
+from flow_bench.report.verdicts import judged, verdicts
 
 TITLES = {
     "sync": "sync, no event loop",
@@ -16,6 +17,7 @@ TITLES = {
     "peers sync": "one run, sync nodes",
     "peers async": "one run, async nodes",
     "peers build": "from functions to something that can be run",
+    "peers import": "resident memory of a process that imported it",
 }
 SUITES = {
     "core": "what running a graph costs per node, beside hand-written loops",
@@ -159,7 +161,6 @@ def _note(row: Row) -> str:
     return ", ".join([*others, *filter(None, [row.note])])
 
 
-
 def _grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Columns as wide as needed; labels, targets and notes to the left, figures to the right."""
     rows = [header, *body]
@@ -174,15 +175,20 @@ def _grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """How many targets are met."""
-    judged = [row for row in rows if row.verdict]
-    if not judged:
-        return "no figure here has a target"
-    missed = [row for row in judged if row.verdict in ("MISS", "miss")]
-    binding = sum(row.verdict == "MISS" for row in missed)
-    text = f"{len(judged) - len(missed)} of {len(judged)} figures meet their target"
-    small = " (small letters: a target that does not bind here)" if any(r.verdict.islower() for r in judged) else ""
-    return f"{text}; {binding} MISS{small}"
+    """What became of the targets: how many are missed and how many not judged here, then each that is missed."""
+    found = verdicts(rows)
+    missed = [[f"  MISS {where(row)}", judged(row), f"target {row.target}"] for row in found.missed]
+    widths = [max(map(len, column)) for column in zip(*missed, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in missed]
+    small = " (small letters: a target that does not bind here)" if any(r.verdict for r in found.unjudged) else ""
+    return "\n".join([found.headline + small, *lines])
+
+
+def where(row: Row) -> str:
+    """Suite, section, label, size and series of a row."""
+    size = f"{row.nodes:,}" if row.nodes else ""
+    named = [TITLES.get(row.section, row.section), row.label.strip(), size, row.topology]
+    return f"[{row.suite}] " + ", ".join(filter(None, named))
 
 
 def tables(rows: Iterable[Mapping[str, Any]]) -> str:
