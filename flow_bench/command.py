@@ -52,7 +52,7 @@ def add_to(suites: Any) -> None:
     run.add_argument("--all", action="store_true", help="all there is, the other libraries too (needs the extra peers)")
     for name in session.SUITES:
         run.add_argument(f"--{name}", action="store_true", help=report.SUITES[name])
-    run.add_argument("--quick", action="store_true", help="fewer rounds: 2 to 2.5 minutes without the other libraries")
+    run.add_argument("--quick", action="store_true", help="fewer rounds: 2.5 minutes without --all")
     run.add_argument(
         "--save", nargs="?", const="", metavar="NAME",
         help="keep it; default name: date and commit; NAME.tar.gz: compressed",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make an environment and measure: `sh scripts/benchmark.sh --quick` takes 2 to 2.5 minutes. All flags: docs/benchmarks.md
+# Make an environment and measure: `sh scripts/benchmark.sh --quick` takes 2.5 minutes. All flags: docs/benchmarks.md
 extras=bench
 for flag in "$@"; do
     case "$flag" in

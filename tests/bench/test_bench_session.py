@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shlex
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from conftest import ROOT
 
 import flow
 from flow_bench import command
-from flow_bench.__main__ import main
+from flow_bench.__main__ import main, parser
 from flow_bench.harness.rows import Measured, Row, Target, ratios, shared
 from flow_bench.micro import measuring as harness
 from flow_bench.session import estimate, store
@@ -108,8 +109,6 @@ class TestRun:
 
     def test_all_but_the_peers_unless_named(self) -> None:
         def chosen(*flags: str) -> list[str]:
-            from flow_bench.__main__ import parser
-
             return command.chosen(parser().parse_args(["run", *flags]))
 
         assert chosen() == [name for name in session.SUITES if name not in session.ON_REQUEST]
@@ -194,6 +193,15 @@ def test_the_documentation_has_every_flag_of_run_and_no_other(capsys: pytest.Cap
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     assert told == set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+
+
+def test_flags_in_workflows_and_on_pages_are_right() -> None:
+    files = [*(ROOT / ".github" / "workflows").glob("*.yml"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    found = [line.partition("scripts/benchmark.sh ")[2].partition("#")[0] for line in lines if "sh scripts/benc" in line]
+    assert len(found) > 5
+    for flags in found:
+        command.chosen(parser().parse_args(["run", *shlex.split(flags.partition("`")[0].replace('"', ""))]))
 
 
 class TestMerged:

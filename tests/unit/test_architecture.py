@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 
 from conftest import ROOT
@@ -105,6 +106,9 @@ def test_rooms_of_flow_bench_import_downwards() -> None:
                 upwards.append(f"{relative} imports {module}")
     assert not upwards
     assert rooms == set(BENCH_RANKS)
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("## The rooms of flow_bench")[2]
+    told = {room: int(rank) for rank, room in re.findall(r"^\| (\d) \| `(\w+)` \|", page.partition("\n## ")[0], re.M)}
+    assert told == {room: rank for room, rank in BENCH_RANKS.items() if not room.startswith("__")}
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
