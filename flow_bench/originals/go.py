@@ -362,7 +362,7 @@ def _scenarios() -> Iterator[Original]:
                 "with its waits": Ours("scenarios", "waits", "waits", label, nodes),
             },
             "There 5 or 6 nodes that set a key or two and wait for nothing. "
-            f"Here {nodes} nodes: retries, branches and maps among them.",
+            f"Here {nodes} nodes that work (flow_bench/micro/workflows).",
         )
 
 
@@ -465,8 +465,8 @@ SOURCE = Source(
         Table(
             "DAG construction and topologies", tuple(_construction()),
             "There a graph is made by NewNode, AddNode and AddDependency, which check that names are new and known. "
-            "Cycles are looked for later, in Validate, which is not timed. Dag.add is as much; compile checks "
-            "everything and makes the order, and a Dag must be compiled before it runs. Nothing is run.",
+            "Cycles are looked for later, in Validate, which is not timed. Dag.add does about that; compile checks "
+            "everything and makes the order, and a Dag is compiled before it runs. Nothing is run.",
         ),
         Table(
             "WorkflowData configurations", tuple(_configurations()),
