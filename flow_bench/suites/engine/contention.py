@@ -4,15 +4,21 @@ A completion is what an engine notes when a node has ended: its status in a :cla
 output in a :class:`flow.WorkflowData` with ``locked=True``. Each of them takes its lock. The threads exist before, and
 wait at a barrier. The clock runs from the barrier's opening until all is noted. The row of threads that note nothing
 says how much of that is their waking up.
+
+The locks taken are counted by a process of its own (:mod:`flow_bench.suites.engine.locks`). They are as many in both
+ways, because neither the tracker nor the store has a call that notes many completions: handing in saves threads that
+wait for one another, not locks. A run of flow takes none of its own locks: one thread notes whatever ends, wherever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from statistics import median
 from threading import Barrier, Thread
 from typing import Any
 
 import flow
+from flow_bench.harness.child import child
 from flow_bench.harness.contender import Contender, ready
 from flow_bench.harness.interleave import interleave
 from flow_bench.harness.rows import Row, ratios
@@ -119,14 +125,41 @@ def trials() -> list[Contender]:
 
 
 def run(rounds: int) -> list[Row]:
-    """Return a row per way, in us per completion, with its ratio to the first."""
+    """Return a row per way, in us per completion, with its ratio to the first; then the locks taken."""
     samples = interleave(trials(), rounds)
     base = next(iter(samples.values()))
     scale = 1e6 / COMPLETIONS
-    return [
-        Row(SECTION, label, "us", [s * scale for s in seconds], ratios=ratios(seconds, base), nodes=COMPLETIONS)
+    timed = [
+        Row(
+            SECTION, label, "us", [s * scale for s in seconds], ratios=ratios(seconds, base), nodes=COMPLETIONS,
+            figures={"per_s": COMPLETIONS / median(seconds)},
+        )
         for label, seconds in samples.items()
-    ]
+    ]  # fmt: skip
+    return [*timed, *lock_rows(child("suites.engine.locks"))]
+
+
+LOCKS = {"each": "locks taken: one by one", "batched": "locks taken: batched"}
+IN_A_RUN = f"locks taken: a run of {COMPLETIONS} nodes in threads"
+
+
+def lock_rows(counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
+    """Return how many locks all completions of a way take, and a run of as many nodes.
+
+    :param counts: as :mod:`flow_bench.suites.engine.locks` prints them.
+    """
+    rows = []
+    for how, label in LOCKS.items():
+        taken, waited = counts[how]["taken"], counts[how]["waited"]
+        note = "of a StatusTracker and a WorkflowData"
+        rows.append(_lock_row(label, taken, {"waited": waited}, note))
+    run = counts["run"]
+    note = "the others are the standard library's: threads, futures, the loop"
+    return [*rows, _lock_row(IN_A_RUN, run["taken"], {"of flow": run["flow"]}, note)]
+
+
+def _lock_row(label: str, taken: int, figures: dict[str, float], note: str) -> Row:
+    return Row(SECTION, label, "locks", [float(taken)], nodes=COMPLETIONS, figures=figures, note=note)
 
 
 def _nothing(i: int) -> None:

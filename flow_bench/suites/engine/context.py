@@ -1,6 +1,7 @@
 """The context suite: what one more item costs, however much the run holds, and what keeping less costs.
 
-``ctx.child`` and its memory (here), maps (``mapping``), outputs freed (``keeping``).
+``ctx.child`` and its memory (here), the contexts of whole lists beside copies (``items``), maps (``mapping``), three
+everyday maps (``examples``), outputs freed (``keeping``), and how soon a node follows another (``handover``).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from flow_bench.harness.allocations import traced_peak
 from flow_bench.harness.contender import Contender, Refused, ready
 from flow_bench.harness.interleave import interleave
 from flow_bench.harness.rows import US, Row, Target, ratios
-from flow_bench.suites.engine import keeping, mapping
+from flow_bench.suites.engine import examples, handover, items, keeping, mapping
 from flow_bench.suites.engine.results import KILOBYTES, dag_of, results
 
-SECTIONS = ("child", "memory", "map", "waiting", "keep")
+SECTIONS = ("child", "memory", "items", "map", "waiting", "examples", "keep", "handover")
 HELD = 100
 """Task results in the context whose items' memory is measured."""
 
@@ -39,9 +40,15 @@ class Effort:
     sections: tuple[str, ...] = ()  # all if empty
     mapping: mapping.Effort = field(default_factory=mapping.Effort)
     keeping: keeping.Effort = field(default_factory=keeping.Effort)
+    items: items.Effort = field(default_factory=items.Effort)
+    examples: examples.Effort = field(default_factory=examples.Effort)
+    handover: handover.Effort = field(default_factory=handover.Effort)
 
 
-QUICK = Effort(rounds=15, deep_rounds=5, children=2_000, deep=10, mapping=mapping.QUICK, keeping=keeping.QUICK)
+QUICK = Effort(
+    rounds=15, deep_rounds=5, children=2_000, deep=10, mapping=mapping.QUICK, keeping=keeping.QUICK, items=items.QUICK,
+    examples=examples.QUICK, handover=handover.QUICK,
+)  # fmt: skip
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -49,9 +56,12 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     sections: Mapping[str, Callable[[], Iterator[list[Row]]]] = {
         "child": lambda: child_section(effort),
         "memory": lambda: memory_section(effort),
+        "items": lambda: items.run(effort.items, context_of(items.HELD)),
         "map": lambda: mapping.map_section(effort.mapping),
         "waiting": lambda: mapping.waiting_section(effort.mapping),
+        "examples": lambda: examples.run(effort.examples),
         "keep": lambda: keeping.run(effort.keeping),
+        "handover": lambda: handover.run(effort.handover),
     }
     for name in SECTIONS:
         if not effort.sections or name in effort.sections:
@@ -91,8 +101,8 @@ def copy_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Cont
         data = dict(context.data.items())
         times = max(10, effort.children // (10 + count))
         ways.append(ready(f"copy.copy, {count} results", _repeated(copy.copy, data, times), data.__eq__, times))
-        if count:
-            ways.append(ready(f"copy.deepcopy, {count} results", _repeated(copy.deepcopy, data, 1), data.__eq__))
+        deep = 1 if count else times
+        ways.append(ready(f"copy.deepcopy, {count} results", _repeated(copy.deepcopy, data, deep), data.__eq__, deep))
     return ways
 
 
