@@ -26,7 +26,19 @@ from flow_bench.harness.rows import Row, Target
 from flow_bench.harness.work import DONE, Work
 from flow_bench.micro import measuring as harness
 from flow_bench.report import tables as report
-from flow_bench.suites.engine import context, core, hot, keeping, mapping, scale, seams, singles
+from flow_bench.suites.engine import (
+    context,
+    core,
+    examples,
+    handover,
+    hot,
+    items,
+    keeping,
+    mapping,
+    scale,
+    seams,
+    singles,
+)  # fmt: skip
 from flow_bench.suites.store import cost as data_cost
 from flow_bench.suites.store import data
 from flow_bench.suites.store import memory as data_memory
@@ -354,7 +366,8 @@ class TestWays:
 TINY_CONTEXT = context.Effort(
     sizes=(0, 3), rounds=2, deep_rounds=2, children=20, counts=(10, 20), deep=10,
     mapping=mapping.Effort(sizes=(10, 1_000, 2_000), nodes=1_000, rounds=1, traced=50, waiting=60, waiting_rounds=2),
-    keeping=keeping.Effort(nodes=30, rounds=2),
+    keeping=keeping.Effort(nodes=30, rounds=2), items=items.Effort(counts=(10, 20), rounds=1, patience=0.0),
+    examples=examples.Effort(servers=20, users=20, entries=40, rounds=1), handover=handover.Effort(nodes=4, rounds=1),
 )  # fmt: skip
 
 
@@ -368,6 +381,7 @@ class TestContext:
         printed = capsys.readouterr().out
         for text in ("ctx.child, 3 results", "copy.deepcopy, 3 results", "bytes per item", "one of 2,000 items / one",
                      "2,000 items with ctx and an output", "50 at a time: Dag.map", "60 at a time: Dag.map",
+                     "40 log entries", "async that has waited", "time extrapolated from 10 items",
                      "async on trio", "1,000 async nodes: keep=\"targets\""):  # fmt: skip
             assert text in printed
         rows = json.loads(file.read_text())["rows"]

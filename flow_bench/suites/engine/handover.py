@@ -29,7 +29,7 @@ class Effort:
     rounds: int = 21
 
 
-QUICK = Effort(nodes=30, rounds=5)
+QUICK = Effort(rounds=2)
 
 
 class Chain:
