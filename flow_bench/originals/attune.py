@@ -83,8 +83,8 @@ WITH_ITEMS = Table(
     ),
     "One operation makes the contexts of all items and holds them; no item is worked on. The original's 2,110 us are "
     "ten times its 211 us. A run that maps the items does more: it runs the 100 nodes whose results it holds, and "
-    "calls a function for each item. Each row here has its peak in MB beside it. Deep copies are measured up to where "
-    "a sample would take 5 s, and extrapolated from there; the row says from how many items.",
+    "calls a function for each item. Each row here has the bytes at its peak beside it. Deep copies are measured up to "
+    "where a sample would take 5 s, and extrapolated from there; the row says from how many items.",
 )  # fmt: skip
 EXAMPLE_RUNS = Table(
     "examples",
@@ -115,8 +115,8 @@ EXAMPLE_RUNS = Table(
     ),
     "The original's figures after are 210 ns and 40 bytes for each item: the cost of the contexts alone. No server is "
     "asked, no notification sent and no entry read in that time. The whole runs here do all of the work but wait for "
-    "nobody; beside them stand the contexts alone, which is what to compare with. The rows have items per second "
-    "and the peak in MB beside the time.",
+    "nobody; beside them stand the contexts alone, which is what to compare with. The rows have the "
+    "bytes at the peak beside the time, and items per second (`per_s`) in the suite's own table.",
 )  # fmt: skip
 BESIDES = Table(
     "besides",

@@ -70,7 +70,7 @@ class Example:
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield one table: milliseconds of a run, items per second, megabytes at the peak."""
+    """Yield one table: milliseconds of a run, items per second, bytes at the peak."""
     examples = [health_check(effort.servers), *notifications(effort.users), log_entries(effort.entries)]
     yield rows_of(examples, effort.rounds)
 
@@ -84,7 +84,7 @@ def rows_of(examples: list[Example], rounds: int) -> list[Row]:
     rows = []
     for example, way, peak in zip(examples, ways, peaks, strict=True):
         seconds = samples[way.label]
-        figures = {"per_s": example.items / median(seconds), "MB": peak / 1e6}
+        figures = {"per_s": example.items / median(seconds), "bytes": float(peak)}
         rows.append(Row(SECTION, way.label, "ms", [s * 1e3 for s in seconds], nodes=example.items, figures=figures))
     return rows
 

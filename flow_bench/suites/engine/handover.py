@@ -16,7 +16,7 @@ from typing import Any
 import flow
 from flow_bench.harness.contender import Contender
 from flow_bench.harness.interleave import schedule
-from flow_bench.harness.rows import US, Row
+from flow_bench.harness.rows import US, Row, percentile
 
 SECTION = "from a node's end to its dependant's start"
 
@@ -110,10 +110,12 @@ def rows_of(ways: list[Contender], effort: Effort) -> list[Row]:
         way.refuse_unless_done(noted)
         if turn >= 0:
             found[way.label] += noted
-    return [
-        Row(SECTION, label, "us", [second * US for second in seconds], nodes=effort.nodes, each=True)
-        for label, seconds in found.items()
-    ]
+    rows = []
+    for label, seconds in found.items():
+        us = [second * US for second in seconds]
+        figures = {f"p{percent}": percentile(us, percent) for percent in (50, 95, 99)}
+        rows.append(Row(SECTION, label, "us", us, nodes=effort.nodes, each=True, figures=figures))
+    return rows
 
 
 def _bound(chain: Chain) -> Callable[[], list[float]]:

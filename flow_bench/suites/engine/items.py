@@ -43,7 +43,7 @@ QUICK = Effort(rounds=3, patience=0.2, traced=10)
 
 
 def run(effort: Effort, context: flow.Context) -> Iterator[list[Row]]:
-    """Yield one table: microseconds for all items of a list, and the megabytes that they take at the peak.
+    """Yield one table: microseconds for all items of a list, and the bytes that they take at the peak.
 
     :param context: of a node that ran after :data:`HELD` others, with their results in ``ctx.data``.
     """
@@ -54,7 +54,7 @@ def run(effort: Effort, context: flow.Context) -> Iterator[list[Row]]:
         samples = interleave(ways, effort.rounds)
         base = samples[CHILD]
         for way in ways:
-            seconds, figures = samples[way.label], {"MB": peak(way) / 1e6}
+            seconds, figures = samples[way.label], {"bytes": float(peak(way))}
             us = [second * US for second in seconds]
             rows.append(Row(SECTION, way.label, "us", us, ratios=ratios(seconds, base), nodes=count, figures=figures))
         rows.append(deep.row(count, base))
@@ -126,7 +126,7 @@ class Deep:
             self.traced, self.bytes = count, peak(self._way(count))
         elif self.traced < count:
             notes.append(f"memory extrapolated from {self.traced:,} items")
-        figures = {"MB": self.bytes * count / self.traced / 1e6}
+        figures = {"bytes": self.bytes * count / self.traced}
         seconds = median(samples) if samples else self.seconds * count / self.timed
         us = [sample * US for sample in samples]
         return Row(
