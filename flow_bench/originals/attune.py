@@ -73,18 +73,19 @@ WITH_ITEMS = Table(
         Original(
             "Memory for 1,000 items", "1 MB + 40 bytes an item, instead of 1,000 MB",
             {
-                "children": Ours("context", "memory", MEMORY, "1,000 items: ctx.child", times=1_000),
-                "a copy.copy each": Ours("context", "memory", MEMORY, "1,000 items: copy.copy", times=1_000),
-                "a copy.deepcopy each": Ours("context", "memory", MEMORY, "1,000 items: copy.deepcopy", times=1_000),
+                "children": Ours("context", "memory", MEMORY, "1,000 items: ctx.child"),
+                "a copy.copy each": Ours("context", "memory", MEMORY, "1,000 items: copy.copy"),
+                "a copy.deepcopy each": Ours("context", "memory", MEMORY, "1,000 items: copy.deepcopy"),
             },
-            "The rows here are in bytes per item, on top of the results, which exist before. With `--quick`, deep "
+            "The figures here are bytes per item, on top of the results, which exist before. With `--quick`, deep "
             "copies for 1,000 items are not made.",
         ),
     ),
     "One operation makes the contexts of all items and holds them; no item is worked on. The original's 2,110 us are "
-    "ten times its 211 us. A run that maps the items does more: it runs the 100 nodes whose results it holds, and "
-    "calls a function for each item. Each row here has the bytes at its peak beside it. Deep copies are measured up to "
-    "where a sample would take 5 s, and extrapolated from there; the row says from how many items.",
+    "ten times its 211 us. A run that maps the items does more, and holds less: it runs the 100 nodes, and calls a "
+    "function for each item with its Context and a result, after which the Context is let go. Each row here has the "
+    "bytes at its peak beside it. Deep copies are measured up to where a sample would take 5 s (0.2 s with `--quick`), "
+    "and extrapolated from there; the suite's own table says from how many items.",
 )  # fmt: skip
 EXAMPLE_RUNS = Table(
     "examples",

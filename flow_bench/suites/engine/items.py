@@ -89,8 +89,8 @@ def held(label: str, count: int, make: Callable[[int], Any], right: Callable[[An
 
 
 def run_way(count: int) -> Contender:
-    """Run a plan of :data:`HELD` results and a map over so many items."""
-    plan, inputs = mapping.mapped(mapping.take, HELD), {"items": list(range(count))}
+    """Run a plan of :data:`HELD` results and a map, whose function is given each item's Context and one result."""
+    plan, inputs = mapping.mapped(mapping.take_and_see, HELD), {"items": list(range(count))}
 
     def check(result: flow.Result) -> str | None:
         return None if mapping.all_mapped(count, result) else "not every item was mapped"
