@@ -14,6 +14,7 @@ import flow
 from flow_bench.harness.child import child
 from flow_bench.harness.contender import Contender, Refused
 from flow_bench.harness.interleave import interleave
+from flow_bench.harness.processes import environment
 from flow_bench.harness.rows import Identity, Row
 from flow_bench.originals.attune import SOURCE
 from flow_bench.suites.engine import contention, context, examples, handover, items, locks
@@ -50,6 +51,11 @@ def measured() -> dict[Identity, Row]:
             assert row.identity not in found
             found[row.identity] = row
     return found
+
+
+def ran(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own."""
+    return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment())
 
 
 class TestSource:
@@ -163,7 +169,8 @@ class TestExamples:
 
     def test_nothing_is_written_about_servers_that_are_down(self) -> None:
         code = "from flow_bench.suites.engine import examples as e; e.rows_of([e.health_check(9)], 1)"
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        done = ran(code)
+        assert done.returncode == 0
         assert (done.stdout, done.stderr) == ("", "")
 
 
@@ -204,7 +211,7 @@ class TestLocks:
             "from flow_bench.suites.engine.contention import Books; Books.complete = lambda self, i: None\n"
             "locks.counted('batched')"
         )
-        done = subprocess.run([sys.executable, "-c", lose], check=False, capture_output=True, text=True)
+        done = ran(lose)
         assert "not all completions were noted" in done.stderr
 
     def test_a_lock_counts_who_takes_it_and_who_waits(self) -> None:
