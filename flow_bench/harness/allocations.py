@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+WANTED_BY = "FLOW_BENCH_ALLOCATIONS"
+"""The environment variable that is 0 in the later passes of a run: what an operation allocates, the first one says."""
+WANTED = os.environ.get(WANTED_BY) != "0"
 
 
 def traced_peak(run: Callable[[], Any]) -> tuple[int, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio.lowlevel
 
-from flow_bench.harness.allocations import Allocated, allocated, allocated_on_loop
+from flow_bench.harness.allocations import WANTED, Allocated, allocated, allocated_on_loop
 from flow_bench.harness.contender import Contender
 from flow_bench.harness.rows import Measured
 
@@ -104,7 +104,7 @@ def interleave(
             count = repeat * contender.per
             samples[contender.label].append(Measured(took / count, cpu / count))
     with _frozen():
-        for one in contenders:
+        for one in contenders if WANTED else ():
             samples.allocated[one.label] = allocated(partial(one.make, *subject)).per(one.per)
     return samples
 
@@ -138,6 +138,6 @@ async def interleave_on_loop(
             count = repeat * contender.per
             samples[contender.label].append(Measured(took / count, 0.0 if waits else cpu / count))
     with _frozen():
-        for one in contenders if memory else ():
+        for one in contenders if memory and WANTED else ():
             samples.allocated[one.label] = (await allocated_on_loop(partial(one.make, *subject))).per(one.per)
     return samples

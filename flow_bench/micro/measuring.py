@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 import flow
-from flow_bench.harness.allocations import Allocated, allocated, allocated_on_loop
+from flow_bench.harness.allocations import WANTED, Allocated, allocated, allocated_on_loop
 from flow_bench.harness.contender import Refused
 from flow_bench.harness.logs import unwritten
 from flow_bench.harness.loops import counter_loop
@@ -220,8 +220,10 @@ class Bench:
         took = [fmean(calls[k : k + repeat]) for k in range(0, len(calls), repeat)] or benchmark.stats.stats.data
         seconds = [Measured(one, used / repeat) for one, used in zip(took, cpu, strict=True)]
         scale = UNITS[case.unit] / case.per
-        memory = self._allocated(case, shared).per(case.per)
-        figures = case.figures | {"bytes": memory.bytes, "blocks": memory.blocks}
+        figures = dict(case.figures)
+        if WANTED:
+            memory = self._allocated(case, shared).per(case.per)
+            figures |= {"bytes": memory.bytes, "blocks": memory.blocks}
         row = Row(
             case.section, case.label, case.unit, [s * scale for s in calls or seconds],
             ratios=ratios(seconds, calibration) if calibration else [],

@@ -89,7 +89,9 @@ def shown(ours: Ours, row: Row | None) -> str:
     if "speed_up" in row.figures:
         found.append(f"{number(row.figures['speed_up'])} times as fast as one after another")
     found += [f"{number(row.figures[name] * ours.times)} {name}" for name in ("bytes", "blocks") if name in row.figures]
-    return ", ".join(found)
+    if "per_s" in row.figures:
+        found.append(f"{number(row.figures['per_s'])} a second")
+    return ", ".join(found) + (f" ({row.note})" if row.note else "")
 
 
 def _amount(figure: float, unit: str, times: int) -> str:

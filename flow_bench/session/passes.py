@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any
 
 from flow_bench.harness import machine
+from flow_bench.harness.allocations import WANTED_BY
 from flow_bench.harness.processes import environment
 from flow_bench.harness.rows import BELOW, Identity, Row
 
@@ -114,7 +115,7 @@ class Session:
                 if part.suite in self.faults or number > part.passes:
                     continue
                 began = perf_counter()
-                found = one_pass(part, quick=self.quick)
+                found = one_pass(part, quick=self.quick, memory=number == 1)
                 took = perf_counter() - began
                 self.took[part] += took
                 what = f"pass {number} of {part.passes}  {part.suite:<12}"
@@ -141,15 +142,19 @@ class Session:
         }
 
 
-def one_pass(part: Part, *, quick: bool) -> dict[str, Any] | Fault:
-    """Measure one pass of one part in a new process and return its document."""
+def one_pass(part: Part, *, quick: bool, memory: bool = True) -> dict[str, Any] | Fault:
+    """Measure one pass of one part in a new process and return its document.
+
+    :param memory: say what operations allocate.
+    """
+    env = environment(**{} if memory else {WANTED_BY: "0"})
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rows.json")
         command = [sys.executable, "-m", "flow_bench", part.suite, "--share", str(part.passes), "--json", str(file)]
         command += [*part.flags, *(["--quick", *part.quick_flags] if quick else [])]
         try:
             done = subprocess.run(
-                command, env=environment(), check=False, capture_output=True, text=True, timeout=PATIENCE
+                command, env=env, check=False, capture_output=True, text=True, timeout=PATIENCE
             )
         except subprocess.TimeoutExpired:
             return Fault(part.suite, f"its process did not end within {PATIENCE:,} s", REFUSED)
