@@ -139,7 +139,8 @@ class Bench:
         items[:] = [item for item in items if item not in empty]
 
     def pytest_unconfigure(self) -> None:
-        """Close the event loop of async cases."""
+        """Close the event loop of async cases, and show the collector again what was kept from it."""
+        gc.unfreeze()
         if self._runner is not None:
             self._runner.close()
 
@@ -173,8 +174,6 @@ class Bench:
         except Refused as error:
             self.refused = error
             raise
-        finally:
-            gc.unfreeze()
         row.suite = suite
         row.figures |= self._beside(case, row)
         self.rows.append(row)
