@@ -20,9 +20,10 @@ printed, what stands beside it in `flow`, and what one operation really does whe
 This page is made by `{command}`. The command in the last column measures one row alone.
 """
 CALLS = {
-    "mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead", "second_half": "second half",
+    "mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead",
 }  # fmt: skip
 """Figures in the row's own unit, and what they are called."""
+GROWTH = "blocks_per_1000"
 ROUNDS = ("ns", "us", "ms", "s")
 
 
@@ -88,6 +89,8 @@ def shown(ours: Ours, row: Row | None) -> str:
         found.append(f"below 1 ms: {share(row.figures[BELOW])}")
     if "speed_up" in row.figures:
         found.append(f"{number(row.figures['speed_up'])} times as fast as one after another")
+    if GROWTH in row.figures:
+        found.append(f"{number(row.figures[GROWTH])} blocks more per 1,000 workflows")
     found += [f"{number(row.figures[name] * ours.times)} {name}" for name in ("bytes", "blocks") if name in row.figures]
     if "per_s" in row.figures:
         found.append(f"{number(row.figures['per_s'])} a second")

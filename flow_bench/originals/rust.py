@@ -104,9 +104,9 @@ MEMORY = Table(
     ),
     "There: a server; its workflows, and how long it was watched, are not said. Here: a new process for each rate, "
     "without a server; workflows of five nodes that wait 10 ms and of which a tenth fails, begun on schedule. The "
-    "growth by the hour is extrapolated from three minutes: memory comes from the system a megabyte at a time, and one "
-    "such step among them is 20 MB/hour. Whether it goes on is told by the growth over the second half alone. A quick "
-    "run has no growth, and a rate that was not reached no figures.",
+    "growth by the hour is extrapolated from three minutes, and what is resident is a high-water mark: one pause of a "
+    "busy machine, after which the due workflows are alive at once, can make it tens of MB/hour. Whether workflows "
+    "leave anything behind is told by the blocks. A quick run has no growth, and a rate not reached no figures.",
 )
 
 REQUESTS = Table(

@@ -321,17 +321,30 @@ class TestRate:
         rows = {row.label: row for row in rate.rows_of(ON_TIME)}
         growth = rows["100 workflows/s: growth"]
         assert growth.figure == pytest.approx(3.6)  # 1,000 bytes a second
-        assert growth.figures["second_half"] == pytest.approx(3.6)
-        assert growth.note.startswith("extrapolated from 100 s: 30.0, 30.1, 30.1 MB")
+        assert growth.note == "extrapolated from 100 s: 30.0 MB, then 30.1 MB"
         assert rows["100 workflows/s: baseline"].figure == 30.0
         assert rows["100 workflows/s: baseline"].verdict.upper() == "PASS"
         assert rows["100 workflows/s: peak"].figure == 32.0
 
-    def test_a_step_is_told_from_a_leak(self) -> None:
-        step = [(at, 30_000_000 + 1_000_000 * (at > 50)) for at, _ in ON_TIME.points]
-        growth = rate.rows_of(replace(ON_TIME, points=step))[2]
-        assert growth.figure > 20  # type: ignore[operator]
-        assert growth.figures["second_half"] == 0
+    def test_one_object_left_by_each_workflow_is_a_thousand_blocks(self) -> None:
+        assert rate.rows_of(replace(ON_TIME, blocks=5_000))[2].figures == {rate.BLOCKS: 1_000.0}
+        left: list[object] = []
+
+        def leave(number: int) -> int:
+            left.append([None] * 100)
+            return number
+
+        kept = self.watched(200, slowed(leave), seconds=10.0)
+        assert kept.blocks > kept.ended // 2 > 900
+        assert self.watched(200, seconds=10.0).blocks < 900
+
+    def test_a_pause_makes_a_crowd(self) -> None:
+        def pause(number: int) -> int:
+            asyncio.get_running_loop().jumping.time += 0.5 if number == 150 else 0.0  # type: ignore[attr-defined]
+            return number
+
+        assert self.watched(100, slowed(pause)).crowd >= 50
+        assert self.watched(100).crowd < 5
 
     def test_seconds_tell_no_growth(self) -> None:
         growth = rate.rows_of(replace(ON_TIME, points=ON_TIME.points[:50]))[2]
@@ -385,7 +398,7 @@ def slowed(number: Callable[[int], int]) -> flow.Plan:
     dag.node(checked)
     dag.add("doubled", lambda checked: 2 * checked)
     dag.add("stored", lambda doubled: doubled)
-    dag.add("beside", lambda: None)
+    dag.add("beside", partial(asyncio.sleep, rate.WAIT))
     return dag.compile()
 
 
