@@ -46,31 +46,44 @@ class Allocated:
 
 
 def allocated(make: Callable[[], Callable[[], Any]]) -> Allocated:
-    """Make two operations and call them, untimed: one for the blocks, one for the bytes, which tracing would change."""
+    """Make an operation and call it, untimed. Tracing takes no blocks: it keeps its notes elsewhere."""
     operation = make()
-    with _collected():
-        before = sys.getallocatedblocks()
+    with _traced() as found:
         made = operation()
-        blocks = sys.getallocatedblocks() - before
-        del made
-    return Allocated(traced_peak(make())[0], max(0, blocks))
+        found()
+    del made
+    return found.allocated
 
 
 async def allocated_on_loop(make: Callable[[], Callable[[], Awaitable[Any]]]) -> Allocated:
-    """As :func:`allocated`, awaiting the operations on the running loop."""
+    """As :func:`allocated`, awaiting the operation on the running loop."""
     operation = make()
-    with _collected():
-        before = sys.getallocatedblocks()
+    with _traced() as found:
         made = await operation()
-        blocks = sys.getallocatedblocks() - before
-        del made
-    operation = make()
+        found()
+    del made
+    return found.allocated
+
+
+class _Look:
+    """What there is more than when it was made, once called."""
+
+    def __init__(self) -> None:
+        self.allocated = Allocated(0, 0)
+        self._bytes = tracemalloc.get_traced_memory()[0]
+        self._blocks = sys.getallocatedblocks()
+
+    def __call__(self) -> None:
+        blocks = sys.getallocatedblocks() - self._blocks
+        self.allocated = Allocated(tracemalloc.get_traced_memory()[1] - self._bytes, max(0, blocks))
+
+
+@contextmanager
+def _traced() -> Iterator[_Look]:
     with _collected():
         tracemalloc.start()
         try:
-            before = tracemalloc.get_traced_memory()[0]
-            await operation()
-            return Allocated(tracemalloc.get_traced_memory()[1] - before, max(0, blocks))
+            yield _Look()
         finally:
             tracemalloc.stop()
 

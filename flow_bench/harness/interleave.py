@@ -82,12 +82,14 @@ def interleave(
     *subject: Any,
     repeat: int = 1,
     clock: Callable[[], float] = perf_counter,
+    memory: bool = True,
 ) -> Samples:
     """Seconds per operation of each contender, by label, round after round. Making is not timed, nor is checking.
 
     :param subject: what all contenders are given: a :class:`~flow_bench.harness.work.Work`, say.
     :param repeat: operations in one sample.
     :param clock: :func:`time.thread_time` leaves out what others do meanwhile, and what is only waited for.
+    :param memory: say what an operation allocates, which takes one more of each, traced.
     :raises Refused: by the first contender that did not do its work.
     """
     samples = Samples(one.label for one in contenders)
@@ -104,7 +106,7 @@ def interleave(
             count = repeat * contender.per
             samples[contender.label].append(Measured(took / count, cpu / count))
     with _frozen():
-        for one in contenders if WANTED else ():
+        for one in contenders if memory and WANTED else ():
             samples.allocated[one.label] = allocated(partial(one.make, *subject)).per(one.per)
     return samples
 
@@ -121,7 +123,7 @@ async def interleave_on_loop(
     """As :func:`interleave`, awaiting every operation; the running loop turns once between two samples.
 
     :param waits: the time is mostly waiting, so nobody is to compare CPU time.
-    :param memory: say what an operation allocates, which takes two more of each.
+    :param memory: as there.
     """
     samples = Samples(one.label for one in contenders)
     for turn, which in schedule(len(contenders), rounds):

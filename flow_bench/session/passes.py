@@ -56,7 +56,7 @@ class Part:
 PARTS = (
     Part("core", 5, ("--only", "sync", "--only", "build"), ("--nodes", "100,1000", "--rounds", "20")),
     Part("core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000", "--rounds", "12")),
-    Part("core", 1, ("--only", "single", "--only", "hot"), ("--share", "2")),
+    Part("core", 1, ("--only", "single", "--only", "hot"), ("--share", "3")),
     Part("dag", 5, (), ("--rounds", "20")),
     Part("allocation", 2),
     Part("data", 2),

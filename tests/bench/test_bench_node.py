@@ -105,7 +105,7 @@ class TestEach:
             return 1
 
         row = self.row(operation, is_async=True, calls=20)
-        assert len(calls) == 2 + 20 + 6  # two to warm up, and three pairs to see what one allocates
+        assert len(calls) == 2 + 20 + 3  # two to warm up, and three to see what one allocates
         assert len(row.samples) == 20
 
     def test_one_wrong_call_of_many_is_refused(self) -> None:

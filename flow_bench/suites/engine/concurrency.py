@@ -310,7 +310,7 @@ class Effort:
     four_rounds: int = 15
 
 
-QUICK = Effort(rounds=15, large_rounds=6, worker_rounds=6, contention_rounds=9, four_rounds=3)
+QUICK = Effort(rounds=11, large_rounds=5, worker_rounds=5, contention_rounds=9, four_rounds=2)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:

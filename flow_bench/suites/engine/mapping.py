@@ -35,7 +35,7 @@ class Effort:
     waiting_rounds: int = 15
 
 
-QUICK = Effort(rounds=5, traced=2_000, waiting_rounds=5)
+QUICK = Effort(rounds=4, traced=2_000, waiting_rounds=5)
 
 
 # -- items that return at once ---------------------------------------------------------------
@@ -131,8 +131,9 @@ def label(count: int, what: str, given: str) -> str:
 
 def map_section(effort: Effort) -> Iterator[list[Row]]:
     """Yield time, sync and async, then memory."""
-    yield map_rows("sync", interleave(map_ways("sync", effort), effort.rounds), effort)
-    yield map_rows("async", asyncio.run(interleave_on_loop(map_ways("async", effort), effort.rounds)), effort)
+    yield map_rows("sync", interleave(map_ways("sync", effort), effort.rounds, memory=False), effort)
+    on_loop = interleave_on_loop(map_ways("async", effort), effort.rounds, memory=False)
+    yield map_rows("async", asyncio.run(on_loop), effort)
     yield list(memory_rows(effort))
 
 

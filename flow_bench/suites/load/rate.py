@@ -279,7 +279,7 @@ class Effort:
     alive: int = ALIVE
 
 
-QUICK = Effort(warm=0.5, seconds=2.0, every=0.05)
+QUICK = Effort(warm=0.5, seconds=1.2, every=0.05)
 
 
 def run(effort: Effort) -> list[Row]:
