@@ -375,7 +375,7 @@ class TestRate:
         assert len({row.identity for row in rows}) == len(rows) == 3 + 4 + 4 + 1
         assert asked[0] == (rate.MODULE, "alive", rate.ALIVE)
         assert sorted(asked[1:], key=lambda one: one[2]) == [
-            (rate.MODULE, "watch", one, "0.5", "2.0", "0.05") for one in rate.RATES
+            (rate.MODULE, "watch", one, "0.5", str(rate.QUICK.seconds), "0.05") for one in rate.RATES
         ]
 
     def test_the_child_prints_what_it_watched(self) -> None:

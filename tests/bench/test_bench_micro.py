@@ -1,0 +1,100 @@
+"""The micro benchmarks are ordinary pytest-benchmark tests: its flags work, and its figures are of one operation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from given import measured
+
+from flow_bench.harness.contender import expect
+from flow_bench.harness.processes import environment
+from flow_bench.micro import measuring
+from flow_bench.micro.case import Case
+
+TINY = measuring.Effort(rounds=2, sample=0.0, each_rounds=measuring.EACH)
+
+
+def run(*flags: str, folder: Path, code: int = 0) -> str:
+    """Run pytest as a user does, without plugins but its own."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(ROOT / "flow_bench" / "micro"), *flags]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_pytests_own_flags(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    flags = ("-k", "status_reading", "--benchmark-storage", str(tmp_path / "kept"))
+    printed = run(*flags, f"--benchmark-json={file}", "--benchmark-autosave", folder=tmp_path)
+    assert "benchmark 'status tracking'" in printed
+    rows = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
+    by_size = {one["extra_info"]["row"][3]: one for one in rows if "per node" in one["extra_info"]["row"][2]}
+    assert set(by_size) == {10, 100, 1_000}
+    assert all(one["extra_info"]["ratio to the calibration loop"] > 0 for one in rows)
+    assert all({"bytes", "blocks"} <= one["extra_info"].keys() for one in rows)
+    assert "(0001_" in run(*flags, "--benchmark-compare", folder=tmp_path)  # the run kept before, beside this one
+
+
+def test_a_figure_is_of_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls a sample has: the row's figure, and pytest-benchmark's."""
+    calls: list[int] = []
+    kept: list[Any] = []
+    row_of = measuring.Bench._row
+
+    def row(self: Any, case: Case, benchmark: Any) -> Any:
+        found = row_of(self, case, benchmark)
+        kept.append(benchmark.stats)
+        return found
+
+    monkeypatch.setattr(measuring.Bench, "_row", row)
+    monkeypatch.setattr(measuring.Bench, "_repeat", lambda self, case, shared: 7)
+    (found,) = measured("any", [Case("l", lambda: lambda: calls.append(1), expect(None), section="s")], TINY)
+    assert len(calls) == 2 * 7 + 3  # rounds, and three to see what one allocates
+    (stats,) = kept
+    assert stats.iterations == 7
+    assert found.samples == pytest.approx([one * 1e6 for one in stats.stats.data])
+    stats.update(7.0)
+    assert stats.stats.data[-1] == 1.0
+
+
+def test_what_an_operation_allocates_stands_beside_its_time() -> None:
+    def made() -> list[bytes]:
+        return [bytes(1_000) for _ in range(50)]
+
+    async def awaited() -> list[bytes]:
+        return made()
+
+    cases = [
+        Case("sync", lambda: made, lambda raw: len(raw) != 50, per=50, section="s"),
+        Case("async", lambda: awaited, lambda raw: len(raw) != 50, per=50, is_async=True, section="s"),
+        Case("fresh", lambda: made, lambda raw: len(raw) != 50, per=50, fresh=True, section="s"),
+    ]
+    for row in measured("any", cases, TINY):
+        assert row.figures["bytes"] == pytest.approx(1_050, rel=0.1)
+        assert row.figures["blocks"] == pytest.approx(1, abs=0.2)
+
+
+def test_later_passes_leave_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "WANTED", False)
+    (row,) = measured("any", [Case("l", lambda: int, expect(0), section="s")], TINY)
+    assert row.figures == {}
+
+
+def test_a_wrong_operation_fails_its_test() -> None:
+    with pytest.raises(measuring.Refused, match="'s: l' is refused: it left 0 where 1 was to be"):
+        measured("any", [Case("l", lambda: int, expect(1), section="s")], TINY)
+
+
+def test_an_operation_that_raises_says_where() -> None:
+    def broken() -> Any:
+        raise LookupError("nowhere")
+
+    with pytest.raises(RuntimeError, match="nowhere"):
+        measured("any", [Case("l", lambda: broken, expect(1), section="s")], TINY)
