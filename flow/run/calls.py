@@ -208,6 +208,10 @@ class Calls(CallFacts):
         """Return what moves the limit while it runs; None if nothing does."""
         return None
 
+    def called_elsewhere(self, i: int) -> bool:
+        """Tell whether a thread or an executor calls node ``i``'s function, which then holds no event loop."""
+        return False
+
     def call_kind(self, i: int) -> Any:
         """Return with which calls node ``i``'s latency may be compared: those of the same kind."""
         return None

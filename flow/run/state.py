@@ -28,7 +28,7 @@ from flow.run.ids import new_run_id
 from flow.run.log import log_survived
 from flow.run.unawaited import never_awaited
 from flow.run.view import LiveView
-from flow.signature import location_of
+from flow.signature import is_async_callable, location_of
 from flow.types import ABSENT, MISSING, Status
 
 if TYPE_CHECKING:
@@ -340,6 +340,13 @@ class RunRecord(Calls):
     def has_output(self, i: int) -> bool:
         """Tell at the end whether node ``i`` completed and its output was not freed."""
         return (self.resolver is None or self.resolver.state[i] == DONE) and self.values[i] is not MISSING
+
+    def called_elsewhere(self, i: int) -> bool:
+        binder = self.nodes.binders.get(i)
+        place = None if binder is None else binder.executor
+        if place is None:
+            return self.config.executor != "inline" and not is_async_callable(self.function(i))
+        return place != "inline"
 
 
 class PlanRun(RunRecord):

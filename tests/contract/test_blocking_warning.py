@@ -13,6 +13,7 @@ from conftest import loops
 import flow
 from flow import Config
 from flow.errors import BlockingNodeWarning
+from flow.run.drive.loop import LoopDriver
 
 pytestmark = [
     pytest.mark.parametrize("backend", loops()),
@@ -106,3 +107,41 @@ def test_limit_one_lets_nothing_else_run_anyway(backend: str, busy: Busy) -> Non
     dag.add("blocker", lambda: busy(0.2))
     dag.add("next", lambda: None)
     assert warned(dag, backend, limit=1) == []
+
+
+@pytest.mark.parametrize("how", ["node", "run", "map", "run's map", "pipeline"])
+def test_a_thread_that_computes_holds_no_loop(
+    backend: str, how: str, busy: Busy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop may wait for the interpreter meanwhile, however long: here it always seems to have waited."""
+    monkeypatch.setattr(LoopDriver, "held_up", lambda self, i: True)
+    real = LoopDriver.leave
+
+    def late(self: Any, me: Any, i: int, failed: Any, before: float) -> None:
+        me.resumed, before = me.resumed - 1, before - 1
+        real(self, me, i, failed, before)
+
+    monkeypatch.setattr(LoopDriver, "leave", late)
+    dag, config = flow.Dag("threads"), {"executor": "thread"} if how.startswith("run") else {}
+    thread = None if how.startswith("run") else True
+    if how in ("node", "run"):
+        for name in ("one", "two"):
+            dag.add(name, lambda: None, **({"thread": True} if thread else {}))
+    else:
+        options = {"thread": True} if thread else {}
+        dag.map("items", lambda item: item, over="given", **options)
+        if how == "pipeline":
+            dag.map("more", lambda item: item, over="items", pipelined=True, **options)
+    inputs = {} if how in ("node", "run") else {"given": [1, 2, 3]}
+    assert [name for name in warned(dag, backend, inputs, **config) if name != "items"] == []
+
+
+@pytest.mark.parametrize("executor", ["inline", "thread"])
+def test_an_async_function_holds_it_wherever_others_run(backend: str, executor: str, busy: Busy) -> None:
+    async def blocker() -> None:
+        busy(0.2)
+
+    dag = flow.Dag("two")
+    dag.add("blocker", blocker)
+    dag.add("ready", lambda: None)
+    assert warned(dag, backend, executor=executor) == ["blocker"]

@@ -363,8 +363,11 @@ class LoopDriver(Services):
             del fatal  # its traceback holds this frame: no cycle
 
     def warn_blocking(self, i: int, seconds: float) -> None:
-        """Say which node held the event loop, if anybody else waited for it; a filter's error ends the run."""
-        if self.owns_loop and not self.held_up(i):
+        """Say which node held the event loop, if anybody else waited for it; a filter's error ends the run.
+
+        Where threads compute, the loop's waits for them to let go of the interpreter: no node of theirs holds it.
+        """
+        if self.run.called_elsewhere(i) or (self.owns_loop and not self.held_up(i)):
             return
         try:
             self.run.warn_of_blocking(i, seconds)

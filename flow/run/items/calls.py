@@ -248,6 +248,9 @@ class MapCalls(Calls):
     def run_id(self) -> str:
         return self.outer.run_id
 
+    def called_elsewhere(self, i: int) -> bool:
+        return not self._awaits and self._executor != "inline"
+
     def name_of(self, i: int) -> str:
         return f"{self.name}[{self.index(i)}]"
 

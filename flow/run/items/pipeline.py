@@ -117,6 +117,10 @@ class PipelineRun(Calls):
     def run_id(self) -> str:
         return self._stages[0].run_id
 
+    def called_elsewhere(self, i: int) -> bool:
+        stage, _, k = self._at(i)
+        return stage.called_elsewhere(k)
+
     def name_of(self, i: int) -> str:
         stage, _, k = self._at(i)
         return stage.name_of(k)
