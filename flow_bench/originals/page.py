@@ -17,7 +17,7 @@ TITLE = """# The originals' tables, row by row
 `flow` grew out of three designs. Whoever knows the tables of one of them finds each row here: what the original
 printed, what stands beside it in `flow`, and what one operation really does where a name does not say it.
 
-This page is made by `{command}`. The command in the last column measures one row alone.
+This page is made by `{command}`. The command in the last column measures the table that the row stands in.
 """
 CALLS = {
     "mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead",
