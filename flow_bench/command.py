@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,7 +14,7 @@ from flow_bench.harness.contender import Refused
 from flow_bench.harness.rows import Row
 from flow_bench.originals import measured
 from flow_bench.originals.page import page
-from flow_bench.originals.table import Source
+from flow_bench.originals.table import SOURCES, source
 from flow_bench.report import changes
 from flow_bench.report import tables as report
 from flow_bench.session import compare as judge
@@ -72,7 +71,7 @@ def add_to(suites: Any) -> None:
         )  # fmt: skip
         one.add_argument("--every-row", action="store_true", help="list also the rows that do not differ")
     originals = suites.add_parser("originals", help="the originals' tables, row by row, with our figures beside theirs")
-    for name in measured.SOURCES:
+    for name in SOURCES:
         originals.add_argument(f"--{name}", action="store_true", help=f"{source(name).name}; without a flag: all three")
     originals.add_argument("--quick", action="store_true", help="fewer rounds")
     originals.add_argument("--write", type=new_file, metavar="FILE", help="write the page, docs/originals.md")
@@ -116,22 +115,16 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return REFUSED if any(fault.code != UNAVAILABLE for fault in measuring.faults.values()) else code
 
 
-def source(name: str) -> Source:
-    """The tables of one original."""
-    found: Source = import_module(f"flow_bench.originals.{name}").SOURCE
-    return found
-
-
 def beside_originals(options: argparse.Namespace) -> int:
     """Measure what stands beside the originals' rows; print or write their tables."""
-    names = [name for name in measured.SOURCES if getattr(options, name)] or measured.SOURCES
+    names = [name for name in SOURCES if getattr(options, name)] or SOURCES
     sources = [source(name) for name in names]
     try:
         rows = measured.measure(sources, quick=options.quick, say=lambda line: print(line, file=sys.stderr, flush=True))
     except Refused as error:
         print(f"flow_bench: {error}", file=sys.stderr)
         return REFUSED
-    flags = "".join(f" --{name}" for name in measured.SOURCES if getattr(options, name))
+    flags = "".join(f" --{name}" for name in SOURCES if getattr(options, name))
     quick, write = " --quick" * options.quick, f" --write {options.write}" if options.write else ""
     text = page(sources, rows, machine.facts(), f"python -m flow_bench originals{flags}{quick}{write}")
     if options.write:

@@ -19,9 +19,7 @@ printed, what stands beside it in `flow`, and what one operation really does whe
 
 This page is made by `{command}`. The command in the last column measures one row alone.
 """
-CALLS = {
-    "mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead",
-}  # fmt: skip
+CALLS = {"mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead"}
 """Figures in the row's own unit, and what they are called."""
 GROWTH = "blocks_per_1000"
 ROUNDS = ("ns", "us", "ms", "s")
@@ -62,9 +60,9 @@ def _table(table: Table, rows: Mapping[Identity, Row]) -> str:
 def _lines(original: Original, rows: Mapping[Identity, Row]) -> Iterator[str]:
     """One line of the page for each row here; one that says why there is none."""
     name, does = f"`{original.name}`", f"<br>{original.does}" if original.does else ""
-    if isinstance(original.ours, str):
-        yield f"| {name}{does} | {_cell(original.printed)} | - | {_cell(original.ours)} |"
-    for what, ours in original.rows().items():
+    if not original.ours:
+        yield f"| {name}{does} | {_cell(original.printed)} | - | {_cell(original.why)} |"
+    for what, ours in original.ours.items():
         figure = shown(ours, rows.get(ours.identity))
         told = f" ({what})" if what else ""
         yield f"| {name}{told}{does} | {_cell(original.printed)} | {figure} | `{ours.command}` |"
