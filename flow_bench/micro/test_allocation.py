@@ -12,7 +12,7 @@ from typing import Any
 
 import flow
 from flow_bench.harness.contender import Operation, expect, fresh
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 from flow_bench.micro.test_dag import BUILD, LARGE, as_in, graph
 
 BYTES = (8, 64, 256, 1_024, 4_096)
@@ -66,7 +66,9 @@ def add_all(source: bytes, count: int) -> tuple[int, bool]:
 PLAIN, COPY, ADD = "bytearray(size), one byte written", "bytes(source), a copy", "Arena.add(source), a copy"
 
 
-def _single(quick: bool) -> Iterator[Case]:
+@table
+def test_single(quick: bool) -> Iterator[Case]:
+    """Allocate."""
     for size in BYTES:
         count, source = BLOCK // size, pattern(size)
         operations: dict[str, Callable[[], Operation]] = {
@@ -102,7 +104,9 @@ def new_and_add(source: bytes, count: int) -> tuple[flow.memory.Arena, list[int]
     return add_to(flow.memory.Arena(BLOCK), source, count)
 
 
-def _again(quick: bool) -> Iterator[Case]:
+@table
+def test_reset(quick: bool) -> Iterator[Case]:
+    """Make an arena, or reset one."""
     source = pattern(SMALL)
     for count in COUNTS:
         operations = {
@@ -159,7 +163,8 @@ def interning() -> dict[str, Callable[[list[str]], Sequence[Any]]]:
     }
 
 
-def _interning(quick: bool) -> Iterator[Case]:
+@table
+def test_interning(quick: bool) -> Iterator[Case]:
     """All strings have been seen before: what is timed is finding them."""
     kept = texts()
     for label, intern in interning().items():
@@ -213,7 +218,8 @@ def fill(index: dict[str, int], kept: list[str], names: Sequence[str]) -> tuple[
     return index, kept
 
 
-def _room(quick: bool) -> Iterator[Case]:
+@table
+def test_room(quick: bool) -> Iterator[Case]:
     """Beside all that ``Dag.add`` does: the difference of the other two is the most that a capacity could save it."""
     for nodes in (*COUNTS[1:], *([] if quick else [LARGE])):
         work = graph("linear", nodes)
@@ -233,30 +239,3 @@ def _room(quick: bool) -> Iterator[Case]:
 
 def _with_room(names: Sequence[str]) -> Operation:
     return partial(fill, dict.fromkeys(names, -1), [""] * len(names), names)
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(_single)
-def test_single(bench: Measure, case: Case) -> None:
-    """Allocate."""
-    bench(case)
-
-
-@table(_again)
-def test_reset(bench: Measure, case: Case) -> None:
-    """Make an arena, or reset one."""
-    bench(case)
-
-
-@table(_interning)
-def test_interning(bench: Measure, case: Case) -> None:
-    """Intern strings."""
-    bench(case)
-
-
-@table(_room)
-def test_room(bench: Measure, case: Case) -> None:
-    """Keep names with and without room for them."""
-    bench(case)

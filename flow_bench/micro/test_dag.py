@@ -13,7 +13,7 @@ from typing import Any
 import flow
 from flow_bench.harness.contender import Operation, expect
 from flow_bench.harness.work import Work, noop
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 
 SIZES = (10, 100, 1_000)
 LARGE = 10_000
@@ -82,14 +82,18 @@ def _definition(section: str, label: str, suffix: str, shape: str, nodes: int, p
     )
 
 
-def _scaling(quick: bool) -> Iterator[Case]:
+@table
+def test_definition(quick: bool) -> Iterator[Case]:
+    """Build and compile graphs of 10 to 10,000 nodes."""
     for label in MAKES:
         for shape in ("linear",) if label == BOTH else ("linear", "sparse random"):
             for nodes in (*SIZES, LARGE):
                 yield _definition("definition, per node", label, "", shape, nodes, nodes)
 
 
-def _topologies(quick: bool) -> Iterator[Case]:
+@table
+def test_topologies(quick: bool) -> Iterator[Case]:
+    """Build and compile graphs of several shapes."""
     for label in MAKES:
         for shape in ("linear", "diamond", "tree", RANDOM):
             count = edges(graph(shape, JUDGED))
@@ -99,7 +103,9 @@ def _topologies(quick: bool) -> Iterator[Case]:
                 )
 
 
-def _recompiling(quick: bool) -> Iterator[Case]:
+@table
+def test_compiling_again(quick: bool) -> Iterator[Case]:
+    """Compile a Dag that has grown, or has not."""
     section = "compiling again"
     for nodes in (*SIZES[1:], LARGE):
         work = graph("sparse random", nodes)
@@ -155,7 +161,9 @@ def _resolved(shape: str, nodes: int) -> Callable[[Any], str | None]:
     return check
 
 
-def _asked(quick: bool) -> Iterator[Case]:
+@table
+def test_asked(quick: bool) -> Iterator[Case]:
+    """Ask of every node whether it may run."""
     for shape in RESOLVED:
         for nodes in SIZES:
             yield Case(
@@ -170,7 +178,8 @@ def _asking(work: Work) -> Operation:
     return lambda: [resolver.is_runnable(i) for i in nodes]
 
 
-def _resolving(quick: bool) -> Iterator[Case]:
+@table
+def test_resolution(quick: bool) -> Iterator[Case]:
     """Linear in the edges: from ten nodes to a thousand, the time per edge must not grow."""
     for first in (False, True):
         for shape in RESOLVED:
@@ -202,7 +211,9 @@ def count_down(plan: flow.Plan) -> list[int]:
     return order
 
 
-def _counting_down(quick: bool) -> Iterator[Case]:
+@table
+def test_incremental_resolution(quick: bool) -> Iterator[Case]:
+    """Complete node after node."""
     for shape in RESOLVED:
         for nodes in SIZES:
             plan = graph(shape, nodes).plan("sync")
@@ -224,7 +235,9 @@ def grow(plan: flow.Plan) -> Any:
     return resolver.statistics()
 
 
-def _growing(quick: bool) -> Iterator[Case]:
+@table
+def test_growing(quick: bool) -> Iterator[Case]:
+    """Add a node for every one that is done."""
     for nodes in SIZES:
         plan = graph("linear", nodes).plan("sync")
         yield Case(
@@ -248,7 +261,9 @@ def follow(tracker: flow.plan.StatusTracker, names: Sequence[str]) -> flow.plan.
     return tracker
 
 
-def _following(quick: bool) -> Iterator[Case]:
+@table
+def test_status_tracking(quick: bool) -> Iterator[Case]:
+    """Set statuses."""
     kinds: dict[str, Callable[[Sequence[str]], flow.plan.StatusTracker]] = {
         "statuses": flow.plan.StatusTracker,
         "and times": partial(flow.plan.StatusTracker, timestamps=True),
@@ -282,7 +297,9 @@ def _all_completed(tracker: flow.plan.StatusTracker) -> str | None:
     return f"it left {len(left)} nodes in another status than completed, and counts {counted.completed} completed"
 
 
-def _looking(quick: bool) -> Iterator[Case]:
+@table
+def test_status_reading(quick: bool) -> Iterator[Case]:
+    """Read statuses."""
     section = "status tracking"
     for nodes in SIZES:
         names = graph("linear", nodes).names
@@ -300,60 +317,3 @@ def _looking(quick: bool) -> Iterator[Case]:
 
 def _look(tracker: flow.plan.StatusTracker, names: Sequence[str]) -> list[flow.Status]:
     return [tracker[name] for name in names]
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(_scaling)
-def test_definition(bench: Measure, case: Case) -> None:
-    """Build and compile graphs of 10 to 10,000 nodes."""
-    bench(case)
-
-
-@table(_topologies)
-def test_topologies(bench: Measure, case: Case) -> None:
-    """Build and compile graphs of several shapes."""
-    bench(case)
-
-
-@table(_recompiling)
-def test_compiling_again(bench: Measure, case: Case) -> None:
-    """Compile a Dag that has grown, or has not."""
-    bench(case)
-
-
-@table(_asked)
-def test_asked(bench: Measure, case: Case) -> None:
-    """Ask of every node whether it may run."""
-    bench(case)
-
-
-@table(_resolving)
-def test_resolution(bench: Measure, case: Case) -> None:
-    """Find every node that may run."""
-    bench(case)
-
-
-@table(_counting_down)
-def test_incremental_resolution(bench: Measure, case: Case) -> None:
-    """Complete node after node."""
-    bench(case)
-
-
-@table(_growing)
-def test_growing(bench: Measure, case: Case) -> None:
-    """Add a node for every one that is done."""
-    bench(case)
-
-
-@table(_following)
-def test_status_tracking(bench: Measure, case: Case) -> None:
-    """Set statuses."""
-    bench(case)
-
-
-@table(_looking)
-def test_status_reading(bench: Measure, case: Case) -> None:
-    """Read statuses."""
-    bench(case)

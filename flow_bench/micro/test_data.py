@@ -15,7 +15,7 @@ import msgspec
 import flow
 from flow_bench.harness.contender import Operation, expect, fresh
 from flow_bench.harness.stores import PRESETS, STRATEGIES, made, record, store, text
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 
 SIZES = (10, 100, 1_000)
 BYTES = (8, 64, 256, 1_024, 4_096)
@@ -84,7 +84,8 @@ def _stored(section: str, label: str, series: str, size: int, prepare: Prepare, 
     )  # fmt: skip
 
 
-def keys_cases(quick: bool) -> list[Case]:
+@table
+def test_keys(quick: bool) -> list[Case]:
     """More and more keys, by preset."""
     section, label = "set + get by number of keys, per key", "every key set, then every key got"
     return [
@@ -94,7 +95,8 @@ def keys_cases(quick: bool) -> list[Case]:
     ]
 
 
-def strings_cases(quick: bool) -> list[Case]:
+@table
+def test_strings(quick: bool) -> list[Case]:
     """Longer and longer strings: arena beside standard."""
     section = f"{STRINGS} strings set + got by bytes of each, per string"
     return [
@@ -111,7 +113,8 @@ def strings_cases(quick: bool) -> list[Case]:
 # -- a run -----------------------------------------------------------------------------------
 
 
-def nodes_cases(quick: bool) -> list[Case]:
+@table
+def test_nodes(quick: bool) -> list[Case]:
     """More and more nodes that use the run's store, by memory strategy."""
     section = "a run whose nodes each set a small record and get it back, per node"
     cases = []
@@ -188,7 +191,8 @@ def use_in_every_way(data: Any, statuses: flow.plan.StatusTracker, size: int) ->
     return got, seen, outputs, data.to_json()
 
 
-def configuration_cases(quick: bool) -> Iterator[Case]:
+@table
+def test_configurations(quick: bool) -> Iterator[Case]:
     """The mix that the tables of Flow Orchestrator time by configuration."""
     half = USED // 2
     values = [f"value-{j}" for j in range(USED)]
@@ -245,7 +249,8 @@ def note_nodes(give: Callable[[], Any], statuses: flow.plan.StatusTracker, nodes
     return found, data
 
 
-def arena_cases(quick: bool) -> Iterator[Case]:
+@table
+def test_arena(quick: bool) -> Iterator[Case]:
     """Every memory new and reset; standard also kept, which is how the tables of Flow Orchestrator time it."""
     for nodes in SIZES:
         for memory, settings in MEMORIES.items():
@@ -278,7 +283,8 @@ FRESH, BACK = "to_json(): a fresh buffer", "from_json()"
 ENCODED, REUSED = "msgspec alone, unchecked: a fresh buffer", "msgspec alone, unchecked: a reused buffer"
 
 
-def saved_cases(quick: bool) -> Iterator[Case]:
+@table
+def test_saved(quick: bool) -> Iterator[Case]:
     """All of a store that holds a key and an output of every node."""
     for nodes in SIZES:
         values = {f"key{i}": i for i in range(nodes)} | {f"node{i}": f"{i}" for i in range(nodes)}
@@ -319,42 +325,3 @@ def _encoded(encoder: msgspec.json.Encoder, data: flow.WorkflowData) -> bytes:
 def _into(encoder: msgspec.json.Encoder, data: flow.WorkflowData, buffer: bytearray) -> bytearray:
     encoder.encode_into(dict(data.items()), buffer)
     return buffer
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(keys_cases)
-def test_keys(bench: Measure, case: Case) -> None:
-    """Set and get every key."""
-    bench(case)
-
-
-@table(strings_cases)
-def test_strings(bench: Measure, case: Case) -> None:
-    """Set and get strings."""
-    bench(case)
-
-
-@table(nodes_cases)
-def test_nodes(bench: Measure, case: Case) -> None:
-    """Run nodes that use the store."""
-    bench(case)
-
-
-@table(configuration_cases)
-def test_configurations(bench: Measure, case: Case) -> None:
-    """Use a store in every way, by configuration."""
-    bench(case)
-
-
-@table(arena_cases)
-def test_arena(bench: Measure, case: Case) -> None:
-    """Note what nodes did, by memory."""
-    bench(case)
-
-
-@table(saved_cases)
-def test_saved(bench: Measure, case: Case) -> None:
-    """Turn a store into bytes, and back."""
-    bench(case)

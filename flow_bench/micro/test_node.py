@@ -18,7 +18,7 @@ import msgspec
 import flow
 from flow_bench.harness.contender import Operation, expect
 from flow_bench.harness.rows import Target
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 
 COLLECT = flow.Config(on_error="collect")
 BY_HAND = ", by hand"
@@ -249,7 +249,9 @@ def _pair(
     ]
 
 
-def _plain(quick: bool) -> list[Case]:
+@table
+def test_kinds(quick: bool) -> list[Case]:
+    """Call nodes of every kind."""
     return [
         *_pair("sync compute: a hundred squares", lambda: squares, one(squares), SQUARES),
         *_pair("async, never suspends", lambda: at_once, one(at_once), SQUARES, is_async=True),
@@ -269,7 +271,9 @@ def _plain(quick: bool) -> list[Case]:
     ]  # fmt: skip
 
 
-def _patterns(quick: bool) -> list[Case]:
+@table
+def test_patterns(quick: bool) -> list[Case]:
+    """Route, and run in parallel."""
     return [
         *_pair(
             "routing: choice, 3 branches (2 decline), join", lambda: partial(route_by_hand, "urgent"), routing(),
@@ -286,7 +290,8 @@ LOGS = "the line that is logged is written nowhere"
 ALONE, AT_ONCE = "one after another", "at once"
 
 
-def _speed_up(quick: bool) -> list[Case]:
+@table
+def test_speed_up(quick: bool) -> list[Case]:
     """Four nodes one after another and at once: waiting, where it pays, and computing, where the GIL lets one run."""
     shape: dict[str, Any] = {
         "section": "parallel", "each": True, "unit": "ms", "is_async": True,
@@ -315,7 +320,8 @@ def _sum_is(wanted: int) -> Callable[[flow.Result], str | None]:
     return expect((5, wanted), lambda result: (result.counts.get(flow.Status.COMPLETED, 0), result.outputs.get("sum")))
 
 
-def _error_handling(quick: bool) -> list[Case]:
+@table
+def test_error_handling(quick: bool) -> list[Case]:
     """One node that returns, without and with policies that it does not need; and one whose first attempt raises."""
     returns = "returns"
     shape: dict[str, Any] = {"section": "error handling", "each": True}
@@ -355,7 +361,9 @@ def _alone_failed(result: flow.Result | None) -> str | None:
     return expect(("failed", "as it should"))((str(result.status["only"]), str(result.errors.get("only"))))
 
 
-def _failures(quick: bool) -> list[Case]:
+@table
+def test_failures(quick: bool) -> list[Case]:
+    """Retry, and fail."""
     section: dict[str, Any] = {"section": "node", "each": True}
     retry, error = "retry: raises once, then returns", "error path: raises, 1 node is skipped"
     plan = failing()
@@ -399,36 +407,3 @@ def _failed(result: flow.Result | None) -> str | None:
     found = {name: str(status) for name, status in result.status.items()}
     error = str(result.errors.get("bad"))
     return expect(({"bad": "failed", "skipped": "skipped"}, "as it should"))((found, error))
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(_plain)
-def test_kinds(bench: Measure, case: Case) -> None:
-    """Call nodes of every kind."""
-    bench(case)
-
-
-@table(_patterns)
-def test_patterns(bench: Measure, case: Case) -> None:
-    """Route, and run in parallel."""
-    bench(case)
-
-
-@table(_speed_up)
-def test_speed_up(bench: Measure, case: Case) -> None:
-    """Run four nodes one after another and at once."""
-    bench(case)
-
-
-@table(_error_handling)
-def test_error_handling(bench: Measure, case: Case) -> None:
-    """Handle what a node raises, and be ready to."""
-    bench(case)
-
-
-@table(_failures)
-def test_failures(bench: Measure, case: Case) -> None:
-    """Retry, and fail."""
-    bench(case)

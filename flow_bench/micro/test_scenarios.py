@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import flow
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 from flow_bench.micro.workflows import Pause, api, approval, checkout, etl
 
 WAITS, NO_WAITS = "waits", "no waits"
@@ -57,13 +57,15 @@ SCENARIOS = (
 )
 
 
-def waits(quick: bool) -> list[Case]:
+@table
+def test_waits(quick: bool) -> list[Case]:
     """With their waits."""
     rounds = 9 if quick else 25
     return [_waiting(one, rounds) for one in SCENARIOS]
 
 
-def no_waits(quick: bool) -> list[Case]:
+@table
+def test_no_waits(quick: bool) -> list[Case]:
     """Without them."""
     return [_working(one) for one in SCENARIOS]
 
@@ -88,18 +90,3 @@ def _working(scenario: Scenario) -> Case:
 
 def _execute(plan: flow.Plan, scenario: Scenario) -> Callable[[], Any]:
     return partial(flow.execute, plan, scenario.module.INPUTS)
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(waits)
-def test_waits(bench: Measure, case: Case) -> None:
-    """Run the workflows with their waits."""
-    bench(case)
-
-
-@table(no_waits)
-def test_no_waits(bench: Measure, case: Case) -> None:
-    """Run the workflows without their waits."""
-    bench(case)

@@ -22,7 +22,7 @@ from typing import Any
 import flow
 from flow_bench.harness.contender import Operation
 from flow_bench.harness.work import DONE, dependencies_of, noop, noop_async
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 
 SECONDS, QUICK_SECONDS = 0.2, 0.1
 LIMITS = (2, 8, 32, None)
@@ -52,12 +52,14 @@ FOLDERS = (_ROOT / "tests" / "data", _ROOT.parent / "shared" / "workloads")
 """Where the traces may be: the few that come with the repository, and all of them beside it."""
 
 
-def noops(quick: bool) -> list[Case]:
+@table
+def test_noop(quick: bool) -> list[Case]:
     """Two rows per trace; where its file is not here, they say so."""
     return [row for name in TRACES for row in _noops(name, find(name))]
 
 
-def replays(quick: bool) -> list[Case]:
+@table
+def test_replay(quick: bool) -> list[Case]:
     """A row per trace and limit."""
     names = [name for name in TRACES if not quick or name in QUICK_REPLAYS]
     return [row for name in names for row in _replays(name, find(name), quick)]
@@ -197,18 +199,3 @@ def makespan(plan: flow.Plan, costs: Sequence[float], limit: int | None) -> floa
             if not waiting[successor]:
                 heappush(ready, successor)
     return now
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(noops)
-def test_noop(bench: Measure, case: Case) -> None:
-    """Run the traces with nodes that do nothing."""
-    bench(case)
-
-
-@table(replays)
-def test_replay(bench: Measure, case: Case) -> None:
-    """Run the traces with their recorded times, shortened."""
-    bench(case)

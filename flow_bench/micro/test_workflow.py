@@ -9,7 +9,7 @@ from typing import Any
 
 import flow
 from flow_bench.harness.contender import Operation, expect
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 from flow_bench.micro.test_node import BY_HAND, ROUTES, branch, choose, merged
 
 COLLECT = flow.Config(on_error="collect")
@@ -72,7 +72,9 @@ def linear(fn: Callable[..., Any]) -> flow.Plan:
     return dag.compile()
 
 
-def _linear(quick: bool) -> Iterator[Case]:
+@table
+def test_linear(quick: bool) -> Iterator[Case]:
+    """Run three nodes in a row."""
     def by_hand() -> int:
         return add_one(add_one(add_one(0)))
 
@@ -172,7 +174,9 @@ async def order_gathered() -> dict[str, Any]:
     return receipt(found[len(QUESTIONS) :], sent, *found[: len(QUESTIONS)])
 
 
-def _complex(quick: bool) -> Iterator[Case]:
+@table
+def test_complex(quick: bool) -> Iterator[Case]:
+    """Route, run in parallel, and map."""
     what, inputs = "routing, 4 parallel, map of 20", {"order": ORDER}
     yield from _pair("complex", f"{what}: sync", order_plan(), order_by_hand, RECEIPT, inputs)
     yield from _pair(
@@ -236,7 +240,9 @@ def as_told(rate: int, results: Sequence[flow.Result]) -> str | None:
     return None if failed == rate and len(results) == TOGETHER else f"{failed} of {len(results)} failed"
 
 
-def _failures(quick: bool) -> Iterator[Case]:
+@table
+def test_failures(quick: bool) -> Iterator[Case]:
+    """Run a hundred workflows, some of which fail."""
     for how, config in (("collect", COLLECT), ("fail_fast", FAIL_FAST)):
         for rate in RATES:
             yield Case(
@@ -292,7 +298,9 @@ def outputs_are(wanted: Sequence[Any], known: Sequence[str], result: flow.Result
     return f"{wrong} of {len(wanted)} outputs are not those that the nodes return" if wrong else None
 
 
-def _scalability(quick: bool) -> Iterator[Case]:
+@table
+def test_scalability(quick: bool) -> Iterator[Case]:
+    """Run chains, and chains of which all is known."""
     section = "scalability"
     for nodes in SIZES:
         ordered = list(range(1, nodes + 1))
@@ -309,7 +317,9 @@ def _scalability(quick: bool) -> Iterator[Case]:
             )  # fmt: skip
 
 
-def _workers(quick: bool) -> Iterator[Case]:
+@table
+def test_workers(quick: bool) -> Iterator[Case]:
+    """Run a star by more and more workers."""
     plan = star()
     for workers in WORKERS:
         config = flow.Config(mode="workers", limit=workers)
@@ -319,36 +329,3 @@ def _workers(quick: bool) -> Iterator[Case]:
             partial(outputs_are, [1, *[2] * (STAR - 1)], ["n0"]),
             section="workers", size=workers, is_async=True,
         )  # fmt: skip
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(_linear)
-def test_linear(bench: Measure, case: Case) -> None:
-    """Run three nodes in a row."""
-    bench(case)
-
-
-@table(_complex)
-def test_complex(bench: Measure, case: Case) -> None:
-    """Route, run in parallel, and map."""
-    bench(case)
-
-
-@table(_failures)
-def test_failures(bench: Measure, case: Case) -> None:
-    """Run a hundred workflows, some of which fail."""
-    bench(case)
-
-
-@table(_scalability)
-def test_scalability(bench: Measure, case: Case) -> None:
-    """Run chains, and chains of which all is known."""
-    bench(case)
-
-
-@table(_workers)
-def test_workers(bench: Measure, case: Case) -> None:
-    """Run a star by more and more workers."""
-    bench(case)
