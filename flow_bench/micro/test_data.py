@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -19,18 +20,11 @@ from flow_bench.micro.case import Case, table
 
 SIZES = (10, 100, 1_000)
 BYTES = (8, 64, 256, 1_024, 4_096)
-STRINGS = 100
-"""Strings in a store whose size in bytes is varied."""
-
-RECORD = 64
-"""Bytes of the record that a node sets."""
-
+STRINGS = 100  # in a store whose size in bytes is varied
+RECORD = 64  # bytes of the record that a node sets
 PROTOCOLS = ("new", "reset")
-STALE = "stale"
-"""The key of what a store holds before it is reset."""
-
-USED = 10
-"""Keys of the store that is used in every way."""
+STALE = "stale"  # the key of what a store holds before it is reset
+USED = 10  # keys of the store that is used in every way
 
 Prepare = Callable[[], Callable[[], flow.WorkflowData]]
 
@@ -78,10 +72,8 @@ def _stored(section: str, label: str, series: str, size: int, prepare: Prepare, 
             return f"it did not give back the {len(by_key)} values that were set"
         return None if len(data) == len(by_key) else f"the store holds {len(data)} keys, not {len(by_key)}"
 
-    return Case(
-        label, lambda: partial(use, prepare(), by_key), check, section=section,
-        fresh=True, per=len(values), size=size, series=series,
-    )  # fmt: skip
+    more: dict[str, Any] = {"fresh": True, "per": len(values), "size": size, "series": series}
+    return Case(label, lambda: partial(use, prepare(), by_key), check, section=section, **more)
 
 
 @table
@@ -90,48 +82,35 @@ def test_keys(quick: bool) -> list[Case]:
     section, label = "set + get by number of keys, per key", "every key set, then every key got"
     return [
         _stored(section, label, preset, count, kept_one(partial(made, preset)), range(count))
-        for preset in PRESETS
-        for count in SIZES
+        for preset, count in product(PRESETS, SIZES)
     ]
 
 
 @table
-def test_strings(quick: bool) -> list[Case]:
+def test_strings(quick: bool) -> Iterator[Case]:
     """Longer and longer strings: arena beside standard."""
     section = f"{STRINGS} strings set + got by bytes of each, per string"
-    return [
-        _stored(
-            section, memory, protocol, size, prepare_by(protocol, partial(store, memory)),
-            [text(i, size) for i in range(STRINGS)],
-        )
-        for memory in ("standard", "arena")
-        for protocol in PROTOCOLS
-        for size in BYTES
-    ]  # fmt: skip
+    for memory, protocol, size in product(("standard", "arena"), PROTOCOLS, BYTES):
+        strings, prepare = [text(i, size) for i in range(STRINGS)], prepare_by(protocol, partial(store, memory))
+        yield _stored(section, memory, protocol, size, prepare, strings)
 
 
 # -- a run -----------------------------------------------------------------------------------
 
 
 @table
-def test_nodes(quick: bool) -> list[Case]:
+def test_nodes(quick: bool) -> Iterator[Case]:
     """More and more nodes that use the run's store, by memory strategy."""
-    section = "a run whose nodes each set a small record and get it back, per node"
-    cases = []
     for nodes in SIZES:
         records = {f"key:{i}": record(i, RECORD) for i in range(nodes)}
         plan, layout = writing(records), flow.memory.Layout(records)
-        for memory in STRATEGIES:
-            for protocol in PROTOCOLS:
-                make = partial(store, memory, layout if memory == "slots" else None)
-                operation = partial(_running, plan, prepare_by(protocol, make))
-                cases.append(
-                    Case(
-                        memory, operation, partial(_all_written, records), section=section,
-                        fresh=True, per=nodes, size=nodes, series=protocol,
-                    )
-                )  # fmt: skip
-    return cases
+        for memory, protocol in product(STRATEGIES, PROTOCOLS):
+            make = partial(store, memory, layout if memory == "slots" else None)
+            yield Case(
+                memory, partial(_running, plan, prepare_by(protocol, make)), partial(_all_written, records),
+                section="a run whose nodes each set a small record and get it back, per node",
+                fresh=True, per=nodes, size=nodes, series=protocol,
+            )  # fmt: skip
 
 
 def writing(records: Mapping[str, Any]) -> flow.Plan:
@@ -167,10 +146,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "read_optimized": flow.config.DATA_PRESETS["read_optimized"],
     "high concurrency: a lock for each operation": {"locked": True},
     "metrics_disabled": flow.config.DATA_PRESETS["metrics_disabled"],
-    **{
-        f"metrics sampled, {percent} %": {"metrics": "sampled", "sample_rate": percent / 100}
-        for percent in (1, 10, 20)
-    },
+    **{f"metrics sampled, {part} %": {"metrics": "sampled", "sample_rate": part / 100} for part in (1, 10, 20)},
     "low_memory": flow.config.DATA_PRESETS["low_memory"],
 }
 """By label: the settings, also where no preset has them."""
@@ -301,11 +277,9 @@ def test_saved(quick: bool) -> Iterator[Case]:
             REUSED: (partial(_into, encoder, data, bytearray()), of_bytes),
             BACK: (partial(flow.WorkflowData.from_json, data.to_json()), of_store),
         }
+        section = "a store to bytes and back, a key and an output per node, all of it"
         for label, (operation, check) in operations.items():
-            yield Case(
-                label, partial(partial, operation), check,
-                section="a store to bytes and back, a key and an output per node, all of it", size=nodes,
-            )  # fmt: skip
+            yield Case(label, partial(partial, operation), check, section=section, size=nodes)
 
 
 def _there_and_back(data: flow.WorkflowData) -> flow.WorkflowData:

@@ -6,7 +6,7 @@ functions with every wait taken out, so that what is left is their own work and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -57,36 +57,22 @@ SCENARIOS = (
 )
 
 
+def _case(scenario: Scenario, section: str, scale: float, **more: Any) -> Case:
+    plan = scenario.plan(scale)
+    run = partial(partial, flow.execute, plan, scenario.module.INPUTS)
+    return Case(scenario.label, run, scenario.check, section=section, is_async=True, size=len(plan), **more)
+
+
 @table
-def test_waits(quick: bool) -> list[Case]:
+def test_waits(quick: bool) -> Iterator[Case]:
     """With their waits."""
-    rounds = 9 if quick else 25
-    return [_waiting(one, rounds) for one in SCENARIOS]
+    for one in SCENARIOS:
+        ideal = one.plan(1).critical_path().length
+        shape: dict[str, Any] = {"waits": True, "unit": "ms", "rounds": 9 if quick else 25, "ideal": ideal}
+        yield _case(one, WAITS, 1, note=f"critical path {ideal * 1e3:.3g} ms", **shape)
 
 
 @table
 def test_no_waits(quick: bool) -> list[Case]:
     """Without them."""
-    return [_working(one) for one in SCENARIOS]
-
-
-def _waiting(scenario: Scenario, rounds: int) -> Case:
-    plan = scenario.plan(1)
-    ideal = plan.critical_path().length
-    return Case(
-        scenario.label, partial(_execute, plan, scenario), scenario.check, section=WAITS,
-        is_async=True, waits=True, unit="ms", size=len(plan), rounds=rounds, ideal=ideal,
-        note=f"critical path {ideal * 1e3:.3g} ms",
-    )  # fmt: skip
-
-
-def _working(scenario: Scenario) -> Case:
-    plan = scenario.plan(0)
-    return Case(
-        scenario.label, partial(_execute, plan, scenario), scenario.check,
-        section=NO_WAITS, is_async=True, size=len(plan)
-    )  # fmt: skip
-
-
-def _execute(plan: flow.Plan, scenario: Scenario) -> Callable[[], Any]:
-    return partial(flow.execute, plan, scenario.module.INPUTS)
+    return [_case(one, NO_WAITS, 0) for one in SCENARIOS]
