@@ -189,9 +189,9 @@ def _by(old: Mapping[str, Any], new: Mapping[str, Any]) -> By | None:
 
 
 def _values(row: Mapping[str, Any], among: str) -> list[float]:
-    """One value of each pass."""
-    found = [one[among] for one in row["passes"]]
-    return [value for value in found if value is not None] if among == "figure" else [median(many) for many in found]
+    """One value of each pass that has any."""
+    found = [one[among] for one in row["passes"] if one[among] not in (None, [])]
+    return found if among == "figure" else [median(many) for many in found]
 
 
 # -- statistics ------------------------------------------------------------------------------
