@@ -133,18 +133,13 @@ def _started(peers: Sequence[Peer]) -> tuple[list[Row], dict[str, str]]:
         try:
             hello = peer.ask("hello")
             row.figure, row.figures = resident(hello["pid"]) / 1e6, {"import ms": hello["seconds"] * 1e3}
-            row.note = _version(contender)
+            row.note = f"{contender.package} {contender.version}" if contender.package else "standard library"
+            row.note = f"flow {flow.__version__}" if contender.ours else row.note
         except PeerFault as fault:
             missing[contender.label] = str(fault)
             row.note = f"n/a: {fault}"
         rows.append(row)
     return rows, missing
-
-
-def _version(contender: Library) -> str:
-    if contender.ours:
-        return f"flow {flow.__version__}"
-    return f"{contender.package} {contender.version}" if contender.package else "standard library"
 
 
 def _of_graph(
@@ -188,17 +183,15 @@ def _rows(
     """In microseconds per node, with the ratio to flow's sample of the same round."""
     nodes = len(work.names)
     ours = next((t.seconds[operation] for t in base or trials if t.contender == FLOW), {})
-    rows = []
-    for trial in trials:
-        seconds = trial.seconds[operation]
-        rows.append(
-            Row(
-                f"peers {section}", trial.contender.label, "us", [s * US / nodes for s in seconds.values()],
-                ratios=[s / ours[turn] for turn, s in seconds.items() if turn in ours], nodes=nodes,
-                topology=topology, suite="peers", note="" if seconds else f"n/a: {trial.fault}",
-            )
-        )  # fmt: skip
-    return rows
+    return [
+        Row(
+            f"peers {section}", trial.contender.label, "us", [s * US / nodes for s in seconds.values()],
+            ratios=[s / ours[turn] for turn, s in seconds.items() if turn in ours], nodes=nodes, topology=topology,
+            suite="peers", note="" if seconds else f"n/a: {trial.fault}",
+        )
+        for trial in trials
+        for seconds in [trial.seconds[operation]]
+    ]  # fmt: skip
 
 
 def _to_fastest(section: str, rows: Sequence[Row], topology: str, nodes: int, effort: Effort) -> list[Row]:
