@@ -156,24 +156,19 @@ def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]
         effort: Any = measuring.QUICK if options.quick else measuring.Effort()
         effort = shared(replace(effort, rounds=options.rounds or effort.rounds), options.share)
         return effort, measuring.measure(options.suite, effort, options.only)
-    if options.suite == "core":
-        effort = shared(core_settings(options), options.share)
-        return effort, core.run(effort)
     suite = _module(options.suite)
-    effort = shared(suite.QUICK if options.quick else suite.Effort(), options.share)
+    if options.suite == "core":
+        effort = core.QUICK if options.quick else core.Settings()
+        if options.nodes:
+            effort = replace(effort, nodes=options.nodes)
+        if options.rounds:
+            effort = replace(effort, rounds=options.rounds, large_rounds=max(3, options.rounds // 7))
+    else:
+        effort = suite.QUICK if options.quick else suite.Effort()
+    effort = shared(effort, options.share)
     if options.only:
         effort = replace(effort, sections=tuple(options.only))
     return effort, suite.run(effort)
-
-
-def core_settings(options: argparse.Namespace) -> core.Settings:
-    """What the flags ask for."""
-    settings = core.QUICK if options.quick else core.Settings()
-    if options.nodes:
-        settings = replace(settings, nodes=options.nodes)
-    if options.rounds:
-        settings = replace(settings, rounds=options.rounds, large_rounds=max(3, options.rounds // 7))
-    return replace(settings, sections=tuple(options.only))
 
 
 def _under_each(options: argparse.Namespace, arguments: Sequence[str]) -> int:

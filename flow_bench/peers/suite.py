@@ -83,7 +83,8 @@ class Trial:
 
         :raises Refused: if a run left nodes undone.
         """
-        if self.fault or (turn >= 0 and not self._is_due(operation, turn, effort.rounds)):
+        mine = self._rounds.get(operation, 0)  # spread evenly, the first round always among them
+        if self.fault or (turn >= 0 and turn * mine % effort.rounds >= mine):
             return
         try:
             answer = self.peer.ask(operation, repeat=self._repeats.get(operation, 1))
@@ -98,10 +99,6 @@ class Trial:
             return
         self._repeats[operation] = repeat = min(1_000, int(effort.sample / max(took, 1e-6)) + 1)
         self._rounds[operation] = max(1, min(effort.rounds, int(effort.budget / (took * repeat))))
-
-    def _is_due(self, operation: str, turn: int, rounds: int) -> bool:
-        mine = self._rounds[operation]
-        return turn * mine % rounds < mine  # spread evenly, the first round always among them
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
