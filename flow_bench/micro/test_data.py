@@ -23,6 +23,7 @@ BYTES = (8, 64, 256, 1_024, 4_096)
 STRINGS = 100  # in a store whose size in bytes is varied
 RECORD = 64  # bytes of the record that a node sets
 PROTOCOLS = ("new", "reset")
+KEPT = "kept"  # of a store that is used again as it was left: all its keys are there already
 STALE = "stale"  # the key of what a store holds before it is reset
 USED = 10  # keys of the store that is used in every way
 
@@ -30,10 +31,12 @@ Prepare = Callable[[], Callable[[], flow.WorkflowData]]
 
 
 def prepare_by(protocol: str, make: Callable[[], flow.WorkflowData]) -> Prepare:
-    """Return what prepares, untimed, a function that gives an empty store: a new one, or the same one reset."""
+    """Return what prepares, untimed, a function that gives a store: a new one, or the same, as it is or reset."""
     if protocol == "new":
         return lambda: make
     kept = make()
+    if protocol == KEPT:
+        return lambda: lambda: kept
 
     def again() -> flow.WorkflowData:
         kept.reset()
@@ -44,12 +47,6 @@ def prepare_by(protocol: str, make: Callable[[], flow.WorkflowData]) -> Prepare:
         return again
 
     return prepare
-
-
-def kept_one(make: Callable[[], flow.WorkflowData]) -> Prepare:
-    """Return what always gives the same store, as it is."""
-    kept = make()
-    return lambda: lambda: kept
 
 
 # -- a store ---------------------------------------------------------------------------------
@@ -81,7 +78,7 @@ def test_keys(quick: bool) -> list[Case]:
     """More and more keys, by preset."""
     section, label = "set + get by number of keys, per key", "every key set, then every key got"
     return [
-        _stored(section, label, preset, count, kept_one(partial(made, preset)), range(count))
+        _stored(section, label, preset, count, prepare_by(KEPT, partial(made, preset)), range(count))
         for preset, count in product(PRESETS, SIZES)
     ]
 
@@ -206,8 +203,6 @@ MEMORIES: dict[str, Callable[[int], flow.DataConfig]] = {
     "arena": lambda nodes: flow.DataConfig(memory="arena"),
     "arena, custom block": lambda nodes: flow.DataConfig(memory="arena", block_size=block_for(nodes)),
 }
-KEPT = "kept"
-"""Of a store that is used again as it was left: all its keys are there already."""
 
 
 def note_nodes(give: Callable[[], Any], statuses: flow.plan.StatusTracker, nodes: int) -> tuple[Any, ...]:
@@ -228,16 +223,14 @@ def note_nodes(give: Callable[[], Any], statuses: flow.plan.StatusTracker, nodes
 @table
 def test_arena(quick: bool) -> Iterator[Case]:
     """Every memory new and reset; standard also kept, which is how the tables of Flow Orchestrator time it."""
-    for nodes in SIZES:
-        for memory, settings in MEMORIES.items():
-            make = partial(flow.WorkflowData, settings(nodes))
-            for protocol in (*PROTOCOLS, *([KEPT] if memory == "standard" else [])):
-                prepare = kept_one(make) if protocol == KEPT else prepare_by(protocol, make)
-                yield Case(
-                    memory, partial(_noting, fresh(note_nodes), prepare, nodes), partial(_noted, nodes),
-                    section="a key, a status and an output set + got for every node, per node",
-                    fresh=True, per=nodes, size=nodes, series=protocol,
-                )  # fmt: skip
+    section = "a key, a status and an output set + got for every node, per node"
+    for nodes, (memory, settings) in product(SIZES, MEMORIES.items()):
+        for protocol in (*PROTOCOLS, *([KEPT] if memory == "standard" else [])):
+            prepare = prepare_by(protocol, partial(flow.WorkflowData, settings(nodes)))
+            yield Case(
+                memory, partial(_noting, fresh(note_nodes), prepare, nodes), partial(_noted, nodes), section=section,
+                fresh=True, per=nodes, size=nodes, series=protocol,
+            )  # fmt: skip
 
 
 def _noting(note: Callable[..., Any], prepare: Prepare, nodes: int) -> Operation:
