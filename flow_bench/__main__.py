@@ -82,9 +82,8 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--json", type=command.new_file, metavar="FILE", help="write all rounds of all rows")
     common.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
     common.add_argument("--share", type=_count, default=1, metavar="N", help="only 1/N of the rounds: a pass of many")
-    common.add_argument(
-        "--python", metavar="PROGRAM", action="append", default=[], help="run under this interpreter (repeatable)"
-    )
+    under = "run under this interpreter (repeatable)"
+    common.add_argument("--python", metavar="PROGRAM", action="append", default=[], help=under)
     one = suites.add_parser("core", parents=[common], help=report.SUITES["core"])
     one.add_argument("--nodes", type=_sizes, metavar="N,N,...", help="graph sizes, default 100,1000,10000")
     one.add_argument("--rounds", type=_count, metavar="N", help="rounds for graphs of at most 1,000 nodes")
@@ -95,9 +94,8 @@ def parser() -> argparse.ArgumentParser:
         which = suites.add_parser(name, parents=[common], help=report.SUITES[name])
         which.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
         if name in CASE_SUITES:
-            which.add_argument(
-                "--rounds", type=_count, metavar="N", help="rounds of a row, where every sample is of many calls"
-            )
+            many = "rounds of a row, where every sample is of many calls"
+            which.add_argument("--rounds", type=_count, metavar="N", help=many)
     command.add_to(suites)
     return top
 
@@ -114,10 +112,8 @@ def unknown_sections(options: argparse.Namespace) -> str:
             return ""
     else:
         known = dict.fromkeys(_module(options.suite).SECTIONS)
-    unknown = [name for name in wanted if name not in known]
-    if not unknown:
-        return ""
-    return f"{options.suite} has no section {', '.join(map(repr, unknown))}; it has {', '.join(map(repr, known))}"
+    unknown = ", ".join(repr(name) for name in wanted if name not in known)
+    return f"{options.suite} has no section {unknown}; it has {', '.join(map(repr, known))}" if unknown else ""
 
 
 def _micro() -> Any:
@@ -160,33 +156,27 @@ def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]
         effort: Any = measuring.QUICK if options.quick else measuring.Effort()
         effort = shared(replace(effort, rounds=options.rounds or effort.rounds), options.share)
         return effort, measuring.measure(options.suite, effort, options.only)
-    if options.suite == "core":
-        effort = shared(core_settings(options), options.share)
-        return effort, core.run(effort)
     suite = _module(options.suite)
-    effort = shared(suite.QUICK if options.quick else suite.Effort(), options.share)
+    if options.suite == "core":
+        effort = core.QUICK if options.quick else core.Settings()
+        if options.nodes:
+            effort = replace(effort, nodes=options.nodes)
+        if options.rounds:
+            effort = replace(effort, rounds=options.rounds, large_rounds=max(3, options.rounds // 7))
+    else:
+        effort = suite.QUICK if options.quick else suite.Effort()
+    effort = shared(effort, options.share)
     if options.only:
         effort = replace(effort, sections=tuple(options.only))
     return effort, suite.run(effort)
 
 
-def core_settings(options: argparse.Namespace) -> core.Settings:
-    """What the flags ask for."""
-    settings = core.QUICK if options.quick else core.Settings()
-    if options.nodes:
-        settings = replace(settings, nodes=options.nodes)
-    if options.rounds:
-        settings = replace(settings, rounds=options.rounds, large_rounds=max(3, options.rounds // 7))
-    return replace(settings, sections=tuple(options.only))
-
-
 def _under_each(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run the suite under each given interpreter in turn; with ``--json``, gather their documents in one list."""
-    rest, skip = [], False
-    for argument in arguments:
-        if not skip and not argument.startswith(("--python=", "--json=")) and argument not in ("--python", "--json"):
-            rest.append(argument)
-        skip = not skip and argument in ("--python", "--json")
+    ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    ours.add_argument("--python", action="append")
+    ours.add_argument("--json")
+    _, rest = ours.parse_known_args(arguments)
     worst, runs = 0, []
     for number, program in enumerate(options.python):
         if number:
@@ -198,7 +188,7 @@ def _under_each(options: argparse.Namespace, arguments: Sequence[str]) -> int:
                 code = subprocess.run(command, env=environment(), check=False).returncode
             except OSError as error:
                 print(f"flow_bench: cannot run {program}: {error.strerror}", file=sys.stderr)
-                code = 2
+                code = USAGE
             worst = max(worst, abs(code))
             if file.exists():
                 runs.append(json.loads(file.read_text(encoding="utf-8")))

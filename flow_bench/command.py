@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,7 +14,7 @@ from flow_bench.harness.contender import Refused
 from flow_bench.harness.rows import Row
 from flow_bench.originals import measured
 from flow_bench.originals.page import page
-from flow_bench.originals.table import Source
+from flow_bench.originals.table import SOURCES, source
 from flow_bench.report import changes
 from flow_bench.report import tables as report
 from flow_bench.session import compare as judge
@@ -47,32 +46,27 @@ def percent(text: str) -> float:
 
 
 def add_to(suites: Any) -> None:
-    """Add both commands to the parser's."""
+    """Add the commands to the parser's."""
     run = suites.add_parser("run", help="many suites, each in fresh processes; save and compare")
     run.add_argument("--all", action="store_true", help="all there is, the other libraries too (needs the extra peers)")
     for name in session.SUITES:
         run.add_argument(f"--{name}", action="store_true", help=report.SUITES[name])
     run.add_argument("--quick", action="store_true", help="fewer rounds: 2.5 minutes without --all")
-    run.add_argument(
-        "--save", nargs="?", const="", metavar="NAME",
-        help="keep it; default name: date and commit; NAME.tar.gz: compressed",
-    )  # fmt: skip
-    run.add_argument(
-        "--compare", nargs="?", const="", metavar="NAME|FILE", help="with this saved run; default: the newest"
-    )
+    name = "keep it; default name: date and commit; NAME.tar.gz: compressed"
+    run.add_argument("--save", nargs="?", const="", metavar="NAME", help=name)
+    other = "with this saved run; default: the newest"
+    run.add_argument("--compare", nargs="?", const="", metavar="NAME|FILE", help=other)
     run.add_argument("--html", type=new_file, metavar="FILE", help="one self-contained page: plots, all rows")
     run.add_argument("--json", type=new_file, metavar="FILE", help="all rounds of all rows")
     compare = suites.add_parser("compare", help="judge two saved runs row by row")
     compare.add_argument("before", metavar="BEFORE", help="name of a saved run, or a file")
     compare.add_argument("after", metavar="AFTER", nargs="?", default="", help="default: the newest saved run")
     for one in (run, compare):
-        one.add_argument(
-            "--fail-over", type=percent, metavar="PERCENT",
-            help="exit with 1 if a row is surely slower by more than this",
-        )  # fmt: skip
+        over = "exit with 1 if a row is surely slower by more than this"
+        one.add_argument("--fail-over", type=percent, metavar="PERCENT", help=over)
         one.add_argument("--every-row", action="store_true", help="list also the rows that do not differ")
     originals = suites.add_parser("originals", help="the originals' tables, row by row, with our figures beside theirs")
-    for name in measured.SOURCES:
+    for name in SOURCES:
         originals.add_argument(f"--{name}", action="store_true", help=f"{source(name).name}; without a flag: all three")
     originals.add_argument("--quick", action="store_true", help="fewer rounds")
     originals.add_argument("--write", type=new_file, metavar="FILE", help="write the page, docs/originals.md")
@@ -83,7 +77,10 @@ def main(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         if options.suite == "run":
             return run(options, parser)
-        return compare(options) if options.suite == "compare" else beside_originals(options)
+        if options.suite == "compare":
+            before = store.load(options.before)
+            return compared(before, store.load(options.after, but=before["name"]), options)
+        return beside_originals(options)
     except store.NotSaved as error:
         print(f"flow_bench: {error}", file=sys.stderr)
         return USAGE
@@ -91,10 +88,9 @@ def main(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Measure suites, print their tables, and keep, compare and draw them as asked."""
-    if options.fail_over is not None and options.compare is None:
-        parser.error("--fail-over is for --compare")
-    if options.every_row and options.compare is None:
-        parser.error("--every-row is for --compare")
+    for flag, given in (("--fail-over", options.fail_over is not None), ("--every-row", options.every_row)):
+        if given and options.compare is None:
+            parser.error(f"{flag} is for --compare")
     if options.save:
         store.path_of(options.save)
     name = store.name_of(Path(options.save or ""))
@@ -109,51 +105,6 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     print(f"\n{report.tables(document['rows'])}\n")
     print(report.summary([Row.from_dict(row) for row in document["rows"]]))
     print(f"{len(document['rows'])} rows in {perf_counter() - began:.0f} s")
-    write(options, document, baseline)
-    code = OK if baseline is None else compared(baseline, document, options)
-    for fault in measuring.faults.values():
-        print(f"flow_bench: {fault.suite}: {fault.text}", file=sys.stderr)
-    return REFUSED if any(fault.code != UNAVAILABLE for fault in measuring.faults.values()) else code
-
-
-def source(name: str) -> Source:
-    """The tables of one original."""
-    found: Source = import_module(f"flow_bench.originals.{name}").SOURCE
-    return found
-
-
-def beside_originals(options: argparse.Namespace) -> int:
-    """Measure what stands beside the originals' rows; print or write their tables."""
-    names = [name for name in measured.SOURCES if getattr(options, name)] or measured.SOURCES
-    sources = [source(name) for name in names]
-    try:
-        rows = measured.measure(sources, quick=options.quick, say=lambda line: print(line, file=sys.stderr, flush=True))
-    except Refused as error:
-        print(f"flow_bench: {error}", file=sys.stderr)
-        return REFUSED
-    flags = "".join(f" --{name}" for name in measured.SOURCES if getattr(options, name))
-    quick, write = " --quick" * options.quick, f" --write {options.write}" if options.write else ""
-    text = page(sources, rows, machine.facts(), f"python -m flow_bench originals{flags}{quick}{write}")
-    if options.write:
-        Path(options.write).write_text(text, encoding="utf-8")
-        print(f"written to {options.write}")
-    else:
-        print(text)
-    for absent in measured.missing(sources, rows):
-        print(f"flow_bench: no suite has the row {absent}", file=sys.stderr)
-    return MISSED if measured.missing(sources, rows) else OK
-
-
-def chosen(options: argparse.Namespace) -> list[str]:
-    """The suites asked for; all but the other libraries if none is."""
-    if options.all:
-        return list(session.SUITES)
-    named = [name for name in session.SUITES if getattr(options, name)]
-    return named or [name for name in session.SUITES if name not in session.ON_REQUEST]
-
-
-def write(options: argparse.Namespace, document: dict[str, Any], baseline: dict[str, Any] | None) -> None:
-    """Write what ``--save``, ``--json`` and ``--html`` ask for."""
     if options.save is not None:
         print(f"saved as {store.save(document, options.save)}")
     if options.json:
@@ -163,12 +114,41 @@ def write(options: argparse.Namespace, document: dict[str, Any], baseline: dict[
 
         html.write(document, Path(options.html), baseline)
         print(f"drawn in {options.html}")
+    code = OK if baseline is None else compared(baseline, document, options)
+    for fault in measuring.faults.values():
+        print(f"flow_bench: {fault.suite}: {fault.text}", file=sys.stderr)
+    return REFUSED if any(fault.code != UNAVAILABLE for fault in measuring.faults.values()) else code
 
 
-def compare(options: argparse.Namespace) -> int:
-    """Compare two saved runs."""
-    before = store.load(options.before)
-    return compared(before, store.load(options.after, but=before["name"]), options)
+def beside_originals(options: argparse.Namespace) -> int:
+    """Measure what stands beside the originals' rows; print or write their tables."""
+    named = [name for name in SOURCES if getattr(options, name)]
+    sources = [source(name) for name in named or SOURCES]
+    try:
+        rows = measured.measure(sources, quick=options.quick, say=lambda line: print(line, file=sys.stderr, flush=True))
+    except Refused as error:
+        print(f"flow_bench: {error}", file=sys.stderr)
+        return REFUSED
+    flags = [*(f"--{name}" for name in named), *["--quick"] * options.quick]
+    flags += ["--write", options.write] if options.write else []
+    text = page(sources, rows, machine.facts(), " ".join(["python -m flow_bench originals", *flags]))
+    if options.write:
+        Path(options.write).write_text(text, encoding="utf-8")
+        print(f"written to {options.write}")
+    else:
+        print(text)
+    missing = measured.missing(sources, rows)
+    for absent in missing:
+        print(f"flow_bench: no suite has the row {absent}", file=sys.stderr)
+    return MISSED if missing else OK
+
+
+def chosen(options: argparse.Namespace) -> list[str]:
+    """The suites asked for; all but the other libraries if none is."""
+    if options.all:
+        return list(session.SUITES)
+    named = [name for name in session.SUITES if getattr(options, name)]
+    return named or [name for name in session.SUITES if name not in session.ON_REQUEST]
 
 
 def compared(before: dict[str, Any], after: dict[str, Any], options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal
 
 from flow_bench.harness.contender import Contender
 from flow_bench.harness.rows import Target
@@ -67,21 +67,19 @@ Measure = Callable[[Case], None]
 """What the fixture ``bench`` is."""
 Cases = Callable[[bool], Iterable[Case]]
 """What makes the cases of one table, given whether the run is a quick one."""
-
-
 CASES = "cases"
 """The attribute of a test that makes its cases."""
-Test = TypeVar("Test", bound=Callable[..., None])
 
 
-def table(make: Cases) -> Callable[[Test], Test]:
-    """Make a test of every case: ``@table(scaling) def test_scaling(bench, case): bench(case)``.
+def table(make: Cases) -> Callable[[Measure, Case], None]:
+    """Return a test of every case: ``@table def test_scaling(quick: bool) -> list[Case]: ...``.
 
     The cases are made when pytest collects the file, and not when it is imported.
     """
 
-    def marked(test: Test) -> Test:
-        test.__dict__[CASES] = make
-        return test
+    def test(bench: Measure, case: Case) -> None:
+        bench(case)
 
-    return marked
+    test.__name__, test.__doc__ = make.__name__, make.__doc__
+    test.__dict__[CASES] = make
+    return test

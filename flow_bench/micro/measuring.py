@@ -15,12 +15,13 @@ import importlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter, process_time
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -34,6 +35,8 @@ from flow_bench.harness.work import Work
 from flow_bench.micro.case import CASES, Case, Measure
 
 CALIBRATION_NODES = 100
+NO_OTHER_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Of those that happen to be installed: importing them takes longer than many a row."""
 EACH = 10
 """Calls per round, one after the other, of cases whose every call is a sample."""
 
@@ -79,7 +82,7 @@ def measure_file(file: Path, bench: Bench) -> list[Row]:
     printed = io.StringIO()
     was_on = gc.isenabled()
     try:
-        with redirect_stdout(printed), _no_other_plugins():
+        with redirect_stdout(printed), patch.dict(os.environ, NO_OTHER_PLUGINS):
             code = pytest.main(arguments, plugins=[bench])
     finally:
         if was_on:
@@ -89,21 +92,6 @@ def measure_file(file: Path, bench: Bench) -> list[Row]:
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise RuntimeError(f"pytest-benchmark ended with {code!r} after {len(bench.rows)} rows:\n{printed.getvalue()}")
     return bench.rows
-
-
-@contextmanager
-def _no_other_plugins() -> Iterator[None]:
-    """Let pytest load none that happens to be installed: importing them takes longer than many a row."""
-    name = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 class Bench:
@@ -120,7 +108,7 @@ class Bench:
         self.only = only
         self.rows: list[Row] = []
         self.refused: Refused | None = None
-        self._runner: asyncio.Runner | None = None
+        self._loop = asyncio.Runner()
         self._calibration = counter_loop(Work.of(flow.topologies.sparse_random(CALIBRATION_NODES, seed=1)))
 
     # -- pytest's hooks
@@ -141,8 +129,7 @@ class Bench:
     def pytest_unconfigure(self) -> None:
         """Close the event loop of async cases, and show the collector again what was kept from it."""
         gc.unfreeze()
-        if self._runner is not None:
-            self._runner.close()
+        self._loop.close()
 
     @pytest.fixture
     def bench(self, request: pytest.FixtureRequest) -> Measure:
@@ -150,10 +137,12 @@ class Bench:
         suite = self.suite or request.path.stem.removeprefix("test_")
 
         def run(case: Case) -> None:
+            row = Row(case.section, case.label, case.unit, nodes=case.size, topology=case.series, suite=suite)
+            row.note = f"n/a: {case.missing}" if case.missing else case.note
             if case.missing:
-                self._absent(suite, case)
+                self.rows.append(row)
                 pytest.skip(case.missing)
-            self._measure(suite, case, request.getfixturevalue("benchmark"))
+            self._measure(row, case, request.getfixturevalue("benchmark"))
 
         return run
 
@@ -163,31 +152,24 @@ class Bench:
         """Return the cases of a test that are to be measured."""
         return [case for case in cases if not self.only or test in self.only or case.section in self.only]
 
-    def _measure(self, suite: str, case: Case, benchmark: Any) -> None:
+    def _measure(self, row: Row, case: Case, benchmark: Any) -> None:
         """Measure one case and keep its row."""
         gc.collect()
         gc.freeze()  # what pytest and the suite hold need not be looked at again between rounds
         try:
             benchmark.group = case.section
             with unwritten():
-                row = self._row(case, benchmark)
+                row = self._measured(row, case, benchmark)
         except Refused as error:
             self.refused = error
             raise
-        row.suite = suite
         row.figures |= self._beside(case, row)
         self.rows.append(row)
         benchmark.extra_info.update(row.figures, row=row.identity)
         if row.ratio is not None:
             benchmark.extra_info["ratio to the calibration loop"] = row.ratio
 
-    def _absent(self, suite: str, case: Case) -> None:
-        """Keep the row of a case that cannot be measured here: why."""
-        note = f"n/a: {case.missing}"
-        row = Row(case.section, case.label, case.unit, nodes=case.size, topology=case.series, note=note, suite=suite)
-        self.rows.append(row)
-
-    def _row(self, case: Case, benchmark: Any) -> Row:
+    def _measured(self, named: Row, case: Case, benchmark: Any) -> Row:
         shared = None if case.fresh else case.make()
         repeat = self._repeat(case, shared)
         calibration: list[Measured] = []
@@ -223,10 +205,9 @@ class Bench:
         if WANTED:
             memory = self._allocated(case, shared).per(case.per)
             figures |= {"bytes": memory.bytes, "blocks": memory.blocks}
-        row = Row(
-            case.section, case.label, case.unit, [s * scale for s in calls or seconds],
+        row = replace(
+            named, samples=[s * scale for s in calls or seconds], target=case.target, each=case.each, figures=figures,
             ratios=ratios(seconds, calibration) if calibration else [],
-            nodes=case.size, topology=case.series, target=case.target, note=case.note, each=case.each, figures=figures,
         )  # fmt: skip
         if calls:
             figures |= of_calls(calls, row.samples)
@@ -261,18 +242,12 @@ class Bench:
 
     def _allocated(self, case: Case, shared: Callable[[], Any] | None) -> Allocated:
         """What one operation allocates: the least of three, or of one that waits."""
-        found = []
         make = case.make if shared is None else lambda: shared
-        for _ in range(1 if case.waits else 3):
-            one = self._loop.run(allocated_on_loop(make)) if case.is_async else allocated(make)
-            found.append(one)
+        found = [
+            self._loop.run(allocated_on_loop(make)) if case.is_async else allocated(make)
+            for _ in range(1 if case.waits else 3)
+        ]
         return Allocated(min(one.bytes for one in found), min(one.blocks for one in found))
-
-    @property
-    def _loop(self) -> asyncio.Runner:
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        return self._runner
 
     def _call(
         self, case: Case, operations: Sequence[Callable[[], Any]], calls: list[float] | None = None
@@ -309,16 +284,13 @@ def _timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[
 
 
 async def _await_all(operations: Sequence[Callable[[], Any]], calls: list[float] | None) -> tuple[list[Any], float]:
-    began = process_time()
-    raw = [await operation() for operation in operations] if calls is None else await _await_timed(operations, calls)
-    return raw, process_time() - began
-
-
-async def _await_timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[Any]:
+    cpu = process_time()
+    if calls is None:
+        return [await operation() for operation in operations], process_time() - cpu
     raw = []
     for operation in operations:
         began = perf_counter()
         made = await operation()
         calls.append(perf_counter() - began)
         raw.append(made)
-    return raw
+    return raw, process_time() - cpu

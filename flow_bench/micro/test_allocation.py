@@ -12,7 +12,7 @@ from typing import Any
 
 import flow
 from flow_bench.harness.contender import Operation, expect, fresh
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 from flow_bench.micro.test_dag import BUILD, LARGE, as_in, graph
 
 BYTES = (8, 64, 256, 1_024, 4_096)
@@ -66,18 +66,20 @@ def add_all(source: bytes, count: int) -> tuple[int, bool]:
 PLAIN, COPY, ADD = "bytearray(size), one byte written", "bytes(source), a copy", "Arena.add(source), a copy"
 
 
-def _single(quick: bool) -> Iterator[Case]:
+@table
+def test_single(quick: bool) -> Iterator[Case]:
+    """Allocate."""
     for size in BYTES:
         count, source = BLOCK // size, pattern(size)
-        operations: dict[str, Callable[[], Operation]] = {
-            PLAIN: partial(partial, fresh(make_plain), size, count, b"\x01" + bytes(size - 1)),
-            COPY: partial(partial, fresh(copy_plain), bytearray(source), count, source),
-            ADD: partial(partial, add_all, source, count),
+        operations: dict[str, Operation] = {
+            PLAIN: partial(fresh(make_plain), size, count, b"\x01" + bytes(size - 1)),
+            COPY: partial(fresh(copy_plain), bytearray(source), count, source),
+            ADD: partial(add_all, source, count),
         }
-        for label, make in operations.items():
+        for label, operation in operations.items():
             yield Case(
-                label, make, expect((count, True)), section="allocations by bytes of each, per allocation",
-                fresh=True, per=count, size=size, unit="ns",
+                label, partial(partial, operation), expect((count, True)), fresh=True, per=count, size=size, unit="ns",
+                section="allocations by bytes of each, per allocation",
             )  # fmt: skip
 
 
@@ -86,47 +88,46 @@ def _single(quick: bool) -> Iterator[Case]:
 NEW, RESET = "a new Arena each time", "one Arena, reset each time"
 
 
-def add_to(arena: flow.memory.Arena, source: bytes, count: int) -> tuple[flow.memory.Arena, list[int]]:
+Added = tuple[flow.memory.Arena, list[int]]
+
+
+def add_to(arena: flow.memory.Arena, source: bytes, count: int) -> Added:
     """Add bytes to an arena as often as asked; return it, and the handles."""
     return arena, [arena.add(source) for _ in range(count)]
 
 
-def reset_and_add(arena: flow.memory.Arena, source: bytes, count: int) -> tuple[flow.memory.Arena, list[int]]:
+def reset_and_add(arena: flow.memory.Arena, source: bytes, count: int) -> Added:
     """Forget what the arena holds, then add to it."""
     arena.reset()
     return add_to(arena, source, count)
 
 
-def new_and_add(source: bytes, count: int) -> tuple[flow.memory.Arena, list[int]]:
+def new_and_add(source: bytes, count: int) -> Added:
     """Make an arena and add to it."""
     return add_to(flow.memory.Arena(BLOCK), source, count)
 
 
-def _again(quick: bool) -> Iterator[Case]:
+@table
+def test_reset(quick: bool) -> Iterator[Case]:
+    """Make an arena, or reset one."""
     source = pattern(SMALL)
     for count in COUNTS:
         operations = {
             NEW: partial(new_and_add, source, count),
             RESET: partial(reset_and_add, flow.memory.Arena(BLOCK), source, count),
         }
+        section = f"an arena and {SMALL} bytes added so many times, all of it"
         for label, operation in operations.items():
-            yield Case(
-                label, partial(_same, operation), partial(_holds, source, count),
-                section=f"an arena and {SMALL} bytes added so many times, all of it", size=count,
-            )  # fmt: skip
+            yield Case(label, partial(partial, operation), partial(_holds, source, count), section=section, size=count)
 
 
-def _holds(source: bytes, count: int, made: tuple[flow.memory.Arena, Sequence[int]]) -> str | None:
+def _holds(source: bytes, count: int, made: Added) -> str | None:
     """Say what an arena does not hold of ``count`` times the source, or holds besides."""
     arena, handles = made
     if len(arena) != count or len(set(handles)) != count:
         return f"the arena holds {len(arena)} records under {len(set(handles))} handles where {count} were added"
     wrong = sum(bytes(arena.view(handle)) != source for handle in handles)
     return f"{wrong} of {count} records are not what was added" if wrong else None
-
-
-def _same(operation: Operation) -> Operation:
-    return operation
 
 
 # -- interning -------------------------------------------------------------------------------
@@ -144,7 +145,10 @@ ARENA, ARENA_BATCH = "ArenaStrings.add, one by one", "ArenaStrings.add_many"
 READ = "ArenaStrings.add_many, and each read back"
 
 
-def interning() -> dict[str, Callable[[list[str]], Sequence[Any]]]:
+Intern = Callable[[list[str]], Sequence[Any]]
+
+
+def interning() -> dict[str, Intern]:
     """Six ways to intern strings, each with a pool of its own, and one that makes strings again of the arena's."""
     one, many = flow.memory.StringPool(), flow.memory.StringPool()
     strings, batch, read = flow.memory.ArenaStrings(), flow.memory.ArenaStrings(), flow.memory.ArenaStrings()
@@ -159,24 +163,21 @@ def interning() -> dict[str, Callable[[list[str]], Sequence[Any]]]:
     }
 
 
-def _interning(quick: bool) -> Iterator[Case]:
+@table
+def test_interning(quick: bool) -> Iterator[Case]:
     """All strings have been seen before: what is timed is finding them."""
-    kept = texts()
+    kept, section = texts(), f"{STRINGS} strings interned that were seen before, half of them repeated, all of it"
     for label, intern in interning().items():
-        yield Case(
-            label, partial(_seen, intern, kept), partial(_interned, label, intern, kept),
-            section=f"{STRINGS} strings interned that were seen before, half of them repeated, all of it", size=STRINGS,
-        )  # fmt: skip
+        seen, check = partial(_seen, intern, kept), partial(_interned, label, intern, kept)
+        yield Case(label, seen, check, section=section, size=STRINGS)
 
 
-def _seen(intern: Callable[[list[str]], Sequence[Any]], kept: list[str]) -> Operation:
+def _seen(intern: Intern, kept: list[str]) -> Operation:
     intern(kept)
     return partial(intern, texts())
 
 
-def _interned(
-    label: str, intern: Callable[[list[str]], Sequence[Any]], kept: list[str], found: Sequence[Any]
-) -> str | None:
+def _interned(label: str, intern: Intern, kept: list[str], found: Sequence[Any]) -> str | None:
     """Say for how many strings not the object (or the handle) came that stands for them; by value if read back."""
     wanted = intern(kept)
     if label == READ:
@@ -213,50 +214,19 @@ def fill(index: dict[str, int], kept: list[str], names: Sequence[str]) -> tuple[
     return index, kept
 
 
-def _room(quick: bool) -> Iterator[Case]:
+@table
+def test_room(quick: bool) -> Iterator[Case]:
     """Beside all that ``Dag.add`` does: the difference of the other two is the most that a capacity could save it."""
     for nodes in (*COUNTS[1:], *([] if quick else [LARGE])):
         work = graph("linear", nodes)
         names = work.names
-        wanted = expect(({name: k for k, name in enumerate(names)}, names))
-        ways: dict[str, tuple[Callable[[], Operation], Callable[[Any], object]]] = {
-            BUILD: (partial(partial, work.dag, "sync"), as_in(work)),
-            GROWN: (partial(partial, grow, names), wanted),
-            ROOM: (partial(_with_room, names), wanted),
-        }
-        for label, (make, check) in ways.items():
-            yield Case(
-                label, make, check, section="room for names made beforehand, per name",
-                fresh=True, per=nodes, size=nodes, unit="ns",
-            )  # fmt: skip
+        kept = expect(({name: k for k, name in enumerate(names)}, names))
+        shape: dict[str, Any] = {"section": "room for names made beforehand, per name", "fresh": True, "unit": "ns"}
+        shape |= {"per": nodes, "size": nodes}
+        yield Case(BUILD, partial(partial, work.dag, "sync"), as_in(work), **shape)
+        yield Case(GROWN, partial(partial, grow, names), kept, **shape)
+        yield Case(ROOM, partial(_with_room, names), kept, **shape)
 
 
 def _with_room(names: Sequence[str]) -> Operation:
     return partial(fill, dict.fromkeys(names, -1), [""] * len(names), names)
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(_single)
-def test_single(bench: Measure, case: Case) -> None:
-    """Allocate."""
-    bench(case)
-
-
-@table(_again)
-def test_reset(bench: Measure, case: Case) -> None:
-    """Make an arena, or reset one."""
-    bench(case)
-
-
-@table(_interning)
-def test_interning(bench: Measure, case: Case) -> None:
-    """Intern strings."""
-    bench(case)
-
-
-@table(_room)
-def test_room(bench: Measure, case: Case) -> None:
-    """Keep names with and without room for them."""
-    bench(case)

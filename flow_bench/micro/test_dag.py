@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
+from itertools import product
 from typing import Any
 
 import flow
 from flow_bench.harness.contender import Operation, expect
 from flow_bench.harness.work import Work, noop
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 
 SIZES = (10, 100, 1_000)
 LARGE = 10_000
@@ -23,23 +24,20 @@ JUDGED = 100
 RANDOM = "random p=0.3"
 
 
-@cache
-def shapes() -> Mapping[str, Callable[[int], flow.Dag]]:
-    """The topologies, by the name of their column."""
-    made = flow.topologies
-    return {
-        "linear": made.linear,
-        "diamond": made.diamond,
-        "tree": made.tree,
-        RANDOM: partial(made.random_dag, p=0.3, seed=1),
-        "sparse random": partial(made.sparse_random, seed=1),
-    }
+SHAPES: Mapping[str, Callable[[int], flow.Dag]] = {
+    "linear": flow.topologies.linear,
+    "diamond": flow.topologies.diamond,
+    "tree": flow.topologies.tree,
+    RANDOM: partial(flow.topologies.random_dag, p=0.3, seed=1),
+    "sparse random": partial(flow.topologies.sparse_random, seed=1),
+}
+"""The topologies, by the name of their column."""
 
 
 @cache
 def graph(shape: str, nodes: int) -> Work:
     """The graph that all rows of this shape and size share. Its nodes stand in topological order."""
-    return Work.of(shapes()[shape](nodes))
+    return Work.of(SHAPES[shape](nodes))
 
 
 def edges(work: Work) -> int:
@@ -74,43 +72,39 @@ def as_in(work: Work) -> Callable[[Any], str | None]:
 
 def _definition(section: str, label: str, suffix: str, shape: str, nodes: int, per: int, note: str = "") -> Case:
     work = graph(shape, nodes)
-    make = partial(MAKES[label], work)
-    fresh = label == COMPILE
-    return Case(
-        f"{label}{suffix}", make, as_in(work),
-        section=section, fresh=fresh, per=per, size=nodes, series=shape, note=note
-    )
+    more: dict[str, Any] = {"fresh": label == COMPILE, "per": per, "size": nodes, "series": shape, "note": note}
+    return Case(f"{label}{suffix}", partial(MAKES[label], work), as_in(work), section=section, **more)
 
 
-def _scaling(quick: bool) -> Iterator[Case]:
+@table
+def test_definition(quick: bool) -> Iterator[Case]:
+    """Build and compile graphs of 10 to 10,000 nodes."""
     for label in MAKES:
         for shape in ("linear",) if label == BOTH else ("linear", "sparse random"):
             for nodes in (*SIZES, LARGE):
                 yield _definition("definition, per node", label, "", shape, nodes, nodes)
 
 
-def _topologies(quick: bool) -> Iterator[Case]:
+@table
+def test_topologies(quick: bool) -> Iterator[Case]:
+    """Build and compile graphs of several shapes."""
     for label in MAKES:
         for shape in ("linear", "diamond", "tree", RANDOM):
             count = edges(graph(shape, JUDGED))
             for what, per in (("node", JUDGED), ("edge", count))[: 1 if label == BOTH else 2]:
-                yield _definition(
-                    "topologies", label, f", per {what}", shape, JUDGED, per, f"{JUDGED} nodes, {count:,} edges"
-                )
+                note = f"{JUDGED} nodes, {count:,} edges"
+                yield _definition("topologies", label, f", per {what}", shape, JUDGED, per, note)
 
 
-def _recompiling(quick: bool) -> Iterator[Case]:
+@table
+def test_compiling_again(quick: bool) -> Iterator[Case]:
+    """Compile a Dag that has grown, or has not."""
     section = "compiling again"
     for nodes in (*SIZES[1:], LARGE):
-        work = graph("sparse random", nodes)
-        yield Case(
-            "after one more node", partial(_one_more, work), expect(nodes + 1, len),
-            section=section, fresh=True, size=nodes
-        )
-    dag = graph("sparse random", 1_000).dag("sync")
-    yield Case(
-        "an unchanged Dag", lambda: dag.compile, lambda plan: plan is not dag.compile(), section=section, size=1_000
-    )
+        make = partial(_one_more, graph("sparse random", nodes))
+        yield Case("after one more node", make, expect(nodes + 1, len), section=section, fresh=True, size=nodes)
+    dag, unchanged = graph("sparse random", 1_000).dag("sync"), "an unchanged Dag"
+    yield Case(unchanged, lambda: dag.compile, lambda plan: plan is not dag.compile(), section=section, size=1_000)
 
 
 def _one_more(work: Work) -> Operation:
@@ -155,14 +149,14 @@ def _resolved(shape: str, nodes: int) -> Callable[[Any], str | None]:
     return check
 
 
-def _asked(quick: bool) -> Iterator[Case]:
-    for shape in RESOLVED:
-        for nodes in SIZES:
-            yield Case(
-                "is_runnable of every node, a third done",
-                partial(_asking, graph(shape, nodes)), _resolved(shape, nodes), section="resolution, per node asked",
-                per=nodes, size=nodes, series=shape, unit="ns",
-            )  # fmt: skip
+@table
+def test_asked(quick: bool) -> Iterator[Case]:
+    """Ask of every node whether it may run."""
+    for shape, nodes in product(RESOLVED, SIZES):
+        yield Case(
+            "is_runnable of every node, a third done", partial(_asking, graph(shape, nodes)), _resolved(shape, nodes),
+            section="resolution, per node asked", per=nodes, size=nodes, series=shape, unit="ns",
+        )  # fmt: skip
 
 
 def _asking(work: Work) -> Operation:
@@ -170,26 +164,25 @@ def _asking(work: Work) -> Operation:
     return lambda: [resolver.is_runnable(i) for i in nodes]
 
 
-def _resolving(quick: bool) -> Iterator[Case]:
+@table
+def test_resolution(quick: bool) -> Iterator[Case]:
     """Linear in the edges: from ten nodes to a thousand, the time per edge must not grow."""
-    for first in (False, True):
-        for shape in RESOLVED:
-            for nodes in SIZES:
-                count = edges(graph(shape, nodes))
-                label = "Resolver, a third done, every node asked"
-                yield Case(
-                    f"{label}: a plan's first" if first else label,
-                    partial(_resolving_one, graph(shape, nodes), first), _resolved(shape, nodes),
-                    section="resolution, per edge",
-                    fresh=first, per=count, size=nodes, series=shape, note=f"{count:,} edges", unit="ns",
-                )  # fmt: skip
+    for first, shape, nodes in product((False, True), RESOLVED, SIZES):
+        work, label = graph(shape, nodes), "Resolver, a third done, every node asked"
+        yield Case(
+            f"{label}: a plan's first" if first else label, partial(_resolving, work, first), _resolved(shape, nodes),
+            section="resolution, per edge", fresh=first, per=edges(work), size=nodes, series=shape,
+            note=f"{edges(work):,} edges", unit="ns",
+        )  # fmt: skip
 
 
-def _resolving_one(work: Work, first: bool) -> Operation:
+def _resolving(work: Work, first: bool) -> Operation:
     return partial(resolve, work.plan("sync", fresh=first))
 
 
 # -- incremental resolution ------------------------------------------------------------------
+
+INCREMENTAL = "incremental resolution, per node"
 
 
 def count_down(plan: flow.Plan) -> list[int]:
@@ -202,16 +195,15 @@ def count_down(plan: flow.Plan) -> list[int]:
     return order
 
 
-def _counting_down(quick: bool) -> Iterator[Case]:
-    for shape in RESOLVED:
-        for nodes in SIZES:
-            plan = graph(shape, nodes).plan("sync")
-            yield Case(
-                "each completed, and the next one asked for",
-                partial(partial, count_down, plan), expect(list(range(nodes))),
-                section="incremental resolution, per node",
-                per=nodes, size=nodes, series=shape, note=f"{plan.edge_count:,} edges",
-            )  # fmt: skip
+@table
+def test_incremental_resolution(quick: bool) -> Iterator[Case]:
+    """Complete node after node."""
+    for shape, nodes in product(RESOLVED, SIZES):
+        plan, label = graph(shape, nodes).plan("sync"), "each completed, and the next one asked for"
+        yield Case(
+            label, partial(partial, count_down, plan), expect(list(range(nodes))), section=INCREMENTAL,
+            per=nodes, size=nodes, series=shape, note=f"{plan.edge_count:,} edges",
+        )  # fmt: skip
 
 
 def grow(plan: flow.Plan) -> Any:
@@ -224,13 +216,14 @@ def grow(plan: flow.Plan) -> Any:
     return resolver.statistics()
 
 
-def _growing(quick: bool) -> Iterator[Case]:
+@table
+def test_growing(quick: bool) -> Iterator[Case]:
+    """Add a node for every one that is done."""
     for nodes in SIZES:
-        plan = graph("linear", nodes).plan("sync")
+        grown = expect((nodes, nodes), lambda found: (found.done, found.ready))
         yield Case(
             "each taken, adds a node that waits for it, is done",
-            partial(partial, grow, plan), expect((nodes, nodes), lambda found: (found.done, found.ready)),
-            section="incremental resolution, per node",
+            partial(partial, grow, graph("linear", nodes).plan("sync")), grown, section=INCREMENTAL,
             per=nodes, size=nodes, series="linear",
         )  # fmt: skip
 
@@ -248,20 +241,19 @@ def follow(tracker: flow.plan.StatusTracker, names: Sequence[str]) -> flow.plan.
     return tracker
 
 
-def _following(quick: bool) -> Iterator[Case]:
+@table
+def test_status_tracking(quick: bool) -> Iterator[Case]:
+    """Set statuses."""
     kinds: dict[str, Callable[[Sequence[str]], flow.plan.StatusTracker]] = {
         "statuses": flow.plan.StatusTracker,
         "and times": partial(flow.plan.StatusTracker, timestamps=True),
         "and a subscriber": _subscribed,
     }
-    for kind, make in kinds.items():
-        for nodes in SIZES:
-            names = graph("linear", nodes).names
-            yield Case(
-                "StatusTracker.set, per change", partial(_following_one, make, names),
-                _all_completed,
-                section="status tracking", fresh=True, per=len(STEPS) * nodes, size=nodes, series=kind, unit="ns",
-            )  # fmt: skip
+    for (kind, make), nodes in product(kinds.items(), SIZES):
+        yield Case(
+            "StatusTracker.set, per change", partial(_following, make, graph("linear", nodes).names), _all_completed,
+            section="status tracking", fresh=True, per=len(STEPS) * nodes, size=nodes, series=kind, unit="ns",
+        )  # fmt: skip
 
 
 def _subscribed(names: Sequence[str]) -> flow.plan.StatusTracker:
@@ -270,7 +262,7 @@ def _subscribed(names: Sequence[str]) -> flow.plan.StatusTracker:
     return tracker
 
 
-def _following_one(make: Callable[[Sequence[str]], flow.plan.StatusTracker], names: Sequence[str]) -> Operation:
+def _following(make: Callable[[Sequence[str]], flow.plan.StatusTracker], names: Sequence[str]) -> Operation:
     return partial(follow, make(names), names)
 
 
@@ -282,78 +274,17 @@ def _all_completed(tracker: flow.plan.StatusTracker) -> str | None:
     return f"it left {len(left)} nodes in another status than completed, and counts {counted.completed} completed"
 
 
-def _looking(quick: bool) -> Iterator[Case]:
-    section = "status tracking"
+@table
+def test_status_reading(quick: bool) -> Iterator[Case]:
+    """Read statuses."""
     for nodes in SIZES:
         names = graph("linear", nodes).names
         tracker = follow(flow.plan.StatusTracker(names), names)
-        yield Case(
-            "tracker[name], per node", partial(partial, _look, tracker, names),
-            expect([flow.Status.COMPLETED] * nodes),
-            section=section, per=nodes, size=nodes, series="statuses", unit="ns",
-        )  # fmt: skip
-        yield Case(
-            "statistics()", partial(getattr, tracker, "statistics"),
-            expect(nodes, lambda found: found.completed), section=section, size=nodes, series="statuses", unit="ns",
-        )  # fmt: skip
+        looked, completed = expect([flow.Status.COMPLETED] * nodes), expect(nodes, lambda found: found.completed)
+        shape: dict[str, Any] = {"section": "status tracking", "size": nodes, "series": "statuses", "unit": "ns"}
+        yield Case("tracker[name], per node", partial(partial, _look, tracker, names), looked, per=nodes, **shape)
+        yield Case("statistics()", partial(getattr, tracker, "statistics"), completed, **shape)
 
 
 def _look(tracker: flow.plan.StatusTracker, names: Sequence[str]) -> list[flow.Status]:
     return [tracker[name] for name in names]
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(_scaling)
-def test_definition(bench: Measure, case: Case) -> None:
-    """Build and compile graphs of 10 to 10,000 nodes."""
-    bench(case)
-
-
-@table(_topologies)
-def test_topologies(bench: Measure, case: Case) -> None:
-    """Build and compile graphs of several shapes."""
-    bench(case)
-
-
-@table(_recompiling)
-def test_compiling_again(bench: Measure, case: Case) -> None:
-    """Compile a Dag that has grown, or has not."""
-    bench(case)
-
-
-@table(_asked)
-def test_asked(bench: Measure, case: Case) -> None:
-    """Ask of every node whether it may run."""
-    bench(case)
-
-
-@table(_resolving)
-def test_resolution(bench: Measure, case: Case) -> None:
-    """Find every node that may run."""
-    bench(case)
-
-
-@table(_counting_down)
-def test_incremental_resolution(bench: Measure, case: Case) -> None:
-    """Complete node after node."""
-    bench(case)
-
-
-@table(_growing)
-def test_growing(bench: Measure, case: Case) -> None:
-    """Add a node for every one that is done."""
-    bench(case)
-
-
-@table(_following)
-def test_status_tracking(bench: Measure, case: Case) -> None:
-    """Set statuses."""
-    bench(case)
-
-
-@table(_looking)
-def test_status_reading(bench: Measure, case: Case) -> None:
-    """Read statuses."""
-    bench(case)

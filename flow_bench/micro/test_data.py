@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -15,31 +16,27 @@ import msgspec
 import flow
 from flow_bench.harness.contender import Operation, expect, fresh
 from flow_bench.harness.stores import PRESETS, STRATEGIES, made, record, store, text
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 
 SIZES = (10, 100, 1_000)
 BYTES = (8, 64, 256, 1_024, 4_096)
-STRINGS = 100
-"""Strings in a store whose size in bytes is varied."""
-
-RECORD = 64
-"""Bytes of the record that a node sets."""
-
+STRINGS = 100  # in a store whose size in bytes is varied
+RECORD = 64  # bytes of the record that a node sets
 PROTOCOLS = ("new", "reset")
-STALE = "stale"
-"""The key of what a store holds before it is reset."""
-
-USED = 10
-"""Keys of the store that is used in every way."""
+KEPT = "kept"  # of a store that is used again as it was left: all its keys are there already
+STALE = "stale"  # the key of what a store holds before it is reset
+USED = 10  # keys of the store that is used in every way
 
 Prepare = Callable[[], Callable[[], flow.WorkflowData]]
 
 
 def prepare_by(protocol: str, make: Callable[[], flow.WorkflowData]) -> Prepare:
-    """Return what prepares, untimed, a function that gives an empty store: a new one, or the same one reset."""
+    """Return what prepares, untimed, a function that gives a store: a new one, or the same, as it is or reset."""
     if protocol == "new":
         return lambda: make
     kept = make()
+    if protocol == KEPT:
+        return lambda: lambda: kept
 
     def again() -> flow.WorkflowData:
         kept.reset()
@@ -50,12 +47,6 @@ def prepare_by(protocol: str, make: Callable[[], flow.WorkflowData]) -> Prepare:
         return again
 
     return prepare
-
-
-def kept_one(make: Callable[[], flow.WorkflowData]) -> Prepare:
-    """Return what always gives the same store, as it is."""
-    kept = make()
-    return lambda: lambda: kept
 
 
 # -- a store ---------------------------------------------------------------------------------
@@ -78,57 +69,45 @@ def _stored(section: str, label: str, series: str, size: int, prepare: Prepare, 
             return f"it did not give back the {len(by_key)} values that were set"
         return None if len(data) == len(by_key) else f"the store holds {len(data)} keys, not {len(by_key)}"
 
-    return Case(
-        label, lambda: partial(use, prepare(), by_key), check, section=section,
-        fresh=True, per=len(values), size=size, series=series,
-    )  # fmt: skip
+    more: dict[str, Any] = {"fresh": True, "per": len(values), "size": size, "series": series}
+    return Case(label, lambda: partial(use, prepare(), by_key), check, section=section, **more)
 
 
-def keys_cases(quick: bool) -> list[Case]:
+@table
+def test_keys(quick: bool) -> list[Case]:
     """More and more keys, by preset."""
     section, label = "set + get by number of keys, per key", "every key set, then every key got"
     return [
-        _stored(section, label, preset, count, kept_one(partial(made, preset)), range(count))
-        for preset in PRESETS
-        for count in SIZES
+        _stored(section, label, preset, count, prepare_by(KEPT, partial(made, preset)), range(count))
+        for preset, count in product(PRESETS, SIZES)
     ]
 
 
-def strings_cases(quick: bool) -> list[Case]:
+@table
+def test_strings(quick: bool) -> Iterator[Case]:
     """Longer and longer strings: arena beside standard."""
     section = f"{STRINGS} strings set + got by bytes of each, per string"
-    return [
-        _stored(
-            section, memory, protocol, size, prepare_by(protocol, partial(store, memory)),
-            [text(i, size) for i in range(STRINGS)],
-        )
-        for memory in ("standard", "arena")
-        for protocol in PROTOCOLS
-        for size in BYTES
-    ]  # fmt: skip
+    for memory, protocol, size in product(("standard", "arena"), PROTOCOLS, BYTES):
+        strings, prepare = [text(i, size) for i in range(STRINGS)], prepare_by(protocol, partial(store, memory))
+        yield _stored(section, memory, protocol, size, prepare, strings)
 
 
 # -- a run -----------------------------------------------------------------------------------
 
 
-def nodes_cases(quick: bool) -> list[Case]:
+@table
+def test_nodes(quick: bool) -> Iterator[Case]:
     """More and more nodes that use the run's store, by memory strategy."""
-    section = "a run whose nodes each set a small record and get it back, per node"
-    cases = []
     for nodes in SIZES:
         records = {f"key:{i}": record(i, RECORD) for i in range(nodes)}
         plan, layout = writing(records), flow.memory.Layout(records)
-        for memory in STRATEGIES:
-            for protocol in PROTOCOLS:
-                make = partial(store, memory, layout if memory == "slots" else None)
-                operation = partial(_running, plan, prepare_by(protocol, make))
-                cases.append(
-                    Case(
-                        memory, operation, partial(_all_written, records), section=section,
-                        fresh=True, per=nodes, size=nodes, series=protocol,
-                    )
-                )  # fmt: skip
-    return cases
+        for memory, protocol in product(STRATEGIES, PROTOCOLS):
+            make = partial(store, memory, layout if memory == "slots" else None)
+            yield Case(
+                memory, partial(_running, plan, prepare_by(protocol, make)), partial(_all_written, records),
+                section="a run whose nodes each set a small record and get it back, per node",
+                fresh=True, per=nodes, size=nodes, series=protocol,
+            )  # fmt: skip
 
 
 def writing(records: Mapping[str, Any]) -> flow.Plan:
@@ -164,10 +143,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "read_optimized": flow.config.DATA_PRESETS["read_optimized"],
     "high concurrency: a lock for each operation": {"locked": True},
     "metrics_disabled": flow.config.DATA_PRESETS["metrics_disabled"],
-    **{
-        f"metrics sampled, {percent} %": {"metrics": "sampled", "sample_rate": percent / 100}
-        for percent in (1, 10, 20)
-    },
+    **{f"metrics sampled, {part} %": {"metrics": "sampled", "sample_rate": part / 100} for part in (1, 10, 20)},
     "low_memory": flow.config.DATA_PRESETS["low_memory"],
 }
 """By label: the settings, also where no preset has them."""
@@ -188,7 +164,8 @@ def use_in_every_way(data: Any, statuses: flow.plan.StatusTracker, size: int) ->
     return got, seen, outputs, data.to_json()
 
 
-def configuration_cases(quick: bool) -> Iterator[Case]:
+@table
+def test_configurations(quick: bool) -> Iterator[Case]:
     """The mix that the tables of Flow Orchestrator time by configuration."""
     half = USED // 2
     values = [f"value-{j}" for j in range(USED)]
@@ -226,8 +203,6 @@ MEMORIES: dict[str, Callable[[int], flow.DataConfig]] = {
     "arena": lambda nodes: flow.DataConfig(memory="arena"),
     "arena, custom block": lambda nodes: flow.DataConfig(memory="arena", block_size=block_for(nodes)),
 }
-KEPT = "kept"
-"""Of a store that is used again as it was left: all its keys are there already."""
 
 
 def note_nodes(give: Callable[[], Any], statuses: flow.plan.StatusTracker, nodes: int) -> tuple[Any, ...]:
@@ -245,18 +220,17 @@ def note_nodes(give: Callable[[], Any], statuses: flow.plan.StatusTracker, nodes
     return found, data
 
 
-def arena_cases(quick: bool) -> Iterator[Case]:
+@table
+def test_arena(quick: bool) -> Iterator[Case]:
     """Every memory new and reset; standard also kept, which is how the tables of Flow Orchestrator time it."""
-    for nodes in SIZES:
-        for memory, settings in MEMORIES.items():
-            make = partial(flow.WorkflowData, settings(nodes))
-            for protocol in (*PROTOCOLS, *([KEPT] if memory == "standard" else [])):
-                prepare = kept_one(make) if protocol == KEPT else prepare_by(protocol, make)
-                yield Case(
-                    memory, partial(_noting, fresh(note_nodes), prepare, nodes), partial(_noted, nodes),
-                    section="a key, a status and an output set + got for every node, per node",
-                    fresh=True, per=nodes, size=nodes, series=protocol,
-                )  # fmt: skip
+    section = "a key, a status and an output set + got for every node, per node"
+    for nodes, (memory, settings) in product(SIZES, MEMORIES.items()):
+        for protocol in (*PROTOCOLS, *([KEPT] if memory == "standard" else [])):
+            prepare = prepare_by(protocol, partial(flow.WorkflowData, settings(nodes)))
+            yield Case(
+                memory, partial(_noting, fresh(note_nodes), prepare, nodes), partial(_noted, nodes), section=section,
+                fresh=True, per=nodes, size=nodes, series=protocol,
+            )  # fmt: skip
 
 
 def _noting(note: Callable[..., Any], prepare: Prepare, nodes: int) -> Operation:
@@ -278,7 +252,8 @@ FRESH, BACK = "to_json(): a fresh buffer", "from_json()"
 ENCODED, REUSED = "msgspec alone, unchecked: a fresh buffer", "msgspec alone, unchecked: a reused buffer"
 
 
-def saved_cases(quick: bool) -> Iterator[Case]:
+@table
+def test_saved(quick: bool) -> Iterator[Case]:
     """All of a store that holds a key and an output of every node."""
     for nodes in SIZES:
         values = {f"key{i}": i for i in range(nodes)} | {f"node{i}": f"{i}" for i in range(nodes)}
@@ -295,11 +270,9 @@ def saved_cases(quick: bool) -> Iterator[Case]:
             REUSED: (partial(_into, encoder, data, bytearray()), of_bytes),
             BACK: (partial(flow.WorkflowData.from_json, data.to_json()), of_store),
         }
+        section = "a store to bytes and back, a key and an output per node, all of it"
         for label, (operation, check) in operations.items():
-            yield Case(
-                label, partial(partial, operation), check,
-                section="a store to bytes and back, a key and an output per node, all of it", size=nodes,
-            )  # fmt: skip
+            yield Case(label, partial(partial, operation), check, section=section, size=nodes)
 
 
 def _there_and_back(data: flow.WorkflowData) -> flow.WorkflowData:
@@ -319,42 +292,3 @@ def _encoded(encoder: msgspec.json.Encoder, data: flow.WorkflowData) -> bytes:
 def _into(encoder: msgspec.json.Encoder, data: flow.WorkflowData, buffer: bytearray) -> bytearray:
     encoder.encode_into(dict(data.items()), buffer)
     return buffer
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(keys_cases)
-def test_keys(bench: Measure, case: Case) -> None:
-    """Set and get every key."""
-    bench(case)
-
-
-@table(strings_cases)
-def test_strings(bench: Measure, case: Case) -> None:
-    """Set and get strings."""
-    bench(case)
-
-
-@table(nodes_cases)
-def test_nodes(bench: Measure, case: Case) -> None:
-    """Run nodes that use the store."""
-    bench(case)
-
-
-@table(configuration_cases)
-def test_configurations(bench: Measure, case: Case) -> None:
-    """Use a store in every way, by configuration."""
-    bench(case)
-
-
-@table(arena_cases)
-def test_arena(bench: Measure, case: Case) -> None:
-    """Note what nodes did, by memory."""
-    bench(case)
-
-
-@table(saved_cases)
-def test_saved(bench: Measure, case: Case) -> None:
-    """Turn a store into bytes, and back."""
-    bench(case)

@@ -9,7 +9,7 @@ Whether a call took less than a millisecond is asked of the whole run everywhere
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ import msgspec
 import flow
 from flow_bench.harness.contender import Operation, expect
 from flow_bench.harness.rows import Target
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 
 COLLECT = flow.Config(on_error="collect")
 BY_HAND = ", by hand"
@@ -151,11 +151,15 @@ def routing() -> flow.Plan:
     """A node that chooses, three branches that look at its choice, and one that takes what the chosen one did."""
     dag = flow.Dag("routing")
     dag.add("choice", choose)
-    names = [f"by_{name}" for name in ROUTES]
-    for name, route in zip(names, ROUTES, strict=True):
-        dag.add(name, partial(branch, route), needs=["choice"])
-    dag.add("sent", merged, needs=names)
+    route(dag)
     return dag.compile()
+
+
+def route(dag: flow.Dag) -> None:
+    """Add branches that look at the node ``choice``, and one after them all."""
+    for name in ROUTES:
+        dag.add(f"by_{name}", partial(branch, name), needs=["choice"])
+    dag.add("sent", merged, needs=[f"by_{name}" for name in ROUTES])
 
 
 ROUTES = ("standard", "express", "pickup")
@@ -228,84 +232,79 @@ def fail_by_hand() -> str:
 # -- cases -----------------------------------------------------------------------------------
 
 
-def _pair(
-    label: str, hand: Callable[[], Operation], plan: flow.Plan, wanted: Any, last: str = "only", *,
-    is_async: bool = False, inputs: dict[str, Any] | None = None, **more: Any,
+def pair(
+    section: str, label: str, hand: Operation, plan: flow.Plan, wanted: Any, inputs: dict[str, Any] | None = None, *,
+    target: Target | None = None, is_async: bool = False, **more: Any,
 ) -> list[Case]:  # fmt: skip
-    """The same work by hand and as a run of ``plan``, whose node ``last`` is to return what the hand does."""
-    call: Any = flow.execute if is_async else flow.run
-    shown = expect(wanted)
-    nodes = len(plan)
+    """The same work by hand and as a run of ``plan``, whose last node is to return what the hand does."""
+    run = partial(flow.execute if is_async else flow.run, plan, inputs)
+    shown, last, nodes = expect(wanted), plan.names[-1], len(plan)
 
     def complete(result: flow.Result) -> object:
         done = result.counts.get(flow.Status.COMPLETED, 0)
         return shown(result[last]) if done == nodes else f"{done} of {nodes} nodes completed"
 
-    shape: dict[str, Any] = {"section": "node", "per": nodes, "each": True, "is_async": is_async} | more
-    target = None if "unit" in more else BELOW_1_MS
+    shape: dict[str, Any] = {"section": section, "each": True, "is_async": is_async} | more
     return [
-        Case(label=label + BY_HAND, make=hand, check=shown, **shape),
-        Case(label=label, make=lambda: partial(call, plan, inputs), check=complete, target=target, **shape),
+        Case(label + BY_HAND, lambda: hand, shown, **shape),
+        Case(label, lambda: run, complete, target=target, **shape),
     ]
 
 
-def _plain(quick: bool) -> list[Case]:
+def _pair(label: str, hand: Operation, plan: flow.Plan, wanted: Any, *given: Any, **more: Any) -> list[Case]:
+    """A pair per node, which is to take less than a millisecond unless it waits for one."""
+    target = None if "waits" in more else BELOW_1_MS
+    return pair("node", label, hand, plan, wanted, *given, per=len(plan), target=target, **more)
+
+
+@table
+def test_kinds(quick: bool) -> list[Case]:
+    """Call nodes of every kind."""
+    waiting = {"unit": "ms", "waits": True, "ideal": WAIT, "rounds": QUICK_ROUNDS if quick else ROUNDS}
+    threaded, document = partial(asyncio.to_thread, squares), {"document": DOCUMENT}
     return [
-        *_pair("sync compute: a hundred squares", lambda: squares, one(squares), SQUARES),
-        *_pair("async, never suspends", lambda: at_once, one(at_once), SQUARES, is_async=True),
-        *_pair("async, one turn of the loop", lambda: after_a_turn, one(after_a_turn), SQUARES, is_async=True),
-        *_pair(
-            "in a thread: a hundred squares", lambda: partial(asyncio.to_thread, squares), one(squares, thread=True),
-            SQUARES, is_async=True,
-        ),
-        *_pair(
-            "JSON transform, 1 KB through msgspec", lambda: partial(transform, DOCUMENT), one(transform),
-            transform(DOCUMENT), inputs={"document": DOCUMENT},
-        ),
-        *_pair(
-            "I/O: waits 1 ms", lambda: after_a_wait, one(after_a_wait), SQUARES, is_async=True,
-            unit="ms", waits=True, ideal=WAIT, rounds=QUICK_ROUNDS if quick else ROUNDS,
-        ),
+        *_pair("sync compute: a hundred squares", squares, one(squares), SQUARES),
+        *_pair("async, never suspends", at_once, one(at_once), SQUARES, is_async=True),
+        *_pair("async, one turn of the loop", after_a_turn, one(after_a_turn), SQUARES, is_async=True),
+        *_pair("in a thread: a hundred squares", threaded, one(squares, thread=True), SQUARES, is_async=True),
+        *_pair("JSON transform, 1 KB through msgspec", partial(transform, DOCUMENT), one(transform),
+               transform(DOCUMENT), document),
+        *_pair("I/O: waits 1 ms", after_a_wait, one(after_a_wait), SQUARES, is_async=True, **waiting),
     ]  # fmt: skip
 
 
-def _patterns(quick: bool) -> list[Case]:
+@table
+def test_patterns(quick: bool) -> list[Case]:
+    """Route, and run in parallel."""
+    routed, inputs, gathered = partial(route_by_hand, "urgent"), {"kind": "urgent"}, 4 * SQUARES
     return [
-        *_pair(
-            "routing: choice, 3 branches (2 decline), join", lambda: partial(route_by_hand, "urgent"), routing(),
-            "sent by express", "sent", inputs={"kind": "urgent"},
-        ),
-        *_pair(
-            "parallel of 4: start, 4 that wait a turn, sum", lambda: parallel_by_hand, parallel(), 4 * SQUARES, "sum",
-            is_async=True,
-        ),
-    ]  # fmt: skip
+        *_pair("routing: choice, 3 branches (2 decline), join", routed, routing(), "sent by express", inputs),
+        *_pair("parallel of 4: start, 4 that wait a turn, sum", parallel_by_hand, parallel(), gathered, is_async=True),
+    ]
 
 
 LOGS = "the line that is logged is written nowhere"
 ALONE, AT_ONCE = "one after another", "at once"
 
 
-def _speed_up(quick: bool) -> list[Case]:
+@table
+def test_speed_up(quick: bool) -> list[Case]:
     """Four nodes one after another and at once: waiting, where it pays, and computing, where the GIL lets one run."""
-    shape: dict[str, Any] = {
-        "section": "parallel", "each": True, "unit": "ms", "is_async": True,
-        "rounds": QUICK_ROUNDS if quick else ROUNDS,
-    }  # fmt: skip
-    waits, computes, total = "4 nodes that wait 1 ms", "4 nodes that compute", 4 * SQUARES
-    wait: dict[str, Any] = shape | {"waits": True}
-    of_many = 4 * many_squares()
-    alone = partial(partial, flow.execute, four(after_a_wait, chained=True))
-    at_once = partial(partial, flow.execute, four(after_a_wait))
-    computing = partial(partial, flow.execute, four(many_squares))
-    in_threads = partial(partial, flow.execute, four(many_squares, thread=True))
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    shape: dict[str, Any] = {"section": "parallel", "each": True, "unit": "ms", "is_async": True, "rounds": rounds}
+    waits, computes, wait = "4 nodes that wait 1 ms", "4 nodes that compute", shape | {"waits": True}
+    slowly, done, summed = f"{waits}, {ALONE}", _sum_is(4 * SQUARES), _sum_is(4 * many_squares())
+
+    def run(fn: Callable[..., Any], **options: Any) -> Callable[[], Operation]:
+        return partial(partial, flow.execute, four(fn, **options))
+
     return [
-        Case(f"{waits}, {ALONE}", alone, _sum_is(total), ideal=4 * WAIT, **wait),
-        Case(f"{waits}, {AT_ONCE}{BY_HAND}", lambda: waits_by_hand, expect(total), ideal=WAIT,
-             speed_up_over=f"{waits}, {ALONE}", **wait),
-        Case(f"{waits}, {AT_ONCE}", at_once, _sum_is(total), ideal=WAIT, speed_up_over=f"{waits}, {ALONE}", **wait),
-        Case(f"{computes}, {ALONE}", computing, _sum_is(of_many), **shape),
-        Case(f"{computes}, {AT_ONCE} in threads", in_threads, _sum_is(of_many),
+        Case(slowly, run(after_a_wait, chained=True), done, ideal=4 * WAIT, **wait),
+        Case(f"{waits}, {AT_ONCE}{BY_HAND}", lambda: waits_by_hand, expect(4 * SQUARES), ideal=WAIT,
+             speed_up_over=slowly, **wait),
+        Case(f"{waits}, {AT_ONCE}", run(after_a_wait), done, ideal=WAIT, speed_up_over=slowly, **wait),
+        Case(f"{computes}, {ALONE}", run(many_squares), summed, **shape),
+        Case(f"{computes}, {AT_ONCE} in threads", run(many_squares, thread=True), summed,
              speed_up_over=f"{computes}, {ALONE}", **shape),
     ]  # fmt: skip
 
@@ -315,26 +314,26 @@ def _sum_is(wanted: int) -> Callable[[flow.Result], str | None]:
     return expect((5, wanted), lambda result: (result.counts.get(flow.Status.COMPLETED, 0), result.outputs.get("sum")))
 
 
-def _error_handling(quick: bool) -> list[Case]:
+@table
+def test_error_handling(quick: bool) -> list[Case]:
     """One node that returns, without and with policies that it does not need; and one whose first attempt raises."""
     returns = "returns"
     shape: dict[str, Any] = {"section": "error handling", "each": True}
     beside: dict[str, Any] = shape | {"overhead_over": returns}
     policies: dict[str, Any] = {"retry": flow.Retry(2, delay=0), "fallback": -1}
     bad = one(fails)
+
+    def run(fn: Callable[[], int], **options: Any) -> Callable[[], Operation]:
+        return lambda: partial(flow.run, one(fn, **options))
+
     return [
-        Case(returns, lambda: partial(flow.run, one(succeeds)), _ended(SQUARES), **shape),
-        Case("returns; retry= and fallback= are not needed",
-             lambda: partial(flow.run, one(succeeds, **policies)), _ended(SQUARES), **beside),
-        Case("raises, and again after 1 retry: fallback",
-             lambda: partial(flow.run, one(fails, **policies)), _ended(-1, attempts=2, fell_back=True),
-             note=LOGS, **beside),
-        Case("raises: fallback",
-             lambda: partial(flow.run, one(fails, fallback=-1)), _ended(-1, fell_back=True), note=LOGS,
-             **beside),
+        Case(returns, run(succeeds), _ended(SQUARES), **shape),
+        Case("returns; retry= and fallback= are not needed", run(succeeds, **policies), _ended(SQUARES), **beside),
+        Case("raises, and again after 1 retry: fallback", run(fails, **policies),
+             _ended(-1, attempts=2, fell_back=True), note=LOGS, **beside),
+        Case("raises: fallback", run(fails, fallback=-1), _ended(-1, fell_back=True), note=LOGS, **beside),
         Case("raises, then returns: retry", _retrying, _second_attempt, **beside),
-        Case("raises: collected", lambda: partial(flow.run, bad, config=COLLECT), _alone_failed,
-             note=LOGS, **beside),
+        Case("raises: collected", lambda: partial(flow.run, bad, config=COLLECT), _alone_failed, note=LOGS, **beside),
         Case("raises: RunError", lambda: partial(_raising, bad), _alone_failed, **beside),
         Case(f"raises: RunError{BY_HAND}", lambda: fail_by_hand, expect("as it should"), **shape),
     ]  # fmt: skip
@@ -349,24 +348,30 @@ def _ended(wanted: int, *, attempts: int = 1, fell_back: bool = False) -> Callab
     return expect((wanted, attempts, fell_back), found)
 
 
-def _alone_failed(result: flow.Result | None) -> str | None:
+def _failed(result: flow.Result | None, name: str = "bad", skipped: Sequence[str] = ("skipped",)) -> str | None:
+    """Check that this node failed as it should, and which others were skipped."""
     if result is None:
         return "no RunError was raised"
-    return expect(("failed", "as it should"))((str(result.status["only"]), str(result.errors.get("only"))))
+    found = {node: str(status) for node, status in result.status.items()}
+    return expect(({name: "failed"} | dict.fromkeys(skipped, "skipped"), "as it should"))(
+        (found, str(result.errors.get(name)))
+    )
 
 
-def _failures(quick: bool) -> list[Case]:
-    section: dict[str, Any] = {"section": "node", "each": True}
-    retry, error = "retry: raises once, then returns", "error path: raises, 1 node is skipped"
-    plan = failing()
+_alone_failed = partial(_failed, name="only", skipped=())
+
+
+@table
+def test_failures(quick: bool) -> list[Case]:
+    """Retry, and fail."""
+    shape: dict[str, Any] = {"section": "node", "each": True}
+    retry, error, plan = "retry: raises once, then returns", "error path: raises, 1 node is skipped", failing()
     return [
-        Case(
-            label=retry + BY_HAND, check=_even, make=lambda: partial(retry_by_hand, fails_every_other_time()), **section
-        ),
-        Case(label=retry, check=_second_attempt, make=_retrying, **section),
-        Case(label=error + BY_HAND, per=2, check=expect("as it should"), make=lambda: fail_by_hand, **section),
-        Case(label=error, per=2, check=_failed, make=lambda: partial(flow.run, plan, config=COLLECT), **section),
-        Case(label=f"{error}, RunError", per=2, check=_failed, make=lambda: partial(_raising, plan), **section),
+        Case(retry + BY_HAND, lambda: partial(retry_by_hand, fails_every_other_time()), _even, **shape),
+        Case(retry, _retrying, _second_attempt, **shape),
+        Case(error + BY_HAND, lambda: fail_by_hand, expect("as it should"), per=2, **shape),
+        Case(error, lambda: partial(flow.run, plan, config=COLLECT), _failed, per=2, **shape),
+        Case(f"{error}, RunError", lambda: partial(_raising, plan), _failed, per=2, **shape),
     ]
 
 
@@ -391,44 +396,3 @@ def _even(output: int) -> str | None:
 def _second_attempt(result: flow.Result) -> str | None:
     tried = result.attempts["only"]
     return _even(result["only"]) if tried == 2 else f"{tried} attempts were made where 2 were to be"
-
-
-def _failed(result: flow.Result | None) -> str | None:
-    if result is None:
-        return "no RunError was raised"
-    found = {name: str(status) for name, status in result.status.items()}
-    error = str(result.errors.get("bad"))
-    return expect(({"bad": "failed", "skipped": "skipped"}, "as it should"))((found, error))
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(_plain)
-def test_kinds(bench: Measure, case: Case) -> None:
-    """Call nodes of every kind."""
-    bench(case)
-
-
-@table(_patterns)
-def test_patterns(bench: Measure, case: Case) -> None:
-    """Route, and run in parallel."""
-    bench(case)
-
-
-@table(_speed_up)
-def test_speed_up(bench: Measure, case: Case) -> None:
-    """Run four nodes one after another and at once."""
-    bench(case)
-
-
-@table(_error_handling)
-def test_error_handling(bench: Measure, case: Case) -> None:
-    """Handle what a node raises, and be ready to."""
-    bench(case)
-
-
-@table(_failures)
-def test_failures(bench: Measure, case: Case) -> None:
-    """Retry, and fail."""
-    bench(case)

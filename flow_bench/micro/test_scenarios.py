@@ -6,14 +6,14 @@ functions with every wait taken out, so that what is left is their own work and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 import flow
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 from flow_bench.micro.workflows import Pause, api, approval, checkout, etl
 
 WAITS, NO_WAITS = "waits", "no waits"
@@ -38,15 +38,13 @@ class Scenario:
 
     def check(self, result: flow.Result) -> str | None:
         """Say what is wrong with a run."""
-        wrong = [f"{n} is {s}" for n, s in result.status.items() if s != self._wanted(n)]
+        ends = {True: flow.Status.FAILED, False: flow.Status.COMPLETED}
+        wrong = [f"{n} is {s}" for n, s in result.status.items() if s != ends[n in self.failing]]
         if wrong:
             return "; ".join(wrong)
         outcome, wanted = result["outcome"], self.module.WANTED
         found = [f"{k} is {outcome.get(k)!r}, not {v!r}" for k, v in wanted.items() if outcome.get(k) != v]
         return "; ".join(found) or None
-
-    def _wanted(self, name: str) -> flow.Status:
-        return flow.Status.FAILED if name in self.failing else flow.Status.COMPLETED
 
 
 SCENARIOS = (
@@ -57,49 +55,22 @@ SCENARIOS = (
 )
 
 
-def waits(quick: bool) -> list[Case]:
+def _case(scenario: Scenario, section: str, scale: float, **more: Any) -> Case:
+    plan = scenario.plan(scale)
+    run = partial(partial, flow.execute, plan, scenario.module.INPUTS)
+    return Case(scenario.label, run, scenario.check, section=section, is_async=True, size=len(plan), **more)
+
+
+@table
+def test_waits(quick: bool) -> Iterator[Case]:
     """With their waits."""
-    rounds = 9 if quick else 25
-    return [_waiting(one, rounds) for one in SCENARIOS]
+    for one in SCENARIOS:
+        ideal = one.plan(1).critical_path().length
+        shape: dict[str, Any] = {"waits": True, "unit": "ms", "rounds": 9 if quick else 25, "ideal": ideal}
+        yield _case(one, WAITS, 1, note=f"critical path {ideal * 1e3:.3g} ms", **shape)
 
 
-def no_waits(quick: bool) -> list[Case]:
+@table
+def test_no_waits(quick: bool) -> list[Case]:
     """Without them."""
-    return [_working(one) for one in SCENARIOS]
-
-
-def _waiting(scenario: Scenario, rounds: int) -> Case:
-    plan = scenario.plan(1)
-    ideal = plan.critical_path().length
-    return Case(
-        scenario.label, partial(_execute, plan, scenario), scenario.check, section=WAITS,
-        is_async=True, waits=True, unit="ms", size=len(plan), rounds=rounds, ideal=ideal,
-        note=f"critical path {ideal * 1e3:.3g} ms",
-    )  # fmt: skip
-
-
-def _working(scenario: Scenario) -> Case:
-    plan = scenario.plan(0)
-    return Case(
-        scenario.label, partial(_execute, plan, scenario), scenario.check,
-        section=NO_WAITS, is_async=True, size=len(plan)
-    )  # fmt: skip
-
-
-def _execute(plan: flow.Plan, scenario: Scenario) -> Callable[[], Any]:
-    return partial(flow.execute, plan, scenario.module.INPUTS)
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(waits)
-def test_waits(bench: Measure, case: Case) -> None:
-    """Run the workflows with their waits."""
-    bench(case)
-
-
-@table(no_waits)
-def test_no_waits(bench: Measure, case: Case) -> None:
-    """Run the workflows without their waits."""
-    bench(case)
+    return [_case(one, NO_WAITS, 0) for one in SCENARIOS]

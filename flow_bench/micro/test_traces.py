@@ -22,7 +22,7 @@ from typing import Any
 import flow
 from flow_bench.harness.contender import Operation
 from flow_bench.harness.work import DONE, dependencies_of, noop, noop_async
-from flow_bench.micro.case import Case, Measure, table
+from flow_bench.micro.case import Case, table
 
 SECONDS, QUICK_SECONDS = 0.2, 0.1
 LIMITS = (2, 8, 32, None)
@@ -52,17 +52,6 @@ FOLDERS = (_ROOT / "tests" / "data", _ROOT.parent / "shared" / "workloads")
 """Where the traces may be: the few that come with the repository, and all of them beside it."""
 
 
-def noops(quick: bool) -> list[Case]:
-    """Two rows per trace; where its file is not here, they say so."""
-    return [row for name in TRACES for row in _noops(name, find(name))]
-
-
-def replays(quick: bool) -> list[Case]:
-    """A row per trace and limit."""
-    names = [name for name in TRACES if not quick or name in QUICK_REPLAYS]
-    return [row for name in names for row in _replays(name, find(name), quick)]
-
-
 def find(name: str) -> Path | None:
     """The file of a trace, plain or gzipped; None if it is in none of :data:`FOLDERS`."""
     files = [folder / f"{name}{suffix}" for folder in FOLDERS for suffix in (".json", ".json.gz")]
@@ -77,11 +66,14 @@ def _case(section: str, name: str, series: str, path: Path | None, **more: Any) 
 # -- no-ops ----------------------------------------------------------------------------------
 
 
-def _noops(name: str, path: Path | None) -> Iterator[Case]:
-    for series, fn, go in (("sync", noop, flow.run), ("async", noop_async, flow.execute)):
-        make = partial(_noop, path, fn, go)
-        check = partial(_fault, TRACES[name])
-        yield _case("noop", name, series, path, make=make, check=check, is_async=series == "async", per=TRACES[name])
+@table
+def test_noop(quick: bool) -> Iterator[Case]:
+    """Two rows per trace; where its file is not here, they say so."""
+    for name, tasks in TRACES.items():
+        for series, fn, go in (("sync", noop, flow.run), ("async", noop_async, flow.execute)):
+            make = partial(_noop, find(name), fn, go)
+            more: dict[str, Any] = {"is_async": series == "async", "per": tasks}
+            yield _case("noop", name, series, find(name), make=make, check=partial(_fault, tasks), **more)
 
 
 def _noop(path: Path | None, fn: Callable[..., Any], go: Callable[..., Any]) -> Operation:
@@ -149,21 +141,23 @@ class Replay:
         return None
 
 
-def _replays(name: str, path: Path | None, quick: bool) -> Iterator[Case]:
-    plan = flow.traces.load(path).compile() if path else None
-    for limit in LIMITS:
-        series = "unbounded" if limit is None else f"{limit} at a time"
-        common: dict[str, Any] = {"is_async": True, "waits": True, "unit": "ms", "rounds": 3 if quick else 7}
-        if path is None or plan is None:
-            yield _case("replay", name, series, path, make=lambda: None, check=lambda raw: None, **common)
-            continue
-        replay = Replay(path, plan, limit, QUICK_SECONDS if quick else SECONDS)
-        costs = [ceil(plan.costs.get(name, 0.0) * replay.scale * 1e3) / 1e3 for name in plan]
-        figures = {"schedule": replay.ideal / makespan(plan, costs, limit)}
-        yield _case(
-            "replay", name, series, path, make=replay.make, check=replay.check, ideal=replay.ideal, figures=figures,
-            **common,
-        )  # fmt: skip
+@table
+def test_replay(quick: bool) -> Iterator[Case]:
+    """A row per trace and limit."""
+    shape: dict[str, Any] = {"is_async": True, "waits": True, "unit": "ms", "rounds": 3 if quick else 7}
+    for name in [name for name in TRACES if not quick or name in QUICK_REPLAYS]:
+        path = find(name)
+        plan = flow.traces.load(path).compile() if path else None
+        for limit in LIMITS:
+            series = "unbounded" if limit is None else f"{limit} at a time"
+            if path is None or plan is None:
+                yield _case("replay", name, series, path, make=lambda: None, check=lambda raw: None, **shape)
+                continue
+            replay = Replay(path, plan, limit, QUICK_SECONDS if quick else SECONDS)
+            costs = [ceil(plan.costs.get(node, 0.0) * replay.scale * 1e3) / 1e3 for node in plan]
+            figures = {"schedule": replay.ideal / makespan(plan, costs, limit)}
+            more = shape | {"ideal": replay.ideal, "figures": figures}
+            yield _case("replay", name, series, path, make=replay.make, check=replay.check, **more)
 
 
 def bound(plan: flow.Plan, limit: int | None) -> float:
@@ -197,18 +191,3 @@ def makespan(plan: flow.Plan, costs: Sequence[float], limit: int | None) -> floa
             if not waiting[successor]:
                 heappush(ready, successor)
     return now
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(noops)
-def test_noop(bench: Measure, case: Case) -> None:
-    """Run the traces with nodes that do nothing."""
-    bench(case)
-
-
-@table(replays)
-def test_replay(bench: Measure, case: Case) -> None:
-    """Run the traces with their recorded times, shortened."""
-    bench(case)

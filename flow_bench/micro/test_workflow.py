@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import flow
-from flow_bench.harness.contender import Operation, expect
-from flow_bench.micro.case import Case, Measure, table
-from flow_bench.micro.test_node import BY_HAND, ROUTES, branch, choose, merged
+from flow_bench.harness.contender import Operation
+from flow_bench.micro.case import Case, table
+from flow_bench.micro.test_node import ROUTES, branch, choose, merged, pair, route
 
 COLLECT = flow.Config(on_error="collect")
 FAIL_FAST = flow.Config()
@@ -19,29 +19,6 @@ TOGETHER = 100
 """Workflows at once in the section of failures."""
 WAIT = 0.001
 LINES = 20
-
-
-def _pair(
-    section: str,
-    label: str,
-    plan: flow.Plan,
-    hand: Callable[[], Any],
-    wanted: Any,
-    inputs: dict[str, Any],
-    **more: Any,
-) -> list[Case]:
-    """One workflow by hand and as a run of ``plan``, whose last node is to return what the hand does."""
-    call: Any = flow.execute if more.get("is_async") else flow.run
-    shown, last, nodes = expect(wanted), plan.names[-1], len(plan)
-
-    def complete(result: flow.Result) -> object:
-        done = result.counts.get(flow.Status.COMPLETED, 0)
-        return shown(result[last]) if done == nodes else f"{done} of {nodes} nodes completed"
-
-    return [
-        Case(label + BY_HAND, section=section, make=lambda: hand, check=shown, each=True, **more),
-        Case(label, section=section, make=lambda: partial(call, plan, inputs), check=complete, each=True, **more),
-    ]
 
 
 # -- three nodes in a row --------------------------------------------------------------------
@@ -72,25 +49,26 @@ def linear(fn: Callable[..., Any]) -> flow.Plan:
     return dag.compile()
 
 
-def _linear(quick: bool) -> Iterator[Case]:
+@table
+def test_linear(quick: bool) -> Iterator[Case]:
+    """Run three nodes in a row."""
+
     def by_hand() -> int:
         return add_one(add_one(add_one(0)))
 
-    def by_hand_async(fn: Callable[[int], Awaitable[int]]) -> Operation:
+    def awaiting(fn: Callable[[int], Awaitable[int]]) -> Operation:
         async def workflow() -> int:
             return await fn(await fn(await fn(0)))
 
         return workflow
 
-    start = {"value": 0}
-    yield from _pair("linear", "3 sync nodes", linear(add_one), by_hand, 3, start)
-    yield from _pair(
-        "linear", "3 async nodes", linear(add_one_async), by_hand_async(add_one_async), 3, start, is_async=True
-    )
-    yield from _pair(
-        "linear", "3 async nodes that wait 1 ms", linear(add_one_waiting), by_hand_async(add_one_waiting), 3, start,
-        is_async=True, unit="ms", waits=True, ideal=3 * WAIT, rounds=6,
-    )  # fmt: skip
+    start: dict[str, Any] = {"value": 0}
+    waits: dict[str, Any] = {"unit": "ms", "waits": True, "ideal": 3 * WAIT, "rounds": 6}
+    three, waiting = awaiting(add_one_async), awaiting(add_one_waiting)
+    yield from pair("linear", "3 sync nodes", by_hand, linear(add_one), 3, start)
+    yield from pair("linear", "3 async nodes", three, linear(add_one_async), 3, start, is_async=True)
+    label = "3 async nodes that wait 1 ms"
+    yield from pair("linear", label, waiting, linear(add_one_waiting), 3, start, is_async=True, **waits)
 
 
 # -- routing, parallel nodes and a map -------------------------------------------------------
@@ -142,9 +120,7 @@ def order_plan(kind: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda
     dag = flow.Dag("order")
     dag.add("checked", checked)
     dag.add("choice", lambda order: choose(order["kind"]), needs=["checked"])
-    for name in ROUTES:
-        dag.add(f"by_{name}", partial(branch, name), needs=["choice"])
-    dag.add("sent", merged, needs=[f"by_{name}" for name in ROUTES])
+    route(dag)
     for question in QUESTIONS:
         dag.add(question, kind(partial(looked_up, question)), needs=["checked"])
     dag.add("lines", lambda order: order["lines"], needs=["checked"])
@@ -172,13 +148,13 @@ async def order_gathered() -> dict[str, Any]:
     return receipt(found[len(QUESTIONS) :], sent, *found[: len(QUESTIONS)])
 
 
-def _complex(quick: bool) -> Iterator[Case]:
+@table
+def test_complex(quick: bool) -> Iterator[Case]:
+    """Route, run in parallel, and map."""
     what, inputs = "routing, 4 parallel, map of 20", {"order": ORDER}
-    yield from _pair("complex", f"{what}: sync", order_plan(), order_by_hand, RECEIPT, inputs)
-    yield from _pair(
-        "complex", f"{what}: async, 24 calls wait a turn", order_plan(suspending), order_gathered, RECEIPT, inputs,
-        is_async=True,
-    )  # fmt: skip
+    yield from pair("complex", f"{what}: sync", order_by_hand, order_plan(), RECEIPT, inputs)
+    label = f"{what}: async, 24 calls wait a turn"
+    yield from pair("complex", label, order_gathered, order_plan(suspending), RECEIPT, inputs, is_async=True)
 
 
 # -- failures --------------------------------------------------------------------------------
@@ -236,7 +212,9 @@ def as_told(rate: int, results: Sequence[flow.Result]) -> str | None:
     return None if failed == rate and len(results) == TOGETHER else f"{failed} of {len(results)} failed"
 
 
-def _failures(quick: bool) -> Iterator[Case]:
+@table
+def test_failures(quick: bool) -> Iterator[Case]:
+    """Run a hundred workflows, some of which fail."""
     for how, config in (("collect", COLLECT), ("fail_fast", FAIL_FAST)):
         for rate in RATES:
             yield Case(
@@ -292,24 +270,25 @@ def outputs_are(wanted: Sequence[Any], known: Sequence[str], result: flow.Result
     return f"{wrong} of {len(wanted)} outputs are not those that the nodes return" if wrong else None
 
 
-def _scalability(quick: bool) -> Iterator[Case]:
-    section = "scalability"
+@table
+def test_scalability(quick: bool) -> Iterator[Case]:
+    """Run chains, and chains of which all is known."""
     for nodes in SIZES:
         ordered = list(range(1, nodes + 1))
         for fn, call, series in ((counted, flow.run, "sync"), (counted_async, flow.execute, "async")):
-            plan, is_async = chain(fn, nodes), series == "async"
-            known = dict.fromkeys(plan, KNOWN)
+            plan = chain(fn, nodes)
+            shape: dict[str, Any] = {"section": "scalability", "size": nodes, "series": series}
+            shape["is_async"] = series == "async"
+            run, given = partial(partial, call, plan), dict.fromkeys(plan, KNOWN)
+            yield Case(ALL_RUN, run, partial(outputs_are, ordered, ()), **shape)
             yield Case(
-                ALL_RUN, partial(partial, call, plan), partial(outputs_are, ordered, ()),
-                section=section, size=nodes, series=series, is_async=is_async,
-            )  # fmt: skip
-            yield Case(
-                NONE_RUN, partial(partial, call, plan, known=known), partial(outputs_are, [KNOWN] * nodes, plan.names),
-                section=section, size=nodes, series=series, is_async=is_async,
-            )  # fmt: skip
+                NONE_RUN, partial(run, known=given), partial(outputs_are, [KNOWN] * nodes, plan.names), **shape
+            )
 
 
-def _workers(quick: bool) -> Iterator[Case]:
+@table
+def test_workers(quick: bool) -> Iterator[Case]:
+    """Run a star by more and more workers."""
     plan = star()
     for workers in WORKERS:
         config = flow.Config(mode="workers", limit=workers)
@@ -319,36 +298,3 @@ def _workers(quick: bool) -> Iterator[Case]:
             partial(outputs_are, [1, *[2] * (STAR - 1)], ["n0"]),
             section="workers", size=workers, is_async=True,
         )  # fmt: skip
-
-
-# -- tests -----------------------------------------------------------------------------------
-
-
-@table(_linear)
-def test_linear(bench: Measure, case: Case) -> None:
-    """Run three nodes in a row."""
-    bench(case)
-
-
-@table(_complex)
-def test_complex(bench: Measure, case: Case) -> None:
-    """Route, run in parallel, and map."""
-    bench(case)
-
-
-@table(_failures)
-def test_failures(bench: Measure, case: Case) -> None:
-    """Run a hundred workflows, some of which fail."""
-    bench(case)
-
-
-@table(_scalability)
-def test_scalability(bench: Measure, case: Case) -> None:
-    """Run chains, and chains of which all is known."""
-    bench(case)
-
-
-@table(_workers)
-def test_workers(bench: Measure, case: Case) -> None:
-    """Run a star by more and more workers."""
-    bench(case)

@@ -9,17 +9,13 @@ from flow_bench.harness.rows import Identity, Row
 from flow_bench.originals.table import Source
 from flow_bench.session.passes import Fault, Part, one_pass
 
-SOURCES = ("go", "rust", "attune")
-
 
 def needed(sources: Sequence[Source]) -> dict[str, list[str]]:
     """The sections that the sources' rows stand in, by suite."""
     found: dict[str, dict[str, None]] = {}
     for source in sources:
-        for table in source.tables:
-            for original in table.rows:
-                for ours in original.rows().values():
-                    found.setdefault(ours.suite, {})[ours.only] = None
+        for _, ours in source.rows():
+            found.setdefault(ours.suite, {})[ours.only] = None
     return {suite: list(sections) for suite, sections in found.items()}
 
 
@@ -41,11 +37,5 @@ def measure(sources: Sequence[Source], *, quick: bool, say: Callable[[str], obje
 
 def missing(sources: Sequence[Source], rows: Mapping[Identity, Row]) -> list[str]:
     """Rows that a table names and no suite has."""
-    return [
-        f"{original.name}: {' / '.join(map(str, ours.identity))}"
-        for source in sources
-        for table in source.tables
-        for original in table.rows
-        for ours in original.rows().values()
-        if ours.identity not in rows
-    ]
+    beside = [one for source in sources for one in source.rows()]
+    return [f"{there.name}: {' / '.join(map(str, o.identity))}" for there, o in beside if o.identity not in rows]

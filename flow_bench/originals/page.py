@@ -19,9 +19,10 @@ printed, what stands beside it in `flow`, and what one operation really does whe
 
 This page is made by `{command}`. The command in the last column measures the table that the row stands in.
 """
-CALLS = {
-    "mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead",
-}  # fmt: skip
+MEASURED = """Figures of `flow`: {where}. Measured {when}. Bytes are the most that one operation had at once, blocks \
+what it left allocated while its result was alive; Go counts every byte ever allocated.
+"""
+CALLS = {"mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead"}
 """Figures in the row's own unit, and what they are called."""
 GROWTH = "blocks_per_1000"
 ROUNDS = ("ns", "us", "ms", "s")
@@ -34,7 +35,9 @@ def page(sources: Sequence[Source], rows: Mapping[Identity, Row], facts: Mapping
     :param facts: of the machine that measured.
     :param command: what makes the page.
     """
-    parts = [TITLE.format(command=command), _machine(facts)]
+    where = machine.heading(dict(facts)).replace("\n", "; ")
+    when = ", ".join(filter(None, [facts["date"][:10], facts.get("commit", "")]))
+    parts = [TITLE.format(command=command), MEASURED.format(where=where, when=when)]
     for source in sources:
         parts.append(f"## {source.name}\n\nIts figures: {source.machine}.\n")
         parts += [_table(table, rows) for table in source.tables]
@@ -42,15 +45,6 @@ def page(sources: Sequence[Source], rows: Mapping[Identity, Row], facts: Mapping
             lines = "\n".join(f"| {_cell(what)} | {_cell(here)} |" for what, here in source.advice)
             parts.append(f"### What it recommends\n\n| there | here |\n|---|---|\n{lines}\n")
     return "\n".join(parts)
-
-
-def _machine(facts: Mapping[str, Any]) -> str:
-    where = machine.heading(dict(facts)).replace("\n", "; ")
-    when = ", ".join(filter(None, [facts["date"][:10], facts.get("commit", "")]))
-    return (
-        f"Figures of `flow`: {where}. Measured {when}. Bytes are the most that one operation had at "
-        "once, blocks what it left allocated while its result was alive; Go counts every byte ever allocated.\n"
-    )
 
 
 def _table(table: Table, rows: Mapping[Identity, Row]) -> str:
@@ -62,9 +56,9 @@ def _table(table: Table, rows: Mapping[Identity, Row]) -> str:
 def _lines(original: Original, rows: Mapping[Identity, Row]) -> Iterator[str]:
     """One line of the page for each row here; one that says why there is none."""
     name, does = f"`{original.name}`", f"<br>{original.does}" if original.does else ""
-    if isinstance(original.ours, str):
-        yield f"| {name}{does} | {_cell(original.printed)} | - | {_cell(original.ours)} |"
-    for what, ours in original.rows().items():
+    if not original.ours:
+        yield f"| {name}{does} | {_cell(original.printed)} | - | {_cell(original.why)} |"
+    for what, ours in original.ours.items():
         figure = shown(ours, rows.get(ours.identity))
         told = f" ({what})" if what else ""
         yield f"| {name}{told}{does} | {_cell(original.printed)} | {figure} | `{ours.command}` |"

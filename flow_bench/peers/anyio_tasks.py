@@ -24,6 +24,6 @@ async def run_async(graph: Graph) -> dict[str, Any]:
         done[name].set()
 
     async with anyio.create_task_group() as group:
-        for name, function, needs in zip(graph.names, graph.functions, graph.needs, strict=True):
+        for name, function, needs in graph.nodes():
             group.start_soon(node, name, function, needs)
     return found

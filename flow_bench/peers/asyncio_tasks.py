@@ -19,6 +19,6 @@ async def run_async(graph: Graph) -> dict[str, Any]:
         return await function(*[await tasks[need] for need in needs])
 
     async with asyncio.TaskGroup() as group:
-        for name, function, needs in zip(graph.names, graph.functions, graph.needs, strict=True):
+        for name, function, needs in graph.nodes():
             tasks[name] = group.create_task(node(function, needs))
     return {name: task.result() for name, task in tasks.items()}

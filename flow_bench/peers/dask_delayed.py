@@ -11,7 +11,7 @@ from flow_bench.peers.graph import Graph
 
 def build(graph: Graph) -> list[Any]:
     made: dict[str, Any] = {}
-    for name, function, needs in zip(graph.names, graph.functions, graph.needs, strict=True):
+    for name, function, needs in graph.nodes():
         made[name] = dask.delayed(function)(*[made[need] for need in needs])
     return list(made.values())
 

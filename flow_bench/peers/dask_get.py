@@ -10,8 +10,7 @@ from flow_bench.peers.graph import Graph
 
 
 def build(graph: Graph) -> tuple[dict[str, Any], list[str]]:
-    entries = zip(graph.names, graph.functions, graph.needs, strict=True)
-    return {name: (function, *needs) for name, function, needs in entries}, graph.names
+    return {name: (function, *needs) for name, function, needs in graph.nodes()}, graph.names
 
 
 def run(built: tuple[dict[str, Any], list[str]]) -> Any:

@@ -8,7 +8,7 @@ from flow_bench.peers.graph import Graph
 
 def build(graph: Graph) -> flow.Plan:
     dag = flow.Dag("bench")
-    for name, function, needs in zip(graph.names, graph.functions, graph.needs, strict=True):
+    for name, function, needs in graph.nodes():
         dag.add(name, function, needs=needs)
     return dag.compile()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 DONE = "done"
@@ -28,6 +28,10 @@ class Graph:
         self.names = [f"n{i}" for i in range(len(self.dependencies))]
         self.needs = [[self.names[d] for d in needed] for needed in self.dependencies]
         self.functions = self._functions(record)
+
+    def nodes(self) -> Iterator[tuple[str, Node, list[str]]]:
+        """Name, function and needs of every node."""
+        return zip(self.names, self.functions, self.needs, strict=True)
 
     def outputs(self, raw: Any) -> list[Any]:
         """All outputs in node order, of what a run returned: a list of them, or a mapping by name."""

@@ -42,7 +42,7 @@ def _async_node(name: str, function: Node, needs: list[str]) -> Node:
 
 def prepare(graph: Graph) -> tuple[Graph, list[Node]]:
     make = _async_node if graph.is_async else _node
-    return graph, list(map(make, graph.names, graph.functions, graph.needs))
+    return graph, [make(*node) for node in graph.nodes()]
 
 
 def build(prepared: tuple[Graph, list[Node]]) -> Built:

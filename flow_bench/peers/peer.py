@@ -55,7 +55,7 @@ class Peer:
         in_time = timer.is_alive()
         timer.cancel()
         if not line:
-            raise PeerFault(self._lost() if in_time else self._late(do))
+            raise PeerFault(self._lost("" if in_time else f"{do} did not end within {self.patience:g} s"))
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise PeerFault(answer["error"])
@@ -81,19 +81,15 @@ class Peer:
         )  # fmt: skip
         return self._process
 
-    def _late(self, do: str) -> str:
-        self.close()
-        return f"{do} did not end within {self.patience:g} s"
-
-    def _lost(self) -> str:
-        """What the worker said last, or how it ended."""
+    def _lost(self, late: str) -> str:
+        """End it; return why: that it was late, or what it said last, or how it ended."""
         assert self._process is not None
         assert self._errors is not None
         code = self._process.wait()
         self._errors.seek(0)
         last = self._errors.read().strip().rpartition("\n")[2]
         self.close()
-        return f"its process died: {last or f'exit code {code}'}"
+        return late or f"its process died: {last or f'exit code {code}'}"
 
 
 def refuse_unless_right(label: str, work: Work, checked: dict[str, Any]) -> None:

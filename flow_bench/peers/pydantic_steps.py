@@ -36,7 +36,7 @@ def _step(name: str, function: Node, needs: list[str]) -> Node:
 
 
 def prepare(graph: Graph) -> tuple[Graph, list[Node]]:
-    return graph, list(map(_step, graph.names, graph.functions, graph.needs))
+    return graph, [_step(*node) for node in graph.nodes()]
 
 
 def build(prepared: tuple[Graph, list[Node]]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 
@@ -41,27 +41,19 @@ class Library:
 
 
 FLOW = Library("flow_bench.peers.flow_dag", "flow", "", ours=True, is_async=True)
-PARAMETERS = Library(
-    "flow_bench.peers.flow_parameters", "flow, wired by parameter names", "", ours=True, is_async=True
-)
+NAMED = Library("flow_bench.peers.flow_parameters", "flow, wired by parameter names", "", ours=True, is_async=True)
 DASK_DICT = Library("flow_bench.peers.dask_get", "Dask get of a dict", "dask")
+LOOP = Library("flow_bench.peers.graphlib_loop", "graphlib loop", "", engine=False)
+TASKS = Library(
+    "flow_bench.peers.asyncio_tasks", "asyncio TaskGroup", "", engine=False, sync=False, is_async=True, builds=False
+)
 CONTENDERS = [
     FLOW,
-    PARAMETERS,
-    Library("flow_bench.peers.graphlib_loop", "graphlib loop", "", engine=False),
-    Library("flow_bench.peers.networkx_loop", "networkx loop", "networkx", engine=False),
-    Library(
-        "flow_bench.peers.asyncio_tasks", "asyncio TaskGroup", "", engine=False, sync=False, is_async=True, builds=False
-    ),
-    Library(
-        "flow_bench.peers.anyio_tasks",
-        "anyio task group",
-        "anyio",
-        engine=False,
-        sync=False,
-        is_async=True,
-        builds=False,
-    ),
+    NAMED,
+    LOOP,
+    replace(LOOP, module="flow_bench.peers.networkx_loop", label="networkx loop", package="networkx"),
+    TASKS,
+    replace(TASKS, module="flow_bench.peers.anyio_tasks", label="anyio task group", package="anyio"),
     DASK_DICT,
     Library("flow_bench.peers.dask_threads", "Dask threaded get", "dask", builds=False),
     Library("flow_bench.peers.dask_delayed", "Dask delayed", "dask"),

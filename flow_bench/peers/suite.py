@@ -83,7 +83,8 @@ class Trial:
 
         :raises Refused: if a run left nodes undone.
         """
-        if self.fault or (turn >= 0 and not self._is_due(operation, turn, effort.rounds)):
+        mine = self._rounds.get(operation, 0)  # spread evenly, the first round always among them
+        if self.fault or (turn >= 0 and turn * mine % effort.rounds >= mine):
             return
         try:
             answer = self.peer.ask(operation, repeat=self._repeats.get(operation, 1))
@@ -98,10 +99,6 @@ class Trial:
             return
         self._repeats[operation] = repeat = min(1_000, int(effort.sample / max(took, 1e-6)) + 1)
         self._rounds[operation] = max(1, min(effort.rounds, int(effort.budget / (took * repeat))))
-
-    def _is_due(self, operation: str, turn: int, rounds: int) -> bool:
-        mine = self._rounds[operation]
-        return turn * mine % rounds < mine  # spread evenly, the first round always among them
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -133,18 +130,13 @@ def _started(peers: Sequence[Peer]) -> tuple[list[Row], dict[str, str]]:
         try:
             hello = peer.ask("hello")
             row.figure, row.figures = resident(hello["pid"]) / 1e6, {"import ms": hello["seconds"] * 1e3}
-            row.note = _version(contender)
+            row.note = f"{contender.package} {contender.version}" if contender.package else "standard library"
+            row.note = f"flow {flow.__version__}" if contender.ours else row.note
         except PeerFault as fault:
             missing[contender.label] = str(fault)
             row.note = f"n/a: {fault}"
         rows.append(row)
     return rows, missing
-
-
-def _version(contender: Library) -> str:
-    if contender.ours:
-        return f"flow {flow.__version__}"
-    return f"{contender.package} {contender.version}" if contender.package else "standard library"
 
 
 def _of_graph(
@@ -188,17 +180,15 @@ def _rows(
     """In microseconds per node, with the ratio to flow's sample of the same round."""
     nodes = len(work.names)
     ours = next((t.seconds[operation] for t in base or trials if t.contender == FLOW), {})
-    rows = []
-    for trial in trials:
-        seconds = trial.seconds[operation]
-        rows.append(
-            Row(
-                f"peers {section}", trial.contender.label, "us", [s * US / nodes for s in seconds.values()],
-                ratios=[s / ours[turn] for turn, s in seconds.items() if turn in ours], nodes=nodes,
-                topology=topology, suite="peers", note="" if seconds else f"n/a: {trial.fault}",
-            )
-        )  # fmt: skip
-    return rows
+    return [
+        Row(
+            f"peers {section}", trial.contender.label, "us", [s * US / nodes for s in seconds.values()],
+            ratios=[s / ours[turn] for turn, s in seconds.items() if turn in ours], nodes=nodes, topology=topology,
+            suite="peers", note="" if seconds else f"n/a: {trial.fault}",
+        )
+        for trial in trials
+        for seconds in [trial.seconds[operation]]
+    ]  # fmt: skip
 
 
 def _to_fastest(section: str, rows: Sequence[Row], topology: str, nodes: int, effort: Effort) -> list[Row]:

@@ -12,7 +12,8 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -56,7 +57,7 @@ class Worker:
     def build(self, repeat: int) -> dict[str, Any]:
         """Seconds per build, of so many in a row; the last is kept for running."""
         build, prepared = self._build, self._prepared
-        with Uncollected():
+        with uncollected():
             began = perf_counter()
             made = [build(prepared) for _ in range(repeat)]
             took = perf_counter() - began
@@ -67,7 +68,7 @@ class Worker:
         """Seconds per run, of so many in a row, and the least number of nodes that any of them left done."""
         if self._built is None:
             self._built = self._build(self._prepared)
-        with Uncollected():
+        with uncollected():
             took, runs = self._runner.run(self._timed_async(repeat)) if self._graph.is_async else self._timed(repeat)
         done = min(self._graph.outputs(raw).count(DONE) for raw in runs)
         return {"seconds": took / repeat, "done": done}
@@ -85,14 +86,14 @@ class Worker:
         return perf_counter() - began, runs
 
 
-class Uncollected:
+@contextmanager
+def uncollected() -> Iterator[None]:
     """The collector is run before what is timed and off within it, for all libraries alike."""
-
-    def __enter__(self) -> None:
-        gc.collect()
-        gc.disable()
-
-    def __exit__(self, *exc: object) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
         gc.enable()
 
 

@@ -66,8 +66,7 @@ class Axis:
 class Lane:
     """One named row of a plot.
 
-    :ivar value: what the bar shows; ``low`` and ``high`` are its quartiles.
-    :ivar text: the figure, written out at the right.
+    :ivar value: what the bar shows; ``low`` and ``high`` are its quartiles, ``text`` the figure, written at the right.
     :ivar box: 5th percentile, quartiles, 95th and 99th percentile instead of a bar.
     :ivar dots: values by number of their series, instead of a bar; a single one may have ``low`` and ``high``.
     """
@@ -114,7 +113,7 @@ def lanes(rows: Sequence[Lane], axis: Axis, mark: float | None = None) -> str:
     """
     drawn = "".join(_lane(row, axis) for row in rows)
     marked = f'<i class="mark" style="left:{_percent(axis.at(mark))}"></i>' if mark is not None else ""
-    return f'<div class="lanes">{_grid(axis)}{marked}{drawn}</div>{_foot(axis)}'
+    return f'<div class="lanes"><svg class="grid">{_upright_lines(axis)}</svg>{marked}{drawn}</div>{_foot(axis)}'
 
 
 def _lane(row: Lane, axis: Axis) -> str:
@@ -128,45 +127,36 @@ def _lane(row: Lane, axis: Axis) -> str:
 
 def _said(row: Lane, unit: str) -> str:
     """What is said of a lane besides its name and figure."""
-    said = []
-    if row.low is not None and row.high is not None:
-        said.append(f"{number(row.low)} to {number(row.high)}")
-    if row.target is not None:
-        said.append(f"target: at most {number(row.target)} {unit}")
-    return "; ".join(said)
+    between = f"{number(row.low)} to {number(row.high)}" if row.low is not None and row.high is not None else ""
+    target = f"target: at most {number(row.target)} {unit}" if row.target is not None else ""
+    return "; ".join(filter(None, [between, target]))
 
 
 def _bar(row: Lane, axis: Axis) -> str:
-    zero = 0.0 if axis.log else axis.at(0.0)
-    left, right = sorted((zero, axis.at(row.value)))
-    drawn = f'<rect x="{_percent(left)}" y="3" width="{_percent(right - left)}" height="10"/>'
-    drawn += _whisker(axis, row.low, row.high)
-    return drawn + ("" if row.target is None else _upright(axis.at(row.target), "target", 0, 16))
+    left, right = sorted((0.0 if axis.log else axis.at(0.0), axis.at(row.value)))
+    drawn = f'<rect x="{_percent(left)}" y="3" width="{_percent(right - left)}" height="10"/>' + _whisker(row, axis)
+    return drawn + ("" if row.target is None else _line("target", axis.at(row.target), axis.at(row.target), 0, 16))
 
 
 def _box(box: Sequence[float], axis: Axis) -> str:
     five, first, middle, third, most, last = map(axis.at, box)
-    return (
-        f'<line class="thin" x1="{_percent(five)}" x2="{_percent(most)}" y1="8" y2="8"/>'
-        f'<rect class="box" x="{_percent(first)}" y="3" width="{_percent(third - first)}" height="10"/>'
-        + _upright(middle, "middle", 3, 13)
-        + _use(2, last, "8", "last")
-    )
+    half = f'<rect class="box" x="{_percent(first)}" y="3" width="{_percent(third - first)}" height="10"/>'
+    return _line("thin", five, most, 8, 8) + half + _line("middle", middle, middle, 3, 13) + _use(2, last, "8", "last")
 
 
 def _dots(row: Lane, axis: Axis) -> str:
     dots = "".join(_use(style, axis.at(value), "8", f"s{style} {colour(style)}") for style, value in row.dots)
-    return _whisker(axis, row.low, row.high) + dots
+    return _whisker(row, axis) + dots
 
 
-def _whisker(axis: Axis, low: float | None, high: float | None) -> str:
-    if low is None or high is None:
+def _whisker(row: Lane, axis: Axis) -> str:
+    if row.low is None or row.high is None:
         return ""
-    return f'<line class="thin" x1="{_percent(axis.at(low))}" x2="{_percent(axis.at(high))}" y1="8" y2="8"/>'
+    return _line("thin", axis.at(row.low), axis.at(row.high), 8, 8)
 
 
-def _upright(place: float, kind: str, top: int, foot: int) -> str:
-    return f'<line class="{kind}" x1="{_percent(place)}" x2="{_percent(place)}" y1="{top}" y2="{foot}"/>'
+def _line(kind: str, left: float, right: float, top: int, foot: int) -> str:
+    return f'<line class="{kind}" x1="{_percent(left)}" x2="{_percent(right)}" y1="{top}" y2="{foot}"/>'
 
 
 def _use(style: int, x: float, y: str, kind: str, said: str = "") -> str:
@@ -270,10 +260,6 @@ def short(value: float) -> str:
         if size >= unit:
             return f"{sign}{size / (1e3 if letter == 'k' else unit):g}{letter}"
     return sign + (f"{size:,.6g}" if size >= 1 else f"{size:.6f}".rstrip("0").rstrip(".") or "0")
-
-
-def _grid(axis: Axis) -> str:
-    return f'<svg class="grid">{_upright_lines(axis)}</svg>'
 
 
 def _upright_lines(axis: Axis) -> str:

@@ -17,13 +17,20 @@ from flow_bench.harness.rows import Row
 from flow_bench.report import plots, sections
 from flow_bench.report.changes import summary
 from flow_bench.report.draw import MARKS
-from flow_bench.report.parts import PARTS, allocating, divided
-from flow_bench.report.plots import PEERS
+from flow_bench.report.plots import PEERS, parted, size_word
 from flow_bench.report.sections import Changes
-from flow_bench.report.tables import SUITES, TITLES
-from flow_bench.report.verdicts import Verdicts, judged, verdicts, why_unjudged
+from flow_bench.report.tables import SUITES, TITLES, judged, title_of, verdicts
 from flow_bench.session.compare import TIMES, Change, Comparison, compare
 
+PARTS = {
+    "peers": "flow beside other libraries: the same graphs of nodes that do nothing, in each of them",
+    "scaling": "what time does over the size of a graph",
+    "latency": "single calls and single workflows: the median, and the tails P95 and P99",
+    "memory": "bytes of nodes, plans and workflows; bytes and blocks that single operations take",
+}
+"""Of a page, in order; all other rows stay with their suites."""
+PERCENTILES = re.compile(r"\bp(50|95|99)\b", re.IGNORECASE)
+SIZES = re.compile(r"(bytes|[kMG]B)\b")
 TEMPLATE = Path(__file__).with_name("page.html")
 READING = """
 Figures are medians over rounds; the <b>spread</b> is the interquartile range over the median. A <b>ratio</b> is taken
@@ -83,6 +90,42 @@ def _sections(rows: Sequence[Row], changed: Changes) -> Iterator[tuple[str, str]
         yield f"suite-{suite}", sections.section(f"suite {suite}", SUITES.get(suite, ""), mine, changed)
 
 
+def divided(rows: Iterable[Row]) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """Return the rows by part, and all others by suite; each row once. O(rows).
+
+    The rows of a section that have the same unit stay together; factors (unit ``x``) stay with the first of them.
+    """
+    parts: dict[str, list[Row]] = {name: [] for name in PARTS}
+    suites: dict[str, list[Row]] = {}
+    for (suite, _), section in parted(rows, lambda row: (row.suite, row.section)).items():
+        blocks = parted(section, lambda row: row.unit)
+        of_unit = {unit: _part(block) for unit, block in blocks.items()}
+        measured = [name for unit, name in of_unit.items() if unit != "x"]
+        of_unit["x"] = measured[0] if measured else ""
+        for row in section:
+            name = of_unit[row.unit]
+            parts[name].append(row) if name else suites.setdefault(suite, []).append(row)
+    return parts, suites
+
+
+def _part(rows: Sequence[Row]) -> str:
+    """The part of rows of one section and unit; empty if they stay with their suite."""
+    if rows[0].suite == PEERS:
+        return PEERS
+    if SIZES.match(rows[0].unit):
+        return "memory"
+    if any(row.each or PERCENTILES.search(row.label) for row in rows):
+        return "latency"
+    series = parted((row for row in rows if row.nodes), lambda row: (row.label, row.topology)).values()
+    several = any(len({row.nodes for row in mine}) > 1 for mine in series)
+    return "scaling" if several and rows[0].unit in TIMES and size_word(rows[0]) == "nodes" else ""
+
+
+def allocating(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows that know what one of their operations allocates, by suite. O(rows)."""
+    return parted((row for row in rows if {"bytes", "blocks"} <= row.figures.keys()), lambda row: row.suite)
+
+
 # -- top of the page -------------------------------------------------------------------------
 
 
@@ -126,28 +169,26 @@ def headline(rows: Sequence[Row], document: dict[str, Any]) -> str:
     first = f"{refused} {'suite' if refused == 1 else 'suites'} refused, " if refused else ""
     kind = "bad" if refused or found.missed else "good" if found.met else ""
     lines = "".join(f"<li>{escape(suite)}: {escape(fault)}</li>" for suite, fault in faults.items())
-    lines = f'<ul class="missing">{lines}</ul>' if lines else ""
-    return f'<p class="headline {kind}">{first}{found.headline}</p>{lines}{misses(found)}{unjudged(found)}'
+    text = f'<p class="headline {kind}">{first}{found.headline}</p>'
+    text += f'<ul class="missing">{lines}</ul>' if lines else ""
+    if found.missed:
+        lines = "".join(_judged(row, "bad") for row in found.missed)
+        text += f'<div class="card"><h2 id="missed">Targets missed</h2><ul class="judged">{lines}</ul></div>'
+    if found.unjudged:
+        lines = "".join(_judged(row, "", _why_unjudged(row)) for row in found.unjudged)
+        listed = f'<div class="card"><ul class="judged">{lines}</ul></div>'
+        text += f"<details><summary>{len(found.unjudged)} targets not judged here</summary>{listed}</details>"
+    return text
 
 
-def misses(found: Verdicts) -> str:
-    """The rows that miss a target that binds here, with figure and target."""
-    if not found.missed:
-        return ""
-    lines = "".join(judged_line(row, "bad") for row in found.missed)
-    return f'<div class="card"><h2 id="missed">Targets missed</h2><ul class="judged">{lines}</ul></div>'
+def _why_unjudged(row: Row) -> str:
+    """Why nobody can say here whether the target is met; where it does not bind, what would be said."""
+    if not row.verdict:
+        return row.note or "no figure"
+    return f"the target does not bind here; it would be {'met' if row.verdict == 'pass' else 'missed'}"
 
 
-def unjudged(found: Verdicts) -> str:
-    """The rows whose target cannot be judged here, with the reason; closed."""
-    if not found.unjudged:
-        return ""
-    lines = "".join(judged_line(row, "", why_unjudged(row)) for row in found.unjudged)
-    listed = f'<div class="card"><ul class="judged">{lines}</ul></div>'
-    return f"<details><summary>{len(found.unjudged)} targets not judged here</summary>{listed}</details>"
-
-
-def judged_line(row: Row, kind: str, why: str = "") -> str:
+def _judged(row: Row, kind: str, why: str = "") -> str:
     """A row's name, figure and target; beneath, where it stands, and what else there is to say."""
     beneath = escape(": ".join(filter(None, [where(row), why])))
     return (
@@ -159,7 +200,7 @@ def judged_line(row: Row, kind: str, why: str = "") -> str:
 def where(row: Row) -> str:
     """Suite, section, size and series of a row."""
     size = f"{row.nodes:,} {plots.size_word(row)}" if row.nodes else ""
-    return ", ".join(filter(None, [row.suite, sections.title_of(row), size, row.topology]))
+    return ", ".join(filter(None, [row.suite, title_of(row), size, row.topology]))
 
 
 def strip(rows: Sequence[Row], document: dict[str, Any]) -> str:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from math import isfinite
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from flow_bench.harness.rows import JUDGED, Row, number, percentile, quartiles
 from flow_bench.report.draw import Axis, Curve, Lane, axis, curves, lanes, places, short
@@ -36,8 +35,7 @@ Item = TypeVar("Item")
 Key = TypeVar("Key")
 
 
-@dataclass(frozen=True)
-class Plot:
+class Plot(NamedTuple):
     """A plot as markup and, in words, what it shows."""
 
     title: str
@@ -45,13 +43,12 @@ class Plot:
     drawn: str
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Plots side by side, with one caption, and one legend of (name, style) for all of them."""
 
     caption: str
-    plots: list[Plot]
-    legend: list[tuple[str, int]] = field(default_factory=list)
+    plots: Sequence[Plot]
+    legend: Sequence[tuple[str, int]] = ()
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
@@ -158,16 +155,15 @@ def bars(rows: Sequence[Row]) -> Group:
 
 def _lanes(rows: Sequence[Row]) -> list[Lane]:
     name, mine = named(rows), ours_of([row.label for row in rows])
+
+    def text(row: Row) -> str:  # of another library, how many times ours it is besides
+        times = row.suite == PEERS and row.ratio is not None and set(row.ratios) != {1.0}
+        return f"{shown(row)} ({number(row.ratio or 0.0)}x)" if times else shown(row)
+
     return [
-        Lane(name(row), _figure(row), *_quartiles(row), _text(row), ours=row.label in mine, target=_target(row))
+        Lane(name(row), _figure(row), *_quartiles(row), text(row), ours=row.label in mine, target=_target(row))
         for row in rows
     ]
-
-
-def _text(row: Row) -> str:
-    """The figure; of another library, how many times ours it is besides."""
-    times = row.suite == PEERS and row.ratio is not None and set(row.ratios) != {1.0}
-    return f"{shown(row)} ({number(row.ratio)}x)" if times and row.ratio is not None else shown(row)
 
 
 def _bars(title: str, rows: Sequence[Row], found: Sequence[Lane], among: Sequence[float]) -> Plot:
@@ -207,20 +203,18 @@ def _label(row: Row) -> str:
 
 def allocations(rows: Sequence[Row]) -> Group:
     """Bytes and blocks of one operation, a bar per row: the largest size and the first series of each alone."""
-    largest: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        key = row.section, row.label
-        if key not in largest or row.nodes > largest[key].nodes:
-            largest[key] = row
-    labels = Counter(row.label for row in largest.values())
-    name, mine = named(rows), ours_of(labels)
-    names = {key: name(row) + (f" ({row.section})" if labels[row.label] > 1 else "") for key, row in largest.items()}
-    found = []
+    series = parted(rows, lambda row: (row.section, row.label)).values()
+    largest = [max(mine, key=lambda row: row.nodes) for mine in series]
+    labels = Counter(row.label for row in largest)
+    name, mine, found = named(rows), ours_of(labels), []
     for figure in ("bytes", "blocks"):
         drawn = [
-            Lane(names[key], row.figures[figure], text=number(row.figures[figure]), ours=row.label in mine)
-            for key, row in largest.items()
-        ]
+            Lane(
+                name(row) + (f" ({row.section})" if labels[row.label] > 1 else ""), row.figures[figure],
+                text=number(row.figures[figure]), ours=row.label in mine,
+            )
+            for row in largest
+        ]  # fmt: skip
         most = max(drawn, key=lambda lane: lane.value)
         says = f"{len(drawn)} bars; the most is {most.text} ({most.name})."
         found.append(Plot(figure, says, lanes(drawn, axis([lane.value for lane in drawn], figure, bars=True))))
@@ -254,11 +248,8 @@ def efficiency(rows: Sequence[Row]) -> Group:
 def changes(found: Sequence[Change], name: Callable[[Change], str]) -> Group:
     """A lane per change: how many times what it was, with the interval."""
     differing = [
-        Lane(
-            name(c), low=c.low, high=c.high, text=f"{c.ratio:.2f}x", dots=((int(c.verdict == "slower"), c.ratio),),
-        )
-        for c in found
-    ]  # fmt: skip
+        Lane(name(c), 0, c.low, c.high, f"{c.ratio:.2f}x", dots=((int(c.verdict == "slower"), c.ratio),)) for c in found
+    ]
     scale = axis([1.0, *(v for lane in differing for v in lane.values)], "times what it was", log=True)
     says = "; ".join(f"{lane.name} {lane.text}" for lane in differing) + "."
     plot = Plot("", says, lanes(differing, scale, mark=1.0))
@@ -318,13 +309,9 @@ def over_limits(rows: Sequence[Row], limits: dict[str, float]) -> Group:
 
 
 def _curves(
-    panels: dict[str, list[Row]],
-    line: Callable[[Row], str],
-    place: Callable[[Row], float],
-    x_title: str,
-    ticks: Sequence[tuple[float, str]],
-    caption: str,
-) -> Group:
+    panels: dict[str, list[Row]], line: Callable[[Row], str], place: Callable[[Row], float], x_title: str,
+    ticks: Sequence[tuple[float, str]], caption: str,
+) -> Group:  # fmt: skip
     names = dict.fromkeys(line(row) for rows in panels.values() for row in rows)
     mine = ours_of(names)
     styles = {name: k for k, name in enumerate(sorted(names, key=lambda name: name not in mine))}
@@ -335,12 +322,12 @@ def _curves(
     plots = []
     for title, rows in panels.items():
         found, said = [], []
-        for name, group in parted(rows, line).items():
-            line_of = sorted(group, key=place)
+        for name, unordered in parted(rows, line).items():
+            group = sorted(unordered, key=place)
             bold = name in mine and len(mine) < len(names)
-            found.append(Curve(name, styles[name], [(place(r), _figure(r), _at(r)) for r in line_of], ours=bold))
-            said.append(f"{name} from {shown(line_of[0])} to {shown(line_of[-1])}")
-            ideal = [(place(r), i, f"ideal {number(i)} {unit_of(r)}") for r in line_of if (i := _ideal(r))]
+            found.append(Curve(name, styles[name], [(place(r), _figure(r), _at(r)) for r in group], ours=bold))
+            said.append(f"{name} from {shown(group[0])} to {shown(group[-1])}")
+            ideal = [(place(r), i, f"ideal {number(i)} {unit_of(r)}") for r in group if (i := _ideal(r))]
             if ideal:
                 found.append(Curve(name, styles[name], ideal, ideal=True))
         says = f"Curves over {x_title} from {ticks[0][1]} to {ticks[-1][1]}: {'; '.join(said)}."

@@ -7,25 +7,18 @@ from functools import partial
 from html import escape
 from math import isfinite
 
-from flow_bench.harness.rows import BELOW, Identity, Row, number, percentile, share
+from flow_bench.harness.rows import Identity, Row
 from flow_bench.report import plots
 from flow_bench.report.draw import COLOURS, colour, mark_of
 from flow_bench.report.plots import Group, Plot, parted, shown
-from flow_bench.report.tables import PERCENTILES, TITLES
+from flow_bench.report.tables import PERCENTILES, figure, said, title_of
 from flow_bench.session.compare import Change
 
-PERCENTS = ("efficiency", "schedule", "of_real")
-"""Figures that are parts of 1."""
 LISTED = 3
 """Articles of a section that need no list of them."""
 
 Changes = Mapping[Identity, Change] | None
 """The rows' changes, if the page compares two runs."""
-
-
-def title_of(row: Row) -> str:
-    """The section, as a heading says it."""
-    return TITLES.get(row.section, row.section)
 
 
 def section(name: str, says: str, rows: Sequence[Row], changed: Changes, more: Sequence[tuple[str, str]] = ()) -> str:
@@ -68,7 +61,7 @@ def allocations(suite: str, rows: Sequence[Row]) -> tuple[str, str]:
     title = f"bytes and blocks per operation ({suite})"
     drawn = group_of(title, plots.allocations(rows)) if len(rows) > 1 else ""
     columns: list[Column] = [("of", title_of, "text"), *_size_columns(rows)]
-    columns += [(name, partial(_extra, name=name), "") for name in ("bytes", "blocks")]
+    columns += [(name, partial(_figure, name=name), "") for name in ("bytes", "blocks")]
     return title, _figures(drawn) + _table_of(title, rows, columns, None, closed=bool(drawn))
 
 
@@ -88,30 +81,27 @@ def missing_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 def group_of(title: str, group: Group) -> str:
     """Plots beside each other, with their legend and caption."""
-    panels = "".join(panel(title, plot) for plot in group.plots)
-    legend = "".join(legend_button(name, style) for name, style in group.legend) if len(group.legend) > 1 else ""
+    panels = "".join(_panel(title, plot) for plot in group.plots)
+    legend = "".join(_button(name, style) for name, style in group.legend) if len(group.legend) > 1 else ""
     legend = f'<div class="legend">{legend}</div>' if legend else ""
     one = ' class="one"' if len(group.plots) == 1 else ""
     caption = f"<figcaption>{escape(group.caption)}</figcaption>"
     return f'<figure{one}>{caption}{legend}<div class="panels">{panels}</div></figure>'
 
 
-def panel(title: str, plot: Plot) -> str:
+def _panel(title: str, plot: Plot) -> str:
     """One plot, with what it shows in words."""
     heading = f"<h4>{escape(plot.title)}</h4>" if plot.title else ""
     said = escape(": ".join(filter(None, [title, plot.title, plot.says])))
     return f'<div>{heading}<div class="plot" role="img" aria-label="{said}">{plot.drawn}</div></div>'
 
 
-def legend_button(name: str, style: int) -> str:
+def _button(name: str, style: int) -> str:
     """A button that hides and shows the series of this number."""
     dash = ' class="dashed"' if style >= COLOURS else ""
-    sign = (
-        f'<svg width="22" height="14" aria-hidden="true" class="{colour(style)}"><path d="M0 7h22"{dash}/>'
-        f'<use href="#mark-{mark_of(style)}" x="11" y="7"/></svg>'
-    )
-    text = f"<span>{escape(name)}</span>"
-    return f'<button type="button" aria-pressed="true" data-series="s{style}">{sign}{text}</button>'
+    sign = f'<path d="M0 7h22"{dash}/><use href="#mark-{mark_of(style)}" x="11" y="7"/></svg>'
+    sign = f'<svg width="22" height="14" aria-hidden="true" class="{colour(style)}">{sign}<span>{escape(name)}</span>'
+    return f'<button type="button" aria-pressed="true" data-series="s{style}">{sign}</button>'
 
 
 # -- tables ----------------------------------------------------------------------------------
@@ -134,9 +124,8 @@ def table(rows: Sequence[Row], columns: Sequence[Column], changed: Changes) -> s
     head = "".join(f'<th scope="col"{_classed(kind)}>{escape(name)}</th>' for name, _, kind in columns)
     lines = []
     for row in rows:
-        cells = "".join(
-            f"<td{_classed(_class(kind, row, changed))}>{escape(text(row))}</td>" for _, text, kind in columns
-        )
+        made = [f"<td{_classed(_class(kind, row, changed))}>{escape(text(row))}</td>" for _, text, kind in columns]
+        cells = "".join(made)
         lines.append(f'<tr><th scope="row">{escape(row.label.strip())}</th>{cells}</tr>')
     return f'<table><thead><tr><th scope="col">what</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
@@ -153,37 +142,26 @@ def _columns(rows: Sequence[Row], changed: Changes) -> Iterator[Column]:
         yield "times what it was", lambda row: _change_text(changed.get(row.identity)), "change"
     yield "spread", lambda row: f"{row.spread:.0%}" if row.spread is not None else "", ""
     yield "ratio", lambda row: f"{row.ratio:,.2f}x" if row.ratio is not None else "", ""
-    for name, percent in PERCENTILES.items():
-        yield name.upper(), partial(_percentile, name=name, percent=percent), ""
+    for name in PERCENTILES:
+        yield name.upper(), partial(_figure, name=name), ""
     for name in dict.fromkeys(name for row in rows for name in row.figures if name not in PERCENTILES):
-        yield name.replace("_", " "), partial(_extra, name=name), ""
+        yield name.replace("_", " "), partial(_figure, name=name), ""
     yield "rounds", lambda row: f"{len(row.samples):,}" if row.samples else "", ""
     yield "target", lambda row: str(row.target or ""), ""
     yield "", lambda row: row.verdict, "verdict"
     yield "note", lambda row: row.note, "text"
 
 
-def _percentile(row: Row, name: str, percent: float) -> str:
-    if name in row.figures:
-        return number(row.figures[name])
-    return number(percentile(row.samples, percent)) if row.each and row.samples else ""
-
-
-def _extra(row: Row, name: str) -> str:
-    value = row.figures.get(name)
-    if value is None or not isfinite(value):
-        return ""
-    if name == BELOW:
-        return share(value)
-    return f"{value:.0%}" if name in PERCENTS else number(value)
+def _figure(row: Row, name: str) -> str:
+    value = figure(row, name)
+    return "" if value is None or not isfinite(value) else said(name, value)
 
 
 def _change_text(change: Change | None) -> str:
     if change is None:
         return "not compared"
-    return f"{change.ratio:.2f}x ({change.low:.2f} to {change.high:.2f})" + (
-        f" {change.verdict}" if change.verdict != "same" else ""
-    )
+    verdict = f" {change.verdict}" if change.verdict != "same" else ""
+    return f"{change.ratio:.2f}x ({change.low:.2f} to {change.high:.2f}){verdict}"
 
 
 def _class(kind: str, row: Row, changed: Changes) -> str:

@@ -1,12 +1,11 @@
-"""Rows as tables of plain text."""
+"""Rows as tables of plain text, and what became of their targets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from flow_bench.harness.rows import BELOW, Row, number, percentile, share
-from flow_bench.report.verdicts import judged, verdicts
 
 TITLES = {
     "sync": "sync, no event loop",
@@ -40,12 +39,19 @@ SUITES = {
 """Every suite, in words."""
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99}
 SHARES = ("efficiency", BELOW)
+PERCENTS = ("efficiency", "schedule", "of_real")
+"""Figures that are parts of 1."""
 COLUMNS = ("efficiency", *PERCENTILES, BELOW)
 """Figures that have a column of their own; others follow the row as ``name value``."""
 HEADINGS = {BELOW: "below 1 ms"}
 
 
 # -- tables ----------------------------------------------------------------------------------
+
+
+def title_of(row: Row) -> str:
+    """The section, as a heading says it."""
+    return TITLES.get(row.section, row.section)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -58,9 +64,7 @@ def _across(rows: Sequence[Row]) -> str:
     series = list(dict.fromkeys(row.topology for row in rows))
     sizes = list(dict.fromkeys(row.nodes for row in rows))
     units = {row.unit for row in rows} - {"x"}
-    several = len(sizes) > 1
-    figures = _figures_of(rows)
-    header = ["", *(["size"] if several else []), *series, *_headings(figures), "spread", "target", ""]
+    several, figures = len(sizes) > 1, _figures_of(rows)
     body = []
     for label, size in dict.fromkeys((row.label, row.nodes) for row in rows):
         mine = [row for row in rows if (row.label, row.nodes) == (label, size)]
@@ -76,9 +80,9 @@ def _across(rows: Sequence[Row]) -> str:
     unit = f": {next(iter(units))}{' per node' if rows[0].section in TITLES else ''}" if len(units) == 1 else ":"
     base = next((row.label for row in rows if len(row.ratios) > 1 and set(row.ratios) == {1.0}), "")
     ratio = ", ratio to " + (f"baseline ({base!r})" if base else "the calibration loop")
-    title = f"{TITLES.get(rows[0].section, rows[0].section)}{of}{unit}"
-    text = title + (ratio if any(row.ratios for row in rows) else "") + "\n" + _grid(header, body)
-    return "\n".join([text, *_reasons(rows)])
+    title = f"{title_of(rows[0])}{of}{unit}" + (ratio if any(row.ratios for row in rows) else "")
+    header = ["", *(["size"] if several else []), *series, *_headings(figures), "spread", "target", ""]
+    return "\n".join([title, _grid(header, body), *_reasons(rows)])
 
 
 def _reasons(rows: Sequence[Row]) -> list[str]:
@@ -101,12 +105,9 @@ def _cell(row: Row, *, with_unit: bool) -> str:
 
 def _verdict(rows: Sequence[Row]) -> str:
     """One word for all topologies; where it is missed, which."""
-    verdicts = [row.verdict for row in rows if row.verdict]
-    if not verdicts:
-        return ""
     missed = [row for row in rows if row.verdict in ("MISS", "miss")]
     if not missed:
-        return verdicts[0]
+        return next((row.verdict for row in rows if row.verdict), "")
     return f"{missed[0].verdict}: {', '.join(row.topology for row in missed)}"
 
 
@@ -125,15 +126,12 @@ def _lines(rows: Sequence[Row]) -> str:
             row.label, *([f"{row.nodes:,}"] if several else []), value, ratio,
             *(_shown_figure([row], name) for name in figures), spread, str(row.target or ""), row.verdict, _note(row),
         ])  # fmt: skip
-    return f"{TITLES.get(rows[0].section, rows[0].section)}\n" + _grid(header, body)
+    return f"{title_of(rows[0])}\n{_grid(header, body)}"
 
 
 def _figures_of(rows: Sequence[Row]) -> list[str]:
     """The columns that any of these rows has."""
-    found = {name for row in rows for name in row.figures}
-    if any(row.each for row in rows):
-        found |= PERCENTILES.keys()
-    return [name for name in COLUMNS if name in found]
+    return [name for name in COLUMNS if any(figure(row, name) is not None for row in rows)]
 
 
 def _headings(figures: Sequence[str]) -> list[str]:
@@ -142,18 +140,22 @@ def _headings(figures: Sequence[str]) -> list[str]:
 
 def _shown_figure(rows: Sequence[Row], name: str) -> str:
     """A row's figure by name; of several rows, the worst."""
-    values = [value for row in rows if (value := _figure(row, name)) is not None]
+    values = [value for row in rows if (value := figure(row, name)) is not None]
     if not values:
         return ""
-    if name == BELOW:
-        return share(min(values))
-    return f"{min(values):.0%}" if name == "efficiency" else number(max(values))
+    return said(name, min(values) if name in SHARES else max(values))
 
 
-def _figure(row: Row, name: str) -> float | None:
-    if name in row.figures or name in SHARES:
-        return row.figures.get(name)
-    return percentile(row.samples, PERCENTILES[name]) if row.each and row.samples else None
+def figure(row: Row, name: str) -> float | None:
+    """A figure by name; percentiles are also taken from samples that are single calls."""
+    if name in PERCENTILES and name not in row.figures and row.each and row.samples:
+        return percentile(row.samples, PERCENTILES[name])
+    return row.figures.get(name)
+
+
+def said(name: str, value: float) -> str:
+    """A figure as it is written, by its name."""
+    return share(value) if name == BELOW else f"{value:.0%}" if name in PERCENTS else number(value)
 
 
 def _note(row: Row) -> str:
@@ -166,12 +168,48 @@ def _grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     rows = [header, *body]
     widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
     left = {0, *range(header.index("spread") + 1, len(header))}
-    lines = []
+    fit = [str.ljust if k in left else str.rjust for k in range(len(header))]
+    lines = ([to(cell, width) for to, cell, width in zip(fit, row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+class Verdicts(NamedTuple):
+    """The rows that have a target: ``unjudged`` are those whose target does not bind here, or that have no figure."""
+
+    missed: list[Row]
+    unjudged: list[Row]
+    met: list[Row]
+
+    @property
+    def headline(self) -> str:
+        """``1 missed, 24 not judged here, 92 met``."""
+        if not any(self):
+            return "no figure here has a target"
+        return f"{len(self.missed)} missed, {len(self.unjudged)} not judged here, {len(self.met)} met"
+
+
+def verdicts(rows: Iterable[Row]) -> Verdicts:
+    """Sort the rows that have a target by what became of it. O(rows)."""
+    found = Verdicts([], [], [])
     for row in rows:
-        columns = enumerate(zip(row, widths, strict=True))
-        cells = [cell.ljust(width) if k in left else cell.rjust(width) for k, (cell, width) in columns]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+        if row.target is not None:
+            {"MISS": found.missed, "PASS": found.met}.get(row.verdict, found.unjudged).append(row)
+    return found
+
+
+def judged(row: Row) -> str:
+    """What the target judges: the ratio or the figure, in its unit; ``n/a`` if there is none.
+
+    A figure that would read like the limit that it misses has two digits more.
+    """
+    by_ratio = row.target is not None and row.target.of == "ratio"
+    value = row.ratio if by_ratio else row.figure
+    if value is None:
+        return "n/a"
+    text = number(value)
+    if row.target is not None and text == number(row.target.at_most) and value > row.target.at_most:
+        text = f"{value:,.{len(text.partition('.')[2]) + 2}f}"
+    return f"{text}{'x' if by_ratio or row.unit == 'x' else ' ' + row.unit}"
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -187,8 +225,7 @@ def summary(rows: Sequence[Row]) -> str:
 def where(row: Row) -> str:
     """Suite, section, label, size and series of a row."""
     size = f"{row.nodes:,}" if row.nodes else ""
-    named = [TITLES.get(row.section, row.section), row.label.strip(), size, row.topology]
-    return f"[{row.suite}] " + ", ".join(filter(None, named))
+    return f"[{row.suite}] " + ", ".join(filter(None, [title_of(row), row.label.strip(), size, row.topology]))
 
 
 def tables(rows: Iterable[Mapping[str, Any]]) -> str:

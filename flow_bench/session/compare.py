@@ -130,7 +130,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
     """
     apart: list[tuple[Identity, str]] = []
     pairs: list[Pair] = []
-    old, new = _by_identity(before), _by_identity(after)
+    old, new = ({_identity(row): row for row in document["rows"]} for document in (before, after))
     for identity, row in new.items():
         if identity not in old:
             apart.append((identity, "only in the second run"))
@@ -147,13 +147,13 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
     typical = {kind: _typical(many) for kind, many in kinds.items()}
     load = abs(_load(after) - _load(before))
     tests = [_test(pair, typical[pair.by, pair.cpu], load) for pair in pairs]
-    chance = discoverable([(test.distance, test.degrees) for test in tests])
-    changes = [_judged(pair, test, chance) for pair, test in zip(pairs, tests, strict=True)]
+    chance = discoverable([(abs(difference) / error, degrees) for difference, error, degrees in tests])
+    changes = [_judged(pair, *test, chance) for pair, test in zip(pairs, tests, strict=True)]
     return Comparison(changes, apart, _differences(before["machine"], after["machine"]))
 
 
-def _by_identity(document: Mapping[str, Any]) -> dict[Identity, Mapping[str, Any]]:
-    return {(r["suite"], r["section"], r["label"], r["nodes"], r["topology"]): r for r in document["rows"]}
+def _identity(row: Mapping[str, Any]) -> Identity:
+    return row["suite"], row["section"], row["label"], row["nodes"], row["topology"]
 
 
 def _pair(old: Mapping[str, Any], new: Mapping[str, Any]) -> Pair | str:
@@ -189,9 +189,9 @@ def _by(old: Mapping[str, Any], new: Mapping[str, Any]) -> By | None:
 
 
 def _values(row: Mapping[str, Any], among: str) -> list[float]:
-    """One value of each pass."""
-    found = [one[among] for one in row["passes"]]
-    return [value for value in found if value is not None] if among == "figure" else [median(many) for many in found]
+    """One value of each pass that has any."""
+    found = [one[among] for one in row["passes"] if one[among] not in (None, [])]
+    return found if among == "figure" else [median(many) for many in found]
 
 
 # -- statistics ------------------------------------------------------------------------------
@@ -203,33 +203,20 @@ def _typical(pairs: Sequence[Pair]) -> float:
     return median(found) if found else 0.0
 
 
-@dataclass(frozen=True)
-class Test:
-    """How far apart a pair's sides are (above 0: worse), the standard error of that, and its degrees of freedom."""
-
-    difference: float
-    error: float
-    degrees: float
-
-    @property
-    def distance(self) -> float:
-        """In standard errors."""
-        return abs(self.difference) / self.error
-
-
 def _load(document: Mapping[str, Any]) -> float:
     """The load average of five minutes, taken when the run ended; 0 if it is not known."""
     found = document["machine"].get("load") or [0.0]
     return float(found[min(1, len(found) - 1)])
 
 
-def _test(pair: Pair, typical: float, load: float) -> Test:
+def _test(pair: Pair, typical: float, load: float) -> tuple[float, float, float]:
+    """How far apart a pair's sides are (above 0: worse), the standard error of that, and its degrees of freedom."""
     degrees = pair.degrees + PRIOR
     moderated = (pair.degrees * pair.variance + PRIOR * typical) / degrees
     drift = DRIFT_BY_CLOCK + DRIFT_BY_LOAD * load if pair.by_clock else DRIFT
     error = sqrt(moderated * (1 / len(pair.before) + 1 / len(pair.after)) + 2 * drift**2)
     difference = fmean(pair.after) - fmean(pair.before)
-    return Test(-difference if pair.row.get("better") == "higher" else difference, error, degrees)
+    return -difference if pair.row.get("better") == "higher" else difference, error, degrees
 
 
 def discoverable(tests: Sequence[tuple[float, float]]) -> float:
@@ -248,17 +235,16 @@ def discoverable(tests: Sequence[tuple[float, float]]) -> float:
     return RATE / max(1, len(tests))
 
 
-def _judged(pair: Pair, test: Test, chance: float) -> Change:
-    reach = student(chance, test.degrees) * test.error
-    ratio, low, high = exp(test.difference), exp(test.difference - reach), exp(test.difference + reach)
+def _judged(pair: Pair, difference: float, error: float, degrees: float, chance: float) -> Change:
+    reach = student(chance, degrees) * error
+    ratio, low, high = exp(difference), exp(difference - reach), exp(difference + reach)
     verdict: Verdict = "same"
     if low > 1 and ratio > 1 + MARGIN:
         verdict = "slower"
     elif high < 1 and ratio < 1 / (1 + MARGIN):
         verdict = "faster"
     row, before, after = pair.row, exp(fmean(pair.before)), exp(fmean(pair.after))
-    identity = (row["suite"], row["section"], row["label"], row["nodes"], row["topology"])
-    return Change(identity, pair.by, ratio, low, high, verdict, before, after, row["unit"])
+    return Change(_identity(row), pair.by, ratio, low, high, verdict, before, after, row["unit"])
 
 
 def student(chance: float, degrees: float) -> float:

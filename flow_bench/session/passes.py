@@ -135,16 +135,14 @@ class Session:
         """Everything measured, as one JSON-ready document."""
         measured = [[one["rows"] for one in found] for found in self.documents.values()]
         return {
-            "schema": SCHEMA,
-            "name": name,
-            "machine": machine.facts(),
+            "schema": SCHEMA, "name": name, "machine": machine.facts(),
             "settings": {"quick": self.quick, "parts": [part.text for part in self.parts]},
             "took": {part.text: took for part, took in self.took.items()},
             "suites": list(dict.fromkeys(part.suite for part in self.parts)),
             "passes": max(part.passes for part in self.parts),
             "faults": {fault.suite: fault.text for fault in self.faults.values()},
             "rows": [row for passes in measured for row in merged(passes)],
-        }
+        }  # fmt: skip
 
 
 def one_pass(part: Part, *, quick: bool, memory: bool = True) -> dict[str, Any] | Fault:
@@ -158,9 +156,7 @@ def one_pass(part: Part, *, quick: bool, memory: bool = True) -> dict[str, Any] 
         command = [sys.executable, "-m", "flow_bench", part.suite, "--share", str(part.passes), "--json", str(file)]
         command += [*part.flags, *(["--quick", *part.quick_flags] if quick else [])]
         try:
-            done = subprocess.run(
-                command, env=env, check=False, capture_output=True, text=True, timeout=PATIENCE
-            )
+            done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             return Fault(part.suite, f"its process did not end within {PATIENCE:,} s", REFUSED)
         if done.returncode == OK:
@@ -204,9 +200,8 @@ def _joined(name: str, figures: Sequence[float]) -> float:
 def _merged(rows: Sequence[Row]) -> dict[str, Any]:
     """One row of all passes: medians of all rounds; a figure that is no median of its rounds, the median of those."""
     whole = Row.from_dict(rows[0].to_dict())
-    whole.samples = [sample for row in rows for sample in row.samples]
-    whole.ratios = [ratio for row in rows for ratio in row.ratios]
-    whole.cpu = [ratio for row in rows for ratio in row.cpu]
+    for name in ("samples", "ratios", "cpu"):
+        setattr(whole, name, [value for row in rows for value in getattr(row, name)])
     figures = [row.figure for row in rows if row.figure is not None]
     if figures:
         own = any(row.samples and row.figure != median(row.samples) for row in rows) or not whole.samples

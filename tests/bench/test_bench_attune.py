@@ -16,9 +16,10 @@ from flow_bench.harness.contender import Contender, Refused
 from flow_bench.harness.interleave import interleave
 from flow_bench.harness.processes import environment
 from flow_bench.harness.rows import Identity, Row
-from flow_bench.originals.attune import SOURCE
+from flow_bench.originals.table import source
 from flow_bench.suites.engine import contention, context, examples, handover, items, locks
 
+SOURCE = source("attune")
 pytestmark = pytest.mark.usefixtures("frozen")
 
 TINY = context.Effort(
@@ -70,22 +71,22 @@ class TestSource:
 
     @pytest.mark.slow
     def test_every_row_beside_it_is_measured(self, measured: dict[Identity, Row]) -> None:
-        ours = {row.identity for table in SOURCE.tables for one in table.rows for row in one.rows().values()}
+        ours = {row.identity for _, row in SOURCE.rows()}
         assert ours <= measured.keys()
         assert {row.label for identity, row in measured.items() if identity in ours and row.figure is None} == {
             "1,000 items: copy.deepcopy"  # with this little effort
         }
 
     def test_every_command_names_a_section_that_there_is(self) -> None:
-        rows = [row for table in SOURCE.tables for one in table.rows for row in one.rows().values()]
+        rows = [row for _, row in SOURCE.rows()]
         assert {(row.suite, row.only) for row in rows} == {
             *[("context", section) for section in TINY.sections], ("concurrency", "contention"),
         }  # fmt: skip
         assert set(TINY.sections) <= set(context.SECTIONS)
 
     def test_what_is_not_there_yet_is_said_and_not_faked(self) -> None:
-        reasons = {row.name: row.ours for table in SOURCE.tables for row in table.rows if not row.rows()}
-        assert {name for name, why in reasons.items() if "comes with workflow files" in str(why)} == {
+        reasons = {row.name: row.why for table in SOURCE.tables for row in table.rows if not row.ours}
+        assert {name for name, why in reasons.items() if "comes with workflow files" in why} == {
             "templates", "nested JSON rendering", "conditions",
         }  # fmt: skip
         assert set(reasons) - {"templates", "nested JSON rendering", "conditions"} == {

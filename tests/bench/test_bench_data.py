@@ -12,7 +12,6 @@ import flow
 from flow_bench.harness import stores
 from flow_bench.harness.contender import Refused
 from flow_bench.micro import measuring as harness
-from flow_bench.micro import test_data as data_cases
 from flow_bench.micro.case import Case
 from flow_bench.micro.measuring import tables_of
 from flow_bench.suites.store import cost as data_cost
@@ -38,7 +37,7 @@ def test_rows_are_distinct_and_do_their_work() -> None:
 
 
 def test_all_strategies_are_used_in_both_protocols() -> None:
-    pairs = {(case.label, case.series) for case in data_cases.nodes_cases(True)}
+    pairs = {(case.label, case.series) for case in dict(tables_of("data", True))["nodes"]}
     assert pairs == {(memory, protocol) for memory in ("standard", "slots", "arena") for protocol in ("new", "reset")}
 
 

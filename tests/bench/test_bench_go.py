@@ -18,12 +18,12 @@ from flow_bench.harness.interleave import Samples
 from flow_bench.harness.rows import Identity
 from flow_bench.micro import measuring, test_allocation, test_data
 from flow_bench.micro.case import Case
-from flow_bench.originals.go import NOT_PRINTED, SOURCE
-from flow_bench.originals.table import Original, Ours
+from flow_bench.originals.table import Original, Ours, source
 from flow_bench.suites.engine import concurrency
 from flow_bench.suites.load import workflow
 from flow_bench.suites.store import data
 
+SOURCE = source("go")
 PRINTED = [
     line.split() for line in (DATA / "flow_orchestrator.txt").read_text("utf-8").splitlines() if line[:1] != "#"
 ]
@@ -42,7 +42,7 @@ COUNTED = {"locks taken: one by one", "locks taken: batched"}
 """Rows of contention that are counted and not timed."""
 MICRO = ("allocation", "dag", "data", "scenarios", "workflow")
 ROWS = {row.name: row for table in SOURCE.tables for row in table.rows}
-OURS = [(row, ours) for row in ROWS.values() for ours in row.rows().values()]
+OURS = list(SOURCE.rows())
 
 
 def once(case: Case) -> None:
@@ -75,7 +75,7 @@ class TestRows:
             assert ROWS[name].printed.replace(",", "").split() == figures, name
 
     def test_so_is_every_row_that_is_only_measured_and_no_other(self) -> None:
-        unprinted = {name for name, row in ROWS.items() if row.printed == NOT_PRINTED}
+        unprinted = {name for name, row in ROWS.items() if row.printed == "no figure is printed"}
         assert unprinted == {f"Benchmark{name}-10" for name in MEASURED}
         assert unprinted.isdisjoint(name for name, *_ in PRINTED)
         assert len(ROWS) == len(PRINTED) + len(MEASURED)
@@ -84,7 +84,7 @@ class TestRows:
         assert len(ROWS) == sum(len(table.rows) for table in SOURCE.tables)
 
     def test_every_row_has_one_here(self) -> None:
-        assert all(row.rows() for row in ROWS.values())
+        assert all(row.ours for row in ROWS.values())
 
     def test_rows_that_execute_nothing_are_told(self) -> None:
         for table in SOURCE.tables:

@@ -13,8 +13,8 @@ import pytest
 
 from flow_bench.harness.rows import Row, Target
 from flow_bench.report import draw, page, plots, tables
-from flow_bench.report.parts import PARTS, divided
-from flow_bench.report.verdicts import judged, verdicts
+from flow_bench.report.page import PARTS, divided
+from flow_bench.report.tables import judged, verdicts
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \"{{body}}\" 'q'"
 VOID = {"meta", "link", "br", "img", "input", "hr"}

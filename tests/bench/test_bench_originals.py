@@ -12,12 +12,12 @@ from flow_bench import command
 from flow_bench.__main__ import main
 from flow_bench.harness import machine
 from flow_bench.harness.rows import Row
-from flow_bench.originals import measured, page
+from flow_bench.originals import measured, page, table
 from flow_bench.originals.page import shown, without_figures
 from flow_bench.originals.table import Original, Ours, Source, Table
 from flow_bench.session.passes import MISSED, OK, REFUSED
 
-SOURCES = [command.source(name) for name in measured.SOURCES]
+SOURCES = [table.source(name) for name in table.SOURCES]
 BUILT = Ours("dag", "definition", "definition, per node", "Dag.add of every node", 10, "linear", times=10)
 TINY = Source(
     "Some engine",
@@ -27,7 +27,7 @@ TINY = Source(
             "Building",
             [
                 Original("Build_10", "3 us", {"add": BUILT}, "ten nodes"),
-                Original("Drive_10", "4 us", "it drives | nothing"),
+                Original("Drive_10", "4 us", why="it drives | nothing"),
             ],
             "Built only.",
         )
@@ -81,9 +81,13 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: py
     assert "dag: definition" in capsys.readouterr().err
 
 
+def odd_source(odd: Ours) -> Source:
+    return Source("x", "y", [Table("t", [Original("Odd", "1", {"": odd})])])
+
+
 def test_a_row_that_no_suite_has(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     odd = Ours("dag", "definition", "definition, per node", "nothing of the kind", 10, "linear")
-    monkeypatch.setattr(command, "source", lambda name: Source("x", "y", [Table("t", [Original("Odd", "1", odd)])]))
+    monkeypatch.setattr(command, "source", lambda name: odd_source(odd))
     monkeypatch.setattr(measured, "measure", lambda *_, **__: {ROW.identity: ROW})
     assert main(["originals", "--go"]) == MISSED
     found = capsys.readouterr()
@@ -93,7 +97,7 @@ def test_a_row_that_no_suite_has(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_a_suite_that_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     odd = Ours("dag", "no such section", "s", "l")
-    monkeypatch.setattr(command, "source", lambda name: Source("x", "y", [Table("t", [Original("Odd", "1", odd)])]))
+    monkeypatch.setattr(command, "source", lambda name: odd_source(odd))
     assert main(["originals", "--go"]) == REFUSED
     assert "dag has no section 'no such section'" in capsys.readouterr().err
 
@@ -106,7 +110,7 @@ class TestDocumentation:
         assert without_figures(written) == without_figures(made)
         assert "| not measured |" not in written
 
-    @pytest.mark.parametrize("source", SOURCES, ids=measured.SOURCES)
+    @pytest.mark.parametrize("source", SOURCES, ids=table.SOURCES)
     def test_every_section_exists(self, source: Source) -> None:
         from argparse import Namespace
 

@@ -19,13 +19,13 @@ from flow_bench.harness.rows import BELOW, Identity, Row, of_calls
 from flow_bench.micro import measuring, test_node
 from flow_bench.micro.case import Case
 from flow_bench.originals.page import shown
-from flow_bench.originals.rust import SOURCE
-from flow_bench.originals.table import Ours
+from flow_bench.originals.table import Ours, source
 from flow_bench.report import tables
 from flow_bench.session.passes import merged
 from flow_bench.suites.load import live, rate, recovery, soak
 from flow_bench.suites.load.rate import Arrivals, Watched
 
+SOURCE = source("rust")
 pytestmark = pytest.mark.usefixtures("frozen")
 
 TINY = measuring.Effort(rounds=1, sample=0.0, each_rounds=measuring.EACH, quick=True)
@@ -63,8 +63,8 @@ class TestSource:
         assert len(asked) == 3 + 1 + 4 + 4  # "nodes" is a target too
 
     def test_a_row_without_one_of_ours_says_why(self) -> None:
-        without = [one for table in SOURCE.tables for one in table.rows if not one.rows()]
-        assert all("does not have yet" in str(one.ours) for one in without)
+        without = [one for table in SOURCE.tables for one in table.rows if not one.ours]
+        assert all("does not have yet" in one.why for one in without)
         assert {one.name for one in without} == {
             "requests", "small payload (256 B)", "medium (1 KB)", "large (4 KB)", "no keep-alive",
             "API: requests/s, P50, P95, P99", "API: connection pool efficiency", "API: limiter overhead",
@@ -79,13 +79,13 @@ class TestSource:
                     known[suite, case.section, case.label, case.size, case.series] = {test, case.section}
         for row in (*paced_rows(), *recovery_rows(), *live_rows()):
             known["workflow", row.section, row.label, row.nodes, ""] = {row.section}
-        ours = [one for table in SOURCE.tables for original in table.rows for one in original.rows().values()]
+        ours = [one for _, one in SOURCE.rows()]
         assert len(ours) > 30
         assert [one for one in ours if one.only not in known.get(one.identity, ())] == []
 
     def test_one_operation_has_as_many_nodes_as_it_says(self) -> None:
         cases = {case.label: case for _, cases in measuring.tables_of("node", quick=True) for case in cases}
-        ours = [one for table in SOURCE.tables for original in table.rows for one in original.rows().values()]
+        ours = [one for _, one in SOURCE.rows()]
         assert {(one.label, one.times) for one in ours if one.suite == "node"} == {
             (one.label, cases[one.label].per) for one in ours if one.suite == "node"
         }

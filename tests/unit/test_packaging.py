@@ -99,7 +99,8 @@ def test_the_sdist_holds_what_its_tests_and_benchmarks_need(built: dict[str, Pat
     with tarfile.open(built["sdist"]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     wanted = (
-        "flow/py.typed", "flow_bench/__main__.py", "flow_bench/report/page.html", "tests/conftest.py", "docs/index.md",
+        "flow/py.typed", "flow_bench/__main__.py", "flow_bench/report/page.html", "flow_bench/originals/go.toml",
+        "tests/conftest.py", "docs/index.md",
         "tests/data/sarek-dirt02-001.json", "scripts/test.sh", ".ci/run", "LICENSE", "CHANGELOG.md", "CITATION.cff",
         "SECURITY.md", ".github/workflows/ci.yml",
     )  # fmt: skip
