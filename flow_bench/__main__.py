@@ -24,7 +24,7 @@ from flow_bench.harness.contender import Refused
 from flow_bench.harness.processes import environment
 from flow_bench.harness.rows import Row, shared
 from flow_bench.report import tables as report
-from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE
+from flow_bench.session.passes import INTERRUPTED, MISSED, OK, REFUSED, UNAVAILABLE, USAGE
 from flow_bench.suites.engine import core, scale
 
 CASE_SUITES = ("allocation", "dag", "node", "scenarios", "traces")
@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"flow_bench: {fault}", file=sys.stderr)
             return USAGE
         document = run_suite(options)
+    except KeyboardInterrupt:
+        print("flow_bench: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except Refused as error:
         print(f"flow_bench: {error}", file=sys.stderr)
         return REFUSED

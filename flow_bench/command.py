@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,7 +21,7 @@ from flow_bench.report import tables as report
 from flow_bench.session import compare as judge
 from flow_bench.session import estimate, store
 from flow_bench.session import passes as session
-from flow_bench.session.passes import MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Session
+from flow_bench.session.passes import INTERRUPTED, MISSED, OK, REFUSED, UNAVAILABLE, USAGE, Session
 
 COMMANDS = ("run", "compare", "originals")
 
@@ -91,8 +92,9 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     for flag, given in (("--fail-over", options.fail_over is not None), ("--every-row", options.every_row)):
         if given and options.compare is None:
             parser.error(f"{flag} is for --compare")
-    if options.save:
-        store.path_of(options.save)
+    if options.save is not None:
+        store.path_of(options.save or "any")
+        store.make_folder()
     name = store.name_of(Path(options.save or ""))
     baseline = None if options.compare is None else store.load(options.compare, but=name)
     facts = machine.facts()
@@ -105,19 +107,43 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     print(f"\n{report.tables(document['rows'])}\n")
     print(report.summary([Row.from_dict(row) for row in document["rows"]]))
     print(f"{len(document['rows'])} rows in {perf_counter() - began:.0f} s")
-    if options.save is not None:
-        print(f"saved as {store.save(document, options.save)}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(document), encoding="utf-8")
-    if options.html:
-        from flow_bench.report import page as html
-
-        html.write(document, Path(options.html), baseline)
-        print(f"drawn in {options.html}")
+    written = write(options, document, baseline)
     code = OK if baseline is None else compared(baseline, document, options)
     for fault in measuring.faults.values():
         print(f"flow_bench: {fault.suite}: {fault.text}", file=sys.stderr)
-    return REFUSED if any(fault.code != UNAVAILABLE for fault in measuring.faults.values()) else code
+    if any(fault.code != UNAVAILABLE for fault in measuring.faults.values()):
+        return REFUSED
+    return INTERRUPTED if measuring.interrupted else code if written else USAGE
+
+
+def write(options: argparse.Namespace, document: dict[str, Any], baseline: dict[str, Any] | None) -> bool:
+    """Write what ``--save``, ``--json`` and ``--html`` ask for; what cannot be written is said, and the rest is.
+
+    :return: whether all was written.
+    """
+
+    def html() -> None:
+        from flow_bench.report import page as html
+
+        html.write(document, Path(options.html), baseline)
+
+    writers: list[tuple[str, Any, Callable[[], object]]] = [
+        ("saved as", options.save, lambda: store.save(document, options.save)),
+        ("written to", options.json, lambda: Path(options.json).write_text(json.dumps(document), encoding="utf-8")),
+        ("drawn in", options.html, html),
+    ]
+    whole = True
+    for what, asked, writer in writers:
+        if asked is None:
+            continue
+        try:
+            made = writer()
+            print(f"{what} {made if what == 'saved as' else asked}")
+        except (OSError, store.NotSaved) as error:
+            text = str(error) if isinstance(error, store.NotSaved) else f"{asked} cannot be written: {error.strerror}"
+            print(f"flow_bench: {text}", file=sys.stderr)
+            whole = False
+    return whole
 
 
 def beside_originals(options: argparse.Namespace) -> int:

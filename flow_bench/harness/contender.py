@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -45,8 +46,8 @@ class Contender:
         return self.label
 
     def refuse_unless_done(self, raw: Any, *subject: Any) -> None:
-        """:raises Refused: saying what the operation left undone."""
-        fault = self.check(raw, *subject)
+        """:raises Refused: saying what the operation left undone; or that its run is an earlier one's."""
+        fault = self.check(raw, *subject) or stale(raw)
         if fault:
             raise Refused(self.title, [str(fault)])
 
@@ -54,6 +55,25 @@ class Contender:
         """The same contender with its operation made now, for all samples."""
         operation = self.make(*subject)
         return Contender(self.label, lambda: operation, lambda raw: self.check(raw, *subject), self.per, self.is_async)
+
+
+SEEN: set[str] = set()
+"""Ids of the runs whose results have been checked."""
+
+
+def stale(raw: Any) -> str | None:
+    """Say if a result, or one of several, is that of a run which has been checked before.
+
+    Nodes that do nothing all return the same: by its outputs a result kept from an earlier run is as good as a new one.
+    """
+    flow = sys.modules.get("flow")  # not imported here: the process that counts flow's locks imports this before it
+    if flow is None:
+        return None
+    results = [one for one in (raw if isinstance(raw, (list, tuple)) else [raw]) if isinstance(one, flow.Result)]
+    ids = [result.run_id for result in results]
+    old = len(ids) - len(set(ids) - SEEN)
+    SEEN.update(ids)
+    return f"{old} of {len(ids)} results are those of earlier runs" if old else None
 
 
 @dataclass(frozen=True)

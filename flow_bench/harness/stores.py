@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import flow
@@ -29,7 +30,13 @@ def config_of(kind: str) -> flow.DataConfig:
 
 def store(memory: str, layout: flow.memory.Layout | None = None) -> flow.WorkflowData:
     """Return an empty store without metrics."""
-    return flow.WorkflowData(flow.DataConfig(memory=memory, metrics="off"), layout)  # type: ignore[arg-type]
+    return flow.WorkflowData(_without_metrics(memory), layout)
+
+
+@cache
+def _without_metrics(memory: str) -> flow.DataConfig:
+    """Settings are made once, as users make them: checking them takes longer than making a store."""
+    return flow.DataConfig(memory=memory, metrics="off")  # type: ignore[arg-type]
 
 
 def text(number: int, size: int) -> str:

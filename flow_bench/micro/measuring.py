@@ -89,6 +89,8 @@ def measure_file(file: Path, bench: Bench) -> list[Row]:
             gc.enable()
     if bench.refused is not None:
         raise bench.refused
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise RuntimeError(f"pytest-benchmark ended with {code!r} after {len(bench.rows)} rows:\n{printed.getvalue()}")
     return bench.rows
@@ -131,20 +133,31 @@ class Bench:
         gc.unfreeze()
         self._loop.close()
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: Any) -> None:
+        """Keep the row of a case that cannot be measured here: it says why."""
+        case = item.callspec.params["case"]
+        if case.missing:
+            self.rows.append(self._row(item.path, case))
+            pytest.skip(case.missing)
+
     @pytest.fixture
-    def bench(self, request: pytest.FixtureRequest) -> Measure:
-        """Measure a case."""
-        suite = self.suite or request.path.stem.removeprefix("test_")
+    def bench(self, request: pytest.FixtureRequest, benchmark: Any) -> Measure:
+        """Measure a case; with ``--benchmark-disable``, run it once and check it."""
 
         def run(case: Case) -> None:
-            row = Row(case.section, case.label, case.unit, nodes=case.size, topology=case.series, suite=suite)
-            row.note = f"n/a: {case.missing}" if case.missing else case.note
-            if case.missing:
-                self.rows.append(row)
-                pytest.skip(case.missing)
-            self._measure(row, case, request.getfixturevalue("benchmark"))
+            if benchmark.disabled:
+                made = self._call(case, [case.make()])[0]
+                benchmark(case.refuse_unless_done, made[0])
+            else:
+                self._measure(self._row(request.path, case), case, benchmark)
 
         return run
+
+    def _row(self, file: Path, case: Case) -> Row:
+        suite = self.suite or file.stem.removeprefix("test_")
+        note = f"n/a: {case.missing}" if case.missing else case.note
+        return Row(case.section, case.label, case.unit, nodes=case.size, topology=case.series, suite=suite, note=note)
 
     # -- one case
 
@@ -160,12 +173,14 @@ class Bench:
             benchmark.group = case.section
             with unwritten():
                 row = self._measured(row, case, benchmark)
-        except Refused as error:
-            self.refused = error
+        except BaseException as error:
+            benchmark.skipped = True  # else its plugin says besides that nothing was timed
+            if isinstance(error, Refused):
+                self.refused = error
             raise
         row.figures |= self._beside(case, row)
         self.rows.append(row)
-        benchmark.extra_info.update(row.figures, row=row.identity)
+        benchmark.extra_info.update(row.figures, row=row.identity, figure=row.figure, per=case.per, unit=case.unit)
         if row.ratio is not None:
             benchmark.extra_info["ratio to the calibration loop"] = row.ratio
 
@@ -173,13 +188,14 @@ class Bench:
         shared = None if case.fresh else case.make()
         repeat = self._repeat(case, shared)
         calibration: list[Measured] = []
-        cpu: list[float] = []
+        used: list[Measured] = []  # by a call of the operation
         last: list[Any] = []
         calls: list[float] = []  # seconds of every single one, if each is a sample
 
         def setup() -> tuple[tuple[Any, ...], dict[str, Any]]:
             last.clear()
-            benchmark.stats.iterations = repeat  # a call of sample() is so many of the operation
+            if benchmark.stats is not None:
+                benchmark.stats.iterations = repeat  # a call of sample() is so many of the operation
             operations = [case.make() for _ in range(repeat)] if shared is None else [shared] * repeat
             if not case.each:
                 gc.collect()
@@ -192,14 +208,18 @@ class Bench:
                 case.refuse_unless_done(raw)
 
         def sample(operations: Sequence[Callable[[], Any]]) -> None:
-            raw, used = self._call(case, operations, calls if case.each else None)
+            raw, took = self._call(case, operations, calls if case.each else None)
             last.append(raw)
-            cpu.append(used)
+            used.append(Measured(took / repeat, took.cpu / repeat))
 
         rounds = case.rounds or (-(-self.effort.each_rounds // EACH) if case.each else self.effort.rounds)
         benchmark.pedantic(sample, setup=setup, teardown=teardown, rounds=rounds)
-        took = [fmean(calls[k : k + repeat]) for k in range(0, len(calls), repeat)] or benchmark.stats.stats.data
-        seconds = [Measured(one, used / repeat) for one, used in zip(took, cpu, strict=True)]
+        del calls[rounds * repeat :], calibration[rounds:], used[rounds:]  # a profile, if asked for, takes more
+        timed = benchmark.stats.stats.data
+        if case.is_async:
+            timed[:] = map(float, used)  # without the event loop's starting and stopping
+        took = [fmean(calls[k : k + repeat]) for k in range(0, len(calls), repeat)] or timed
+        seconds = [Measured(one, of.cpu) for one, of in zip(took, used, strict=True)]
         scale = UNITS[case.unit] / case.per
         figures = dict(case.figures)
         if WANTED:
@@ -251,16 +271,16 @@ class Bench:
 
     def _call(
         self, case: Case, operations: Sequence[Callable[[], Any]], calls: list[float] | None = None
-    ) -> tuple[list[Any], float]:
+    ) -> tuple[list[Any], Measured]:
         """Call all, one after the other; append to ``calls``, if given, how long each took.
 
-        :return: what they returned, and the CPU seconds they took, without the event loop's starting and stopping.
+        :return: what they returned, and the seconds they took, without the event loop's starting and stopping.
         """
         if case.is_async:
             return self._loop.run(_await_all(operations, calls))
-        began = process_time()
+        cpu, began = process_time(), perf_counter()
         raw = [operation() for operation in operations] if calls is None else _timed(operations, calls)
-        return raw, process_time() - began
+        return raw, Measured(perf_counter() - began, process_time() - cpu)
 
     def _calibrate(self) -> Measured:
         """Seconds of the calibration loop: the lesser of two, since it is short."""
@@ -283,14 +303,15 @@ def _timed(operations: Sequence[Callable[[], Any]], calls: list[float]) -> list[
     return raw
 
 
-async def _await_all(operations: Sequence[Callable[[], Any]], calls: list[float] | None) -> tuple[list[Any], float]:
-    cpu = process_time()
+async def _await_all(operations: Sequence[Callable[[], Any]], calls: list[float] | None) -> tuple[list[Any], Measured]:
+    cpu, whole = process_time(), perf_counter()
     if calls is None:
-        return [await operation() for operation in operations], process_time() - cpu
+        raw = [await operation() for operation in operations]
+        return raw, Measured(perf_counter() - whole, process_time() - cpu)
     raw = []
     for operation in operations:
         began = perf_counter()
         made = await operation()
         calls.append(perf_counter() - began)
         raw.append(made)
-    return raw, process_time() - cpu
+    return raw, Measured(perf_counter() - whole, process_time() - cpu)

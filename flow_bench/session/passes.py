@@ -25,7 +25,7 @@ from flow_bench.harness.processes import environment
 from flow_bench.harness.rows import BELOW, Identity, Row
 
 SCHEMA = 1
-OK, MISSED, USAGE, REFUSED, UNAVAILABLE = 0, 1, 2, 3, 4
+OK, MISSED, USAGE, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 """Exit codes of a suite's process, and of the command."""
 PATIENCE = 3_600
 """Seconds after which a suite's process is given up."""
@@ -110,10 +110,21 @@ class Session:
         self.say = say
         self.documents: dict[Part, list[dict[str, Any]]] = {part: [] for part in self.parts}
         self.faults: dict[str, Fault] = {}
+        self.interrupted = False
         self.took: dict[Part, float] = dict.fromkeys(self.parts, 0.0)
 
     def measure(self) -> None:
-        """Run all passes, saying what is done and how long it took. A suite that fails is left out from then on."""
+        """Run all passes, saying what is done and how long it took. A suite that fails is left out from then on.
+
+        Ctrl-C ends the run: passes that have ended are kept, and :attr:`interrupted` is true.
+        """
+        try:
+            self._measure()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.say("interrupted: the passes that have ended are kept")
+
+    def _measure(self) -> None:
         passes = max(part.passes for part in self.parts)
         for number in range(1, passes + 1):
             for part in self.parts:

@@ -202,7 +202,7 @@ class TestAllocation:
         monkeypatch.setattr(flow.memory.Arena, "add", lambda self, given: add(self, bytes(len(given))))
         arenas = [case for case in cases_of("allocation", "single") if case.label == test_allocation.ADD]
         refused(arenas, r"it left \(\d+, False\) where")
-        refused(cases_of("allocation", "reset"), "records are not what was added")
+        refused(cases_of("allocation", "reset"), "the last record is not what was added")
 
     def test_an_arena_that_keeps_nothing_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(flow.memory.Arena, "add", lambda self, given: 0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from conftest import ROOT
 from given import measured
 
+import flow
 from flow_bench.harness.contender import expect
 from flow_bench.harness.processes import environment
 from flow_bench.micro import measuring
@@ -46,14 +49,13 @@ def test_a_figure_is_of_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many calls a sample has: the row's figure, and pytest-benchmark's."""
     calls: list[int] = []
     kept: list[Any] = []
-    row_of = measuring.Bench._row
+    measure = measuring.Bench._measure
 
-    def row(self: Any, case: Case, benchmark: Any) -> Any:
-        found = row_of(self, case, benchmark)
+    def keeping(self: Any, row: Any, case: Case, benchmark: Any) -> None:
+        measure(self, row, case, benchmark)
         kept.append(benchmark.stats)
-        return found
 
-    monkeypatch.setattr(measuring.Bench, "_row", row)
+    monkeypatch.setattr(measuring.Bench, "_measure", keeping)
     monkeypatch.setattr(measuring.Bench, "_repeat", lambda self, case, shared: 7)
     (found,) = measured("any", [Case("l", lambda: lambda: calls.append(1), expect(None), section="s")], TINY)
     assert len(calls) == 2 * 7 + 3  # rounds, and three to see what one allocates
@@ -62,6 +64,62 @@ def test_a_figure_is_of_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.samples == pytest.approx([one * 1e6 for one in stats.stats.data])
     stats.update(7.0)
     assert stats.stats.data[-1] == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--benchmark-only", "passed"), ("--benchmark-disable", "passed"), ("--benchmark-skip", "skipped"),
+        ("--benchmark-cprofile=cumtime", "passed"), ("--benchmark-histogram=drawn", "passed"),
+    ],
+)  # fmt: skip
+def test_flags_that_change_how_tests_are_run(flag: str, told: str, tmp_path: Path) -> None:
+    if "histogram" in flag:
+        pytest.importorskip("pygal")
+    counted = run("-k", "status_reading", flag, folder=tmp_path).splitlines()[-1]
+    assert re.search(rf"\b\d+ {told}\b", counted) and "failed" not in counted and "error" not in counted
+    assert ("histogram" in flag) == bool(list(tmp_path.glob("drawn*.svg")))
+
+
+def test_what_cannot_be_measured_is_skipped_and_has_a_row() -> None:
+    gone = Case("gone", lambda: int, expect(0), section="s", missing="its file is not here")
+    here = Case("here", lambda: int, expect(0), section="s")
+    assert [(row.label, row.note) for row in measured("any", [gone, here], TINY)] == [
+        ("gone", "n/a: its file is not here"),
+        ("here", ""),
+    ]
+
+
+def test_the_json_says_of_how_many_things_a_figure_is(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    run("-k", "topologies and linear and compile", f"--benchmark-json={file}", folder=tmp_path)
+    rows = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
+    assert rows
+    for one in rows:
+        info = one["extra_info"]
+        assert info["figure"] * info["per"] == pytest.approx(one["stats"]["median"] * 1e6)
+        assert info["unit"] == "us"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_result_of_an_earlier_run_is_refused(is_async: bool) -> None:
+    dag = flow.Dag("one")
+    dag.add("only", lambda: 7)
+    plan = dag.compile()
+    old = flow.run(plan)
+
+    async def awaited() -> flow.Result:
+        return old
+
+    def seven(result: flow.Result) -> object:
+        return result["only"] != 7
+
+    operation: Any = awaited if is_async else lambda: old
+    with pytest.raises(measuring.Refused, match="1 of 1 results are those of earlier runs"):
+        measured("any", [Case("l", lambda: operation, seven, is_async=is_async, section="s")], TINY)
+    honest: Any = partial(flow.execute, plan) if is_async else partial(flow.run, plan)
+    assert measured("any", [Case("l", lambda: honest, seven, is_async=is_async, section="s")], TINY)
 
 
 def test_what_an_operation_allocates_stands_beside_its_time() -> None:

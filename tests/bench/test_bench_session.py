@@ -99,6 +99,29 @@ class TestRun:
         assert {row["suite"] for row in document["rows"]} == {"core"}
         assert document["faults"].keys() == {"dag"}
 
+    def test_ctrl_c_keeps_the_passes_that_have_ended(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        one_pass = session.one_pass
+
+        def second_is_interrupted(part: Part, **how: Any) -> Any:
+            if not how["memory"]:  # all but the first
+                raise KeyboardInterrupt
+            return one_pass(part, **how)
+
+        monkeypatch.setattr(session, "one_pass", second_is_interrupted)
+        assert main(["run", "--core", "--quick", "--save", "half"]) == session.INTERRUPTED == 130
+        assert "interrupted: the passes that have ended are kept" in capsys.readouterr().out
+        assert {len(row["passes"]) for row in store.load("half")["rows"]} == {1}
+
+    def test_ctrl_c_in_a_suite(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        def interrupted(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(harness.Bench, "_measured", interrupted)
+        assert main(["dag", "--quick", "--only", "asked"]) == 130
+        assert capsys.readouterr().err == "flow_bench: interrupted\n"
+
     def test_what_is_not_installed_is_said(
         self, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -329,6 +352,97 @@ class TestStore:
         store.save({"schema": 1, "name": "kept", "rows": []})
         assert main(["compare", "kept", "odd.tar.gz"]) == USAGE
         assert f"odd.tar.gz {told}" in capsys.readouterr().err
+
+    def test_a_run_that_cannot_be_written_leaves_the_one_before(self, here: Path, monkeypatch: Any) -> None:
+        kept = {"schema": 1, "name": "same", "rows": []}
+        path = store.save(kept)
+
+        def full(self: Path, data: bytes) -> None:
+            self.touch()
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", full)
+            with pytest.raises(store.NotSaved, match=r"same.json cannot be written: No space left on device"):
+                store.save({**kept, "passes": 9})
+        assert json.loads(path.read_text(encoding="utf-8")) == kept
+        assert [one.name for one in store.FOLDER.iterdir()] == ["same.json"]
+
+    def test_a_folder_that_cannot_be_made_is_said_before_anything_is_measured(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        store.FOLDER.write_text("", encoding="utf-8")
+        assert main(["run", "--core", "--quick", "--save"]) == USAGE
+        found = capsys.readouterr()
+        assert "the folder benchmark-results cannot be made: File exists" in found.err
+        assert "pass 1" not in found.out
+
+    def test_one_file_that_cannot_be_written_keeps_none_of_the_others(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        if not Path("/dev/full").exists():
+            pytest.skip("no /dev/full here")
+        assert main(["run", "--core", "--quick", "--json", "/dev/full", "--html", "page.html", "--save", "x"]) == USAGE
+        found = capsys.readouterr()
+        assert "/dev/full cannot be written: No space left on device" in found.err
+        assert "drawn in page.html" in found.out and Path("page.html").stat().st_size > 1_000
+        assert store.load("x")["name"] == "x"
+
+    def test_the_newer_of_two_files_of_one_name(self, here: Path) -> None:
+        store.save({"schema": 1, "name": "same", "passes": 1, "rows": []})
+        os.utime("benchmark-results/same.json", (1, 1))
+        store.save({"schema": 1, "name": "same", "passes": 2, "rows": []}, "same.tar.gz")
+        assert store.load("same")["passes"] == 2
+
+    @pytest.mark.parametrize(
+        ("document", "told"),
+        [
+            ({"schema": 2, "name": "x", "rows": []}, "its schema is 2, and this flow_bench reads 1"),
+            ({"name": "x", "rows": []}, "it says no schema"),
+            ({"schema": 1, "rows": []}, "missing required field `name`"),
+            ({"schema": 1, "name": "x", "rows": "text"}, "Expected `array`, got `str`"),
+            ({"schema": 1, "name": "x", "rows": [{}]}, "missing required field `suite`"),
+            ({"schema": 1, "name": "x", "rows": [], "machine": 3}, "Expected `object`, got `int`"),
+            ([1], "Expected `object`, got `array`"),
+        ],
+    )
+    def test_documents_that_are_no_runs(self, document: Any, told: str, here: Path) -> None:
+        Path("odd.json").write_text(json.dumps(document), encoding="utf-8")
+        with pytest.raises(store.NotSaved, match="odd.json is not a run of flow_bench: ") as caught:
+            store.load("odd.json")
+        assert told in str(caught.value)
+
+    def test_nested_too_deep(self, here: Path) -> None:
+        Path("odd.json").write_text("[" * 200_000, encoding="utf-8")
+        with pytest.raises(store.NotSaved, match="odd.json is not JSON"):
+            store.load("odd.json")
+
+    @pytest.mark.parametrize("date", [None, "yesterday", "2026-02-03T04:05:06", 7])
+    def test_runs_in_an_archive_without_a_date_are_older(self, date: Any, here: Path) -> None:
+        store.save({"schema": 1, "name": "odd", "rows": [], "machine": {} if date is None else {"date": date}})
+        store.save({"schema": 1, "name": "new", "rows": [], "machine": {"date": "2026-02-09T04:05:06+00:00"}})
+        with tarfile.open("all.tar.gz", "w:gz") as archive:
+            archive.add("benchmark-results")
+        assert store.load("all.tar.gz")["name"] == "new"
+
+    def test_a_member_that_no_run_is_as_large_as(self, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(store, "MOST", 10)
+        store.save({"schema": 1, "name": "big", "rows": []}, "big.tar.gz")
+        with pytest.raises(store.NotSaved, match=r"big.tar.gz holds 'big.json' of 0 MB: no run is as large"):
+            store.load("big")
+
+    def test_a_wrong_checksum(self, here: Path) -> None:
+        path = store.save({"schema": 1, "name": "crc", "rows": []}, "crc.tar.gz")
+        data = bytearray(path.read_bytes())
+        data[-8] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(store.NotSaved, match=r"crc.tar.gz is not a .tar.gz, or is damaged: CRC check failed"):
+            store.load("crc")
+
+    def test_the_only_run_is_not_compared_with_itself(self, here: Path) -> None:
+        store.save({"schema": 1, "name": "only", "rows": []})
+        with pytest.raises(store.NotSaved, match="no other run is saved"):
+            store.load("", but="only")
 
     def test_a_cut_archive(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = store.save({"schema": 1, "name": "cut", "rows": [{"x": k} for k in range(5_000)]}, "cut.tar.gz")

@@ -60,7 +60,7 @@ class Crowd:
     def __init__(self, act: Callable[[int], object]) -> None:
         self.gate = Barrier(COMPLETIONS + 1)
         self.acted: list[int] = []
-        self.threads = [Thread(target=self._work, args=(act, i)) for i in range(COMPLETIONS)]
+        self.threads = [Thread(target=self._work, args=(act, i), daemon=True) for i in range(COMPLETIONS)]
         for thread in self.threads:
             thread.start()
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import tracemalloc
 import warnings
 from collections import Counter
@@ -124,9 +125,14 @@ WAYS = (
 OURS, BARE, PER_NODE = (way.label for way in WAYS)
 
 
+STEPS = itertools.count()
+"""Counts the calls of :func:`step`: a workflow that answers without them is no workflow."""
+
+
 async def step(before: int = 0) -> int:
     """Wait, then count one node more."""
     await asyncio.sleep(WAIT)
+    next(STEPS)
     return before + 1
 
 
@@ -223,7 +229,11 @@ async def completion(ways: Sequence[Contender], count: int, rounds: int) -> list
     for turn in range(rounds):
         for k in range(len(ways)):
             way = ways[(turn + k) % len(ways)]
+            before = next(STEPS)
             bursts[way.label].append(await burst(way, workflows[way.label], count))
+            called = next(STEPS) - before - 1
+            if called != count * NODES:
+                raise Refused(way.label, [f"{called} calls were made in {count} workflows of {NODES} nodes"])
     return list(_completion_rows(bursts, count))
 
 

@@ -67,7 +67,7 @@ def together(data: flow.WorkflowData, seconds: float) -> tuple[int, float]:
             done += BATCH
         turns[mine] = done
 
-    threads = [Thread(target=work, args=(i,)) for i in range(THREADS)]
+    threads = [Thread(target=work, args=(i,), daemon=True) for i in range(THREADS)]
     for thread in threads:
         thread.start()
     barrier.wait()
