@@ -34,9 +34,6 @@ def pattern(size: int) -> bytes:
     return bytes(k % 251 + 1 for k in range(size))
 
 
-# -- single allocations ----------------------------------------------------------------------
-
-
 def make_plain(size: int, count: int, wanted: bytes) -> tuple[int, bool]:
     """Make zeroed bytes, and write one, as often as asked; return how many there are, and whether the last is right.
 
@@ -83,8 +80,6 @@ def test_single(quick: bool) -> Iterator[Case]:
             )  # fmt: skip
 
 
-# -- an arena used again ---------------------------------------------------------------------
-
 NEW, RESET = "a new Arena each time", "one Arena, reset each time"
 
 
@@ -128,9 +123,6 @@ def _holds(source: bytes, count: int, made: Added) -> str | None:
         return f"the arena holds {len(arena)} records under {len(set(handles))} handles where {count} were added"
     wrong = sum(bytes(arena.view(handle)) != source for handle in handles)
     return f"{wrong} of {count} records are not what was added" if wrong else None
-
-
-# -- interning -------------------------------------------------------------------------------
 
 
 def texts() -> list[str]:
@@ -190,8 +182,6 @@ def _interned(label: str, intern: Intern, kept: list[str], found: Sequence[Any])
         wrong += list(found) != kept
     return f"{wrong} of {STRINGS} strings were not interned" if wrong else None
 
-
-# -- room made beforehand --------------------------------------------------------------------
 
 GROWN, ROOM = "a dict and a list, grown by each name", "the same, with room for all names"
 

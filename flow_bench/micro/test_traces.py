@@ -63,9 +63,6 @@ def _case(section: str, name: str, series: str, path: Path | None, **more: Any) 
     return Case(name, section=section, size=TRACES[name], series=series, missing=missing, **more)
 
 
-# -- no-ops ----------------------------------------------------------------------------------
-
-
 @table
 def test_noop(quick: bool) -> Iterator[Case]:
     """Two rows per trace; where its file is not here, they say so."""
@@ -85,9 +82,6 @@ def _fault(tasks: int, result: flow.Result) -> str | None:
     """Every task has been run, and has returned what its function does."""
     done = list(result.outputs.values()).count(DONE)
     return None if result.ok and done == tasks == len(result.plan) else f"{done} of {tasks} tasks did their work"
-
-
-# -- replays ---------------------------------------------------------------------------------
 
 
 class Replay:

@@ -126,9 +126,6 @@ def allocating(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return parted((row for row in rows if {"bytes", "blocks"} <= row.figures.keys()), lambda row: row.suite)
 
 
-# -- top of the page -------------------------------------------------------------------------
-
-
 def header(document: dict[str, Any], baseline: dict[str, Any] | None, rows: Sequence[Row]) -> str:
     """The name, what failed, what could not be judged, machine facts, how to read the page, and its sums."""
     compared = ""
@@ -225,9 +222,6 @@ def navigation(anchors: Iterable[str]) -> str:
         for sort in [' class="suite"' if anchor.startswith("suite-") else ""]
     ]
     return f'<nav aria-label="sections"><ul>{"".join(links)}</ul></nav>'
-
-
-# -- changes ---------------------------------------------------------------------------------
 
 
 def changes_section(found: Comparison, name: str) -> str:

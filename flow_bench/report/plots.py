@@ -125,9 +125,6 @@ def size_word(row: Row) -> str:
     return SIZES.get(row.suite, "nodes")
 
 
-# -- bars ------------------------------------------------------------------------------------
-
-
 def judged(rows: Sequence[Row]) -> list[Row]:
     """The rows of the size that has the targets, or else of the largest."""
     sizes = {row.nodes for row in rows}
@@ -198,9 +195,6 @@ def _label(row: Row) -> str:
     return row.label.strip()
 
 
-# -- memory of an operation ------------------------------------------------------------------
-
-
 def allocations(rows: Sequence[Row]) -> Group:
     """Bytes and blocks of one operation, a bar per row: the largest size and the first series of each alone."""
     series = parted(rows, lambda row: (row.section, row.label)).values()
@@ -220,9 +214,6 @@ def allocations(rows: Sequence[Row]) -> Group:
         found.append(Plot(figure, says, lanes(drawn, axis([lane.value for lane in drawn], figure, bars=True))))
     chosen = "; the largest size and the first series of each" if len(largest) < len(rows) else ""
     return Group(f"most bytes held at once, and blocks left allocated, of one operation{chosen}", found)
-
-
-# -- efficiency ------------------------------------------------------------------------------
 
 
 def efficiency(rows: Sequence[Row]) -> Group:
@@ -344,9 +335,6 @@ def _at(row: Row) -> str:
     spread = f" ({number(first)} to {number(third)})" if first is not None and third is not None else ""
     series = f", {row.topology}" if row.topology else ""
     return f"{row.nodes:,} {size_word(row)}{series}: {shown(row)}{spread}"
-
-
-# -- latency ---------------------------------------------------------------------------------
 
 
 def latency(rows: Sequence[Row]) -> list[Group]:
