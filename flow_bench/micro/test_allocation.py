@@ -1,6 +1,6 @@
 """The allocation suite: an arena beside Python's own allocator, interning, and room that is made beforehand.
 
-The same operations as in the tables of Flow Orchestrator: :mod:`flow_bench.originals.go`.
+The same operations as in the tables of Flow Orchestrator: ``flow_bench/originals/go.toml``.
 """
 
 from __future__ import annotations
