@@ -16,7 +16,7 @@ from typing import Any
 from flow_bench.harness.rows import Row
 from flow_bench.report import plots, sections
 from flow_bench.report.changes import summary
-from flow_bench.report.plots import PEERS, parted, size_word
+from flow_bench.report.plots import PEERS, by_size, parted, size_word
 from flow_bench.report.sections import Changes
 from flow_bench.report.tables import SUITES, TITLES, judged, title_of, verdicts
 from flow_bench.session.compare import TIMES, Change, Comparison, compare
@@ -73,8 +73,8 @@ def _sections(rows: Sequence[Row], changed: Changes) -> Iterator[tuple[str, str]
     parts["latency"].sort(key=lambda row: (not row.each, row.suite != "node"))  # single calls first, of nodes above all
     parts["memory"].sort(key=lambda row: {"memory": 0, "workflow": 1}.get(row.suite, 2))  # nodes, then workflows
     for name, says in PARTS.items():
-        more = [sections.allocations(suite, mine) for suite, mine in allocating(rows).items()]
-        more = more if name == "memory" else []
+        operations = allocating(rows) if name == "memory" else {}
+        more = [sections.allocations(suite, mine) for suite, mine in operations.items()]
         if parts[name] or more:
             yield name, sections.section(name, says, parts[name], changed, more)
         elif name == PEERS and rows:
@@ -109,9 +109,7 @@ def _part(rows: Sequence[Row]) -> str:
         return "memory"
     if any(row.each or PERCENTILES.search(row.label) for row in rows):
         return "latency"
-    series = parted((row for row in rows if row.nodes), lambda row: (row.label, row.topology)).values()
-    several = any(len({row.nodes for row in mine}) > 1 for mine in series)
-    return "scaling" if several and rows[0].unit in TIMES and size_word(rows[0]) == "nodes" else ""
+    return "scaling" if by_size(rows) and rows[0].unit in TIMES and size_word(rows[0]) == "nodes" else ""
 
 
 def allocating(rows: Iterable[Row]) -> dict[str, list[Row]]:
