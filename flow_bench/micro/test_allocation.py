@@ -1,6 +1,6 @@
 """The allocation suite: an arena beside Python's own allocator, interning, and room that is made beforehand.
 
-The same operations as in the tables of Flow Orchestrator: :mod:`flow_bench.originals.go`.
+The same operations as in the tables of Flow Orchestrator: ``flow_bench/originals/go.toml``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,6 @@ WORDS = (
 def pattern(size: int) -> bytes:
     """So many bytes that tell a copy from what was there before."""
     return bytes(k % 251 + 1 for k in range(size))
-
-
-# -- single allocations ----------------------------------------------------------------------
 
 
 def make_plain(size: int, count: int, wanted: bytes) -> tuple[int, bool]:
@@ -83,8 +80,6 @@ def test_single(quick: bool) -> Iterator[Case]:
             )  # fmt: skip
 
 
-# -- an arena used again ---------------------------------------------------------------------
-
 NEW, RESET = "a new Arena each time", "one Arena, reset each time"
 
 
@@ -132,9 +127,6 @@ def _holds(source: bytes, count: int, made: Added) -> str | None:
     if held != count or len(set(handles)) != count:
         return f"the arena holds {held} records under {len(set(handles))} handles where {count} were added"
     return None if last == source else "the last record is not what was added"
-
-
-# -- interning -------------------------------------------------------------------------------
 
 
 def texts() -> list[str]:
@@ -194,8 +186,6 @@ def _interned(label: str, intern: Intern, kept: list[str], found: Sequence[Any])
         wrong += list(found) != kept
     return f"{wrong} of {STRINGS} strings were not interned" if wrong else None
 
-
-# -- room made beforehand --------------------------------------------------------------------
 
 GROWN, ROOM = "a dict and a list, grown by each name", "the same, with room for all names"
 

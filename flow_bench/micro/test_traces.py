@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import flow
 from flow_bench.harness.contender import Operation
-from flow_bench.harness.work import DONE, dependencies_of, noop, noop_async
+from flow_bench.harness.work import DONE, noop, noop_async
 from flow_bench.micro.case import Case, table
 
 SECONDS, QUICK_SECONDS = 0.2, 0.1
@@ -63,9 +63,6 @@ def _case(section: str, name: str, series: str, path: Path | None, **more: Any) 
     return Case(name, section=section, size=TRACES[name], series=series, missing=missing, **more)
 
 
-# -- no-ops ----------------------------------------------------------------------------------
-
-
 @table
 def test_noop(quick: bool) -> Iterator[Case]:
     """Two rows per trace; where its file is not here, they say so."""
@@ -85,9 +82,6 @@ def _fault(tasks: int, result: flow.Result) -> str | None:
     """Every task has been run, and has returned what its function does."""
     done = list(result.outputs.values()).count(DONE)
     return None if result.ok and done == tasks == len(result.plan) else f"{done} of {tasks} tasks did their work"
-
-
-# -- replays ---------------------------------------------------------------------------------
 
 
 class Replay:
@@ -167,27 +161,13 @@ def bound(plan: flow.Plan, limit: int | None) -> float:
 
 
 def makespan(plan: flow.Plan, costs: Sequence[float], limit: int | None) -> float:
-    """Seconds until all is done with ``limit`` nodes at a time, in definition order, if nothing but ``costs`` counts.
-
-    O(n log n + e).
-    """
-    dependencies = dependencies_of(plan)
-    successors: list[list[int]] = [[] for _ in dependencies]
-    for i, needs in enumerate(dependencies):
-        for d in needs:
-            successors[d].append(i)
-    waiting = [len(needs) for needs in dependencies]
-    ready = [i for i, left in enumerate(waiting) if not left]
-    heapify(ready)
+    """Seconds until all is done with ``limit`` nodes at a time, if nothing but ``costs`` counts. O(n log n + e)."""
+    resolver, now = flow.plan.Resolver(plan), 0.0
     running: list[tuple[float, int]] = []
-    now = 0.0
-    while ready or running:
-        while ready and (limit is None or len(running) < limit):
-            i = heappop(ready)
+    while True:
+        while (limit is None or len(running) < limit) and (i := resolver.take()) >= 0:
             heappush(running, (now + costs[i], i))
+        if not running:
+            return now
         now, i = heappop(running)
-        for successor in successors[i]:
-            waiting[successor] -= 1
-            if not waiting[successor]:
-                heappush(ready, successor)
-    return now
+        resolver.done(i)

@@ -22,17 +22,8 @@ COLOURS = 8
 """Classes ``c0`` to ``c7``."""
 LEAST = 0.6
 """Decades of a logarithmic axis: noise between equal figures is not to look like a difference."""
-MARKS = (
-    '<circle r="4.5"/>',
-    '<path d="M-4-4h8v8h-8z"/>',
-    '<path d="M0-5.500 5.500 0 0 5.500-5.500 0z"/>',
-    '<path d="M0-5l5 9H-5z"/>',
-    '<path d="M-4-4l8 8M4-4l-8 8" stroke="currentColor" stroke-width="3"/>',
-    '<path d="M0-5v10M-5 0h10" stroke="currentColor" stroke-width="3"/>',
-    '<path d="M0-6l1.800 4 4.200.4-3.200 2.800 1 4.300L0 3.300-3.800 5.500l1-4.300L-6-1.600-1.800-2z"/>',
-    '<path d="M-2.500-4.500h5L5 0 2.500 4.500h-5L-5 0z"/>',
-)
-"""Marks around 0, 0, which the page holds once each, as ``mark-0`` to ``mark-7``."""
+MARKS = 8
+"""Marks around 0, 0, which the page's template holds, as ``mark-0`` to ``mark-7``."""
 LETTER = 2.2
 """Per cent of a plot's width on a telephone that a letter beside an axis takes."""
 
@@ -201,7 +192,7 @@ def colour(style: int) -> str:
 
 def mark_of(style: int) -> int:
     """Return the number of a series' mark."""
-    return (style + style // COLOURS) % len(MARKS)
+    return (style + style // COLOURS) % MARKS
 
 
 # -- axes ------------------------------------------------------------------------------------

@@ -16,8 +16,7 @@ from typing import Any
 from flow_bench.harness.rows import Row
 from flow_bench.report import plots, sections
 from flow_bench.report.changes import summary
-from flow_bench.report.draw import MARKS
-from flow_bench.report.plots import PEERS, parted, size_word
+from flow_bench.report.plots import PEERS, by_size, parted, size_word
 from flow_bench.report.sections import Changes
 from flow_bench.report.tables import SUITES, TITLES, judged, title_of, verdicts
 from flow_bench.session.compare import TIMES, Change, Comparison, compare
@@ -32,17 +31,8 @@ PARTS = {
 PERCENTILES = re.compile(r"\bp(50|95|99)\b", re.IGNORECASE)
 SIZES = re.compile(r"(bytes|[kMG]B)\b")
 TEMPLATE = Path(__file__).with_name("page.html")
-READING = """
-Figures are medians over rounds; the <b>spread</b> is the interquartile range over the median. A <b>ratio</b> is taken
-within each round, to the baseline of its section (1.00x) or, where there is none, to a calibration loop that stands
-beside every round: hand-written counters over 100 nodes that do nothing. Ratios bear a busy machine, and the move to
-another one, far better than times do. Every row was checked for having done its work. Targets are upper limits, of the
-ratio where they end in "x". <b>Not judged here</b> are targets that are set for another interpreter or machine, and
-those of rows without a figure.
-"""
 MOST_CHANGES = 20
 """That are drawn."""
-FOOTER = "<footer><p>Names in a legend hide and show their series. The page needs no network.</p></footer>"
 
 
 def write(document: dict[str, Any], path: Path, baseline: dict[str, Any] | None = None) -> None:
@@ -63,11 +53,14 @@ def page(document: dict[str, Any], baseline: dict[str, Any] | None = None) -> st
     anchored = dict(_sections(rows, changed))
     if baseline and found:
         anchored = {"changes": changes_section(found, baseline["name"])} | anchored
-    main = f"<main>{''.join(anchored.values())}</main>"
     parts = {
         "title": f"flow benchmark: {escape(document['name'])}",
-        "body": f"{header(document, baseline, rows)}{navigation(anchored)}{main}{FOOTER}",
-        "marks": "".join(f'<g id="mark-{k}">{drawn}</g>' for k, drawn in enumerate(MARKS)),
+        "headline": headline(rows, document),
+        "facts": "<br>".join(escape(line) for line in machine_lines(document)),
+        "compared": _compared(baseline) if baseline else "",
+        "sums": strip(rows, document),
+        "navigation": navigation(anchored),
+        "main": "".join(anchored.values()),
     }
     template = TEMPLATE.read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)  # once: nothing is looked for in the parts
@@ -80,8 +73,8 @@ def _sections(rows: Sequence[Row], changed: Changes) -> Iterator[tuple[str, str]
     parts["latency"].sort(key=lambda row: (not row.each, row.suite != "node"))  # single calls first, of nodes above all
     parts["memory"].sort(key=lambda row: {"memory": 0, "workflow": 1}.get(row.suite, 2))  # nodes, then workflows
     for name, says in PARTS.items():
-        more = [sections.allocations(suite, mine) for suite, mine in allocating(rows).items()]
-        more = more if name == "memory" else []
+        operations = allocating(rows) if name == "memory" else {}
+        more = [sections.allocations(suite, mine) for suite, mine in operations.items()]
         if parts[name] or more:
             yield name, sections.section(name, says, parts[name], changed, more)
         elif name == PEERS and rows:
@@ -116,9 +109,7 @@ def _part(rows: Sequence[Row]) -> str:
         return "memory"
     if any(row.each or PERCENTILES.search(row.label) for row in rows):
         return "latency"
-    series = parted((row for row in rows if row.nodes), lambda row: (row.label, row.topology)).values()
-    several = any(len({row.nodes for row in mine}) > 1 for mine in series)
-    return "scaling" if several and rows[0].unit in TIMES and size_word(rows[0]) == "nodes" else ""
+    return "scaling" if by_size(rows) and rows[0].unit in TIMES and size_word(rows[0]) == "nodes" else ""
 
 
 def allocating(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -126,23 +117,10 @@ def allocating(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return parted((row for row in rows if {"bytes", "blocks"} <= row.figures.keys()), lambda row: row.suite)
 
 
-# -- top of the page -------------------------------------------------------------------------
-
-
-def header(document: dict[str, Any], baseline: dict[str, Any] | None, rows: Sequence[Row]) -> str:
-    """The name, what failed, what could not be judged, machine facts, how to read the page, and its sums."""
-    compared = ""
-    if baseline:
-        facts = baseline.get("machine", {})
-        told = ", ".join(str(facts[key]) for key in ("date", "commit", "python") if facts.get(key))
-        compared = f"<p>Compared with <b>{escape(baseline['name'])}</b>"
-        compared += f" ({escape(told)}).</p>" if told else ".</p>"
-    facts = "<br>".join(escape(line) for line in machine_lines(document))
-    return (
-        f'<header><h1>flow benchmark: {escape(document["name"])}</h1>{headline(rows, document)}'
-        f'<p class="soft">{facts}</p>{compared}'
-        f"<details><summary>How to read the figures</summary><p>{READING}</p></details>{strip(rows, document)}</header>"
-    )
+def _compared(baseline: dict[str, Any]) -> str:
+    facts = baseline.get("machine", {})
+    told = ", ".join(str(facts[key]) for key in ("date", "commit", "python") if facts.get(key))
+    return f"<p>Compared with <b>{escape(baseline['name'])}</b>{f' ({escape(told)})' if told else ''}.</p>"
 
 
 def machine_lines(document: dict[str, Any]) -> Iterator[str]:
@@ -225,9 +203,6 @@ def navigation(anchors: Iterable[str]) -> str:
         for sort in [' class="suite"' if anchor.startswith("suite-") else ""]
     ]
     return f'<nav aria-label="sections"><ul>{"".join(links)}</ul></nav>'
-
-
-# -- changes ---------------------------------------------------------------------------------
 
 
 def changes_section(found: Comparison, name: str) -> str:

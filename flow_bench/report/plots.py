@@ -63,11 +63,10 @@ def groups(rows: Sequence[Row]) -> list[Group]:
 
 
 def _of_one_unit(rows: Sequence[Row]) -> list[Group]:
-    limited = _by_limit(rows)
-    scaled = {id(row) for mine in _by_size(rows).values() for row in mine} if not limited else {id(r) for r in rows}
+    limited, found = _by_limit(rows), []
+    scaled = {id(row) for row in (rows if limited else by_size(rows))}
     calls = [row for row in rows if row.each and len(row.samples) > 1]
     rest = [row for row in rows if id(row) not in scaled and not row.each]
-    found = []
     if rows[0].suite == PEERS:
         rest = judged(rows)
     if limited:
@@ -125,9 +124,6 @@ def size_word(row: Row) -> str:
     return SIZES.get(row.suite, "nodes")
 
 
-# -- bars ------------------------------------------------------------------------------------
-
-
 def judged(rows: Sequence[Row]) -> list[Row]:
     """The rows of the size that has the targets, or else of the largest."""
     sizes = {row.nodes for row in rows}
@@ -145,7 +141,11 @@ def bars(rows: Sequence[Row]) -> Group:
         panels = {"": list(rows)}
     drawn = {title: _lanes(mine) for title, mine in panels.items()}
     among = [value for found in drawn.values() for lane in found for value in lane.values]
-    plots = [_bars(title, mine, drawn[title], among) for title, mine in panels.items()]
+    scale, plots = axis(among, unit_of(rows[0]), log=rows[0].suite == PEERS, bars=True), []
+    for title, found in drawn.items():
+        least, most = min(found, key=lambda lane: lane.value), max(found, key=lambda lane: lane.value)
+        says = f"{len(found)} bars, from {least.text} ({least.name}) to {most.text} ({most.name})."
+        plots.append(Plot(title, says, lanes(found, scale)))
     size = f"{rows[0].nodes:,} {size_word(rows[0])}, " if len({r.nodes for r in rows}) == 1 and rows[0].nodes else ""
     more = "; the upright stroke is the target" if any(_target(row) for row in rows) else ""
     if rows[0].suite == PEERS:
@@ -164,12 +164,6 @@ def _lanes(rows: Sequence[Row]) -> list[Lane]:
         Lane(name(row), _figure(row), *_quartiles(row), text(row), ours=row.label in mine, target=_target(row))
         for row in rows
     ]
-
-
-def _bars(title: str, rows: Sequence[Row], found: Sequence[Lane], among: Sequence[float]) -> Plot:
-    least, most = min(found, key=lambda lane: lane.value), max(found, key=lambda lane: lane.value)
-    says = f"{len(rows)} bars, from {least.text} ({least.name}) to {most.text} ({most.name})."
-    return Plot(title, says, lanes(found, axis(among, unit_of(rows[0]), log=rows[0].suite == PEERS, bars=True)))
 
 
 def ours_of(labels: Iterable[str]) -> set[str]:
@@ -198,9 +192,6 @@ def _label(row: Row) -> str:
     return row.label.strip()
 
 
-# -- memory of an operation ------------------------------------------------------------------
-
-
 def allocations(rows: Sequence[Row]) -> Group:
     """Bytes and blocks of one operation, a bar per row: the largest size and the first series of each alone."""
     series = parted(rows, lambda row: (row.section, row.label)).values()
@@ -220,9 +211,6 @@ def allocations(rows: Sequence[Row]) -> Group:
         found.append(Plot(figure, says, lanes(drawn, axis([lane.value for lane in drawn], figure, bars=True))))
     chosen = "; the largest size and the first series of each" if len(largest) < len(rows) else ""
     return Group(f"most bytes held at once, and blocks left allocated, of one operation{chosen}", found)
-
-
-# -- efficiency ------------------------------------------------------------------------------
 
 
 def efficiency(rows: Sequence[Row]) -> Group:
@@ -259,10 +247,10 @@ def changes(found: Sequence[Change], name: Callable[[Change], str]) -> Group:
 # -- curves ----------------------------------------------------------------------------------
 
 
-def _by_size(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """Series of rows that differ in nothing but size."""
-    found = parted((row for row in rows if row.nodes), lambda row: (row.label, row.topology))
-    return {key: mine for key, mine in found.items() if len({row.nodes for row in mine}) > 1}
+def by_size(rows: Sequence[Row]) -> list[Row]:
+    """The rows that differ from another in nothing but size."""
+    series = parted((row for row in rows if row.nodes), lambda row: (row.label, row.topology)).values()
+    return [row for mine in series for row in mine if len({row.nodes for row in mine}) > 1]
 
 
 def over_sizes(rows: Sequence[Row]) -> Group:
@@ -344,9 +332,6 @@ def _at(row: Row) -> str:
     spread = f" ({number(first)} to {number(third)})" if first is not None and third is not None else ""
     series = f", {row.topology}" if row.topology else ""
     return f"{row.nodes:,} {size_word(row)}{series}: {shown(row)}{spread}"
-
-
-# -- latency ---------------------------------------------------------------------------------
 
 
 def latency(rows: Sequence[Row]) -> list[Group]:

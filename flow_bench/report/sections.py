@@ -104,8 +104,6 @@ def _button(name: str, style: int) -> str:
     return f'<button type="button" aria-pressed="true" data-series="s{style}">{sign}</button>'
 
 
-# -- tables ----------------------------------------------------------------------------------
-
 Column = tuple[str, Callable[[Row], str], str]
 """Heading, text of a row's cell, class of the cell."""
 

@@ -46,9 +46,6 @@ COLUMNS = ("efficiency", *PERCENTILES, BELOW)
 HEADINGS = {BELOW: "below 1 ms"}
 
 
-# -- tables ----------------------------------------------------------------------------------
-
-
 def title_of(row: Row) -> str:
     """The section, as a heading says it."""
     return TITLES.get(row.section, row.section)

@@ -128,18 +128,10 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
 
     :return: every row of either run: judged, or set apart with the reason. O(rows log rows).
     """
-    apart: list[tuple[Identity, str]] = []
-    pairs: list[Pair] = []
     old, new = ({_identity(row): row for row in document["rows"]} for document in (before, after))
-    for identity, row in new.items():
-        if identity not in old:
-            apart.append((identity, "only in the second run"))
-            continue
-        pair = _pair(old[identity], row)
-        if isinstance(pair, Pair):
-            pairs.append(pair)
-        else:
-            apart.append((identity, pair))
+    found = {one: _pair(old[one], row) if one in old else "only in the second run" for one, row in new.items()}
+    pairs = [pair for pair in found.values() if isinstance(pair, Pair)]
+    apart = [(identity, why) for identity, why in found.items() if isinstance(why, str)]
     apart += [(identity, "only in the first run") for identity in old if identity not in new]
     kinds: dict[tuple[By, bool], list[Pair]] = {}
     for pair in pairs:

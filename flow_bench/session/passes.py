@@ -184,9 +184,6 @@ def _fault(suite: str, code: int, stderr: str) -> Fault:
     return Fault(suite, f"its process died with exit code {code}: {last}", REFUSED)
 
 
-# -- passes of a row -------------------------------------------------------------------------
-
-
 def merged(passes: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Join rows of the same identity: rounds of all passes in one row, and by pass under ``passes``.
 

@@ -123,6 +123,12 @@ class TestWhatIsCompared:
         ]  # fmt: skip
         assert {c.ratio for c in found.changes} == {1.0}
 
+    def test_a_pass_that_could_not_measure_a_row_is_left_out(self) -> None:
+        seen, gone = Row("s", "r", "us", [4.0], ratios=[2.0], suite="x"), Row("s", "r", "us", note="n/a", suite="x")
+        (half,) = merged([[gone.to_dict()], [seen.to_dict()]])
+        (change,) = judge.compare(document([row("r", 4.0, 4.0)]), document([half])).changes
+        assert (change.by, change.before, change.after) == ("ratio", 2.0, 2.0)
+
     def test_no_row_is_ignored_silently(self) -> None:
         baseline = merged([[Row("s", "base", "us", [1.0, 2.0], ratios=[1.0, 1.0], suite="x").to_dict()]])[0]
         absent = merged([[Row("s", "absent", "us", note="n/a: no trio", suite="x").to_dict()]])[0]

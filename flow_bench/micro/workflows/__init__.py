@@ -30,6 +30,11 @@ class Wait:
         return self.seconds * self.in_a_row + self.between * (self.in_a_row - 1)
 
 
+def stated(**milliseconds: float) -> dict[str, Wait]:
+    """Waits of single calls, by name."""
+    return {name: Wait(one / 1_000) for name, one in milliseconds.items()}
+
+
 class Pause:
     """What the functions call where a service would be: ``await pause("charge")``.
 

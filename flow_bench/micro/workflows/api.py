@@ -6,18 +6,10 @@ import json
 from typing import Any
 
 import flow
-from flow_bench.micro.workflows import Pause, Wait
+from flow_bench.micro.workflows import Pause, Wait, stated
 
-WAITS = {
-    "session": Wait(0.003),
-    "profile": Wait(0.005),
-    "orders": Wait(0.008),
-    "details": Wait(0.004, in_a_row=2),  # six orders, three at a time
-    "recommended": Wait(0.012),
-    "popular": Wait(0.006),
-    "messages": Wait(0.007),
-    "stock": Wait(0.005),
-}
+WAITS = stated(session=3, profile=5, orders=8, recommended=12, popular=6, messages=7, stock=5)
+WAITS["details"] = Wait(0.004, in_a_row=2)  # six orders, three at a time
 INPUTS: dict[str, Any] = {"token": "user:42"}
 WANTED = {
     "title": "Ada, 6 orders", "open": [3, 6], "total": 147, "suggestions": ["ink", "paper"], "unread": 2,

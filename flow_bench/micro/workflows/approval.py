@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import flow
-from flow_bench.micro.workflows import Pause, Wait
+from flow_bench.micro.workflows import Pause, stated
 
-WAITS = {
-    "budget": Wait(0.005),
-    "staff": Wait(0.007),
-    "manager": Wait(0.009),
-    "finance": Wait(0.004),
-    "director": Wait(0.015),
-    "booking": Wait(0.006),
-    "mails": Wait(0.003),
-}
+WAITS = stated(budget=5, staff=7, manager=9, finance=4, director=15, booking=6, mails=3)
 INPUTS: dict[str, Any] = {"request": {"id": "PR-9", "by": "grace", "amount": 18_000, "team": "research"}}
 WANTED = {
     "id": "PR-9", "approved": True, "votes": {"manager": True, "finance": False, "director": True},

@@ -5,19 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import flow
-from flow_bench.micro.workflows import Pause, Wait
+from flow_bench.micro.workflows import Pause, Wait, stated
 
-WAITS = {
-    "customer": Wait(0.006),
-    "prices": Wait(0.004),
-    "reserved": Wait(0.005, in_a_row=2),  # four articles, two at a time
-    "tax": Wait(0.003),
-    "fraud": Wait(0.009),
-    "charge": Wait(0.008, in_a_row=2, between=0.004),  # the first attempt finds the line broken
-    "shipment": Wait(0.007),
-    "receipt": Wait(0.005),
-    "loyalty": Wait(0.002),
-}
+WAITS = stated(customer=6, prices=4, tax=3, fraud=9, shipment=7, receipt=5, loyalty=2)
+WAITS["reserved"] = Wait(0.005, in_a_row=2)  # four articles, two at a time
+WAITS["charge"] = Wait(0.008, in_a_row=2, between=0.004)  # the first attempt finds the line broken
 PRICES = {"lamp": 4_900, "desk": 21_900, "chair": 12_500, "cable": 790}  # cents
 INPUTS: dict[str, Any] = {"cart": [("lamp", 2), ("desk", 1), ("chair", 4), ("cable", 3)], "customer_id": 7}
 WANTED = {

@@ -9,16 +9,11 @@ from collections import defaultdict
 from typing import Any
 
 import flow
-from flow_bench.micro.workflows import Pause, Wait
+from flow_bench.micro.workflows import Pause, Wait, stated
 
 ROWS = 120
-WAITS = {
-    "orders": Wait(0.010),
-    "customers": Wait(0.014),
-    "rates": Wait(0.004),
-    "stored": Wait(0.006, in_a_row=2),  # three batches, two at a time
-    "published": Wait(0.003),
-}
+WAITS = stated(orders=10, customers=14, rates=4, published=3)
+WAITS["stored"] = Wait(0.006, in_a_row=2)  # three batches, two at a time
 CURRENCIES = {"EUR": 100, "USD": 90, "SEK": 9}  # cents of a euro
 REGIONS = ("north", "south", "east")
 INPUTS: dict[str, Any] = {}
