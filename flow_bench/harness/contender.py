@@ -19,6 +19,12 @@ class Refused(Exception):
         self.faults = list(faults)
 
 
+def require(true: bool, label: str, fault: str) -> None:
+    """:raises Refused: unless it is true."""
+    if not true:
+        raise Refused(label, [fault])
+
+
 @dataclass(frozen=True)
 class Contender:
     """One way of doing something.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from graphlib import TopologicalSorter
 from typing import Any
@@ -23,6 +23,14 @@ from flow_bench.harness.work import Work
 
 EAGER = sys.version_info >= (3, 12)
 """Whether asyncio can start a task eagerly."""
+
+
+def eager(body: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Start a task within this call where asyncio can."""
+    loop = asyncio.get_running_loop()
+    if EAGER:
+        return asyncio.Task(body, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+    return loop.create_task(body)
 
 
 Prepare = Callable[[Work], Operation]
@@ -52,9 +60,6 @@ def calls_only(label: str, prepare: Prepare) -> Floor:
         return None if raw == [work.outputs[-1]] else f"it left {raw!r}, not the last output"
 
     return Floor(label, prepare, check)
-
-
-# -- sync ------------------------------------------------------------------------------------
 
 
 def bare_loop(work: Work) -> Callable[[], Any]:
@@ -140,9 +145,6 @@ def flow_run(work: Work, *, fresh: bool) -> Callable[[], Any]:
 def flow_run_hot(work: Work) -> Callable[[], Any]:
     """``flow.run`` of a plan that code has been generated for (in the round before the first)."""
     return partial(flow.run, work.plan("sync"), config=HOT)
-
-
-# -- async -----------------------------------------------------------------------------------
 
 
 def bare_await_loop(work: Work) -> Callable[[], Any]:

@@ -8,7 +8,7 @@ are medians.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from math import ceil
 from statistics import fmean, median, quantiles
@@ -55,7 +55,6 @@ class Measured(float):
 @dataclass(frozen=True)
 class Target:
     """The most a figure (or its ratio to the baseline) may be; ``aim`` is what would please."""
-
     at_most: float
     aim: float | None = None
     of: Literal["ratio", "figure"] = "ratio"
@@ -70,7 +69,6 @@ class Target:
 @dataclass
 class Row:
     """One figure: a statistic over all rounds' samples, and its ratio to the baseline of the same round."""
-
     section: str
     label: str
     unit: str
@@ -139,9 +137,6 @@ class Row:
         return cls(**known)
 
 
-# -- statistics ------------------------------------------------------------------------------
-
-
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """First, second and third quartile; the extremes count as the 0th and 100th percentile."""
     if len(values) == 1:
@@ -202,6 +197,13 @@ def shared(effort: Effort, passes: int) -> Effort:
         elif one.name.endswith(("rounds", "batches", "runs")) and isinstance(value, int):
             changed[one.name] = ceil(value / passes)
     return replace(effort, **changed)  # type: ignore[type-var]
+
+
+def chosen(sections: Mapping[str, Callable[[Any], Iterable[list[Row]]]], effort: Any) -> Iterator[list[Row]]:
+    """Measure a suite: yield the tables of those sections that ``effort.sections`` names, or of all."""
+    for name, section in sections.items():
+        if not effort.sections or name in effort.sections:
+            yield from section(effort)
 
 
 def number(value: float) -> str:

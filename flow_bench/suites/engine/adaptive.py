@@ -42,7 +42,6 @@ OUT_OF_THE_WAY = Target(1.05)
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     calls: int = 3_000
     rounds: int = 7
     noop_rounds: int = 61
@@ -59,9 +58,6 @@ def run(effort: Effort) -> Iterator[list[Row]]:
             yield asyncio.run(crowd_rows(law, effort))
     if not effort.sections or "noop" in effort.sections:
         yield asyncio.run(noop_rows(effort))
-
-
-# -- a backend that degrades -----------------------------------------------------------------
 
 
 class Backend:
@@ -131,9 +127,6 @@ async def _all_at_once(law: str, calls: int) -> Row:
     if list(result.values()) != list(range(calls)):
         raise Refused(UNBOUNDED, ["the run did not do its work"])
     return row(samples=[took / calls * US], note="one run")
-
-
-# -- nodes that never wait -------------------------------------------------------------------
 
 
 async def noop_rows(effort: Effort) -> list[Row]:

@@ -93,9 +93,6 @@ def bounded(
     return Bounded(label, make, check, is_async=True, limit=limit, bare=bare)
 
 
-# -- work ------------------------------------------------------------------------------------
-
-
 async def nothing() -> str:
     """Return at once."""
     return DONE
@@ -131,9 +128,6 @@ WORK = (
     Work("CPU, 500 squares", compute, on_cpu=True),
 )
 BLOCKING = Work("block 1 ms in a thread", block_1ms, 0.001)
-
-
-# -- contenders ------------------------------------------------------------------------------
 
 
 def eager_tasks(fn: Callable[[], Any], tasks: int) -> Run:
@@ -224,9 +218,6 @@ def threads(limit: int) -> tuple[Bounded, Bounded]:
     return bounded(bare, pool(limit), limit, bare), bounded('flow, mode="workers"', made, limit, bare, outputs_of)
 
 
-# -- checks ----------------------------------------------------------------------------------
-
-
 async def check(contender: Bounded, tasks: int = 50) -> None:
     """Run tasks that record. :raises Refused: unless each was called once, and as many at a time as there may be."""
     running = most = called = 0
@@ -257,9 +248,6 @@ async def check(contender: Bounded, tasks: int = 50) -> None:
         raise Refused(contender.label, [f"{called} calls were made for {tasks} tasks"])
     if most != wanted:
         raise Refused(contender.label, [f"{most} tasks were under way at once, not {wanted}"])
-
-
-# -- rounds and rows -------------------------------------------------------------------------
 
 
 def ways(work: Work, contenders: Sequence[Bounded], tasks: int) -> list[Contender]:
@@ -299,7 +287,6 @@ def rows_of(
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sections: Sequence[str] = ()  # all if empty
     rounds: int = 31
     large_rounds: int = 15
@@ -331,10 +318,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 async def limits(
     work: Work, contenders: Sequence[Bounded], sizes: Sequence[int], rounds: int, large_rounds: int
 ) -> list[Row]:
-    """One kind of work, all numbers of tasks.
-
-    :param large_rounds: rounds from 1,000 tasks on.
-    """
+    """One kind of work, all numbers of tasks. :param large_rounds: rounds from 1,000 tasks on."""
     section = f"tasks at once: {work.label}" if contenders is LIMITS else f"{FEW} tasks at a time: {work.label}"
     rows: list[Row] = []
     for contender in contenders:

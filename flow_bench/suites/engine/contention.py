@@ -52,10 +52,7 @@ class Books:
 
 
 class Crowd:
-    """A hundred threads at a barrier.
-
-    :param act: what each does with its number.
-    """
+    """A hundred threads at a barrier. :param act: what each does with its number."""
 
     def __init__(self, act: Callable[[int], object]) -> None:
         self.gate = Barrier(COMPLETIONS + 1)

@@ -30,7 +30,6 @@ HELD = 100
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sizes: tuple[int, ...] = (0, 10, 50, 100, 500)  # task results in the context
     rounds: int = 61
     deep_rounds: int = 21  # of copies
@@ -66,9 +65,6 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     for name in SECTIONS:
         if not effort.sections or name in effort.sections:
             yield from sections[name]()
-
-
-# -- ctx.child -------------------------------------------------------------------------------
 
 
 def context_of(count: int) -> flow.Context:
@@ -177,9 +173,6 @@ def child_section(effort: Effort) -> Iterator[list[Row]]:
 
 def _us(seconds: list[float]) -> list[float]:
     return [second * US for second in seconds]
-
-
-# -- memory ----------------------------------------------------------------------------------
 
 
 def memory_section(effort: Effort) -> Iterator[list[Row]]:

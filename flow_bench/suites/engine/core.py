@@ -97,7 +97,6 @@ RUNS = 5
 @dataclass(frozen=True)
 class Settings:
     """How much to measure. ``rounds`` is for small and middle graphs; of the large there are ``large_rounds``."""
-
     nodes: Sequence[int] = (100, 1_000, 10_000)
     rounds: int = 101
     large_rounds: int = 15

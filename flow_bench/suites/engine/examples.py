@@ -33,7 +33,6 @@ Times = dict[str, int]
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     servers: int = 1_000
     users: int = 5_000
     entries: int = 10_000
@@ -45,11 +44,7 @@ QUICK = Effort(rounds=3)
 
 @dataclass(frozen=True)
 class Example:
-    """A workflow, what it is given, and what its last node is to return.
-
-    :ivar items: how many it goes through.
-    """
-
+    """A workflow, what it is given, and what its last node is to return. :ivar items: how many it goes through."""
     label: str
     build: Callable[[flow.Dag], None]
     inputs: dict[str, Any]
@@ -107,9 +102,6 @@ def unheard() -> Iterator[None]:
         logger.removeHandler(nowhere)
 
 
-# -- health check ----------------------------------------------------------------------------
-
-
 def health_check(servers: int) -> Example:
     """Ask every server, at most 100 at once; some are down, some answer only when asked again."""
 
@@ -133,9 +125,6 @@ def health_check(servers: int) -> Example:
     wanted = {status: count for status, count in ((503, bad), (200, servers - bad - down)) if count}
     inputs = {"servers": range(servers)}
     return Example(f"health check of {servers:,} servers", build, inputs, "report", (wanted, down), servers)
-
-
-# -- notifications ---------------------------------------------------------------------------
 
 
 def notifications(users: int) -> tuple[Example, Example]:
@@ -167,9 +156,6 @@ def notifications(users: int) -> tuple[Example, Example]:
         Example(f"{label}, one per call", one, inputs, "summary", wanted, users),
         Example(f"{label}, 100 per call", many, inputs, "summary", wanted, users),
     )
-
-
-# -- log entries -----------------------------------------------------------------------------
 
 
 def log_entries(count: int) -> Example:

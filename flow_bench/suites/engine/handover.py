@@ -24,7 +24,6 @@ SECTION = "from a node's end to its dependant's start"
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     nodes: int = 100  # in the chain
     rounds: int = 21
 

@@ -26,7 +26,6 @@ LOOKS = (500, 1_000, 2_000, 2_001, 2_010, 2_100, 2_500, 3_000, 4_000, 8_000)
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     rounds: int = 7
     looks: tuple[int, ...] = LOOKS
     sizes: tuple[int, ...] = (10, 100, 1_000)

@@ -48,7 +48,6 @@ sys.stdin.read()
 @dataclass(frozen=True)
 class Effort:
     """How much to measure: processes per module."""
-
     rounds: int = 21
 
 
@@ -58,7 +57,6 @@ QUICK = Effort(rounds=9)
 @dataclass(frozen=True)
 class Process:
     """What one process took: seconds from start to end, and of the processor; resident bytes; modules loaded."""
-
     seconds: float
     processor: float
     held: int
@@ -126,9 +124,6 @@ def check(module: str, processes: Sequence[Process]) -> None:
         faults.append(f"it loads {', '.join(extra)}, which only some programs need")
     if faults:
         raise Refused(f"import {module}", faults)
-
-
-# -- rows ------------------------------------------------------------------------------------
 
 
 def rows(

@@ -32,7 +32,6 @@ Held = Sequence[Any]
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     counts: tuple[int, ...] = (10, 100, 1_000, 5_000, 10_000)
     rounds: int = 21
     patience: float = 5.0  # seconds that one sample of deep copies may take
@@ -106,10 +105,7 @@ def peak(way: Contender) -> int:
 
 
 class Deep:
-    """Deep copies, one for each item, as far as they are affordable.
-
-    :param data: what is copied.
-    """
+    """Deep copies, one for each item, as far as they are affordable. :param data: what is copied."""
 
     def __init__(self, data: dict[str, Any], effort: Effort) -> None:
         self.data = data

@@ -24,7 +24,6 @@ ALL = flow.Config(keep="all")
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     nodes: int = 10_000
     rounds: int = 21
 
@@ -36,9 +35,6 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows of two tables."""
     yield list(_peaks(effort))
     yield [*_prices("sync", effort), *asyncio.run(_async_prices(effort))]
-
-
-# -- peak ------------------------------------------------------------------------------------
 
 
 def passed_on(before: bytearray | None = None) -> bytearray:
@@ -87,8 +83,6 @@ def _on_trio(plan: flow.Plan) -> flow.Result:
     result: flow.Result = trio.run(partial(flow.execute, plan, config=TARGETS))
     return result
 
-
-# -- price -----------------------------------------------------------------------------------
 
 SECTION = "price of keeping less: no-op nodes in a chain, us per node, ratio to keep='all' before"
 

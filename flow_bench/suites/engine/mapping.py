@@ -26,7 +26,6 @@ Kind: TypeAlias = Literal["sync", "async"]
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
     nodes: int = 10_000  # most plain nodes in a plan
     rounds: int = 15
@@ -36,9 +35,6 @@ class Effort:
 
 
 QUICK = Effort(rounds=4, traced=2_000, waiting_rounds=5)
-
-
-# -- items that return at once ---------------------------------------------------------------
 
 
 def take(item: Any) -> str:
@@ -192,9 +188,6 @@ def memory_rows(effort: Effort) -> Iterator[Row]:
 
 def _driven(kind: Kind, plan: flow.Plan, items: dict[str, Any]) -> flow.Result:
     return flow.run(plan, items) if kind == "sync" else asyncio.run(flow.execute(plan, items))
-
-
-# -- items that wait -------------------------------------------------------------------------
 
 
 async def wait(item: Any) -> str:

@@ -38,7 +38,6 @@ PHASES = (BUILT, COMPILED, RUN, PEAK, ASYNC + COMPILED, ASYNC + RUN, ASYNC + PEA
 @dataclass(frozen=True)
 class Effort:
     """What is measured how often."""
-
     sizes: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
     topologies: tuple[str, ...] = ("linear", "diamond", "tree", "sparse_random")
     imports: importing.Effort = field(default_factory=importing.Effort)
@@ -69,9 +68,6 @@ def bytes_rows(effort: Effort) -> list[Row]:
         for phase in PHASES
         for (nodes, topology), held in found.items()
     ]
-
-
-# -- in the child ----------------------------------------------------------------------------
 
 
 def bytes_of(topology: str, nodes: int) -> Found:

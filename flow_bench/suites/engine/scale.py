@@ -35,7 +35,6 @@ COLLECT = flow.Config(on_error="collect")
 @dataclass(frozen=True)
 class Effort:
     """The two sizes, and how many processes to take the medians over."""
-
     small: int = 100_000
     large: int = 1_000_000
     small_rounds: int = 3
@@ -49,9 +48,6 @@ def topologies() -> Mapping[str, Callable[..., flow.Dag]]:
     """The three graphs."""
     made = flow.topologies
     return {"chain": made.linear, "diamond": made.diamond, "sparse random": made.sparse_random}
-
-
-# -- in the child ----------------------------------------------------------------------------
 
 
 def phases(topology: str, nodes: int) -> Seconds:
@@ -145,9 +141,6 @@ def _fails_first() -> Callable[..., None]:
 def _require(true: bool, label: str) -> None:
     if not true:
         raise Refused(label, ["it left other counts than it should"])
-
-
-# -- in the parent ---------------------------------------------------------------------------
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:

@@ -26,7 +26,6 @@ SECTION = "single figures"
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     batches: int = 101  # of one-node runs
     batch: int = 200
     waiting_nodes: int = 1_000
@@ -265,9 +264,6 @@ async def two_chains(effort: Effort) -> list[Row]:
         _require(len(result) == len(plan), "two chains")
     target = Target(115.0, of="figure")
     return [Row(SECTION, "two uneven chains, critical path 110 ms", "ms", samples, nodes=8, target=target)]
-
-
-# -- ticker ----------------------------------------------------------------------------------
 
 
 async def ticker(effort: Effort) -> list[Row]:

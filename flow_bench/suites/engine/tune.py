@@ -25,7 +25,6 @@ SECTIONS = ("wide", "backend", "blocking", "memory", "chain")
 @dataclass(frozen=True)
 class Effort:
     """How long each workload may be tuned, and which."""
-
     budget: float = 30.0
     sections: tuple[str, ...] = ()
 
@@ -36,7 +35,6 @@ QUICK = Effort(budget=6.0)
 @dataclass(frozen=True)
 class Workload:
     """A DAG, what is to be improved, and the output that tells that all of it ran."""
-
     label: str
     make: Callable[[], flow.Dag]
     total: int

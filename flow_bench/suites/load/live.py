@@ -50,9 +50,6 @@ def eager(body: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return loop.create_task(body)
 
 
-# -- contenders ------------------------------------------------------------------------------
-
-
 def plan_of(fns: Sequence[Fn]) -> flow.Plan:
     """The chain as a plan."""
     dag = flow.Dag("live")
@@ -128,9 +125,6 @@ async def step(before: int = 0) -> int:
     """Wait, then count one node more."""
     await asyncio.sleep(WAIT)
     return before + 1
-
-
-# -- when they are done ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -253,9 +247,6 @@ def _completion_rows(bursts: dict[str, list[Burst]], count: int) -> Iterator[Row
         )  # fmt: skip
 
 
-# -- what each holds -------------------------------------------------------------------------
-
-
 class Gate:
     """Where nodes wait until all have come: on a future and a timer, which is what a sleep holds."""
 
@@ -330,13 +321,9 @@ async def memory(ways: Sequence[Contender], count: int) -> list[Row]:
     ]  # fmt: skip
 
 
-# -- all of it -------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Effort:
     """How much to measure: rounds of up to 1,000 workflows, and of more."""
-
     counts: Sequence[int] = (10, 100, 1_000, CROWD)
     rounds: int = 15
     crowd_rounds: int = 5

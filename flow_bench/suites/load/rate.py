@@ -58,9 +58,6 @@ BASELINE = Target(100, of="figure")
 """MB: what AI Workflow Engine aims at."""
 
 
-# -- in the child ----------------------------------------------------------------------------
-
-
 @dataclass
 class Arrivals:
     """Begins workflows when they are due.
@@ -231,9 +228,6 @@ async def alive(count: int, nodes: int = live.NODES) -> float:
     return held_mb
 
 
-# -- in the parent ---------------------------------------------------------------------------
-
-
 def rows_of(found: Watched) -> list[Row]:
     """The rows of one rate; without figures if it was not reached."""
     what = f"{found.rate:,} workflows/s" if found.rate else "idle"
@@ -271,7 +265,6 @@ def _growth(what: str, found: Watched, missing: str) -> Row:
 @dataclass(frozen=True)
 class Effort:
     """How long, in seconds: the warm-up, the watch after it, and from one look at the memory to the next."""
-
     warm: float = 20.0
     seconds: float = 180.0
     every: float = 0.5

@@ -120,11 +120,7 @@ def recovered(failures: int, given: int, trials: Sequence[Trial]) -> str | None:
 
 @dataclass(frozen=True)
 class Way(Contender):
-    """One way to recover.
-
-    :ivar at_once: workflows on the loop at once.
-    """
-
+    """One way to recover. :ivar at_once: workflows on the loop at once."""
     at_once: int = 1
 
     async def trials(self, count: int) -> list[Trial]:
@@ -167,7 +163,6 @@ WAYS = tuple(_ways())
 @dataclass(frozen=True)
 class Effort:
     """How much to measure: workflows of each way in a round, and rounds."""
-
     rounds: int = 20
     workflows: int = 100
 

@@ -62,7 +62,6 @@ def plan(wait: float = 0.0) -> flow.Plan:
 @dataclass
 class Soak:
     """What has been run, and how it ended."""
-
     begun: int = 0
     succeeded: int = 0
     failed: int = 0
@@ -146,7 +145,6 @@ def _memory_row(what: str, seen: list[tuple[int, int]]) -> Row:
 @dataclass(frozen=True)
 class Effort:
     """How long: so many stretches of so many seconds."""
-
     rounds: int = 100
     seconds: float = 0.2
 

@@ -22,7 +22,6 @@ SECTIONS = (*SINGLE, "recovery", "live", "soak", "rate")
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sections: Sequence[str] = ()  # all if empty
     cases: measuring.Effort = field(default_factory=measuring.Effort)
     recovery: recovery.Effort = field(default_factory=recovery.Effort)

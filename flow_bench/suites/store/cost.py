@@ -35,16 +35,12 @@ Loop: TypeAlias = Callable[[Any], Any]
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     rounds: int = 61
     held: int = 20_000  # values held while memory is traced
     apart: bool = True  # memories and internings in a process each
 
 
 QUICK = Effort(rounds=9, held=2_000, apart=False)
-
-
-# -- the least that counting down costs, written by hand --------------------------------------
 
 
 class Plain:
@@ -120,8 +116,6 @@ BY_HAND: dict[str, type[Plain]] = {
     "by hand": Plain, "by hand, a decrement and a test": Decremented, "by hand, an iterator's step": Stepped,
 }  # fmt: skip
 """What stands beside stores; see :func:`cost_rows`."""
-
-# -- workloads: each calls what its name says ------------------------------------------------
 
 
 def dict_pairs(data: Any) -> Any:
@@ -226,9 +220,6 @@ def of_a_run(kind: str) -> flow.WorkflowData:
     return data
 
 
-# -- memory ----------------------------------------------------------------------------------
-
-
 def held(kind: str, what: str, count: int) -> float:
     """Peak bytes per value, traced, while a store holds ``count`` small records or strings of which half repeat."""
     data = made(kind)
@@ -250,8 +241,6 @@ def _value(what: str, number: int) -> Any:
         return bytes(TEXT % (number if number % 2 else 0), "ascii").decode()
     return {"id": number, "name": f"user {number}", "score": number / 2}
 
-
-# -- rows ------------------------------------------------------------------------------------
 
 METRICS = [f"metrics={metrics}" for metrics in ("off", "counting", "sampled")]
 KINDS = (

@@ -35,7 +35,6 @@ STANDARD = flow.DataConfig.preset("metrics_disabled")
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sizes: tuple[int, ...] = (10, 1_000, 100_000)  # keys
     stores: int = 20  # snapshots, and so on, in one sample
     rounds: int = 15
@@ -77,8 +76,6 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     if cases := [name for name in wanted if name in CASES]:
         yield from measuring.measure("data", effort.cases, cases)  # pytest is started once for all
 
-
-# -- all of a store --------------------------------------------------------------------------
 
 CONSTANT = ("snapshot", "restore", "clone")
 OPERATIONS = (*CONSTANT, "restore that frees what was written", "first write after a snapshot")
@@ -187,8 +184,6 @@ def bytes_section(effort: Effort) -> Iterator[list[Row]]:
 def _there_and_back(write: Callable[..., bytes], read: Callable[[bytes], Any], *values: Any) -> Callable[[], Any]:
     return lambda: read(write(*values))
 
-
-# -- a run as its store shows it -------------------------------------------------------------
 
 LOOKS = ("ctx.data.outputs[name]", "ctx.data.statuses[name]", "ctx.data.is_runnable(name)", "ctx.data.get(key)")
 

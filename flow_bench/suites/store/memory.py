@@ -40,7 +40,6 @@ HOT = 50
 @dataclass(frozen=True)
 class Effort:
     """What is measured how often."""
-
     sizes: tuple[int, ...] = (8, 64, 256, 1024, 4096)
     counts: tuple[int, ...] = (10, 1_000, 100_000)
     rounds: int = 7
@@ -54,13 +53,7 @@ class Effort:
 QUICK = Effort((64,), (1_000,), rounds=3, values=2_000, held=0, million=20_000, million_rounds=1, batches=10)
 
 
-# -- values ----------------------------------------------------------------------------------
-
-
 KINDS: dict[str, Callable[[int, int], Any]] = {"text": text, "record": record}
-
-
-# -- time per set and get --------------------------------------------------------------------
 
 
 def _fill(data: flow.WorkflowData, keys: Sequence[str], values: Sequence[Any]) -> list[Any]:
@@ -114,9 +107,6 @@ def time_uses(effort: Effort, kind: str, size: int, count: int) -> Samples:
         if turn >= 0:
             samples[labels[which]].append(took / repeat / count)
     return samples
-
-
-# -- memory, in the child --------------------------------------------------------------------
 
 
 def hold(memory: str, kind: str, size: int, count: int, copies: int) -> Found:
@@ -180,9 +170,6 @@ def _require(true: bool, label: str) -> None:
         raise Refused(label, ["it did not give back what was put in"])
 
 
-# -- interning -------------------------------------------------------------------------------
-
-
 def batch(number: int) -> list[str]:
     """Return 100 fresh strings, of which every other is in each batch and the rest only in this one."""
     return [made for i in range(HOT) for made in (f"status of node {i:04d}", f"user {number:06d} at {i:06d}")]
@@ -224,9 +211,6 @@ def time_interning(effort: Effort) -> Samples:
             if way == "arena":
                 samples["arena, read"].append(took_back / effort.batches / (2 * HOT))
     return samples
-
-
-# -- in the parent ---------------------------------------------------------------------------
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:

@@ -25,7 +25,6 @@ BATCH = 50
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     seconds: float = 0.4  # of 16 threads, per sample
     rounds: int = 5
     longest: float = 5.0  # one sample of this length, of default
@@ -40,9 +39,6 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows of two tables."""
     yield list(_throughput(effort))
     yield [*_completions("threads", effort), *_completions("tasks", effort)]
-
-
-# -- 16 threads ------------------------------------------------------------------------------
 
 
 def together(data: flow.WorkflowData, seconds: float) -> tuple[int, float]:
@@ -98,9 +94,6 @@ def _throughput(effort: Effort) -> Iterator[Row]:
     operations, took = together(made("default"), effort.longest)
     note = f"{operations:,} operations, exact total"
     yield Row(section, f"default, {effort.longest:g} s without a pause", "us", [took / operations * US], note=note)
-
-
-# -- 100 completions -------------------------------------------------------------------------
 
 
 def completing(how: str, nodes: int) -> flow.Plan:
