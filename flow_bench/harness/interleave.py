@@ -67,6 +67,13 @@ class Samples(dict[str, list[float]]):
             for label, seconds in self.items()
         ]  # fmt: skip
 
+    def only(self, *labels: str) -> Samples:
+        """The same of these contenders alone."""
+        made = Samples()
+        made.update((label, self[label]) for label in labels)
+        made.allocated = self.allocated
+        return made
+
     def over(self, label: str, base: str) -> list[float]:
         """Round by round, how much longer one contender took than another."""
         return ratios(self[label], self[base])

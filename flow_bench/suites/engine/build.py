@@ -22,19 +22,12 @@ def build_rows(work: Work, topology: str, rounds: int) -> list[Row]:
     nodes = len(work.names)
     samples = interleave(CONTENDERS, rounds, work, repeat=repeat_of(nodes))
     targets = {BUILD: Target(1.0, 0.5, of="figure"), COMPILE: Target(1.0, 0.5, of="figure")}
-    found = [
-        Row(
-            "build", label, "us", [s * US / nodes for s in seconds], ratios=ratios(seconds, samples[DICT]), nodes=nodes,
-            topology=topology, target=targets.get(label) if nodes == JUDGED else None,
-            figures=samples.memory(label, nodes),
-        )
-        for label, seconds in samples.items()
-    ]  # fmt: skip
+    judged = targets if nodes == JUDGED else {}
+    place: dict[str, Any] = {"nodes": nodes, "topology": topology}
+    found = samples.rows("build", "us", DICT, per=nodes, targets=judged, **place)
     both = [build + compiled for build, compiled in zip(samples[BUILD], samples[COMPILE], strict=True)]
-    to_graphlib = ratios(both, samples[GRAPHLIB])
-    found.append(Row("build", "  build + compile / graphlib", "x", to_graphlib, nodes=nodes, topology=topology))
-    again = [s * US for s in samples[AGAIN]]
-    found.append(Row("build", "  recompile, us in all", "us", again, nodes=nodes, topology=topology))
+    found.append(Row("build", "  build + compile / graphlib", "x", ratios(both, samples[GRAPHLIB]), **place))
+    found.append(Row("build", "  recompile, us in all", "us", [s * US for s in samples[AGAIN]], **place))
     return found
 
 

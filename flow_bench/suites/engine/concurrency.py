@@ -16,23 +16,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import iscoroutinefunction
 from statistics import median
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.contender import Contender, Refused, ready
+from flow_bench.harness.contender import Contender, ready, require
 from flow_bench.harness.interleave import Samples, interleave_on_loop
-from flow_bench.harness.loops import outputs_of
-from flow_bench.harness.rows import Row, ratios
+from flow_bench.harness.loops import eager, outputs_of
+from flow_bench.harness.rows import Row, chosen
 from flow_bench.harness.work import DONE
 from flow_bench.suites.engine import contention
-from flow_bench.suites.load.live import eager
 
 MS = 1e3
 LIMIT = 8
@@ -40,7 +39,6 @@ WORKERS = (1, 2, 4, 8, 16, 32)
 ALONE = "one task alone"
 PATIENCE = 5.0
 """Seconds after which a contender under check that has not begun as many tasks as it may is refused."""
-SECTIONS = ("limits", "four", "workers", "contention")
 
 Run = Callable[[], Any]
 
@@ -244,10 +242,8 @@ async def check(contender: Bounded, tasks: int = 50) -> None:
         over.set()
 
     await asyncio.gather(contender.make(node, tasks)(), hold())
-    if called != tasks:
-        raise Refused(contender.label, [f"{called} calls were made for {tasks} tasks"])
-    if most != wanted:
-        raise Refused(contender.label, [f"{most} tasks were under way at once, not {wanted}"])
+    require(called == tasks, contender.label, f"{called} calls were made for {tasks} tasks")
+    require(most == wanted, contender.label, f"{most} tasks were under way at once, not {wanted}")
 
 
 def ways(work: Work, contenders: Sequence[Bounded], tasks: int) -> list[Contender]:
@@ -276,10 +272,8 @@ def rows_of(
             "of_real": work.ideal(tasks, one.limit, alone) if work.seconds else None,
         }
         figures = {name: ideal / median(seconds) for name, ideal in ideals.items() if ideal is not None}
-        yield Row(
-            section, one.label, "ms", [s * MS for s in seconds], ratios=ratios(seconds, samples[one.bare]), nodes=size,
-            figures=figures | samples.memory(one.label),
-        )  # fmt: skip
+        (row,) = samples.only(one.label).rows(section, "ms", samples[one.bare], nodes=size)
+        yield replace(row, figures=figures | row.figures)
     if alone is not None and size == tasks:
         yield Row(section, ALONE, "ms", [s * MS for s in samples[ALONE]], nodes=size)
 
@@ -298,21 +292,6 @@ class Effort:
 
 
 QUICK = Effort(rounds=11, large_rounds=5, worker_rounds=5, contention_rounds=9, four_rounds=2)
-
-
-def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield the rows of one table after another."""
-    if not effort.sections or "limits" in effort.sections:
-        for work in WORK:
-            yield asyncio.run(limits(work, LIMITS, effort.tasks, effort.rounds, effort.large_rounds))
-    if not effort.sections or "four" in effort.sections:
-        for work in WORK[:2]:
-            yield asyncio.run(limits(work, FOUR, effort.tasks, effort.four_rounds, effort.four_rounds))
-    if not effort.sections or "workers" in effort.sections:
-        yield asyncio.run(worker_rows(f"{effort.worker_tasks} tasks that wait 1 ms", WORK[2], workers, effort))
-        yield asyncio.run(worker_rows(f"{effort.worker_tasks} tasks that block 1 ms", BLOCKING, threads, effort))
-    if not effort.sections or "contention" in effort.sections:
-        yield contention.run(effort.contention_rounds)
 
 
 async def limits(
@@ -343,3 +322,23 @@ async def worker_rows(
         samples = await interleave_on_loop(ways(work, made, tasks), effort.worker_rounds, waits=True)
         rows += rows_of(section, work, made, tasks, samples, count)
     return rows
+
+
+def worker_section(effort: Effort) -> Iterator[list[Row]]:
+    """On the loop, then in threads."""
+    tasks = effort.worker_tasks
+    for what, work, contenders in (("wait", WORK[2], workers), ("block", BLOCKING, threads)):
+        yield asyncio.run(worker_rows(f"{tasks} tasks that {what} 1 ms", work, contenders, effort))
+
+
+SECTIONS: Mapping[str, Callable[[Effort], Iterable[list[Row]]]] = {
+    "limits": lambda effort: (
+        asyncio.run(limits(work, LIMITS, effort.tasks, effort.rounds, effort.large_rounds)) for work in WORK
+    ),
+    "four": lambda effort: (
+        asyncio.run(limits(work, FOUR, effort.tasks, effort.four_rounds, effort.four_rounds)) for work in WORK[:2]
+    ),
+    "workers": worker_section,
+    "contention": lambda effort: [contention.run(effort.contention_rounds)],
+}
+run = partial(chosen, SECTIONS)

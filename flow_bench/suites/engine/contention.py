@@ -21,7 +21,7 @@ import flow
 from flow_bench.harness.child import child
 from flow_bench.harness.contender import Contender, ready
 from flow_bench.harness.interleave import interleave
-from flow_bench.harness.rows import Row, ratios
+from flow_bench.harness.rows import Row
 
 COMPLETIONS = 100
 NAMES = [f"n{i}" for i in range(COMPLETIONS)]
@@ -87,7 +87,7 @@ class Trial:
         """Make the books and start the threads, which then wait."""
         self.books = Books()
         self.handed_in: list[int] = []
-        acts = {"each": self.books.complete, "batched": self.handed_in.append, "nothing": _nothing}
+        acts = {"each": self.books.complete, "batched": self.handed_in.append, "nothing": lambda i: None}
         self.crowd = Crowd(acts[self.how]) if self.how in acts else None
 
     def run(self) -> Trial:
@@ -123,17 +123,11 @@ def trials() -> list[Contender]:
 
 def run(rounds: int) -> list[Row]:
     """Return a row per way, in us per completion, with its ratio to the first; then the locks taken."""
-    samples = interleave(trials(), rounds)
-    base = next(iter(samples.values()))
-    scale = 1e6 / COMPLETIONS
-    timed = [
-        Row(
-            SECTION, label, "us", [s * scale for s in seconds], ratios=ratios(seconds, base), nodes=COMPLETIONS,
-            figures={"per_s": COMPLETIONS / median(seconds)},
-        )
-        for label, seconds in samples.items()
-    ]  # fmt: skip
-    return [*timed, *lock_rows(child("suites.engine.locks"))]
+    samples = interleave(trials(), rounds, memory=False)
+    rows = samples.rows(SECTION, "us", per=COMPLETIONS, nodes=COMPLETIONS)
+    for row, seconds in zip(rows, samples.values(), strict=True):
+        row.figures = {"per_s": COMPLETIONS / median(seconds)}
+    return [*rows, *lock_rows(child("suites.engine.locks"))]
 
 
 LOCKS = {"each": "locks taken: one by one", "batched": "locks taken: batched"}
@@ -157,7 +151,3 @@ def lock_rows(counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
 
 def _lock_row(label: str, taken: int, figures: dict[str, float], note: str) -> Row:
     return Row(SECTION, label, "locks", [float(taken)], nodes=COMPLETIONS, figures=figures, note=note)
-
-
-def _nothing(i: int) -> None:
-    pass

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import flow
 from flow_bench.harness.checks import check_async, check_sync
@@ -33,7 +32,7 @@ from flow_bench.harness.loops import (
     start_soon_per_node,
     task_per_node,
 )
-from flow_bench.harness.rows import JUDGED, US, Row, Target, ratios
+from flow_bench.harness.rows import JUDGED, Row, Target, chosen
 from flow_bench.harness.work import Work
 from flow_bench.suites.engine import hot, seams, singles
 from flow_bench.suites.engine.build import build_rows
@@ -130,26 +129,6 @@ def topologies(nodes: int) -> Mapping[str, flow.Dag]:
     }
 
 
-def run(settings: Settings) -> Iterator[list[Row]]:
-    """Yield the rows of one table after another."""
-    sections: Mapping[str, Callable[[Settings], Iterator[list[Row]]]] = {
-        "sync": sync_section,
-        "async": async_section,
-        "trio": trio_section,
-        "uvloop": uvloop_section,
-        "build": build_section,
-        "single": lambda s: singles.run(s.singles),
-        "hot": lambda s: hot.run(s.hot),
-        "seams": lambda s: seams.run(s.seams),
-    }
-    for name, section in sections.items():
-        if not settings.sections or name in settings.sections:
-            yield from section(settings)
-
-
-SECTIONS = ("sync", "async", "trio", "uvloop", "build", "single", "hot", "seams")
-
-
 def sync_section(settings: Settings) -> Iterator[list[Row]]:
     """Sync no-op nodes, without any event loop."""
     for nodes in settings.nodes:
@@ -190,8 +169,7 @@ def uvloop_section(settings: Settings) -> Iterator[list[Row]]:
         return
     for nodes in settings.judged():
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            rows: Coroutine[Any, Any, list[Row]] = _async_rows("uvloop", UVLOOP, nodes, settings)
-            yield runner.run(rows)
+            yield runner.run(_async_rows("uvloop", UVLOOP, nodes, settings))
 
 
 async def _async_rows(section: str, contenders: Sequence[Contender], nodes: int, settings: Settings) -> list[Row]:
@@ -203,11 +181,9 @@ async def _async_rows(section: str, contenders: Sequence[Contender], nodes: int,
         samples = await interleave_on_loop(contenders, settings.rounds_of(nodes), work, repeat=repeat_of(nodes))
         rows += per_node(section, topology, nodes, samples)
         if BOUNDED in samples:
-            price = ratios(samples[BOUNDED], samples[UNBOUNDED])
-            target = Target(1.1, of="figure") if nodes == JUDGED else None
-            rows.append(
-                Row(section, "  limit=8 / unbounded", "x", price, nodes=nodes, topology=topology, target=target)
-            )
+            price, target = samples.over(BOUNDED, UNBOUNDED), Target(1.1, of="figure") if nodes == JUDGED else None
+            label = "  limit=8 / unbounded"
+            rows.append(Row(section, label, "x", price, nodes=nodes, topology=topology, target=target))
     return rows
 
 
@@ -222,12 +198,19 @@ def build_section(settings: Settings) -> Iterator[list[Row]]:
 
 def per_node(section: str, topology: str, nodes: int, samples: Samples) -> list[Row]:
     """Rows in microseconds per node, with ratios to the section's baseline."""
-    base = samples[BASELINES[section]]
-    return [
-        Row(
-            section, label, "us", [s * US / nodes for s in seconds], ratios=ratios(seconds, base), nodes=nodes,
-            topology=topology, target=TARGETS[section].get(label) if nodes == JUDGED else None,
-            figures=samples.memory(label, nodes),
-        )
-        for label, seconds in samples.items()
-    ]  # fmt: skip
+    targets = TARGETS[section] if nodes == JUDGED else {}
+    base = BASELINES[section]
+    return samples.rows(section, "us", base, per=nodes, nodes=nodes, topology=topology, targets=targets)
+
+
+SECTIONS: Mapping[str, Callable[[Settings], Iterator[list[Row]]]] = {
+    "sync": sync_section,
+    "async": async_section,
+    "trio": trio_section,
+    "uvloop": uvloop_section,
+    "build": build_section,
+    "single": lambda settings: singles.run(settings.singles),
+    "hot": lambda settings: hot.run(settings.hot),
+    "seams": lambda settings: seams.run(settings.seams),
+}
+run = partial(chosen, SECTIONS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -47,17 +46,14 @@ class Chain:
         self.plan = dag.compile()
 
     def step(self, ended: float | None = None) -> float:
-        """Note, and return the time."""
         self._note(ended)
         return perf_counter()
 
     async def step_async(self, ended: float | None = None) -> float:
-        """As :meth:`step`."""
         self._note(ended)
         return perf_counter()
 
     async def step_waiting(self, ended: float | None = None) -> float:
-        """As :meth:`step`, after a wait."""
         self._note(ended)
         await asyncio.sleep(self.waits)
         return perf_counter()
@@ -91,8 +87,11 @@ KINDS: dict[str, Callable[[int], Chain]] = {
 
 def contenders(nodes: int) -> list[Contender]:
     """A chain of every kind."""
-    made = [(label, make(nodes)) for label, make in KINDS.items()]
-    return [Contender(label, partial(_bound, chain), chain.check) for label, chain in made]
+    return [_contender(label, make(nodes)) for label, make in KINDS.items()]
+
+
+def _contender(label: str, chain: Chain) -> Contender:
+    return Contender(label, lambda: chain.run, chain.check)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -115,7 +114,3 @@ def rows_of(ways: list[Contender], effort: Effort) -> list[Row]:
         figures = {f"p{percent}": percentile(us, percent) for percent in (50, 95, 99)}
         rows.append(Row(SECTION, label, "us", us, nodes=effort.nodes, each=True, figures=figures))
     return rows
-
-
-def _bound(chain: Chain) -> Callable[[], list[float]]:
-    return chain.run

@@ -15,10 +15,10 @@ from statistics import median
 from typing import Any
 
 import flow
-from flow_bench.harness.allocations import traced_peak
+from flow_bench.harness.allocations import peak_of
 from flow_bench.harness.contender import Contender
-from flow_bench.harness.interleave import Samples, interleave
-from flow_bench.harness.rows import US, Row, ratios
+from flow_bench.harness.interleave import interleave
+from flow_bench.harness.rows import US, Row
 from flow_bench.suites.engine import mapping
 from flow_bench.suites.engine.results import KILOBYTES
 
@@ -50,13 +50,11 @@ def run(effort: Effort, context: flow.Context) -> Iterator[list[Row]]:
     deep = Deep(dict(context.data.items()), effort)
     for count in effort.counts:
         ways = [*held_ways(count, context), run_way(count)]
-        samples = interleave(ways, effort.rounds)
-        base = samples[CHILD]
-        for way in ways:
-            seconds, figures = samples[way.label], {"bytes": float(peak(way))}
-            us = [second * US for second in seconds]
-            rows.append(Row(SECTION, way.label, "us", us, ratios=ratios(seconds, base), nodes=count, figures=figures))
-        rows.append(deep.row(count, base))
+        samples = interleave(ways, effort.rounds, memory=False)
+        for way, row in zip(ways, samples.rows(SECTION, "us", nodes=count), strict=True):
+            row.figures = {"bytes": peak_of(way)}
+            rows.append(row)
+        rows.append(deep.row(count, samples[CHILD]))
     yield rows
 
 
@@ -97,13 +95,6 @@ def run_way(count: int) -> Contender:
     return Contender(RUN, lambda: partial(flow.run, plan, inputs), check)
 
 
-def peak(way: Contender) -> int:
-    """Most bytes at once of one operation, traced. :raises Refused: if it did not do its work."""
-    most, found = traced_peak(way.make())
-    way.refuse_unless_done(found)
-    return most
-
-
 class Deep:
     """Deep copies, one for each item, as far as they are affordable. :param data: what is copied."""
 
@@ -119,7 +110,7 @@ class Deep:
         if not samples:
             notes.append(f"time extrapolated from {self.timed:,} items")
         if count <= max(self.effort.traced, min(self.effort.counts)):
-            self.traced, self.bytes = count, peak(self._way(count))
+            self.traced, self.bytes = count, peak_of(self._way(count))
         elif self.traced < count:
             notes.append(f"memory extrapolated from {self.traced:,} items")
         figures = {"bytes": self.bytes * count / self.traced}
@@ -135,7 +126,7 @@ class Deep:
         expected = self.seconds * count / self.timed if self.timed else 0.0
         if expected > self.effort.patience:
             return []
-        samples: Samples = interleave([self._way(count)], 1 if expected > 1 else 3)
+        samples = interleave([self._way(count)], 1 if expected > 1 else 3, memory=False)
         self.timed, self.seconds = count, median(samples[DEEP])
         return samples[DEEP]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import flow
 from flow_bench.harness.allocations import traced_peak
 from flow_bench.harness.contender import Contender, Refused, again, again_on_loop, ready
-from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.interleave import interleave, interleave_on_loop
+from flow_bench.harness.rows import Row, Target
 from flow_bench.harness.work import Work
 
 MEGABYTE = 1_000_000
@@ -34,7 +34,7 @@ QUICK = Effort(nodes=2_000, rounds=7)
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows of two tables."""
     yield list(_peaks(effort))
-    yield [*_prices("sync", effort), *asyncio.run(_async_prices(effort))]
+    yield [*_prices("sync", effort), *_prices("async", effort)]
 
 
 def passed_on(before: bytearray | None = None) -> bytearray:
@@ -89,12 +89,13 @@ SECTION = "price of keeping less: no-op nodes in a chain, us per node, ratio to 
 
 def _prices(kind: str, effort: Effort) -> list[Row]:
     ways = [way for nodes in (1_000, effort.nodes) for way in price_ways(kind, nodes)]
-    return price_rows(interleave(ways, effort.rounds))
-
-
-async def _async_prices(effort: Effort) -> list[Row]:
-    ways = [way for nodes in (1_000, effort.nodes) for way in price_ways("async", nodes)]
-    return price_rows(await interleave_on_loop(ways, effort.rounds))
+    sync = kind == "sync"
+    samples = interleave(ways, effort.rounds) if sync else asyncio.run(interleave_on_loop(ways, effort.rounds))
+    labels, rows = list(samples), samples.rows(SECTION, "us")
+    for i, row in enumerate(rows):  # every other row is the baseline of the next
+        over = samples.over(labels[i], labels[i - 1]) if i % 2 else []
+        rows[i] = replace(row, ratios=over, cpu=[])
+    return rows
 
 
 def price_ways(kind: str, nodes: int) -> list[Contender]:
@@ -112,13 +113,3 @@ def price_ways(kind: str, nodes: int) -> list[Contender]:
 
 def _left(times: int, kept: int, found: list[flow.Result]) -> bool:
     return len(found) == times and all(result.ok and len(result.outputs) == kept for result in found)
-
-
-def price_rows(samples: Samples) -> list[Row]:
-    """Every other row is the baseline of the next."""
-    labels = list(samples)
-    rows = []
-    for i, (label, seconds) in enumerate(samples.items()):
-        over = ratios(seconds, samples[labels[i - 1]]) if i % 2 else []
-        rows.append(Row(SECTION, label, "us", [s * US for s in seconds], ratios=over, figures=samples.memory(label)))
-    return rows

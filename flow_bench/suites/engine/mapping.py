@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 
 import flow
 from flow_bench.harness.allocations import traced_peak
-from flow_bench.harness.contender import Contender, Refused, again, again_on_loop, ready
+from flow_bench.harness.contender import Contender, again, again_on_loop, ready, require
 from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop
-from flow_bench.harness.loops import EAGER
+from flow_bench.harness.loops import EAGER, eager
 from flow_bench.harness.rows import JUDGED, US, Row, Target, ratios
 from flow_bench.harness.work import DONE, noop
 from flow_bench.suites.engine.results import KILOBYTES, dag_of
@@ -178,8 +178,7 @@ def memory_rows(effort: Effort) -> Iterator[Row]:
             plan = mapped(functions[0], held)
             peak, result = traced_peak(partial(_driven, kind, plan, items))
             label = f"{kind}: {held} results"
-            if not all_mapped(effort.traced, result):
-                raise Refused(label, ["not every item was mapped"])
+            require(all_mapped(effort.traced, result), label, "not every item was mapped")
             each = [peak / effort.traced]
             base = base or each
             target = Target(1.1, binding=True) if held else None
@@ -198,10 +197,8 @@ async def wait(item: Any) -> str:
 
 def waiting_section(effort: Effort) -> Iterator[list[Row]]:
     """Items that sleep, beside tasks written by hand; wall time."""
-    count, rows = effort.waiting, []
-    for concurrency in (50, count):
-        rows += asyncio.run(_waiting_rows(count, concurrency, effort.waiting_rounds))
-    yield rows
+    count, rounds = effort.waiting, effort.waiting_rounds
+    yield [row for most in (50, count) for row in asyncio.run(_waiting_rows(count, most, rounds))]
 
 
 async def _waiting_rows(count: int, concurrency: int, rounds: int) -> list[Row]:
@@ -217,37 +214,23 @@ async def _waiting_rows(count: int, concurrency: int, rounds: int) -> list[Row]:
     mine = f"{concurrency:,} at a time: Dag.map"
     ways.append(ready(mine, partial(flow.execute, plan, {"items": list(items)}), partial(all_mapped, count)))
     samples = await interleave_on_loop(ways, rounds, waits=True)
-    section = f"{count:,} items that sleep 1 ms, ratio to tasks written by hand"
-    return [
-        Row(
-            section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, samples[ways[0].label]),
-            figures=samples.memory(label),
-        )
-        for label, seconds in samples.items()
-    ]  # fmt: skip
-
-
-def _task(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[str]:
-    if EAGER:
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-    return loop.create_task(coroutine)
+    return samples.rows(f"{count:,} items that sleep 1 ms, ratio to tasks written by hand", "ms")
 
 
 async def unbounded_tasks(items: Sequence[int], concurrency: int) -> list[str]:
     """A task per item."""
-    loop = asyncio.get_running_loop()
-    return [await task for task in [_task(loop, wait(item)) for item in items]]
+    return [await task for task in [eager(wait(item)) for item in items]]
 
 
 async def semaphore_tasks(items: Sequence[int], concurrency: int) -> list[str]:
     """A task per item, which waits for the semaphore first."""
-    semaphore, loop = asyncio.Semaphore(concurrency), asyncio.get_running_loop()
+    semaphore = asyncio.Semaphore(concurrency)
 
     async def bounded(item: int) -> str:
         async with semaphore:
             return await wait(item)
 
-    return [await task for task in [_task(loop, bounded(item)) for item in items]]
+    return [await task for task in [eager(bounded(item)) for item in items]]
 
 
 async def workers(items: Sequence[int], concurrency: int) -> list[str]:

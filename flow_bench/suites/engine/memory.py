@@ -11,14 +11,15 @@ import gc
 import json
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import flow
 from flow_bench.harness.child import child
 from flow_bench.harness.contender import Refused
-from flow_bench.harness.rows import Row
+from flow_bench.harness.rows import Row, chosen
 from flow_bench.harness.work import DONE, noop, noop_async
 from flow_bench.suites.engine import importing
 
@@ -45,15 +46,6 @@ class Effort:
 
 
 QUICK = Effort(sizes=(1_000, 10_000), topologies=("linear", "sparse_random"), imports=importing.QUICK)
-SECTIONS = ("bytes", "import")
-
-
-def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield the table of bytes per node, then those of importing."""
-    if not effort.sections or "bytes" in effort.sections:
-        yield bytes_rows(effort)
-    if not effort.sections or "import" in effort.sections:
-        yield from importing.run(effort.imports)
 
 
 def bytes_rows(effort: Effort) -> list[Row]:
@@ -68,6 +60,13 @@ def bytes_rows(effort: Effort) -> list[Row]:
         for phase in PHASES
         for (nodes, topology), held in found.items()
     ]
+
+
+SECTIONS: Mapping[str, Callable[[Effort], Iterable[list[Row]]]] = {
+    "bytes": lambda effort: [bytes_rows(effort)],
+    "import": lambda effort: importing.run(effort.imports),
+}
+run = partial(chosen, SECTIONS)
 
 
 def bytes_of(topology: str, nodes: int) -> Found:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import flow
 from flow_bench.harness.child import child
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import require
 from flow_bench.harness.processes import peak_mb
 from flow_bench.harness.rows import Row, Target
 from flow_bench.harness.work import noop, noop_async
@@ -139,8 +139,7 @@ def _fails_first() -> Callable[..., None]:
 
 
 def _require(true: bool, label: str) -> None:
-    if not true:
-        raise Refused(label, ["it left other counts than it should"])
+    require(true, label, "it left other counts than it should")
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -167,21 +166,12 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 def _memory_row(kind: str, topology: str, nodes: int) -> Row:
     found = child("suites.engine.scale", f"memory-{kind}", topology, nodes)
     target = Target(900, of="figure", binding=True) if nodes >= 1_000_000 else None
-    per_node = (found["peak MB"] - found["before MB"]) * 1e6 / nodes
-    return Row(
-        f"peak RSS of a process that builds, compiles and runs {nodes:,} nodes", f"{topology}, {kind}", "MB",
-        [found["peak MB"]], nodes=nodes, target=target, note=f"{per_node:,.0f} bytes per node",
-    )  # fmt: skip
-
-
-def main(what: str, topology: str, nodes: str) -> None:
-    """Entry of the child process."""
-    if what == "phases":
-        found = phases(topology, int(nodes))
-    else:
-        found = memory(topology, int(nodes), is_async=what == "memory-async")
-    print(json.dumps(found))
+    note = f"{(found['peak MB'] - found['before MB']) * 1e6 / nodes:,.0f} bytes per node"
+    section = f"peak RSS of a process that builds, compiles and runs {nodes:,} nodes"
+    return Row(section, f"{topology}, {kind}", "MB", [found["peak MB"]], nodes=nodes, target=target, note=note)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    WHAT, GRAPH, NODES = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    IS_ASYNC = WHAT == "memory-async"
+    print(json.dumps(phases(GRAPH, NODES) if WHAT == "phases" else memory(GRAPH, NODES, is_async=IS_ASYNC)))

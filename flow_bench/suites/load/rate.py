@@ -34,7 +34,6 @@ from typing import Any
 
 import flow
 from flow_bench.harness.child import child
-from flow_bench.harness.contender import Refused
 from flow_bench.harness.logs import unwritten
 from flow_bench.harness.processes import peak_mb, resident
 from flow_bench.harness.rows import Row, Target
@@ -204,28 +203,11 @@ async def alive(count: int, nodes: int = live.NODES) -> float:
 
     :raises Refused: unless all come there, and end well afterwards.
     """
-    way, gate = live.WAYS[0], live.Gate()
+    return await live.all_waiting(live.WAYS[0], count, resident, _begun, nodes) / MB
 
-    async def held(before: int = 0) -> int:
-        await gate.wait()
-        return before + 1
 
-    async def turn(before: int = 0) -> int:
-        await asyncio.sleep(0)
-        return before + 1
-
-    fns: list[live.Fn] = [turn] * nodes
-    fns[nodes // 2] = held
-    workflow = way.make(fns)
-    tasks = [asyncio.ensure_future(workflow()) for _ in range(count)]
-    for _ in range(100):
-        await asyncio.sleep(0)
-    held_mb = resident() / MB
-    if len(gate.waiting) != count:
-        raise Refused(way.label, [f"{len(gate.waiting)} of {count} workflows were alive in their sixth node"])
-    gate.open()
-    way.refuse_unless_done(await asyncio.gather(*tasks), [nodes] * count)
-    return held_mb
+def _begun(workflow: live.Workflow) -> Awaitable[int]:
+    return asyncio.ensure_future(workflow())
 
 
 def rows_of(found: Watched) -> list[Row]:

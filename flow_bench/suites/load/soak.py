@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import flow
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import Refused, require
 from flow_bench.harness.processes import resident
 from flow_bench.harness.rows import Row
 
@@ -105,8 +105,8 @@ class Soak:
 
     def refuse_unless_whole(self) -> None:
         """:raises Refused: unless all that were begun ended, and a tenth of them failed."""
-        if (self.ended, self.failed) != (self.begun, self.begun // EVERY):
-            raise Refused(SECTION, [f"of {self.begun} workflows {self.succeeded} succeeded and {self.failed} failed"])
+        whole = (self.ended, self.failed) == (self.begun, self.begun // EVERY)
+        require(whole, SECTION, f"of {self.begun} workflows {self.succeeded} succeeded and {self.failed} failed")
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:

@@ -6,9 +6,10 @@ and runs (:mod:`flow_bench.micro.test_data`); here: all of a store at once, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import eq
 from typing import Any
 
 import msgspec
@@ -16,18 +17,14 @@ import msgspec
 import flow
 from flow_bench.harness.contender import Contender, again, fresh, ready
 from flow_bench.harness.interleave import Samples, interleave
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.rows import Row, Target, chosen
 from flow_bench.harness.work import Work
 from flow_bench.micro import measuring
 from flow_bench.suites.store import cost as data_cost
 from flow_bench.suites.store import memory as data_memory
 from flow_bench.suites.store import threads as data_threads
 
-SECTIONS = (
-    "cost", "mixed", "presets", "whole", "bytes", "access", "unused", "recycled", "threads", "memory",
-    "keys", "strings", "nodes", "configurations", "arena", "saved",
-)  # fmt: skip
-CASES = SECTIONS[SECTIONS.index("keys") :]
+CASES = ("keys", "strings", "nodes", "configurations", "arena", "saved")
 """The sections that are tests of :mod:`flow_bench.micro.test_data`."""
 STANDARD = flow.DataConfig.preset("metrics_disabled")
 
@@ -57,23 +54,8 @@ QUICK = Effort(
 
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows of one table after another."""
-    sections: Mapping[str, Callable[[], Iterator[list[Row]]]] = {
-        "cost": lambda: data_cost.cost_rows(effort.cost),
-        "mixed": lambda: data_cost.mixed_rows(effort.cost),
-        "presets": lambda: data_cost.preset_rows(effort.cost),
-        "whole": lambda: whole_section(effort),
-        "bytes": lambda: bytes_section(effort),
-        "access": lambda: access_section(effort),
-        "unused": lambda: unused_section(effort),
-        "recycled": lambda: recycled_section(effort),
-        "threads": lambda: data_threads.run(effort.threads),
-        "memory": lambda: data_memory.run(effort.memory),
-    }
-    wanted = [name for name in SECTIONS if not effort.sections or name in effort.sections]
-    for name in wanted:
-        if name in sections:
-            yield from sections[name]()
-    if cases := [name for name in wanted if name in CASES]:
+    yield from chosen(INTERLEAVED, effort)
+    if cases := [name for name in CASES if not effort.sections or name in effort.sections]:
         yield from measuring.measure("data", effort.cases, cases)  # pytest is started once for all
 
 
@@ -141,15 +123,11 @@ def whole_section(effort: Effort) -> Iterator[list[Row]]:
     section = "all of a standard store, ratio to the smallest"
     ways = [way for keys in effort.sizes for way in whole_ways(keys, effort.stores)]
     samples = interleave(ways, effort.rounds)
-    rows = []
+    rows: list[Row] = []
     for name in OPERATIONS:
-        base = samples[f"{name}, {effort.sizes[0]:,} keys"]
-        for keys in effort.sizes:
-            label = f"{name}, {keys:,} keys"
-            flat = Target(3.0) if name in CONSTANT and keys > effort.sizes[0] else None
-            us = [s * US for s in samples[label]]
-            over, memory = ratios(samples[label], base), samples.memory(label)
-            rows.append(Row(section, label, "us", us, ratios=over, target=flat, figures=memory))
+        first, *larger = (f"{name}, {keys:,} keys" for keys in effort.sizes)
+        flat = dict.fromkeys(larger if name in CONSTANT else (), Target(3.0))
+        rows += samples.only(first, *larger).rows(section, "us", targets=flat)
     yield rows
 
 
@@ -169,15 +147,7 @@ def bytes_section(effort: Effort) -> Iterator[list[Row]]:
             ready(f"{name}: msgspec", _there_and_back(codec.encode, codec.decode, values), values.__eq__),
             ready(f"{name}: WorkflowData", _there_and_back(write, read), lambda found: dict(found.items()) == values),
         ]
-        samples = interleave(ways, effort.read_rounds)
-        base = samples[ways[0].label]
-        rows += [
-            Row(
-                section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, base),
-                figures=samples.memory(label),
-            )
-            for label, seconds in samples.items()
-        ]  # fmt: skip
+        rows += interleave(ways, effort.read_rounds).rows(section, "ms")
     yield rows
 
 
@@ -225,9 +195,8 @@ def access_section(effort: Effort) -> Iterator[list[Row]]:
     section = "a run as its store shows it (100 nodes), ratio to getting a value"
     rows = []
     for what, config in (("fixed order", flow.Config()), ("counting", flow.Config(keep=["n7", "looks"]))):
-        rows += look_rows(section, f"inside a run, {what}", looked_at(config, effort))
-    rows += look_rows(section, "after a run", looked_at(None, effort))
-    yield rows
+        rows += looked_at(config, effort).rows(section, "us", LOOKS[-1], prefix=f"inside a run, {what}: ")
+    yield rows + looked_at(None, effort).rows(section, "us", LOOKS[-1], prefix="after a run: ")
 
 
 def looked_at(config: flow.Config | None, effort: Effort) -> Samples:
@@ -252,26 +221,10 @@ def look(data: flow.WorkflowData, effort: Effort) -> Samples:
     functions = (look_at_outputs, look_at_statuses, ask_runnable, get_one)
     expected = (7, flow.Status.COMPLETED, False, 7)
     ways = [
-        ready(label, partial(fresh(function), data, effort.reads), partial(_is, value), effort.reads)
+        ready(label, partial(fresh(function), data, effort.reads), partial(eq, value), effort.reads)
         for label, function, value in zip(LOOKS, functions, expected, strict=True)
     ]
     return interleave(ways, effort.read_rounds)
-
-
-def _is(expected: Any, found: Any) -> bool:
-    return bool(found == expected)
-
-
-def look_rows(section: str, where: str, samples: Samples) -> list[Row]:
-    """Rows of one place to look from."""
-    base = samples[LOOKS[-1]]
-    return [
-        Row(
-            section, f"{where}: {label}", "us", [s * US for s in seconds], ratios=ratios(seconds, base),
-            figures=samples.memory(label),
-        )
-        for label, seconds in samples.items()
-    ]  # fmt: skip
 
 
 def unused_section(effort: Effort) -> Iterator[list[Row]]:
@@ -290,12 +243,8 @@ def unused_section(effort: Effort) -> Iterator[list[Row]]:
             ready(f"{label}, again", again(partial(flow.run, plan), times), done, times),
             ready(f"{label}, data=store", again(partial(flow.run, plan, data=store), times), done, times, forget),
         ]
-        samples = interleave(ways, effort.run_rounds)
-        base = samples[ways[0].label]
-        for label, seconds in samples.items():
-            target = Target(1.1) if nodes > 1 and label.endswith("store") else None
-            us, over = [s * US for s in seconds], ratios(seconds, base)
-            rows.append(Row(section, label, "us", us, ratios=over, target=target, figures=samples.memory(label)))
+        targets = {ways[-1].label: Target(1.1)} if nodes > 1 else {}
+        rows += interleave(ways, effort.run_rounds).rows(section, "us", targets=targets)
     yield rows
 
 
@@ -316,7 +265,8 @@ def recycled_section(effort: Effort) -> Iterator[list[Row]]:
         ready("its own store", again(lambda: flow.run(plan, config=config)["write"], times), done, times),
         ready("a store from a pool", again(partial(_run_pooled, plan, pool), times), done, times),
     ]
-    yield _compared("a run of one node that writes ten values to its store, ratio to one with its own", ways, effort)
+    section = "a run of one node that writes ten values to its store, ratio to one with its own"
+    yield interleave(ways, effort.run_rounds).rows(section, "us")
     rows = []
     for nodes in (10, 1_000):
         blank, outputs = [None] * nodes, [object()] * nodes
@@ -325,27 +275,12 @@ def recycled_section(effort: Effort) -> Iterator[list[Row]]:
         loops = max(1, 100_000 // nodes)
         ways = [
             ready(f"{nodes:,} outputs, made anew", again(lambda n=nodes: [None] * n, loops), done, loops),  # type: ignore[misc]
-            ready(
-                f"{nodes:,} outputs, reset by a slice",
-                again(partial(_reset, used, blank), loops),
-                done,
-                loops,
-                partial(_reset, used, outputs),
-            ),
-        ]
-        rows += _compared("the list of a run's outputs, ratio to one made anew", ways, effort)
+            ready(f"{nodes:,} outputs, reset by a slice", again(partial(_reset, used, blank), loops), done, loops,
+                  partial(_reset, used, outputs)),
+        ]  # fmt: skip
+        section = "the list of a run's outputs, ratio to one made anew"
+        rows += interleave(ways, effort.run_rounds).rows(section, "us")
     yield rows
-
-
-def _compared(section: str, ways: Sequence[Contender], effort: Effort) -> list[Row]:
-    samples = interleave(ways, effort.run_rounds)
-    base = samples[ways[0].label]
-    return [
-        Row(
-            section, label, "us", [s * US for s in seconds], ratios=ratios(seconds, base), figures=samples.memory(label)
-        )
-        for label, seconds in samples.items()
-    ]
 
 
 def _write(ctx: flow.Context) -> int:
@@ -373,3 +308,18 @@ def _reset(used: list[Any], blank: list[Any]) -> list[Any]:
 
 def _is_blank(nodes: int, found: list[list[Any]]) -> bool:
     return all(len(one) == nodes for one in found) and set(found[-1]) == {None}
+
+
+INTERLEAVED: Mapping[str, Callable[[Effort], Iterator[list[Row]]]] = {
+    "cost": lambda effort: data_cost.cost_rows(effort.cost),
+    "mixed": lambda effort: data_cost.mixed_rows(effort.cost),
+    "presets": lambda effort: data_cost.preset_rows(effort.cost),
+    "whole": whole_section,
+    "bytes": bytes_section,
+    "access": access_section,
+    "unused": unused_section,
+    "recycled": recycled_section,
+    "threads": lambda effort: data_threads.run(effort.threads),
+    "memory": lambda effort: data_memory.run(effort.memory),
+}
+SECTIONS = (*INTERLEAVED, *CASES)

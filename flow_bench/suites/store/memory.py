@@ -19,10 +19,10 @@ from typing import Any, TypeAlias
 
 import flow
 from flow_bench.harness.child import child
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import require
 from flow_bench.harness.interleave import Samples, schedule
 from flow_bench.harness.processes import peak_mb
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.rows import Row, Target, ratios
 from flow_bench.harness.stores import STRATEGIES, record, store, text
 
 Found: TypeAlias = dict[str, float]
@@ -166,8 +166,7 @@ def _peak_and_pause(before: float) -> Found:
 
 
 def _require(true: bool, label: str) -> None:
-    if not true:
-        raise Refused(label, ["it did not give back what was put in"])
+    require(true, label, "it did not give back what was put in")
 
 
 def batch(number: int) -> list[str]:
@@ -229,16 +228,10 @@ def _matrix_rows(effort: Effort, kind: str, size: int, count: int) -> list[Row]:
     held: dict[str, Found] = {}
     if effort.held:
         held = {one: child("suites.store.memory", "hold", one, kind, size, count, copies) for one in STRATEGIES}
-    rows = []
-    for label, seconds in samples.items():
-        memory = label.split(",")[0]
-        note = ""
+    rows = samples.rows(section, "us", BASE, prefix=f"{size:,} bytes: ")
+    for row, label in zip(rows, samples, strict=True):
         if held and label.endswith("new"):
-            note = _memory_note(held[memory], held["standard"], count * copies)
-        us = [second * US for second in seconds]
-        rows.append(
-            Row(section, f"{size:,} bytes: {label}", "us", us, ratios=ratios(seconds, samples[BASE]), note=note)
-        )
+            row.note = _memory_note(held[label.split(",")[0]], held["standard"], count * copies)
     return rows
 
 
@@ -277,12 +270,11 @@ def _interning_rows(effort: Effort) -> list[Row]:
     held: dict[str, Found] = {}
     if effort.held:
         held = {way: child("suites.store.memory", "strings", way, 20 * effort.batches) for way in INTERNING}
-    rows = []
-    for way, seconds in samples.items():
-        us, over = [second * US for second in seconds], ratios(seconds, samples["individual"])
-        each = held[way]["MB"] * 1e6 / (20 * effort.batches * 2 * HOT) if way in held else 0.0
-        note = f"{each:,.0f} bytes per string, pause {held[way]['ms']:.2f} ms" if way in held else ""
-        rows.append(Row(section, way, "us", us, ratios=over, note=note))
+    rows = samples.rows(section, "us", "individual")
+    for row in rows:
+        if found := held.get(row.label):
+            each = found["MB"] * 1e6 / (20 * effort.batches * 2 * HOT)
+            row.note = f"{each:,.0f} bytes per string, pause {found['ms']:.2f} ms"
     return rows
 
 

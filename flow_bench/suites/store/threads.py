@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import median
 from threading import Barrier, Thread
 from time import perf_counter
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import flow
 from flow_bench.harness.contender import Refused, ready
 from flow_bench.harness.interleave import Samples, interleave, schedule
-from flow_bench.harness.rows import US, Row, ratios
+from flow_bench.harness.rows import US, Row
 from flow_bench.harness.stores import PRESETS, config_of, made
 
 KINDS = (*PRESETS, "locked=True")
@@ -87,10 +88,8 @@ def _throughput(effort: Effort) -> Iterator[Row]:
         operations, took = together(made(KINDS[which]), effort.seconds if turn >= 0 else 0.02)
         if turn >= 0:
             samples[KINDS[which]].append(took / operations)
-    for kind, seconds in samples.items():
-        us = [s * US for s in seconds]
-        note = f"{1 / Row(section, kind, 'us', us).figure:.2f} million per s, exact total"  # type: ignore[operator]
-        yield Row(section, kind, "us", us, ratios=ratios(seconds, samples["default"]), note=note)
+    for row in samples.rows(section, "us", "default"):
+        yield replace(row, note=f"{1 / median(row.samples):.2f} million per s, exact total")
     operations, took = together(made("default"), effort.longest)
     note = f"{operations:,} operations, exact total"
     yield Row(section, f"default, {effort.longest:g} s without a pause", "us", [took / operations * US], note=note)
@@ -129,7 +128,7 @@ def nothing_lost(nodes: int, result: flow.Result) -> bool:
     return result.ok and own and data.get("done") == nodes and sorted(data.get("nodes")) == list(range(nodes))
 
 
-def _completions(how: str, effort: Effort) -> Iterator[Row]:
+def _completions(how: str, effort: Effort) -> list[Row]:
     nodes = effort.completions
     section = f"{nodes} nodes that end at once and write to the store, ms per run, ratio to default"
     plan = completing(how, nodes)
@@ -141,7 +140,5 @@ def _completions(how: str, effort: Effort) -> Iterator[Row]:
         )
         for kind in KINDS
     ]
-    samples = interleave(ways, effort.completion_rounds)
-    base = samples[f"{how}, default"]
-    for label, seconds in samples.items():
-        yield Row(section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, base), note="nothing lost")
+    samples = interleave(ways, effort.completion_rounds, memory=False)
+    return samples.rows(section, "ms", note="nothing lost")
