@@ -71,7 +71,6 @@ class Allocated:
     blocks: float
 
     def per(self, count: int) -> Allocated:
-        """The same for one of so many things."""
         return Allocated(self.bytes / count, self.blocks / count)
 
 

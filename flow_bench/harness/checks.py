@@ -47,7 +47,6 @@ class Recorder:
         return node
 
     def unfinished(self) -> list[str]:
-        """Say how far it came."""
         return [f"{len(self.calls)} calls were made to {len(self.dependencies)} nodes"]
 
     def faults(self, contender: Contender, raw: Any) -> list[str]:

@@ -12,10 +12,7 @@ from flow_bench.harness.processes import environment
 
 
 def child(module: str, *arguments: str | int) -> Any:
-    """Run a module of this package in a new process and return the JSON it prints.
-
-    :raises Refused: with the last line of its errors, if it fails.
-    """
+    """Run a module of this package in a new process and return the JSON it prints."""
     command = [sys.executable, "-m", f"flow_bench.{module}", *map(str, arguments)]
     done = subprocess.run(command, env=environment(), check=False, capture_output=True, text=True)
     if done.returncode:

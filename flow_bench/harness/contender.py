@@ -47,7 +47,6 @@ class Contender:
 
     @property
     def title(self) -> str:
-        """What it is called when it is refused."""
         return self.label
 
     def refuse_unless_done(self, raw: Any, *subject: Any) -> None:

@@ -68,7 +68,6 @@ class Samples(dict[str, list[float]]):
         ]  # fmt: skip
 
     def only(self, *labels: str) -> Samples:
-        """The same of these contenders alone."""
         made = Samples()
         made.update((label, self[label]) for label in labels)
         made.allocated = self.allocated

@@ -96,12 +96,10 @@ class Row:
 
     @property
     def identity(self) -> Identity:
-        """What makes it the same row as one of another run."""
         return self.suite, self.section, self.label, self.nodes, self.topology
 
     @property
     def ratio(self) -> float | None:
-        """Median of the per-round ratios."""
         return median(self.ratios) if self.ratios else None
 
     @property
@@ -121,7 +119,6 @@ class Row:
         return "pass" if met else "miss"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, all rounds included, for ``--json``."""
         found: dict[str, Any] = {"ratio": self.ratio, "spread": self.spread, "verdict": self.verdict}
         if self.samples:
             found["quartiles"] = quartiles(self.samples)

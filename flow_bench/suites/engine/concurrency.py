@@ -45,16 +45,12 @@ Run = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Work:
-    """What each task does.
-
-    :ivar seconds: it is to wait so long; 0 if it does not wait.
-    :ivar on_cpu: it computes, so one thread does one at a time.
-    """
+    """What each task does."""
 
     label: str
     fn: Callable[[], Any]
-    seconds: float = 0.0
-    on_cpu: bool = False
+    seconds: float = 0.0  # it is to wait so long; 0 if it does not wait
+    on_cpu: bool = False  # it computes, so one thread does one at a time
 
     def ideal(self, tasks: int, limit: int | None, seconds: float | None) -> float | None:
         """What ``tasks`` of ``seconds`` each take if nothing else costs anything; None if there is no telling."""
@@ -66,14 +62,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Bounded(Contender):
-    """A way to run so many independent tasks of a function: these two are the subject.
+    """A way to run so many independent tasks of a function: these two are the subject."""
 
-    :ivar limit: so many at a time, at most.
-    :ivar bare: the label of the contender that it is compared with.
-    """
-
-    limit: int | None = None
-    bare: str = ""
+    limit: int | None = None  # so many at a time, at most
+    bare: str = ""  # the label of the contender that it is compared with
 
 
 Make: TypeAlias = Callable[[Callable[..., Any], int], Run]

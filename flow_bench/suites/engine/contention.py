@@ -40,13 +40,11 @@ class Books:
             self.tracker.set(name, "running")
 
     def complete(self, i: int) -> None:
-        """Note that node ``i`` has ended."""
         self.tracker.set(NAMES[i], "completed")
         self.data.set(NAMES[i], i)
 
     @property
     def whole(self) -> bool:
-        """Whether every completion is noted, once."""
         noted = [self.data.get(name) for name in NAMES]
         return self.tracker.count("completed") == COMPLETIONS and noted == list(range(COMPLETIONS))
 
@@ -67,7 +65,6 @@ class Crowd:
         self.acted.append(i)
 
     def go(self) -> None:
-        """Open the gate and wait for all."""
         self.gate.wait()
         for thread in self.threads:
             thread.join()
@@ -84,14 +81,12 @@ class Trial:
         self.how = how
 
     def prepare(self) -> None:
-        """Make the books and start the threads, which then wait."""
         self.books = Books()
         self.handed_in: list[int] = []
         acts = {"each": self.books.complete, "batched": self.handed_in.append, "nothing": lambda i: None}
         self.crowd = Crowd(acts[self.how]) if self.how in acts else None
 
     def run(self) -> Trial:
-        """Let everyone go, and note what was handed in."""
         if self.crowd is None:
             self.handed_in = list(range(COMPLETIONS))
         else:

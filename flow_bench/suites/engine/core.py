@@ -105,7 +105,6 @@ class Settings:
     seams: seams.Effort = field(default_factory=seams.Effort)
 
     def rounds_of(self, nodes: int) -> int:
-        """Rounds to take on graphs of so many nodes."""
         return self.rounds if nodes <= 1_000 else self.large_rounds
 
     def judged(self) -> list[int]:

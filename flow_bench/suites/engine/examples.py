@@ -52,7 +52,6 @@ class Example:
     items: int
 
     def contender(self) -> Contender:
-        """Return the way to run it once."""
         dag = dag_of(HELD)
         self.build(dag)
         plan = dag.compile()

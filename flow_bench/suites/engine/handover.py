@@ -64,7 +64,6 @@ class Chain:
             self.noted.append(began - ended)
 
     def run(self) -> list[float]:
-        """Run once and return what was noted, in seconds."""
         self.noted = []
         flow.run(self.plan)
         return self.noted

@@ -90,10 +90,7 @@ def interleaved(rounds: int) -> Processes:
 
 
 def start(module: str, folder: str) -> Process:
-    """Import ``module`` in a new process that keeps compiled code in ``folder``.
-
-    :raises Refused: with the last line of its errors, if it fails.
-    """
+    """Import ``module`` in a new process that keeps compiled code in ``folder``."""
     given = environment(PYTHONPYCACHEPREFIX=folder)
     given.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", CHILD.format(module=module)]
@@ -113,10 +110,7 @@ def start(module: str, folder: str) -> Process:
 
 
 def check(module: str, processes: Sequence[Process]) -> None:
-    """Look at what was loaded.
-
-    :raises Refused: unless the module was, in every process, and nothing of :data:`LAZY`.
-    """
+    """Look at what was loaded."""
     faults = []
     if not all(module in process.loaded for process in processes):
         faults.append("it was not loaded")

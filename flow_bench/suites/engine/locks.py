@@ -32,7 +32,6 @@ class Counted:
         MADE.append(self)
 
     def reset(self) -> None:
-        """Count from 0."""
         self.taken = self.waited = 0
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:

@@ -70,10 +70,7 @@ run = partial(chosen, SECTIONS)
 
 
 def bytes_of(topology: str, nodes: int) -> Found:
-    """Bytes of each phase, above those before it, for a graph of so many nodes.
-
-    :raises Refused: unless every node ran.
-    """
+    """Bytes of each phase, above those before it, for a graph of so many nodes."""
     make: Callable[..., flow.Dag] = getattr(flow.topologies, topology)
     for fn in (noop, noop_async):
         _ran(make(3, fn=fn).compile())  # what is imported or kept at first use

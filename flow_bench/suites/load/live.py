@@ -116,16 +116,11 @@ async def step(before: int = 0) -> int:
 
 @dataclass(frozen=True)
 class Burst:
-    """How one burst of workflows went.
+    """How one burst of workflows went."""
 
-    :ivar ends: seconds from the start of the first workflow to each one's end.
-    :ivar collecting: seconds in the collector.
-    :ivar cpu: seconds of CPU time in all.
-    """
-
-    ends: list[float]
-    collecting: float
-    cpu: float
+    ends: list[float]  # seconds from the start of the first workflow to each one's end
+    collecting: float  # seconds in the collector
+    cpu: float  # seconds of CPU time in all
 
     @property
     def p99(self) -> float:
@@ -134,7 +129,6 @@ class Burst:
 
     @property
     def throughput(self) -> float:
-        """Workflows per second, until the last was done."""
         return len(self.ends) / max(self.ends)
 
 
@@ -226,7 +220,6 @@ class Gate:
             timer.cancel()
 
     def open(self) -> None:
-        """Let all go on."""
         for future in self.waiting:
             future.set_result(None)
 
@@ -238,10 +231,7 @@ async def all_waiting(
     start: Callable[[Workflow], Awaitable[int]],
     nodes: int = NODES,
 ) -> float:
-    """What ``look`` returns while all of ``count`` workflows, each begun by ``start``, wait in their sixth node.
-
-    :raises Refused: unless all come there, and end well afterwards.
-    """
+    """What ``look`` returns while all of ``count`` workflows, each begun by ``start``, wait in their sixth node."""
     gate = Gate()
 
     async def held(before: int = 0) -> int:

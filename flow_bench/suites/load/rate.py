@@ -59,19 +59,13 @@ BASELINE = Target(100, of="figure")
 
 @dataclass
 class Arrivals:
-    """Begins workflows when they are due.
+    """Begins workflows when they are due."""
 
-    :ivar rate: per second.
-    :ivar clock: with ``sleep``, where time comes from.
-    :ivar begun: how many have been.
-    :ivar late: seconds by which they began late, added up; ``latest``: the most.
-    """
-
-    rate: int
-    clock: Callable[[], float]
+    rate: int  # per second
+    clock: Callable[[], float]  # with ``sleep``, where time comes from
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    begun: int = 0
-    late: float = 0.0
+    begun: int = 0  # how many have been
+    late: float = 0.0  # seconds by which they began late, added up; ``latest``: the most
     latest: float = 0.0
 
     async def __call__(self, count: int, begin: Callable[[int], object], start: float) -> None:
@@ -93,32 +87,21 @@ class Arrivals:
 
 @dataclass
 class Watched:
-    """What a process at one rate tells.
-
-    :ivar seconds: of the watch, after the warm-up.
-    :ivar ended: workflows that ended within it.
-    :ivar whole: workflows in all, each judged.
-    :ivar points: seconds by the clock, and resident bytes then.
-    :ivar late: seconds by which a workflow began late, on average; ``latest``: the most.
-    :ivar crowd: the most workflows that were alive at once.
-    :ivar blocks: of the allocator, in use at the end of the watch beyond those in its middle.
-    :ivar peak: MB.
-    """
+    """What a process at one rate tells."""
 
     rate: int
-    seconds: float
-    ended: int
-    whole: int
-    points: list[tuple[float, int]]
-    late: float = 0.0
+    seconds: float  # of the watch, after the warm-up
+    ended: int  # workflows that ended within it
+    whole: int  # workflows in all, each judged
+    points: list[tuple[float, int]]  # seconds by the clock, and resident bytes then
+    late: float = 0.0  # seconds by which a workflow began late, on average; ``latest``: the most
     latest: float = 0.0
-    crowd: int = 0
-    blocks: int = 0
-    peak: float = 0.0
+    crowd: int = 0  # the most workflows that were alive at once
+    blocks: int = 0  # of the allocator, in use at the end of the watch beyond those in its middle
+    peak: float = 0.0  # MB
 
     @property
     def reached(self) -> float:
-        """Workflows per second that ended within the watch."""
         return self.ended / self.seconds
 
 
@@ -199,10 +182,7 @@ async def _look(
 
 
 async def alive(count: int, nodes: int = live.NODES) -> float:
-    """Resident MB while ``count`` workflows all wait in their sixth node.
-
-    :raises Refused: unless all come there, and end well afterwards.
-    """
+    """Resident MB while ``count`` workflows all wait in their sixth node."""
     return await live.all_waiting(live.WAYS[0], count, resident, _begun, nodes) / MB
 
 

@@ -33,17 +33,12 @@ class Lost(Exception):
 
 @dataclass
 class Trial:
-    """One workflow, as its nodes saw it.
-
-    :ivar failed: when each attempt of the second node raised.
-    :ivar past: when the third node began; 0 if it never did.
-    :ivar given: what the third node was given.
-    """
+    """One workflow, as its nodes saw it."""
 
     failures: int = 1
-    failed: list[float] = field(default_factory=list)
-    past: float = 0.0
-    given: int = 0
+    failed: list[float] = field(default_factory=list)  # when each attempt of the second node raised
+    past: float = 0.0  # when the third node began; 0 if it never did
+    given: int = 0  # what the third node was given
 
     def attempt(self) -> int:
         """The second node's work: raises in as many attempts as ``failures`` says."""
@@ -53,13 +48,11 @@ class Trial:
         return VALUE
 
     def end(self, given: int) -> Trial:
-        """The third node's work."""
         self.past, self.given = perf_counter(), given
         return self
 
     @property
     def seconds(self) -> float:
-        """From the first failure until the workflow was past it."""
         return self.past - self.failed[0]
 
 
@@ -124,10 +117,7 @@ class Way(Contender):
     at_once: int = 1
 
     async def trials(self, count: int) -> list[Trial]:
-        """Run at least ``count`` workflows.
-
-        :raises flow_bench.harness.contender.Refused: by the first that does not recover as it is to.
-        """
+        """Run at least ``count`` workflows."""
         workflow = self.make()
         found: list[Trial] = []
         while len(found) < count:

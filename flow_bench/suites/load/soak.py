@@ -69,14 +69,10 @@ class Soak:
 
     @property
     def ended(self) -> int:
-        """Workflows that ended as they were to."""
         return self.succeeded + self.failed
 
     async def stretch(self, plan: flow.Plan, seconds: float, at_least: int = 1) -> float:
-        """Keep 50 workflows going for so long; return workflows per second.
-
-        :raises Refused: by the first one that does not end as it should.
-        """
+        """Keep 50 workflows going for so long; return workflows per second."""
         before, began = self.begun, perf_counter()
         until = began + seconds
 

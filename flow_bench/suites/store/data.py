@@ -76,7 +76,6 @@ class Stores:
         self.second: list[flow.data.Snapshot] = []
 
     def write(self, value: int = -1) -> list[flow.WorkflowData]:
-        """Set one key of each."""
         for data in self.held:
             data.set("key:0", value)
         return self.held
@@ -92,7 +91,6 @@ class Stores:
         self.second = [data.snapshot() for data in self.held]
 
     def restore(self) -> list[flow.WorkflowData]:
-        """Go back to the first snapshots."""
         for data, snapshot in zip(self.held, self.first, strict=True):
             data.restore(snapshot)
         return self.held
