@@ -9,7 +9,10 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
+
+from flow_bench.harness.contender import Contender
 
 WANTED_BY = "FLOW_BENCH_ALLOCATIONS"
 """The environment variable that is 0 in the later passes of a run: what an operation allocates, the first one says."""
@@ -28,6 +31,33 @@ def traced_peak(run: Callable[[], Any]) -> tuple[int, Any]:
             tracemalloc.stop()
 
 
+def peak_of(way: Contender) -> float:
+    """Most bytes at once of one operation, traced. :raises Refused: if it did not do its work."""
+    peak, made = traced_peak(way.make())
+    way.refuse_unless_done(made)
+    return float(peak)
+
+
+@contextmanager
+def collecting() -> Iterator[list[float]]:
+    """Note the collector's pauses, in seconds."""
+    pauses: list[float] = []
+    began = 0.0
+
+    def note(phase: str, _: object) -> None:
+        nonlocal began
+        if phase == "start":
+            began = perf_counter()
+        else:
+            pauses.append(perf_counter() - began)
+
+    gc.callbacks.append(note)
+    try:
+        yield pauses
+    finally:
+        gc.callbacks.remove(note)
+
+
 @dataclass(frozen=True)
 class Allocated:
     """What one operation takes of memory while what it returned is alive.
@@ -41,7 +71,6 @@ class Allocated:
     blocks: float
 
     def per(self, count: int) -> Allocated:
-        """The same for one of so many things."""
         return Allocated(self.bytes / count, self.blocks / count)
 
 

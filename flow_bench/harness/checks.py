@@ -16,10 +16,7 @@ PATIENCE = 60
 
 
 class Recorder:
-    """Nodes that note who was called with what: node ``i`` returns ``i``, so its dependents must get that.
-
-    :ivar work: the same graph with these nodes.
-    """
+    """Nodes that note who was called with what: node ``i`` returns ``i``, so its dependents must get that."""
 
     def __init__(self, work: Work) -> None:
         self.calls: list[int] = []
@@ -47,7 +44,6 @@ class Recorder:
         return node
 
     def unfinished(self) -> list[str]:
-        """Say how far it came."""
         return [f"{len(self.calls)} calls were made to {len(self.dependencies)} nodes"]
 
     def faults(self, contender: Contender, raw: Any) -> list[str]:

@@ -20,29 +20,28 @@ class Refused(Exception):
         self.faults = list(faults)
 
 
+def require(true: bool, label: str, fault: str) -> None:
+    """:raises Refused: unless it is true."""
+    if not true:
+        raise Refused(label, [fault])
+
+
 @dataclass(frozen=True)
 class Contender:
     """One way of doing something.
 
     What the contenders of a table share (a graph, a number of tasks) is their *subject*: ``make`` and ``check`` are
     given it. Contenders that need none are made with :func:`ready`, or with functions that take nothing.
-
-    :ivar make: prepares, untimed, and returns the operation: ``make(*subject)``.
-    :ivar check: is given what the operation returned, and the subject; returns what is wrong with that (nothing if the
-        work was done). Not timed.
-    :ivar per: of how many things one operation is the cost: nodes, items, calls. The figure is per one of them.
-    :ivar is_async: the operation is an async function.
     """
 
     label: str
-    make: Callable[..., Operation]
-    check: Callable[..., object]
-    per: int = 1
-    is_async: bool = False
+    make: Callable[..., Operation]  # prepares, untimed, and returns the operation: ``make(*subject)``
+    check: Callable[..., object]  # says what is wrong with what that returned, if anything: ``check(raw, *subject)``
+    per: int = 1  # of how many things one operation is the cost: nodes, items, calls. The figure is per one of them
+    is_async: bool = False  # the operation is an async function
 
     @property
     def title(self) -> str:
-        """What it is called when it is refused."""
         return self.label
 
     def refuse_unless_done(self, raw: Any, *subject: Any) -> None:
@@ -129,6 +128,24 @@ def again_on_loop(run: Callable[[], Awaitable[Any]], times: int) -> Callable[[],
         return [await run() for _ in range(times)]
 
     return runs
+
+
+def repeated(
+    label: str,
+    run: Callable[[], Any],
+    times: int,
+    done: Callable[[Any], bool],
+    per: int = 1,
+    before: Callable[[], object] | None = None,
+    *,
+    on_loop: bool = False,
+) -> Contender:
+    """As :func:`ready`, of a function that is called so often and does its work each time; ``per`` is of one call."""
+
+    def all_done(found: list[Any]) -> bool:
+        return len(found) == times and all(map(done, found))
+
+    return ready(label, again_on_loop(run, times) if on_loop else again(run, times), all_done, times * per, before)
 
 
 def fresh(function: Any) -> Any:

@@ -7,17 +7,18 @@ contenders alike.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter, process_time
+from types import MappingProxyType
 from typing import Any
 
 import anyio.lowlevel
 
 from flow_bench.harness.allocations import WANTED, Allocated, allocated, allocated_on_loop
 from flow_bench.harness.contender import Contender
-from flow_bench.harness.rows import Measured
+from flow_bench.harness.rows import UNITS, Measured, Row, Target, ratios
 
 
 class Samples(dict[str, list[float]]):
@@ -37,6 +38,44 @@ class Samples(dict[str, list[float]]):
         """
         found = self.allocated.get(label)
         return {} if found is None else {"bytes": found.bytes / per, "blocks": found.blocks / per}
+
+    def rows(
+        self,
+        section: str,
+        unit: str,
+        base: str | Sequence[float] | None = None,
+        *,
+        per: int = 1,
+        prefix: str = "",
+        targets: Mapping[str, Target] = MappingProxyType({}),
+        **more: Any,
+    ) -> list[Row]:
+        """A row of each contender, in a unit, with its ratios to a baseline, round by round.
+
+        :param base: a contender's label, or seconds; the first contender by default.
+        :param per: of how many more things an operation is the cost, as in :meth:`memory`.
+        :param prefix: of the rows' labels.
+        :param targets: by contender's label.
+        """
+        scale = UNITS[unit.partition("/")[0]]
+        beside = self[base or next(iter(self))] if base is None or isinstance(base, str) else base
+        return [
+            Row(
+                section, prefix + label, unit, [s * scale / per for s in seconds], ratios=ratios(seconds, beside),
+                target=targets.get(label), figures=self.memory(label, per), **more,
+            )
+            for label, seconds in self.items()
+        ]  # fmt: skip
+
+    def only(self, *labels: str) -> Samples:
+        made = Samples()
+        made.update((label, self[label]) for label in labels)
+        made.allocated = self.allocated
+        return made
+
+    def over(self, label: str, base: str) -> list[float]:
+        """Round by round, how much longer one contender took than another."""
+        return ratios(self[label], self[base])
 
 
 def schedule(count: int, rounds: int) -> Iterator[tuple[int, int]]:

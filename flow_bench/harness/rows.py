@@ -8,7 +8,7 @@ are medians.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from math import ceil
 from statistics import fmean, median, quantiles
@@ -31,7 +31,6 @@ Effort = TypeVar("Effort")
 Verdict = Literal["", "PASS", "MISS", "pass", "miss"]
 """In capitals where the target is set for this interpreter, in small letters where it is only compared with it."""
 
-
 FINE = get_clock_info("process_time").resolution <= 1e-6
 """Whether CPU time is told finely enough here to be worth taking."""
 
@@ -52,10 +51,14 @@ class Measured(float):
         return made
 
 
+def cpu_of(values: Iterable[float]) -> list[float]:
+    """CPU seconds, or ratios of such, of those of which they are known."""
+    return [one.cpu for one in values if isinstance(one, Measured) and one.cpu > 0]
+
+
 @dataclass(frozen=True)
 class Target:
     """The most a figure (or its ratio to the baseline) may be; ``aim`` is what would please."""
-
     at_most: float
     aim: float | None = None
     of: Literal["ratio", "figure"] = "ratio"
@@ -70,7 +73,6 @@ class Target:
 @dataclass
 class Row:
     """One figure: a statistic over all rounds' samples, and its ratio to the baseline of the same round."""
-
     section: str
     label: str
     unit: str
@@ -89,7 +91,7 @@ class Row:
 
     def __post_init__(self) -> None:
         compared = self.samples if self.unit == "x" else self.ratios
-        cpu = [ratio.cpu for ratio in compared if isinstance(ratio, Measured) and ratio.cpu > 0]
+        cpu = cpu_of(compared)
         if cpu and len(cpu) == len(compared):
             self.cpu = cpu
         self.samples, self.ratios = [float(one) for one in self.samples], [float(one) for one in self.ratios]
@@ -98,12 +100,10 @@ class Row:
 
     @property
     def identity(self) -> Identity:
-        """What makes it the same row as one of another run."""
         return self.suite, self.section, self.label, self.nodes, self.topology
 
     @property
     def ratio(self) -> float | None:
-        """Median of the per-round ratios."""
         return median(self.ratios) if self.ratios else None
 
     @property
@@ -123,12 +123,7 @@ class Row:
         return "pass" if met else "miss"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, all rounds included, for ``--json``."""
-        found: dict[str, Any] = {"ratio": self.ratio, "spread": self.spread, "verdict": self.verdict}
-        if self.samples:
-            found["quartiles"] = quartiles(self.samples)
-            found["mad"] = mad(self.samples)
-        return asdict(self) | found
+        return asdict(self) | {"ratio": self.ratio, "spread": self.spread, "verdict": self.verdict}
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Row:
@@ -137,9 +132,6 @@ class Row:
         if known.get("target") is not None:
             known["target"] = Target(**known["target"])
         return cls(**known)
-
-
-# -- statistics ------------------------------------------------------------------------------
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -156,17 +148,16 @@ def relative_iqr(values: Sequence[float]) -> float:
     return (third - first) / second if second else 0.0
 
 
-def mad(values: Sequence[float]) -> float:
-    """Median absolute deviation from the median."""
-    centre = median(values)
-    return median(abs(value - centre) for value in values)
-
-
 def percentile(values: Sequence[float], percent: float) -> float:
     """Smallest value that at least ``percent`` per cent of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     rank = -int(-len(ordered) * percent // 100)  # rounded up
     return ordered[max(rank, 1) - 1]
+
+
+def percentiles(samples: Sequence[float]) -> dict[str, float]:
+    """Return the figures of rows whose every sample is a call."""
+    return {f"p{percent}": percentile(samples, percent) for percent in (50, 95, 99)}
 
 
 def of_calls(seconds: Sequence[float], samples: Sequence[float]) -> dict[str, float]:
@@ -175,16 +166,14 @@ def of_calls(seconds: Sequence[float], samples: Sequence[float]) -> dict[str, fl
     :param seconds: of whole calls.
     :param samples: of the same calls, in the row's unit: per node, say.
     """
-    found = {"mean": fmean(samples)} | {f"p{percent}": percentile(samples, percent) for percent in (50, 95, 99)}
+    found = {"mean": fmean(samples)} | percentiles(samples)
     return found | {BELOW: sum(one < MILLISECOND for one in seconds) / len(seconds)}
 
 
 def ratios(samples: Sequence[float], baseline: Sequence[float]) -> list[float]:
     """Round by round, how much longer it took than the baseline; of CPU time too if that is known of all."""
     by_clock = [mine / base for mine, base in zip(samples, baseline, strict=True)]
-    mine, base = (
-        [one.cpu for one in side if isinstance(one, Measured) and one.cpu > 0] for side in (samples, baseline)
-    )
+    mine, base = cpu_of(samples), cpu_of(baseline)
     if not len(mine) == len(base) == len(by_clock):
         return by_clock
     return [Measured(wall, a / b) for wall, a, b in zip(by_clock, mine, base, strict=True)]
@@ -202,6 +191,13 @@ def shared(effort: Effort, passes: int) -> Effort:
         elif one.name.endswith(("rounds", "batches", "runs")) and isinstance(value, int):
             changed[one.name] = ceil(value / passes)
     return replace(effort, **changed)  # type: ignore[type-var]
+
+
+def chosen(sections: Mapping[str, Callable[[Any], Iterable[list[Row]]]], effort: Any) -> Iterator[list[Row]]:
+    """Measure a suite: yield the tables of those sections that ``effort.sections`` names, or of all."""
+    for name, section in sections.items():
+        if not effort.sections or name in effort.sections:
+            yield from section(effort)
 
 
 def number(value: float) -> str:

@@ -52,18 +52,15 @@ class Work:
 
     @classmethod
     def of(cls, dag: flow.Dag) -> Work:
-        """The shape of ``dag`` with no-op nodes."""
         plan = dag.compile()
         return cls(dependencies_of(plan), [noop] * len(plan), [noop_async] * len(plan))
 
     @cached_property
     def in_degrees(self) -> list[int]:
-        """Number of dependencies, per node."""
         return [len(deps) for deps in self.dependencies]
 
     @cached_property
     def successors(self) -> list[list[int]]:
-        """Who waits for it, per node."""
         successors: list[list[int]] = [[] for _ in self.dependencies]
         for i, deps in enumerate(self.dependencies):
             for d in deps:
@@ -72,16 +69,13 @@ class Work:
 
     @cached_property
     def roots(self) -> list[int]:
-        """Nodes without dependencies."""
         return [i for i, deps in enumerate(self.dependencies) if not deps]
 
     @cached_property
     def needs(self) -> list[list[str]]:
-        """The dependencies' names, per node."""
         return [[self.names[d] for d in deps] for deps in self.dependencies]
 
     def dag(self, kind: str) -> flow.Dag:
-        """Build a new Dag."""
         dag = flow.Dag("bench")
         add = dag.add
         for name, fn, needs in zip(self.names, self.kinds[kind], self.needs, strict=True):

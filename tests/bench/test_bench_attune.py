@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import flow
+from flow_bench.harness.allocations import peak_of
 from flow_bench.harness.child import child
 from flow_bench.harness.contender import Contender, Refused
 from flow_bench.harness.interleave import interleave
@@ -123,9 +124,9 @@ class TestItems:
     ) -> None:
         way = items.held("copies", 5, make, lambda one, i: bool(one == {"r": [1]}))
         if fault is None:
-            assert items.peak(way) > 0
+            assert peak_of(way) > 0
             return
-        for measure in (lambda: interleave([way], 1), lambda: items.peak(way)):
+        for measure in (lambda: interleave([way], 1), lambda: peak_of(way)):
             with pytest.raises(Refused, match=fault):
                 measure()
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import flow
-from flow_bench.__main__ import REFUSED, main
+from flow_bench.__main__ import main
 from flow_bench.harness.contender import Refused
 from flow_bench.harness.work import noop
-from flow_bench.suites.experiments import cache as experiments_cache
-from flow_bench.suites.experiments import guarded as experiments_guarded
-from flow_bench.suites.experiments import reuse as experiments_reuse
 from flow_bench.suites.experiments import suite as experiments
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -29,71 +24,21 @@ TINY = experiments.Effort(rounds=1)
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiments, "QUICK", TINY)
-    monkeypatch.setattr(experiments_cache, "REPEAT", 2)
-    monkeypatch.setattr(experiments_reuse, "SIZES", (1, 5))
-    monkeypatch.setattr(experiments_guarded, "NODES", 10)
+    monkeypatch.setattr(experiments, "SIZES", (1, 5))
+    monkeypatch.setattr(experiments, "NODES", 10)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_three_experiments_end_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_experiments_end_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
-    flags = [flag for name in ("cache", "reuse", "guarded") for flag in ("--only", name)]
+    flags = [flag for name in ("reuse", "guarded") for flag in ("--only", name)]
     assert main(["experiments", "--quick", "--json", str(file), *flags]) == 0
     rows = json.loads(file.read_text())["rows"]
     names = [(row["section"], row["label"]) for row in rows]
-    assert len(set(names)) == len(names) == 14 + 10 + 8 + 10
+    assert len(set(names)) == len(names) == 8 + 10
     assert {row["suite"] for row in rows} == {"experiments"}
     assert all(row["ratio"] == 1.0 for row in rows if ": now" in row["label"])
-    assert "lru_cache around each function" in capsys.readouterr().out
-
-
-# -- cache -----------------------------------------------------------------------------------
-
-
-def test_every_way_to_keep_results_gives_the_same() -> None:
-    last = experiments_cache.graph().names[-1]
-    for go in experiments_cache.runs().values():
-        assert [go(seed)[last] for seed in (3, 4, 3)] == [experiments_cache.expected(seed) for seed in (3, 4, 3)]
-
-    async def all_async() -> None:
-        for go in experiments_cache.runs_async().values():
-            assert [(await go(seed))[last] for seed in (3, 4, 3)] == [
-                experiments_cache.expected(seed) for seed in (3, 4, 3)
-            ]
-
-    asyncio.run(all_async())
-
-
-@pytest.mark.parametrize("wrap", [experiments_cache.by_arguments, functools.lru_cache])
-def test_a_kept_result_is_not_computed_again(wrap: Callable[[Any], Any]) -> None:
-    calls: list[tuple[int, ...]] = []
-
-    def double(*values: int) -> int:
-        calls.append(values)
-        return 2 * values[0]
-
-    cached = wrap(double)
-    assert [cached(2), cached(2), cached(3)] == [4, 4, 6]
-    assert calls == [(2,), (3,)]
-
-
-@pytest.mark.usefixtures("tiny")
-def test_a_cache_that_forgets_its_arguments_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def forgetful(fn: Callable[..., Any]) -> Callable[..., Any]:
-        kept: list[Any] = []
-
-        def cached(seed: Any, *values: Any) -> Any:
-            if not kept:
-                kept.append(fn(seed, *values))
-            return kept[0]
-
-        return cached
-
-    monkeypatch.setattr(experiments_cache, "by_arguments", forgetful)
-    assert main(["experiments", "--quick", "--only", "cache"]) == REFUSED
-    assert "'model of cache=True per node' is refused: a timed run did not do its work" in capsys.readouterr().err
+    assert "the model, recycled" in capsys.readouterr().out
 
 
 def test_flow_takes_a_cached_function_as_the_function_it_is() -> None:
@@ -126,20 +71,20 @@ def test_flow_takes_a_cached_function_as_the_function_it_is() -> None:
 
 def test_the_model_of_a_state_is_as_new_when_recycled() -> None:
     plan = flow.topologies.linear(3, fn=noop).compile()
-    new, used = (experiments_reuse.State(plan, flow.Config()) for _ in range(2))
+    new, used = (experiments.State(plan, flow.Config()) for _ in range(2))
     used.values[:] = [1, 2, 3]
     used.errors[0], used.inputs["x"], used.timed_out, used.resolver = ValueError(), 1, True, object()  # type: ignore[assignment]
     values = used.values
     assert used.recycled(new.values.copy()) == [1, 2, 3]
     assert used.values is values
-    fields = [name for name in experiments_reuse.State.__slots__ if name != "started_at"]
+    fields = [name for name in experiments.State.__slots__ if name != "started_at"]
     assert [getattr(used, name) for name in fields] == [getattr(new, name) for name in fields]
 
 
 def test_a_state_not_copied_for_its_result_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def shared(self: experiments_reuse.State, blank: list[Any]) -> list[Any]:
+    def shared(self: experiments.State, blank: list[Any]) -> list[Any]:
         return self.values
 
-    monkeypatch.setattr(experiments_reuse.State, "recycled", shared)
+    monkeypatch.setattr(experiments.State, "recycled", shared)
     with pytest.raises(Refused, match="the model, recycled"):
-        list(experiments_reuse.run(1))
+        list(experiments.reuse(TINY))

@@ -11,7 +11,7 @@ Sections: *crowd* (fixed limits and auto; the ratio is to the best of the fixed 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -19,12 +19,11 @@ from time import perf_counter
 from typing import Any
 
 import flow
-from flow_bench.harness.contender import Contender, Refused, again_on_loop, ready
-from flow_bench.harness.interleave import Samples, interleave_on_loop
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.contender import Contender, ready, repeated, require
+from flow_bench.harness.interleave import interleave_on_loop
+from flow_bench.harness.rows import US, Row, Target, chosen
 from flow_bench.harness.work import Work
 
-SECTIONS = ("crowd", "noop")
 KNEE = 32
 BASE = 0.005
 JITTER = 0.3
@@ -42,7 +41,6 @@ OUT_OF_THE_WAY = Target(1.05)
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     calls: int = 3_000
     rounds: int = 7
     noop_rounds: int = 61
@@ -50,18 +48,6 @@ class Effort:
 
 
 QUICK = Effort(calls=1_500, rounds=3, noop_rounds=21)
-
-
-def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield the rows of one table after another."""
-    if not effort.sections or "crowd" in effort.sections:
-        for law in STEEP:
-            yield asyncio.run(crowd_rows(law, effort))
-    if not effort.sections or "noop" in effort.sections:
-        yield asyncio.run(noop_rows(effort))
-
-
-# -- a backend that degrades -----------------------------------------------------------------
 
 
 class Backend:
@@ -104,18 +90,9 @@ async def crowd_rows(law: str, effort: Effort) -> list[Row]:
     ways.append(way(FIRST, lambda: flow.execute(fresh.pop(), config=AUTO)))
     ways.append(way(NEXT, partial(flow.execute, warm, config=AUTO)))
     samples = await interleave_on_loop(ways, effort.rounds, waits=True, memory=False)
-    return [*_beside_the_best(law, effort.calls, samples), await _all_at_once(law, effort.calls)]
-
-
-def _beside_the_best(law: str, calls: int, samples: Samples) -> list[Row]:
-    fixed = [samples[f"limit={n}"] for n in FIXED]
-    best = [min(round_) for round_ in zip(*fixed, strict=True)]
-    rows = []
-    for label, seconds in samples.items():
-        target = WITHIN if label in (FIRST, NEXT) else None
-        found = ratios(seconds, best)
-        rows.append(Row("crowd", label, "us/call", _micro(seconds), None, found, calls, law, target))
-    return rows
+    best = [min(round_) for round_ in zip(*[samples[f"limit={n}"] for n in FIXED], strict=True)]
+    place: dict[str, Any] = {"nodes": effort.calls, "topology": law, "targets": {FIRST: WITHIN, NEXT: WITHIN}}
+    return [*samples.rows("crowd", "us/call", best, **place), await _all_at_once(law, effort.calls)]
 
 
 async def _all_at_once(law: str, calls: int) -> Row:
@@ -128,12 +105,8 @@ async def _all_at_once(law: str, calls: int) -> Row:
     began = perf_counter()
     result = await flow.execute(plan)
     took = perf_counter() - began
-    if list(result.values()) != list(range(calls)):
-        raise Refused(UNBOUNDED, ["the run did not do its work"])
+    require(list(result.values()) == list(range(calls)), UNBOUNDED, "the run did not do its work")
     return row(samples=[took / calls * US], note="one run")
-
-
-# -- nodes that never wait -------------------------------------------------------------------
 
 
 async def noop_rows(effort: Effort) -> list[Row]:
@@ -143,24 +116,22 @@ async def noop_rows(effort: Effort) -> list[Row]:
     for topology, kind in (("never suspends", "async"), ("1st suspends once", "suspending")):
         plan = Work.of(dag).plan(kind)
         nodes = len(plan)
-
-        def way(label: str, config: flow.Config, plan: flow.Plan = plan) -> Contender:
-            def done(results: list[flow.Result]) -> bool:
-                return all(result.counts == {flow.Status.COMPLETED: len(plan)} for result in results)
-
-            return ready(label, again_on_loop(partial(flow.execute, plan, config=config), 3), done, 3 * len(plan))
-
-        ways = [way(UNBOUNDED, flow.Config()), way("limit=16", flow.Config(limit=16)), way("limit='auto'", AUTO)]
-        samples = await interleave_on_loop(ways, effort.noop_rounds)
-        for label, seconds in samples.items():
-            found = ratios(seconds, samples[UNBOUNDED])
-            target = OUT_OF_THE_WAY if label == "limit='auto'" else None
-            rows.append(Row("noop", label, "us/node", _micro(seconds), None, found, nodes, topology, target))
+        configs = {UNBOUNDED: flow.Config(), "limit=16": flow.Config(limit=16), "limit='auto'": AUTO}
+        ways = [
+            repeated(label, partial(flow.execute, plan, config=config), 3, _completed, nodes, on_loop=True)
+            for label, config in configs.items()
+        ]
+        samples = await interleave_on_loop(ways, effort.noop_rounds, memory=False)
+        rows += samples.rows("noop", "us/node", nodes=nodes, topology=topology, targets={ways[2].label: OUT_OF_THE_WAY})
     return rows
 
 
-def _micro(seconds: Sequence[float]) -> list[float]:
-    return [s * US for s in seconds]
+def _completed(result: flow.Result) -> bool:
+    return result.counts == {flow.Status.COMPLETED: len(result.plan)}
 
 
-__all__: list[Any] = ["QUICK", "SECTIONS", "Effort", "run"]
+SECTIONS: Mapping[str, Callable[[Effort], Iterable[list[Row]]]] = {
+    "crowd": lambda effort: (asyncio.run(crowd_rows(law, effort)) for law in STEEP),
+    "noop": lambda effort: [asyncio.run(noop_rows(effort))],
+}
+run = partial(chosen, SECTIONS)

@@ -16,23 +16,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import iscoroutinefunction
 from statistics import median
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.contender import Contender, Refused, ready
+from flow_bench.harness.contender import Contender, ready, require
 from flow_bench.harness.interleave import Samples, interleave_on_loop
-from flow_bench.harness.loops import outputs_of
-from flow_bench.harness.rows import Row, ratios
+from flow_bench.harness.loops import eager, outputs_of
+from flow_bench.harness.rows import Row, chosen
 from flow_bench.harness.work import DONE
 from flow_bench.suites.engine import contention
-from flow_bench.suites.load.live import eager
 
 MS = 1e3
 LIMIT = 8
@@ -40,23 +39,18 @@ WORKERS = (1, 2, 4, 8, 16, 32)
 ALONE = "one task alone"
 PATIENCE = 5.0
 """Seconds after which a contender under check that has not begun as many tasks as it may is refused."""
-SECTIONS = ("limits", "four", "workers", "contention")
 
 Run = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What each task does.
-
-    :ivar seconds: it is to wait so long; 0 if it does not wait.
-    :ivar on_cpu: it computes, so one thread does one at a time.
-    """
+    """What each task does."""
 
     label: str
     fn: Callable[[], Any]
-    seconds: float = 0.0
-    on_cpu: bool = False
+    seconds: float = 0.0  # it is to wait so long; 0 if it does not wait
+    on_cpu: bool = False  # it computes, so one thread does one at a time
 
     def ideal(self, tasks: int, limit: int | None, seconds: float | None) -> float | None:
         """What ``tasks`` of ``seconds`` each take if nothing else costs anything; None if there is no telling."""
@@ -68,14 +62,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Bounded(Contender):
-    """A way to run so many independent tasks of a function: these two are the subject.
+    """A way to run so many independent tasks of a function: these two are the subject."""
 
-    :ivar limit: so many at a time, at most.
-    :ivar bare: the label of the contender that it is compared with.
-    """
-
-    limit: int | None = None
-    bare: str = ""
+    limit: int | None = None  # so many at a time, at most
+    bare: str = ""  # the label of the contender that it is compared with
 
 
 Make: TypeAlias = Callable[[Callable[..., Any], int], Run]
@@ -93,24 +83,19 @@ def bounded(
     return Bounded(label, make, check, is_async=True, limit=limit, bare=bare)
 
 
-# -- work ------------------------------------------------------------------------------------
-
-
 async def nothing() -> str:
     """Return at once."""
     return DONE
 
 
-async def wait_100us() -> str:
-    """Ask for 100 us."""
-    await asyncio.sleep(0.0001)
-    return DONE
+def wait(seconds: float) -> Callable[[], Any]:
+    """Return a function that asks for so long."""
 
+    async def waits() -> str:
+        await asyncio.sleep(seconds)
+        return DONE
 
-async def wait_1ms() -> str:
-    """Ask for 1 ms."""
-    await asyncio.sleep(0.001)
-    return DONE
+    return waits
 
 
 async def compute() -> str:
@@ -126,14 +111,11 @@ def block_1ms() -> str:
 
 WORK = (
     Work("no-op", nothing),
-    Work("wait 100 us", wait_100us, 0.0001),
-    Work("wait 1 ms", wait_1ms, 0.001),
+    Work("wait 100 us", wait(0.0001), 0.0001),
+    Work("wait 1 ms", wait(0.001), 0.001),
     Work("CPU, 500 squares", compute, on_cpu=True),
 )
 BLOCKING = Work("block 1 ms in a thread", block_1ms, 0.001)
-
-
-# -- contenders ------------------------------------------------------------------------------
 
 
 def eager_tasks(fn: Callable[[], Any], tasks: int) -> Run:
@@ -191,40 +173,32 @@ def executed(config: flow.Config, **options: Any) -> Make:
     return make
 
 
-EAGERLY, SEMAPHORE = "bare eager tasks", f"bare tasks, Semaphore({LIMIT})"
-LIMITS = (
-    bounded(EAGERLY, eager_tasks, None, EAGERLY),
-    bounded("flow, unbounded", executed(flow.Config()), None, EAGERLY, outputs_of),
-    bounded(SEMAPHORE, semaphore(LIMIT), LIMIT, SEMAPHORE),
-    bounded(f"flow, limit={LIMIT}", executed(flow.Config(limit=LIMIT)), LIMIT, SEMAPHORE, outputs_of),
-)
+def two(bare: str, by_hand: Make, ours: str, config: flow.Config, limit: int | None, **options: Any) -> list[Bounded]:
+    """A way by hand, and flow's beside it."""
+    return [bounded(bare, by_hand, limit, bare), bounded(ours, executed(config, **options), limit, bare, outputs_of)]
 
 
+def limited(limit: int) -> list[Bounded]:
+    """So many at a time."""
+    bare, config = f"bare tasks, Semaphore({limit})", flow.Config(limit=limit)
+    return two(bare, semaphore(limit), f"flow, limit={limit}", config, limit)
+
+
+LIMITS = (*two("bare eager tasks", eager_tasks, "flow, unbounded", flow.Config(), None), *limited(LIMIT))
 FEW = 4
-FEW_SEMAPHORE = f"bare tasks, Semaphore({FEW})"
-FOUR = (
-    bounded(FEW_SEMAPHORE, semaphore(FEW), FEW, FEW_SEMAPHORE),
-    bounded(f"flow, limit={FEW}", executed(flow.Config(limit=FEW)), FEW, FEW_SEMAPHORE, outputs_of),
-)
+FOUR = limited(FEW)
 
 
-def workers(limit: int) -> tuple[Bounded, Bounded]:
+def workers(limit: int) -> list[Bounded]:
     """So many workers on the loop."""
-    config = flow.Config(mode="workers", limit=limit)
-    return (
-        bounded("bare tasks, Semaphore(workers)", semaphore(limit), limit, "bare tasks, Semaphore(workers)"),
-        bounded('flow, mode="workers"', executed(config), limit, "bare tasks, Semaphore(workers)", outputs_of),
-    )
+    bare, config = "bare tasks, Semaphore(workers)", flow.Config(mode="workers", limit=limit)
+    return two(bare, semaphore(limit), 'flow, mode="workers"', config, limit)
 
 
-def threads(limit: int) -> tuple[Bounded, Bounded]:
+def threads(limit: int) -> list[Bounded]:
     """So many worker threads."""
-    bare = "ThreadPoolExecutor(workers)"
-    made = executed(flow.Config(mode="workers", limit=limit), thread=True)
-    return bounded(bare, pool(limit), limit, bare), bounded('flow, mode="workers"', made, limit, bare, outputs_of)
-
-
-# -- checks ----------------------------------------------------------------------------------
+    bare, config = "ThreadPoolExecutor(workers)", flow.Config(mode="workers", limit=limit)
+    return two(bare, pool(limit), 'flow, mode="workers"', config, limit, thread=True)
 
 
 async def check(contender: Bounded, tasks: int = 50) -> None:
@@ -253,13 +227,8 @@ async def check(contender: Bounded, tasks: int = 50) -> None:
         over.set()
 
     await asyncio.gather(contender.make(node, tasks)(), hold())
-    if called != tasks:
-        raise Refused(contender.label, [f"{called} calls were made for {tasks} tasks"])
-    if most != wanted:
-        raise Refused(contender.label, [f"{most} tasks were under way at once, not {wanted}"])
-
-
-# -- rounds and rows -------------------------------------------------------------------------
+    require(called == tasks, contender.label, f"{called} calls were made for {tasks} tasks")
+    require(most == wanted, contender.label, f"{most} tasks were under way at once, not {wanted}")
 
 
 def ways(work: Work, contenders: Sequence[Bounded], tasks: int) -> list[Contender]:
@@ -288,10 +257,8 @@ def rows_of(
             "of_real": work.ideal(tasks, one.limit, alone) if work.seconds else None,
         }
         figures = {name: ideal / median(seconds) for name, ideal in ideals.items() if ideal is not None}
-        yield Row(
-            section, one.label, "ms", [s * MS for s in seconds], ratios=ratios(seconds, samples[one.bare]), nodes=size,
-            figures=figures | samples.memory(one.label),
-        )  # fmt: skip
+        (row,) = samples.only(one.label).rows(section, "ms", samples[one.bare], nodes=size)
+        yield replace(row, figures=figures | row.figures)
     if alone is not None and size == tasks:
         yield Row(section, ALONE, "ms", [s * MS for s in samples[ALONE]], nodes=size)
 
@@ -299,7 +266,6 @@ def rows_of(
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sections: Sequence[str] = ()  # all if empty
     rounds: int = 31
     large_rounds: int = 15
@@ -313,49 +279,44 @@ class Effort:
 QUICK = Effort(rounds=11, large_rounds=5, worker_rounds=5, contention_rounds=9, four_rounds=2)
 
 
-def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield the rows of one table after another."""
-    if not effort.sections or "limits" in effort.sections:
-        for work in WORK:
-            yield asyncio.run(limits(work, LIMITS, effort.tasks, effort.rounds, effort.large_rounds))
-    if not effort.sections or "four" in effort.sections:
-        for work in WORK[:2]:
-            yield asyncio.run(limits(work, FOUR, effort.tasks, effort.four_rounds, effort.four_rounds))
-    if not effort.sections or "workers" in effort.sections:
-        yield asyncio.run(worker_rows(f"{effort.worker_tasks} tasks that wait 1 ms", WORK[2], workers, effort))
-        yield asyncio.run(worker_rows(f"{effort.worker_tasks} tasks that block 1 ms", BLOCKING, threads, effort))
-    if not effort.sections or "contention" in effort.sections:
-        yield contention.run(effort.contention_rounds)
-
-
-async def limits(
-    work: Work, contenders: Sequence[Bounded], sizes: Sequence[int], rounds: int, large_rounds: int
-) -> list[Row]:
-    """One kind of work, all numbers of tasks.
-
-    :param large_rounds: rounds from 1,000 tasks on.
-    """
-    section = f"tasks at once: {work.label}" if contenders is LIMITS else f"{FEW} tasks at a time: {work.label}"
+async def table(section: str, work: Work, cases: Sequence[tuple[Sequence[Bounded], int, int, int]]) -> list[Row]:
+    """One kind of work; of each case: contenders, tasks, rounds, and the row's size."""
     rows: list[Row] = []
-    for contender in contenders:
-        await check(contender)
-    for tasks in sizes:
-        few = rounds if tasks < 1_000 else large_rounds
-        samples = await interleave_on_loop(ways(work, contenders, tasks), few, waits=True)
-        rows += rows_of(section, work, contenders, tasks, samples, tasks)
-    return rows
-
-
-async def worker_rows(
-    section: str, work: Work, contenders: Callable[[int], Sequence[Bounded]], effort: Effort
-) -> list[Row]:
-    """One number of tasks, all numbers of workers."""
-    rows: list[Row] = []
-    for count in WORKERS:
-        made, tasks = contenders(count), effort.worker_tasks
-        for contender in made:
-            if work is not BLOCKING:
+    for contenders, tasks, rounds, size in cases:
+        if work is not BLOCKING:
+            for contender in contenders:
                 await check(contender)
-        samples = await interleave_on_loop(ways(work, made, tasks), effort.worker_rounds, waits=True)
-        rows += rows_of(section, work, made, tasks, samples, count)
+        samples = await interleave_on_loop(ways(work, contenders, tasks), rounds, waits=True)
+        rows += rows_of(section, work, contenders, tasks, samples, size)
     return rows
+
+
+def limit_section(effort: Effort) -> Iterator[list[Row]]:
+    """All kinds of work, all numbers of tasks."""
+    rounds = {tasks: effort.rounds if tasks < 1_000 else effort.large_rounds for tasks in effort.tasks}
+    for work in WORK:
+        yield asyncio.run(table(f"tasks at once: {work.label}", work, [(LIMITS, n, rounds[n], n) for n in rounds]))
+
+
+def four_section(effort: Effort) -> Iterator[list[Row]]:
+    """Four at a time."""
+    for work in WORK[:2]:
+        cases = [(FOUR, tasks, effort.four_rounds, tasks) for tasks in effort.tasks]
+        yield asyncio.run(table(f"{FEW} tasks at a time: {work.label}", work, cases))
+
+
+def worker_section(effort: Effort) -> Iterator[list[Row]]:
+    """One number of tasks, all numbers of workers: on the loop, then in threads."""
+    tasks = effort.worker_tasks
+    for what, work, contenders in (("wait", WORK[2], workers), ("block", BLOCKING, threads)):
+        cases = [(contenders(count), tasks, effort.worker_rounds, count) for count in WORKERS]
+        yield asyncio.run(table(f"{tasks} tasks that {what} 1 ms", work, cases))
+
+
+SECTIONS: Mapping[str, Callable[[Effort], Iterable[list[Row]]]] = {
+    "limits": limit_section,
+    "four": four_section,
+    "workers": worker_section,
+    "contention": lambda effort: [contention.run(effort.contention_rounds)],
+}
+run = partial(chosen, SECTIONS)

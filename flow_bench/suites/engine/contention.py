@@ -21,7 +21,7 @@ import flow
 from flow_bench.harness.child import child
 from flow_bench.harness.contender import Contender, ready
 from flow_bench.harness.interleave import interleave
-from flow_bench.harness.rows import Row, ratios
+from flow_bench.harness.rows import Row
 
 COMPLETIONS = 100
 NAMES = [f"n{i}" for i in range(COMPLETIONS)]
@@ -40,44 +40,17 @@ class Books:
             self.tracker.set(name, "running")
 
     def complete(self, i: int) -> None:
-        """Note that node ``i`` has ended."""
         self.tracker.set(NAMES[i], "completed")
         self.data.set(NAMES[i], i)
 
     @property
     def whole(self) -> bool:
-        """Whether every completion is noted, once."""
         noted = [self.data.get(name) for name in NAMES]
         return self.tracker.count("completed") == COMPLETIONS and noted == list(range(COMPLETIONS))
 
 
-class Crowd:
-    """A hundred threads at a barrier.
-
-    :param act: what each does with its number.
-    """
-
-    def __init__(self, act: Callable[[int], object]) -> None:
-        self.gate = Barrier(COMPLETIONS + 1)
-        self.acted: list[int] = []
-        self.threads = [Thread(target=self._work, args=(act, i), daemon=True) for i in range(COMPLETIONS)]
-        for thread in self.threads:
-            thread.start()
-
-    def _work(self, act: Callable[[int], object], i: int) -> None:
-        self.gate.wait()
-        act(i)
-        self.acted.append(i)
-
-    def go(self) -> None:
-        """Open the gate and wait for all."""
-        self.gate.wait()
-        for thread in self.threads:
-            thread.join()
-
-
 class Trial:
-    """One contender: fresh books and threads before each sample, untimed.
+    """One contender: fresh books and threads at a barrier before each sample, untimed.
 
     :param how: ``each`` thread notes its own; ``batched`` threads hand theirs in and one notes all; threads that
         note ``nothing``; or none, and ``one`` thread notes all.
@@ -87,18 +60,28 @@ class Trial:
         self.how = how
 
     def prepare(self) -> None:
-        """Make the books and start the threads, which then wait."""
         self.books = Books()
         self.handed_in: list[int] = []
-        acts = {"each": self.books.complete, "batched": self.handed_in.append, "nothing": _nothing}
-        self.crowd = Crowd(acts[self.how]) if self.how in acts else None
+        self.acted: list[int] = []
+        self.gate = Barrier(COMPLETIONS + 1)
+        acts = {"each": self.books.complete, "batched": self.handed_in.append, "nothing": lambda i: None}
+        act = acts.get(self.how)
+        self.threads = [Thread(target=self._work, args=(act, i), daemon=True) for i in range(COMPLETIONS if act else 0)]
+        for thread in self.threads:
+            thread.start()
+
+    def _work(self, act: Callable[[int], object], i: int) -> None:
+        self.gate.wait()
+        act(i)
+        self.acted.append(i)
 
     def run(self) -> Trial:
-        """Let everyone go, and note what was handed in."""
-        if self.crowd is None:
-            self.handed_in = list(range(COMPLETIONS))
+        if self.threads:
+            self.gate.wait()
         else:
-            self.crowd.go()
+            self.handed_in = list(range(COMPLETIONS))
+        for thread in self.threads:
+            thread.join()
         for i in self.handed_in:
             self.books.complete(i)
         return self
@@ -106,7 +89,7 @@ class Trial:
     @staticmethod
     def done(trial: Any) -> bool:
         """Tell whether all was noted that was to be, and every thread did its part."""
-        acted = trial.crowd is None or sorted(trial.crowd.acted) == list(range(COMPLETIONS))
+        acted = not trial.threads or sorted(trial.acted) == list(range(COMPLETIONS))
         return acted and (trial.how == "nothing" or trial.books.whole)
 
 
@@ -126,17 +109,11 @@ def trials() -> list[Contender]:
 
 def run(rounds: int) -> list[Row]:
     """Return a row per way, in us per completion, with its ratio to the first; then the locks taken."""
-    samples = interleave(trials(), rounds)
-    base = next(iter(samples.values()))
-    scale = 1e6 / COMPLETIONS
-    timed = [
-        Row(
-            SECTION, label, "us", [s * scale for s in seconds], ratios=ratios(seconds, base), nodes=COMPLETIONS,
-            figures={"per_s": COMPLETIONS / median(seconds)},
-        )
-        for label, seconds in samples.items()
-    ]  # fmt: skip
-    return [*timed, *lock_rows(child("suites.engine.locks"))]
+    samples = interleave(trials(), rounds, memory=False)
+    rows = samples.rows(SECTION, "us", per=COMPLETIONS, nodes=COMPLETIONS)
+    for row, seconds in zip(rows, samples.values(), strict=True):
+        row.figures = {"per_s": COMPLETIONS / median(seconds)}
+    return [*rows, *lock_rows(child("suites.engine.locks"))]
 
 
 LOCKS = {"each": "locks taken: one by one", "batched": "locks taken: batched"}
@@ -144,23 +121,13 @@ IN_A_RUN = f"locks taken: a run of {COMPLETIONS} nodes in threads"
 
 
 def lock_rows(counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
-    """Return how many locks all completions of a way take, and a run of as many nodes.
-
-    :param counts: as :mod:`flow_bench.suites.engine.locks` prints them.
-    """
-    rows = []
-    for how, label in LOCKS.items():
-        taken, waited = counts[how]["taken"], counts[how]["waited"]
-        note = "of a StatusTracker and a WorkflowData"
-        rows.append(_lock_row(label, taken, {"waited": waited}, note))
-    run = counts["run"]
-    note = "the others are the standard library's: threads, futures, the loop"
-    return [*rows, _lock_row(IN_A_RUN, run["taken"], {"of flow": run["flow"]}, note)]
-
-
-def _lock_row(label: str, taken: int, figures: dict[str, float], note: str) -> Row:
-    return Row(SECTION, label, "locks", [float(taken)], nodes=COMPLETIONS, figures=figures, note=note)
-
-
-def _nothing(i: int) -> None:
-    pass
+    """Return how many locks all completions of a way take, and a run of as many nodes."""
+    found = [(label, counts[how], "waited", "of a StatusTracker and a WorkflowData") for how, label in LOCKS.items()]
+    found.append((IN_A_RUN, counts["run"], "flow", "the others are the standard library's: threads, futures, the loop"))
+    return [
+        Row(
+            SECTION, label, "locks", [float(count["taken"])], nodes=COMPLETIONS, note=note,
+            figures={"of flow" if more == "flow" else more: count[more]},
+        )
+        for label, count, more, note in found
+    ]  # fmt: skip

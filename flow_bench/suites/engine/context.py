@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -16,13 +17,12 @@ import msgspec
 
 import flow
 from flow_bench.harness.allocations import traced_peak
-from flow_bench.harness.contender import Contender, Refused, ready
+from flow_bench.harness.contender import Contender, ready, require
 from flow_bench.harness.interleave import interleave
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.rows import US, Row, Target, chosen, ratios
 from flow_bench.suites.engine import examples, handover, items, keeping, mapping
-from flow_bench.suites.engine.results import KILOBYTES, dag_of, results
+from flow_bench.suites.engine.mapping import KILOBYTES, dag_of, results
 
-SECTIONS = ("child", "memory", "items", "map", "waiting", "examples", "keep", "handover")
 HELD = 100
 """Task results in the context whose items' memory is measured."""
 
@@ -30,7 +30,6 @@ HELD = 100
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sizes: tuple[int, ...] = (0, 10, 50, 100, 500)  # task results in the context
     rounds: int = 61
     deep_rounds: int = 21  # of copies
@@ -51,26 +50,6 @@ QUICK = Effort(
 )  # fmt: skip
 
 
-def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield the rows of one table after another."""
-    sections: Mapping[str, Callable[[], Iterator[list[Row]]]] = {
-        "child": lambda: child_section(effort),
-        "memory": lambda: memory_section(effort),
-        "items": lambda: items.run(effort.items, context_of(items.HELD)),
-        "map": lambda: mapping.map_section(effort.mapping),
-        "waiting": lambda: mapping.waiting_section(effort.mapping),
-        "examples": lambda: examples.run(effort.examples),
-        "keep": lambda: keeping.run(effort.keeping),
-        "handover": lambda: handover.run(effort.handover),
-    }
-    for name in SECTIONS:
-        if not effort.sections or name in effort.sections:
-            yield from sections[name]()
-
-
-# -- ctx.child -------------------------------------------------------------------------------
-
-
 def context_of(count: int) -> flow.Context:
     """Return the Context of a node that ran after ``count`` others, whose results are in ``ctx.data`` as well."""
     dag, values = dag_of(count), results(count)
@@ -83,15 +62,9 @@ def context_of(count: int) -> flow.Context:
     dag.add("keeps", keeps, after=list(values))
     result = flow.run(dag)
     found: flow.Context = result["keeps"]
-    if len(found.data) != count or any(result[name] is not value for name, value in values.items()):
-        raise Refused("the context", [f"it should see {count} results"])
+    seen = len(found.data) == count and all(result[name] is value for name, value in values.items())
+    require(seen, "the context", f"it should see {count} results")
     return found
-
-
-def child_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Contender]:
-    """``ctx.child`` of each context, and a bare Struct."""
-    ways = [child_way(count, context, effort.children) for count, context in contexts.items()]
-    return [*ways, bare_way(effort.children)]
 
 
 def copy_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Contender]:
@@ -154,32 +127,18 @@ def child_section(effort: Effort) -> Iterator[list[Row]]:
     """The cost of a child does not depend on what its context holds; that of a copy does."""
     section = f"one item's context over task results of {KILOBYTES} KB, ratio to no results"
     contexts = {count: context_of(count) for count in effort.sizes}
-    samples = interleave(child_ways(contexts, effort), effort.rounds)
+    ways = [child_way(count, context, effort.children) for count, context in contexts.items()]
+    samples = interleave([*ways, bare_way(effort.children)], effort.rounds)
     children = [samples[f"ctx.child, {count} results"] for count in effort.sizes]
-    first, bare, slowest = children[0], samples[BARE], max(children, key=median)
-    rows = []
-    for label, seconds in samples.items():
-        target = Target(1.1, binding=True) if seconds in children[1:] else None
-        each, memory = ratios(seconds, first), samples.memory(label)
-        rows.append(Row(section, label, "us", _us(seconds), ratios=each, target=target, figures=memory))
-    rows.append(Row(section, "slowest ctx.child", "us", _us(slowest), target=Target(0.2, of="figure")))
+    bare, slowest = samples[BARE], max(children, key=median)
+    targets = {f"ctx.child, {count} results": Target(1.1, binding=True) for count in effort.sizes[1:]}
+    rows = samples.rows(section, "us", children[0], targets=targets)
+    rows.append(Row(section, "slowest ctx.child", "us", [s * US for s in slowest], target=Target(0.2, of="figure")))
     price = Target(2.0, of="figure")
     rows.append(Row(section, "slowest ctx.child / bare Struct", "x", ratios(slowest, bare), target=price))
     yield rows
     samples = interleave(copy_ways(contexts, effort), effort.deep_rounds)
-    first = next(iter(samples.values()))
-    section = "a copy of the same results instead, ratio to a child"
-    yield [
-        Row(section, label, "us", _us(s), ratios=ratios(s, first), figures=samples.memory(label))
-        for label, s in samples.items()
-    ]
-
-
-def _us(seconds: list[float]) -> list[float]:
-    return [second * US for second in seconds]
-
-
-# -- memory ----------------------------------------------------------------------------------
+    yield samples.rows("a copy of the same results instead, ratio to a child", "us")
 
 
 def memory_section(effort: Effort) -> Iterator[list[Row]]:
@@ -216,6 +175,18 @@ def held_peak(label: str, make: Callable[[int], Any], count: int) -> int:
             held[i] = make(i)
 
     peak, _ = traced_peak(fill)
-    if len({id(one) for one in held}) != count:
-        raise Refused(label, [f"it should leave {count} objects"])
+    require(len({id(one) for one in held}) == count, label, f"it should leave {count} objects")
     return peak
+
+
+SECTIONS: Mapping[str, Callable[[Effort], Iterator[list[Row]]]] = {
+    "child": child_section,
+    "memory": memory_section,
+    "items": lambda effort: items.run(effort.items, context_of(items.HELD)),
+    "map": lambda effort: mapping.map_section(effort.mapping),
+    "waiting": lambda effort: mapping.waiting_section(effort.mapping),
+    "examples": lambda effort: examples.run(effort.examples),
+    "keep": lambda effort: keeping.run(effort.keeping),
+    "handover": lambda effort: handover.run(effort.handover),
+}
+run = partial(chosen, SECTIONS)

@@ -6,10 +6,8 @@ network takes its time; here it answers at once, so that what is left is the eng
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from operator import add
@@ -17,11 +15,12 @@ from statistics import median
 from typing import Any
 
 import flow
-from flow_bench.harness.allocations import traced_peak
+from flow_bench.harness.allocations import peak_of
 from flow_bench.harness.contender import Contender, expect
 from flow_bench.harness.interleave import interleave
+from flow_bench.harness.logs import unwritten
 from flow_bench.harness.rows import Row
-from flow_bench.suites.engine.results import KILOBYTES, dag_of
+from flow_bench.suites.engine.mapping import KILOBYTES, dag_of
 
 HELD = 100
 """Task results that each run holds."""
@@ -33,7 +32,6 @@ Times = dict[str, int]
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     servers: int = 1_000
     users: int = 5_000
     entries: int = 10_000
@@ -45,11 +43,7 @@ QUICK = Effort(rounds=3)
 
 @dataclass(frozen=True)
 class Example:
-    """A workflow, what it is given, and what its last node is to return.
-
-    :ivar items: how many it goes through.
-    """
-
+    """A workflow, what it is given, and what its last node is to return. :ivar items: how many it goes through."""
     label: str
     build: Callable[[flow.Dag], None]
     inputs: dict[str, Any]
@@ -58,7 +52,6 @@ class Example:
     items: int
 
     def contender(self) -> Contender:
-        """Return the way to run it once."""
         dag = dag_of(HELD)
         self.build(dag)
         plan = dag.compile()
@@ -78,36 +71,15 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 def rows_of(examples: list[Example], rounds: int) -> list[Row]:
     """Measure them in turns. :raises Refused: by the first whose last node returned something else."""
     ways = [example.contender() for example in examples]
-    with unheard():
-        samples = interleave(ways, rounds)
+    with unwritten():  # warnings about servers that are down
+        samples = interleave(ways, rounds, memory=False)
         peaks = [peak_of(way) for way in ways]
     rows = []
-    for example, way, peak in zip(examples, ways, peaks, strict=True):
-        seconds = samples[way.label]
-        figures = {"per_s": example.items / median(seconds), "bytes": float(peak)}
-        rows.append(Row(SECTION, way.label, "ms", [s * 1e3 for s in seconds], nodes=example.items, figures=figures))
+    for example, peak in zip(examples, peaks, strict=True):
+        seconds = samples[example.label]
+        figures = {"per_s": example.items / median(seconds), "bytes": peak}
+        rows.append(Row(SECTION, example.label, "ms", [s * 1e3 for s in seconds], nodes=example.items, figures=figures))
     return rows
-
-
-def peak_of(way: Contender) -> int:
-    """Most bytes at once of one run, traced. :raises Refused: if it did not do its work."""
-    peak, result = traced_peak(way.make())
-    way.refuse_unless_done(result)
-    return peak
-
-
-@contextmanager
-def unheard() -> Iterator[None]:
-    """Let the warnings about servers that are down be made, as ever, and written nowhere."""
-    logger, nowhere = logging.getLogger("flow"), logging.NullHandler()
-    logger.addHandler(nowhere)
-    try:
-        yield
-    finally:
-        logger.removeHandler(nowhere)
-
-
-# -- health check ----------------------------------------------------------------------------
 
 
 def health_check(servers: int) -> Example:
@@ -133,9 +105,6 @@ def health_check(servers: int) -> Example:
     wanted = {status: count for status, count in ((503, bad), (200, servers - bad - down)) if count}
     inputs = {"servers": range(servers)}
     return Example(f"health check of {servers:,} servers", build, inputs, "report", (wanted, down), servers)
-
-
-# -- notifications ---------------------------------------------------------------------------
 
 
 def notifications(users: int) -> tuple[Example, Example]:
@@ -167,9 +136,6 @@ def notifications(users: int) -> tuple[Example, Example]:
         Example(f"{label}, one per call", one, inputs, "summary", wanted, users),
         Example(f"{label}, 100 per call", many, inputs, "summary", wanted, users),
     )
-
-
-# -- log entries -----------------------------------------------------------------------------
 
 
 def log_entries(count: int) -> Example:

@@ -11,7 +11,7 @@ from functools import partial
 from time import perf_counter
 
 import flow
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import require
 from flow_bench.harness.interleave import interleave_on_loop, repeat_of, schedule
 from flow_bench.harness.loops import HOT, LOOP, flow_execute, on_graph, outputs_of
 from flow_bench.harness.rows import US, Row, Target, ratios
@@ -26,7 +26,6 @@ LOOKS = (500, 1_000, 2_000, 2_001, 2_010, 2_100, 2_500, 3_000, 4_000, 8_000)
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     rounds: int = 7
     looks: tuple[int, ...] = LOOKS
     sizes: tuple[int, ...] = (10, 100, 1_000)
@@ -37,17 +36,12 @@ QUICK = Effort(rounds=3, looks=LOOKS[:8], sizes=(100,))
 
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows: per node and plan, then totals by number of runs; on an event loop."""
-    rows = []
-    for nodes in effort.sizes:
-        rows += price(nodes, effort)
-    for nodes in effort.sizes:
-        rows += totals(nodes, effort)
-    yield rows
+    yield [row for part in (price, totals) for nodes in effort.sizes for row in part(nodes, effort)]
     yield [row for nodes in effort.sizes for row in on_loop(nodes, effort)]
 
 
-def on_loop(nodes: int, effort: Effort) -> Iterator[Row]:
-    """Yield per node what ``flow.execute`` of sync functions takes, by the driver's loop and with generated code."""
+def on_loop(nodes: int, effort: Effort) -> list[Row]:
+    """Per node what ``flow.execute`` of sync functions takes, by the driver's loop and with generated code."""
     shapes = {
         "linear": flow.topologies.linear(nodes),
         "diamond": flow.topologies.diamond(nodes),
@@ -58,14 +52,11 @@ def on_loop(nodes: int, effort: Effort) -> Iterator[Row]:
         on_graph(label, partial(flow_execute, kind="sync", config=config), outputs_of)
         for label, config in (("flow.execute, loop", LOOP), ("flow.execute, hot plan", HOT))
     ]
+    rows = []
     for topology, dag in shapes.items():
         samples = asyncio.run(interleave_on_loop(ways, 3 * effort.rounds, Work.of(dag), repeat=2 * repeat_of(nodes)))
-        for label, seconds in samples.items():
-            yield Row(
-                ON_LOOP, label, "us", [s * US / nodes for s in seconds],
-                ratios=ratios(seconds, samples[ways[0].label]), nodes=nodes, topology=topology,
-                figures=samples.memory(label, nodes),
-            )  # fmt: skip
+        rows += samples.rows(ON_LOOP, "us", per=nodes, nodes=nodes, topology=topology)
+    return rows
 
 
 def price(nodes: int, effort: Effort) -> list[Row]:
@@ -91,11 +82,10 @@ def price(nodes: int, effort: Effort) -> list[Row]:
         if turn >= 0:
             seconds.append(took * US / nodes)
             kept.append(size / nodes)
+    note, label = f"{nodes:,} nodes", "memory of the code and its source, per node"
     return [
-        Row(SECTION, "generating, per node, once", "us", seconds, nodes=nodes, note=f"{nodes:,} nodes"),
-        Row(
-            SECTION, "memory of the code and its source, per node", "bytes", kept, nodes=nodes, note=f"{nodes:,} nodes"
-        ),
+        Row(SECTION, "generating, per node, once", "us", seconds, nodes=nodes, note=note),
+        Row(SECTION, label, "bytes", kept, nodes=nodes, note=note),
     ]
 
 
@@ -131,5 +121,5 @@ def totals(nodes: int, effort: Effort) -> list[Row]:
 
 
 def _checked(result: flow.Result, nodes: int) -> None:
-    if list(result.outputs.values()).count(DONE) != nodes:
-        raise Refused(SECTION, ["a run left fewer outputs than nodes"])
+    left = list(result.outputs.values()).count(DONE)
+    require(left == nodes, SECTION, "a run left fewer outputs than nodes")

@@ -10,11 +10,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import Refused, require
 from flow_bench.harness.interleave import schedule
 from flow_bench.harness.processes import environment, resident
 from flow_bench.harness.rows import Row, Target
@@ -24,8 +25,8 @@ BUDGET = 60.0
 BARE = "sys"
 """Imported already in every Python: nothing is added."""
 SUBJECT = "flow"
-MODULES = (BARE, "msgspec", "asyncio", SUBJECT)
 YARDSTICK = "asyncio"
+MODULES = (BARE, "msgspec", YARDSTICK, SUBJECT)
 OF_YARDSTICK = 0.75
 """What ``import flow`` is to take of the processor time of importing that: an aim, since msgspec takes most of it."""
 LAZY = ("anyio", "asyncio", "click", "networkx", "psutil", "rich", "trio", "uvloop")
@@ -48,7 +49,6 @@ sys.stdin.read()
 @dataclass(frozen=True)
 class Effort:
     """How much to measure: processes per module."""
-
     rounds: int = 21
 
 
@@ -58,7 +58,6 @@ QUICK = Effort(rounds=9)
 @dataclass(frozen=True)
 class Process:
     """What one process took: seconds from start to end, and of the processor; resident bytes; modules loaded."""
-
     seconds: float
     processor: float
     held: int
@@ -77,7 +76,10 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     yield share_rows(found)
     yield rows(found, "importing in a new process: from its start to its end", "ms", lambda one: one.seconds * 1e3)
     yield rows(found, "importing in a new process: resident memory", "bytes", lambda one: one.held)
-    yield [module_row(found)]
+    loaded = found[SUBJECT][-1].loaded
+    own = sum(name.partition(".")[0] == SUBJECT for name in loaded)
+    note = f"{own} of them its own; none of {', '.join(LAZY)}"
+    yield [Row("modules loaded", f"import {SUBJECT}", "modules", figure=len(loaded), note=note)]
 
 
 def interleaved(rounds: int) -> Processes:
@@ -92,18 +94,13 @@ def interleaved(rounds: int) -> Processes:
 
 
 def start(module: str, folder: str) -> Process:
-    """Import ``module`` in a new process that keeps compiled code in ``folder``.
-
-    :raises Refused: with the last line of its errors, if it fails.
-    """
+    """Import ``module`` in a new process that keeps compiled code in ``folder``."""
     given = environment(PYTHONPYCACHEPREFIX=folder)
     given.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", CHILD.format(module=module)]
     began = perf_counter()
-    with subprocess.Popen(
-        command, env=given, cwd=folder, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, env=given, cwd=folder, text=True, **pipes) as process:
         assert process.stdout is not None
         pid, processor, *loaded = process.stdout.readline().split() or ("", "0")
         held = resident(int(pid)) if pid else 0  # not process.pid: on Windows that is a launcher's
@@ -115,58 +112,35 @@ def start(module: str, folder: str) -> Process:
 
 
 def check(module: str, processes: Sequence[Process]) -> None:
-    """Look at what was loaded.
-
-    :raises Refused: unless the module was, in every process, and nothing of :data:`LAZY`.
-    """
-    faults = []
-    if not all(module in process.loaded for process in processes):
-        faults.append("it was not loaded")
-    if extra := sorted({name for process in processes for name in process.loaded} & set(LAZY)):
-        faults.append(f"it loads {', '.join(extra)}, which only some programs need")
-    if faults:
-        raise Refused(f"import {module}", faults)
-
-
-# -- rows ------------------------------------------------------------------------------------
+    """Look at what was loaded."""
+    require(all(module in process.loaded for process in processes), f"import {module}", "it was not loaded")
+    extra = sorted({name for process in processes for name in process.loaded} & set(LAZY))
+    require(not extra, f"import {module}", f"it loads {', '.join(extra)}, which only some programs need")
 
 
 def rows(
-    found: Mapping[str, Sequence[Process]],
-    section: str,
-    unit: str,
-    figure: Callable[[Process], float],
-    target: Target | None = None,
+    found: Processes, section: str, unit: str, figure: Callable[[Process], float], target: Target | None = None
 ) -> list[Row]:
     """A figure of bare Python's processes, and how far the others' are above it, round by round."""
     bare = [figure(process) for process in found[BARE]]
     made = [Row(section, "bare Python", unit, bare)]
     for module in MODULES[1:]:
         above = [figure(process) - base for process, base in zip(found[module], bare, strict=True)]
-        judged = target if module == SUBJECT else None
-        made.append(Row(section, f"import {module}, above bare Python", unit, above, target=judged))
+        made.append(Row(section, f"import {module}, above bare Python", unit, above))
+    made[-1].target = target
     return made
 
 
-def share_rows(found: Mapping[str, Sequence[Process]]) -> list[Row]:
+def share_rows(found: Processes) -> list[Row]:
     """What of the yardstick's processor time msgspec takes, which is the least that ours can, and what ours takes."""
     section = f"importing in a new process: share of the processor time of import {YARDSTICK}"
-    bare = found[BARE]
     made = []
-    for module in (name for name in MODULES if name not in (BARE, YARDSTICK)):
+    for module in ("msgspec", SUBJECT):
         shares = [
             (one.processor - base.processor) / (of.processor - base.processor)
-            for one, base, of in zip(found[module], bare, found[YARDSTICK], strict=True)
+            for one, base, of in zip(found[module], found[BARE], found[YARDSTICK], strict=True)
             if of.processor > base.processor
         ]
-        target = Target(OF_YARDSTICK, of="figure", binding=False) if module == SUBJECT else None
-        made.append(Row(section, f"import {module}", "x", shares, target=target))
+        made.append(Row(section, f"import {module}", "x", shares))
+    made[-1].target = Target(OF_YARDSTICK, of="figure", binding=False)
     return made
-
-
-def module_row(found: Mapping[str, Sequence[Process]]) -> Row:
-    """How many modules ``import flow`` loads, and how many of them are its own."""
-    loaded = found[SUBJECT][-1].loaded
-    own = sum(name.partition(".")[0] == SUBJECT for name in loaded)
-    note = f"{own} of them its own; none of {', '.join(LAZY)}"
-    return Row("modules loaded", f"import {SUBJECT}", "modules", figure=len(loaded), note=note)

@@ -15,16 +15,16 @@ from statistics import median
 from typing import Any
 
 import flow
-from flow_bench.harness.allocations import traced_peak
+from flow_bench.harness.allocations import peak_of
 from flow_bench.harness.contender import Contender
-from flow_bench.harness.interleave import Samples, interleave
-from flow_bench.harness.rows import US, Row, ratios
+from flow_bench.harness.interleave import interleave
+from flow_bench.harness.rows import US, Row
 from flow_bench.suites.engine import mapping
-from flow_bench.suites.engine.results import KILOBYTES
 
 HELD = 100
 """Task results in the context."""
-SECTION = f"with-items over {HELD} results of {KILOBYTES} KB: contexts of all items made and held, ratio to children"
+RESULTS = f"{HELD} results of {mapping.KILOBYTES} KB"
+SECTION = f"with-items over {RESULTS}: contexts of all items made and held, ratio to children"
 CHILD, COPY, DEEP, RUN = "a child each", "copy.copy each", "copy.deepcopy each", "a run that maps them"
 Held = Sequence[Any]
 
@@ -32,7 +32,6 @@ Held = Sequence[Any]
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     counts: tuple[int, ...] = (10, 100, 1_000, 5_000, 10_000)
     rounds: int = 21
     patience: float = 5.0  # seconds that one sample of deep copies may take
@@ -43,21 +42,16 @@ QUICK = Effort(rounds=3, patience=0.2, traced=10)
 
 
 def run(effort: Effort, context: flow.Context) -> Iterator[list[Row]]:
-    """Yield one table: microseconds for all items of a list, and the bytes that they take at the peak.
-
-    :param context: of a node that ran after :data:`HELD` others, with their results in ``ctx.data``.
-    """
+    """Yield one table: microseconds for all items of a list, and the bytes that they take at the peak."""
     rows: list[Row] = []
     deep = Deep(dict(context.data.items()), effort)
     for count in effort.counts:
         ways = [*held_ways(count, context), run_way(count)]
-        samples = interleave(ways, effort.rounds)
-        base = samples[CHILD]
-        for way in ways:
-            seconds, figures = samples[way.label], {"bytes": float(peak(way))}
-            us = [second * US for second in seconds]
-            rows.append(Row(SECTION, way.label, "us", us, ratios=ratios(seconds, base), nodes=count, figures=figures))
-        rows.append(deep.row(count, base))
+        samples = interleave(ways, effort.rounds, memory=False)
+        for way, row in zip(ways, samples.rows(SECTION, "us", nodes=count), strict=True):
+            row.figures = {"bytes": peak_of(way)}
+            rows.append(row)
+        rows.append(deep.row(count, samples[CHILD]))
     yield rows
 
 
@@ -71,10 +65,7 @@ def held_ways(count: int, context: flow.Context) -> list[Contender]:
 
 
 def held(label: str, count: int, make: Callable[[int], Any], right: Callable[[Any, int], bool]) -> Contender:
-    """Make ``count`` objects and hold them all.
-
-    :param right: tells whether an object is that of item ``i``; it is asked of the first and the last.
-    """
+    """Make ``count`` objects and hold them all."""
 
     def run() -> Held:
         return [make(i) for i in range(count)]
@@ -98,18 +89,8 @@ def run_way(count: int) -> Contender:
     return Contender(RUN, lambda: partial(flow.run, plan, inputs), check)
 
 
-def peak(way: Contender) -> int:
-    """Most bytes at once of one operation, traced. :raises Refused: if it did not do its work."""
-    most, found = traced_peak(way.make())
-    way.refuse_unless_done(found)
-    return most
-
-
 class Deep:
-    """Deep copies, one for each item, as far as they are affordable.
-
-    :param data: what is copied.
-    """
+    """Deep copies of ``data``, one for each item, as far as they are affordable."""
 
     def __init__(self, data: dict[str, Any], effort: Effort) -> None:
         self.data = data
@@ -123,23 +104,20 @@ class Deep:
         if not samples:
             notes.append(f"time extrapolated from {self.timed:,} items")
         if count <= max(self.effort.traced, min(self.effort.counts)):
-            self.traced, self.bytes = count, peak(self._way(count))
+            self.traced, self.bytes = count, peak_of(self._way(count))
         elif self.traced < count:
             notes.append(f"memory extrapolated from {self.traced:,} items")
         figures = {"bytes": self.bytes * count / self.traced}
         seconds = median(samples) if samples else self.seconds * count / self.timed
-        us = [sample * US for sample in samples]
-        return Row(
-            SECTION, DEEP, "us", us, seconds * US, [seconds / median(base)], count, figures=figures,
-            note=", ".join(notes),
-        )  # fmt: skip
+        us, over, note = [sample * US for sample in samples], [seconds / median(base)], ", ".join(notes)
+        return Row(SECTION, DEEP, "us", us, seconds * US, over, count, figures=figures, note=note)
 
     def _samples(self, count: int) -> list[float]:
         """Seconds of each round, of which there is only one if it takes long; none if it would take too long."""
         expected = self.seconds * count / self.timed if self.timed else 0.0
         if expected > self.effort.patience:
             return []
-        samples: Samples = interleave([self._way(count)], 1 if expected > 1 else 3)
+        samples = interleave([self._way(count)], 1 if expected > 1 else 3, memory=False)
         self.timed, self.seconds = count, median(samples[DEEP])
         return samples[DEEP]
 

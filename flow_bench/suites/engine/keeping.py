@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import flow
 from flow_bench.harness.allocations import traced_peak
-from flow_bench.harness.contender import Contender, Refused, again, again_on_loop, ready
-from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.contender import Contender, repeated, require
+from flow_bench.harness.interleave import interleave, interleave_on_loop
+from flow_bench.harness.rows import Row, Target
 from flow_bench.harness.work import Work
 
 MEGABYTE = 1_000_000
@@ -24,7 +24,6 @@ ALL = flow.Config(keep="all")
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     nodes: int = 10_000
     rounds: int = 21
 
@@ -35,10 +34,7 @@ QUICK = Effort(nodes=2_000, rounds=7)
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows of two tables."""
     yield list(_peaks(effort))
-    yield [*_prices("sync", effort), *asyncio.run(_async_prices(effort))]
-
-
-# -- peak ------------------------------------------------------------------------------------
+    yield [*_prices("sync", effort), *_prices("async", effort)]
 
 
 def passed_on(before: bytearray | None = None) -> bytearray:
@@ -76,8 +72,8 @@ def peak_row(section: str, label: str, plan: flow.Plan, drive: Callable[[flow.Pl
     nodes = len(plan)
     peak, result = traced_peak(partial(drive, plan))
     last = plan.names[-1]
-    if set(result.outputs) != {last} or int.from_bytes(result[last][:4], "big") != nodes:
-        raise Refused(label, [f"it should keep one output, of node {nodes:,}"])
+    whole = set(result.outputs) == {last} and int.from_bytes(result[last][:4], "big") == nodes
+    require(whole, label, f"it should keep one output, of node {nodes:,}")
     note = f"kept, all would take {nodes:,} MB"
     return Row(section, label, "MB", [peak / MEGABYTE], target=Target(20, of="figure", binding=True), note=note)
 
@@ -88,19 +84,18 @@ def _on_trio(plan: flow.Plan) -> flow.Result:
     return result
 
 
-# -- price -----------------------------------------------------------------------------------
-
 SECTION = "price of keeping less: no-op nodes in a chain, us per node, ratio to keep='all' before"
 
 
 def _prices(kind: str, effort: Effort) -> list[Row]:
     ways = [way for nodes in (1_000, effort.nodes) for way in price_ways(kind, nodes)]
-    return price_rows(interleave(ways, effort.rounds))
-
-
-async def _async_prices(effort: Effort) -> list[Row]:
-    ways = [way for nodes in (1_000, effort.nodes) for way in price_ways("async", nodes)]
-    return price_rows(await interleave_on_loop(ways, effort.rounds))
+    sync = kind == "sync"
+    samples = interleave(ways, effort.rounds) if sync else asyncio.run(interleave_on_loop(ways, effort.rounds))
+    labels, rows = list(samples), samples.rows(SECTION, "us")
+    for i, row in enumerate(rows):  # every other row is the baseline of the next
+        over = samples.over(labels[i], labels[i - 1]) if i % 2 else []
+        rows[i] = replace(row, ratios=over, cpu=[])
+    return rows
 
 
 def price_ways(kind: str, nodes: int) -> list[Contender]:
@@ -110,21 +105,10 @@ def price_ways(kind: str, nodes: int) -> list[Contender]:
     for keep, config, kept in (("all", ALL, nodes), ("targets", TARGETS, 1)):
         call: Any = flow.run if kind == "sync" else flow.execute
         run: Any = partial(call, plan, config=config)
-        repeated: Any = again(run, times) if kind == "sync" else again_on_loop(run, times)
-        label = f'{nodes:,} {kind} nodes: keep="{keep}"'
-        ways.append(ready(label, repeated, partial(_left, times, kept), times * nodes))
+        label, left = f'{nodes:,} {kind} nodes: keep="{keep}"', partial(_left, kept)
+        ways.append(repeated(label, run, times, left, nodes, on_loop=kind == "async"))
     return ways
 
 
-def _left(times: int, kept: int, found: list[flow.Result]) -> bool:
-    return len(found) == times and all(result.ok and len(result.outputs) == kept for result in found)
-
-
-def price_rows(samples: Samples) -> list[Row]:
-    """Every other row is the baseline of the next."""
-    labels = list(samples)
-    rows = []
-    for i, (label, seconds) in enumerate(samples.items()):
-        over = ratios(seconds, samples[labels[i - 1]]) if i % 2 else []
-        rows.append(Row(SECTION, label, "us", [s * US for s in seconds], ratios=over, figures=samples.memory(label)))
-    return rows
+def _left(kept: int, result: flow.Result) -> bool:
+    return result.ok and len(result.outputs) == kept

@@ -13,17 +13,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import require
 
 MADE: list[Counted] = []
 """Every lock since :func:`install`."""
 
 
 class Counted:
-    """A lock that counts how often it is taken, and how often somebody had to wait for it.
-
-    :ivar maker: the name of the module that made it.
-    """
+    """A lock that counts how often it is taken, and how often somebody had to wait for it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.lock = make()
@@ -32,7 +29,6 @@ class Counted:
         MADE.append(self)
 
     def reset(self) -> None:
-        """Count from 0."""
         self.taken = self.waited = 0
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
@@ -60,24 +56,19 @@ def install() -> None:
 
 
 def counted(how: str) -> dict[str, int]:
-    """Note a hundred completions in one way and return what flow's locks counted.
-
-    :param how: as for :class:`flow_bench.suites.engine.contention.Trial`.
-    :raises Refused: if flow made no two locks that count (its tracker's and its store's), or a completion is missing.
-    """
+    """Note a hundred completions in one way and return what flow's locks counted."""
     from flow_bench.suites.engine.contention import Trial
 
     trial, before = Trial(how), len(MADE)
     trial.prepare()
     locks = [lock for lock in MADE[before:] if lock.maker.startswith("flow.")]
-    if len({lock.maker for lock in locks}) < 2:
-        raise Refused(how, [f"only {len(locks)} of flow's locks can be counted, of the tracker's and the store's"])
+    few = f"only {len(locks)} of flow's locks can be counted, of the tracker's and the store's"
+    require(len({lock.maker for lock in locks}) >= 2, how, few)
     for lock in locks:
         lock.reset()
     trial.run()
     found = _sum(locks)  # before the check, which reads the store
-    if not Trial.done(trial):
-        raise Refused(how, ["not all completions were noted"])
+    require(Trial.done(trial), how, "not all completions were noted")
     return found
 
 
@@ -95,8 +86,8 @@ def counted_run() -> dict[str, int]:
         lock.reset()  # those that were made at imports count as well
     result = flow.run(plan, config=flow.Config(threads=COMPLETIONS))
     locks = MADE.copy()
-    if sorted(result.outputs.values()) != list(range(COMPLETIONS)):
-        raise Refused("a run", [f"not all of {COMPLETIONS} nodes passed the barrier"])
+    passed = sorted(result.outputs.values()) == list(range(COMPLETIONS))
+    require(passed, "a run", f"not all of {COMPLETIONS} nodes passed the barrier")
     return _sum(locks) | {"flow": _sum([lock for lock in locks if lock.maker.startswith("flow.")])["taken"]}
 
 

@@ -10,15 +10,18 @@ from typing import Any, Literal, TypeAlias
 
 import flow
 from flow_bench.harness.allocations import traced_peak
-from flow_bench.harness.contender import Contender, Refused, again, again_on_loop, ready
+from flow_bench.harness.contender import Contender, ready, repeated, require
 from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop
-from flow_bench.harness.loops import EAGER
+from flow_bench.harness.loops import EAGER, eager
 from flow_bench.harness.rows import JUDGED, US, Row, Target, ratios
 from flow_bench.harness.work import DONE, noop
-from flow_bench.suites.engine.results import KILOBYTES, dag_of
 
 HELD = 100
 """Task results in the runs that map."""
+KILOBYTES = 10
+ROWS = 270
+"""Integers in a result: 28 bytes each, 8 in the list, which makes 10 KB."""
+_MADE: list[dict[str, Any]] = []
 
 Kind: TypeAlias = Literal["sync", "async"]
 
@@ -26,7 +29,6 @@ Kind: TypeAlias = Literal["sync", "async"]
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
     nodes: int = 10_000  # most plain nodes in a plan
     rounds: int = 15
@@ -38,7 +40,28 @@ class Effort:
 QUICK = Effort(rounds=4, traced=2_000, waiting_rounds=5)
 
 
-# -- items that return at once ---------------------------------------------------------------
+def result(number: int) -> dict[str, Any]:
+    """Return what one task leaves: 10 KB of Python objects."""
+    return {"task": number, "rows": [1_000 * number + row for row in range(1_000, 1_000 + ROWS)]}
+
+
+def results(count: int) -> dict[str, Any]:
+    """Return ``count`` results by the names of their nodes; the same objects each time."""
+    while len(_MADE) < count:
+        _MADE.append(result(len(_MADE)))
+    return {f"r{i}": _MADE[i] for i in range(count)}
+
+
+def dag_of(count: int) -> flow.Dag:
+    """Return a Dag of ``count`` nodes that return the results."""
+    dag = flow.Dag("results")
+    for name, value in results(count).items():
+        dag.add(name, partial(_given, value))
+    return dag
+
+
+def _given(value: Any, /) -> Any:
+    return value
 
 
 def take(item: Any) -> str:
@@ -62,9 +85,8 @@ async def take_and_see_async(item: Any, ctx: flow.Context, r0: Any) -> str:
 
 
 FUNCTIONS: dict[Kind, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "sync": (take, take_and_see),
-    "async": (take_async, take_and_see_async),
-}
+    "sync": (take, take_and_see), "async": (take_async, take_and_see_async),
+}  # fmt: skip
 
 
 def mapped(fn: Callable[..., Any], held: int, concurrency: int = 50) -> flow.Plan:
@@ -88,9 +110,7 @@ def way(kind: Kind, label: str, plan: flow.Plan, items: Sequence[int] | None, do
     count = max(len(plan), 0 if items is None else len(items))
     times = max(1, 20_000 // count)
     call: Any = flow.run if kind == "sync" else flow.execute
-    run: Any = partial(call, plan, inputs)
-    repeated: Any = again(run, times) if kind == "sync" else again_on_loop(run, times)
-    return ready(label, repeated, lambda found: len(found) == times and all(map(done, found)), times)
+    return repeated(label, partial(call, plan, inputs), times, done, on_loop=kind == "async")
 
 
 def all_mapped(count: int, result: flow.Result) -> bool:
@@ -150,8 +170,8 @@ def map_rows(kind: Kind, samples: Samples, effort: Effort) -> list[Row]:
             base = _above(samples, label(nodes, "nodes", given), nodes)
             if count <= effort.nodes:
                 rows.append(Row(section, label(count, "nodes", given), "us", base, nodes=count))
-            each, title = _above(samples, label(count, "items", given), count), label(count, "items", given)
-            target = _target(count, given)
+            title, target = label(count, "items", given), _target(count, given)
+            each = _above(samples, title, count)
             rows.append(Row(section, title, "us", each, ratios=ratios(each, base), nodes=count, target=target))
     large = max(effort.sizes)
     if JUDGED in effort.sizes and large > JUDGED:
@@ -180,21 +200,17 @@ def memory_rows(effort: Effort) -> Iterator[Row]:
         base: list[float] = []
         for held in (0, HELD):
             plan = mapped(functions[0], held)
-            peak, result = traced_peak(partial(_driven, kind, plan, items))
+            peak, result = traced_peak(partial(flow.run if kind == "sync" else _executed, plan, items))
             label = f"{kind}: {held} results"
-            if not all_mapped(effort.traced, result):
-                raise Refused(label, ["not every item was mapped"])
+            require(all_mapped(effort.traced, result), label, "not every item was mapped")
             each = [peak / effort.traced]
             base = base or each
             target = Target(1.1, binding=True) if held else None
             yield Row(section, label, "bytes per item", each, ratios=ratios(each, base), target=target)
 
 
-def _driven(kind: Kind, plan: flow.Plan, items: dict[str, Any]) -> flow.Result:
-    return flow.run(plan, items) if kind == "sync" else asyncio.run(flow.execute(plan, items))
-
-
-# -- items that wait -------------------------------------------------------------------------
+def _executed(plan: flow.Plan, items: dict[str, Any]) -> flow.Result:
+    return asyncio.run(flow.execute(plan, items))
 
 
 async def wait(item: Any) -> str:
@@ -205,56 +221,39 @@ async def wait(item: Any) -> str:
 
 def waiting_section(effort: Effort) -> Iterator[list[Row]]:
     """Items that sleep, beside tasks written by hand; wall time."""
-    count, rows = effort.waiting, []
-    for concurrency in (50, count):
-        rows += asyncio.run(_waiting_rows(count, concurrency, effort.waiting_rounds))
-    yield rows
+    count, rounds = effort.waiting, effort.waiting_rounds
+    yield [row for most in (50, count) for row in asyncio.run(_waiting_rows(count, most, rounds))]
 
 
 async def _waiting_rows(count: int, concurrency: int, rounds: int) -> list[Row]:
-    items = range(count)
-    plan = mapped(wait, 0, concurrency)
-    hand = semaphore_tasks if concurrency < count else unbounded_tasks
-    what = "tasks and a semaphore" if concurrency < count else "tasks"
-    label = f"{concurrency:,} at a time: {'eager ' if EAGER else ''}{what}"
-    by_hand: list[tuple[str, Callable[[], Awaitable[Any]]]] = [(label, partial(hand, items, concurrency))]
+    items, eagerly = range(count), "eager " if EAGER else ""
+    by_hand: dict[str, Callable[..., Awaitable[Any]]] = {f"{eagerly}tasks": unbounded_tasks}
     if concurrency < count:
-        by_hand.append((f"{concurrency:,} at a time: as many workers", partial(workers, items, concurrency)))
-    ways = [ready(label, run, lambda found: found.count(DONE) == count == len(found)) for label, run in by_hand]
-    mine = f"{concurrency:,} at a time: Dag.map"
-    ways.append(ready(mine, partial(flow.execute, plan, {"items": list(items)}), partial(all_mapped, count)))
-    samples = await interleave_on_loop(ways, rounds, waits=True)
+        by_hand = {f"{eagerly}tasks and a semaphore": semaphore_tasks, "as many workers": workers}
+    ways = [
+        ready(what, partial(hand, items, concurrency), lambda found: found.count(DONE) == count == len(found))
+        for what, hand in by_hand.items()
+    ]
+    run = partial(flow.execute, mapped(wait, 0, concurrency), {"items": list(items)})
+    samples = await interleave_on_loop([*ways, ready("Dag.map", run, partial(all_mapped, count))], rounds, waits=True)
     section = f"{count:,} items that sleep 1 ms, ratio to tasks written by hand"
-    return [
-        Row(
-            section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, samples[ways[0].label]),
-            figures=samples.memory(label),
-        )
-        for label, seconds in samples.items()
-    ]  # fmt: skip
-
-
-def _task(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[str]:
-    if EAGER:
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-    return loop.create_task(coroutine)
+    return samples.rows(section, "ms", prefix=f"{concurrency:,} at a time: ")
 
 
 async def unbounded_tasks(items: Sequence[int], concurrency: int) -> list[str]:
     """A task per item."""
-    loop = asyncio.get_running_loop()
-    return [await task for task in [_task(loop, wait(item)) for item in items]]
+    return [await task for task in [eager(wait(item)) for item in items]]
 
 
 async def semaphore_tasks(items: Sequence[int], concurrency: int) -> list[str]:
     """A task per item, which waits for the semaphore first."""
-    semaphore, loop = asyncio.Semaphore(concurrency), asyncio.get_running_loop()
+    semaphore = asyncio.Semaphore(concurrency)
 
     async def bounded(item: int) -> str:
         async with semaphore:
             return await wait(item)
 
-    return [await task for task in [_task(loop, bounded(item)) for item in items]]
+    return [await task for task in [eager(bounded(item)) for item in items]]
 
 
 async def workers(items: Sequence[int], concurrency: int) -> list[str]:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.child import child
+from flow_bench.harness.child import answer, child
 from flow_bench.harness.contender import Refused
-from flow_bench.harness.rows import Row
+from flow_bench.harness.rows import Row, chosen
 from flow_bench.harness.work import DONE, noop, noop_async
 from flow_bench.suites.engine import importing
 
@@ -38,7 +37,6 @@ PHASES = (BUILT, COMPILED, RUN, PEAK, ASYNC + COMPILED, ASYNC + RUN, ASYNC + PEA
 @dataclass(frozen=True)
 class Effort:
     """What is measured how often."""
-
     sizes: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
     topologies: tuple[str, ...] = ("linear", "diamond", "tree", "sparse_random")
     imports: importing.Effort = field(default_factory=importing.Effort)
@@ -46,21 +44,12 @@ class Effort:
 
 
 QUICK = Effort(sizes=(1_000, 10_000), topologies=("linear", "sparse_random"), imports=importing.QUICK)
-SECTIONS = ("bytes", "import")
-
-
-def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield the table of bytes per node, then those of importing."""
-    if not effort.sections or "bytes" in effort.sections:
-        yield bytes_rows(effort)
-    if not effort.sections or "import" in effort.sections:
-        yield from importing.run(effort.imports)
 
 
 def bytes_rows(effort: Effort) -> list[Row]:
     """One row per phase, size and topology."""
     found = {
-        (nodes, topology): child("suites.engine.memory", topology, nodes)
+        (nodes, topology): child("suites.engine.memory", "bytes_of", topology, nodes)
         for topology in effort.topologies
         for nodes in effort.sizes
     }
@@ -71,14 +60,15 @@ def bytes_rows(effort: Effort) -> list[Row]:
     ]
 
 
-# -- in the child ----------------------------------------------------------------------------
+SECTIONS: Mapping[str, Callable[[Effort], Iterable[list[Row]]]] = {
+    "bytes": lambda effort: [bytes_rows(effort)],
+    "import": lambda effort: importing.run(effort.imports),
+}
+run = partial(chosen, SECTIONS)
 
 
 def bytes_of(topology: str, nodes: int) -> Found:
-    """Bytes of each phase, above those before it, for a graph of so many nodes.
-
-    :raises Refused: unless every node ran.
-    """
+    """Bytes of each phase, above those before it, for a graph of so many nodes."""
     make: Callable[..., flow.Dag] = getattr(flow.topologies, topology)
     for fn in (noop, noop_async):
         _ran(make(3, fn=fn).compile())  # what is imported or kept at first use
@@ -122,4 +112,4 @@ async def _executed(plan: flow.Plan) -> flow.Result:
 
 
 if __name__ == "__main__":
-    print(json.dumps(bytes_of(sys.argv[1], int(sys.argv[2]))))
+    answer(bytes_of)

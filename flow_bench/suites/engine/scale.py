@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -17,8 +15,8 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.child import child
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.child import answer, child
+from flow_bench.harness.contender import require
 from flow_bench.harness.processes import peak_mb
 from flow_bench.harness.rows import Row, Target
 from flow_bench.harness.work import noop, noop_async
@@ -35,7 +33,6 @@ COLLECT = flow.Config(on_error="collect")
 @dataclass(frozen=True)
 class Effort:
     """The two sizes, and how many processes to take the medians over."""
-
     small: int = 100_000
     large: int = 1_000_000
     small_rounds: int = 3
@@ -51,16 +48,19 @@ def topologies() -> Mapping[str, Callable[..., flow.Dag]]:
     return {"chain": made.linear, "diamond": made.diamond, "sparse random": made.sparse_random}
 
 
-# -- in the child ----------------------------------------------------------------------------
-
-
 def phases(topology: str, nodes: int) -> Seconds:
     """Seconds of each phase, each checked for what it left."""
     make = topologies()[topology]
     seconds: Seconds = {}
     _sync_phases(make, nodes, seconds)
     asyncio.run(_async_phases(make, nodes, seconds))
-    failing = make(nodes, fn=_fails_first()).compile()
+    first = [True]
+
+    def fails_first(*values: object) -> None:
+        if first and first.pop():
+            raise ValueError("the first node fails")
+
+    failing = make(nodes, fn=fails_first).compile()
     result = _timed(seconds, "fail at the first node", lambda: flow.run(failing, config=COLLECT))
     skipped = len(failing.descendants("n0"))
     expected = {flow.Status.FAILED: 1, flow.Status.SKIPPED: skipped, flow.Status.COMPLETED: nodes - 1 - skipped}
@@ -87,12 +87,10 @@ async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seco
     _require(result.ok and result.counts == {flow.Status.COMPLETED: nodes}, "run async")
     del plan, result
 
-    entered, first = asyncio.Event(), True
+    entered = asyncio.Event()
 
     async def waits_first(*values: object) -> None:
-        nonlocal first
-        if first:
-            first = False
+        if not entered.is_set():
             entered.set()
             await asyncio.get_running_loop().create_future()
 
@@ -108,10 +106,10 @@ async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seco
     _require(task.cancelled(), "cancel")
 
 
-def memory(topology: str, nodes: int, *, is_async: bool) -> Seconds:
+def memory(topology: str, nodes: int, kind: str) -> Seconds:
     """Build, compile and run; return the process's peak memory in MB (10**6 bytes), and before anything was built."""
     before = peak_mb()
-    plan = topologies()[topology](nodes, fn=noop_async if is_async else noop).compile()
+    plan = topologies()[topology](nodes, fn=noop_async if kind == "async" else noop).compile()
     result = flow.run(plan)
     _require(result.counts == {flow.Status.COMPLETED: nodes}, "run")
     return {"peak MB": peak_mb(), "before MB": before}
@@ -130,24 +128,8 @@ def _timed(seconds: Seconds, phase: str, operation: Callable[[], Any]) -> Any:
     return made
 
 
-def _fails_first() -> Callable[..., None]:
-    first = True
-
-    def fails_first(*values: object) -> None:
-        nonlocal first
-        if first:
-            first = False
-            raise ValueError("the first node fails")
-
-    return fails_first
-
-
 def _require(true: bool, label: str) -> None:
-    if not true:
-        raise Refused(label, ["it left other counts than it should"])
-
-
-# -- in the parent ---------------------------------------------------------------------------
+    require(true, label, "it left other counts than it should")
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
@@ -172,23 +154,12 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 
 
 def _memory_row(kind: str, topology: str, nodes: int) -> Row:
-    found = child("suites.engine.scale", f"memory-{kind}", topology, nodes)
+    found = child("suites.engine.scale", "memory", topology, nodes, kind)
     target = Target(900, of="figure", binding=True) if nodes >= 1_000_000 else None
-    per_node = (found["peak MB"] - found["before MB"]) * 1e6 / nodes
-    return Row(
-        f"peak RSS of a process that builds, compiles and runs {nodes:,} nodes", f"{topology}, {kind}", "MB",
-        [found["peak MB"]], nodes=nodes, target=target, note=f"{per_node:,.0f} bytes per node",
-    )  # fmt: skip
-
-
-def main(what: str, topology: str, nodes: str) -> None:
-    """Entry of the child process."""
-    if what == "phases":
-        found = phases(topology, int(nodes))
-    else:
-        found = memory(topology, int(nodes), is_async=what == "memory-async")
-    print(json.dumps(found))
+    note = f"{(found['peak MB'] - found['before MB']) * 1e6 / nodes:,.0f} bytes per node"
+    section = f"peak RSS of a process that builds, compiles and runs {nodes:,} nodes"
+    return Row(section, f"{topology}, {kind}", "MB", [found["peak MB"]], nodes=nodes, target=target, note=note)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer(phases, memory)

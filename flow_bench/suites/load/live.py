@@ -22,15 +22,15 @@ import tracemalloc
 import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.contender import Contender, Refused
-from flow_bench.harness.loops import EAGER
+from flow_bench.harness.allocations import collecting
+from flow_bench.harness.contender import Contender, Refused, require
+from flow_bench.harness.loops import EAGER, eager
 from flow_bench.harness.rows import Measured, Row, Target, percentile, ratios
 
 NODES = 10
@@ -43,28 +43,12 @@ Fn: TypeAlias = Callable[..., Coroutine[Any, Any, int]]
 Workflow: TypeAlias = Callable[[], Awaitable[int]]
 
 
-def eager(body: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Start a task within this call where asyncio can."""
-    loop = asyncio.get_running_loop()
-    if EAGER:
-        return asyncio.Task(body, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-    return loop.create_task(body)
-
-
-# -- contenders ------------------------------------------------------------------------------
-
-
-def plan_of(fns: Sequence[Fn]) -> flow.Plan:
-    """The chain as a plan."""
-    dag = flow.Dag("live")
-    for k, fn in enumerate(fns):
-        dag.add(f"n{k}", fn, needs=[f"n{k - 1}"] if k else [])
-    return dag.compile()
-
-
 def as_flow(fns: Sequence[Fn]) -> Workflow:
     """``flow.execute``, and its last output."""
-    plan, last = plan_of(fns), f"n{len(fns) - 1}"
+    dag, last = flow.Dag("live"), f"n{len(fns) - 1}"
+    for k, fn in enumerate(fns):
+        dag.add(f"n{k}", fn, needs=[f"n{k - 1}"] if k else [])
+    plan = dag.compile()
 
     async def workflow() -> int:
         output: int = (await flow.execute(plan))[last]
@@ -136,21 +120,13 @@ async def step(before: int = 0) -> int:
     return before + 1
 
 
-# -- when they are done ----------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Burst:
-    """How one burst of workflows went.
+    """How one burst of workflows went."""
 
-    :ivar ends: seconds from the start of the first workflow to each one's end.
-    :ivar collecting: seconds in the collector.
-    :ivar cpu: seconds of CPU time in all.
-    """
-
-    ends: list[float]
-    collecting: float
-    cpu: float
+    ends: list[float]  # seconds from the start of the first workflow to each one's end
+    collecting: float  # seconds in the collector
+    cpu: float  # seconds of CPU time in all
 
     @property
     def p99(self) -> float:
@@ -159,7 +135,6 @@ class Burst:
 
     @property
     def throughput(self) -> float:
-        """Workflows per second, until the last was done."""
         return len(self.ends) / max(self.ends)
 
 
@@ -181,26 +156,6 @@ async def burst(way: Contender, workflow: Workflow, count: int, nodes: int = NOD
         used = process_time() - used
     way.refuse_unless_done(outputs, [nodes] * count)
     return Burst([end - began for end in ends], sum(pauses), used)
-
-
-@contextmanager
-def collecting() -> Iterator[list[float]]:
-    """Note the collector's pauses, in seconds."""
-    pauses: list[float] = []
-    began = 0.0
-
-    def note(phase: str, _: object) -> None:
-        nonlocal began
-        if phase == "start":
-            began = perf_counter()
-        else:
-            pauses.append(perf_counter() - began)
-
-    gc.callbacks.append(note)
-    try:
-        yield pauses
-    finally:
-        gc.callbacks.remove(note)
 
 
 async def check(way: Contender, count: int = 3) -> None:
@@ -242,28 +197,19 @@ def _completion_rows(bursts: dict[str, list[Burst]], count: int) -> Iterator[Row
     for label, found in bursts.items():
         spent = sum(one.collecting for one in found) / sum(max(one.ends) for one in found)
         p50 = percentile([end * MS for one in found for end in one.ends], 50)
-        target = Target(2.0) if label == OURS and count == CROWD else None
-        row = Row(
-            SECTION, f"P99 completion, {label}", "ms", p99[label], ratios=ratios(p99[label], p99[BARE]), nodes=count,
-            target=target, figures={"p50": p50},
-        )  # fmt: skip
+        target, over = Target(2.0) if label == OURS and count == CROWD else None, ratios(p99[label], p99[BARE])
+        title, figures = f"P99 completion, {label}", {"p50": p50}
+        row = Row(SECTION, title, "ms", p99[label], ratios=over, nodes=count, target=target, figures=figures)
         of_cpu = f"{median(row.cpu):.2f}x of the CPU time, " if row.cpu and label != BARE else ""
         row.note = f"{of_cpu}{spent:.0%} of the time in the collector"
         yield row
     if PER_NODE in p99:
-        yield Row(
-            SECTION, f"  {OURS} / {PER_NODE}", "x", ratios(p99[OURS], p99[PER_NODE]), nodes=count,
-            target=Target(2.0, of="figure") if count == CROWD else None,
-        )  # fmt: skip
+        twice, over = Target(2.0, of="figure") if count == CROWD else None, ratios(p99[OURS], p99[PER_NODE])
+        yield Row(SECTION, f"  {OURS} / {PER_NODE}", "x", over, nodes=count, target=twice)
     done = {label: [one.throughput for one in found] for label, found in bursts.items()}
     for label, rates in done.items():
-        yield Row(
-            SECTION, f"throughput, {label}", "workflows/s", rates, ratios=ratios(rates, done[BARE]), nodes=count,
-            better="higher",
-        )  # fmt: skip
-
-
-# -- what each holds -------------------------------------------------------------------------
+        unit, over = "workflows/s", ratios(rates, done[BARE])
+        yield Row(SECTION, f"throughput, {label}", unit, rates, ratios=over, nodes=count, better="higher")
 
 
 class Gate:
@@ -284,16 +230,18 @@ class Gate:
             timer.cancel()
 
     def open(self) -> None:
-        """Let all go on."""
         for future in self.waiting:
             future.set_result(None)
 
 
-async def bytes_each(way: Contender, count: int) -> float:
-    """Python memory that each of ``count`` workflows holds while all wait in their sixth node, garbage collected.
-
-    :raises Refused: unless all come there, and end well afterwards.
-    """
+async def all_waiting(
+    way: Contender,
+    count: int,
+    look: Callable[[], float],
+    start: Callable[[Workflow], Awaitable[int]],
+    nodes: int = NODES,
+) -> float:
+    """What ``look`` returns while all of ``count`` workflows, each begun by ``start``, wait in their sixth node."""
     gate = Gate()
 
     async def held(before: int = 0) -> int:
@@ -304,25 +252,38 @@ async def bytes_each(way: Contender, count: int) -> float:
         await asyncio.sleep(0)
         return before + 1
 
-    fns: list[Fn] = [turn] * NODES
-    fns[NODES // 2] = held
+    fns: list[Fn] = [turn] * nodes
+    fns[nodes // 2] = held
     workflow = way.make(fns)
-    gc.collect()
-    tracemalloc.start(1)
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tasks: list[asyncio.Task[int]] = [eager(_await(workflow)) for _ in range(count)]
-        for _ in range(100):
-            await asyncio.sleep(0)
+    look()
+    tasks = [start(workflow) for _ in range(count)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    found = look()
+    alive = len(gate.waiting)
+    require(alive == count, way.label, f"{alive} of {count} workflows were alive in their sixth node")
+    gate.open()
+    way.refuse_unless_done([await task for task in tasks], [nodes] * count)
+    return found
+
+
+async def bytes_each(way: Contender, count: int) -> float:
+    """Python memory that each of ``count`` workflows holds while all wait in their sixth node, garbage collected."""
+    before = 0
+
+    def look() -> float:
+        """At first, nothing is held."""
+        nonlocal before
         gc.collect()
-        live = tracemalloc.get_traced_memory()[0] - before
+        if not tracemalloc.is_tracing():
+            tracemalloc.start(1)
+            before = tracemalloc.get_traced_memory()[0]
+        return tracemalloc.get_traced_memory()[0] - before
+
+    try:
+        return await all_waiting(way, count, look, lambda workflow: eager(_await(workflow))) / count
     finally:
         tracemalloc.stop()
-    if len(gate.waiting) != count:
-        raise Refused(way.label, [f"{len(gate.waiting)} of {count} workflows were alive in their sixth node"])
-    gate.open()
-    way.refuse_unless_done([await task for task in tasks], [NODES] * count)
-    return live / count
 
 
 async def _await(workflow: Workflow) -> int:
@@ -331,22 +292,17 @@ async def _await(workflow: Workflow) -> int:
 
 async def memory(ways: Sequence[Contender], count: int) -> list[Row]:
     """Rows of one size."""
-    return [
-        Row(
-            SECTION, f"memory of each while alive, {way.label}", "bytes", [await bytes_each(way, count)], nodes=count,
-            target=Target(12_000, of="figure") if way.label == OURS else None,
-        )
-        for way in ways
-    ]  # fmt: skip
-
-
-# -- all of it -------------------------------------------------------------------------------
+    rows = []
+    for way in ways:
+        label, target = f"memory of each while alive, {way.label}", Target(12_000, of="figure")
+        each = [await bytes_each(way, count)]
+        rows.append(Row(SECTION, label, "bytes", each, nodes=count, target=target if way.label == OURS else None))
+    return rows
 
 
 @dataclass(frozen=True)
 class Effort:
     """How much to measure: rounds of up to 1,000 workflows, and of more."""
-
     counts: Sequence[int] = (10, 100, 1_000, CROWD)
     rounds: int = 15
     crowd_rounds: int = 5

@@ -4,18 +4,12 @@ Each rate has a process of its own that has done nothing before, so what it hold
 package and the workflows (and psutil, half a megabyte, which it looks at itself with). All processes run at the same
 time: together they keep less than half a core busy.
 
-**Arrivals.** Workflow k is due at the start plus k / rate, by the clock: one that begins late makes no other one late,
-and after a pause those that are due begin at once. A workflow is that of the soak: five nodes, the first waits 10 ms,
-every tenth workflow fails in its third. Each is judged when it ends, and counted: only samples of the memory are
-kept, 16 bytes each. The line that a failure logs is made, and written nowhere.
+**Arrivals.** Workflow k is due at the start plus k / rate, by the clock: one that begins late makes no other one late.
+A workflow is that of the soak. Only samples of the memory are kept, 16 bytes each. The line that a failure logs is
+made, and written nowhere.
 
-**Figures.** After the warm-up: *baseline*, what is resident then; *peak*, the most that ever was; *growth*, the slope
-of least squares over all samples since, times an hour. That is extrapolated, from as many seconds as its note says;
-from less than a minute none is given, since one page more in three seconds would be 5 MB an hour. What is resident is a
-high-water mark: after a pause of the machine all workflows that are due are alive at once, and the memory for them
-stays. So a row tells besides how many blocks of Python's allocator more were in use at the end than in the middle, per
-1,000 workflows, garbage collected: a leak of one object in each would be a thousand. Where a rate was not
-reached, its row says which was, and there are no other figures.
+**Figures** are as docs/benchmarks.md says. From less than a minute no growth is given, since one page more in three
+seconds would be 5 MB an hour.
 """
 
 from __future__ import annotations
@@ -34,7 +28,6 @@ from typing import Any
 
 import flow
 from flow_bench.harness.child import child
-from flow_bench.harness.contender import Refused
 from flow_bench.harness.logs import unwritten
 from flow_bench.harness.processes import peak_mb, resident
 from flow_bench.harness.rows import Row, Target
@@ -58,32 +51,19 @@ BASELINE = Target(100, of="figure")
 """MB: what AI Workflow Engine aims at."""
 
 
-# -- in the child ----------------------------------------------------------------------------
-
-
 @dataclass
 class Arrivals:
-    """Begins workflows when they are due.
+    """Begins workflows when they are due."""
 
-    :ivar rate: per second.
-    :ivar clock: with ``sleep``, where time comes from.
-    :ivar begun: how many have been.
-    :ivar late: seconds by which they began late, added up; ``latest``: the most.
-    """
-
-    rate: int
-    clock: Callable[[], float]
+    rate: int  # per second
+    clock: Callable[[], float]  # with ``sleep``, where time comes from
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    begun: int = 0
-    late: float = 0.0
+    begun: int = 0  # how many have been
+    late: float = 0.0  # seconds by which they began late, added up; ``latest``: the most
     latest: float = 0.0
 
     async def __call__(self, count: int, begin: Callable[[int], object], start: float) -> None:
-        """Begin ``count`` more.
-
-        :param begin: is given the workflow's number, from 1, and does not wait for it.
-        :param start: the moment from which all are due.
-        """
+        """Begin ``count`` more."""
         for _ in range(count):
             due = start + self.begun / self.rate
             await self.sleep(max(0.0, due - self.clock()))  # one that is due lets the loop turn, as a request would
@@ -97,41 +77,26 @@ class Arrivals:
 
 @dataclass
 class Watched:
-    """What a process at one rate tells.
-
-    :ivar seconds: of the watch, after the warm-up.
-    :ivar ended: workflows that ended within it.
-    :ivar whole: workflows in all, each judged.
-    :ivar points: seconds by the clock, and resident bytes then.
-    :ivar late: seconds by which a workflow began late, on average; ``latest``: the most.
-    :ivar crowd: the most workflows that were alive at once.
-    :ivar blocks: of the allocator, in use at the end of the watch beyond those in its middle.
-    :ivar peak: MB.
-    """
+    """What a process at one rate tells."""
 
     rate: int
-    seconds: float
-    ended: int
-    whole: int
-    points: list[tuple[float, int]]
-    late: float = 0.0
+    seconds: float  # of the watch, after the warm-up
+    ended: int  # workflows that ended within it
+    whole: int  # workflows in all, each judged
+    points: list[tuple[float, int]]  # seconds by the clock, and resident bytes then
+    late: float = 0.0  # seconds by which a workflow began late, on average; ``latest``: the most
     latest: float = 0.0
-    crowd: int = 0
-    blocks: int = 0
-    peak: float = 0.0
+    crowd: int = 0  # the most workflows that were alive at once
+    blocks: int = 0  # of the allocator, in use at the end of the watch beyond those in its middle
+    peak: float = 0.0  # MB
 
     @property
     def reached(self) -> float:
-        """Workflows per second that ended within the watch."""
         return self.ended / self.seconds
 
 
 async def watch(rate: int, warm: float, seconds: float, every: float, made: flow.Plan | None = None) -> Watched:
-    """Let workflows arrive for ``warm`` and for ``seconds`` more, looking at the memory all ``every`` seconds.
-
-    :param made: the workflow; of the soak, with a wait, by default.
-    :raises Refused: unless each that began ended as it was to.
-    """
+    """Let workflows arrive for ``warm`` and for ``seconds`` more, looking at the memory all ``every`` seconds."""
     workflow, soak = made or plan(WAIT), Soak()
     clock = asyncio.get_running_loop().time
     arrivals = Arrivals(rate, clock)
@@ -203,35 +168,12 @@ async def _look(
 
 
 async def alive(count: int, nodes: int = live.NODES) -> float:
-    """Resident MB while ``count`` workflows all wait in their sixth node.
-
-    :raises Refused: unless all come there, and end well afterwards.
-    """
-    way, gate = live.WAYS[0], live.Gate()
-
-    async def held(before: int = 0) -> int:
-        await gate.wait()
-        return before + 1
-
-    async def turn(before: int = 0) -> int:
-        await asyncio.sleep(0)
-        return before + 1
-
-    fns: list[live.Fn] = [turn] * nodes
-    fns[nodes // 2] = held
-    workflow = way.make(fns)
-    tasks = [asyncio.ensure_future(workflow()) for _ in range(count)]
-    for _ in range(100):
-        await asyncio.sleep(0)
-    held_mb = resident() / MB
-    if len(gate.waiting) != count:
-        raise Refused(way.label, [f"{len(gate.waiting)} of {count} workflows were alive in their sixth node"])
-    gate.open()
-    way.refuse_unless_done(await asyncio.gather(*tasks), [nodes] * count)
-    return held_mb
+    """Resident MB while ``count`` workflows all wait in their sixth node."""
+    return await live.all_waiting(live.WAYS[0], count, resident, _begun, nodes) / MB
 
 
-# -- in the parent ---------------------------------------------------------------------------
+def _begun(workflow: live.Workflow) -> Awaitable[int]:
+    return asyncio.ensure_future(workflow())
 
 
 def rows_of(found: Watched) -> list[Row]:
@@ -271,7 +213,6 @@ def _growth(what: str, found: Watched, missing: str) -> Row:
 @dataclass(frozen=True)
 class Effort:
     """How long, in seconds: the warm-up, the watch after it, and from one look at the memory to the next."""
-
     warm: float = 20.0
     seconds: float = 180.0
     every: float = 0.5

@@ -33,17 +33,12 @@ class Lost(Exception):
 
 @dataclass
 class Trial:
-    """One workflow, as its nodes saw it.
-
-    :ivar failed: when each attempt of the second node raised.
-    :ivar past: when the third node began; 0 if it never did.
-    :ivar given: what the third node was given.
-    """
+    """One workflow, as its nodes saw it."""
 
     failures: int = 1
-    failed: list[float] = field(default_factory=list)
-    past: float = 0.0
-    given: int = 0
+    failed: list[float] = field(default_factory=list)  # when each attempt of the second node raised
+    past: float = 0.0  # when the third node began; 0 if it never did
+    given: int = 0  # what the third node was given
 
     def attempt(self) -> int:
         """The second node's work: raises in as many attempts as ``failures`` says."""
@@ -53,13 +48,11 @@ class Trial:
         return VALUE
 
     def end(self, given: int) -> Trial:
-        """The third node's work."""
         self.past, self.given = perf_counter(), given
         return self
 
     @property
     def seconds(self) -> float:
-        """From the first failure until the workflow was past it."""
         return self.past - self.failed[0]
 
 
@@ -67,8 +60,8 @@ Workflow = Callable[[], Any]
 """Runs one new workflow and returns its trial; on a loop, an awaitable of that."""
 
 
-def plan(*, is_async: bool, **policy: Any) -> flow.Plan:
-    """Three nodes, the second of which has the policy."""
+def with_flow(failures: int = 1, *, is_async: bool = False, **policy: Any) -> Workflow:
+    """Runs of a plan of three nodes, the second of which has the policy."""
     dag = flow.Dag("recovery")
 
     async def attempt(first: Trial) -> int:
@@ -80,12 +73,7 @@ def plan(*, is_async: bool, **policy: Any) -> flow.Plan:
     dag.add("first", lambda trial: trial)
     dag.add("second", attempt if is_async else Trial.attempt, needs=["first"], **policy)
     dag.add("third", end if is_async else Trial.end, needs=["first", "second"])
-    return dag.compile()
-
-
-def with_flow(failures: int = 1, *, is_async: bool = False, **policy: Any) -> Workflow:
-    """Runs of :func:`plan`."""
-    made = plan(is_async=is_async, **policy)
+    made = dag.compile()
 
     def run() -> Trial:
         trial: Trial = flow.run(made, {"trial": Trial(failures)})["third"]
@@ -120,18 +108,11 @@ def recovered(failures: int, given: int, trials: Sequence[Trial]) -> str | None:
 
 @dataclass(frozen=True)
 class Way(Contender):
-    """One way to recover.
-
-    :ivar at_once: workflows on the loop at once.
-    """
-
+    """One way to recover. :ivar at_once: workflows on the loop at once."""
     at_once: int = 1
 
     async def trials(self, count: int) -> list[Trial]:
-        """Run at least ``count`` workflows.
-
-        :raises flow_bench.harness.contender.Refused: by the first that does not recover as it is to.
-        """
+        """Run at least ``count`` workflows."""
         workflow = self.make()
         found: list[Trial] = []
         while len(found) < count:
@@ -150,15 +131,12 @@ def _ways() -> Iterable[Way]:
     yield Way("retry, sync, by hand", lambda: by_hand, retried)
     yield Way("retry, sync", partial(with_flow, retry=RETRY), retried)
     yield Way("fallback, sync", partial(with_flow, fallback=STAND_IN), fell_back)
-    yield Way(
-        "retry, then fallback, sync", partial(with_flow, 2, retry=RETRY, fallback=STAND_IN),
-        partial(recovered, 2, STAND_IN),
-    )  # fmt: skip
+    both = partial(with_flow, 2, retry=RETRY, fallback=STAND_IN)
+    yield Way("retry, then fallback, sync", both, partial(recovered, 2, STAND_IN))
+    on_loop = partial(with_flow, is_async=True)
     for at_once, what in ((1, "async"), (TOGETHER, f"async, {TOGETHER} at once")):
-        yield Way(f"retry, {what}", partial(with_flow, is_async=True, retry=RETRY), retried, is_async=True,
-                  at_once=at_once)
-        yield Way(f"fallback, {what}", partial(with_flow, is_async=True, fallback=STAND_IN), fell_back, is_async=True,
-                  at_once=at_once)  # fmt: skip
+        yield Way(f"retry, {what}", partial(on_loop, retry=RETRY), retried, 1, True, at_once)
+        yield Way(f"fallback, {what}", partial(on_loop, fallback=STAND_IN), fell_back, 1, True, at_once)
 
 
 WAYS = tuple(_ways())
@@ -167,7 +145,6 @@ WAYS = tuple(_ways())
 @dataclass(frozen=True)
 class Effort:
     """How much to measure: workflows of each way in a round, and rounds."""
-
     rounds: int = 20
     workflows: int = 100
 

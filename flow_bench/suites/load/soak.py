@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import flow
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import Refused, require
 from flow_bench.harness.processes import resident
 from flow_bench.harness.rows import Row
 
@@ -27,10 +27,7 @@ class Refusal(Exception):
 
 
 def plan(wait: float = 0.0) -> flow.Plan:
-    """Five nodes; the third fails in every tenth workflow, and the two after it are skipped.
-
-    :param wait: seconds that the first node waits; 0 lets the loop turn once.
-    """
+    """Five nodes; the third fails in every tenth workflow, and the two after it are skipped."""
     dag = flow.Dag("soak")
 
     async def fetched(number: int) -> dict[str, int]:
@@ -62,7 +59,6 @@ def plan(wait: float = 0.0) -> flow.Plan:
 @dataclass
 class Soak:
     """What has been run, and how it ended."""
-
     begun: int = 0
     succeeded: int = 0
     failed: int = 0
@@ -70,14 +66,10 @@ class Soak:
 
     @property
     def ended(self) -> int:
-        """Workflows that ended as they were to."""
         return self.succeeded + self.failed
 
     async def stretch(self, plan: flow.Plan, seconds: float, at_least: int = 1) -> float:
-        """Keep 50 workflows going for so long; return workflows per second.
-
-        :raises Refused: by the first one that does not end as it should.
-        """
+        """Keep 50 workflows going for so long; return workflows per second."""
         before, began = self.begun, perf_counter()
         until = began + seconds
 
@@ -106,8 +98,8 @@ class Soak:
 
     def refuse_unless_whole(self) -> None:
         """:raises Refused: unless all that were begun ended, and a tenth of them failed."""
-        if (self.ended, self.failed) != (self.begun, self.begun // EVERY):
-            raise Refused(SECTION, [f"of {self.begun} workflows {self.succeeded} succeeded and {self.failed} failed"])
+        whole = (self.ended, self.failed) == (self.begun, self.begun // EVERY)
+        require(whole, SECTION, f"of {self.begun} workflows {self.succeeded} succeeded and {self.failed} failed")
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -146,7 +138,6 @@ def _memory_row(what: str, seen: list[tuple[int, int]]) -> Row:
 @dataclass(frozen=True)
 class Effort:
     """How long: so many stretches of so many seconds."""
-
     rounds: int = 100
     seconds: float = 0.2
 

@@ -7,22 +7,20 @@ Sections: *linear*, *complex*, *failures*, *scalability* and *workers* (:mod:`fl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flow_bench.harness.rows import Row
+from flow_bench.harness.rows import Row, chosen
 from flow_bench.micro import measuring
 from flow_bench.suites.load import live, rate, recovery, soak
 
 SUITE = "workflow"
 SINGLE = ("linear", "complex", "failures", "scalability", "workers")
-SECTIONS = (*SINGLE, "recovery", "live", "soak", "rate")
 
 
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sections: Sequence[str] = ()  # all if empty
     cases: measuring.Effort = field(default_factory=measuring.Effort)
     recovery: recovery.Effort = field(default_factory=recovery.Effort)
@@ -31,21 +29,18 @@ class Effort:
     rate: rate.Effort = field(default_factory=rate.Effort)
 
 
-QUICK = Effort(
-    cases=measuring.QUICK, recovery=recovery.QUICK, live=live.QUICK, soak=soak.QUICK, rate=rate.QUICK
-)
+QUICK = Effort((), measuring.QUICK, recovery.QUICK, live.QUICK, soak.QUICK, rate.QUICK)
+LOAD: Mapping[str, Callable[[Effort], Iterable[list[Row]]]] = {
+    "recovery": lambda effort: [recovery.run(effort.recovery)],
+    "live": lambda effort: [live.run(effort.live)],
+    "soak": lambda effort: [soak.run(effort.soak)],
+    "rate": lambda effort: [rate.run(effort.rate)],
+}
+SECTIONS = (*SINGLE, *LOAD)
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows of one table after another."""
-    wanted = effort.sections or SECTIONS
-    if single := [name for name in SINGLE if name in wanted]:
+    if single := [name for name in SINGLE if not effort.sections or name in effort.sections]:
         yield from measuring.measure(SUITE, effort.cases, single)
-    if "recovery" in wanted:
-        yield recovery.run(effort.recovery)
-    if "live" in wanted:
-        yield live.run(effort.live)
-    if "soak" in wanted:
-        yield soak.run(effort.soak)
-    if "rate" in wanted:
-        yield rate.run(effort.rate)
+    yield from chosen(LOAD, effort)

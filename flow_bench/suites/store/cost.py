@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 from typing import Any, TypeAlias
@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import flow
 from flow_bench.harness.allocations import Allocated, traced_peak
 from flow_bench.harness.child import child
-from flow_bench.harness.contender import Contender, Refused, fresh, ready
+from flow_bench.harness.contender import Contender, fresh, ready, require
 from flow_bench.harness.interleave import Samples, interleave
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.rows import Row, Target, ratios
 from flow_bench.harness.stores import PRESETS, config_of, made
 
 DICT = "dict"
@@ -35,16 +35,12 @@ Loop: TypeAlias = Callable[[Any], Any]
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     rounds: int = 61
     held: int = 20_000  # values held while memory is traced
     apart: bool = True  # memories and internings in a process each
 
 
 QUICK = Effort(rounds=9, held=2_000, apart=False)
-
-
-# -- the least that counting down costs, written by hand --------------------------------------
 
 
 class Plain:
@@ -58,18 +54,15 @@ class Plain:
         self._ticks = repeat(None)
 
     def set(self, key: str, value: Any) -> None:
-        """Store a value."""
         self._values[key] = value
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        """Return a value."""
         try:
             return self._values[key]
         except KeyError:
             return default
 
     def items(self) -> list[tuple[str, Any]]:
-        """Return keys and values."""
         return list(self._values.items())
 
 
@@ -79,13 +72,11 @@ class Decremented(Plain):
     __slots__ = ()
 
     def set(self, key: str, value: Any) -> None:
-        """Store a value."""
         self._left -= 1.0
         if self._left > 0.0:
             self._values[key] = value
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        """Return a value."""
         self._left -= 1.0
         if self._left > 0.0:
             try:
@@ -101,13 +92,11 @@ class Stepped(Plain):
     __slots__ = ()
 
     def set(self, key: str, value: Any) -> None:
-        """Store a value."""
         for _ in self._ticks:
             self._values[key] = value
             return
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        """Return a value."""
         for _ in self._ticks:
             try:
                 return self._values[key]
@@ -119,9 +108,7 @@ class Stepped(Plain):
 BY_HAND: dict[str, type[Plain]] = {
     "by hand": Plain, "by hand, a decrement and a test": Decremented, "by hand, an iterator's step": Stepped,
 }  # fmt: skip
-"""What stands beside stores; see :func:`cost_rows`."""
-
-# -- workloads: each calls what its name says ------------------------------------------------
+"""What a countdown must cost: the fewest lines that count each call, beside the same without."""
 
 
 def dict_pairs(data: Any) -> Any:
@@ -207,11 +194,8 @@ def _as_left_by(workload: str, data: Any, found: Any) -> bool:
         "texts": {key: TEXT % (i % 2 * (TIMES // 10 - 1)) for i, key in enumerate(KEYS)},
     }
     last = by_workload[workload]
-    if workload == "mixed" and dict(found) != last:
-        return False
-    if workload == "reads" and found != last[KEYS[8]]:
-        return False
-    return dict(data.items()) == last == {key: data.get(key) for key in KEYS}
+    seen = dict(found) == last if workload == "mixed" else found == last[KEYS[8]] if workload == "reads" else True
+    return seen and dict(data.items()) == last == {key: data.get(key) for key in KEYS}
 
 
 def of_a_run(kind: str) -> flow.WorkflowData:
@@ -221,12 +205,9 @@ def of_a_run(kind: str) -> flow.WorkflowData:
         dag.add(key, partial(str, key))
     result = flow.run(dag, config=flow.Config(data=config_of(kind)))
     data = result.data
-    if dict(data.outputs) != {key: key for key in KEYS} or set(data.statuses.values()) != {flow.Status.COMPLETED}:
-        raise Refused(kind, ["its run's outputs and statuses are not to be seen"])
+    seen = dict(data.outputs) == {key: key for key in KEYS} and set(data.statuses.values()) == {flow.Status.COMPLETED}
+    require(seen, kind, "its run's outputs and statuses are not to be seen")
     return data
-
-
-# -- memory ----------------------------------------------------------------------------------
 
 
 def held(kind: str, what: str, count: int) -> float:
@@ -240,8 +221,8 @@ def held(kind: str, what: str, count: int) -> float:
             data.set(key, _value(what, i))
 
     peak, _ = traced_peak(fill)
-    if len(data) != count + 1 or any(data.get(key) != _value(what, i) for i, key in enumerate(keys)):
-        raise Refused(kind, ["it does not hold what was set"])
+    whole = len(data) == count + 1 and all(data.get(key) == _value(what, i) for i, key in enumerate(keys))
+    require(whole, kind, "it does not hold what was set")
     return peak / count
 
 
@@ -250,8 +231,6 @@ def _value(what: str, number: int) -> Any:
         return bytes(TEXT % (number if number % 2 else 0), "ascii").decode()
     return {"id": number, "name": f"user {number}", "score": number / 2}
 
-
-# -- rows ------------------------------------------------------------------------------------
 
 METRICS = [f"metrics={metrics}" for metrics in ("off", "counting", "sampled")]
 KINDS = (
@@ -278,44 +257,35 @@ def cost_rows(effort: Effort) -> Iterator[list[Row]]:
     """Metrics beside one another and a dict; then every other kind beside a dict."""
     section = "set + get of one key, ratio to a bare dict's"
     samples = timed("pairs", [DICT, *METRICS], effort)
-    off = samples["metrics=off"]
-    rows = [_row(section, kind, samples, kind, DICT) for kind in samples]
+    rows = samples.rows(section, "us")
     rows[1].target = Target(2.5)
     for metrics, at_most in (("counting", 1.5), ("sampled", 1.15)):
-        price = ratios(samples[f"metrics={metrics}"], off)
+        price = samples.over(f"metrics={metrics}", "metrics=off")
         rows.append(Row(section, f"  {metrics} / off", "x", price, target=Target(at_most, of="figure")))
     for others in ([RARELY, "metrics=off"], ["metrics=timing"]):
         samples = timed("pairs", [DICT, *others], effort)
-        rows.append(_row(section, others[0], samples, others[0], DICT))
+        rows.append(samples.rows(section, "us")[1])
         if others[0] == RARELY:
-            rows.append(Row(section, "  sampled at 0.001 / off", "x", ratios(samples[RARELY], samples["metrics=off"])))
+            rows.append(Row(section, "  sampled at 0.001 / off", "x", samples.over(RARELY, "metrics=off")))
     samples = timed("pairs", [DICT, *OFTEN, "metrics=off"], effort)
-    for often in OFTEN:
-        rows.append(_row(section, often, samples, often, DICT))
-        price = ratios(samples[often], samples["metrics=off"])
-        rows.append(Row(section, f"  {often.partition(' ')[2]} / off", "x", price))
+    for often, row in zip(OFTEN, samples.rows(section, "us")[1:], strict=False):
+        rows += [row, Row(section, f"  {often.partition(' ')[2]} / off", "x", samples.over(often, "metrics=off"))]
     yield rows
-    yield by_hand_rows(effort)
+    by_hand = "set + get of one key, methods over a dict by hand, ratio to those that count nothing"
+    yield timed("pairs", list(BY_HAND), effort).rows(by_hand, "us")
     rows = []
     settings = {f"{kind} metrics=off": kind for kind in KINDS}
     for group in [[one] for one in settings] if effort.apart else [list(settings)]:
         samples = timed("pairs", [DICT, *group], effort)
-        rows += [_row(f"{section}, metrics off", settings[one], samples, one, DICT) for one in group]
+        for one, row in zip(group, samples.rows(f"{section}, metrics off", "us")[1:], strict=True):
+            rows.append(replace(row, label=settings[one]))
     yield rows
-
-
-def by_hand_rows(effort: Effort) -> list[Row]:
-    """What a countdown must cost: the fewest lines that count each call, beside the same without."""
-    section = "set + get of one key, methods over a dict by hand, ratio to those that count nothing"
-    samples = timed("pairs", list(BY_HAND), effort)
-    return [_row(section, kind, samples, kind, "by hand") for kind in samples]
 
 
 def mixed_rows(effort: Effort) -> Iterator[list[Row]]:
     """The mixed workload by preset."""
     section = "10 set, 10 get, 5 statuses, 5 outputs, 1 snapshot of the store of a run of 10 nodes, ratio to default"
-    samples = timed("mixed", PRESETS, effort)
-    yield [_row(section, preset, samples, preset, "default") for preset in samples]
+    yield timed("mixed", PRESETS, effort).rows(section, "us", "default")
 
 
 def preset_rows(effort: Effort) -> Iterator[list[Row]]:
@@ -326,7 +296,7 @@ def preset_rows(effort: Effort) -> Iterator[list[Row]]:
         "pairs": timed("pairs", ["default", "metrics_disabled", SAMPLED], effort),
         "texts": timed("texts", ["default", "metrics=timing", "production"], effort),
     }
-    rows = []
+    rows: list[Row] = []
     for preset, workload, what, base in (
         ("read_optimized", "reads", "95 % get", "default"),
         ("metrics_disabled", "pairs", "set + get", "default"),
@@ -334,9 +304,9 @@ def preset_rows(effort: Effort) -> Iterator[list[Row]]:
         ("production", "texts", "a fresh string set, got 10 times", "default"),
         ("production", "texts", "the same beside metrics=timing, which shows as much", "metrics=timing"),
     ):
-        row = _row(section, f"{preset}: {what}", samples[workload], preset, base)
-        row.target = Target(1.0) if preset not in (SAMPLED, "production") or base != "default" else None
-        rows.append(row)
+        target = Target(1.0) if preset not in (SAMPLED, "production") or base != "default" else None
+        (row,) = samples[workload].only(preset).rows(section, "us", samples[workload][base])
+        rows.append(replace(row, label=f"{preset}: {what}", target=target))
     for preset, what, label in (
         ("production", "texts", "strings held, half of them repeated"),
         ("low_memory", "records", "small records held"),
@@ -346,12 +316,6 @@ def preset_rows(effort: Effort) -> Iterator[list[Row]]:
         label = f"{preset}: {label}"
         rows.append(Row(section, label, "bytes per value", mine, ratios=over, target=Target(1.0), note=note))
     yield rows
-
-
-def _row(section: str, label: str, samples: Samples, kind: str, base: str) -> Row:
-    seconds = samples[kind]
-    over, memory = ratios(seconds, samples[base]), samples.memory(kind)
-    return Row(section, label, "us", [s * US for s in seconds], ratios=over, figures=memory)
 
 
 def answer(workload: str, *arguments: str) -> Any:

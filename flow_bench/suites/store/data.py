@@ -6,28 +6,25 @@ and runs (:mod:`flow_bench.micro.test_data`); here: all of a store at once, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import eq
 from typing import Any
 
 import msgspec
 
 import flow
-from flow_bench.harness.contender import Contender, again, fresh, ready
+from flow_bench.harness.contender import Contender, again, ready, repeated
 from flow_bench.harness.interleave import Samples, interleave
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.rows import Row, Target, chosen
 from flow_bench.harness.work import Work
 from flow_bench.micro import measuring
 from flow_bench.suites.store import cost as data_cost
 from flow_bench.suites.store import memory as data_memory
 from flow_bench.suites.store import threads as data_threads
 
-SECTIONS = (
-    "cost", "mixed", "presets", "whole", "bytes", "access", "unused", "recycled", "threads", "memory",
-    "keys", "strings", "nodes", "configurations", "arena", "saved",
-)  # fmt: skip
-CASES = SECTIONS[SECTIONS.index("keys") :]
+CASES = ("keys", "strings", "nodes", "configurations", "arena", "saved")
 """The sections that are tests of :mod:`flow_bench.micro.test_data`."""
 STANDARD = flow.DataConfig.preset("metrics_disabled")
 
@@ -35,7 +32,6 @@ STANDARD = flow.DataConfig.preset("metrics_disabled")
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     sizes: tuple[int, ...] = (10, 1_000, 100_000)  # keys
     stores: int = 20  # snapshots, and so on, in one sample
     rounds: int = 15
@@ -58,27 +54,10 @@ QUICK = Effort(
 
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield the rows of one table after another."""
-    sections: Mapping[str, Callable[[], Iterator[list[Row]]]] = {
-        "cost": lambda: data_cost.cost_rows(effort.cost),
-        "mixed": lambda: data_cost.mixed_rows(effort.cost),
-        "presets": lambda: data_cost.preset_rows(effort.cost),
-        "whole": lambda: whole_section(effort),
-        "bytes": lambda: bytes_section(effort),
-        "access": lambda: access_section(effort),
-        "unused": lambda: unused_section(effort),
-        "recycled": lambda: recycled_section(effort),
-        "threads": lambda: data_threads.run(effort.threads),
-        "memory": lambda: data_memory.run(effort.memory),
-    }
-    wanted = [name for name in SECTIONS if not effort.sections or name in effort.sections]
-    for name in wanted:
-        if name in sections:
-            yield from sections[name]()
-    if cases := [name for name in wanted if name in CASES]:
+    yield from chosen(INTERLEAVED, effort)
+    if cases := [name for name in CASES if not effort.sections or name in effort.sections]:
         yield from measuring.measure("data", effort.cases, cases)  # pytest is started once for all
 
-
-# -- all of a store --------------------------------------------------------------------------
 
 CONSTANT = ("snapshot", "restore", "clone")
 OPERATIONS = (*CONSTANT, "restore that frees what was written", "first write after a snapshot")
@@ -97,7 +76,6 @@ class Stores:
         self.second: list[flow.data.Snapshot] = []
 
     def write(self, value: int = -1) -> list[flow.WorkflowData]:
-        """Set one key of each."""
         for data in self.held:
             data.set("key:0", value)
         return self.held
@@ -113,7 +91,6 @@ class Stores:
         self.second = [data.snapshot() for data in self.held]
 
     def restore(self) -> list[flow.WorkflowData]:
-        """Go back to the first snapshots."""
         for data, snapshot in zip(self.held, self.first, strict=True):
             data.restore(snapshot)
         return self.held
@@ -144,15 +121,11 @@ def whole_section(effort: Effort) -> Iterator[list[Row]]:
     section = "all of a standard store, ratio to the smallest"
     ways = [way for keys in effort.sizes for way in whole_ways(keys, effort.stores)]
     samples = interleave(ways, effort.rounds)
-    rows = []
+    rows: list[Row] = []
     for name in OPERATIONS:
-        base = samples[f"{name}, {effort.sizes[0]:,} keys"]
-        for keys in effort.sizes:
-            label = f"{name}, {keys:,} keys"
-            flat = Target(3.0) if name in CONSTANT and keys > effort.sizes[0] else None
-            us = [s * US for s in samples[label]]
-            over, memory = ratios(samples[label], base), samples.memory(label)
-            rows.append(Row(section, label, "us", us, ratios=over, target=flat, figures=memory))
+        first, *larger = (f"{name}, {keys:,} keys" for keys in effort.sizes)
+        flat = dict.fromkeys(larger if name in CONSTANT else (), Target(3.0))
+        rows += samples.only(first, *larger).rows(section, "us", targets=flat)
     yield rows
 
 
@@ -172,15 +145,7 @@ def bytes_section(effort: Effort) -> Iterator[list[Row]]:
             ready(f"{name}: msgspec", _there_and_back(codec.encode, codec.decode, values), values.__eq__),
             ready(f"{name}: WorkflowData", _there_and_back(write, read), lambda found: dict(found.items()) == values),
         ]
-        samples = interleave(ways, effort.read_rounds)
-        base = samples[ways[0].label]
-        rows += [
-            Row(
-                section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, base),
-                figures=samples.memory(label),
-            )
-            for label, seconds in samples.items()
-        ]  # fmt: skip
+        rows += interleave(ways, effort.read_rounds).rows(section, "ms")
     yield rows
 
 
@@ -188,41 +153,21 @@ def _there_and_back(write: Callable[..., bytes], read: Callable[[bytes], Any], *
     return lambda: read(write(*values))
 
 
-# -- a run as its store shows it -------------------------------------------------------------
-
-LOOKS = ("ctx.data.outputs[name]", "ctx.data.statuses[name]", "ctx.data.is_runnable(name)", "ctx.data.get(key)")
-
-
-def look_at_outputs(data: flow.WorkflowData, times: int) -> Any:
-    """Read the output of one node."""
+GET = "ctx.data.get(key)"
+LOOKS: dict[str, tuple[str, Any]] = {
+    "ctx.data.outputs[name]": ('data.outputs["n7"]', 7),
+    "ctx.data.statuses[name]": ('data.statuses["n7"]', flow.Status.COMPLETED),
+    "ctx.data.is_runnable(name)": ('data.is_runnable("n7")', False),
+    GET: ('data.get("key")', 7),
+}
+"""Ways to look, each with its expression and what that gives."""
+LOOP = """
+def looks(data, times):
     found = None
     for _ in range(times):
-        found = data.outputs["n7"]
+        found = {}
     return found
-
-
-def look_at_statuses(data: flow.WorkflowData, times: int) -> Any:
-    """Read the status of one node."""
-    found = None
-    for _ in range(times):
-        found = data.statuses["n7"]
-    return found
-
-
-def ask_runnable(data: flow.WorkflowData, times: int) -> Any:
-    """Ask whether one node could start."""
-    found = None
-    for _ in range(times):
-        found = data.is_runnable("n7")
-    return found
-
-
-def get_one(data: flow.WorkflowData, times: int) -> Any:
-    """Get one value."""
-    found = None
-    for _ in range(times):
-        found = data.get("key")
-    return found
+"""
 
 
 def access_section(effort: Effort) -> Iterator[list[Row]]:
@@ -230,9 +175,8 @@ def access_section(effort: Effort) -> Iterator[list[Row]]:
     section = "a run as its store shows it (100 nodes), ratio to getting a value"
     rows = []
     for what, config in (("fixed order", flow.Config()), ("counting", flow.Config(keep=["n7", "looks"]))):
-        rows += look_rows(section, f"inside a run, {what}", looked_at(config, effort))
-    rows += look_rows(section, "after a run", looked_at(None, effort))
-    yield rows
+        rows += looked_at(config, effort).rows(section, "us", GET, prefix=f"inside a run, {what}: ")
+    yield rows + looked_at(None, effort).rows(section, "us", GET, prefix="after a run: ")
 
 
 def looked_at(config: flow.Config | None, effort: Effort) -> Samples:
@@ -254,29 +198,12 @@ def looked_at(config: flow.Config | None, effort: Effort) -> Samples:
 def look(data: flow.WorkflowData, effort: Effort) -> Samples:
     """Seconds per look of each kind."""
     data.set("key", 7)
-    functions = (look_at_outputs, look_at_statuses, ask_runnable, get_one)
-    expected = (7, flow.Status.COMPLETED, False, 7)
-    ways = [
-        ready(label, partial(fresh(function), data, effort.reads), partial(_is, value), effort.reads)
-        for label, function, value in zip(LOOKS, functions, expected, strict=True)
-    ]
+    ways = []
+    for label, (expression, expected) in LOOKS.items():
+        made: dict[str, Any] = {}
+        exec(LOOP.format(expression), made)  # code of its own for each, as timeit makes it
+        ways.append(ready(label, partial(made["looks"], data, effort.reads), partial(eq, expected), effort.reads))
     return interleave(ways, effort.read_rounds)
-
-
-def _is(expected: Any, found: Any) -> bool:
-    return bool(found == expected)
-
-
-def look_rows(section: str, where: str, samples: Samples) -> list[Row]:
-    """Rows of one place to look from."""
-    base = samples[LOOKS[-1]]
-    return [
-        Row(
-            section, f"{where}: {label}", "us", [s * US for s in seconds], ratios=ratios(seconds, base),
-            figures=samples.memory(label),
-        )
-        for label, seconds in samples.items()
-    ]  # fmt: skip
 
 
 def unused_section(effort: Effort) -> Iterator[list[Row]]:
@@ -287,25 +214,20 @@ def unused_section(effort: Effort) -> Iterator[list[Row]]:
     for nodes in (1, 1_000):
         plan = Work.of(flow.topologies.linear(nodes)).plan("sync")
         times = max(1, 1_000 // nodes)
-        done = partial(_all_left, nodes, times)
         label = f"{nodes:,} node{'s' if nodes > 1 else ''}"
         forget = partial(store.attach, None)  # what it shows of the run before is not freed on this one's time
         ways = [
-            ready(label, again(partial(flow.run, plan), times), done, times),
-            ready(f"{label}, again", again(partial(flow.run, plan), times), done, times),
-            ready(f"{label}, data=store", again(partial(flow.run, plan, data=store), times), done, times, forget),
+            repeated(label, partial(flow.run, plan), times, _all_left),
+            repeated(f"{label}, again", partial(flow.run, plan), times, _all_left),
+            repeated(f"{label}, data=store", partial(flow.run, plan, data=store), times, _all_left, before=forget),
         ]
-        samples = interleave(ways, effort.run_rounds)
-        base = samples[ways[0].label]
-        for label, seconds in samples.items():
-            target = Target(1.1) if nodes > 1 and label.endswith("store") else None
-            us, over = [s * US for s in seconds], ratios(seconds, base)
-            rows.append(Row(section, label, "us", us, ratios=over, target=target, figures=samples.memory(label)))
+        targets = {ways[-1].label: Target(1.1)} if nodes > 1 else {}
+        rows += interleave(ways, effort.run_rounds).rows(section, "us", targets=targets)
     yield rows
 
 
-def _all_left(nodes: int, times: int, found: list[flow.Result]) -> bool:
-    return len(found) == times and all(result.ok and len(result.outputs) == nodes for result in found)
+def _all_left(result: flow.Result) -> bool:
+    return result.ok and len(result.outputs) == len(result.plan)
 
 
 def recycled_section(effort: Effort) -> Iterator[list[Row]]:
@@ -316,12 +238,13 @@ def recycled_section(effort: Effort) -> Iterator[list[Row]]:
     times, settings = 1_000, flow.DataConfig.preset("metrics_disabled")
     pool = flow.WorkflowData.pool(settings)
     config = flow.Config(data=settings)
-    done = partial(_all_wrote, times)
+    done = partial(eq, len(_KEYS))
     ways = [
-        ready("its own store", again(lambda: flow.run(plan, config=config)["write"], times), done, times),
-        ready("a store from a pool", again(partial(_run_pooled, plan, pool), times), done, times),
+        repeated("its own store", lambda: flow.run(plan, config=config)["write"], times, done),
+        repeated("a store from a pool", partial(_run_pooled, plan, pool), times, done),
     ]
-    yield _compared("a run of one node that writes ten values to its store, ratio to one with its own", ways, effort)
+    section = "a run of one node that writes ten values to its store, ratio to one with its own"
+    yield interleave(ways, effort.run_rounds).rows(section, "us")
     rows = []
     for nodes in (10, 1_000):
         blank, outputs = [None] * nodes, [object()] * nodes
@@ -330,27 +253,12 @@ def recycled_section(effort: Effort) -> Iterator[list[Row]]:
         loops = max(1, 100_000 // nodes)
         ways = [
             ready(f"{nodes:,} outputs, made anew", again(lambda n=nodes: [None] * n, loops), done, loops),  # type: ignore[misc]
-            ready(
-                f"{nodes:,} outputs, reset by a slice",
-                again(partial(_reset, used, blank), loops),
-                done,
-                loops,
-                partial(_reset, used, outputs),
-            ),
-        ]
-        rows += _compared("the list of a run's outputs, ratio to one made anew", ways, effort)
+            ready(f"{nodes:,} outputs, reset by a slice", again(partial(_reset, used, blank), loops), done, loops,
+                  partial(_reset, used, outputs)),
+        ]  # fmt: skip
+        section = "the list of a run's outputs, ratio to one made anew"
+        rows += interleave(ways, effort.run_rounds).rows(section, "us")
     yield rows
-
-
-def _compared(section: str, ways: Sequence[Contender], effort: Effort) -> list[Row]:
-    samples = interleave(ways, effort.run_rounds)
-    base = samples[ways[0].label]
-    return [
-        Row(
-            section, label, "us", [s * US for s in seconds], ratios=ratios(seconds, base), figures=samples.memory(label)
-        )
-        for label, seconds in samples.items()
-    ]
 
 
 def _write(ctx: flow.Context) -> int:
@@ -367,10 +275,6 @@ def _run_pooled(plan: flow.Plan, pool: flow.memory.ObjectPool[flow.WorkflowData]
         return flow.run(plan, data=data)["write"]
 
 
-def _all_wrote(times: int, found: list[Any]) -> bool:
-    return found == [len(_KEYS)] * times
-
-
 def _reset(used: list[Any], blank: list[Any]) -> list[Any]:
     used[:] = blank
     return used
@@ -378,3 +282,18 @@ def _reset(used: list[Any], blank: list[Any]) -> list[Any]:
 
 def _is_blank(nodes: int, found: list[list[Any]]) -> bool:
     return all(len(one) == nodes for one in found) and set(found[-1]) == {None}
+
+
+INTERLEAVED: Mapping[str, Callable[[Effort], Iterator[list[Row]]]] = {
+    "cost": lambda effort: data_cost.cost_rows(effort.cost),
+    "mixed": lambda effort: data_cost.mixed_rows(effort.cost),
+    "presets": lambda effort: data_cost.preset_rows(effort.cost),
+    "whole": whole_section,
+    "bytes": bytes_section,
+    "access": access_section,
+    "unused": unused_section,
+    "recycled": recycled_section,
+    "threads": lambda effort: data_threads.run(effort.threads),
+    "memory": lambda effort: data_memory.run(effort.memory),
+}
+SECTIONS = (*INTERLEAVED, *CASES)

@@ -8,7 +8,6 @@ off. Keys are made beforehand, as the names in a plan are, except in the store o
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.child import child
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.child import answer, child
+from flow_bench.harness.contender import require
 from flow_bench.harness.interleave import Samples, schedule
 from flow_bench.harness.processes import peak_mb
-from flow_bench.harness.rows import US, Row, Target, ratios
+from flow_bench.harness.rows import Row, Target, ratios
 from flow_bench.harness.stores import STRATEGIES, record, store, text
 
 Found: TypeAlias = dict[str, float]
@@ -40,7 +39,6 @@ HOT = 50
 @dataclass(frozen=True)
 class Effort:
     """What is measured how often."""
-
     sizes: tuple[int, ...] = (8, 64, 256, 1024, 4096)
     counts: tuple[int, ...] = (10, 1_000, 100_000)
     rounds: int = 7
@@ -54,13 +52,7 @@ class Effort:
 QUICK = Effort((64,), (1_000,), rounds=3, values=2_000, held=0, million=20_000, million_rounds=1, batches=10)
 
 
-# -- values ----------------------------------------------------------------------------------
-
-
 KINDS: dict[str, Callable[[int, int], Any]] = {"text": text, "record": record}
-
-
-# -- time per set and get --------------------------------------------------------------------
 
 
 def _fill(data: flow.WorkflowData, keys: Sequence[str], values: Sequence[Any]) -> list[Any]:
@@ -114,9 +106,6 @@ def time_uses(effort: Effort, kind: str, size: int, count: int) -> Samples:
         if turn >= 0:
             samples[labels[which]].append(took / repeat / count)
     return samples
-
-
-# -- memory, in the child --------------------------------------------------------------------
 
 
 def hold(memory: str, kind: str, size: int, count: int, copies: int) -> Found:
@@ -176,11 +165,7 @@ def _peak_and_pause(before: float) -> Found:
 
 
 def _require(true: bool, label: str) -> None:
-    if not true:
-        raise Refused(label, ["it did not give back what was put in"])
-
-
-# -- interning -------------------------------------------------------------------------------
+    require(true, label, "it did not give back what was put in")
 
 
 def batch(number: int) -> list[str]:
@@ -226,9 +211,6 @@ def time_interning(effort: Effort) -> Samples:
     return samples
 
 
-# -- in the parent ---------------------------------------------------------------------------
-
-
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield one table per kind of value and number of values, then those of a million records and of interning."""
     for kind in KINDS:
@@ -242,32 +224,20 @@ def _matrix_rows(effort: Effort, kind: str, size: int, count: int) -> list[Row]:
     section = f"{kind} values, {count:,} per store: set + get of one, ratio to the first"
     samples = time_uses(effort, kind, size, count)
     copies = max(1, effort.held // count)
-    held: dict[str, Found] = {}
-    if effort.held:
-        held = {one: child("suites.store.memory", "hold", one, kind, size, count, copies) for one in STRATEGIES}
-    rows = []
-    for label, seconds in samples.items():
-        memory = label.split(",")[0]
-        note = ""
+    held = {
+        one: child("suites.store.memory", "hold", one, kind, size, count, copies) for one in STRATEGIES if effort.held
+    }
+    rows = samples.rows(section, "us", BASE, prefix=f"{size:,} bytes: ")
+    for row, label in zip(rows, samples, strict=True):
         if held and label.endswith("new"):
-            note = _memory_note(held[memory], held["standard"], count * copies)
-        us = [second * US for second in seconds]
-        rows.append(
-            Row(section, f"{size:,} bytes: {label}", "us", us, ratios=ratios(seconds, samples[BASE]), note=note)
-        )
+            row.note = _memory_note(held[label.split(",")[0]], held["standard"], count * copies)
     return rows
 
 
 def _memory_note(found: Found, standard: Found, values: int) -> str:
     each = found["MB"] * 1e6 / values
-    return (
-        f"{each:,.0f} bytes per value ({_over(found, standard, 'MB')}), "
-        f"pause {found['ms']:.2f} ms ({_over(found, standard, 'ms')})"
-    )
-
-
-def _over(found: Found, base: Found, what: str) -> str:
-    return f"{found[what] / base[what]:.2f}x" if base[what] else "-"
+    size, pause = (f"{found[what] / standard[what]:.2f}x" if standard[what] else "-" for what in ("MB", "ms"))
+    return f"{each:,.0f} bytes per value ({size}), pause {found['ms']:.2f} ms ({pause})"
 
 
 def _million_rows(effort: Effort) -> list[Row]:
@@ -276,12 +246,10 @@ def _million_rows(effort: Effort) -> list[Row]:
     for _ in range(effort.million_rounds):
         for memory, rounds in found.items():
             rounds.append(child("suites.store.memory", "million", memory, effort.million))
-    binding = effort.million >= 1_000_000
     rows = []
     for label, unit, at_most in (("peak memory above before", "MB", 0.333), ("full collection pause", "ms", 0.1)):
-        base = [one[unit] for one in found["standard"]]
-        mine = [one[unit] for one in found["arena"]]
-        target = Target(at_most, binding=True) if binding else None
+        base, mine = ([one[unit] for one in rounds] for rounds in found.values())
+        target = Target(at_most, binding=True) if effort.million >= 1_000_000 else None
         rows.append(Row(section, f"standard: {label}", unit, base))
         rows.append(Row(section, f"arena: {label}", unit, mine, ratios=ratios(mine, base), target=target))
     return rows
@@ -290,24 +258,15 @@ def _million_rows(effort: Effort) -> list[Row]:
 def _interning_rows(effort: Effort) -> list[Row]:
     section = "interning 100 strings, half of them in every batch: time per string, ratio to individual"
     samples = time_interning(effort)
-    held: dict[str, Found] = {}
-    if effort.held:
-        held = {way: child("suites.store.memory", "strings", way, 20 * effort.batches) for way in INTERNING}
-    rows = []
-    for way, seconds in samples.items():
-        us, over = [second * US for second in seconds], ratios(seconds, samples["individual"])
-        each = held[way]["MB"] * 1e6 / (20 * effort.batches * 2 * HOT) if way in held else 0.0
-        note = f"{each:,.0f} bytes per string, pause {held[way]['ms']:.2f} ms" if way in held else ""
-        rows.append(Row(section, way, "us", us, ratios=over, note=note))
+    batches = 20 * effort.batches
+    held = {way: child("suites.store.memory", "strings", way, batches) for way in INTERNING if effort.held}
+    rows = samples.rows(section, "us", "individual")
+    for row in rows:
+        if found := held.get(row.label):
+            each = found["MB"] * 1e6 / (batches * 2 * HOT)
+            row.note = f"{each:,.0f} bytes per string, pause {found['ms']:.2f} ms"
     return rows
 
 
-def main(what: str, *arguments: str) -> None:
-    """Entry of the child process."""
-    functions: dict[str, Callable[..., Found]] = {"hold": hold, "million": million, "strings": strings}
-    given = [int(argument) if argument.isdigit() else argument for argument in arguments]
-    print(json.dumps(functions[what](*given)))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer(hold, million, strings)

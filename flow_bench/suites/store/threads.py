@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import median
 from threading import Barrier, Thread
 from time import perf_counter
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import flow
 from flow_bench.harness.contender import Refused, ready
 from flow_bench.harness.interleave import Samples, interleave, schedule
-from flow_bench.harness.rows import US, Row, ratios
+from flow_bench.harness.rows import US, Row
 from flow_bench.harness.stores import PRESETS, config_of, made
 
 KINDS = (*PRESETS, "locked=True")
@@ -25,7 +26,6 @@ BATCH = 50
 @dataclass(frozen=True)
 class Effort:
     """How much to measure."""
-
     seconds: float = 0.4  # of 16 threads, per sample
     rounds: int = 5
     longest: float = 5.0  # one sample of this length, of default
@@ -42,15 +42,8 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     yield [*_completions("threads", effort), *_completions("tasks", effort)]
 
 
-# -- 16 threads ------------------------------------------------------------------------------
-
-
 def together(data: flow.WorkflowData, seconds: float) -> tuple[int, float]:
-    """Let 16 threads increment one key, set one of their own and get it back, for so long.
-
-    :return: operations in all, and the seconds they took.
-    :raises Refused: unless every increment is in the total and every thread finds its own value.
-    """
+    """Let 16 threads increment one key, set one of their own and get it back: operations, and seconds."""
     turns, wrong = [0] * THREADS, []
     barrier = Barrier(THREADS + 1)
 
@@ -77,10 +70,8 @@ def together(data: flow.WorkflowData, seconds: float) -> tuple[int, float]:
     took = perf_counter() - began
     if data.get("total") != sum(turns):
         wrong.append(f"the total is {data.get('total')} after {sum(turns)} increments")
-    if not all(turns):
-        wrong.append("a thread did nothing")
-    if wrong:
-        raise Refused(f"{THREADS} threads", wrong)
+    if wrong or not all(turns):
+        raise Refused(f"{THREADS} threads", wrong or ["a thread did nothing"])
     return 3 * sum(turns), took
 
 
@@ -91,16 +82,11 @@ def _throughput(effort: Effort) -> Iterator[Row]:
         operations, took = together(made(KINDS[which]), effort.seconds if turn >= 0 else 0.02)
         if turn >= 0:
             samples[KINDS[which]].append(took / operations)
-    for kind, seconds in samples.items():
-        us = [s * US for s in seconds]
-        note = f"{1 / Row(section, kind, 'us', us).figure:.2f} million per s, exact total"  # type: ignore[operator]
-        yield Row(section, kind, "us", us, ratios=ratios(seconds, samples["default"]), note=note)
+    for row in samples.rows(section, "us", "default"):
+        yield replace(row, note=f"{1 / median(row.samples):.2f} million per s, exact total")
     operations, took = together(made("default"), effort.longest)
     note = f"{operations:,} operations, exact total"
     yield Row(section, f"default, {effort.longest:g} s without a pause", "us", [took / operations * US], note=note)
-
-
-# -- 100 completions -------------------------------------------------------------------------
 
 
 def completing(how: str, nodes: int) -> flow.Plan:
@@ -136,19 +122,12 @@ def nothing_lost(nodes: int, result: flow.Result) -> bool:
     return result.ok and own and data.get("done") == nodes and sorted(data.get("nodes")) == list(range(nodes))
 
 
-def _completions(how: str, effort: Effort) -> Iterator[Row]:
+def _completions(how: str, effort: Effort) -> list[Row]:
     nodes = effort.completions
     section = f"{nodes} nodes that end at once and write to the store, ms per run, ratio to default"
     plan = completing(how, nodes)
-    ways = [
-        ready(
-            f"{how}, {kind}",
-            partial(flow.run, plan, config=flow.Config(data=config_of(kind), threads=nodes)),
-            partial(nothing_lost, nodes),
-        )
-        for kind in KINDS
-    ]
-    samples = interleave(ways, effort.completion_rounds)
-    base = samples[f"{how}, default"]
-    for label, seconds in samples.items():
-        yield Row(section, label, "ms", [s * 1e3 for s in seconds], ratios=ratios(seconds, base), note="nothing lost")
+    configs = {f"{how}, {kind}": flow.Config(data=config_of(kind), threads=nodes) for kind in KINDS}
+    done = partial(nothing_lost, nodes)
+    ways = [ready(label, partial(flow.run, plan, config=config), done) for label, config in configs.items()]
+    samples = interleave(ways, effort.completion_rounds, memory=False)
+    return samples.rows(section, "ms", note="nothing lost")
