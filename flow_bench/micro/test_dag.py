@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
+from types import FunctionType
 from typing import Any
 
 import flow
@@ -83,6 +84,48 @@ def test_definition(quick: bool) -> Iterator[Case]:
         for shape in ("linear",) if label == BOTH else ("linear", "sparse random"):
             for nodes in (*SIZES, LARGE):
                 yield _definition("definition, per node", label, "", shape, nodes, nodes)
+
+
+SPELLINGS = ("needs=, one function", "after=, one function", "by parameter names, own functions")
+
+
+@table
+def test_spellings(quick: bool) -> Iterator[Case]:
+    """Build and compile the same chain as it may be written: what ``needs=`` and one function cost, is the least."""
+    for spelling in SPELLINGS:
+        yield Case(
+            "Dag.add of every node, then compile", partial(partial, _spelled, spelling, _own(JUDGED)), as_in(CHAIN()),
+            section="a chain by its spelling, per node", per=JUDGED, size=JUDGED, series=spelling,
+        )  # fmt: skip
+
+
+CHAIN = partial(graph, "linear", JUDGED)
+
+
+def _own(nodes: int) -> list[Callable[..., Any]]:
+    """A function for each node of a chain, whose parameter is the node before."""
+
+    def first() -> None:
+        """Begin."""
+
+    def next_one(before: object) -> None:
+        """Go on."""
+
+    codes = [next_one.__code__.replace(co_varnames=(f"n{k - 1}",)) for k in range(1, nodes)]
+    return [first, *(FunctionType(code, {}) for code in codes)]
+
+
+def _spelled(spelling: str, own: Sequence[Callable[..., Any]]) -> flow.Plan:
+    dag = flow.Dag("chain")
+    for k, fn in enumerate(own):
+        before = [f"n{k - 1}"] if k else []
+        if spelling == SPELLINGS[0]:
+            dag.add(f"n{k}", noop, needs=before)
+        elif spelling == SPELLINGS[1]:
+            dag.add(f"n{k}", own[0], after=before)
+        else:
+            dag.add(f"n{k}", fn)
+    return dag.compile()
 
 
 @table
