@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import Any
 
 import flow
-from flow_bench.harness.contender import Contender, again_on_loop, ready, require
+from flow_bench.harness.contender import Contender, ready, repeated, require
 from flow_bench.harness.interleave import interleave_on_loop
 from flow_bench.harness.rows import US, Row, Target, chosen
 from flow_bench.harness.work import Work
@@ -116,17 +116,18 @@ async def noop_rows(effort: Effort) -> list[Row]:
     for topology, kind in (("never suspends", "async"), ("1st suspends once", "suspending")):
         plan = Work.of(dag).plan(kind)
         nodes = len(plan)
-
-        def way(label: str, config: flow.Config, plan: flow.Plan = plan) -> Contender:
-            def done(results: list[flow.Result]) -> bool:
-                return all(result.counts == {flow.Status.COMPLETED: len(plan)} for result in results)
-
-            return ready(label, again_on_loop(partial(flow.execute, plan, config=config), 3), done, 3 * len(plan))
-
-        ways = [way(UNBOUNDED, flow.Config()), way("limit=16", flow.Config(limit=16)), way("limit='auto'", AUTO)]
+        configs = {UNBOUNDED: flow.Config(), "limit=16": flow.Config(limit=16), "limit='auto'": AUTO}
+        ways = [
+            repeated(label, partial(flow.execute, plan, config=config), 3, _completed, nodes, on_loop=True)
+            for label, config in configs.items()
+        ]
         samples = await interleave_on_loop(ways, effort.noop_rounds, memory=False)
         rows += samples.rows("noop", "us/node", nodes=nodes, topology=topology, targets={ways[2].label: OUT_OF_THE_WAY})
     return rows
+
+
+def _completed(result: flow.Result) -> bool:
+    return result.counts == {flow.Status.COMPLETED: len(result.plan)}
 
 
 SECTIONS: Mapping[str, Callable[[Effort], Iterable[list[Row]]]] = {

@@ -88,16 +88,14 @@ async def nothing() -> str:
     return DONE
 
 
-async def wait_100us() -> str:
-    """Ask for 100 us."""
-    await asyncio.sleep(0.0001)
-    return DONE
+def wait(seconds: float) -> Callable[[], Any]:
+    """Return a function that asks for so long."""
 
+    async def waits() -> str:
+        await asyncio.sleep(seconds)
+        return DONE
 
-async def wait_1ms() -> str:
-    """Ask for 1 ms."""
-    await asyncio.sleep(0.001)
-    return DONE
+    return waits
 
 
 async def compute() -> str:
@@ -113,8 +111,8 @@ def block_1ms() -> str:
 
 WORK = (
     Work("no-op", nothing),
-    Work("wait 100 us", wait_100us, 0.0001),
-    Work("wait 1 ms", wait_1ms, 0.001),
+    Work("wait 100 us", wait(0.0001), 0.0001),
+    Work("wait 1 ms", wait(0.001), 0.001),
     Work("CPU, 500 squares", compute, on_cpu=True),
 )
 BLOCKING = Work("block 1 ms in a thread", block_1ms, 0.001)
@@ -175,37 +173,32 @@ def executed(config: flow.Config, **options: Any) -> Make:
     return make
 
 
-EAGERLY, SEMAPHORE = "bare eager tasks", f"bare tasks, Semaphore({LIMIT})"
-LIMITS = (
-    bounded(EAGERLY, eager_tasks, None, EAGERLY),
-    bounded("flow, unbounded", executed(flow.Config()), None, EAGERLY, outputs_of),
-    bounded(SEMAPHORE, semaphore(LIMIT), LIMIT, SEMAPHORE),
-    bounded(f"flow, limit={LIMIT}", executed(flow.Config(limit=LIMIT)), LIMIT, SEMAPHORE, outputs_of),
-)
+def two(bare: str, by_hand: Make, ours: str, config: flow.Config, limit: int | None, **options: Any) -> list[Bounded]:
+    """A way by hand, and flow's beside it."""
+    return [bounded(bare, by_hand, limit, bare), bounded(ours, executed(config, **options), limit, bare, outputs_of)]
 
 
+def limited(limit: int) -> list[Bounded]:
+    """So many at a time."""
+    bare, config = f"bare tasks, Semaphore({limit})", flow.Config(limit=limit)
+    return two(bare, semaphore(limit), f"flow, limit={limit}", config, limit)
+
+
+LIMITS = (*two("bare eager tasks", eager_tasks, "flow, unbounded", flow.Config(), None), *limited(LIMIT))
 FEW = 4
-FEW_SEMAPHORE = f"bare tasks, Semaphore({FEW})"
-FOUR = (
-    bounded(FEW_SEMAPHORE, semaphore(FEW), FEW, FEW_SEMAPHORE),
-    bounded(f"flow, limit={FEW}", executed(flow.Config(limit=FEW)), FEW, FEW_SEMAPHORE, outputs_of),
-)
+FOUR = limited(FEW)
 
 
-def workers(limit: int) -> tuple[Bounded, Bounded]:
+def workers(limit: int) -> list[Bounded]:
     """So many workers on the loop."""
-    config = flow.Config(mode="workers", limit=limit)
-    return (
-        bounded("bare tasks, Semaphore(workers)", semaphore(limit), limit, "bare tasks, Semaphore(workers)"),
-        bounded('flow, mode="workers"', executed(config), limit, "bare tasks, Semaphore(workers)", outputs_of),
-    )
+    bare, config = "bare tasks, Semaphore(workers)", flow.Config(mode="workers", limit=limit)
+    return two(bare, semaphore(limit), 'flow, mode="workers"', config, limit)
 
 
-def threads(limit: int) -> tuple[Bounded, Bounded]:
+def threads(limit: int) -> list[Bounded]:
     """So many worker threads."""
-    bare = "ThreadPoolExecutor(workers)"
-    made = executed(flow.Config(mode="workers", limit=limit), thread=True)
-    return bounded(bare, pool(limit), limit, bare), bounded('flow, mode="workers"', made, limit, bare, outputs_of)
+    bare, config = "ThreadPoolExecutor(workers)", flow.Config(mode="workers", limit=limit)
+    return two(bare, pool(limit), 'flow, mode="workers"', config, limit, thread=True)
 
 
 async def check(contender: Bounded, tasks: int = 50) -> None:
@@ -286,50 +279,43 @@ class Effort:
 QUICK = Effort(rounds=11, large_rounds=5, worker_rounds=5, contention_rounds=9, four_rounds=2)
 
 
-async def limits(
-    work: Work, contenders: Sequence[Bounded], sizes: Sequence[int], rounds: int, large_rounds: int
-) -> list[Row]:
-    """One kind of work, all numbers of tasks. :param large_rounds: rounds from 1,000 tasks on."""
-    section = f"tasks at once: {work.label}" if contenders is LIMITS else f"{FEW} tasks at a time: {work.label}"
+async def table(section: str, work: Work, cases: Sequence[tuple[Sequence[Bounded], int, int, int]]) -> list[Row]:
+    """One kind of work; of each case: contenders, tasks, rounds, and the row's size."""
     rows: list[Row] = []
-    for contender in contenders:
-        await check(contender)
-    for tasks in sizes:
-        few = rounds if tasks < 1_000 else large_rounds
-        samples = await interleave_on_loop(ways(work, contenders, tasks), few, waits=True)
-        rows += rows_of(section, work, contenders, tasks, samples, tasks)
-    return rows
-
-
-async def worker_rows(
-    section: str, work: Work, contenders: Callable[[int], Sequence[Bounded]], effort: Effort
-) -> list[Row]:
-    """One number of tasks, all numbers of workers."""
-    rows: list[Row] = []
-    for count in WORKERS:
-        made, tasks = contenders(count), effort.worker_tasks
-        for contender in made:
-            if work is not BLOCKING:
+    for contenders, tasks, rounds, size in cases:
+        if work is not BLOCKING:
+            for contender in contenders:
                 await check(contender)
-        samples = await interleave_on_loop(ways(work, made, tasks), effort.worker_rounds, waits=True)
-        rows += rows_of(section, work, made, tasks, samples, count)
+        samples = await interleave_on_loop(ways(work, contenders, tasks), rounds, waits=True)
+        rows += rows_of(section, work, contenders, tasks, samples, size)
     return rows
+
+
+def limit_section(effort: Effort) -> Iterator[list[Row]]:
+    """All kinds of work, all numbers of tasks."""
+    rounds = {tasks: effort.rounds if tasks < 1_000 else effort.large_rounds for tasks in effort.tasks}
+    for work in WORK:
+        yield asyncio.run(table(f"tasks at once: {work.label}", work, [(LIMITS, n, rounds[n], n) for n in rounds]))
+
+
+def four_section(effort: Effort) -> Iterator[list[Row]]:
+    """Four at a time."""
+    for work in WORK[:2]:
+        cases = [(FOUR, tasks, effort.four_rounds, tasks) for tasks in effort.tasks]
+        yield asyncio.run(table(f"{FEW} tasks at a time: {work.label}", work, cases))
 
 
 def worker_section(effort: Effort) -> Iterator[list[Row]]:
-    """On the loop, then in threads."""
+    """One number of tasks, all numbers of workers: on the loop, then in threads."""
     tasks = effort.worker_tasks
     for what, work, contenders in (("wait", WORK[2], workers), ("block", BLOCKING, threads)):
-        yield asyncio.run(worker_rows(f"{tasks} tasks that {what} 1 ms", work, contenders, effort))
+        cases = [(contenders(count), tasks, effort.worker_rounds, count) for count in WORKERS]
+        yield asyncio.run(table(f"{tasks} tasks that {what} 1 ms", work, cases))
 
 
 SECTIONS: Mapping[str, Callable[[Effort], Iterable[list[Row]]]] = {
-    "limits": lambda effort: (
-        asyncio.run(limits(work, LIMITS, effort.tasks, effort.rounds, effort.large_rounds)) for work in WORK
-    ),
-    "four": lambda effort: (
-        asyncio.run(limits(work, FOUR, effort.tasks, effort.four_rounds, effort.four_rounds)) for work in WORK[:2]
-    ),
+    "limits": limit_section,
+    "four": four_section,
     "workers": worker_section,
     "contention": lambda effort: [contention.run(effort.contention_rounds)],
 }

@@ -134,15 +134,12 @@ def lock_rows(counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
 
     :param counts: as :mod:`flow_bench.suites.engine.locks` prints them.
     """
-    rows = []
-    for how, label in LOCKS.items():
-        taken, waited = counts[how]["taken"], counts[how]["waited"]
-        note = "of a StatusTracker and a WorkflowData"
-        rows.append(_lock_row(label, taken, {"waited": waited}, note))
-    run = counts["run"]
-    note = "the others are the standard library's: threads, futures, the loop"
-    return [*rows, _lock_row(IN_A_RUN, run["taken"], {"of flow": run["flow"]}, note)]
-
-
-def _lock_row(label: str, taken: int, figures: dict[str, float], note: str) -> Row:
-    return Row(SECTION, label, "locks", [float(taken)], nodes=COMPLETIONS, figures=figures, note=note)
+    found = [(label, counts[how], "waited", "of a StatusTracker and a WorkflowData") for how, label in LOCKS.items()]
+    found.append((IN_A_RUN, counts["run"], "flow", "the others are the standard library's: threads, futures, the loop"))
+    return [
+        Row(
+            SECTION, label, "locks", [float(count["taken"])], nodes=COMPLETIONS, note=note,
+            figures={"of flow" if more == "flow" else more: count[more]},
+        )
+        for label, count, more, note in found
+    ]  # fmt: skip

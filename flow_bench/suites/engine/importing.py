@@ -10,9 +10,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 from flow_bench.harness.contender import Refused
 from flow_bench.harness.interleave import schedule
@@ -95,10 +96,8 @@ def start(module: str, folder: str) -> Process:
     given.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", CHILD.format(module=module)]
     began = perf_counter()
-    with subprocess.Popen(
-        command, env=given, cwd=folder, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, env=given, cwd=folder, text=True, **pipes) as process:
         assert process.stdout is not None
         pid, processor, *loaded = process.stdout.readline().split() or ("", "0")
         held = resident(int(pid)) if pid else 0  # not process.pid: on Windows that is a launcher's
@@ -121,11 +120,7 @@ def check(module: str, processes: Sequence[Process]) -> None:
 
 
 def rows(
-    found: Mapping[str, Sequence[Process]],
-    section: str,
-    unit: str,
-    figure: Callable[[Process], float],
-    target: Target | None = None,
+    found: Processes, section: str, unit: str, figure: Callable[[Process], float], target: Target | None = None
 ) -> list[Row]:
     """A figure of bare Python's processes, and how far the others' are above it, round by round."""
     bare = [figure(process) for process in found[BARE]]
@@ -137,7 +132,7 @@ def rows(
     return made
 
 
-def share_rows(found: Mapping[str, Sequence[Process]]) -> list[Row]:
+def share_rows(found: Processes) -> list[Row]:
     """What of the yardstick's processor time msgspec takes, which is the least that ours can, and what ours takes."""
     section = f"importing in a new process: share of the processor time of import {YARDSTICK}"
     bare = found[BARE]
@@ -153,7 +148,7 @@ def share_rows(found: Mapping[str, Sequence[Process]]) -> list[Row]:
     return made
 
 
-def module_row(found: Mapping[str, Sequence[Process]]) -> Row:
+def module_row(found: Processes) -> Row:
     """How many modules ``import flow`` loads, and how many of them are its own."""
     loaded = found[SUBJECT][-1].loaded
     own = sum(name.partition(".")[0] == SUBJECT for name in loaded)

@@ -11,7 +11,7 @@ from typing import Any
 
 import flow
 from flow_bench.harness.allocations import traced_peak
-from flow_bench.harness.contender import Contender, Refused, again, again_on_loop, ready
+from flow_bench.harness.contender import Contender, Refused, repeated
 from flow_bench.harness.interleave import interleave, interleave_on_loop
 from flow_bench.harness.rows import Row, Target
 from flow_bench.harness.work import Work
@@ -105,11 +105,10 @@ def price_ways(kind: str, nodes: int) -> list[Contender]:
     for keep, config, kept in (("all", ALL, nodes), ("targets", TARGETS, 1)):
         call: Any = flow.run if kind == "sync" else flow.execute
         run: Any = partial(call, plan, config=config)
-        repeated: Any = again(run, times) if kind == "sync" else again_on_loop(run, times)
-        label = f'{nodes:,} {kind} nodes: keep="{keep}"'
-        ways.append(ready(label, repeated, partial(_left, times, kept), times * nodes))
+        label, left = f'{nodes:,} {kind} nodes: keep="{keep}"', partial(_left, kept)
+        ways.append(repeated(label, run, times, left, nodes, on_loop=kind == "async"))
     return ways
 
 
-def _left(times: int, kept: int, found: list[flow.Result]) -> bool:
-    return len(found) == times and all(result.ok and len(result.outputs) == kept for result in found)
+def _left(kept: int, result: flow.Result) -> bool:
+    return result.ok and len(result.outputs) == kept

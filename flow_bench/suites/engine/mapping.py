@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import flow
 from flow_bench.harness.allocations import traced_peak
-from flow_bench.harness.contender import Contender, again, again_on_loop, ready, require
+from flow_bench.harness.contender import Contender, ready, repeated, require
 from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop
 from flow_bench.harness.loops import EAGER, eager
 from flow_bench.harness.rows import JUDGED, US, Row, Target, ratios
@@ -84,9 +84,7 @@ def way(kind: Kind, label: str, plan: flow.Plan, items: Sequence[int] | None, do
     count = max(len(plan), 0 if items is None else len(items))
     times = max(1, 20_000 // count)
     call: Any = flow.run if kind == "sync" else flow.execute
-    run: Any = partial(call, plan, inputs)
-    repeated: Any = again(run, times) if kind == "sync" else again_on_loop(run, times)
-    return ready(label, repeated, lambda found: len(found) == times and all(map(done, found)), times)
+    return repeated(label, partial(call, plan, inputs), times, done, on_loop=kind == "async")
 
 
 def all_mapped(count: int, result: flow.Result) -> bool:
@@ -146,8 +144,8 @@ def map_rows(kind: Kind, samples: Samples, effort: Effort) -> list[Row]:
             base = _above(samples, label(nodes, "nodes", given), nodes)
             if count <= effort.nodes:
                 rows.append(Row(section, label(count, "nodes", given), "us", base, nodes=count))
-            each, title = _above(samples, label(count, "items", given), count), label(count, "items", given)
-            target = _target(count, given)
+            title, target = label(count, "items", given), _target(count, given)
+            each = _above(samples, title, count)
             rows.append(Row(section, title, "us", each, ratios=ratios(each, base), nodes=count, target=target))
     large = max(effort.sizes)
     if JUDGED in effort.sizes and large > JUDGED:

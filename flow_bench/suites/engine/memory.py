@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.child import child
+from flow_bench.harness.child import answer, child
 from flow_bench.harness.contender import Refused
 from flow_bench.harness.rows import Row, chosen
 from flow_bench.harness.work import DONE, noop, noop_async
@@ -51,7 +49,7 @@ QUICK = Effort(sizes=(1_000, 10_000), topologies=("linear", "sparse_random"), im
 def bytes_rows(effort: Effort) -> list[Row]:
     """One row per phase, size and topology."""
     found = {
-        (nodes, topology): child("suites.engine.memory", topology, nodes)
+        (nodes, topology): child("suites.engine.memory", "bytes_of", topology, nodes)
         for topology in effort.topologies
         for nodes in effort.sizes
     }
@@ -114,4 +112,4 @@ async def _executed(plan: flow.Plan) -> flow.Result:
 
 
 if __name__ == "__main__":
-    print(json.dumps(bytes_of(sys.argv[1], int(sys.argv[2]))))
+    answer(bytes_of)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -17,7 +15,7 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.child import child
+from flow_bench.harness.child import answer, child
 from flow_bench.harness.contender import require
 from flow_bench.harness.processes import peak_mb
 from flow_bench.harness.rows import Row, Target
@@ -104,10 +102,10 @@ async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seco
     _require(task.cancelled(), "cancel")
 
 
-def memory(topology: str, nodes: int, *, is_async: bool) -> Seconds:
+def memory(topology: str, nodes: int, kind: str) -> Seconds:
     """Build, compile and run; return the process's peak memory in MB (10**6 bytes), and before anything was built."""
     before = peak_mb()
-    plan = topologies()[topology](nodes, fn=noop_async if is_async else noop).compile()
+    plan = topologies()[topology](nodes, fn=noop_async if kind == "async" else noop).compile()
     result = flow.run(plan)
     _require(result.counts == {flow.Status.COMPLETED: nodes}, "run")
     return {"peak MB": peak_mb(), "before MB": before}
@@ -164,7 +162,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 
 
 def _memory_row(kind: str, topology: str, nodes: int) -> Row:
-    found = child("suites.engine.scale", f"memory-{kind}", topology, nodes)
+    found = child("suites.engine.scale", "memory", topology, nodes, kind)
     target = Target(900, of="figure", binding=True) if nodes >= 1_000_000 else None
     note = f"{(found['peak MB'] - found['before MB']) * 1e6 / nodes:,.0f} bytes per node"
     section = f"peak RSS of a process that builds, compiles and runs {nodes:,} nodes"
@@ -172,6 +170,4 @@ def _memory_row(kind: str, topology: str, nodes: int) -> Row:
 
 
 if __name__ == "__main__":
-    WHAT, GRAPH, NODES = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    IS_ASYNC = WHAT == "memory-async"
-    print(json.dumps(phases(GRAPH, NODES) if WHAT == "phases" else memory(GRAPH, NODES, is_async=IS_ASYNC)))
+    answer(phases, memory)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import flow
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import require
 from flow_bench.harness.rows import Row, Target
 
 DEGRADES_PAST = 32
@@ -149,19 +149,12 @@ def row(workload: Workload, budget: float) -> Row:
     dag = workload.make()
     report = flow.tune(dag, objective=workload.objective, budget=budget)
     left = flow.run(dag, config=report.best)["total"]
-    if left != workload.total:
-        raise Refused(workload.label, [f"the best config left {left}, not {workload.total}"])
+    require(left == workload.total, workload.label, f"the best config left {left}, not {workload.total}")
     settings = ", ".join(f"{reason.setting}={reason.value}" for reason in report.why)
     gain = f"{report.gain.times:.2f} x by {settings}" if settings else "default is as good"
-    return Row(
-        SECTION, workload.label, "x", [1 / report.gain.times], target=_target(workload),
-        note=f"{gain}; {report.runs:,} runs", figures={"gain": report.gain.times, "low": report.gain.low},
-    )  # fmt: skip
-
-
-def _target(workload: Workload) -> Target | None:
-    """At least 1.3 times as good as the default."""
-    return Target(1 / 1.3, of="figure", binding=True) if workload.gains else None
+    target = Target(1 / 1.3, of="figure", binding=True) if workload.gains else None
+    note, figures = f"{gain}; {report.runs:,} runs", {"gain": report.gain.times, "low": report.gain.low}
+    return Row(SECTION, workload.label, "x", [1 / report.gain.times], target=target, note=note, figures=figures)
 
 
 def _joined(dag: flow.Dag, nodes: list[flow.types.NodeRef[int]]) -> flow.Dag:

@@ -17,7 +17,7 @@ from time import perf_counter, thread_time
 from typing import Any
 
 import flow
-from flow_bench.harness.contender import again, ready
+from flow_bench.harness.contender import again, ready, repeated
 from flow_bench.harness.interleave import interleave, interleave_on_loop
 from flow_bench.harness.loops import HOT, LOOP
 from flow_bench.harness.rows import US, Row, chosen
@@ -98,7 +98,7 @@ def reuse(effort: Effort) -> Iterator[list[Row]]:
         config, blank, times = flow.Config(), [_MISSING] * nodes, max(10, 2_000 // nodes)
         state = State(plan, config)
         ways = [
-            ready("now: flow.run", again(partial(flow.run, plan), times), partial(_ran, nodes), times),
+            repeated("now: flow.run", partial(flow.run, plan), times, _all_ran),
             ready("a model of its state, made anew", again(partial(State, plan, config), times),
                   partial(_new_states, nodes), times),
             ready("the model, recycled", again(partial(state.recycled, blank), times),
@@ -112,10 +112,6 @@ def reuse(effort: Effort) -> Iterator[list[Row]]:
         what = f"{nodes:,} node{'s' * (nodes > 1)}: "
         rows += samples.rows("reuse: states of runs, us", "us", prefix=what)
     yield rows
-
-
-def _ran(nodes: int, results: list[flow.Result]) -> bool:
-    return all(list(result.outputs.values()) == [DONE] * nodes for result in results)
 
 
 def _new_states(nodes: int, states: list[State]) -> bool:
@@ -159,7 +155,7 @@ def _busy(us: int) -> Callable[..., str]:
 
 
 def _all_ran(result: Any) -> bool:
-    return bool(list(result.outputs.values()) == [DONE] * (NODES + 1))
+    return bool(list(result.outputs.values()) == [DONE] * len(result.plan))
 
 
 SECTIONS = {"reuse": reuse, "guarded": guarded}

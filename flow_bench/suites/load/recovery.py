@@ -136,15 +136,12 @@ def _ways() -> Iterable[Way]:
     yield Way("retry, sync, by hand", lambda: by_hand, retried)
     yield Way("retry, sync", partial(with_flow, retry=RETRY), retried)
     yield Way("fallback, sync", partial(with_flow, fallback=STAND_IN), fell_back)
-    yield Way(
-        "retry, then fallback, sync", partial(with_flow, 2, retry=RETRY, fallback=STAND_IN),
-        partial(recovered, 2, STAND_IN),
-    )  # fmt: skip
+    both = partial(with_flow, 2, retry=RETRY, fallback=STAND_IN)
+    yield Way("retry, then fallback, sync", both, partial(recovered, 2, STAND_IN))
+    on_loop = partial(with_flow, is_async=True)
     for at_once, what in ((1, "async"), (TOGETHER, f"async, {TOGETHER} at once")):
-        yield Way(f"retry, {what}", partial(with_flow, is_async=True, retry=RETRY), retried, is_async=True,
-                  at_once=at_once)
-        yield Way(f"fallback, {what}", partial(with_flow, is_async=True, fallback=STAND_IN), fell_back, is_async=True,
-                  at_once=at_once)  # fmt: skip
+        yield Way(f"retry, {what}", partial(on_loop, retry=RETRY), retried, 1, True, at_once)
+        yield Way(f"fallback, {what}", partial(on_loop, fallback=STAND_IN), fell_back, 1, True, at_once)
 
 
 WAYS = tuple(_ways())

@@ -194,11 +194,8 @@ def _as_left_by(workload: str, data: Any, found: Any) -> bool:
         "texts": {key: TEXT % (i % 2 * (TIMES // 10 - 1)) for i, key in enumerate(KEYS)},
     }
     last = by_workload[workload]
-    if workload == "mixed" and dict(found) != last:
-        return False
-    if workload == "reads" and found != last[KEYS[8]]:
-        return False
-    return dict(data.items()) == last == {key: data.get(key) for key in KEYS}
+    seen = dict(found) == last if workload == "mixed" else found == last[KEYS[8]] if workload == "reads" else True
+    return seen and dict(data.items()) == last == {key: data.get(key) for key in KEYS}
 
 
 def of_a_run(kind: str) -> flow.WorkflowData:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 import flow
-from flow_bench.harness.contender import Contender, again, fresh, ready
+from flow_bench.harness.contender import Contender, again, fresh, ready, repeated
 from flow_bench.harness.interleave import Samples, interleave
 from flow_bench.harness.rows import Row, Target, chosen
 from flow_bench.harness.work import Work
@@ -233,21 +233,20 @@ def unused_section(effort: Effort) -> Iterator[list[Row]]:
     for nodes in (1, 1_000):
         plan = Work.of(flow.topologies.linear(nodes)).plan("sync")
         times = max(1, 1_000 // nodes)
-        done = partial(_all_left, nodes, times)
         label = f"{nodes:,} node{'s' if nodes > 1 else ''}"
         forget = partial(store.attach, None)  # what it shows of the run before is not freed on this one's time
         ways = [
-            ready(label, again(partial(flow.run, plan), times), done, times),
-            ready(f"{label}, again", again(partial(flow.run, plan), times), done, times),
-            ready(f"{label}, data=store", again(partial(flow.run, plan, data=store), times), done, times, forget),
+            repeated(label, partial(flow.run, plan), times, _all_left),
+            repeated(f"{label}, again", partial(flow.run, plan), times, _all_left),
+            repeated(f"{label}, data=store", partial(flow.run, plan, data=store), times, _all_left, before=forget),
         ]
         targets = {ways[-1].label: Target(1.1)} if nodes > 1 else {}
         rows += interleave(ways, effort.run_rounds).rows(section, "us", targets=targets)
     yield rows
 
 
-def _all_left(nodes: int, times: int, found: list[flow.Result]) -> bool:
-    return len(found) == times and all(result.ok and len(result.outputs) == nodes for result in found)
+def _all_left(result: flow.Result) -> bool:
+    return result.ok and len(result.outputs) == len(result.plan)
 
 
 def recycled_section(effort: Effort) -> Iterator[list[Row]]:
@@ -258,10 +257,10 @@ def recycled_section(effort: Effort) -> Iterator[list[Row]]:
     times, settings = 1_000, flow.DataConfig.preset("metrics_disabled")
     pool = flow.WorkflowData.pool(settings)
     config = flow.Config(data=settings)
-    done = partial(_all_wrote, times)
+    done = partial(eq, len(_KEYS))
     ways = [
-        ready("its own store", again(lambda: flow.run(plan, config=config)["write"], times), done, times),
-        ready("a store from a pool", again(partial(_run_pooled, plan, pool), times), done, times),
+        repeated("its own store", lambda: flow.run(plan, config=config)["write"], times, done),
+        repeated("a store from a pool", partial(_run_pooled, plan, pool), times, done),
     ]
     section = "a run of one node that writes ten values to its store, ratio to one with its own"
     yield interleave(ways, effort.run_rounds).rows(section, "us")
@@ -293,10 +292,6 @@ _KEYS = [f"key {i}" for i in range(10)]
 def _run_pooled(plan: flow.Plan, pool: flow.memory.ObjectPool[flow.WorkflowData]) -> Any:
     with pool.acquire() as data:
         return flow.run(plan, data=data)["write"]
-
-
-def _all_wrote(times: int, found: list[Any]) -> bool:
-    return found == [len(_KEYS)] * times
 
 
 def _reset(used: list[Any], blank: list[Any]) -> list[Any]:

@@ -8,7 +8,6 @@ off. Keys are made beforehand, as the names in a plan are, except in the store o
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import flow
-from flow_bench.harness.child import child
+from flow_bench.harness.child import answer, child
 from flow_bench.harness.contender import require
 from flow_bench.harness.interleave import Samples, schedule
 from flow_bench.harness.processes import peak_mb
@@ -278,12 +277,5 @@ def _interning_rows(effort: Effort) -> list[Row]:
     return rows
 
 
-def main(what: str, *arguments: str) -> None:
-    """Entry of the child process."""
-    functions: dict[str, Callable[..., Found]] = {"hold": hold, "million": million, "strings": strings}
-    given = [int(argument) if argument.isdigit() else argument for argument in arguments]
-    print(json.dumps(functions[what](*given)))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer(hold, million, strings)

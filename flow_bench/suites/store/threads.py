@@ -74,10 +74,8 @@ def together(data: flow.WorkflowData, seconds: float) -> tuple[int, float]:
     took = perf_counter() - began
     if data.get("total") != sum(turns):
         wrong.append(f"the total is {data.get('total')} after {sum(turns)} increments")
-    if not all(turns):
-        wrong.append("a thread did nothing")
-    if wrong:
-        raise Refused(f"{THREADS} threads", wrong)
+    if wrong or not all(turns):
+        raise Refused(f"{THREADS} threads", wrong or ["a thread did nothing"])
     return 3 * sum(turns), took
 
 
@@ -132,13 +130,8 @@ def _completions(how: str, effort: Effort) -> list[Row]:
     nodes = effort.completions
     section = f"{nodes} nodes that end at once and write to the store, ms per run, ratio to default"
     plan = completing(how, nodes)
-    ways = [
-        ready(
-            f"{how}, {kind}",
-            partial(flow.run, plan, config=flow.Config(data=config_of(kind), threads=nodes)),
-            partial(nothing_lost, nodes),
-        )
-        for kind in KINDS
-    ]
+    configs = {f"{how}, {kind}": flow.Config(data=config_of(kind), threads=nodes) for kind in KINDS}
+    done = partial(nothing_lost, nodes)
+    ways = [ready(label, partial(flow.run, plan, config=config), done) for label, config in configs.items()]
     samples = interleave(ways, effort.completion_rounds, memory=False)
     return samples.rows(section, "ms", note="nothing lost")
