@@ -48,10 +48,8 @@ def _output(*command: str) -> str:
 def _cpu_model() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
         pass
     if sys.platform == "darwin" and (name := _output("sysctl", "-n", "machdep.cpu.brand_string")):
         return name

@@ -161,13 +161,18 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(rank, 1) - 1]
 
 
+def percentiles(samples: Sequence[float]) -> dict[str, float]:
+    """Return the figures of rows whose every sample is a call."""
+    return {f"p{percent}": percentile(samples, percent) for percent in (50, 95, 99)}
+
+
 def of_calls(seconds: Sequence[float], samples: Sequence[float]) -> dict[str, float]:
     """Return what is told of calls that are timed one by one: mean, percentiles, and the share of calls below 1 ms.
 
     :param seconds: of whole calls.
     :param samples: of the same calls, in the row's unit: per node, say.
     """
-    found = {"mean": fmean(samples)} | {f"p{percent}": percentile(samples, percent) for percent in (50, 95, 99)}
+    found = {"mean": fmean(samples)} | percentiles(samples)
     return found | {BELOW: sum(one < MILLISECOND for one in seconds) / len(seconds)}
 
 

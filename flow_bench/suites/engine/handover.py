@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import flow
 from flow_bench.harness.contender import Contender
 from flow_bench.harness.interleave import schedule
-from flow_bench.harness.rows import US, Row, percentile
+from flow_bench.harness.rows import US, Row, percentiles
 
 SECTION = "from a node's end to its dependant's start"
 
@@ -37,33 +38,31 @@ class Chain:
     """
 
     def __init__(self, nodes: int, kind: str, waits: float = 0.0) -> None:
-        self.waits = waits
         self.noted: list[float] = []
-        fn: Any = self.step if kind != "async" else self.step_waiting if waits else self.step_async
+
+        def note(ended: float | None) -> None:
+            began = perf_counter()
+            if ended is not None:
+                self.noted.append(began - ended)
+
+        def step(ended: float | None = None) -> float:
+            note(ended)
+            return perf_counter()
+
+        async def step_async(ended: float | None = None) -> float:
+            note(ended)
+            if waits:
+                await asyncio.sleep(waits)
+            return perf_counter()
+
+        fn: Any = step_async if kind == "async" else step
         dag = flow.Dag("chain")
         for i in range(nodes):
             dag.add(f"n{i}", fn, needs=[f"n{i - 1}"] if i else [], thread=kind == "thread")
         self.plan = dag.compile()
 
-    def step(self, ended: float | None = None) -> float:
-        self._note(ended)
-        return perf_counter()
-
-    async def step_async(self, ended: float | None = None) -> float:
-        self._note(ended)
-        return perf_counter()
-
-    async def step_waiting(self, ended: float | None = None) -> float:
-        self._note(ended)
-        await asyncio.sleep(self.waits)
-        return perf_counter()
-
-    def _note(self, ended: float | None) -> None:
-        began = perf_counter()
-        if ended is not None:
-            self.noted.append(began - ended)
-
     def run(self) -> list[float]:
+        """Run once and return what was noted, in seconds."""
         self.noted = []
         flow.run(self.plan)
         return self.noted
@@ -76,26 +75,22 @@ class Chain:
         return "a node began before the one that it waits for had ended" if min(noted) < 0 else None
 
 
-KINDS: dict[str, Callable[[int], Chain]] = {
-    "sync, without a loop": lambda nodes: Chain(nodes, "sync"),
-    "async that does not suspend": lambda nodes: Chain(nodes, "async"),
-    "async that has waited": lambda nodes: Chain(nodes, "async", 0.0005),
-    "sync in a thread": lambda nodes: Chain(nodes, "thread"),
+KINDS: dict[str, tuple[str, float]] = {
+    "sync, without a loop": ("sync", 0.0),
+    "async that does not suspend": ("async", 0.0),
+    "async that has waited": ("async", 0.0005),
+    "sync in a thread": ("thread", 0.0),
 }
 
 
-def contenders(nodes: int) -> list[Contender]:
-    """A chain of every kind."""
-    return [_contender(label, make(nodes)) for label, make in KINDS.items()]
-
-
-def _contender(label: str, chain: Chain) -> Contender:
-    return Contender(label, lambda: chain.run, chain.check)
-
-
 def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield one table: microseconds of each handover."""
-    yield rows_of(contenders(effort.nodes), effort)
+    """Yield one table: microseconds of each handover, in a chain of every kind."""
+    chains = {label: Chain(effort.nodes, *kind) for label, kind in KINDS.items()}
+    yield rows_of([Contender(label, partial(_run_of, chain), chain.check) for label, chain in chains.items()], effort)
+
+
+def _run_of(chain: Chain) -> Callable[[], list[float]]:
+    return chain.run
 
 
 def rows_of(ways: list[Contender], effort: Effort) -> list[Row]:
@@ -106,10 +101,8 @@ def rows_of(ways: list[Contender], effort: Effort) -> list[Row]:
         noted = way.make()()
         way.refuse_unless_done(noted)
         if turn >= 0:
-            found[way.label] += noted
-    rows = []
-    for label, seconds in found.items():
-        us = [second * US for second in seconds]
-        figures = {f"p{percent}": percentile(us, percent) for percent in (50, 95, 99)}
-        rows.append(Row(SECTION, label, "us", us, nodes=effort.nodes, each=True, figures=figures))
-    return rows
+            found[way.label] += [second * US for second in noted]
+    return [
+        Row(SECTION, label, "us", us, nodes=effort.nodes, each=True, figures=percentiles(us))
+        for label, us in found.items()
+    ]

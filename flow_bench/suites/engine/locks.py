@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flow_bench.harness.contender import Refused
+from flow_bench.harness.contender import require
 
 MADE: list[Counted] = []
 """Every lock since :func:`install`."""
@@ -62,21 +62,19 @@ def counted(how: str) -> dict[str, int]:
     """Note a hundred completions in one way and return what flow's locks counted.
 
     :param how: as for :class:`flow_bench.suites.engine.contention.Trial`.
-    :raises Refused: if flow made no two locks that count (its tracker's and its store's), or a completion is missing.
     """
     from flow_bench.suites.engine.contention import Trial
 
     trial, before = Trial(how), len(MADE)
     trial.prepare()
     locks = [lock for lock in MADE[before:] if lock.maker.startswith("flow.")]
-    if len({lock.maker for lock in locks}) < 2:
-        raise Refused(how, [f"only {len(locks)} of flow's locks can be counted, of the tracker's and the store's"])
+    few = f"only {len(locks)} of flow's locks can be counted, of the tracker's and the store's"
+    require(len({lock.maker for lock in locks}) >= 2, how, few)
     for lock in locks:
         lock.reset()
     trial.run()
     found = _sum(locks)  # before the check, which reads the store
-    if not Trial.done(trial):
-        raise Refused(how, ["not all completions were noted"])
+    require(Trial.done(trial), how, "not all completions were noted")
     return found
 
 
@@ -94,8 +92,8 @@ def counted_run() -> dict[str, int]:
         lock.reset()  # those that were made at imports count as well
     result = flow.run(plan, config=flow.Config(threads=COMPLETIONS))
     locks = MADE.copy()
-    if sorted(result.outputs.values()) != list(range(COMPLETIONS)):
-        raise Refused("a run", [f"not all of {COMPLETIONS} nodes passed the barrier"])
+    passed = sorted(result.outputs.values()) == list(range(COMPLETIONS))
+    require(passed, "a run", f"not all of {COMPLETIONS} nodes passed the barrier")
     return _sum(locks) | {"flow": _sum([lock for lock in locks if lock.maker.startswith("flow.")])["taken"]}
 
 

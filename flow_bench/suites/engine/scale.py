@@ -54,7 +54,13 @@ def phases(topology: str, nodes: int) -> Seconds:
     seconds: Seconds = {}
     _sync_phases(make, nodes, seconds)
     asyncio.run(_async_phases(make, nodes, seconds))
-    failing = make(nodes, fn=_fails_first()).compile()
+    first = [True]
+
+    def fails_first(*values: object) -> None:
+        if first and first.pop():
+            raise ValueError("the first node fails")
+
+    failing = make(nodes, fn=fails_first).compile()
     result = _timed(seconds, "fail at the first node", lambda: flow.run(failing, config=COLLECT))
     skipped = len(failing.descendants("n0"))
     expected = {flow.Status.FAILED: 1, flow.Status.SKIPPED: skipped, flow.Status.COMPLETED: nodes - 1 - skipped}
@@ -81,12 +87,10 @@ async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seco
     _require(result.ok and result.counts == {flow.Status.COMPLETED: nodes}, "run async")
     del plan, result
 
-    entered, first = asyncio.Event(), True
+    entered = asyncio.Event()
 
     async def waits_first(*values: object) -> None:
-        nonlocal first
-        if first:
-            first = False
+        if not entered.is_set():
             entered.set()
             await asyncio.get_running_loop().create_future()
 
@@ -122,18 +126,6 @@ def _timed(seconds: Seconds, phase: str, operation: Callable[[], Any]) -> Any:
     made = operation()
     seconds[phase] = perf_counter() - began
     return made
-
-
-def _fails_first() -> Callable[..., None]:
-    first = True
-
-    def fails_first(*values: object) -> None:
-        nonlocal first
-        if first:
-            first = False
-            raise ValueError("the first node fails")
-
-    return fails_first
 
 
 def _require(true: bool, label: str) -> None:

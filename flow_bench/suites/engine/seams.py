@@ -37,7 +37,11 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     samples = interleave(_sync(), effort.rounds, work)
     rows = samples.rows(SECTION, "us", NONE, per=effort.nodes, prefix="sync, no event loop: ", nodes=effort.nodes)
     for kind, what in (("async", "async"), ("sync", "sync, on a loop")):
-        samples = asyncio.run(interleave_on_loop(_on_loop(kind), effort.rounds, work))
+        ways = [
+            on_graph(name, partial(flow_execute, kind=kind, config=config), outputs_of)
+            for name, config in ((NONE, LOOP), *HOOKS.items())
+        ]
+        samples = asyncio.run(interleave_on_loop(ways, effort.rounds, work))
         rows += samples.rows(SECTION, "us", NONE, per=effort.nodes, prefix=f"{what}: ", nodes=effort.nodes)
     yield rows
     yield asyncio.run(_executors(effort))
@@ -61,28 +65,22 @@ HOOKS: Mapping[str, flow.Config] = {
     "before_call": flow.Config(before_call=lambda: asked),
 }
 NONE = "no hook"
+NO_HOOK = {NONE: LOOP, "no hook, generated code": HOT}
 
 
 def _sync() -> list[Contender]:
-    def with_config(config: flow.Config) -> Callable[[Work], Operation]:
-        return lambda work: partial(flow.run, work.plan("sync"), config=config)
-
     def known(work: Work) -> Operation:
         return partial(flow.run, work.plan("sync"), known={work.names[0]: DONE}, config=LOOP)
 
+    hooks = {name: HOOKS[name] for name in ("on_outcome", "before_call")}
     return [
-        on_graph(NONE, with_config(LOOP), outputs_of),
-        on_graph("no hook, generated code", with_config(HOT), outputs_of),
-        *(on_graph(name, with_config(HOOKS[name]), outputs_of) for name in ("on_outcome", "before_call")),
+        *(on_graph(name, partial(_run, config), outputs_of) for name, config in (NO_HOOK | hooks).items()),
         on_graph("known= one node", known, outputs_of),
     ]
 
 
-def _on_loop(kind: str) -> list[Contender]:
-    configs = {NONE: LOOP, **HOOKS}
-    return [
-        on_graph(name, partial(flow_execute, kind=kind, config=config), outputs_of) for name, config in configs.items()
-    ]
+def _run(config: flow.Config, work: Work) -> Operation:
+    return partial(flow.run, work.plan("sync"), config=config)
 
 
 async def _executors(effort: Effort) -> list[Row]:
@@ -90,7 +88,7 @@ async def _executors(effort: Effort) -> list[Row]:
     dag = flow.Dag("calls")
     for k in range(effort.calls):
         dag.add(f"n{k}", noop, executor="pool")
-    plan, rows = dag.compile(), []
+    plan, rows, done = dag.compile(), [], [DONE] * effort.calls
     # not forked: this process has threads
     processes = partial(ProcessPoolExecutor, 2, mp_context=multiprocessing.get_context("spawn"))
     makers: dict[str, Callable[[], Executor]] = {"ThreadPoolExecutor": ThreadPoolExecutor, "two processes": processes}
@@ -98,9 +96,10 @@ async def _executors(effort: Effort) -> list[Row]:
         with make() as pool:
             config = flow.Config(executors={"pool": pool})
             ways = [
-                ready("submit alone", partial(_submitted, pool, effort.calls), _all_done, effort.calls),
-                ready("flow.execute", partial(flow.execute, plan, config=config), _run_done, effort.calls),
-            ]
+                ready("submit alone", partial(_submitted, pool, effort.calls), done.__eq__, effort.calls),
+                ready("flow.execute", partial(flow.execute, plan, config=config),
+                      lambda result: list(result.outputs.values()) == done, effort.calls),
+            ]  # fmt: skip
             samples = await interleave_on_loop(ways, effort.rounds, waits=True)
         rows += samples.rows(EXECUTORS, "us", prefix=f"{what}: ", nodes=effort.calls)
     return rows
@@ -108,11 +107,3 @@ async def _executors(effort: Effort) -> list[Row]:
 
 async def _submitted(pool: Executor, calls: int) -> list[str]:
     return [future.result() for future in [pool.submit(noop) for _ in range(calls)]]
-
-
-def _all_done(outputs: list[str]) -> bool:
-    return set(outputs) == {DONE}
-
-
-def _run_done(result: flow.Result) -> bool:
-    return len(result.plan) == len(result.outputs) and _all_done(list(result.outputs.values()))
