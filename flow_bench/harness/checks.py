@@ -16,10 +16,7 @@ PATIENCE = 60
 
 
 class Recorder:
-    """Nodes that note who was called with what: node ``i`` returns ``i``, so its dependents must get that.
-
-    :ivar work: the same graph with these nodes.
-    """
+    """Nodes that note who was called with what: node ``i`` returns ``i``, so its dependents must get that."""
 
     def __init__(self, work: Work) -> None:
         self.calls: list[int] = []

@@ -130,10 +130,7 @@ IN_A_RUN = f"locks taken: a run of {COMPLETIONS} nodes in threads"
 
 
 def lock_rows(counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
-    """Return how many locks all completions of a way take, and a run of as many nodes.
-
-    :param counts: as :mod:`flow_bench.suites.engine.locks` prints them.
-    """
+    """Return how many locks all completions of a way take, and a run of as many nodes."""
     found = [(label, counts[how], "waited", "of a StatusTracker and a WorkflowData") for how, label in LOCKS.items()]
     found.append((IN_A_RUN, counts["run"], "flow", "the others are the standard library's: threads, futures, the loop"))
     return [

@@ -21,7 +21,7 @@ from flow_bench.harness.contender import Contender, ready, require
 from flow_bench.harness.interleave import interleave
 from flow_bench.harness.rows import US, Row, Target, chosen, ratios
 from flow_bench.suites.engine import examples, handover, items, keeping, mapping
-from flow_bench.suites.engine.results import KILOBYTES, dag_of, results
+from flow_bench.suites.engine.mapping import KILOBYTES, dag_of, results
 
 HELD = 100
 """Task results in the context whose items' memory is measured."""
@@ -65,11 +65,6 @@ def context_of(count: int) -> flow.Context:
     seen = len(found.data) == count and all(result[name] is value for name, value in values.items())
     require(seen, "the context", f"it should see {count} results")
     return found
-
-
-def child_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Contender]:
-    """``ctx.child`` of each context, and a bare Struct."""
-    return [*(child_way(count, one, effort.children) for count, one in contexts.items()), bare_way(effort.children)]
 
 
 def copy_ways(contexts: Mapping[int, flow.Context], effort: Effort) -> list[Contender]:
@@ -132,7 +127,8 @@ def child_section(effort: Effort) -> Iterator[list[Row]]:
     """The cost of a child does not depend on what its context holds; that of a copy does."""
     section = f"one item's context over task results of {KILOBYTES} KB, ratio to no results"
     contexts = {count: context_of(count) for count in effort.sizes}
-    samples = interleave(child_ways(contexts, effort), effort.rounds)
+    ways = [child_way(count, context, effort.children) for count, context in contexts.items()]
+    samples = interleave([*ways, bare_way(effort.children)], effort.rounds)
     children = [samples[f"ctx.child, {count} results"] for count in effort.sizes]
     bare, slowest = samples[BARE], max(children, key=median)
     targets = {f"ctx.child, {count} results": Target(1.1, binding=True) for count in effort.sizes[1:]}

@@ -10,39 +10,21 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from graphlib import TopologicalSorter
+from typing import Any, Literal
 
 import flow
+from flow_bench.harness import loops
 from flow_bench.harness.checks import check_async, check_sync
-from flow_bench.harness.contender import Contender
+from flow_bench.harness.contender import Contender, Operation
 from flow_bench.harness.interleave import Samples, interleave, interleave_on_loop, repeat_of
-from flow_bench.harness.loops import (
-    EAGER,
-    bare_await_loop,
-    bare_loop,
-    calls_only,
-    counter_loop,
-    eager_tasks,
-    flow_execute,
-    flow_run,
-    flow_run_hot,
-    graphlib_drive,
-    on_graph,
-    ordered_loop,
-    outputs_of,
-    start_soon_per_node,
-    task_per_node,
-)
-from flow_bench.harness.rows import JUDGED, Row, Target, chosen
-from flow_bench.harness.work import Work
+from flow_bench.harness.loops import EAGER, flow_execute, on_graph, outputs_of
+from flow_bench.harness.rows import JUDGED, US, Row, Target, chosen, ratios
+from flow_bench.harness.work import Work, noop
 from flow_bench.suites.engine import hot, seams, singles
-from flow_bench.suites.engine.build import build_rows
 
-COUNTERS, EAGERLY, PER_NODE, NURSERY = (
-    "counters and ready list",
-    "eager task per node",
-    "task per node (create_task)",
-    "nursery task per node",
-)
+COUNTERS, EAGERLY = "counters and ready list", "eager task per node"
+PER_NODE, NURSERY = "task per node (create_task)", "nursery task per node"
 BASELINES = {"sync": COUNTERS, "async": EAGERLY if EAGER else PER_NODE, "trio": NURSERY, "uvloop": PER_NODE}
 LIMITED = flow.Config(limit=8)
 UNBOUNDED, BOUNDED = "flow.execute, warm plan", "flow.execute(limit=8), warm plan"
@@ -59,34 +41,32 @@ TARGETS: Mapping[str, Mapping[str, Target]] = {
 }
 
 SYNC = [
-    calls_only("bare loop (calls only)", bare_loop),
-    on_graph("loop in a known order", ordered_loop),
-    on_graph(COUNTERS, counter_loop),
-    on_graph("graphlib, prepared outside", partial(graphlib_drive, build=False)),
-    on_graph("graphlib, add + prepare + run", partial(graphlib_drive, build=True)),
-    on_graph("flow.run, fresh plan", partial(flow_run, fresh=True), outputs_of),
-    on_graph("flow.run, warm plan", partial(flow_run, fresh=False), outputs_of),
-    on_graph("flow.run, hot plan", flow_run_hot, outputs_of),
+    loops.calls_only("bare loop (calls only)", loops.bare_loop),
+    on_graph("loop in a known order", loops.ordered_loop),
+    on_graph(COUNTERS, loops.counter_loop),
+    on_graph("graphlib, prepared outside", partial(loops.graphlib_drive, build=False)),
+    on_graph("graphlib, add + prepare + run", partial(loops.graphlib_drive, build=True)),
+    on_graph("flow.run, fresh plan", partial(loops.flow_run, fresh=True), outputs_of),
+    on_graph("flow.run, warm plan", partial(loops.flow_run, fresh=False), outputs_of),
+    on_graph("flow.run, hot plan", loops.flow_run_hot, outputs_of),
 ]
 EXECUTE = [
     on_graph("flow.execute, fresh plan", partial(flow_execute, fresh=True), outputs_of),
     on_graph(UNBOUNDED, flow_execute, outputs_of),
 ]
+TASKS = [*([on_graph(EAGERLY, loops.eager_tasks)] if EAGER else []), on_graph(PER_NODE, loops.task_per_node)]
 ASYNC = [
-    calls_only("bare await loop (calls only)", bare_await_loop),
-    *([on_graph(EAGERLY, eager_tasks)] if EAGER else []),
-    on_graph(PER_NODE, task_per_node),
-    on_graph("anyio start_soon per node", start_soon_per_node),
+    loops.calls_only("bare await loop (calls only)", loops.bare_await_loop),
+    *TASKS,
+    on_graph("anyio start_soon per node", loops.start_soon_per_node),
     *EXECUTE,
     on_graph(BOUNDED, partial(flow_execute, config=LIMITED), outputs_of),
     on_graph("flow.execute of the sync plan", partial(flow_execute, kind="sync"), outputs_of),
     on_graph("flow.execute, 1st node suspends once", partial(flow_execute, kind="suspending"), outputs_of),
-    on_graph(
-        "task per node, 1st node suspends once" if not EAGER else "eager task, 1st node suspends once",
-        partial(eager_tasks if EAGER else task_per_node, kind="suspending"),
-    ),
+    on_graph("eager task, 1st node suspends once", partial(loops.eager_tasks, kind="suspending"))
+    if EAGER
+    else on_graph("task per node, 1st node suspends once", partial(loops.task_per_node, kind="suspending")),
 ]
-UVLOOP = [*([on_graph(EAGERLY, eager_tasks)] if EAGER else []), on_graph(PER_NODE, task_per_node), *EXECUTE]
 
 
 RUNS = 5
@@ -147,28 +127,20 @@ def async_section(settings: Settings) -> Iterator[list[Row]]:
         yield asyncio.run(_async_rows("async", ASYNC, nodes, settings))
 
 
-def trio_section(settings: Settings) -> Iterator[list[Row]]:
-    """The same on trio."""
+def other_section(name: Literal["trio", "uvloop"], settings: Settings) -> Iterator[list[Row]]:
+    """The same on another loop."""
     try:
-        trio = importlib.import_module("trio")
+        library = importlib.import_module(name)
     except ImportError:
-        yield [Row("trio", UNBOUNDED, "us", note="n/a: trio is not installed")]
-        return
-    nursery = on_graph(NURSERY, partial(start_soon_per_node, open_group=trio.open_nursery))
-    for nodes in settings.judged():
-        yield trio.run(_async_rows, "trio", [nursery, *EXECUTE], nodes, settings)
-
-
-def uvloop_section(settings: Settings) -> Iterator[list[Row]]:
-    """The same on uvloop."""
-    try:
-        uvloop = importlib.import_module("uvloop")
-    except ImportError:
-        yield [Row("uvloop", UNBOUNDED, "us", note="n/a: uvloop is not installed")]
+        yield [Row(name, UNBOUNDED, "us", note=f"n/a: {name} is not installed")]
         return
     for nodes in settings.judged():
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            yield runner.run(_async_rows("uvloop", UVLOOP, nodes, settings))
+        if name == "trio":
+            nursery = on_graph(NURSERY, partial(loops.start_soon_per_node, open_group=library.open_nursery))
+            yield library.run(_async_rows, name, [nursery, *EXECUTE], nodes, settings)
+        else:
+            with asyncio.Runner(loop_factory=library.new_event_loop) as runner:
+                yield runner.run(_async_rows(name, [*TASKS, *EXECUTE], nodes, settings))
 
 
 async def _async_rows(section: str, contenders: Sequence[Contender], nodes: int, settings: Settings) -> list[Row]:
@@ -195,6 +167,82 @@ def build_section(settings: Settings) -> Iterator[list[Row]]:
         yield rows
 
 
+DICT, BUILD, COMPILE = "dict of lists", "Dag.add of every node", "compile"
+WITH_SUCCESSORS, GRAPHLIB, AGAIN = "compile + plan.descendants", "graphlib add + prepare", "recompile after 1 more node"
+
+
+def build_rows(work: Work, topology: str, rounds: int) -> list[Row]:
+    """Time six ways to define ``work``'s graph, interleaved."""
+    nodes = len(work.names)
+    samples = interleave(BUILDING, rounds, work, repeat=repeat_of(nodes))
+    targets = {BUILD: Target(1.0, 0.5, of="figure"), COMPILE: Target(1.0, 0.5, of="figure")}
+    judged = targets if nodes == JUDGED else {}
+    place: dict[str, Any] = {"nodes": nodes, "topology": topology}
+    found = samples.rows("build", "us", DICT, per=nodes, targets=judged, **place)
+    both = [build + compiled for build, compiled in zip(samples[BUILD], samples[COMPILE], strict=True)]
+    found.append(Row("build", "  build + compile / graphlib", "x", ratios(both, samples[GRAPHLIB]), **place))
+    found.append(Row("build", "  recompile, us in all", "us", [s * US for s in samples[AGAIN]], **place))
+    return found
+
+
+def _dict_of_lists(work: Work) -> Operation:
+    names, needs = work.names, work.needs
+
+    def build() -> dict[str, list[str]]:
+        graph = {}
+        for name, upstream in zip(names, needs, strict=True):
+            graph[name] = list(upstream)
+        return graph
+
+    return build
+
+
+def _sorter(work: Work) -> Operation:
+    names, needs = work.names, work.needs
+
+    def build() -> Sequence[str]:
+        graph: TopologicalSorter[str] = TopologicalSorter()
+        for name, upstream in zip(names, needs, strict=True):
+            graph.add(name, *upstream)
+        graph.prepare()
+        return names
+
+    return build
+
+
+def _with_successors(work: Work) -> Operation:
+    dag = work.dag("sync")
+
+    def compiled() -> flow.Plan:
+        plan = dag.compile()
+        assert not plan.descendants(work.names[-1])  # finding who waits for whom is most of it
+        return plan
+
+    return compiled
+
+
+def _one_more(work: Work) -> Operation:
+    dag = work.dag("sync")
+    dag.compile()
+    dag.add("one-more", noop, needs=[work.names[-1]])
+    return dag.compile
+
+
+def _has_all(more: int, made: Any, work: Work) -> str | None:
+    count = len(work.names) + more
+    return None if len(made) == count else f"it made {len(made)} nodes, not {count}"
+
+
+BUILDING = (
+    Contender(DICT, _dict_of_lists, partial(_has_all, 0)),
+    Contender(GRAPHLIB, _sorter, partial(_has_all, 0)),
+    Contender(BUILD, lambda work: partial(work.dag, "sync"), partial(_has_all, 0)),
+    Contender(COMPILE, lambda work: work.dag("sync").compile, partial(_has_all, 0)),
+    Contender(WITH_SUCCESSORS, _with_successors, partial(_has_all, 0)),
+    Contender(AGAIN, _one_more, partial(_has_all, 1)),
+)
+
+
 def per_node(section: str, topology: str, nodes: int, samples: Samples) -> list[Row]:
     """Rows in microseconds per node, with ratios to the section's baseline."""
     targets = TARGETS[section] if nodes == JUDGED else {}
@@ -205,8 +253,8 @@ def per_node(section: str, topology: str, nodes: int, samples: Samples) -> list[
 SECTIONS: Mapping[str, Callable[[Settings], Iterator[list[Row]]]] = {
     "sync": sync_section,
     "async": async_section,
-    "trio": trio_section,
-    "uvloop": uvloop_section,
+    "trio": partial(other_section, "trio"),
+    "uvloop": partial(other_section, "uvloop"),
     "build": build_section,
     "single": lambda settings: singles.run(settings.singles),
     "hot": lambda settings: hot.run(settings.hot),

@@ -20,7 +20,7 @@ from flow_bench.harness.contender import Contender, expect
 from flow_bench.harness.interleave import interleave
 from flow_bench.harness.logs import unwritten
 from flow_bench.harness.rows import Row
-from flow_bench.suites.engine.results import KILOBYTES, dag_of
+from flow_bench.suites.engine.mapping import KILOBYTES, dag_of
 
 HELD = 100
 """Task results that each run holds."""

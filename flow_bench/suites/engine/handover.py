@@ -32,10 +32,7 @@ QUICK = Effort(rounds=2)
 
 
 class Chain:
-    """Nodes that note how long it was since the one before ended; the first one's own is left out.
-
-    :param waits: seconds that each async node waits before it ends.
-    """
+    """Nodes that note how long it was since the one before ended; the first one's own is left out."""
 
     def __init__(self, nodes: int, kind: str, waits: float = 0.0) -> None:
         self.noted: list[float] = []

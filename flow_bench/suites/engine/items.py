@@ -20,11 +20,11 @@ from flow_bench.harness.contender import Contender
 from flow_bench.harness.interleave import interleave
 from flow_bench.harness.rows import US, Row
 from flow_bench.suites.engine import mapping
-from flow_bench.suites.engine.results import KILOBYTES
 
 HELD = 100
 """Task results in the context."""
-SECTION = f"with-items over {HELD} results of {KILOBYTES} KB: contexts of all items made and held, ratio to children"
+RESULTS = f"{HELD} results of {mapping.KILOBYTES} KB"
+SECTION = f"with-items over {RESULTS}: contexts of all items made and held, ratio to children"
 CHILD, COPY, DEEP, RUN = "a child each", "copy.copy each", "copy.deepcopy each", "a run that maps them"
 Held = Sequence[Any]
 
@@ -42,10 +42,7 @@ QUICK = Effort(rounds=3, patience=0.2, traced=10)
 
 
 def run(effort: Effort, context: flow.Context) -> Iterator[list[Row]]:
-    """Yield one table: microseconds for all items of a list, and the bytes that they take at the peak.
-
-    :param context: of a node that ran after :data:`HELD` others, with their results in ``ctx.data``.
-    """
+    """Yield one table: microseconds for all items of a list, and the bytes that they take at the peak."""
     rows: list[Row] = []
     deep = Deep(dict(context.data.items()), effort)
     for count in effort.counts:
@@ -68,10 +65,7 @@ def held_ways(count: int, context: flow.Context) -> list[Contender]:
 
 
 def held(label: str, count: int, make: Callable[[int], Any], right: Callable[[Any, int], bool]) -> Contender:
-    """Make ``count`` objects and hold them all.
-
-    :param right: tells whether an object is that of item ``i``; it is asked of the first and the last.
-    """
+    """Make ``count`` objects and hold them all."""
 
     def run() -> Held:
         return [make(i) for i in range(count)]
@@ -96,7 +90,7 @@ def run_way(count: int) -> Contender:
 
 
 class Deep:
-    """Deep copies, one for each item, as far as they are affordable. :param data: what is copied."""
+    """Deep copies of ``data``, one for each item, as far as they are affordable."""
 
     def __init__(self, data: dict[str, Any], effort: Effort) -> None:
         self.data = data
@@ -115,11 +109,8 @@ class Deep:
             notes.append(f"memory extrapolated from {self.traced:,} items")
         figures = {"bytes": self.bytes * count / self.traced}
         seconds = median(samples) if samples else self.seconds * count / self.timed
-        us = [sample * US for sample in samples]
-        return Row(
-            SECTION, DEEP, "us", us, seconds * US, [seconds / median(base)], count, figures=figures,
-            note=", ".join(notes),
-        )  # fmt: skip
+        us, over, note = [sample * US for sample in samples], [seconds / median(base)], ", ".join(notes)
+        return Row(SECTION, DEEP, "us", us, seconds * US, over, count, figures=figures, note=note)
 
     def _samples(self, count: int) -> list[float]:
         """Seconds of each round, of which there is only one if it takes long; none if it would take too long."""

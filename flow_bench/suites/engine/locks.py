@@ -20,10 +20,7 @@ MADE: list[Counted] = []
 
 
 class Counted:
-    """A lock that counts how often it is taken, and how often somebody had to wait for it.
-
-    :ivar maker: the name of the module that made it.
-    """
+    """A lock that counts how often it is taken, and how often somebody had to wait for it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.lock = make()
@@ -59,10 +56,7 @@ def install() -> None:
 
 
 def counted(how: str) -> dict[str, int]:
-    """Note a hundred completions in one way and return what flow's locks counted.
-
-    :param how: as for :class:`flow_bench.suites.engine.contention.Trial`.
-    """
+    """Note a hundred completions in one way and return what flow's locks counted."""
     from flow_bench.suites.engine.contention import Trial
 
     trial, before = Trial(how), len(MADE)

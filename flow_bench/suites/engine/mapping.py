@@ -15,10 +15,13 @@ from flow_bench.harness.interleave import Samples, interleave, interleave_on_loo
 from flow_bench.harness.loops import EAGER, eager
 from flow_bench.harness.rows import JUDGED, US, Row, Target, ratios
 from flow_bench.harness.work import DONE, noop
-from flow_bench.suites.engine.results import KILOBYTES, dag_of
 
 HELD = 100
 """Task results in the runs that map."""
+KILOBYTES = 10
+ROWS = 270
+"""Integers in a result: 28 bytes each, 8 in the list, which makes 10 KB."""
+_MADE: list[dict[str, Any]] = []
 
 Kind: TypeAlias = Literal["sync", "async"]
 
@@ -35,6 +38,30 @@ class Effort:
 
 
 QUICK = Effort(rounds=4, traced=2_000, waiting_rounds=5)
+
+
+def result(number: int) -> dict[str, Any]:
+    """Return what one task leaves: 10 KB of Python objects."""
+    return {"task": number, "rows": [1_000 * number + row for row in range(1_000, 1_000 + ROWS)]}
+
+
+def results(count: int) -> dict[str, Any]:
+    """Return ``count`` results by the names of their nodes; the same objects each time."""
+    while len(_MADE) < count:
+        _MADE.append(result(len(_MADE)))
+    return {f"r{i}": _MADE[i] for i in range(count)}
+
+
+def dag_of(count: int) -> flow.Dag:
+    """Return a Dag of ``count`` nodes that return the results."""
+    dag = flow.Dag("results")
+    for name, value in results(count).items():
+        dag.add(name, partial(_given, value))
+    return dag
+
+
+def _given(value: Any, /) -> Any:
+    return value
 
 
 def take(item: Any) -> str:
@@ -174,7 +201,7 @@ def memory_rows(effort: Effort) -> Iterator[Row]:
         base: list[float] = []
         for held in (0, HELD):
             plan = mapped(functions[0], held)
-            peak, result = traced_peak(partial(_driven, kind, plan, items))
+            peak, result = traced_peak(partial(flow.run if kind == "sync" else _executed, plan, items))
             label = f"{kind}: {held} results"
             require(all_mapped(effort.traced, result), label, "not every item was mapped")
             each = [peak / effort.traced]
@@ -183,8 +210,8 @@ def memory_rows(effort: Effort) -> Iterator[Row]:
             yield Row(section, label, "bytes per item", each, ratios=ratios(each, base), target=target)
 
 
-def _driven(kind: Kind, plan: flow.Plan, items: dict[str, Any]) -> flow.Result:
-    return flow.run(plan, items) if kind == "sync" else asyncio.run(flow.execute(plan, items))
+def _executed(plan: flow.Plan, items: dict[str, Any]) -> flow.Result:
+    return asyncio.run(flow.execute(plan, items))
 
 
 async def wait(item: Any) -> str:

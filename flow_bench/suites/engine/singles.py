@@ -256,10 +256,7 @@ async def ticker(effort: Effort) -> list[Row]:
 
 
 async def _beside(operation: Callable[[], Awaitable[Any]], times: int) -> tuple[list[float], list[float]]:
-    """Run ``operation`` so often beside a ticker.
-
-    :return: in ms, how late each tick was that was due while it ran, and the collector's pauses meanwhile.
-    """
+    """How late, in ms, a ticker was while ``operation`` ran so often, and the collector's pauses meanwhile."""
     ticks: list[tuple[float, float]] = []
     late: list[float] = []
     pauses: list[float] = []

@@ -69,11 +69,7 @@ class Arrivals:
     latest: float = 0.0
 
     async def __call__(self, count: int, begin: Callable[[int], object], start: float) -> None:
-        """Begin ``count`` more.
-
-        :param begin: is given the workflow's number, from 1, and does not wait for it.
-        :param start: the moment from which all are due.
-        """
+        """Begin ``count`` more."""
         for _ in range(count):
             due = start + self.begun / self.rate
             await self.sleep(max(0.0, due - self.clock()))  # one that is due lets the loop turn, as a request would
@@ -106,11 +102,7 @@ class Watched:
 
 
 async def watch(rate: int, warm: float, seconds: float, every: float, made: flow.Plan | None = None) -> Watched:
-    """Let workflows arrive for ``warm`` and for ``seconds`` more, looking at the memory all ``every`` seconds.
-
-    :param made: the workflow; of the soak, with a wait, by default.
-    :raises Refused: unless each that began ended as it was to.
-    """
+    """Let workflows arrive for ``warm`` and for ``seconds`` more, looking at the memory all ``every`` seconds."""
     workflow, soak = made or plan(WAIT), Soak()
     clock = asyncio.get_running_loop().time
     arrivals = Arrivals(rate, clock)

@@ -27,10 +27,7 @@ class Refusal(Exception):
 
 
 def plan(wait: float = 0.0) -> flow.Plan:
-    """Five nodes; the third fails in every tenth workflow, and the two after it are skipped.
-
-    :param wait: seconds that the first node waits; 0 lets the loop turn once.
-    """
+    """Five nodes; the third fails in every tenth workflow, and the two after it are skipped."""
     dag = flow.Dag("soak")
 
     async def fetched(number: int) -> dict[str, int]:

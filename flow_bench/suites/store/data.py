@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 import flow
-from flow_bench.harness.contender import Contender, again, fresh, ready, repeated
+from flow_bench.harness.contender import Contender, again, ready, repeated
 from flow_bench.harness.interleave import Samples, interleave
 from flow_bench.harness.rows import Row, Target, chosen
 from flow_bench.harness.work import Work
@@ -153,39 +153,21 @@ def _there_and_back(write: Callable[..., bytes], read: Callable[[bytes], Any], *
     return lambda: read(write(*values))
 
 
-LOOKS = ("ctx.data.outputs[name]", "ctx.data.statuses[name]", "ctx.data.is_runnable(name)", "ctx.data.get(key)")
-
-
-def look_at_outputs(data: flow.WorkflowData, times: int) -> Any:
-    """Read the output of one node."""
+GET = "ctx.data.get(key)"
+LOOKS: dict[str, tuple[str, Any]] = {
+    "ctx.data.outputs[name]": ('data.outputs["n7"]', 7),
+    "ctx.data.statuses[name]": ('data.statuses["n7"]', flow.Status.COMPLETED),
+    "ctx.data.is_runnable(name)": ('data.is_runnable("n7")', False),
+    GET: ('data.get("key")', 7),
+}
+"""Ways to look, each with its expression and what that gives."""
+LOOP = """
+def looks(data, times):
     found = None
     for _ in range(times):
-        found = data.outputs["n7"]
+        found = {}
     return found
-
-
-def look_at_statuses(data: flow.WorkflowData, times: int) -> Any:
-    """Read the status of one node."""
-    found = None
-    for _ in range(times):
-        found = data.statuses["n7"]
-    return found
-
-
-def ask_runnable(data: flow.WorkflowData, times: int) -> Any:
-    """Ask whether one node could start."""
-    found = None
-    for _ in range(times):
-        found = data.is_runnable("n7")
-    return found
-
-
-def get_one(data: flow.WorkflowData, times: int) -> Any:
-    """Get one value."""
-    found = None
-    for _ in range(times):
-        found = data.get("key")
-    return found
+"""
 
 
 def access_section(effort: Effort) -> Iterator[list[Row]]:
@@ -193,8 +175,8 @@ def access_section(effort: Effort) -> Iterator[list[Row]]:
     section = "a run as its store shows it (100 nodes), ratio to getting a value"
     rows = []
     for what, config in (("fixed order", flow.Config()), ("counting", flow.Config(keep=["n7", "looks"]))):
-        rows += looked_at(config, effort).rows(section, "us", LOOKS[-1], prefix=f"inside a run, {what}: ")
-    yield rows + looked_at(None, effort).rows(section, "us", LOOKS[-1], prefix="after a run: ")
+        rows += looked_at(config, effort).rows(section, "us", GET, prefix=f"inside a run, {what}: ")
+    yield rows + looked_at(None, effort).rows(section, "us", GET, prefix="after a run: ")
 
 
 def looked_at(config: flow.Config | None, effort: Effort) -> Samples:
@@ -216,12 +198,11 @@ def looked_at(config: flow.Config | None, effort: Effort) -> Samples:
 def look(data: flow.WorkflowData, effort: Effort) -> Samples:
     """Seconds per look of each kind."""
     data.set("key", 7)
-    functions = (look_at_outputs, look_at_statuses, ask_runnable, get_one)
-    expected = (7, flow.Status.COMPLETED, False, 7)
-    ways = [
-        ready(label, partial(fresh(function), data, effort.reads), partial(eq, value), effort.reads)
-        for label, function, value in zip(LOOKS, functions, expected, strict=True)
-    ]
+    ways = []
+    for label, (expression, expected) in LOOKS.items():
+        made: dict[str, Any] = {}
+        exec(LOOP.format(expression), made)  # code of its own for each, as timeit makes it
+        ways.append(ready(label, partial(made["looks"], data, effort.reads), partial(eq, expected), effort.reads))
     return interleave(ways, effort.read_rounds)
 
 

@@ -43,11 +43,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 
 
 def together(data: flow.WorkflowData, seconds: float) -> tuple[int, float]:
-    """Let 16 threads increment one key, set one of their own and get it back, for so long.
-
-    :return: operations in all, and the seconds they took.
-    :raises Refused: unless every increment is in the total and every thread finds its own value.
-    """
+    """Let 16 threads increment one key, set one of their own and get it back: operations, and seconds."""
     turns, wrong = [0] * THREADS, []
     barrier = Barrier(THREADS + 1)
 
