@@ -31,19 +31,13 @@ class Contender:
 
     What the contenders of a table share (a graph, a number of tasks) is their *subject*: ``make`` and ``check`` are
     given it. Contenders that need none are made with :func:`ready`, or with functions that take nothing.
-
-    :ivar make: prepares, untimed, and returns the operation: ``make(*subject)``.
-    :ivar check: is given what the operation returned, and the subject; returns what is wrong with that (nothing if the
-        work was done). Not timed.
-    :ivar per: of how many things one operation is the cost: nodes, items, calls. The figure is per one of them.
-    :ivar is_async: the operation is an async function.
     """
 
     label: str
-    make: Callable[..., Operation]
-    check: Callable[..., object]
-    per: int = 1
-    is_async: bool = False
+    make: Callable[..., Operation]  # prepares, untimed, and returns the operation: ``make(*subject)``
+    check: Callable[..., object]  # says what is wrong with what that returned, if anything: ``check(raw, *subject)``
+    per: int = 1  # of how many things one operation is the cost: nodes, items, calls. The figure is per one of them
+    is_async: bool = False  # the operation is an async function
 
     @property
     def title(self) -> str:

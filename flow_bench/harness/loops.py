@@ -23,6 +23,8 @@ from flow_bench.harness.work import Work
 
 EAGER = sys.version_info >= (3, 12)
 """Whether asyncio can start a task eagerly."""
+LOOP = flow.Config(optimize=False)
+HOT = flow.Config(optimize="at_once")
 
 
 def eager(body: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -62,7 +64,7 @@ def calls_only(label: str, prepare: Prepare) -> Floor:
     return Floor(label, prepare, check)
 
 
-def bare_loop(work: Work) -> Callable[[], Any]:
+def bare_loop(work: Work) -> Operation:
     """Call every function without arguments; keep only the last output."""
     fns = work.kinds["sync"]
 
@@ -75,7 +77,7 @@ def bare_loop(work: Work) -> Callable[[], Any]:
     return run
 
 
-def ordered_loop(work: Work) -> Callable[[], Any]:
+def ordered_loop(work: Work) -> Operation:
     """Call in a known order with the dependencies' outputs: what remains if nothing is ever counted or checked."""
     fns, dependencies = work.kinds["sync"], work.dependencies
 
@@ -88,7 +90,7 @@ def ordered_loop(work: Work) -> Callable[[], Any]:
     return run
 
 
-def counter_loop(work: Work) -> Callable[[], Any]:
+def counter_loop(work: Work) -> Operation:
     """Count down in-degrees, call what is ready with its dependencies' outputs."""
     fns, dependencies, successors = work.kinds["sync"], work.dependencies, work.successors
     in_degrees, roots = work.in_degrees, work.roots
@@ -108,7 +110,7 @@ def counter_loop(work: Work) -> Callable[[], Any]:
     return run
 
 
-def graphlib_drive(work: Work, *, build: bool) -> Callable[[], Any]:
+def graphlib_drive(work: Work, *, build: bool) -> Operation:
     """Ask a TopologicalSorter what is ready and tell it what is done; with ``build``, make and prepare it too."""
     fns, dependencies = work.kinds["sync"], work.dependencies
     graph = dict(enumerate(dependencies))
@@ -133,21 +135,12 @@ def graphlib_drive(work: Work, *, build: bool) -> Callable[[], Any]:
     return run
 
 
-LOOP = flow.Config(optimize=False)
-HOT = flow.Config(optimize="at_once")
+def flow_run(work: Work, *, fresh: bool = False, config: flow.Config = LOOP) -> Operation:
+    """``flow.run`` of a compiled all-sync plan: its first run ever, or one of many (hot: code exists already)."""
+    return partial(flow.run, work.plan("sync", fresh=fresh), config=config)
 
 
-def flow_run(work: Work, *, fresh: bool) -> Callable[[], Any]:
-    """``flow.run`` of a compiled all-sync plan: its first run ever, or one of the first thousands."""
-    return partial(flow.run, work.plan("sync", fresh=fresh), config=LOOP)
-
-
-def flow_run_hot(work: Work) -> Callable[[], Any]:
-    """``flow.run`` of a plan that code has been generated for (in the round before the first)."""
-    return partial(flow.run, work.plan("sync"), config=HOT)
-
-
-def bare_await_loop(work: Work) -> Callable[[], Any]:
+def bare_await_loop(work: Work) -> Operation:
     """Await every function without arguments; keep only the last output."""
     fns = work.kinds["async"]
 
@@ -160,7 +153,7 @@ def bare_await_loop(work: Work) -> Callable[[], Any]:
     return run
 
 
-def eager_tasks(work: Work, *, kind: str = "async") -> Callable[[], Any]:
+def eager_tasks(work: Work, *, kind: str = "async") -> Operation:
     """An eagerly started task per node (asyncio, 3.12+), in-degrees counted down.
 
     What a task makes ready waits in a list: starting it within would nest a thousand deep.
@@ -201,7 +194,7 @@ def eager_tasks(work: Work, *, kind: str = "async") -> Callable[[], Any]:
     return run
 
 
-def task_per_node(work: Work, *, kind: str = "async") -> Callable[[], Any]:
+def task_per_node(work: Work, *, kind: str = "async") -> Operation:
     """``asyncio.create_task`` per node as it becomes ready; the last node wakes the caller."""
     fns, dependencies, successors = work.kinds[kind], work.dependencies, work.successors
     in_degrees, roots = work.in_degrees, work.roots
@@ -233,7 +226,7 @@ def task_per_node(work: Work, *, kind: str = "async") -> Callable[[], Any]:
     return run
 
 
-def start_soon_per_node(work: Work, *, open_group: Callable[[], Any] = anyio.create_task_group) -> Callable[[], Any]:
+def start_soon_per_node(work: Work, *, open_group: Callable[[], Any] = anyio.create_task_group) -> Operation:
     """``start_soon`` per node as it becomes ready, in an anyio task group or a trio nursery, which joins them."""
     fns, dependencies, successors = work.kinds["async"], work.dependencies, work.successors
     in_degrees, roots = work.in_degrees, work.roots
@@ -260,7 +253,7 @@ def start_soon_per_node(work: Work, *, open_group: Callable[[], Any] = anyio.cre
 
 def flow_execute(
     work: Work, *, kind: str = "async", fresh: bool = False, config: flow.Config | None = None
-) -> Callable[[], Any]:
+) -> Operation:
     """``await flow.execute`` of a compiled plan: its first run ever, or one of many."""
     return partial(flow.execute, work.plan(kind, fresh=fresh), config=config)
 

@@ -31,7 +31,6 @@ Effort = TypeVar("Effort")
 Verdict = Literal["", "PASS", "MISS", "pass", "miss"]
 """In capitals where the target is set for this interpreter, in small letters where it is only compared with it."""
 
-
 FINE = get_clock_info("process_time").resolution <= 1e-6
 """Whether CPU time is told finely enough here to be worth taking."""
 
@@ -50,6 +49,11 @@ class Measured(float):
         made = super().__new__(cls, wall)
         made.cpu = cpu if FINE else 0.0
         return made
+
+
+def cpu_of(values: Iterable[float]) -> list[float]:
+    """CPU seconds, or ratios of such, of those of which they are known."""
+    return [one.cpu for one in values if isinstance(one, Measured) and one.cpu > 0]
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Row:
 
     def __post_init__(self) -> None:
         compared = self.samples if self.unit == "x" else self.ratios
-        cpu = [ratio.cpu for ratio in compared if isinstance(ratio, Measured) and ratio.cpu > 0]
+        cpu = cpu_of(compared)
         if cpu and len(cpu) == len(compared):
             self.cpu = cpu
         self.samples, self.ratios = [float(one) for one in self.samples], [float(one) for one in self.ratios]
@@ -119,11 +123,7 @@ class Row:
         return "pass" if met else "miss"
 
     def to_dict(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"ratio": self.ratio, "spread": self.spread, "verdict": self.verdict}
-        if self.samples:
-            found["quartiles"] = quartiles(self.samples)
-            found["mad"] = mad(self.samples)
-        return asdict(self) | found
+        return asdict(self) | {"ratio": self.ratio, "spread": self.spread, "verdict": self.verdict}
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Row:
@@ -146,12 +146,6 @@ def relative_iqr(values: Sequence[float]) -> float:
     """Interquartile range over median."""
     first, second, third = quartiles(values)
     return (third - first) / second if second else 0.0
-
-
-def mad(values: Sequence[float]) -> float:
-    """Median absolute deviation from the median."""
-    centre = median(values)
-    return median(abs(value - centre) for value in values)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -179,9 +173,7 @@ def of_calls(seconds: Sequence[float], samples: Sequence[float]) -> dict[str, fl
 def ratios(samples: Sequence[float], baseline: Sequence[float]) -> list[float]:
     """Round by round, how much longer it took than the baseline; of CPU time too if that is known of all."""
     by_clock = [mine / base for mine, base in zip(samples, baseline, strict=True)]
-    mine, base = (
-        [one.cpu for one in side if isinstance(one, Measured) and one.cpu > 0] for side in (samples, baseline)
-    )
+    mine, base = cpu_of(samples), cpu_of(baseline)
     if not len(mine) == len(base) == len(by_clock):
         return by_clock
     return [Measured(wall, a / b) for wall, a, b in zip(by_clock, mine, base, strict=True)]

@@ -47,8 +47,8 @@ SYNC = [
     on_graph("graphlib, prepared outside", partial(loops.graphlib_drive, build=False)),
     on_graph("graphlib, add + prepare + run", partial(loops.graphlib_drive, build=True)),
     on_graph("flow.run, fresh plan", partial(loops.flow_run, fresh=True), outputs_of),
-    on_graph("flow.run, warm plan", partial(loops.flow_run, fresh=False), outputs_of),
-    on_graph("flow.run, hot plan", loops.flow_run_hot, outputs_of),
+    on_graph("flow.run, warm plan", loops.flow_run, outputs_of),
+    on_graph("flow.run, hot plan", partial(loops.flow_run, config=loops.HOT), outputs_of),
 ]
 EXECUTE = [
     on_graph("flow.execute, fresh plan", partial(flow_execute, fresh=True), outputs_of),

@@ -12,7 +12,7 @@ from functools import partial
 import flow
 from flow_bench.harness.contender import Contender, Operation, ready
 from flow_bench.harness.interleave import interleave, interleave_on_loop
-from flow_bench.harness.loops import HOT, LOOP, flow_execute, on_graph, outputs_of
+from flow_bench.harness.loops import HOT, LOOP, flow_execute, flow_run, on_graph, outputs_of
 from flow_bench.harness.rows import Row
 from flow_bench.harness.work import DONE, Work, noop
 
@@ -74,13 +74,9 @@ def _sync() -> list[Contender]:
 
     hooks = {name: HOOKS[name] for name in ("on_outcome", "before_call")}
     return [
-        *(on_graph(name, partial(_run, config), outputs_of) for name, config in (NO_HOOK | hooks).items()),
+        *(on_graph(name, partial(flow_run, config=config), outputs_of) for name, config in (NO_HOOK | hooks).items()),
         on_graph("known= one node", known, outputs_of),
     ]
-
-
-def _run(config: flow.Config, work: Work) -> Operation:
-    return partial(flow.run, work.plan("sync"), config=config)
 
 
 async def _executors(effort: Effort) -> list[Row]:

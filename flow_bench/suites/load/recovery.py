@@ -60,8 +60,8 @@ Workflow = Callable[[], Any]
 """Runs one new workflow and returns its trial; on a loop, an awaitable of that."""
 
 
-def plan(*, is_async: bool, **policy: Any) -> flow.Plan:
-    """Three nodes, the second of which has the policy."""
+def with_flow(failures: int = 1, *, is_async: bool = False, **policy: Any) -> Workflow:
+    """Runs of a plan of three nodes, the second of which has the policy."""
     dag = flow.Dag("recovery")
 
     async def attempt(first: Trial) -> int:
@@ -73,12 +73,7 @@ def plan(*, is_async: bool, **policy: Any) -> flow.Plan:
     dag.add("first", lambda trial: trial)
     dag.add("second", attempt if is_async else Trial.attempt, needs=["first"], **policy)
     dag.add("third", end if is_async else Trial.end, needs=["first", "second"])
-    return dag.compile()
-
-
-def with_flow(failures: int = 1, *, is_async: bool = False, **policy: Any) -> Workflow:
-    """Runs of :func:`plan`."""
-    made = plan(is_async=is_async, **policy)
+    made = dag.compile()
 
     def run() -> Trial:
         trial: Trial = flow.run(made, {"trial": Trial(failures)})["third"]
