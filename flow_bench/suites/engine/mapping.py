@@ -85,9 +85,8 @@ async def take_and_see_async(item: Any, ctx: flow.Context, r0: Any) -> str:
 
 
 FUNCTIONS: dict[Kind, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "sync": (take, take_and_see),
-    "async": (take_async, take_and_see_async),
-}
+    "sync": (take, take_and_see), "async": (take_async, take_and_see_async),
+}  # fmt: skip
 
 
 def mapped(fn: Callable[..., Any], held: int, concurrency: int = 50) -> flow.Plan:
@@ -227,19 +226,18 @@ def waiting_section(effort: Effort) -> Iterator[list[Row]]:
 
 
 async def _waiting_rows(count: int, concurrency: int, rounds: int) -> list[Row]:
-    items = range(count)
-    plan = mapped(wait, 0, concurrency)
-    hand = semaphore_tasks if concurrency < count else unbounded_tasks
-    what = "tasks and a semaphore" if concurrency < count else "tasks"
-    label = f"{concurrency:,} at a time: {'eager ' if EAGER else ''}{what}"
-    by_hand: list[tuple[str, Callable[[], Awaitable[Any]]]] = [(label, partial(hand, items, concurrency))]
+    items, eagerly = range(count), "eager " if EAGER else ""
+    by_hand: dict[str, Callable[..., Awaitable[Any]]] = {f"{eagerly}tasks": unbounded_tasks}
     if concurrency < count:
-        by_hand.append((f"{concurrency:,} at a time: as many workers", partial(workers, items, concurrency)))
-    ways = [ready(label, run, lambda found: found.count(DONE) == count == len(found)) for label, run in by_hand]
-    mine = f"{concurrency:,} at a time: Dag.map"
-    ways.append(ready(mine, partial(flow.execute, plan, {"items": list(items)}), partial(all_mapped, count)))
-    samples = await interleave_on_loop(ways, rounds, waits=True)
-    return samples.rows(f"{count:,} items that sleep 1 ms, ratio to tasks written by hand", "ms")
+        by_hand = {f"{eagerly}tasks and a semaphore": semaphore_tasks, "as many workers": workers}
+    ways = [
+        ready(what, partial(hand, items, concurrency), lambda found: found.count(DONE) == count == len(found))
+        for what, hand in by_hand.items()
+    ]
+    run = partial(flow.execute, mapped(wait, 0, concurrency), {"items": list(items)})
+    samples = await interleave_on_loop([*ways, ready("Dag.map", run, partial(all_mapped, count))], rounds, waits=True)
+    section = f"{count:,} items that sleep 1 ms, ratio to tasks written by hand"
+    return samples.rows(section, "ms", prefix=f"{concurrency:,} at a time: ")
 
 
 async def unbounded_tasks(items: Sequence[int], concurrency: int) -> list[str]:

@@ -4,18 +4,12 @@ Each rate has a process of its own that has done nothing before, so what it hold
 package and the workflows (and psutil, half a megabyte, which it looks at itself with). All processes run at the same
 time: together they keep less than half a core busy.
 
-**Arrivals.** Workflow k is due at the start plus k / rate, by the clock: one that begins late makes no other one late,
-and after a pause those that are due begin at once. A workflow is that of the soak: five nodes, the first waits 10 ms,
-every tenth workflow fails in its third. Each is judged when it ends, and counted: only samples of the memory are
-kept, 16 bytes each. The line that a failure logs is made, and written nowhere.
+**Arrivals.** Workflow k is due at the start plus k / rate, by the clock: one that begins late makes no other one late.
+A workflow is that of the soak. Only samples of the memory are kept, 16 bytes each. The line that a failure logs is
+made, and written nowhere.
 
-**Figures.** After the warm-up: *baseline*, what is resident then; *peak*, the most that ever was; *growth*, the slope
-of least squares over all samples since, times an hour. That is extrapolated, from as many seconds as its note says;
-from less than a minute none is given, since one page more in three seconds would be 5 MB an hour. What is resident is a
-high-water mark: after a pause of the machine all workflows that are due are alive at once, and the memory for them
-stays. So a row tells besides how many blocks of Python's allocator more were in use at the end than in the middle, per
-1,000 workflows, garbage collected: a leak of one object in each would be a thousand. Where a rate was not
-reached, its row says which was, and there are no other figures.
+**Figures** are as docs/benchmarks.md says. From less than a minute no growth is given, since one page more in three
+seconds would be 5 MB an hour.
 """
 
 from __future__ import annotations

@@ -224,9 +224,9 @@ def _matrix_rows(effort: Effort, kind: str, size: int, count: int) -> list[Row]:
     section = f"{kind} values, {count:,} per store: set + get of one, ratio to the first"
     samples = time_uses(effort, kind, size, count)
     copies = max(1, effort.held // count)
-    held: dict[str, Found] = {}
-    if effort.held:
-        held = {one: child("suites.store.memory", "hold", one, kind, size, count, copies) for one in STRATEGIES}
+    held = {
+        one: child("suites.store.memory", "hold", one, kind, size, count, copies) for one in STRATEGIES if effort.held
+    }
     rows = samples.rows(section, "us", BASE, prefix=f"{size:,} bytes: ")
     for row, label in zip(rows, samples, strict=True):
         if held and label.endswith("new"):
@@ -236,14 +236,8 @@ def _matrix_rows(effort: Effort, kind: str, size: int, count: int) -> list[Row]:
 
 def _memory_note(found: Found, standard: Found, values: int) -> str:
     each = found["MB"] * 1e6 / values
-    return (
-        f"{each:,.0f} bytes per value ({_over(found, standard, 'MB')}), "
-        f"pause {found['ms']:.2f} ms ({_over(found, standard, 'ms')})"
-    )
-
-
-def _over(found: Found, base: Found, what: str) -> str:
-    return f"{found[what] / base[what]:.2f}x" if base[what] else "-"
+    size, pause = (f"{found[what] / standard[what]:.2f}x" if standard[what] else "-" for what in ("MB", "ms"))
+    return f"{each:,.0f} bytes per value ({size}), pause {found['ms']:.2f} ms ({pause})"
 
 
 def _million_rows(effort: Effort) -> list[Row]:
@@ -252,12 +246,10 @@ def _million_rows(effort: Effort) -> list[Row]:
     for _ in range(effort.million_rounds):
         for memory, rounds in found.items():
             rounds.append(child("suites.store.memory", "million", memory, effort.million))
-    binding = effort.million >= 1_000_000
     rows = []
     for label, unit, at_most in (("peak memory above before", "MB", 0.333), ("full collection pause", "ms", 0.1)):
-        base = [one[unit] for one in found["standard"]]
-        mine = [one[unit] for one in found["arena"]]
-        target = Target(at_most, binding=True) if binding else None
+        base, mine = ([one[unit] for one in rounds] for rounds in found.values())
+        target = Target(at_most, binding=True) if effort.million >= 1_000_000 else None
         rows.append(Row(section, f"standard: {label}", unit, base))
         rows.append(Row(section, f"arena: {label}", unit, mine, ratios=ratios(mine, base), target=target))
     return rows
@@ -266,13 +258,12 @@ def _million_rows(effort: Effort) -> list[Row]:
 def _interning_rows(effort: Effort) -> list[Row]:
     section = "interning 100 strings, half of them in every batch: time per string, ratio to individual"
     samples = time_interning(effort)
-    held: dict[str, Found] = {}
-    if effort.held:
-        held = {way: child("suites.store.memory", "strings", way, 20 * effort.batches) for way in INTERNING}
+    batches = 20 * effort.batches
+    held = {way: child("suites.store.memory", "strings", way, batches) for way in INTERNING if effort.held}
     rows = samples.rows(section, "us", "individual")
     for row in rows:
         if found := held.get(row.label):
-            each = found["MB"] * 1e6 / (20 * effort.batches * 2 * HOT)
+            each = found["MB"] * 1e6 / (batches * 2 * HOT)
             row.note = f"{each:,.0f} bytes per string, pause {found['ms']:.2f} ms"
     return rows
 
