@@ -122,8 +122,7 @@ class TestContention:
         made.prepare()
         made.run()
         assert contention.Trial.done(made)
-        assert made.crowd is not None
-        made.crowd.acted.pop()
+        made.acted.pop()
         assert not contention.Trial.done(made)
 
 

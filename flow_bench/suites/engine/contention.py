@@ -49,29 +49,8 @@ class Books:
         return self.tracker.count("completed") == COMPLETIONS and noted == list(range(COMPLETIONS))
 
 
-class Crowd:
-    """A hundred threads at a barrier. :param act: what each does with its number."""
-
-    def __init__(self, act: Callable[[int], object]) -> None:
-        self.gate = Barrier(COMPLETIONS + 1)
-        self.acted: list[int] = []
-        self.threads = [Thread(target=self._work, args=(act, i)) for i in range(COMPLETIONS)]
-        for thread in self.threads:
-            thread.start()
-
-    def _work(self, act: Callable[[int], object], i: int) -> None:
-        self.gate.wait()
-        act(i)
-        self.acted.append(i)
-
-    def go(self) -> None:
-        self.gate.wait()
-        for thread in self.threads:
-            thread.join()
-
-
 class Trial:
-    """One contender: fresh books and threads before each sample, untimed.
+    """One contender: fresh books and threads at a barrier before each sample, untimed.
 
     :param how: ``each`` thread notes its own; ``batched`` threads hand theirs in and one notes all; threads that
         note ``nothing``; or none, and ``one`` thread notes all.
@@ -83,14 +62,26 @@ class Trial:
     def prepare(self) -> None:
         self.books = Books()
         self.handed_in: list[int] = []
+        self.acted: list[int] = []
+        self.gate = Barrier(COMPLETIONS + 1)
         acts = {"each": self.books.complete, "batched": self.handed_in.append, "nothing": lambda i: None}
-        self.crowd = Crowd(acts[self.how]) if self.how in acts else None
+        act = acts.get(self.how)
+        self.threads = [Thread(target=self._work, args=(act, i)) for i in range(COMPLETIONS if act else 0)]
+        for thread in self.threads:
+            thread.start()
+
+    def _work(self, act: Callable[[int], object], i: int) -> None:
+        self.gate.wait()
+        act(i)
+        self.acted.append(i)
 
     def run(self) -> Trial:
-        if self.crowd is None:
-            self.handed_in = list(range(COMPLETIONS))
+        if self.threads:
+            self.gate.wait()
         else:
-            self.crowd.go()
+            self.handed_in = list(range(COMPLETIONS))
+        for thread in self.threads:
+            thread.join()
         for i in self.handed_in:
             self.books.complete(i)
         return self
@@ -98,7 +89,7 @@ class Trial:
     @staticmethod
     def done(trial: Any) -> bool:
         """Tell whether all was noted that was to be, and every thread did its part."""
-        acted = trial.crowd is None or sorted(trial.crowd.acted) == list(range(COMPLETIONS))
+        acted = not trial.threads or sorted(trial.acted) == list(range(COMPLETIONS))
         return acted and (trial.how == "nothing" or trial.books.whole)
 
 

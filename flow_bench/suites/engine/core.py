@@ -108,17 +108,23 @@ def topologies(nodes: int) -> Mapping[str, flow.Dag]:
     }
 
 
+def each(sizes: Sequence[int], measure: Callable[[Work, str], list[Row]]) -> Iterator[list[Row]]:
+    """Yield a table per size, of all graphs."""
+    for nodes in sizes:
+        yield [row for topology, dag in topologies(nodes).items() for row in measure(Work.of(dag), topology)]
+
+
 def sync_section(settings: Settings) -> Iterator[list[Row]]:
     """Sync no-op nodes, without any event loop."""
-    for nodes in settings.nodes:
-        rows = []
-        for topology, dag in topologies(nodes).items():
-            work = Work.of(dag)
-            for contender in SYNC:
-                check_sync(contender, work)
-            samples = interleave(SYNC, settings.rounds_of(nodes), work, repeat=RUNS * repeat_of(nodes))
-            rows += per_node("sync", topology, nodes, samples)
-        yield rows
+
+    def measure(work: Work, topology: str) -> list[Row]:
+        nodes = len(work.names)
+        for contender in SYNC:
+            check_sync(contender, work)
+        samples = interleave(SYNC, settings.rounds_of(nodes), work, repeat=RUNS * repeat_of(nodes))
+        return per_node("sync", topology, nodes, samples)
+
+    return each(settings.nodes, measure)
 
 
 def async_section(settings: Settings) -> Iterator[list[Row]]:
@@ -158,23 +164,14 @@ async def _async_rows(section: str, contenders: Sequence[Contender], nodes: int,
     return rows
 
 
-def build_section(settings: Settings) -> Iterator[list[Row]]:
-    """Defining and compiling: names and lists of needed names exist before, the functions are all the same."""
-    for nodes in settings.nodes:
-        rows = []
-        for topology, dag in topologies(nodes).items():
-            rows += build_rows(Work.of(dag), topology, settings.rounds_of(nodes))
-        yield rows
-
-
 DICT, BUILD, COMPILE = "dict of lists", "Dag.add of every node", "compile"
 WITH_SUCCESSORS, GRAPHLIB, AGAIN = "compile + plan.descendants", "graphlib add + prepare", "recompile after 1 more node"
 
 
-def build_rows(work: Work, topology: str, rounds: int) -> list[Row]:
-    """Time six ways to define ``work``'s graph, interleaved."""
+def build_rows(settings: Settings, work: Work, topology: str) -> list[Row]:
+    """Time six ways to define ``work``'s graph: names and lists of needed names exist before."""
     nodes = len(work.names)
-    samples = interleave(BUILDING, rounds, work, repeat=repeat_of(nodes))
+    samples = interleave(BUILDING, settings.rounds_of(nodes), work, repeat=repeat_of(nodes))
     targets = {BUILD: Target(1.0, 0.5, of="figure"), COMPILE: Target(1.0, 0.5, of="figure")}
     judged = targets if nodes == JUDGED else {}
     place: dict[str, Any] = {"nodes": nodes, "topology": topology}
@@ -255,7 +252,7 @@ SECTIONS: Mapping[str, Callable[[Settings], Iterator[list[Row]]]] = {
     "async": async_section,
     "trio": partial(other_section, "trio"),
     "uvloop": partial(other_section, "uvloop"),
-    "build": build_section,
+    "build": lambda settings: each(settings.nodes, partial(build_rows, settings)),
     "single": lambda settings: singles.run(settings.singles),
     "hot": lambda settings: hot.run(settings.hot),
     "seams": lambda settings: seams.run(settings.seams),

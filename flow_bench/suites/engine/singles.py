@@ -101,7 +101,7 @@ async def one_node_async(effort: Effort) -> list[Row]:
 def _alone(rows: list[Row]) -> list[Row]:
     """Rows that stand beside nothing."""
     for row in rows:
-        row.ratios = row.cpu = []
+        row.ratios, row.cpu = [], []
     return rows
 
 
