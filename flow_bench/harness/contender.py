@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -116,18 +116,31 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def again(run: Callable[[], Any], times: int) -> Callable[[], list[Any]]:
-    """Return a function that calls ``run`` so often."""
-    return lambda: [run() for _ in range(times)]
-
-
-def again_on_loop(run: Callable[[], Awaitable[Any]], times: int) -> Callable[[], Awaitable[list[Any]]]:
-    """As :func:`again`, awaiting each call."""
+def again(run: Callable[[], Any], times: int, *, on_loop: bool = False) -> Callable[[], Any]:
+    """Return a function that calls ``run`` so often, or awaits it."""
 
     async def runs() -> list[Any]:
         return [await run() for _ in range(times)]
 
-    return runs
+    return runs if on_loop else lambda: [run() for _ in range(times)]
+
+
+def repeated(
+    label: str,
+    run: Callable[[], Any],
+    times: int,
+    done: Callable[[Any], bool],
+    per: int = 1,
+    before: Callable[[], object] | None = None,
+    *,
+    on_loop: bool = False,
+) -> Contender:
+    """As :func:`ready`, of a function that is called so often and does its work each time; ``per`` is of one call."""
+
+    def all_done(found: list[Any]) -> bool:
+        return len(found) == times and all(map(done, found))
+
+    return ready(label, again(run, times, on_loop=on_loop), all_done, times * per, before)
 
 
 def repeated(
