@@ -143,24 +143,6 @@ def repeated(
     return ready(label, again(run, times, on_loop=on_loop), all_done, times * per, before)
 
 
-def repeated(
-    label: str,
-    run: Callable[[], Any],
-    times: int,
-    done: Callable[[Any], bool],
-    per: int = 1,
-    before: Callable[[], object] | None = None,
-    *,
-    on_loop: bool = False,
-) -> Contender:
-    """As :func:`ready`, of a function that is called so often and does its work each time; ``per`` is of one call."""
-
-    def all_done(found: list[Any]) -> bool:
-        return len(found) == times and all(map(done, found))
-
-    return ready(label, again_on_loop(run, times) if on_loop else again(run, times), all_done, times * per, before)
-
-
 def fresh(function: Any) -> Any:
     """Return a copy of a function with code of its own.
 
