@@ -425,7 +425,7 @@ ADVICE = (
     ("Disable metrics for performance-critical workflows", 'DataConfig.preset("metrics_disabled").'),
     (
         "Implement conditional metrics based on workflow importance",
-        "A DataConfig per run: see docs/from-flow-orchestrator.md.",
+        "`Config(data=rule)`: a rule chooses each run's DataConfig (docs/from-flow-orchestrator.md).",
     ),
     (
         "Pre-allocate node capacity for known workflow sizes",
