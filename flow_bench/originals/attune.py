@@ -150,7 +150,11 @@ BESIDES = Table(
             "100 ms would add 0 to 100 ms to that.",
         ),
         Original("state written behind", "10 to 100 times fewer writes", "comes with stored runs: nothing is written"),
-        Original("context export and import", "asked for, no figure", "no row: `ctx.export()`, `Context.from_export` (docs/data.md)"),
+        Original(
+            "context export and import",
+            "asked for, no figure",
+            "no row: `ctx.export()`, `Context.from_export` (docs/data.md)",
+        ),
         Original("templates", "asked for, no figure", FILES),
         Original("nested JSON rendering", "asked for, no figure", f"{FILES}: it is a template's work"),
         Original("conditions", "asked for, no figure", f"{FILES}, as `when`"),

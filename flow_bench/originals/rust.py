@@ -175,7 +175,7 @@ ADVICE = (
     ("async for I/O", "async nodes wait side by side; blocking ones take `thread=True`"),
     ("workers 2 x cores, blocking threads", "`Config(limit=...)` and `Config(threads=...)`; `flow tune` measures them"),
     ("batches of up to 100", "`dag.map(..., batch_size=100)`; by the clock too (every 10 ms): `batch_wait=0.01`"),
-    ("channels of 1,000", "pipelined maps: what waits between two is bounded by their `concurrency=` (docs/mapping.md)"),
+    ("channels of 1,000", "pipelined maps: `concurrency=` bounds what waits between them"),
     ("breakers, limits", "`admission=` on a node is the seam for both (docs/seams.md)"),
     ("client retries", "`retry=flow.Retry(...)`, `timeout=` and `fallback=` on a node"),
     ("nodes over 1 ms: look at their timing", "`Config(timing=True)`, `result.durations`, `result.timeline()`"),
@@ -183,7 +183,7 @@ ADVICE = (
     ("result cache", "`functools.lru_cache` around a function: an engine's is not faster (docs/experiments.md)"),
     ("in CI: `./scripts/benchmark.sh --all --quick`, then `--compare`", "the same flags here (docs/benchmarks.md)"),
     ("keep-alive, body limit, compression, connection pools, smaller payloads", NO_API),
-    ("Postgres settings, MALLOC_ARENA_MAX", "no database; the second speeds up threads that make buffers (docs/tuning-guide.md)"),
+    ("Postgres settings, MALLOC_ARENA_MAX", "no database; MALLOC_ARENA_MAX: docs/tuning-guide.md measures it"),
 )
 
 SOURCE = Source(
