@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,7 +23,7 @@ from flow.data.encoders import (
 from flow.data.standalone import PastRun, Standalone
 from flow.data.store import WorkflowData, filled
 from flow.data.system import System
-from flow.errors import DataError, UsageError, described, shower, shown
+from flow.errors import DataError, UsageError, a_kind, described, shower, shown
 from flow.reprs import counted
 
 FORMAT: Final = "flow.context"
@@ -63,7 +64,7 @@ class ContextExport(msgspec.Struct, frozen=True):
 
         :param encode: by type, a function that makes plain data of a value of exactly this type. It may leave other
             such types in it. Reading needs a ``decode`` of the same types.
-        :raises DataError: listing every value that would not come back.
+        :raises DataError: listing every value that would not come back; if made by hand, all parts of a wrong type.
         :raises UsageError: if ``encode`` is no mapping of types to plain functions. What these raise is raised.
         """
         return self._written("JSON", encode)
@@ -91,6 +92,8 @@ class ContextExport(msgspec.Struct, frozen=True):
 
     def _written(self, form: Format, encode: Encoders | None) -> bytes:
         show = shower(self)
+        if faults := _faults_of_parts(self):
+            raise DataError(f"the context cannot be written as {form}", faults)
         plain, marks = written(_sections(self), form, checked_encoders(encode), show)
         fields = {"format": FORMAT, **msgspec.structs.asdict(self), **plain, "encoded": marks}
         try:
@@ -102,6 +105,8 @@ class ContextExport(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         parts = {"input": self.inputs, "output": self.outputs, "key": self.data}
+        if not isinstance(self.system, System) or not all(isinstance(part, Mapping) for part in parts.values()):
+            return "ContextExport(made by hand, and not of what export() returns)"
         sizes = ", ".join(counted(len(part), what) for what, part in parts.items())
         return f"ContextExport(run_id={self.system.run_id!r}, node={self.system.node!r}, {sizes})"
 
@@ -121,15 +126,40 @@ class _Fields(msgspec.Struct, forbid_unknown_fields=True):
     encoded: list[Mark]
 
 
+def _faults_of_parts(export: ContextExport) -> list[str]:
+    """Say what in an export is of another type than declared, one sentence each: one made by hand may hold anything."""
+    faults = []
+    try:
+        if not isinstance(export.system, System):
+            raise TypeError(f"it is {a_kind(export.system)}")
+        msgspec.convert(msgspec.structs.asdict(export.system), System)
+    except (ValueError, TypeError) as error:  # msgspec's own errors are ValueErrors
+        faults.append(f"system must be what ctx.system gives: {described(error)}")
+    for name, part in (("inputs", export.inputs), ("outputs", export.outputs), ("data", export.data)):
+        if not isinstance(part, Mapping):
+            faults.append(f"{name} must be a dict by name, not {a_kind(part)}")
+        else:
+            show = shower(export)
+            faults += [f"{name} has the key {show(key)}: keys must be str" for key in part if not isinstance(key, str)]
+    for name, flag in (("child", export.child), ("show_values", export.show_values)):
+        if not isinstance(flag, bool):
+            faults.append(f"{name} must be True or False, not {a_kind(flag)}")
+    if export.version != VERSION:
+        faults.append(f"version must be {VERSION}, not {shown(export.version)}")
+    return faults
+
+
 def restored(export: ContextExport, config: DataConfig) -> Standalone:
     """Return what the Context of an export asks for its run's parts.
 
     :raises UsageError: if ``export`` is none.
-    :raises DataError: listing each key that a store of this ``config`` cannot keep.
+    :raises DataError: listing each key that a store of this ``config`` cannot keep, or parts of a wrong type.
     """
     if not isinstance(export, ContextExport):
         made = "ContextExport.from_json and from_msgpack make one of bytes"
         raise UsageError(f"from_export takes what export() has returned, not {shown(export)}; {made}")
+    if faults := _faults_of_parts(export):
+        raise DataError("no context can be made of this export", faults)
     store = WorkflowData(config if export.show_values else config.replace(show_values=False))
     filled(store, export.data)
     outputs = dict(export.outputs)

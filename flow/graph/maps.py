@@ -167,7 +167,7 @@ class Maps(Rich):
         :param concurrency: most items in flight, 50 if not given; None leaves it to ``Config.limit``; "auto" follows
             the items' latency (:mod:`flow.run.adaptive`). A lazy source is asked for an item when one can be
             started. Items of a sync function run one after another, unless ``thread`` or ``executor`` moves them.
-        :param batch_size: call ``fn`` with lists of up to so many items; it returns a list of a result for each.
+        :param batch_size: call ``fn`` with lists of up to so many items (zipped: of tuples); it returns their results.
         :param batch_wait: most seconds that a batch is filled, from its first item on (a sync source: till the next).
         :param on_error: ``fail`` ends the map with the item's own exception (several: a :class:`flow.errors.MapError`);
             ``collect`` goes on and returns a :class:`flow.MapResult`; ``skip`` goes on and leaves failed items out.

@@ -290,7 +290,10 @@ class Mapped(Over):
     def roles(self) -> Roles:
         """What each parameter of the function receives. :raises TypeError: if none can take the item."""
         if self._roles is None:
-            self._roles = roles_of(self.fn, len(self.sources))
+            batched = self.options.batch_size is not None
+            self._roles = roles_of(self.fn, 1 if batched else len(self.sources))
+            if batched:
+                _refuse_parts(self._roles, self.sources)
         return self._roles
 
     @property
@@ -357,6 +360,7 @@ def roles_of(fn: Any, sources: int) -> Roles:
     Parameters called ``item``, ``index`` and ``key`` say so themselves. Without an ``item``, the
     first positional parameter gets it; of several zipped sources, the first so many get a part each.
 
+    :param sources: how many parts an item has; 1 for batches, which are lists of whole items.
     :raises TypeError: if there is no parameter for the item.
     """
     if not callable(fn):
@@ -390,6 +394,17 @@ def roles_of(fn: Any, sources: int) -> Roles:
         "key" if "key" in names else None,
         shape.gaps,
     )
+
+
+def _refuse_parts(roles: Roles, sources: tuple[str, ...]) -> None:
+    """:raises TypeError: if a function of batches names its parameters as the parts of zipped items."""
+    parts = [p.name for p in roles.extras if p.name in sources]
+    if parts and roles.items and roles.items[0] in sources and len(sources) > 1:
+        raise TypeError(
+            f"with batch_size the function of this map gets one list of tuples, and not its parts: "
+            f"{', '.join(map(repr, (*roles.items, *parts)))} name sources; let one parameter, called otherwise, "
+            f"get the tuples"
+        )
 
 
 def _only_required(shape: Shape) -> list[str]:

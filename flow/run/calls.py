@@ -49,6 +49,9 @@ class Driver(Protocol):
     interrupted: bool
     """A cancellation has reached a call."""
 
+    limit: int
+    """Most calls in flight at once; it moves if it follows the latency."""
+
     def in_thread(self, call: Callable[..., Any], limit: ThreadLimit | None) -> Callable[..., Any]:
         """Return an async callable that runs ``call`` in a worker thread, with its time limit, if it has one."""
         ...

@@ -572,3 +572,35 @@ class TestForeignBytes:
         for end in range(len(data)):
             with pytest.raises(DataError):
                 read(data[:end], form, decode=BACK)
+
+
+class TestMadeByHand:
+    """An export may be made of anything: what would not come back is refused, all of it at once."""
+
+    def test_parts_of_any_type(self, form: str) -> None:
+        broken: Any = ContextExport(1, 2, 3, 4, child=5, show_values=6, version=7)  # type: ignore[arg-type]
+        for call in (lambda: bytes_of(broken, form), lambda: Context.from_export(broken)):
+            with pytest.raises(DataError) as caught:
+                call()
+            said = str(caught.value)
+            for part in (
+                "system must be what ctx.system gives", "inputs must be a dict by name, not an int", "outputs must",
+                "data must", "child must be True or False", "show_values must", "version must be 1, not 7",
+            ):  # fmt: skip
+                assert part in said
+        assert "made by hand" in repr(broken)
+
+    @pytest.mark.parametrize("part", ["inputs", "outputs", "data"])
+    def test_keys_that_are_no_names(self, part: str, form: str) -> None:
+        export = msgspec.structs.replace(export_of(x=1), **{part: {1: "one", (2,): "two"}})
+        for call in (lambda: bytes_of(export, form), lambda: Context.from_export(export)):
+            with pytest.raises(DataError) as caught:
+                call()
+            assert f"{part} has the key 1: keys must be str" in str(caught.value)
+            assert f"{part} has the key (2,): keys must be str" in str(caught.value)
+
+    def test_a_system_with_wrong_fields(self, form: str) -> None:
+        export = export_of(x=1)
+        naive = msgspec.structs.replace(export.system, attempt="first", start=export.system.start.replace(tzinfo=None))
+        with pytest.raises(DataError, match="system must be what ctx.system gives"):
+            bytes_of(msgspec.structs.replace(export, system=naive), form)

@@ -25,7 +25,8 @@ class PipelineRun(Calls):
     :param stages: the first map, then those that go over its items or over those of a stage before them.
     :param sources: per stage, the number of the stage it goes over; the first has none.
 
-    Of the items that may start, those furthest along go first, so that few are under way at a time.
+    Of the items that may start, those furthest along go first, so that few are under way at a time. While many results
+    wait for a stage (:meth:`_is_held`), the one before it starts nothing more, and so the source is asked for nothing.
     """
 
     __slots__ = ("_followers", "_in_flight", "_stages", "arguments", "limit")
@@ -171,7 +172,8 @@ class PipelineRun(Calls):
     def ready_count(self) -> int:
         return sum(
             max(0, min(stage.feed.ready_count, stage.limit - busy))
-            for stage, busy in zip(self._stages, self._in_flight, strict=True)
+            for s, (stage, busy) in enumerate(zip(self._stages, self._in_flight, strict=True))
+            if not self._is_held(s)
         )
 
     @property
@@ -186,12 +188,28 @@ class PipelineRun(Calls):
         count = len(self._stages)
         for s in range(count - 1, -1, -1):
             stage = self._stages[s]
-            if self._in_flight[s] < stage.limit:
+            if self._in_flight[s] < stage.limit and not self._is_held(s):
                 k = stage.feed.take()
                 if k >= 0:
                     self._in_flight[s] += 1
                     return k * count + s
         return -1
+
+    def _is_held(self, s: int) -> bool:
+        """Tell whether so many results of stage ``s`` wait for a stage after it that it is to start nothing more.
+
+        As many may wait as both stages have slots: with fewer, the later one could run out of them while the calls of
+        the earlier one take their time. Whatever waits may start without this stage, so nothing is held for ever.
+        """
+        for follower in self._followers[s]:
+            stage = self._stages[follower]
+            if stage.feed.back and not stage.feed.halted:
+                most = self.limit if self.driver is None else self.driver.limit  # which may adapt
+                size = stage.mapped.options.batch_size or 1
+                room = min(stage.limit, most) * size + min(self._stages[s].limit, most)
+                if len(stage.feed.back) * size >= room:
+                    return True
+        return False
 
     def done(self, i: int) -> None:
         _, feed, k = self._at(i)
