@@ -342,6 +342,13 @@ def _as_toml(code: str) -> str:
     return {"True": "true", "False": "false", "None": '"none"'}.get(code, code.replace("'", '"'))
 
 
+def settings_for(word: str) -> Sequence[str]:
+    """Return the settings of a run that serve for what ``word`` means in other tools; the likeliest first."""
+    found = term_in("Config", word) or term(word)
+    served = tuple(found.settings) if found is not None and found.place == "Config" else ()
+    return [name for name in (*_standing_for(word), *served) if name in PLACES["Config"]]
+
+
 def _standing_for(word: str) -> Sequence[str]:
     """Return our names for the meaning that ``word`` has in other tools."""
     return _OURS_FOR.get(plain(word), ()) if len(word) <= _LONGEST else ()

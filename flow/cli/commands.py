@@ -46,7 +46,7 @@ class Guard(click.Group):
             code = super().main(args, *others, **extra)
         except click.ClickException as error:
             text = io.StringIO()
-            error.show(text)
+            (_with_what_serves(error) if isinstance(error, click.NoSuchOption) else error).show(text)
             tell(text.getvalue().rstrip("\n"))
             code = error.exit_code
         except click.Abort:
@@ -70,6 +70,17 @@ class Guard(click.Group):
         except Exception as error:
             _trace(ctx, error)
             _fail(ctx, error)
+
+
+def _with_what_serves(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Return the error with suggestions of the options that do what a word of other tools asks for; what is only spelled alike does not."""
+    from flow.keywords import settings_for  # here: only needed once an option is wrong
+
+    options = [] if error.ctx is None else [option for one in error.ctx.command.params for option in one.opts]
+    word = error.option_name.lstrip("-").replace("-", "_")
+    wanted = [f"--{name.replace('_', '-')}" for name in settings_for(word)]
+    serving = [option for option in dict.fromkeys(wanted) if option in options]
+    return click.NoSuchOption(error.option_name, possibilities=serving, ctx=error.ctx) if serving else error
 
 
 def _trace(ctx: click.Context, error: BaseException | None) -> None:
