@@ -72,15 +72,18 @@ class Guard(click.Group):
             _fail(ctx, error)
 
 
-def _with_what_serves(error: click.NoSuchOption) -> click.NoSuchOption:
-    """Return the error with suggestions of the options that do what a word of other tools asks for; what is only spelled alike does not."""
+def _with_what_serves(error: click.NoSuchOption) -> click.UsageError:
+    """Return the error with the options that do what a word of other tools asks for; not those spelled alike."""
     from flow.keywords import settings_for  # here: only needed once an option is wrong
 
     options = [] if error.ctx is None else [option for one in error.ctx.command.params for option in one.opts]
     word = error.option_name.lstrip("-").replace("-", "_")
-    wanted = [f"--{name.replace('_', '-')}" for name in settings_for(word)]
-    serving = [option for option in dict.fromkeys(wanted) if option in options]
-    return click.NoSuchOption(error.option_name, possibilities=serving, ctx=error.ctx) if serving else error
+    wanted = dict.fromkeys(f"--{name.replace('_', '-')}" for name in settings_for(word))
+    serving = [repr(option) for option in wanted if option in options]
+    if not serving:
+        return error
+    meant = f"No such option '{error.option_name}'. Did you mean {' or '.join(serving)}?"
+    return click.UsageError(meant, ctx=error.ctx)
 
 
 def _trace(ctx: click.Context, error: BaseException | None) -> None:
