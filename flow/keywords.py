@@ -5,11 +5,23 @@ This module is imported once a keyword is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from flow.errors import Hints, listing, shown
-from flow.terms import Given, Term, negates, plain, preset_term, term, term_in
+from flow.terms import (
+    FITS,
+    NEEDS,
+    PRESET_NAMES,
+    Given,
+    Term,
+    choice,
+    negates,
+    plain,
+    preset_term,
+    term,
+    term_in,
+)
 
 PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "Config": (
@@ -29,6 +41,9 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
         "memory", "metrics", "sample_rate", "slow_after", "interning", "intern", "intern_capacity", "intern_max_length",
         "block_size", "direct_reads", "show_values", "locked",
     ),
+    "Dag": ("name", "middleware", "inputs"),
+    "WorkflowData": ("config", "layout"),
+    "StringPool": ("capacity", "max_length"),
 }  # fmt: skip
 """The keywords of each place. (``flow.run`` takes ``data`` too; a test compares these tables with the signatures.)"""
 
@@ -43,6 +58,9 @@ _SAYS: Final[Mapping[str, str]] = {
     "DataConfig": "a setting of flow.DataConfig: config=flow.Config(data=flow.DataConfig({}))",
 }
 
+_IN_STORES: Final = "a setting of flow.DataConfig: flow.WorkflowData(config=flow.DataConfig({}))"
+"""As the last of these, where a store is made."""
+
 _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "run": ("Config", "node", "DataConfig", "Retry"),
     "Config": ("node", "run", "DataConfig", "Retry"),
@@ -52,6 +70,9 @@ _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "Retry": ("node",),
     "Timeout": ("Retry", "node"),
     "DataConfig": ("Config", "node", "run"),
+    "Dag": ("Config", "node", "run", "DataConfig", "Retry"),
+    "WorkflowData": ("DataConfig",),
+    "StringPool": ("DataConfig",),
 }
 """Other places where a keyword may belong, the likeliest first."""
 
@@ -59,7 +80,7 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     # (Airflow, Celery, Dagster, Dask, Hamilton, joblib, LangGraph, Luigi, Prefect, tenacity, asyncio, futures)
     "limit": "max_workers workers n_workers num_workers n_jobs jobs max_concurrency max_concurrent "
     "max_concurrent_tasks concurrency concurrency_limit max_parallel parallelism parallel pool_size "
-    "max_in_flight max_active_tasks semaphore max_tasks",
+    "max_in_flight max_active_tasks semaphore max_tasks worker_count workers_count max_parallelism",
     "concurrency": "limit max_workers workers n_workers num_workers n_jobs jobs max_concurrency max_concurrent "
     "parallel concurrency_limit max_parallel parallelism pool_size max_in_flight semaphore window "
     "max_active_tis_per_dag",
@@ -93,6 +114,8 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "blocking_after": "slow_callback_duration",
     "clock": "time timer",
     "locked": "lock thread_safe threadsafe",
+    "capacity": "size maxsize max_size max_entries max_strings",
+    "max_length": "maxlen max_len max_string_length",
     "name": "task_id node_id id label task_name key step_name task_run_name",
     "key": "key_fn keys by map_index_template",
     "batch_size": "chunk_size chunksize batch batches chunks partition_size",
@@ -119,26 +142,19 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
 _OURS_FOR: Final[dict[str, list[str]]] = {}
 for _ours, _others in _OTHER_NAMES.items():
     for _other in _others.split():
-        _OURS_FOR.setdefault(_other, []).append(_ours)
-_LONGEST: Final = max(map(len, _OURS_FOR))
-
-_AS_GIVEN: Final = frozenset((
-    "limit", "concurrency", "threads", "timeout", "batch_size", "batch_wait", "take", "attempts", "delay", "max_delay",
-    "multiplier", "jitter", "priority", "cost", "attempt", "node", "mode", "timing", "order", "backend", "optimize",
-    "run_id", "blocking_after", "show_values",
-))  # fmt: skip
-"""Names of ours under which a suggestion repeats the given number or word."""
+        if _ours not in _OURS_FOR.setdefault(plain(_other), []):
+            _OURS_FOR[plain(_other)].append(_ours)
+_LONGEST: Final = 64
 
 _FLAGS: Final = frozenset(("timing", "optimize", "show_values"))
-"""Those of them that may be True or False."""
+"""Names of ours under which a suggestion repeats True or False that was given to another name."""
 
-_EXAMPLES: Final[Mapping[str, str]] = {
-    "retry": "retry=flow.Retry(attempts=3)",
-    "retry_if": "retry_if=ConnectionError",
-    "on_error": "on_error='collect'",
-    "continue_on_error": "continue_on_error=True",
-    "thread": "thread=True",
+_EXAMPLES: Final[Mapping[str, Any]] = {
+    "on_error": "collect",
+    "continue_on_error": True,
+    "thread": True,
 }
+"""What a suggestion has in the place of a value that cannot be repeated."""
 
 
 _FIRST_TOO: Final = " attempts count the first call too"
@@ -149,16 +165,18 @@ class Wrong:
 
     :param place: the place of the call: a key of :data:`PLACES`.
     :param known: the keywords that the call takes.
+    :ivar given: all keywords of the call: what is there need not be written.
     :ivar inputs: of :func:`flow.run`: names of the run's inputs; ``as_inputs`` is the call that gives ``{}``.
     :ivar tables: in a file of settings, the names of its tables by place.
     """
 
-    __slots__ = ("_hints", "_known", "_place", "as_inputs", "inputs", "tables")
+    __slots__ = ("_hints", "_known", "_place", "as_inputs", "given", "inputs", "tables")
 
     def __init__(self, place: str, known: Iterable[str], hints: Hints | None = None) -> None:
         self._place = place
         self._known = tuple(known)
         self._hints = Hints() if hints is None else hints
+        self.given: Collection[str] = ()
         self.inputs: Sequence[str] = ()
         self.as_inputs = ""
         self.tables: Mapping[str, str] = {}
@@ -172,19 +190,19 @@ class Wrong:
         if (found := term_in(self._place, word)) is not None:
             return self._serving(found, value)
         standing_for = _standing_for(word)
-        own = [ours for ours in standing_for if ours in self._known]
+        own = [ours for ours in dict.fromkeys((*_spelled(word, self._known), *standing_for)) if ours in self._known]
         if own and self._place not in ("run", "Config"):
-            return _did_you_mean(word, own, value)
+            return self._did_you_mean(word, own, value)
         if word not in self._known:
             for kind in _ELSEWHERE[self._place]:
-                if word in PLACES[kind]:
-                    return _elsewhere(kind, word, word, value)
+                for ours in _spelled(word, PLACES[kind]):
+                    return self._elsewhere(kind, word, ours, value)
         if own:
-            return _did_you_mean(word, own, value)
+            return self._did_you_mean(word, own, value)
         for kind in _ELSEWHERE[self._place] if standing_for else ():
             for ours in standing_for:
                 if ours in PLACES[kind]:
-                    return _elsewhere(kind, word, ours, value)
+                    return self._elsewhere(kind, word, ours, value)
         if (found := term(word)) is not None:
             return self._serving(found, value)
         return self._near(word)
@@ -192,6 +210,22 @@ class Wrong:
     def _serving(self, found: Term, value: object) -> str:
         """Say what serves in the place of a term of other engines."""
         return f" ({serving(found, value, self._place, self.tables)})"
+
+    def _did_you_mean(self, word: str, own: Sequence[str], value: object) -> str:
+        code = " or ".join(_code(self._settings(self._place, word, ours, value), self.tables) for ours in own[:2])
+        return f" (did you mean {code}?{_FIRST_TOO if _counts_retries(word, own[0], value) else ''})"
+
+    def _elsewhere(self, kind: str, word: str, ours: str, value: object) -> str:
+        settings = self._settings(kind, word, ours, value)
+        rest = f";{_FIRST_TOO}" if _counts_retries(word, ours, value) else ""
+        return f" ({_said(kind, settings, self._place, self.tables)}{rest})"
+
+    def _settings(self, kind: str, word: str, ours: str, value: object) -> dict[str, Any]:
+        """Return what to write for ``ours``, after what must stand with it and is not given."""
+        given = _given(kind, word, ours, value)
+        needed = NEEDS.get((kind, ours), {}) if given is not None and given is not False else {}
+        here = self.given if kind == self._place else ()
+        return {**{name: value for name, value in needed.items() if name not in here}, ours: given}
 
     def _near(self, word: str) -> str:
         """Return a suggestion by spelling. What is spelled alike but says the contrary is left out."""
@@ -212,6 +246,7 @@ class Wrong:
 
         :param what: the noun for them: option, keyword.
         """
+        self.given = given
         faults = [f"{shown(word)}{self.meant(word, given[word])}" for word in given if word not in self._known]
         if len(faults) == 1:
             return f"{who} takes no {what} {faults[0]}"
@@ -231,11 +266,12 @@ def serving(found: Term, value: object, place: str, tables: Mapping[str, str]) -
     :param place: where it was typed.
     :param tables: in a file of settings, the names of its tables by place; else empty.
     """
-    if value is False and found.off is not None:
-        found = found.off
+    found = found.serving(value)
+    if found.place == "preset" and found.preset == "..." and isinstance(value, str) and value not in PRESET_NAMES:
+        found = preset_term(value) or found
     if found.place == "preset":
-        name = shown(value) if found.preset == "..." and isinstance(value, str) else found.preset
-        name = name if name == "..." or name[:1] in "'\"" else repr(name)
+        name = value if found.preset == "..." and value in PRESET_NAMES else found.preset
+        name = name if name == "..." else repr(name)
         code = f"preset = {_as_toml(name)} in [{tables['DataConfig']}]" if tables else f"flow.DataConfig.preset({name})"
         return f"write {code}: {found.why}"
     if not found.place:
@@ -244,11 +280,26 @@ def serving(found: Term, value: object, place: str, tables: Mapping[str, str]) -
         name: setting.fitting(value) if isinstance(setting, Given) else setting
         for name, setting in found.settings.items()
     }
-    if found.place in tables and None not in settings.values():
-        lines = " and ".join(f"{name} = {_as_toml(_code(setting))}" for name, setting in settings.items())
-        return f"write {lines} in [{tables[found.place]}]: {found.why}"
-    code = ", ".join(f"{name}={_code(setting)}" for name, setting in settings.items())
-    return f"write {code}: {found.why}" if found.place == place else f"{_SAYS[found.place].format(code)}; {found.why}"
+    if found.place == place or found.place in tables:
+        return f"{_said(found.place, settings, place, tables)}: {found.why}"
+    return f"{_said(found.place, settings, place, tables)}; {found.why}"
+
+
+def _said(kind: str, settings: Mapping[str, Any], place: str, tables: Mapping[str, str]) -> str:
+    """Say where to write settings of ``kind``, when something was typed in ``place``."""
+    if kind in tables:
+        lines = " and ".join(f"{name} = {_as_toml(_text(value))}" for name, value in settings.items())
+        return f"write {lines} in [{tables[kind]}]"
+    code = _code(settings, {})
+    if kind == place:
+        return f"write {code}"
+    return (_IN_STORES if (kind, place) == ("DataConfig", "WorkflowData") else _SAYS[kind]).format(code)
+
+
+def value_meant(setting: str, value: object) -> str:
+    """Return a suggestion for a value that a setting of words does not take, in brackets; or an empty text."""
+    meant = choice(setting, value)
+    return "" if meant is None else f" (write {setting}={meant!r})"
 
 
 def preset_meant(name: object, presets: Iterable[str], tables: Mapping[str, str], hints: Hints) -> str:
@@ -264,48 +315,70 @@ def preset_meant(name: object, presets: Iterable[str], tables: Mapping[str, str]
         return hints.nearest(name, alike(name, presets))
     if found.place == "preset" or tables:
         return f" ({serving(found, ..., '', tables)})"
-    code = ", ".join(f"{setting}={_code(value)}" for setting, value in found.settings.items())
-    return f" (write flow.DataConfig({code}): {found.why})"
+    settings = {
+        setting: value.fitting(...) if isinstance(value, Given) else value for setting, value in found.settings.items()
+    }
+    return f" (write flow.DataConfig({_code(settings, {})}): {found.why})"
 
 
-def _code(value: object) -> str:
-    return "..." if value is ... else shown(value)
+class _Code(str):
+    """Python code that stands for a value."""
+
+    __slots__ = ()
+
+
+def _code(settings: Mapping[str, Any], tables: Mapping[str, str]) -> str:
+    """Write settings as arguments; in a file, as lines of it."""
+    if tables:
+        return " and ".join(f"{name} = {_as_toml(_text(value))}" for name, value in settings.items())
+    return ", ".join(f"{name}={_text(value)}" for name, value in settings.items())
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, _Code) else "..." if value is ... else shown(value)
 
 
 def _as_toml(code: str) -> str:
-    return {"True": "true", "False": "false"}.get(code, code.replace("'", '"'))
+    return {"True": "true", "False": "false", "None": '"none"'}.get(code, code.replace("'", '"'))
+
+
+def settings_for(word: str) -> Sequence[str]:
+    """Return the settings of a run that serve for what ``word`` means in other tools; the likeliest first."""
+    found = term_in("Config", word) or term(word)
+    served = tuple(found.settings) if found is not None and found.place == "Config" else ()
+    return [name for name in (*_standing_for(word), *served) if name in PLACES["Config"]]
 
 
 def _standing_for(word: str) -> Sequence[str]:
     """Return our names for the meaning that ``word`` has in other tools."""
-    return _OURS_FOR.get(word.lower(), ()) if len(word) <= _LONGEST else ()
+    return _OURS_FOR.get(plain(word), ()) if len(word) <= _LONGEST else ()
 
 
-def _did_you_mean(word: str, own: Sequence[str], value: object) -> str:
-    given = [_given(word, ours, value) for ours in own[:2]]
-    return f" (did you mean {' or '.join(given)}?{_FIRST_TOO if _counts_retries(word, own[0], value) else ''})"
-
-
-def _elsewhere(kind: str, word: str, ours: str, value: object) -> str:
-    said = _SAYS[kind].format(_given(word, ours, value))
-    return f" ({said}{f';{_FIRST_TOO}' if _counts_retries(word, ours, value) else ''})"
+def _spelled(word: str, known: Iterable[str]) -> list[str]:
+    """Return the names that are ``word`` but for what differs between languages: ``SampleRate`` is ``sample_rate``."""
+    same = plain(word) if len(word) <= _LONGEST else ""
+    return [name for name in known if plain(name) == same]
 
 
 def _counts_retries(word: str, ours: str, value: object) -> bool:
     return ours in ("retry", "attempts") and type(value) is int and value >= 0 and "retries" in word
 
 
-def _given(word: str, ours: str, value: Any) -> str:
-    """Write ``ours`` as an argument: with the given value, where that value fits."""
-    same = word == ours
-    fits = type(value) in (int, float) or (type(value) is bool and (same or ours in _FLAGS))
+def _given(kind: str, word: str, ours: str, value: Any) -> Any:
+    """Return what to write for ``ours``: the given value, where the setting takes it and it asks for the same."""
+    same = plain(word) == plain(ours)
     if _counts_retries(word, ours, value):
-        attempts = f"attempts={shown(int(value) + 1)}"
-        return attempts if ours == "attempts" else f"retry=flow.Retry({attempts})"
-    if ours == "retry" and type(value) is int:
-        return f"retry=flow.Retry(attempts={shown(value)})"
-    if (fits or (type(value) is str and same)) and ours != "retry_if" and (ours in _AS_GIVEN or same):
-        return f"{ours}={shown(value)}"
+        value += 1
+    if ours == "retry":
+        return _Code(f"flow.Retry(attempts={value if FITS['Retry']['attempts'].has(value) else 3})")
+    if ours in ("limit", "concurrency") and (value is None or (type(value) in (int, float) and value < 1)):
+        return None  # as none, 0 and -1 are in other tools: as many as there are
+    if same and (meant := choice(ours, value)) is not None:
+        return meant
+    flag = type(value) is bool
+    repeats = same or (flag and ours in _FLAGS) or (type(value) in (int, float) and ours not in ("after", "start"))
+    if repeats and ours in FITS[kind] and FITS[kind][ours].has(value):
+        return value
     if value is False and ours in ("thread", "continue_on_error"):
-        return f"{ours}=False"
-    return _EXAMPLES.get(ours, f"{ours}=...")
+        return False
+    return _Code("ConnectionError") if ours == "retry_if" else _EXAMPLES.get(ours, ...)

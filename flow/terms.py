@@ -7,8 +7,10 @@ is wrong.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
+from math import inf
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -22,16 +24,127 @@ class Given(NamedTuple):
     least: float = 1
     most: float = float("inf")
 
+    whole: bool = True
+    percent: bool = False
+
     def fitting(self, value: object) -> Any:
         """Return what is to be written for ``value``; ``...`` is what the user must fill in."""
-        if type(value) not in (int, float) or not self.least <= value <= self.most:  # type: ignore[operator]
+        if type(value) not in (int, float) or (self.whole and type(value) is float):
             return self.otherwise
-        return value if type(value) is type(self.otherwise) or self.otherwise is ... else self.otherwise
+        number: Any = value
+        if self.percent and self.most < number <= 100:
+            number /= 100
+        return number if self.least <= number <= self.most and number < inf else self.otherwise
 
 
-FRACTION: Final = Given(0.1, 1e-6, 1.0)
+FRACTION: Final = Given(0.1, 1e-6, 1.0, whole=False, percent=True)
 BYTES: Final = Given(65_536, 64, 2**30)
-COUNT: Final = Given(...)
+COUNT: Final = Given(..., most=sys.maxsize)
+SECONDS: Final = Given(..., 1e-9, whole=False)
+
+
+class Fits(NamedTuple):
+    """The values that a setting takes and that advice may repeat.
+
+    :ivar words: the texts that it takes; None if any.
+    """
+
+    least: float = inf
+    most: float = inf
+    whole: bool = False
+    words: tuple[str, ...] | None = ()
+    flag: bool = False
+    none: bool = False
+
+    def has(self, value: object) -> bool:
+        """Tell whether the setting takes ``value``."""
+        if value is None:
+            return self.none
+        if type(value) is bool:
+            return self.flag
+        if type(value) is str:
+            return self.words is None or value in self.words
+        if type(value) is int or (type(value) is float and not self.whole):
+            return self.least <= value < inf and value <= self.most
+        return False
+
+
+_FLAG: Final = Fits(flag=True)
+_FROM_1: Final = Fits(1, sys.maxsize, whole=True)
+_DURATION: Final = Fits(1e-9, none=True)
+_AT_ONCE: Final = Fits(1, sys.maxsize, whole=True, words=("auto",), none=True)
+_BUILT_IN: Final = Fits(words=("inline", "thread"))
+
+FITS: Final[Mapping[str, Mapping[str, Fits]]] = {
+    "Config": {
+        "mode": Fits(words=("auto", "inline", "tasks", "workers")), "limit": _AT_ONCE, "timeout": _DURATION,
+        "on_error": Fits(words=("fail_fast", "collect")), "threads": _FROM_1, "executor": _BUILT_IN,
+        "order": Fits(words=("definition", "critical_path")), "timing": _FLAG, "keep": Fits(words=("all", "targets")),
+        "optimize": Fits(words=("at_once",), flag=True), "blocking_after": _DURATION, "show_values": _FLAG,
+        "backend": Fits(words=("asyncio", "uvloop", "trio")),
+    },
+    "node": {
+        "timeout": _DURATION, "thread": _FLAG, "executor": _BUILT_IN, "continue_on_error": _FLAG,
+        "priority": Fits(-sys.maxsize, sys.maxsize, whole=True), "cost": Fits(0, none=True), "replace": _FLAG,
+        "after": Fits(words=None),
+    },
+    "map": {
+        "concurrency": _AT_ONCE, "take": Fits(0, sys.maxsize, whole=True, none=True), "pipelined": _FLAG,
+        "on_error": Fits(words=("fail", "collect", "skip")), "batch_wait": _DURATION,
+        "batch_size": Fits(1, sys.maxsize, whole=True, none=True),
+    },
+    "reduce": {"start": Fits(-inf, words=None, flag=True, none=True)},
+    "run": {"run_id": Fits(words=None), "targets": Fits(words=None)},
+    "Retry": {
+        "attempts": _FROM_1, "delay": Fits(0), "backoff": Fits(words=("constant", "linear", "exponential")),
+        "multiplier": Fits(1), "max_delay": Fits(0), "jitter": Fits(0, 1),
+    },
+    "Timeout": {"attempt": _DURATION, "node": _DURATION},
+    "DataConfig": {
+        "memory": Fits(words=("standard", "slots", "arena")),
+        "metrics": Fits(words=("off", "counting", "sampled", "timing")),
+        "sample_rate": Fits(1e-6, 1), "slow_after": _DURATION,
+        "interning": Fits(words=("none", "native", "pool", "arena")), "intern": Fits(words=("keys", "values", "both")),
+        "intern_capacity": _FROM_1, "intern_max_length": _FROM_1, "block_size": Fits(64, 2**30, whole=True),
+        "direct_reads": _FLAG, "show_values": _FLAG, "locked": Fits(flag=True, none=True),
+    },
+    "StringPool": {"capacity": _FROM_1, "max_length": _FROM_1},
+}  # fmt: skip
+"""By place and setting, what may be repeated. (A test tries it.) A setting that is not here is left to be filled in."""
+
+_CHOICES: Final[Mapping[str, Mapping[str, str]]] = {
+    "metrics": {
+        "off": "false none no disabled disable 0 metrics_off metrics_disabled never nothing",
+        "counting": "true on yes enabled enable 1 count counted counter counters all full basic metrics_enabled",
+        "sampled": "sample samples sampling metrics_sampled",
+        "timing": "time timed timings times detailed latency latencies profiling profile",
+    },
+    "interning": {
+        "none": "false off no disabled disable 0",
+        "pool": "true on yes enabled enable 1 pooled string_pool strings",
+        "native": "sys python intern sys.intern",
+    },
+    "memory": {
+        "standard": "default dict heap plain normal none false off",
+        "slots": "slot layout list struct",
+        "arena": "arenas blocks bytes true on",
+    },
+    "intern": {"keys": "key", "values": "value", "both": "all keys_and_values everything"},
+}
+"""By setting and its word, other words for the same."""
+
+NEEDS: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
+    ("DataConfig", "sample_rate"): {"metrics": "sampled"},
+    ("DataConfig", "slow_after"): {"metrics": "timing"},
+    ("DataConfig", "intern"): {"interning": "pool"},
+    ("DataConfig", "intern_capacity"): {"interning": "pool"},
+    ("DataConfig", "intern_max_length"): {"interning": "pool"},
+    ("DataConfig", "block_size"): {"memory": "arena"},
+    ("DataConfig", "direct_reads"): {"metrics": "off"},
+    ("map", "batch_wait"): {"batch_size": ...},
+    ("node", "abandon_on_timeout"): {"thread": True, "timeout": ...},
+}
+"""By place and setting, what must be written with it to have an effect, or to be taken at all."""
 
 
 class Term(NamedTuple):
@@ -40,7 +153,8 @@ class Term(NamedTuple):
     :ivar place: a place of :data:`flow.keywords.PLACES`, or "preset", or "" if there is nothing to set.
     :ivar settings: what to write there; of a preset, none of them and its name in ``preset``.
     :ivar why: what it does, or why there is no such setting: the end of a sentence.
-    :ivar off: what serves if the value typed is False.
+    :ivar off: what serves if the value typed is False, None or 0, or a word for that.
+    :ivar zero: what serves if it is 0 and that is not the same.
     """
 
     place: str
@@ -48,6 +162,13 @@ class Term(NamedTuple):
     why: str
     off: Term | None = None
     preset: str = ""
+    zero: Term | None = None
+
+    def serving(self, value: object) -> Term:
+        """Return what serves if ``value`` was typed."""
+        if self.zero is not None and type(value) in (int, float) and not value:
+            return self.zero
+        return self.off if self.off is not None and asks_for_none(value) else self
 
 
 def _none(why: str) -> Term:
@@ -61,7 +182,11 @@ def _preset(name: str, why: str) -> Term:
 _COUNTED: Final = Term("DataConfig", {"metrics": "counting"}, "every operation is counted; this is the default")
 _UNCOUNTED: Final = Term("DataConfig", {"metrics": "off"}, "nothing is counted")
 _SAMPLED: Final = Term(
-    "DataConfig", {"metrics": "sampled", "sample_rate": FRACTION}, "this fraction of the operations is timed", _COUNTED
+    "DataConfig",
+    {"metrics": "sampled", "sample_rate": FRACTION},
+    "this fraction of the operations is timed",
+    _COUNTED,
+    zero=_UNCOUNTED,
 )
 _TIMED: Final = Term("DataConfig", {"metrics": "timing"}, "every operation is counted and timed", _COUNTED)
 _ARENA: Final = Term(
@@ -130,10 +255,19 @@ _SETTINGS: Final[tuple[tuple[str, Term], ...]] = (
             "the settings of metrics are settings of DataConfig itself",
         ),
     ),
-    ("operation_timing enable_operation_timing track_operations track_operation_timing time_operations", _TIMED),
+    (
+        "operation_timing enable_operation_timing track_operations track_operation_timing time_operations "
+        "track_operation_latency track_latency operation_latency",
+        _TIMED,
+    ),
     (
         "slow_operation_threshold slow_threshold",
-        Term("DataConfig", {"metrics": "timing", "slow_after": Given(0.001, 1e-9)}, "in seconds"),
+        Term(
+            "DataConfig",
+            {"metrics": "timing", "slow_after": Given(0.001, 1e-9, whole=False)},
+            "in seconds",
+            Term("DataConfig", {"slow_after": None}, "none is listed; this is the default"),
+        ),
     ),
     (
         "lock_contention enable_lock_contention_tracking track_lock_contention lock_contention_tracking",
@@ -141,7 +275,11 @@ _SETTINGS: Final[tuple[tuple[str, Term], ...]] = (
     ),
     ("high_contention_threshold", _none("metrics='timing' counts the waits for the store's lock, without a threshold")),
     ("memory_tracking track_memory", _none("what a run holds is measured by flow.tune(dag, objective='memory')")),
-    ("lock_free shards sharded shard_count num_shards lock_striping rw_lock use_sync_map", _none(_NO_LOCKS)),
+    (
+        "lock_free shards sharded shard_count num_shards lock_shards lock_shard_count lock_stripes lock_striping "
+        "rw_lock use_sync_map",
+        _none(_NO_LOCKS),
+    ),
     ("high_concurrency", _none(_NO_LOCKS)),
     ("read_optimized read_heavy", _preset("read_optimized", "get is the dict's own, and nothing is counted")),
     ("low_memory memory_optimized", _preset("low_memory", "for very many small records")),
@@ -166,14 +304,20 @@ _SETTINGS: Final[tuple[tuple[str, Term], ...]] = (
         "poll_interval polling_interval completion_poll_interval poll poll_every",
         _none("nothing is polled: a node starts as soon as the last node that it needs has ended"),
     ),
-    ("batch_size batch max_batch", Term("map", {"batch_size": COUNT}, "items per call")),
     (
-        "batch_interval batch_timeout flush_interval max_batch_delay",
-        _none("batches of a map go by number, not by time: dag.map(..., batch_size=...)"),
+        "batch_size batch max_batch max_batch_size",
+        Term("map", {"batch_size": COUNT}, "items per call", Term("map", {"batch_size": None}, "this is the default")),
+    ),
+    (
+        "batch_wait batch_interval batch_timeout flush_interval max_batch_delay",
+        Term("map", {"batch_size": ..., "batch_wait": SECONDS}, "most seconds that a batch is filled"),
     ),
     (
         "channel_capacity channel_size buffer buffer_size queue_size queue_capacity event_buffer_size",
-        _none("no queue has a size: a map takes an item only when it can start it, so dag.map(..., concurrency=...)"),
+        _none(
+            "no queue has a size: a map takes an item only when it can start it, and a slow pipelined map holds up the "
+            "one before it, so dag.map(..., concurrency=...)"
+        ),
     ),
     (
         "adaptive adaptive_concurrency auto_concurrency dynamic_concurrency adaptive_limit auto_scaling autoscale",
@@ -309,6 +453,9 @@ _PRESETS: Final[tuple[tuple[str, Term], ...]] = (
 _SUFFIXES: Final = ("workflowdataconfig", "metricsconfig", "config", "preset")
 """Ends of the names of functions that make presets in other engines."""
 
+PRESET_NAMES: Final = ("default", "read_optimized", "low_memory", "production", "metrics_disabled")
+"""The presets that there are."""
+
 _LONGEST: Final = 64
 
 
@@ -344,6 +491,23 @@ def term_in(place: str, name: str) -> Term | None:
     return IN_PLACES[place].get(plain(name)) if place in IN_PLACES else None
 
 
+OFF: Final = frozenset(("off", "false", "no", "none", "never", "disabled", "disable"))
+
+
+def asks_for_none(value: object) -> bool:
+    """Tell whether a value typed says that something is not to be."""
+    if type(value) is str:
+        return value.lower() in OFF
+    return value is None or (type(value) in (bool, int, float) and not value)
+
+
+def choice(setting: str, value: object) -> str | None:
+    """Return the word of ours that ``value`` stands for in a setting of words; None if that is not known."""
+    if type(value) not in (str, bool, int, type(None)) or setting not in CHOICES:
+        return None
+    return CHOICES[setting].get(plain(str(value)))
+
+
 def preset_term(name: str) -> Term | None:
     """Return what serves in the place of another engine's preset; None if its name is not known. O(1)."""
     word = plain(name)
@@ -353,6 +517,11 @@ def preset_term(name: str) -> Term | None:
             return found
     return None
 
+
+CHOICES: Final[Mapping[str, Mapping[str, str]]] = {
+    setting: {plain(word): ours for ours, words in by.items() for word in (ours, *words.split())}
+    for setting, by in _CHOICES.items()
+}
 
 NEGATING: Final = frozenset((
     "disabled", "disable", "off", "no", "without", "none", "free", "non", "un", "never", "skip", "not",

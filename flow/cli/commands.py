@@ -46,7 +46,7 @@ class Guard(click.Group):
             code = super().main(args, *others, **extra)
         except click.ClickException as error:
             text = io.StringIO()
-            error.show(text)
+            (_with_what_serves(error) if isinstance(error, click.NoSuchOption) else error).show(text)
             tell(text.getvalue().rstrip("\n"))
             code = error.exit_code
         except click.Abort:
@@ -70,6 +70,20 @@ class Guard(click.Group):
         except Exception as error:
             _trace(ctx, error)
             _fail(ctx, error)
+
+
+def _with_what_serves(error: click.NoSuchOption) -> click.UsageError:
+    """Return the error with the options that do what a word of other tools asks for; not those spelled alike."""
+    from flow.keywords import settings_for  # here: only needed once an option is wrong
+
+    options = [] if error.ctx is None else [option for one in error.ctx.command.params for option in one.opts]
+    word = error.option_name.lstrip("-").replace("-", "_")
+    wanted = dict.fromkeys(f"--{name.replace('_', '-')}" for name in settings_for(word))
+    serving = [repr(option) for option in wanted if option in options]
+    if not serving:
+        return error
+    meant = f"No such option '{error.option_name}'. Did you mean {' or '.join(serving)}?"
+    return click.UsageError(meant, ctx=error.ctx)
 
 
 def _trace(ctx: click.Context, error: BaseException | None) -> None:

@@ -78,7 +78,8 @@ class DataConfig(Settings, frozen=True, kw_only=True):
             ("intern", self.intern, ("keys", "values", "both")),
         ):
             if not is_one_of(value, allowed):
-                yield f"{label} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}"
+                known = ", ".join(map(repr, allowed))
+                yield f"{label} must be one of {known}, not {shown(value)}{_meant(label, value)}"
         for label, size in (
             ("intern_capacity", self.intern_capacity),
             ("intern_max_length", self.intern_max_length),
@@ -141,13 +142,19 @@ DATA_PRESETS: Final[dict[str, dict[str, Any]]] = {
 """The settings that each preset changes, by its name."""
 
 
+def _meant(label: str, value: object) -> str:
+    from flow.keywords import value_meant  # here: only needed once a value is wrong
+
+    return value_meant(label, value)
+
+
 def _memory_fault(memory: Any) -> str | None:
     """Return the fault of a store's memory that can be found before it is called; None if there is none."""
     if is_one_of(memory, MEMORIES):
         return None
     if issubclass(type(memory), str) or not callable(memory):
         wanted = f"{', '.join(map(repr, MEMORIES))}, or (not in a file) a callable that makes a mutable mapping"
-        return f"memory must be one of {wanted}, not {shown(memory)}"
+        return f"memory must be one of {wanted}, not {shown(memory)}{_meant('memory', memory)}"
     if is_unawaited(memory):
         return f"memory {UNAWAITED}, not {shown(memory)}"
     if issubclass(type(memory), type):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from flow.errors import ConfigError, FlowError, UnknownSetting, shown
+from flow.errors import ConfigError, FlowError, UnknownSetting, UsageError, shown
 from flow.tracebacks import end_at_user
 
 
@@ -62,8 +62,9 @@ def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> Un
     from flow.keywords import Wrong  # here: only needed once something is wrong
 
     wrong = sorted(settings.keys() - set(fields))
-    meant = Wrong(kind.__name__, fields).meant
-    faults = [f"no setting is called {shown(n)}{meant(n, settings[n])}" for n in wrong]
+    keywords = Wrong(kind.__name__, fields)
+    keywords.given = settings
+    faults = [f"no setting is called {shown(n)}{keywords.meant(n, settings[n])}" for n in wrong]
     faults += [f"{shown(v)} is given without the name of a setting: {', '.join(fields)}" for v in values[len(places) :]]
     given = dict(zip(places, values, strict=False))
     faults += [f"{n} is given twice, as {shown(given[n])} and {shown(settings[n])}" for n in given if n in settings]
@@ -74,6 +75,17 @@ def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> Un
     except ConfigError as error:
         faults += error.faults
     return UnknownSetting(kind.__name__, faults)
+
+
+def unknown_arguments(place: str, who: str, wrong: Mapping[str, object]) -> UsageError:
+    """Make one error that lists the keywords that a call does not take, with suggestions.
+
+    :param place: a key of :data:`flow.keywords.PLACES`.
+    :param who: what was called.
+    """
+    from flow.keywords import PLACES, Wrong  # here: only needed once something is wrong
+
+    return UsageError(Wrong(place, PLACES[place]).refusal(who, "keyword", wrong))
 
 
 class FrozenMapping(Mapping[str, Any]):

@@ -139,7 +139,9 @@ class _Reader:
     def data(self, table: Any, place: Keys) -> Settings | None:
         """Make the DataConfig of ``[flow.data]``: its preset, and single settings over it."""
         if not isinstance(table, dict):
-            self.fault(place, f"data must be a table [{'.'.join(place)}], not {a_kind(table)}")
+            named = isinstance(table, str) and table in self.presets
+            meant = f' (write preset = "{table}" in [{".".join(place)}])' if named else ""
+            self.fault(place, f"data must be a table [{'.'.join(place)}], not {a_kind(table)}{meant}")
             return None
         values = self.known(table, ["preset", *self.data_kind.__struct_fields__], place)
         preset = values.pop("preset", "default")
@@ -157,6 +159,7 @@ class _Reader:
         from flow.keywords import Wrong  # here: few programs read a file
 
         wrong = Wrong("DataConfig" if "preset" in fields else "Config", fields, self._hints)
+        wrong.given = table
         wrong.tables = self._tables(place[:-1] if "preset" in fields else place)
         values = {}
         for key, value in table.items():

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, Unpack, overload
 
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config import DataConfig
 from flow.config.data import DEFAULT_DATA_CONFIG
+from flow.config.fields import unknown_arguments
 from flow.data.key import Key
 from flow.errors import DataError, MissingKey, UsageError, WrongType, a_kind, shower, shown
-from flow.types import MISSING, Status
+from flow.types import MISSING, Nothing, Status
 
 if TYPE_CHECKING:
     from typing import Self
@@ -255,12 +256,18 @@ class WorkflowData(ReadableData):
     __slots__ = ("__weakref__",)
     _lock: Any
 
-    def __new__(cls, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> Self:
+    def __new__(
+        cls, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None, **wrong: Unpack[Nothing]
+    ) -> Self:
+        if wrong:
+            raise unknown_arguments("WorkflowData", "flow.WorkflowData", wrong)
         kind: type[Any] = _class_for(config, layout) if cls is WorkflowData else cls
         store: Self = object.__new__(kind)
         return store
 
-    def __init__(self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None) -> None:
+    def __init__(
+        self, config: DataConfig = DEFAULT_DATA_CONFIG, layout: Layout | None = None, **wrong: Unpack[Nothing]
+    ) -> None:
         raise NotImplementedError
 
     def __init_subclass__(cls) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from threading import Lock
-from typing import Final
+from typing import Final, Unpack
 
 import msgspec
 
-from flow.config.fields import is_int
+from flow.config.fields import is_int, unknown_arguments
 from flow.data.arena import DEAD, HASH, Records, encode
 from flow.errors import ConfigError, DataError, UsageError, shown
+from flow.types import Nothing
 
 DEFAULT_CAPACITY: Final = 10_000
 """Strings a pool keeps."""
@@ -58,7 +59,11 @@ class StringPool:
 
     __slots__ = ("_capacity", "_characters", "_hits", "_kept", "_lock", "_max_length", "_misses", "_refused")
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY, max_length: int = DEFAULT_MAX_LENGTH) -> None:
+    def __init__(
+        self, capacity: int = DEFAULT_CAPACITY, max_length: int = DEFAULT_MAX_LENGTH, **wrong: Unpack[Nothing]
+    ) -> None:
+        if wrong:
+            raise unknown_arguments("StringPool", "StringPool", wrong)
         named = {"capacity": capacity, "max_length": max_length}
         faults = [f"{k} must be an integer > 0, not {shown(v)}" for k, v in named.items() if not is_int(v) or v < 1]
         if faults:

@@ -7,6 +7,7 @@ from functools import partial
 from types import EllipsisType, FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
+from flow.config.fields import unknown_arguments
 from flow.errors import DefinitionError, UsageError, shown
 from flow.graph.inline import inline
 from flow.graph.maps import Maps
@@ -17,7 +18,7 @@ from flow.plan.plan import Plan
 from flow.policy.middleware import Middleware
 from flow.signature import Nested
 from flow.tracebacks import OUR_ERRORS, end_at_user, ends_at_user
-from flow.types import NodeRef, references
+from flow.types import NodeRef, Nothing, references
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +49,10 @@ class Dag(Maps):
         *,
         middleware: Sequence[Middleware] = (),
         inputs: Sequence[str | EllipsisType] | type[Any] | EllipsisType | None = None,
+        **wrong: Unpack[Nothing],
     ) -> None:
+        if wrong:
+            raise unknown_arguments("Dag", "flow.Dag", wrong)
         name = str.__str__(name) if isinstance(name, str) else name  # a member of a StrEnum, say
         self._definition = Definition(name, references(middleware), inputs)
         self._plan: Plan | None = None

@@ -286,6 +286,9 @@ def _add_map(dag: Maps, name: str, fn: Any, over: Any, options: Mapping[str, Any
     if issubclass(type(fn), Maps):  # a Dag: nothing else has these methods
         fn = Nested.of(fn)
     known = {*ItemOptions.__annotations__, *settings} - {"outcome"}
+    if not options.keys() <= known:
+        given = {setting: value for setting, value in settings.items() if value is not None and setting in known}
+        raise unknown_options("map", name, {**given, **options}, known)
     settings.update({setting: options.get(setting, default) for setting, default in _OWN.items()})
     rest = {option: value for option, value in options.items() if option not in _OWN}
     return _add_over(dag, name, lambda sources: Mapped(fn, sources, MapOptions(**settings)), over, rest, known)

@@ -601,3 +601,21 @@ class TestProgram:
         assert process.returncode in (130, -signal.SIGINT)
         assert re.fullmatch(r"interrupted: 0 of 1 node completed, 1 \w+ in .*s\n", errors)
         assert "    forever :" in Path("out.mmd").read_text(encoding="utf-8")  # drawn all the same
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--workers", "Did you mean '--limit'?"),
+        ("--max-concurrency", "Did you mean '--limit'?"),
+        ("--goroutines", "Did you mean '--limit'?"),
+        ("--deadline", "Did you mean '--timeout'?"),
+        ("--limt", "'--limit'"),
+    ],
+)
+def test_options_of_other_tools(option: str, says: str) -> None:
+    result = CliRunner().invoke(cli, ["run", option, "4", "x.py"])
+    assert result.exit_code == 2
+    assert f"No such option '{option}'" in result.output or f"No such option: {option}" in result.output
+    assert says in result.output
+    assert "--order" not in result.output

@@ -104,9 +104,9 @@ RETRY = "retry=flow.Retry(attempts=4)"
         (over, "workers", 3, "did you mean concurrency=3?"),
         (over, "max_concurrency", 3, "did you mean concurrency=3?"),
         (over, "chunksize", 10, "did you mean batch_size=10?"),
-        (over, "batch_timeout", 0.5, "did you mean batch_wait=0.5?"),
+        (over, "batch_timeout", 0.5, "did you mean batch_size=..., batch_wait=0.5?"),
         (over, "batch_wiat", 0.5, "did you mean 'batch_wait' or 'batch_size'?"),
-        (add, "batch_wait", 0.5, "an option of a map: dag.map(..., batch_wait=0.5)"),
+        (add, "batch_wait", 0.5, "an option of a map: dag.map(..., batch_size=..., batch_wait=0.5)"),
         (over, "initial", 10, "an option of a fold: dag.reduce(..., start=...)"),
         (flat, "limit", 3, "did you mean concurrency=3?"),
         (filtered, "limit", 3, "did you mean concurrency=3?"),
@@ -219,8 +219,8 @@ def test_a_file_says_where_a_nodes_option_belongs(tmp_path: Path) -> None:
         flow.Config.load(path)
     assert caught.value.faults == (
         "line 2: no setting is called 'retry' (an option of a node: dag.node(retry=flow.Retry(attempts=3)))",
-        "line 3: no setting is called 'max_workers' (did you mean limit=4?)",
-        "line 5: no setting is called 'limit' (a setting of the run: config=flow.Config(limit=2))",
+        "line 3: no setting is called 'max_workers' (did you mean limit = 4?)",
+        "line 5: no setting is called 'limit' (write limit = 2 in [flow])",
     )
 
 

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 import flow
 from flow import terms
 from flow.config import DATA_PRESETS
-from flow.keywords import PLACES, alike
+from flow.keywords import _OTHER_NAMES, PLACES, Wrong, alike
 from flow.terms import Given, Term
+from flow.testing import FakeClock
 
 TYPED_PRESETS = sorted({name for names, _ in terms._PRESETS for name in names.split()})
+CAMEL = ["MaxConcurrency", "WorkerCount", "SampleRate", "ArenaBlockSize", "BatchSize", "TimeoutSeconds"]
 TYPED_SETTINGS = sorted({name for names, _ in terms._SETTINGS for name in names.split()})
 
 
@@ -106,7 +108,7 @@ def test_presets_of_the_same_name_are_given(name: str) -> None:
         ("DataConfig", "disable_metrics", True, "write metrics='off'"),
         ("DataConfig", "disable_metrics", False, "write metrics='counting'"),
         ("DataConfig", "metrics_sampling_rate", 0.2, "write metrics='sampled', sample_rate=0.2"),
-        ("DataConfig", "metrics_sampling_rate", 20, "write metrics='sampled', sample_rate=0.1"),
+        ("DataConfig", "metrics_sampling_rate", 20, "write metrics='sampled', sample_rate=0.2"),
         ("DataConfig", "slow_operation_threshold", 0.1, "write metrics='timing', slow_after=0.1: in seconds"),
         ("DataConfig", "pool", True, "write interning='pool': a pool of strings; one of stores is flow.Work"),
         ("DataConfig", "lock_free", True, "there is no lock to divide"),
@@ -189,7 +191,7 @@ def test_files_are_told_what_to_write_in_which_table(tmp_path: Path) -> None:
     assert 'line 7: ' in said
     assert '\'metrics_sampling_rate\' (write metrics = "sampled" and sample_rate = 0.2' in said
     assert 'line 8: no setting is called \'use_arena\' (write memory = "standard" in [flow.data]' in said
-    assert "(a setting of the run: config=flow.Config(limit=None); unbounded" in said  # TOML has no None
+    assert '(write limit = "none" in [flow]: unbounded' in said  # TOML has no None
 
     said = in_file(tmp_path, '[flow]\npreset = "production"\n')
     assert '(write preset = "production" in [flow.data]' in said
@@ -239,6 +241,179 @@ def test_a_name_of_ours_is_never_a_term() -> None:
     assert not {terms.plain(name) for name in DATA_PRESETS} & set(terms.PRESETS)
 
 
+# -- every answer, written out ----------------------------------------------------------------
+
+WORDS_TYPED = sorted({*TYPED_SETTINGS, *(word for words in _OTHER_NAMES.values() for word in words.split()),
+                      *(name for names in PLACES.values() for name in names), *CAMEL})
+VALUES_TYPED = [True, False, None, 0, -1, 4, 15, 0.1, 2.5, 4096, float("inf"), "off", "Arena"]
+IN_CODE = {"flow": flow, "ConnectionError": ConnectionError}
+FILLED: dict[str, Any] = {
+    "limit": 3, "concurrency": 3, "threads": 3, "timeout": 1.0, "batch_size": 2, "batch_wait": 0.5, "take": 2,
+    "attempts": 2, "delay": 1.0, "max_delay": 9.0, "multiplier": 2.0, "jitter": 0.1, "priority": 1, "cost": 1.0,
+    "attempt": 1.0, "order": "definition", "backend": "asyncio", "blocking_after": 1.0, "sample_rate": 0.5, "node": 3.0,
+    "slow_after": 1.0, "memory": "slots", "metrics": "timing", "interning": "pool", "intern": "keys", "mode": "auto",
+    "intern_capacity": 9, "block_size": 4096, "intern_max_length": 9, "backoff": "linear", "executor": "thread",
+    "keep": "all", "pipelined": False, "locked": True, "capacity": 5, "max_length": 5, "start": 0, "run_id": "r",
+    "targets": "n", "admission": lambda: None, "on_outcome": lambda: None, "before_call": lambda: None, "observers": (),
+    "executors": {}, "clock": FakeClock(), "data": None, "middleware": (), "after": (), "needs": None, "thread": True,
+    "replace": False, "show_values": True, "direct_reads": False, "abandon_on_timeout": False, "known": None,
+    "inputs": None, "config": None, "timing": True, "optimize": True, "fallback": 0, "key": None, "layout": None,
+    "name": "n", "on_error": "collect", "preset": "default",
+}  # fmt: skip
+
+
+def try_settings(place: str, code: str) -> None:
+    """Give ``place`` the settings that are written there; ``...`` is filled in."""
+    settings = eval(f"dict({code})", IN_CODE)  # noqa: S307
+    settings = {name: FILLED[name] if value is ... else value for name, value in settings.items()}
+    made: Any
+    if place in ("Config", "DataConfig"):
+        made = getattr(flow, place)(**settings)
+        assert {name: getattr(made, name) for name in settings} == settings
+        if place == "DataConfig":
+            assert_has_an_effect(made, settings)
+    elif place in ("Retry", "Timeout"):
+        made = getattr(flow, place)(**settings)
+        assert not made.faults()
+    elif place == "run":
+        dag = flow.Dag()
+        name = settings.get("targets", "n")  # (whatever was typed is taken for the name of a node)
+        dag.add(name, lambda: 1)
+        assert flow.run(dag, **settings).ok
+    elif place in ("node", "map", "reduce"):
+        dag = flow.Dag()
+        method = {"node": dag.add, "map": dag.map, "reduce": dag.reduce}[place]
+        name, needs = settings.pop("name", "n"), {} if place == "node" else {"over": "xs"}
+        fn = (lambda so_far, item: so_far) if place == "reduce" else (lambda item=0: item)
+        if place == "reduce":
+            settings.setdefault("start", 0)
+        if isinstance(settings.get("after"), str):
+            dag.add(settings["after"], lambda: 1)
+        if settings.get("pipelined"):
+            dag.map("xs", lambda item: item, "ys")
+        method(name, fn, **needs, **settings)
+        dag.compile()
+
+
+def assert_has_an_effect(config: flow.DataConfig, settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        if name == "sample_rate":
+            assert config.metrics == "sampled"
+        if name == "slow_after" and value is not None:
+            assert config.metrics in ("sampled", "timing")
+        if name in ("intern", "intern_capacity", "intern_max_length"):
+            assert config.interning != "none"
+        if name == "block_size":
+            assert "arena" in (config.memory, config.interning)
+
+
+WHERE = re.compile(r"(?:flow\.(DataConfig|Config|Retry|Timeout)|dag\.(node|map|reduce)|flow\.(run))\(")
+
+
+def arguments(text: str) -> str:
+    """What stands before the bracket that closes a call; within it are calls too."""
+    depth = 0
+    for at, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return text[:at]
+    return text
+
+
+def written_in(answer: str, place: str) -> list[tuple[str, str]]:
+    """The settings that an answer tells to write, each with the place where."""
+    found = []
+    if (own := re.match(r" \((?:write|did you mean) ([a-z_]+=.*?)(?:\?|:|\)$)", answer)) is not None:
+        found += [(place, code) for code in own[1].split(" or ")]  # (a suggestion has no " or " in a text)
+    for match in WHERE.finditer(answer):
+        code = arguments(answer[match.end() :]).removeprefix("..., ").removeprefix("dag, ")
+        if "data=flow.DataConfig(" not in code and not code.startswith("plan,"):  # (the former is another match)
+            found.append((match[1] or match[2] or match[3], code))
+    return found
+
+
+@pytest.mark.parametrize("place", ["Config", "DataConfig", "node", "map", "reduce", "run", "Retry", "Timeout"])
+def test_all_that_an_answer_tells_to_write_is_taken(place: str) -> None:
+    """Whatever name is typed, with whatever value: what is written in the answer is valid, and is what it says."""
+    tried: set[tuple[str, str]] = set()
+    for word in WORDS_TYPED:
+        for value in () if word in PLACES[place] else VALUES_TYPED:
+            answer = Wrong(place, PLACES[place]).meant(word, value)
+            for kind, code in set(written_in(answer, place)) - tried:
+                try:
+                    try_settings(kind, code)
+                except Exception as error:
+                    pytest.fail(f"{place}({word}={value!r}): {answer}: {error}")
+                tried.add((kind, code))
+    assert len(tried) > 50
+
+
+@pytest.mark.parametrize("place", ["Config", "DataConfig"])
+def test_all_that_an_answer_tells_to_write_in_a_file_is_taken(place: str, tmp_path: Path) -> None:
+    tables, path = {"Config": "flow", "DataConfig": "flow.data"}, tmp_path / "flow.toml"
+    tried: set[str] = set()
+    for word in WORDS_TYPED:
+        for value in () if word in PLACES[place] else VALUES_TYPED:
+            wrong = Wrong(place, PLACES[place])
+            wrong.tables = tables
+            answer = wrong.meant(word, value)
+            if "..." in answer or "dag." in answer or "flow.run" in answer or "flow.Retry" in answer:
+                continue
+            told = re.match(r" \((?:write|did you mean) ([a-z_]+ = .*?)(?: in \[([a-z.]+)\])?(?:\?|:|\)$)", answer)
+            if told is not None:
+                lines = "\n".join(re.split(" and (?=[a-z_]+ = )", told[1].split(" or ")[0]))
+                table = told[2] or tables[place]
+                text = f"[{table}]\n{lines}" if table == "flow" else f"[flow]\n[{table}]\n{lines}"
+                if text not in tried:
+                    path.write_text(text, "utf-8")
+                    flow.Config.load(path)
+                tried.add(text)
+    assert len(tried) > 40
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "meant"),
+    [
+        ("metrics", "disabled", "off"), ("metrics", "Enabled", "counting"), ("metrics", False, "off"),
+        ("metrics", True, "counting"), ("metrics", None, "off"), ("interning", True, "pool"),
+        ("interning", "off", "none"),
+        ("memory", "Arena", "arena"), ("intern", "all", "both"), ("metrics", "fast", None), ("metrics", 3, None),
+        ("memory", [], None),
+    ],
+)  # fmt: skip
+def test_values_of_other_engines(setting: str, value: Any, meant: str | None) -> None:
+    said = refused(lambda: flow.DataConfig(**{setting: value}))
+    assert f"(write {setting}={meant!r})" in said if meant else "write" not in said
+
+
+def test_a_preset_where_its_table_stands(tmp_path: Path) -> None:
+    assert '(write preset = "production" in [flow.data])' in in_file(tmp_path, '[flow]\ndata = "production"\n')
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: flow.Dag("d", expected_nodes=5), "flow.Dag takes no keyword 'expected_nodes' (no size is given ahead"),  # type: ignore[call-arg]
+        (lambda: flow.Dag("d", max_concurrency=5), "(a setting of the run: config=flow.Config(limit=5))"),  # type: ignore[call-arg]
+        (lambda: flow.WorkflowData(arena=True), "flow.WorkflowData(config=flow.DataConfig(memory='arena'))"),  # type: ignore[call-arg]
+        (lambda: flow.memory.StringPool(size=5), "StringPool takes no keyword 'size' (did you mean capacity=5?)"),  # type: ignore[call-arg]
+    ],
+)
+def test_calls_that_make_things(call: Callable[[], object], says: str) -> None:
+    assert says in refused(call)
+
+
+def test_what_is_given_need_not_be_written() -> None:
+    typed: Any = {"batch_size": 5, "linger": 0.5}
+    assert "(did you mean batch_wait=0.5?)" in refused(lambda: flow.Dag().map("n", len, "items", **typed))
+    typed = {"metrics": "timing", "slowAfter": 0.5}
+    assert "(did you mean slow_after=0.5?)" in refused(lambda: flow.DataConfig(**typed))
+
+
+def test_the_presets_are_those_that_there_are() -> None:
+    assert set(terms.PRESET_NAMES) == set(DATA_PRESETS)
+
+
 # -- never the contrary --------------------------------------------------------------------
 
 SWITCHED_OFF = (
@@ -251,6 +426,7 @@ ASKS_FOR_LESS = re.compile("minimal|latency|fast|performance|benchmark|write|off
 
 def suggests_the_contrary(said: str) -> list[str]:
     said = said.replace("there are default, read_optimized, low_memory, production, metrics_disabled", "")
+    said = said.replace("metrics='off', direct_reads=True", "")  # (which goes without)
     return [off for off in SWITCHED_OFF if off in said]
 
 
@@ -262,7 +438,7 @@ def test_presets_never_switch_off_what_they_ask_for(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in TYPED_SETTINGS if not ASKS_FOR_LESS.search(name)])
 def test_settings_never_switch_off_what_they_ask_for(name: str) -> None:
     for place, typed in PLACES_TO_TYPE.items():
-        if (place, name) != ("map", "batch_size"):
+        if place != "map" or name not in ("batch_size", "batch_wait"):
             assert not suggests_the_contrary(typed(name, True)), place
 
 
