@@ -43,6 +43,7 @@ DONE: Final = 3
 FAILED: Final = 4
 SKIPPED: Final = 5
 CANCELLED: Final = 6
+BYPASSED: Final = 7
 
 STATUS_OF: Final = (
     Status.PENDING,
@@ -52,6 +53,7 @@ STATUS_OF: Final = (
     Status.FAILED,
     Status.SKIPPED,
     Status.CANCELLED,
+    Status.BYPASSED,
 )
 """The public status of each state code."""
 
@@ -69,6 +71,7 @@ class ResolverStatistics(msgspec.Struct, frozen=True):
     failed: int
     skipped: int
     cancelled: int
+    bypassed: int = 0
 
 
 Step = Callable[[int], None]
@@ -170,7 +173,7 @@ class Standing:
 
     def statistics(self) -> ResolverStatistics:
         """Count the states, O(nodes)."""
-        return ResolverStatistics(*[self.state.count(code) for code in range(7)])
+        return ResolverStatistics(*[self.state.count(code) for code in range(len(STATUS_OF))])
 
     def __len__(self) -> int:
         return len(self.state)
