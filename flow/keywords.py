@@ -18,7 +18,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "node": (
         "retry", "timeout", "thread", "executor", "continue_on_error", "priority", "middleware", "cost", "fallback",
-        "abandon_on_timeout", "admission", "after", "needs", "replace",
+        "abandon_on_timeout", "admission", "join", "when", "after", "needs", "replace",
     ),
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),

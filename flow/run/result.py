@@ -346,7 +346,7 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     plan = result.plan
     if result.ok or not (tolerated or run.timed_out or run.is_intolerable()):
         return None
-    failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in run.nodes.may_fail]
+    failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or not _is_handled(run, i)]
     exceptions = [e for _, e in failed if isinstance(e, Exception)]
     names = [name for name, e in failed if isinstance(e, Exception)]
     part = f"{len(failed)} of {counted(len(plan), 'node')} failed"
@@ -363,6 +363,10 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     elif not exceptions:
         exceptions.append(NodeCancelled(_unfinished(result, "not finished: ") or "the run was ended"))
     return RunError(f"dag {plan.name!r}: {what}", exceptions, result, names, run.timed_out)
+
+
+def _is_handled(run: PlanRun, i: int) -> bool:
+    return i in run.nodes.may_fail if run.resolver is None else run.resolver.is_handled(i)
 
 
 def _unfinished(result: Result, before: str) -> str:
