@@ -23,6 +23,7 @@ class When(msgspec.Struct, frozen=True):
     """The condition of a node: called with the values at ``slots``, the last ones by keyword.
 
     ``defaults`` are 1-tuples by position among them; ``context`` as in :class:`flow.plan.wiring.Wiring`.
+    ``plain`` says that there is nothing but values that are always there.
     """
 
     fn: Callable[..., Any]
@@ -30,6 +31,7 @@ class When(msgspec.Struct, frozen=True):
     keywords: tuple[str, ...]
     context: int | str
     defaults: dict[int, tuple[Any, ...]]
+    plain: bool
 
 
 class Routes(msgspec.Struct):

@@ -129,7 +129,8 @@ class _Reading:
             return
         wiring = self.wirer.wire(i, shape, reads)
         defaults = _by_position(shape, wiring.slots, wiring.keywords)
-        self.found.whens[i] = When(fn, wiring.slots, wiring.keywords, wiring.context, defaults)
+        plain = not wiring.keywords and wiring.context == -1 and not defaults
+        self.found.whens[i] = When(fn, wiring.slots, wiring.keywords, wiring.context, defaults, plain)
         read = [slot for slot in wiring.slots if slot >= 0]
         self.found.needs[i] = frozenset([s for at, s in enumerate(wiring.slots) if s >= 0 and at not in defaults])
         self.nodes.dependencies[i] = distinct((*self.nodes.dependencies[i], *read))

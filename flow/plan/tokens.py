@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flow.errors import UsageError
 from flow.plan.nodes import Nodes
-from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WAITING, Resolver, Step
+from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WAITING, Resolver, Standing, Step
 
 if TYPE_CHECKING:
-    from flow.plan.routes import Routes
+    from flow.plan.routes import Routes, When
 
 LIVE: Final = 0
 BYPASS: Final = 1  # dead: a condition or a choice left it out
@@ -39,8 +39,8 @@ class Decisions(Protocol):
 
     values: Sequence[Any]
 
-    def wants(self, i: int) -> bool:
-        """Ask the condition (``when``) of node ``i``, which is ready. One that raises lets the node begin, and fail."""
+    def wants(self, i: int, when: When) -> bool:
+        """Ask the condition of node ``i``, which is ready. One that raises lets the node begin, and fail."""
         ...
 
     def left_out(self, i: int, cause: int) -> None:
@@ -54,18 +54,20 @@ class TokenResolver(Resolver):
     Creating one is O(nodes + edges). Over a whole run every edge carries one token, O(1) each, and deciding is O(1) per
     node; nothing recurses. A router looks at each of its edges and at its choice.
 
+    :ivar choices: what routers that have completed chose, by node: their outputs may be freed.
     :ivar early: the run ends at a failure that no node is left to handle.
     """
 
-    __slots__ = ("_counted", "_decisions", "_flags", "_open", "_routes", "_whens", "early")
+    __slots__ = ("_counted", "_decisions", "_flags", "_open", "_routes", "_whens", "choices", "early")
 
+    choices: dict[int, tuple[str, ...]]
     early: bool
     _counted: dict[int, set[int]]
     _decisions: Decisions | None
     _flags: bytearray
     _open: list[int]
     _routes: Routes
-    _whens: dict[int, Any]
+    _whens: dict[int, When]
 
     @classmethod
     def begun(
@@ -76,7 +78,7 @@ class TokenResolver(Resolver):
         ranks: Sequence[int] | None = None,
         steps: Sequence[Step] = (),
     ) -> TokenResolver:
-        """Return the resolver of a run in which exactly the nodes ``done``, which wait for nothing, have completed."""
+        """Return the resolver of a run in which exactly ``done`` have completed, which wait for nothing."""
         self = cls.__new__(cls)
         self._set_nodes(nodes, ranks, steps)
         routes = nodes.routes
@@ -86,11 +88,13 @@ class TokenResolver(Resolver):
         self._whens = dict(routes.whens)
         self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
         self._flags = bytearray(nodes.count)
+        self.choices = {}
         self._open = []  # failures after which the run goes on only for what may handle them
         self.state = bytearray(nodes.count)
         known = list(done)
         for i in known:
             self.state[i] = DONE
+            self._note_choice(i)
         self._set_ready(nodes.sources)
         for i in known:
             self._tell(self._send(i), i)
@@ -101,16 +105,15 @@ class TokenResolver(Resolver):
     def forget(self) -> None:
         self._decisions = None
 
-    # -- take --------------------------------------------------------------------------------
-
     def take(self) -> int:
+        pending, take, decisions = self._whens, Standing.take, self._decisions
         while True:
-            i = super().take()
-            if i < 0 or i not in self._whens:
+            i = take(self)
+            if i not in pending:
                 return i
-            del self._whens[i]  # asked once, also where the node is tried again
-            assert self._decisions is not None
-            if self._decisions.wants(i):
+            assert decisions is not None
+            # It is asked once, also where the node is tried again.
+            if decisions.wants(i, pending.pop(i)):
                 return i
             self._leave_out(i, BYPASSED)
 
@@ -122,6 +125,7 @@ class TokenResolver(Resolver):
             raise self._not_taken(i, "done")
         state[i] = DONE
         if i in self._routes.watched:
+            self._note_choice(i)
             self._tell(self._send(i), i)
         else:
             waiting, flags, joins, rank = self._waiting, self._flags, self._routes.joins, self._rank
@@ -137,10 +141,6 @@ class TokenResolver(Resolver):
                     heappush(self._ready, s if rank is None else rank[s])
         if self._step is not None:
             self._step(i)
-
-    def advance(self, i: int) -> int:
-        self.done(i)
-        return self.take()
 
     def failed(self, i: int) -> list[int]:
         """Say that the taken node ``i`` failed; return the nodes skipped and bypassed for it, in index order."""
@@ -262,13 +262,14 @@ class TokenResolver(Resolver):
             return SOFT
         return SOFT if i in self._uses[s] and i not in self._spared.get(s, ()) else LIVE
 
+    def _note_choice(self, i: int) -> None:
+        if i in self._routes.routers:
+            assert self._decisions is not None
+            self.choices[i] = self._decisions.values[i]
+
     def _chose(self, i: int, s: int) -> bool:
-        choice, decisions = self._routes.routers[i], self._decisions
-        if s not in choice.targets:
-            return True
-        assert decisions is not None
-        chosen = decisions.values[i]
-        return type(chosen) is tuple and choice.targets[s] in chosen
+        targets = self._routes.routers[i].targets
+        return s not in targets or targets[s] in self.choices[i]
 
     # -- what came of it ---------------------------------------------------------------------
 
@@ -287,8 +288,12 @@ class TokenResolver(Resolver):
         """Tell whether the failure of node ``i`` is tolerated, or a dependant for it has completed."""
         if i in self._may_fail:
             return True
+        return bool(self.handlers(i))
+
+    def handlers(self, i: int) -> list[int]:
+        """Return the nodes that have handled the failure of node ``i``."""
         routes, state = self._routes, self.state
-        return any(state[s] == DONE and routes.handles(i, s) for s in self.successors[i])
+        return [s for s in self.successors[i] if state[s] == DONE and routes.handles(i, s)]
 
     def has_amiss(self, order: Iterable[int], dependencies: Sequence[Sequence[int]]) -> bool:
         """Tell at the end whether a node was skipped for anything but failures that have been handled. O(nodes)."""

@@ -245,6 +245,16 @@ class Result(_Outputs, Rich):
         """
         return _error_of(self, self._run, tolerated)
 
+    @ends_at_user
+    def why(self, ref: Any, /) -> str:
+        """Say in one sentence why a node ended as it did, and which node is responsible. O(nodes + edges).
+
+        :raises UsageError: if there is no such node, naming the nearest ones.
+        """
+        from flow.run.why import why
+
+        return why(self._run, self.plan.find(ref))
+
     # -- show --------------------------------------------------------------------------------
 
     def to_dict(self, *, outputs: bool = True) -> dict[str, Any]:
@@ -386,6 +396,10 @@ def _shown(result: Result) -> str:
     lines += [f"  {name}: {fell_back(found)}" for name, found in fallbacks[:5]]
     if len(fallbacks) > 5:
         lines.append(f"  ... and {counted(len(fallbacks) - 5, 'more fallback')}")
+    if Status.BYPASSED in result.counts:
+        bypassed = [name for name, status in result.status.items() if status is Status.BYPASSED]
+        lines += [f"  {result.why(name)}" for name in bypassed[:5]]
+        lines += [f"  ... and {len(bypassed) - 5} more bypassed"] if len(bypassed) > 5 else []
     return "\n".join(lines) + ">"
 
 

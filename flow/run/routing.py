@@ -37,14 +37,13 @@ class RunDecisions:
         """Tell observers and hooks."""
         self._run.skipped(i, self._run.nodes.names[cause])
 
-    def wants(self, i: int) -> bool:
+    def wants(self, i: int, when: When) -> bool:
         """Ask the condition of node ``i``. One that raises, or gives no bool, lets the node begin, and fail."""
         run = self._run
-        when: When = run.nodes.routes.whens[i]
-        slots = when.slots
         try:
-            if len(slots) == 1 and not when.keywords and when.context == -1 and not when.defaults:
-                found = self._copy().run(when.fn, self.values[slots[0]])
+            if when.plain:
+                values = self.values
+                found = self._copy().run(when.fn, *[values[slot] for slot in when.slots])
             else:
                 found = self._copy().run(_asking, run, i, when)
             if found is True or found is False:
