@@ -28,10 +28,6 @@ class Choices(Maps):
 
     __slots__ = ()
 
-    def edge(self, upstream: Ref, downstream: Ref) -> None:
-        """See :meth:`flow.Dag.edge`."""
-        raise NotImplementedError
-
     @overload
     def route(
         self, name: str, fn: Callable[..., Coroutine[Any, Any, Any]], *, to: Mapping[Any, Ref],
@@ -49,7 +45,7 @@ class Choices(Maps):
         """Add a node that chooses which of other nodes run. Its output is the tuple of the names that it chose.
 
         An edge leads from it to each of these nodes. Those that it does not choose are bypassed, unless their ``join``
-        lets them run. Making the edges is O(targets).
+        lets them run.
 
         :param fn: a sync or async function that returns the key, or a list of the keys, to go on with.
         :param to: the nodes by key. Several keys may lead to one node. The nodes may be added later.
@@ -58,11 +54,7 @@ class Choices(Maps):
         :raises UsageError: for an option that there is not. In a run a key that ``to`` has not, or none without a
             default, fails the node with a :class:`flow.errors.RouteError`.
         """
-        ref = self.add(name, fn, **{**options, _ROUTER: Router(to, default)})
-        targets = [*(to.values() if isinstance(to, Mapping) else ()), *(() if default is None else (default,))]
-        for target in targets:
-            self.edge(name, target)
-        return ref
+        return self.add(name, fn, **{**options, _ROUTER: Router(to, default)})
 
     @overload
     def merge(

@@ -57,6 +57,7 @@ def compile_definition(definition: Definition, previous: Plan | None = None) -> 
         or any(type(fn) is Mapped and fn.options.is_pipelined for fn in definition.fns[before.count :])
         or definition.included
         or before.routes is not None
+        or any(i >= before.count and policy.routes for i, policy in definition.policies.items())
     ):
         before = None
     return _Compilation(definition, before).plan_or_faults()

@@ -104,6 +104,10 @@ class _Reading:
         found = {*names.values(), *([] if chosen is None else [chosen])}
         targets = {at: name for name in found if (at := self.nodes.index.get(name, -1)) >= 0}
         self.found.routers[i] = Choice(names, chosen, targets)
+        dependencies = self.nodes.dependencies
+        for at in targets:
+            dependencies[at] = distinct((*dependencies[at], i))
+            self.wirer.forward = self.wirer.forward or at < i
 
     def _target(self, i: int, ref: Any, what: str, partial: bool) -> str:
         at = self.wirer.find(ref)

@@ -47,144 +47,24 @@ class Decisions(Protocol):
         """Node ``i`` has been skipped or bypassed, by node ``cause``."""
         ...
 
+    def is_telling(self) -> bool:
+        """Tell whether an async hook is being told that."""
+        ...
 
-class TokenResolver(Resolver):
-    """Says which nodes are ready, in a plan that routes. The interface is that of :class:`Resolver`.
 
-    Creating one is O(nodes + edges). Over a whole run every edge carries one token, O(1) each, and deciding is O(1) per
-    node; nothing recurses. A router looks at each of its edges and at its choice.
+class Sending(Resolver):
+    """Sends tokens, and lets nodes decide when theirs have come.
 
     :ivar choices: what routers that have completed chose, by node: their outputs may be freed.
-    :ivar early: the run ends at a failure that no node is left to handle.
     """
 
-    __slots__ = ("_counted", "_decisions", "_flags", "_open", "_routes", "_whens", "choices", "early")
+    __slots__ = ("_counted", "_decisions", "_flags", "_routes", "choices")
 
     choices: dict[int, tuple[str, ...]]
-    early: bool
     _counted: dict[int, set[int]]
     _decisions: Decisions | None
     _flags: bytearray
-    _open: list[int]
     _routes: Routes
-    _whens: dict[int, When]
-
-    @classmethod
-    def begun(
-        cls,
-        nodes: Nodes,
-        done: Iterable[int],
-        decisions: Decisions,
-        ranks: Sequence[int] | None = None,
-        steps: Sequence[Step] = (),
-    ) -> TokenResolver:
-        """Return the resolver of a run in which exactly ``done`` have completed, which wait for nothing."""
-        self = cls.__new__(cls)
-        self._set_nodes(nodes, ranks, steps)
-        routes = nodes.routes
-        assert routes is not None
-        self._fast = self.early = False  # every node that ends calls done()
-        self._routes, self._decisions = routes, decisions
-        self._whens = dict(routes.whens)
-        self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
-        self._flags = bytearray(nodes.count)
-        self.choices = {}
-        self._open = []  # failures after which the run goes on only for what may handle them
-        self.state = bytearray(nodes.count)
-        known = list(done)
-        for i in known:
-            self.state[i] = DONE
-            self._note_choice(i)
-        self._set_ready(nodes.sources)
-        for i in known:
-            self._tell(self._send(i), i)
-            if self._step is not None:
-                self._step(i)
-        return self
-
-    def forget(self) -> None:
-        self._decisions = None
-
-    def take(self) -> int:
-        pending, take, decisions = self._whens, Standing.take, self._decisions
-        while True:
-            i = take(self)
-            if i not in pending:
-                return i
-            assert decisions is not None
-            # It is asked once, also where the node is tried again.
-            if decisions.wants(i, pending.pop(i)):
-                return i
-            self._leave_out(i, BYPASSED)
-
-    # -- tell --------------------------------------------------------------------------------
-
-    def done(self, i: int) -> None:
-        state = self.state
-        if state[i] != TAKEN:
-            raise self._not_taken(i, "done")
-        state[i] = DONE
-        if i in self._routes.watched:
-            self._note_choice(i)
-            self._tell(self._send(i), i)
-        else:
-            waiting, flags, joins, rank = self._waiting, self._flags, self._routes.joins, self._rank
-            for s in self.successors[i]:  # of most nodes all tokens are live
-                left = waiting[s] - 1
-                if left:
-                    waiting[s] = left
-                elif flags[s] or s in joins:
-                    self._tell(self._send_one(i, s), i)
-                elif not state[s]:
-                    waiting[s] = 0
-                    state[s] = READY
-                    heappush(self._ready, s if rank is None else rank[s])
-        if self._step is not None:
-            self._step(i)
-
-    def failed(self, i: int) -> list[int]:
-        """Say that the taken node ``i`` failed; return the nodes skipped and bypassed for it, in index order."""
-        if self.state[i] != TAKEN:
-            raise self._not_taken(i, "failed")
-        self.state[i] = FAILED
-        if self._step is not None:
-            self._step(i)
-        left_out = self._send(i)
-        if i not in self._may_fail:
-            self._open.append(i)
-        return left_out
-
-    def skip(self, i: int) -> list[int]:
-        return self._left_out_by_hand(i, SKIPPED)
-
-    def bypass(self, i: int) -> list[int]:
-        """Bypass a node that has not been taken; return the nodes left out, as :meth:`skip` does."""
-        return self._left_out_by_hand(i, BYPASSED)
-
-    def _left_out_by_hand(self, i: int, status: int) -> list[int]:
-        if self.state[i] not in (WAITING, READY):
-            raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be left out")
-        self._whens.pop(i, None)
-        return sorted([i, *self._leave_out(i, status, told=False)])
-
-    def _leave_out(self, i: int, status: int, told: bool = True) -> list[int]:
-        self.state[i] = status
-        self._flags[i] |= _SENT | (HARD if status == SKIPPED else 0)
-        if self._step is not None:
-            self._step(i)
-        left_out = self._send(i)
-        if told:
-            self._tell([i, *left_out], i)
-        return left_out
-
-    def _tell(self, left_out: Sequence[int], cause: int) -> None:
-        if left_out and self._decisions is not None:
-            for i in left_out:
-                self._decisions.left_out(i, cause)
-            if self.early and any(not self.goes_on_after(i) for i in self._open):
-                self.halt()
-
-    # -- tokens ------------------------------------------------------------------------------
 
     def _send(self, i: int) -> list[int]:
         """Send the tokens of node ``i``, which has ended, and of all that is left out for it; return those, sorted."""
@@ -270,6 +150,145 @@ class TokenResolver(Resolver):
     def _chose(self, i: int, s: int) -> bool:
         targets = self._routes.routers[i].targets
         return s not in targets or targets[s] in self.choices[i]
+
+
+class TokenResolver(Sending):
+    """Says which nodes are ready, in a plan that routes. The interface is that of :class:`Resolver`.
+
+    Creating one is O(nodes + edges). Over a whole run every edge carries one token, O(1) each, and deciding is O(1) per
+    node; nothing recurses. A router looks at each of its edges and at its choice.
+
+    :ivar early: the run ends at a failure that no node is left to handle.
+    """
+
+    __slots__ = ("_open", "_telling", "_whens", "early")
+
+    early: bool
+    _open: list[int]
+    _telling: bool
+    _whens: dict[int, When]
+
+    @classmethod
+    def begun(
+        cls,
+        nodes: Nodes,
+        done: Iterable[int],
+        decisions: Decisions,
+        ranks: Sequence[int] | None = None,
+        steps: Sequence[Step] = (),
+    ) -> TokenResolver:
+        """Return the resolver of a run in which exactly ``done`` have completed, which wait for nothing."""
+        self = cls.__new__(cls)
+        self._set_nodes(nodes, ranks, steps)
+        routes = nodes.routes
+        assert routes is not None
+        self._fast = self.early = self._telling = False  # every node that ends calls done()
+        self._routes, self._decisions = routes, decisions
+        self._whens = dict(routes.whens)
+        self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
+        self._flags = bytearray(nodes.count)
+        self.choices = {}
+        self._open = []  # failures after which the run goes on only for what may handle them
+        self.state = bytearray(nodes.count)
+        known = list(done)
+        for i in known:
+            self.state[i] = DONE
+            self._note_choice(i)
+        self._set_ready(nodes.sources)
+        for i in known:
+            self._tell(self._send(i), i)
+            if self._step is not None:
+                self._step(i)
+        return self
+
+    def forget(self) -> None:
+        self._decisions = None
+
+    def take(self) -> int:
+        pending, take, decisions = self._whens, Standing.take, self._decisions
+        while not (self._telling and self._is_telling()):
+            i = take(self)
+            if i not in pending:
+                return i
+            assert decisions is not None
+            # It is asked once, also where the node is tried again.
+            if decisions.wants(i, pending.pop(i)):
+                return i
+            self._leave_out(i, BYPASSED)
+        return -1
+
+    def _is_telling(self) -> bool:
+        """Tell whether an async hook is still being told what was left out: nothing starts before."""
+        self._telling = self._decisions is not None and self._decisions.is_telling()
+        return self._telling
+
+    # -- tell --------------------------------------------------------------------------------
+
+    def done(self, i: int) -> None:
+        state = self.state
+        if state[i] != TAKEN:
+            raise self._not_taken(i, "done")
+        state[i] = DONE
+        if i in self._routes.watched:
+            self._note_choice(i)
+            self._tell(self._send(i), i)
+        else:
+            waiting, flags, joins, rank = self._waiting, self._flags, self._routes.joins, self._rank
+            for s in self.successors[i]:  # of most nodes all tokens are live
+                left = waiting[s] - 1
+                if left:
+                    waiting[s] = left
+                elif flags[s] or s in joins:
+                    self._tell(self._send_one(i, s), i)
+                elif not state[s]:
+                    waiting[s] = 0
+                    state[s] = READY
+                    heappush(self._ready, s if rank is None else rank[s])
+        if self._step is not None:
+            self._step(i)
+
+    def failed(self, i: int) -> list[int]:
+        """Say that the taken node ``i`` failed; return the nodes skipped and bypassed for it, in index order."""
+        if self.state[i] != TAKEN:
+            raise self._not_taken(i, "failed")
+        self.state[i] = FAILED
+        if self._step is not None:
+            self._step(i)
+        left_out = self._send(i)
+        if i not in self._may_fail:
+            self._open.append(i)
+        return left_out
+
+    def skip(self, i: int) -> list[int]:
+        return self._left_out_by_hand(i, SKIPPED)
+
+    def bypass(self, i: int) -> list[int]:
+        """Bypass a node that has not been taken; return the nodes left out, as :meth:`skip` does."""
+        return self._left_out_by_hand(i, BYPASSED)
+
+    def _left_out_by_hand(self, i: int, status: int) -> list[int]:
+        if self.state[i] not in (WAITING, READY):
+            raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be left out")
+        self._whens.pop(i, None)
+        return sorted([i, *self._leave_out(i, status, told=False)])
+
+    def _leave_out(self, i: int, status: int, told: bool = True) -> list[int]:
+        self.state[i] = status
+        self._flags[i] |= _SENT | (HARD if status == SKIPPED else 0)
+        if self._step is not None:
+            self._step(i)
+        left_out = self._send(i)
+        if told:
+            self._tell([i, *left_out], i)
+        return left_out
+
+    def _tell(self, left_out: Sequence[int], cause: int) -> None:
+        if left_out and self._decisions is not None:
+            self._telling = True
+            for i in left_out:
+                self._decisions.left_out(i, cause)
+            if self.early and any(not self.goes_on_after(i) for i in self._open):
+                self.halt()
 
     # -- what came of it ---------------------------------------------------------------------
 

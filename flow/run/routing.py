@@ -37,6 +37,11 @@ class RunDecisions:
         """Tell observers and hooks."""
         self._run.skipped(i, self._run.nodes.names[cause])
 
+    def is_telling(self) -> bool:
+        """Tell whether an async hook is being told; a sync one has been."""
+        hooks = self._run.hooks
+        return hooks is not None and hooks.awaits and bool(self._run.driver.untold)
+
     def wants(self, i: int, when: When) -> bool:
         """Ask the condition of node ``i``. One that raises, or gives no bool, lets the node begin, and fail."""
         run = self._run

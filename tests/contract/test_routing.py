@@ -278,6 +278,24 @@ class TestWhen:
         ]  # fmt: skip
 
 
+    def test_an_async_hook_is_told_before_anything_starts(self) -> None:
+        order: list[str] = []
+
+        async def hook(outcome: Any) -> None:
+            import asyncio
+
+            await asyncio.sleep(0)
+            order.append(f"{outcome.node} {outcome.status}")
+
+        dag = flow.Dag("d")
+        dag.add("start", aone)
+        dag.add("it", one, when=lambda: False, after="start")
+        dag.add("then", lambda: order.append("then begins"), after={"it": "done"})
+        dag.add("also", one, after="it")
+        flow.run(dag, config=flow.Config(on_outcome=lambda: hook))
+        assert order == ["start completed", "it bypassed", "also bypassed", "then begins", "then completed"]
+
+
 class TestRouters:
     @pytest.mark.parametrize(("choice", "chosen"), [("spam", "drop"), ("bill", "pay"), (["other"], "answer")])
     def test_one(self, mode: dict[str, Any], choice: Any, chosen: str) -> None:
@@ -311,6 +329,14 @@ class TestRouters:
         assert statuses(run(dag, mode)) == {"r": "completed", "a": "bypassed", "b": "completed"}
         answered = flow.Config(before_call=lambda: lambda call: flow.Outcome(value=1) if call.node == "r" else None)
         assert flow.run(dag, config=answered)["r"] == ("a",)
+
+    def test_a_fallback_that_is_no_key(self, mode: dict[str, Any]) -> None:
+        dag = flow.Dag("d")
+        dag.route("r", fails, to={1: "a"}, fallback=2)
+        dag.add("a", one)
+        result = run(dag, mode)
+        assert statuses(result) == {"r": "failed", "a": "skipped"}
+        assert any("its fallback raised RouteError" in note for note in result.errors["r"].__notes__)
 
     def test_an_async_one(self, mode: dict[str, Any]) -> None:
         async def choose() -> str:

@@ -190,6 +190,16 @@ class TestArguments:
         }  # fmt: skip
 
 
+    def test_a_route_that_is_defined_again_has_the_new_edges_only(self) -> None:
+        dag = flow.Dag("d")
+        dag.add("a", one)
+        dag.add("b", one)
+        dag.route("r", lambda: 1, to={1: "a", 2: "b"})
+        assert dag.compile().dependencies["b"] == ("r",)
+        dag.route("r", lambda: 1, to={1: "a"}, replace=True)
+        assert dag.compile().dependencies == {"a": ("r",), "b": (), "r": ()}
+
+
 class TestPaysNothing:
     def test_a_plan_without_routing_has_the_plain_resolver(self) -> None:
         dag = flow.topologies.linear(3)
