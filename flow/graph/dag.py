@@ -118,7 +118,8 @@ class Dag(Choices):
             if needs is not None and needs.__class__ is not tuple:
                 needs = tuple(needs) if needs.__class__ is list else _needs(needs)
             if after.__class__ is not tuple:
-                after = conditional(after, options) if issubclass(type(after), Mapping) else references(after)
+                maps = after.__class__ is not str and issubclass(type(after), Mapping)
+                after = conditional(after, options) if maps else references(after)
             d = self._definition
             if options:
                 replaces = options.pop("replace", False)
@@ -261,7 +262,8 @@ class Dag(Choices):
             start = 0 if plan is None else plan._nodes.count
             self._plan = plan = compile_definition(d, plan)
             self._plan_edges = edges
-            return plan if plan._nodes.declared is None and not check_types else _warned(plan, start, check_types)
+            plain = plan._nodes.declared is None and plan._nodes.routes is None and not check_types
+            return plan if plain else _warned(plan, start, check_types)
         except OUR_ERRORS as error:
             end_at_user(error)
             raise
@@ -333,16 +335,18 @@ def _card(dag: Dag) -> str:
 
 
 def _warned(plan: Plan, start: int, types: bool) -> Plan:
-    """Return ``plan``, and warn of each unfilled parameter whose name is similar to that of a node or an input.
+    """Return ``plan``, and warn of what is most likely wrong: unfilled parameters with a similar name, routers.
 
     :param start: the first node that is new. :param types: warn of contradicting types, too.
     """
     from flow.plan.findings import findings, warn_of  # here: most Dags ask for neither
 
     if plan._nodes.declared is not None and start < len(plan):
-        warn_of(findings(plan._nodes, start, types=False))
+        warn_of(findings(plan._nodes, start, types=False, routes=False))
     if types:
-        warn_of(findings(plan._nodes, names=False))
+        warn_of(findings(plan._nodes, names=False, routes=False))
+    if plan._nodes.routes is not None and start < len(plan):
+        warn_of(findings(plan._nodes, start, names=False, types=False))
     return plan
 
 

@@ -319,12 +319,13 @@ class TokenResolver(Sending):
         return SKIPPED in self.state and _has_amiss(self, order, dependencies)
 
 
-def _has_amiss(resolver: Resolver, order: Iterable[int], dependencies: Sequence[Sequence[int]]) -> bool:
+def _has_amiss(resolver: TokenResolver, order: Iterable[int], dependencies: Sequence[Sequence[int]]) -> bool:
     state, amiss = resolver.state, set[int]()
     for i in order:
         if state[i] == SKIPPED:
-            failed = [d for d in dependencies[i] if state[d] == FAILED]
-            skipped = [d for d in dependencies[i] if state[d] == SKIPPED]
+            causes = [d for d in dependencies[i] if resolver.token(d, i) & _DEAD_FAILED]
+            failed = [d for d in causes if state[d] == FAILED]
+            skipped = [d for d in causes if state[d] == SKIPPED]
             # (What only tolerated failures have skipped is amiss: as in a plan that does not route.)
             handled = all(resolver.is_handled(d) and d not in resolver.tolerated for d in failed)
             if not (failed or skipped) or not handled or not amiss.isdisjoint(skipped):

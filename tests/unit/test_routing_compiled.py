@@ -200,6 +200,18 @@ class TestArguments:
         assert dag.compile().dependencies == {"a": ("r",), "b": (), "r": ()}
 
 
+    def test_a_warning_of_routers_that_must_agree(self) -> None:
+        dag = flow.Dag("d")
+        dag.route("r", lambda: 1, to={1: "a", 2: "b"})
+        dag.route("s", lambda: 1, to={1: "a", 2: "b"})
+        dag.add("a", one)
+        dag.add("b", one, join="some")
+        with pytest.warns(flow.DefinitionWarning, match=r"'a' .* all of its 2 routers .*'r', 's'.* join='some' meant"):
+            plan = dag.compile()
+        (found,) = plan.warnings()
+        assert (found.kind, found.node, found.source) == ("route", "a", "r")
+
+
 class TestPaysNothing:
     def test_a_plan_without_routing_has_the_plain_resolver(self) -> None:
         dag = flow.topologies.linear(3)
