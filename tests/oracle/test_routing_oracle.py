@@ -251,3 +251,23 @@ def check_values(node: Node, nodes: Sequence[Node], result: flow.Result) -> None
             assert value == (result[name] if live else "default")
         elif chosen or result.status[name] is not Status.COMPLETED:
             assert value.status is result.status[name]
+
+
+@pytest.mark.filterwarnings("ignore:.*all of its . routers:flow.DefinitionWarning")
+@pytest.mark.parametrize("seed", range(100))
+def test_a_run_that_fails_fast_is_the_beginning_of_that(seed: int) -> None:
+    """What has ended has ended as the rule says; the rest is cancelled; and a run that the rule calls ok is not cut."""
+    rng = random.Random(1_000 + seed)
+    for _ in range(10):
+        nodes = random_nodes(rng)
+        kind, settings = rng.choice(MODES[:5])
+        dag, _ = dag_of(nodes, rng, kind)
+        want, causes = expected(nodes)
+        try:
+            result = flow.run(dag, config=flow.Config(**settings))
+        except flow.RunError as error:
+            result = error.result
+            assert not is_ok(nodes, want, causes), (seed, kind, settings)
+        found = {name: str(status) for name, status in result.status.items()}
+        assert {name: status for name, status in found.items() if status not in (want[name], "cancelled")} == {}
+        assert "cancelled" not in found.values() or not result.ok
