@@ -118,8 +118,7 @@ class Dag(Choices):
             if needs is not None and needs.__class__ is not tuple:
                 needs = tuple(needs) if needs.__class__ is list else _needs(needs)
             if after.__class__ is not tuple:
-                maps = after.__class__ is not str and issubclass(type(after), Mapping)
-                after = conditional(after, options) if maps else references(after)
+                after = conditional(after, options)
             d = self._definition
             if options:
                 replaces = options.pop("replace", False)

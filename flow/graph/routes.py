@@ -96,8 +96,10 @@ def _name_of(ref: Any) -> str:
     return name if isinstance(name, str) else qualname_of(name) or shown(name)
 
 
-def conditional(after: Mapping[Any, Any], options: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the references in ``after``, which maps each to a condition; the conditions go into ``options``."""
+def conditional(after: Any, options: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the references in ``after``; if it maps each to a condition, the conditions go into ``options``."""
+    if after.__class__ is str or not issubclass(type(after), Mapping):
+        return references(after)
     options[_CONDITIONS] = tuple(["completed" if condition is None else condition for condition in after.values()])
     return tuple(after)
 
