@@ -68,7 +68,9 @@ class Routes(msgspec.Struct):
 
     def doubtful(self, arguments: Sequence[tuple[int, ...]], i: int) -> dict[int, int]:
         """Return the arguments of node ``i`` whose edges may be dead when it runs: slots by position."""
-        outcomes, own = self.outcomes.get(i, ()), self.conditions.get(i, NO_CONDITIONS)
+        own = self.conditions.get(i, NO_CONDITIONS)
+        # A join of k does not wait for the nodes whose Outcomes it takes.
+        outcomes = () if type(self.joins.get(i)) is int else self.outcomes.get(i, ())
         slots = enumerate(arguments[i])
         return {at: slot for at, slot in slots if slot >= 0 and at not in outcomes and (i in self.joins or slot in own)}
 

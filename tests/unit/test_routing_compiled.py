@@ -105,6 +105,20 @@ def test_outcomes_of_conditions_and_unreadable_ones() -> None:
     assert flow.run(dag)["x"] == 1
 
 
+def test_an_outcome_that_a_join_of_k_need_not_wait_for() -> None:
+    def strict(a: flow.Outcome[int], b: flow.Outcome[int]) -> None: ...
+    def lenient(a: flow.Outcome[int] | None = None, b: flow.Outcome[int] | None = None) -> Any:
+        return a, b
+
+    found = faults_of(lambda d: d.add("x", strict, join=1))
+    assert len(found) == 2 and "parameter 'b' takes the output of 'b', which may not come under join=1" in found[1]
+    dag = flow.Dag("d")
+    dag.add("a", one)
+    dag.add("b", one, priority=-1)
+    dag.add("x", lenient, join=1)
+    assert flow.run(dag)["x"] == (flow.Outcome(value=1), None)
+
+
 def test_a_condition_that_nothing_fills() -> None:
     dag = flow.Dag("d", inputs=["known"])
     dag.add("x", one, when=lambda unknown: True)
