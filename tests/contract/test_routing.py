@@ -583,6 +583,46 @@ class TestParts:
             assert statuses(flow.run(plan)) == {"a": "bypassed", "b": "bypassed"}
 
 
+class Held:
+    """Something that a weak reference can be to."""
+
+
+@pytest.mark.parametrize("handled", [True, False])
+def test_failed_runs_are_let_go_without_the_garbage_collector(mode: dict[str, Any], handled: bool) -> None:
+    import gc
+    import weakref
+
+    def bad(held: Held) -> int:
+        raise ValueError("no")
+
+    def when(held: Held) -> bool:
+        raise ValueError("no")
+
+    def handler(bad: flow.Outcome[int]) -> str:
+        return str(bad.error)
+
+    dag = flow.Dag("d")
+    if handled:
+        dag.add("bad", bad)
+        dag.add("handler", handler, after={"bad": "failed"})
+    else:
+        dag.add("bad", one, when=when)
+    gc.disable()
+    try:
+        held = Held()
+        gone = weakref.ref(held)
+        dag.add("given", lambda: 1)
+        config = flow.Config(**{key: value for key, value in mode.items() if key != "mode"})
+        try:
+            assert flow.run(dag, {"held": held}, config=config).counts["failed"] == 1
+        except flow.RunError as error:
+            assert error.result.counts["failed"] == 1
+        del held
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def _never() -> bool:
     return False
 
