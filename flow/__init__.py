@@ -21,6 +21,7 @@ from flow.config import Config, DataConfig, Retry, Timeout
 from flow.data.context import Context
 from flow.data.key import Key
 from flow.data.mapresult import MapResult
+from flow.data.outcome import Outcome
 from flow.data.store import WorkflowData
 from flow.errors import DefinitionError, DefinitionWarning, FlowError, InputError, NodeTimeout, RunError, UsageError
 from flow.exports import at_first_use, only
@@ -28,7 +29,6 @@ from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 from flow.run import events
 from flow.run.api import execute, run
-from flow.run.hooks import Outcome
 from flow.run.result import Result
 from flow.types import Status
 

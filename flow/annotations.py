@@ -1,4 +1,4 @@
-"""Tell which annotations mean our Context, however they are spelt: :func:`means_context`.
+"""Tell which annotations mean our Context or Outcome, however they are spelt: :func:`means_context`.
 
 Text (``from __future__ import annotations``, quotes) is never evaluated: its names are looked up where the function
 would look them up. A name that is nowhere at run time, as of an import under ``if TYPE_CHECKING:``, is looked for in
@@ -15,6 +15,7 @@ from types import FunctionType, GenericAlias, MethodType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Optional, Union
 
 from flow.data.context import Context
+from flow.data.outcome import Outcome
 
 if TYPE_CHECKING:
     import ast
@@ -40,8 +41,11 @@ def annotations_of(fn: FunctionType) -> dict[str, Any]:
 
 
 def means_context(annotation: Any, names: Names) -> bool:
-    """Tell whether an annotation means our Context: itself, in a union, annotated, or any of these as text."""
-    if annotation is Context:
+    """Tell whether an annotation means our Context: itself, in a union, annotated, or any of these as text.
+
+    Whatever ``names`` look for takes the place of the Context.
+    """
+    if annotation is names.wanted:
         return True
     if type(annotation) in PLAIN:
         return False
@@ -49,6 +53,8 @@ def means_context(annotation: Any, names: Names) -> bool:
         if isinstance(annotation, str):
             return names.text_means_context(annotation)
         origin = getattr(annotation, "__origin__", None)
+        if origin is names.wanted:
+            return True
         if isinstance(annotation, UnionType) or origin is Union:
             return any(means_context(part, names) for part in annotation.__args__)
         if hasattr(annotation, "__metadata__"):  # Annotated[...]
@@ -61,16 +67,25 @@ def means_context(annotation: Any, names: Names) -> bool:
         return False
 
 
+def means_outcome(annotation: Any, fn: Any) -> bool:
+    """Tell whether an annotation of a parameter of ``fn`` means our Outcome, under that name if it is text."""
+    if type(annotation) in PLAIN or (isinstance(annotation, str) and "Outcome" not in annotation):
+        return False
+    return means_context(annotation, Names(fn, Outcome))
+
+
 class Names:
     """What the names in the annotations of one function stand for.
 
+    :param wanted: the class that is looked for.
     :ivar placed: a name was looked for where the function stands in its source: elsewhere it may mean another thing.
     """
 
-    __slots__ = ("_fn", "_scope", "placed")
+    __slots__ = ("_fn", "_scope", "placed", "wanted")
 
-    def __init__(self, fn: Any) -> None:
+    def __init__(self, fn: Any, wanted: type[Any] = Context) -> None:
         self._fn, self._scope = _home_of(fn)
+        self.wanted = wanted
         self.placed = False
 
     def text_means_context(self, text: str) -> bool:
@@ -98,13 +113,15 @@ class Names:
             case ast.BinOp(left, ast.BitOr(), right):
                 return self._means(left) or self._means(right)
             case ast.Subscript(form, inside):
+                if self.wanted is not Context and self._means(form):  # a generic class
+                    return True
                 parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
                 kind = self._form(form)
                 return any(map(self._means, parts if kind is not Annotated else parts[:1])) if kind else False
             case ast.Name() | ast.Attribute():
                 value = self._value(node)
                 if value is _NOWHERE:
-                    return _is_called_context(ast.unparse(node))
+                    return _is_called(self.wanted, ast.unparse(node))
                 return self._means(value) if isinstance(value, ast.expr) else means_context(value, self)
         return False
 
@@ -164,12 +181,13 @@ class Names:
         return _NOWHERE
 
 
-def _is_called_context(name: str) -> bool:
+def _is_called(wanted: type[Any], name: str) -> bool:
     """What is left to go by where a dotted name is nowhere: its last part, unless the first is another library's."""
     first, _, rest = name.partition(".")
-    if name == "Context" or first == "flow":
-        return name in ("Context", "flow.Context", "flow.data.context.Context")
-    if rest != "Context" or first in sys.modules:
+    known = wanted.__name__
+    if name == known or first == "flow":
+        return name in (known, f"flow.{known}", f"{wanted.__module__}.{known}")
+    if rest != known or first in sys.modules:
         return False
     from importlib.util import find_spec
 
@@ -267,4 +285,4 @@ def _bound(statement: ast.stmt, name: str, package: str) -> Any:
     return None
 
 
-__all__ = ["PLAIN", "Names", "annotations_of", "means_context"]
+__all__ = ["PLAIN", "Names", "annotations_of", "means_context", "means_outcome"]

@@ -150,6 +150,10 @@ class TransitionError(UsageError):
     """A node's status was asked to change in a way the status machine forbids."""
 
 
+class RouteError(FlowError, ValueError):
+    """A router gave a key for which it has no node, or a merge got several outputs."""
+
+
 class MissingOutput(FlowError, KeyError):
     """An output was asked for that this run did not produce."""
 
@@ -524,6 +528,7 @@ __all__ = [
     "NodeCancelled",
     "NodeTimeout",
     "OutputInvalid",
+    "RouteError",
     "RunError",
     "ThreadsExhausted",
     "TraceError",

@@ -30,7 +30,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "node": (
         "retry", "timeout", "thread", "executor", "continue_on_error", "priority", "middleware", "cost", "fallback",
-        "abandon_on_timeout", "admission", "after", "needs", "replace",
+        "abandon_on_timeout", "admission", "join", "when", "after", "needs", "replace",
     ),
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),
@@ -98,6 +98,8 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "on_error": "on_failure errors error_policy raise_on_error return_exceptions fail_fast failure_mode stop_on_error "
     "continue_on_failure continue_on_error ignore_errors error_mode",
     "fallback": "default default_value on_failure error_value fallback_value retry_error_callback",
+    "join": "trigger_rule trigger",
+    "when": "condition run_if only_if run_when",
     "priority": "priority_weight weight queue_priority",
     "cost": "weight duration estimate expected_duration expected_seconds",
     "middleware": "wrapper wrappers decorators around middlewares hooks",

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flow.annotations import PLAIN, Names, annotations_of, means_context
+from flow.annotations import PLAIN, Names, annotations_of, means_context, means_outcome
 from flow.awaits import COROUTINE, is_coroutine_function, may_return_awaitable
 from flow.errors import Show, shown
 from flow.types import ABSENT, MISSING
@@ -34,6 +34,7 @@ class Parameter(msgspec.Struct, frozen=True):
     default: tuple[Any, ...] = ()
     keyword_only: bool = False
     is_context: bool = False
+    is_outcome: bool = False
 
     @property
     def is_left_out(self) -> bool:
@@ -270,27 +271,30 @@ def _from_code(fn: FunctionType) -> Shape:
 
 
 def _parameters(fn: FunctionType, names: tuple[str, ...], count: int) -> tuple[Parameter, ...]:
-    contexts = _context_names(fn)
+    contexts, outcomes = _special_names(fn)
     defaults: Mapping[str, Any] = fn.__kwdefaults__ or {}
-    if not (defaults or contexts or fn.__defaults__ or len(names) > count):  # the shortest way, for most
+    if not (defaults or contexts or outcomes or fn.__defaults__ or len(names) > count):  # the shortest way, for most
         return tuple(map(Parameter, names))
     if fn.__defaults__:
         defaults = {**defaults, **dict(zip(reversed(names[:count]), reversed(fn.__defaults__), strict=False))}
     return tuple([
-        Parameter(name, (defaults[name],) if name in defaults else (), i >= count, name in contexts)
+        Parameter(name, (defaults[name],) if name in defaults else (), i >= count, name in contexts, name in outcomes)
         for i, name in enumerate(names)
     ])  # fmt: skip
 
 
-def _context_names(fn: FunctionType) -> Collection[str]:
+def _special_names(fn: FunctionType) -> tuple[Collection[str], Collection[str]]:
+    """The parameters that are annotated as our Context, and as our Outcome."""
     names = None
-    found = []
+    contexts, outcomes = [], []
     for name, annotation in annotations_of(fn).items():
         if type(annotation) not in PLAIN:
             names = names or Names(fn)
             if means_context(annotation, names):
-                found.append(name)
-    return found
+                contexts.append(name)
+            elif means_outcome(annotation, fn):
+                outcomes.append(name)
+    return contexts, outcomes
 
 
 def _from_partial(fn: partial[Any]) -> Shape:
@@ -307,7 +311,7 @@ def _from_partial(fn: partial[Any]) -> Shape:
             settled = True
         else:
             keyword_only = p.keyword_only or settled
-            parameters.append(Parameter(p.name, p.default, keyword_only, p.is_context))
+            parameters.append(Parameter(p.name, p.default, keyword_only, p.is_context, p.is_outcome))
     varargs = inner.varargs and not settled
     return _shape(tuple(parameters), varargs, inner.varkeywords, inner.is_async, inner.gaps[given:])
 
@@ -328,6 +332,7 @@ def _from_inspect(fn: Callable[..., Any]) -> Shape:
             () if p.default is p.empty else (ABSENT,),
             p.kind is kinds.KEYWORD_ONLY,
             means_context(p.annotation, names),
+            means_outcome(p.annotation, fn),
         )
         for p in shown_ones
         if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
@@ -368,7 +373,7 @@ def _shape(
 ) -> Shape:
     left_out = False
     for p in parameters:
-        if p.keyword_only or p.is_context:
+        if p.keyword_only or p.is_context or p.is_outcome:
             return Shape(parameters, varargs, varkeywords, is_async, gaps=gaps)
         left_out = left_out or p.is_left_out
     inferred = None if left_out else tuple([p.name for p in parameters]) if parameters else ()

@@ -24,10 +24,11 @@ class Status(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"  # a dependency failed or was skipped
+    BYPASSED = "bypassed"  # a condition or a choice left it out; nothing failed
     CANCELLED = "cancelled"  # the run ended first
 
 
-TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED, Status.CANCELLED})
+TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED, Status.BYPASSED, Status.CANCELLED})
 """Statuses a node never leaves."""
 
 MAX_NAME: Final = 255

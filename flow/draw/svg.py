@@ -36,6 +36,7 @@ MARKS: Final = {
     Status.COMPLETED: "M-4 .5L-1.2 3.5L4 -3.5",
     Status.FAILED: "M-3.5 -3.5L3.5 3.5M3.5 -3.5L-3.5 3.5",
     Status.SKIPPED: "M-4 -3.5L0 0L-4 3.5M0 -3.5L4 0L0 3.5",
+    Status.BYPASSED: "M-4 2.5A4 4 0 0 1 4 2.5M1 2.5H4V-.5",
     Status.CANCELLED: "M-3.5 -3.5H3.5V3.5H-3.5Z",
 }
 """The mark of each status, which readers need who cannot tell colours. Paths around (0, 0)."""

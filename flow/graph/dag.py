@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar, Unpack, overload
 from flow.config.fields import unknown_arguments
 from flow.errors import DefinitionError, UsageError, shown
 from flow.graph.inline import inline
-from flow.graph.maps import Maps
 from flow.graph.options import NodeOptions, Ref, unknown_options
+from flow.graph.routes import Choices, conditional, in_part, routing_of
 from flow.plan.compile import compile_definition
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _DEFAULTS: Final = {option: getattr(PLAIN, option) for option in Policy.__struct_fields__}
 
 
-class Dag(Maps):
+class Dag(Choices):
     """A directed acyclic graph of plain functions, being built.
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
@@ -36,9 +36,8 @@ class Dag(Maps):
         of these fills is a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets
         runs give any other input as well. None: every parameter that no node fills is a run input.
 
-    Adding checks nothing (but compiles a Dag added as a node):
-    :meth:`compile` validates the whole and lists all faults in one error. Building costs O(1)
-    per node, one entry in each of four lists.
+    Adding checks nothing (but compiles a Dag added as a node): :meth:`compile` validates the whole and lists all faults
+    in one error. Building costs O(1) per node, one entry in each of four lists.
     """
 
     __slots__ = ("_definition", "_plan", "_plan_edges")
@@ -85,7 +84,8 @@ class Dag(Maps):
         :param name: see :data:`flow.types.NAME_PATTERN`.
         :param fn: a sync or async function, or a Dag to run as this one node (its output is then
             the mapping of the inner Dag's outputs). That Dag is compiled now, as it is now.
-        :param after: nodes that must end first; passes no data.
+        :param after: nodes that must end first; passes no data. A mapping says how each must end: "completed",
+            "failed" or "done" (in any way).
         :param needs: a sequence passes those nodes' outputs by position, a mapping by parameter.
             Each parameter left is filled by the usual rule: one named after a node receives its
             output, one annotated ``flow.Context`` the Context, any other is a run input
@@ -108,6 +108,8 @@ class Dag(Maps):
             ``Config(executors=...)``. None leaves it to ``Config.executor``.
         :param admission: called with the ``flow.Context`` before each attempt, and awaited if what it returns can be,
             without holding a slot meanwhile: a place for rate limiters, budgets and circuit breakers.
+        :param join: which edges must be live: "all", "some", "none_failed", "done", "failed", or a number of them.
+        :param when: a sync function, wired by its parameters, asked once when the node could run: False bypasses it.
         :param replace: take the place of the node of this name, if there is one: a notebook's cell can run again.
             Function, dependencies and options are all new; its place in the order, and edges of :meth:`edge`, stay.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
@@ -120,7 +122,7 @@ class Dag(Maps):
             if needs is not None and needs.__class__ is not tuple:
                 needs = tuple(needs) if needs.__class__ is list else _needs(needs)
             if after.__class__ is not tuple:
-                after = references(after)
+                after = conditional(after, options)
             d = self._definition
             if options:
                 replaces = options.pop("replace", False)
@@ -263,7 +265,8 @@ class Dag(Maps):
             start = 0 if plan is None else plan._nodes.count
             self._plan = plan = compile_definition(d, plan)
             self._plan_edges = edges
-            return plan if plan._nodes.declared is None and not check_types else _warned(plan, start, check_types)
+            plain = plan._nodes.declared is None and plan._nodes.routes is None and not check_types
+            return plan if plain else _warned(plan, start, check_types)
         except OUR_ERRORS as error:
             end_at_user(error)
             raise
@@ -289,7 +292,7 @@ def _part_of(source: Definition, plan: Plan, part: Plan) -> Dag:
     d.middleware = source.middleware
     for i in sorted(keep):
         if i in source.policies:
-            d.policies[len(d.names)] = source.policies[i]
+            d.policies[len(d.names)] = in_part(source.policies[i], plan, i)
         d.names.append(source.names[i])
         d.fns.append(source.fns[i])
         d.needs.append(source.needs[i])
@@ -335,16 +338,18 @@ def _card(dag: Dag) -> str:
 
 
 def _warned(plan: Plan, start: int, types: bool) -> Plan:
-    """Return ``plan``, and warn of each unfilled parameter whose name is similar to that of a node or an input.
+    """Return ``plan``, and warn of what is most likely wrong: unfilled parameters with a similar name, routers.
 
     :param start: the first node that is new. :param types: warn of contradicting types, too.
     """
     from flow.plan.findings import findings, warn_of  # here: most Dags ask for neither
 
     if plan._nodes.declared is not None and start < len(plan):
-        warn_of(findings(plan._nodes, start, types=False))
+        warn_of(findings(plan._nodes, start, types=False, routes=False))
     if types:
-        warn_of(findings(plan._nodes, names=False))
+        warn_of(findings(plan._nodes, names=False, routes=False))
+    if plan._nodes.routes is not None and start < len(plan):
+        warn_of(findings(plan._nodes, start, names=False, types=False))
     return plan
 
 
@@ -353,15 +358,20 @@ def _policy(name: Any, options: Any) -> Policy | None:
 
     :raises UsageError: for an option that there is not.
     """
+    if options.get("routing") is not None:
+        raise unknown_options("node", name, options, NodeOptions.__annotations__)
+    options.pop("routing", None)
+    routing = routing_of(options)
     for option, value in options.items():
         if option not in _DEFAULTS or value is not _DEFAULTS[option]:  # a value may be anything, and need not compare
             break
     else:
-        return None
+        if routing is None:
+            return None
     if "middleware" in options:
         options["middleware"] = references(options["middleware"])
     try:
-        return Policy(**options)
+        return Policy(**options, routing=routing)
     except TypeError:
         raise unknown_options("node", name, options, NodeOptions.__annotations__) from None
 

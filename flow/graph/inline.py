@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from flow.errors import UsageError, nearest, shown
+from flow.graph.routes import after_of, prefixed
 from flow.plan.definition import PLAIN, Definition, Needs, Policy
 from flow.plan.plan import Plan
 from flow.signature import shape_of
@@ -39,11 +40,10 @@ def inline(
     removed = replace and mine.cut_below(prefix)
     first = len(mine.names)
     for i, deps in enumerate(plan._nodes.dependencies):
-        policy = _policy(theirs, i)
+        policy = prefixed(_policy(theirs, i), plan, i, names, sources)
         if policy is not None:
             mine.policies[first + i] = policy
-        data = plan._nodes.arguments[i]
-        mine.after.append(tuple([names[d] for d in deps if d not in data]) if deps else starts)
+        mine.after.append(tuple([names[d] for d in after_of(plan, i)]) if deps else starts)
     declared = plan._nodes.declared
     if declared is not None:
         mine.included.append(declared.without(given))

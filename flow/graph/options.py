@@ -18,6 +18,10 @@ Sources: TypeAlias = Ref | Sequence[Ref]
 """The source of a map: one node or run input, or several that are zipped."""
 
 
+Condition: TypeAlias = Literal["completed", "failed", "done"]
+"""How a node in ``after`` must end, so that its edge is live."""
+
+
 class PolicyOptions(TypedDict, total=False):
     """How a node is run, apart from its dependencies: the fields of :class:`flow.plan.definition.Policy`."""
 
@@ -32,12 +36,14 @@ class PolicyOptions(TypedDict, total=False):
     fallback: Any
     abandon_on_timeout: bool
     admission: Admission | None
+    join: Literal["all", "some", "none_failed", "done", "failed"] | int
+    when: Callable[..., bool] | None
 
 
 class CommonOptions(PolicyOptions, total=False):
     """Keywords of every method of a Dag that adds a node; see :meth:`flow.Dag.add`."""
 
-    after: Ref | Iterable[Ref]
+    after: Ref | Iterable[Ref] | Mapping[Any, Condition]
     replace: bool
 
 
@@ -75,6 +81,7 @@ def unknown_options(place: str, name: Any, given: Mapping[str, Any], known: Coll
 
 __all__ = [
     "CommonOptions",
+    "Condition",
     "FoldOptions",
     "ItemOptions",
     "NodeOptions",

@@ -27,6 +27,7 @@ COLOURS: Final[Mapping[Status, tuple[str, str]]] = {
     Status.COMPLETED: ("#e8f5e9", "#43a047"),
     Status.FAILED: ("#ffebee", "#e53935"),
     Status.SKIPPED: ("#eeeeee", "#757575"),
+    Status.BYPASSED: ("#e0f2f1", "#00897b"),
     Status.CANCELLED: ("#f3e5f5", "#8e24aa"),
 }
 """Fill and border colour of each status."""

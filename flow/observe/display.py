@@ -57,6 +57,7 @@ class Row(msgspec.Struct):
     completed: int = 0
     failed: int = 0
     skipped: int = 0
+    bypassed: int = 0
     cancelled: int = 0
     items_failed: int = 0
     maps: dict[str, Items] = {}
@@ -69,7 +70,7 @@ class Row(msgspec.Struct):
     @property
     def ended_nodes(self) -> int:
         """Nodes that will change no more."""
-        return self.completed + self.failed + self.skipped + self.cancelled
+        return self.completed + self.failed + self.skipped + self.bypassed + self.cancelled
 
 
 def picture(rows: Sequence[Row], inner_ended: int, width: int) -> RenderableType:
@@ -152,7 +153,10 @@ def _counts(row: Row, room: int) -> Text:
     from rich.text import Text
 
     parts: list[tuple[int, str, str]] = [(3, f"{row.completed:,} completed", "green")]  # (rank, text, colour)
-    colours = {"running": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"), "cancelled": (4, "magenta")}
+    colours = {
+        "running": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"), "bypassed": (4, "blue"),
+        "cancelled": (4, "magenta"),
+    }  # fmt: skip
     for what, (rank, colour) in colours.items():
         if (count := getattr(row, what)) > 0:
             parts.append((rank, f"{count:,} {what}", colour))

@@ -105,6 +105,7 @@ _SAID: Final[dict[type, Callable[[Any], Said]]] = {
     events.NodeFailed: _failed,
     events.NodeRetried: _retried,
     events.NodeSkipped: lambda event: ("skipped, for %s", (event.cause,)),
+    events.NodeBypassed: lambda event: ("bypassed, by %s", (event.cause,)),
     events.NodeCancelled: lambda event: ("cancelled", ()),
     events.MapStarted: _map_started,
     events.ItemFinished: lambda event: ("completed", ()),

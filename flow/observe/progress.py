@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DRAW_EVERY: Final = 0.2
 """Seconds between two drawings."""
 
-_COUNTED: Final = ("nodes", "running", "completed", "failed", "skipped", "cancelled")
+_COUNTED: Final = ("nodes", "running", "completed", "failed", "skipped", "bypassed", "cancelled")
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -48,6 +48,7 @@ class Statistics(msgspec.Struct, frozen=True):
     completed: int = 0
     failed: int = 0
     skipped: int = 0
+    bypassed: int = 0
     cancelled: int = 0
     items_completed: int = 0
     items_failed: int = 0
@@ -94,6 +95,7 @@ class Progress:
             events.NodeFailed: self._node_failed,
             events.NodeRetried: self._node_retried,
             events.NodeSkipped: self._node_skipped,
+            events.NodeBypassed: self._node_bypassed,
             events.NodeCancelled: self._node_cancelled,
             events.MapStarted: self._map_started,
             events.ItemFinished: self._item_finished,
@@ -139,7 +141,7 @@ class Progress:
             return
         row.took, row.running = event.wall_time, 0
         row.maps.clear()
-        for status in ("completed", "failed", "skipped", "cancelled"):
+        for status in _COUNTED[2:]:
             setattr(row, status, event.counts.get(status, 0))  # counted by the run: beyond doubt
         self._active -= 1
         if row.inner:
@@ -174,6 +176,9 @@ class Progress:
 
     def _node_skipped(self, event: events.NodeSkipped) -> None:
         self._rows[event.run_id].skipped += 1
+
+    def _node_bypassed(self, event: events.NodeBypassed) -> None:
+        self._rows[event.run_id].bypassed += 1
 
     def _node_cancelled(self, event: events.NodeCancelled) -> None:
         self._rows[event.run_id].cancelled += 1

@@ -14,6 +14,7 @@ _STATUS_AFTER = {
     events.NodeFailed: Status.FAILED,
     events.NodeRetried: Status.READY,
     events.NodeSkipped: Status.SKIPPED,
+    events.NodeBypassed: Status.BYPASSED,
     events.NodeCancelled: Status.CANCELLED,
 }
 
@@ -36,7 +37,7 @@ def tracking(tracker: StatusTracker) -> Callable[[events.Event], None]:
             return
         if status is Status.RUNNING and tracker[event.node] is Status.PENDING:
             tracker.set(event.node, Status.READY)
-        if isinstance(event, events.NodeKnown) and status is not Status.SKIPPED:
+        if isinstance(event, events.NodeKnown) and status not in (Status.SKIPPED, Status.BYPASSED):
             for passed in (Status.READY, Status.RUNNING):
                 tracker.set(event.node, passed)
         tracker.set(event.node, status)

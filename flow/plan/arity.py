@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
-from flow.annotations import PLAIN, Names, annotations_of, means_context
+from flow.annotations import PLAIN, Names, annotations_of, means_context, means_outcome
 from flow.awaits import ASYNC_GENERATOR, COROUTINE, GENERATOR, TELLING
 from flow.signature import VARARGS
 
@@ -41,7 +41,7 @@ class Usual:
         elif count:
             try:
                 for annotation in annotations_of(fn).values():
-                    if type(annotation) not in PLAIN and self._means_context(annotation, fn):
+                    if type(annotation) not in PLAIN and self._means_ours(annotation, fn):
                         found = -1
                         break
             except Exception:  # an object whose attributes raise: reading the Shape will say so
@@ -51,8 +51,11 @@ class Usual:
         self._arities[fn] = found
         return found
 
-    def _means_context(self, annotation: Any, fn: FunctionType) -> bool:
+    def _means_ours(self, annotation: Any, fn: FunctionType) -> bool:
+        """Tell whether it means a Context or an Outcome, which is more than a value that is passed on."""
         names, scope = Names(fn), fn.__globals__
+        if means_outcome(annotation, fn):
+            return True
         if type(annotation) is not str or fn.__closure__:
             return means_context(annotation, names)
         if scope is not self._scope:

@@ -30,6 +30,7 @@ from flow.plan.nodes import Nodes
 from flow.plan.order import cycle_in, distinct, is_ordered, topological_order
 from flow.plan.pipelines import join_pipelines
 from flow.plan.plan import Plan
+from flow.plan.routing import give_defaults, routes_of
 from flow.plan.spare import provide_defaults
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
@@ -55,6 +56,8 @@ def compile_definition(definition: Definition, previous: Plan | None = None) -> 
         _takes_over_an_input(definition.names[before.count :], before)
         or any(type(fn) is Mapped and fn.options.is_pipelined for fn in definition.fns[before.count :])
         or definition.included
+        or before.routes is not None
+        or any(i >= before.count and policy.routes for i, policy in definition.policies.items())
     ):
         before = None
     return _Compilation(definition, before).plan_or_faults()
@@ -104,8 +107,9 @@ class _Compilation:
         """Finish, or raise the one error that lists everything that is wrong."""
         d, nodes = self.d, self.nodes
         self._apply_policies()
+        self._apply_routes()
         if self.inputs.declared is not None:
-            self.faults += self.inputs.unfilled_faults(nodes.arguments, nodes.names, self._taker)
+            self.faults += self.inputs.unfilled_faults(nodes.reads, nodes.names, self._taker)
         faults, cycle = self._all_faults(), []
         order: Sequence[int] = ()
         if len(nodes.index) == nodes.count:  # else names are used twice, and edges mean nothing
@@ -119,6 +123,8 @@ class _Compilation:
             raise kind(d.name, faults, cycle)
         if nodes.may_fail:
             provide_defaults(nodes, self.start, self.lent)
+        if nodes.routes is not None:
+            give_defaults(nodes)
         nodes.freeze(self.inputs, order)
         return Plan(d.name, nodes)
 
@@ -279,6 +285,12 @@ class _Compilation:
                 self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in found]
             elif readable:
                 _apply_policy(nodes, i, policy or PLAIN, d.middleware)
+
+    def _apply_routes(self) -> None:
+        sound = not (self.faults or self.unreadable) and len(self.nodes.index) == self.nodes.count
+        if self.wirer.outcomes or any(policy.routes for policy in self.d.policies.values()):
+            self.nodes.routes, faults = routes_of(self.nodes, self.d, self.wirer, sound)
+            self.faults += faults
 
     def _all_faults(self) -> list[str]:
         d, nodes, where = self.d, self.nodes, self.wirer.where

@@ -21,6 +21,30 @@ from flow.types import MISSING, NodeRef
 Needs = tuple[Any, ...] | Mapping[str, Any] | None
 
 
+class Router(msgspec.Struct, frozen=True):
+    """What a node may choose: nodes by key, and the one to go on with where it gives no key.
+
+    :ivar partial: the Dag may lack some of these nodes, since it is a part of another one.
+    """
+
+    to: Any
+    default: Any = None
+    partial: bool = False
+
+
+class Routing(msgspec.Struct, frozen=True):
+    """What a node's edges carry, where that is no option of a name of its own.
+
+    :ivar conditions: those of the edges from the nodes in ``after``, in that order; empty if all are "completed".
+    :ivar router: what its output chooses; None if it is no router.
+    :ivar reads: the nodes that its condition takes, by parameter; other parameters follow the usual rule.
+    """
+
+    conditions: tuple[Any, ...] = ()
+    router: Router | None = None
+    reads: Any = None
+
+
 class Policy(msgspec.Struct, frozen=True):
     """The options of a node beyond function and dependencies. Nodes without options have no Policy."""
 
@@ -35,6 +59,14 @@ class Policy(msgspec.Struct, frozen=True):
     abandon_on_timeout: bool = False
     executor: str | None = None
     admission: Admission | None = None
+    join: str | int = "all"
+    when: Callable[..., Any] | None = None
+    routing: Routing | None = None
+
+    @property
+    def routes(self) -> bool:
+        """Tell whether it says when the node runs, or what it chooses."""
+        return type(self.join) is not str or self.join != "all" or self.when is not None or self.routing is not None
 
     @property
     def runs_in(self) -> str | None:

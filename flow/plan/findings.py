@@ -26,13 +26,14 @@ from flow.tracebacks import OURS, package_of
 class Finding(msgspec.Struct, frozen=True):
     """One thing in a plan that is most likely wrong.
 
-    :ivar kind: "name" (a parameter has a name similar to another) or "type" (annotations contradict).
+    :ivar kind: "name" (a parameter has a name similar to another), "type" (annotations contradict) or "route" (several
+        routers lead to one node, and all must choose it).
     :ivar text: the warning in one sentence, with the places in the code.
-    :ivar node: the node that takes ``parameter``.
+    :ivar node: the node that takes ``parameter``, or that the routers lead to (``parameter`` is empty then).
     :ivar source: the node or input with the similar name, or whose value does not fit.
     """
 
-    kind: Literal["name", "type"]
+    kind: Literal["name", "type", "route"]
     text: str
     node: str
     parameter: str
@@ -42,7 +43,9 @@ class Finding(msgspec.Struct, frozen=True):
         return self.text
 
 
-def findings(nodes: Nodes, start: int = 0, *, names: bool = True, types: bool = True) -> tuple[Finding, ...]:
+def findings(
+    nodes: Nodes, start: int = 0, *, names: bool = True, types: bool = True, routes: bool = True
+) -> tuple[Finding, ...]:
     """Return the findings about the nodes from ``start`` on and within Dags that are nodes, outermost first.
 
     O(nodes + arguments), and for each parameter that no node fills the names that begin with the same letter.
@@ -52,6 +55,7 @@ def findings(nodes: Nodes, start: int = 0, *, names: bool = True, types: bool = 
     seen: set[int] = set()
     for at, first, within in todo:  # grows on the way
         several = [*(_of_names(at, first) if names else ()), *(_of_types(at, first) if types else ())]
+        several += _of_routes(at, first) if routes else ()
         found += [msgspec.structs.replace(each, text=f"{within}{each.text}") for each in several]
         for i in range(first, at.count):
             fn: Any = at.fns[i]
@@ -104,6 +108,26 @@ def _near(nodes: Nodes, i: int, name: str, other: str) -> Finding:
     meant = _where(nodes, at) if at >= 0 else f"{what}{shown(other)}"
     text = f"{_where(nodes, i)} has a parameter {shown(name)}, which no node fills: is {meant} meant?"
     return Finding("name", text, nodes.names[i], name, other)
+
+
+# -- routes ----------------------------------------------------------------------------------
+
+
+def _of_routes(nodes: Nodes, start: int) -> Iterator[Finding]:
+    """Find nodes that several routers lead to under ``join="all"``."""
+    routes = nodes.routes
+    routers: dict[int, list[int]] = {}
+    for i, choice in {} if routes is None else routes.routers.items():
+        for target in choice.targets:
+            routers.setdefault(target, []).append(i)
+    for i, found in routers.items():
+        if len(found) > 1 and routes is not None and i not in routes.joins and max(i, *found) >= start:
+            names = [nodes.names[router] for router in found]
+            text = (
+                f"{_where(nodes, i)} runs only if all of its {len(names)} routers choose it "
+                f"({', '.join(map(shown, names[:3]))}{', ...' if len(names) > 3 else ''}): is join='some' meant?"
+            )
+            yield Finding("route", text, nodes.names[i], "", names[0])
 
 
 # -- types -----------------------------------------------------------------------------------

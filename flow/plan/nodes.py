@@ -18,6 +18,7 @@ from flow.types import MISSING
 
 if TYPE_CHECKING:
     from flow.plan.declared import Declared
+    from flow.plan.routes import Routes
     from flow.plan.wiring import InputSlots
     from flow.policy.bind import Binder
     from flow.signature import Shape
@@ -48,6 +49,7 @@ class Nodes:
     :ivar all_sync: no call returns an awaitable.
     :ivar declared: what the Dag declares of its inputs; None if it declares nothing. ``left_out`` are parameters that
         neither a node nor one of these fills.
+    :ivar routes: what decides which nodes run; None if all do unless one fails.
     :ivar named: nodes that say by which of ``Config.executors`` they are called.
     """
 
@@ -55,7 +57,7 @@ class Nodes:
         "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
         "binders", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "index",
         "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
-        "priorities", "required_inputs", "retries", "shapes", "spared",
+        "priorities", "required_inputs", "retries", "routes", "shapes", "spared",
     )  # fmt: skip
 
     def __init__(self, count: int) -> None:
@@ -82,6 +84,7 @@ class Nodes:
         self.required_inputs: tuple[str, ...] = ()
         self.declared: Declared | None = None
         self.left_out: frozenset[str] = frozenset()
+        self.routes: Routes | None = None
         self.order: Sequence[int] = ()
         self.all_sync = False
         self._successors: list[Sequence[int]] | None = None
@@ -130,6 +133,14 @@ class Nodes:
             make = successors_of if known is None else partial(extended_successors, known)
             self._successors = make(self.dependencies)
         return self._successors
+
+    @property
+    def reads(self) -> Sequence[tuple[int, ...]]:
+        """Per node, the value slots that its function and its condition are called with."""
+        whens = {} if self.routes is None else self.routes.whens
+        if not whens:
+            return self.arguments
+        return [(*slots, *whens[i].slots) if i in whens else slots for i, slots in enumerate(self.arguments)]
 
     @property
     def in_degrees(self) -> list[int]:
@@ -237,7 +248,8 @@ class Nodes:
         part.order = range(len(kept)) if whole else [new[i] for i in self.order if i in new]
         part.all_sync = 1 not in part.is_async
         part.inputs, part.input_defaults = self.inputs, self.input_defaults
-        used = {slot for slots in part.arguments for slot in slots if slot < 0 and self.input_defaults[slot] is MISSING}
+        part.routes = None if self.routes is None else self.routes.part(new, called)
+        used = {slot for slots in part.reads for slot in slots if slot < 0 and self.input_defaults[slot] is MISSING}
         part.declared, taken = self.declared, self.inputs
         part.required_inputs = tuple([
             name for name in self.required_inputs if not taken[name] or not used.isdisjoint(taken[name])

@@ -24,7 +24,7 @@ nodes failed, never on when.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heappushpop
 from typing import Any, Final
 
@@ -43,6 +43,7 @@ DONE: Final = 3
 FAILED: Final = 4
 SKIPPED: Final = 5
 CANCELLED: Final = 6
+BYPASSED: Final = 7
 
 STATUS_OF: Final = (
     Status.PENDING,
@@ -52,6 +53,7 @@ STATUS_OF: Final = (
     Status.FAILED,
     Status.SKIPPED,
     Status.CANCELLED,
+    Status.BYPASSED,
 )
 """The public status of each state code."""
 
@@ -69,6 +71,7 @@ class ResolverStatistics(msgspec.Struct, frozen=True):
     failed: int
     skipped: int
     cancelled: int
+    bypassed: int = 0
 
 
 Step = Callable[[int], None]
@@ -170,7 +173,7 @@ class Standing:
 
     def statistics(self) -> ResolverStatistics:
         """Count the states, O(nodes)."""
-        return ResolverStatistics(*[self.state.count(code) for code in range(7)])
+        return ResolverStatistics(*[self.state.count(code) for code in range(len(STATUS_OF))])
 
     def __len__(self) -> int:
         return len(self.state)
@@ -347,6 +350,26 @@ class Resolver(Standing):
                 elif s in self._forgiven:
                     todo.append(s)
 
+    @property
+    def tolerated(self) -> Collection[int]:
+        """The nodes whose failure is tolerated."""
+        return self._may_fail
+
+    def goes_on_after(self, i: int) -> bool:
+        """Tell whether a run under ``fail_fast`` goes on after the failure of node ``i``."""
+        return i in self._may_fail
+
+    def is_handled(self, i: int) -> bool:
+        """Tell whether the failure of node ``i`` leaves the run in order."""
+        return i in self._may_fail
+
+    def has_amiss(self, order: Iterable[int], dependencies: Sequence[Sequence[int]]) -> bool:
+        """Tell at the end whether a node was skipped, and that is not in order."""
+        return SKIPPED in self.state
+
+    def forget(self) -> None:
+        """Let go of the run."""
+
     def skip(self, i: int) -> list[int]:
         """Skip a node that has not been taken, and all its descendants; return those newly skipped.
 
@@ -355,6 +378,10 @@ class Resolver(Standing):
         if self.state[i] not in (WAITING, READY):
             raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be skipped")
         return self._skip_from([i])
+
+    def bypass(self, i: int) -> list[int]:
+        """Bypass a node. :raises UsageError: here, where nothing routes; see the subclass."""
+        raise UsageError(f"node {i} cannot be bypassed: nothing in this plan leaves a node out")
 
     def _skip_from(self, nodes: Sequence[int], tolerated: bool = False) -> list[int]:
         """Skip ``nodes`` and all that is skipped for them; for a failure that is ``tolerated``, or not."""

@@ -25,25 +25,25 @@ def provide_defaults(nodes: Nodes, start: int, lent: Mapping[int, Sequence[int]]
     for i in doubtful:
         if i < start or not doubtful.intersection(nodes.arguments[i]):
             continue
-        defaults = _defaults(nodes, i)
+        defaults = defaults_of(nodes, i)
         wanting = [(at, slot) for at, slot in enumerate(nodes.arguments[i]) if slot in doubtful]
         spared = {slot for _, slot in wanting} - {slot for at, slot in wanting if at not in defaults}
         if spared:
             nodes.spared[i] = frozenset(spared)
             binder = nodes.binders.get(i) or Binder(nodes.fns[i], bool(nodes.is_async[i]))
             given = tuple([(at, *defaults[at]) for at, slot in wanting if slot in spared])
-            nodes.binders[i] = structs.replace(binder, defaults=given, optional=binder.optional or _optionals(nodes, i))
+            nodes.binders[i] = structs.replace(binder, defaults=given, optional=binder.optional or optionals(nodes, i))
     for i, others in lent.items():
         nodes.spared[i] = nodes.spared.get(i, frozenset()).union(others)
 
 
-def _optionals(nodes: Nodes, i: int) -> Optionals | None:
+def optionals(nodes: Nodes, i: int) -> Optionals | None:
     """What node ``i``'s function may be called without; a map or a Dag leaves out what is missing itself."""
     fn = nodes.fns[i]
     return None if isinstance(fn, Composite) else optionals_of(nodes.shapes.get(id(fn)) or shape_of(fn))
 
 
-def _defaults(nodes: Nodes, i: int) -> dict[int, tuple[object, ...]]:
+def defaults_of(nodes: Nodes, i: int) -> dict[int, tuple[object, ...]]:
     """The defaults of node ``i``'s parameters, each a 1-tuple, by position among its arguments."""
     fn, binder = nodes.fns[i], nodes.binders.get(i)
     shape = nodes.shapes.get(id(fn)) or shape_of(fn)

@@ -5,10 +5,10 @@ Legal transitions (:data:`TRANSITIONS`); all others raise :class:`flow.errors.Tr
     pending ──> ready ──> running ──> completed | failed | cancelled
        │          │ ^        │
        │          │ └────────┘ (a retry)
-       └──────────┴──> skipped | cancelled
+       └──────────┴──> skipped | bypassed | cancelled
 
-A node goes from pending to running only through ready, and never leaves completed, failed, skipped
-or cancelled.
+A node goes from pending to running only through ready, and never leaves completed, failed, skipped,
+bypassed or cancelled.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from flow.plan.plan import Plan
 from flow.types import TERMINAL, Status
 
 TRANSITIONS: Final[Mapping[Status, tuple[Status, ...]]] = {
-    Status.PENDING: (Status.READY, Status.SKIPPED, Status.CANCELLED),
-    Status.READY: (Status.RUNNING, Status.SKIPPED, Status.CANCELLED),
+    Status.PENDING: (Status.READY, Status.SKIPPED, Status.BYPASSED, Status.CANCELLED),
+    Status.READY: (Status.RUNNING, Status.SKIPPED, Status.BYPASSED, Status.CANCELLED),
     Status.RUNNING: (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.READY),
     Status.COMPLETED: (),
     Status.FAILED: (),
     Status.SKIPPED: (),
+    Status.BYPASSED: (),
     Status.CANCELLED: (),
 }
 """Where a node may go from each status."""
@@ -59,7 +60,7 @@ class StatusChange(msgspec.Struct, frozen=True, gc=False):
 class StatusStatistics(msgspec.Struct, frozen=True, gc=False):
     """Number of nodes in each state, at one moment.
 
-    :ivar finished: nodes that are completed, failed, skipped or cancelled.
+    :ivar finished: nodes that are completed, failed, skipped, bypassed or cancelled.
     :ivar done: whether all nodes are finished.
     :ivar elapsed: seconds from the first node's start to now, or to the last change once done;
         None before, and without timestamps.
@@ -71,6 +72,7 @@ class StatusStatistics(msgspec.Struct, frozen=True, gc=False):
     completed: int
     failed: int
     skipped: int
+    bypassed: int
     cancelled: int
     total: int
     finished: int
@@ -241,9 +243,9 @@ class StatusTracker(Mapping[str, Status]):
         finished = sum(counts[code] for code in _TERMINAL)
         done = finished == total
         elapsed = None if isnan(first) else (last if done else self._clock()) - first
-        pending, ready, running, completed, failed, skipped, cancelled = counts
+        pending, ready, running, completed, failed, skipped, bypassed, cancelled = counts
         return StatusStatistics(
-            pending, ready, running, completed, failed, skipped, cancelled, total, finished, done, elapsed
+            pending, ready, running, completed, failed, skipped, bypassed, cancelled, total, finished, done, elapsed
         )
 
     # -- timestamps --------------------------------------------------------------------------
@@ -256,7 +258,7 @@ class StatusTracker(Mapping[str, Status]):
         return self._stamped(self._started_at, name)
 
     def finished(self, name: str) -> float | None:
-        """When the node reached its last status (skipped and cancelled too); None if it has not.
+        """When the node reached its last status (skipped, bypassed and cancelled too); None if it has not.
 
         :raises UsageError: as :meth:`started`.
         """

@@ -88,7 +88,7 @@ class Wirer:
 
     __slots__ = (
         "_former", "_hints", "_names", "_names_by_function", "_raw_names", "_start", "faults", "fns", "forward",
-        "index", "inputs",
+        "index", "inputs", "outcomes",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +106,7 @@ class Wirer:
         self.inputs = inputs
         self.faults: list[str] = []
         self.forward = False
+        self.outcomes: list[int] = []  # nodes with a parameter that is annotated as an Outcome
         self._names = names
         self._start = start
         self._raw_names = raw_names
@@ -205,6 +206,8 @@ class Wirer:
             self._by_name(i, shape, needs, given, extra_keywords)
         elif needs is not None:
             self.faults.append(f"{self.where(i)}: needs is a set, which has no order: give a list or a mapping")
+        if any(p.is_outcome for p in shape.parameters):
+            self.outcomes.append(i)
         context: int | str = -1
         optional = False
         slots: list[int] = []

@@ -253,7 +253,7 @@ def _missing_inputs(plan: Plan, missing: list[str], hints: Hints) -> Iterator[st
     """Say which node wants each of the missing inputs. O(nodes + arguments)."""
     name_of = {slot: name for name in missing for slot in plan._nodes.inputs[name]}
     takers: dict[str, int] = {}
-    for i, slots in enumerate(plan._nodes.arguments if missing else ()):
+    for i, slots in enumerate(plan._nodes.reads if missing else ()):
         for slot in slots:
             if slot in name_of:
                 takers.setdefault(name_of[slot], i)

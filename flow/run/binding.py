@@ -19,6 +19,7 @@ from flow.run import events
 from flow.run.around import admitted, asked, lifted, told
 from flow.run.hooks import Hooks
 from flow.run.loading import load
+from flow.run.routing import bind_choices, bind_receivers
 from flow.run.state import NEVER, PlanRun
 from flow.run.unawaited import never_awaited, refuse_unless_async
 from flow.signature import Nested, is_async_callable
@@ -47,6 +48,8 @@ def bind(run: PlanRun, expand: Expand) -> None:
             binder = nodes.binders.get(i)
             if binder is not None or not is_async[i]:
                 fns[i], is_async[i] = (binder or Binder(fns[i], is_async=False)).bind(run, i, expand, default)
+    if nodes.routes is not None:
+        bind_choices(run)
     if run.hooks is not None:
         _ask(run, run.hooks)
     if config.timing or config.observers:
@@ -59,6 +62,8 @@ def bind(run: PlanRun, expand: Expand) -> None:
     for i, binder in nodes.binders.items():
         if binder.admission is not None:
             _let_in(run, i, binder.admission)
+    if nodes.routes is not None:
+        bind_receivers(run)
 
 
 def _let_in(run: PlanRun, i: int, admission: Admission) -> None:

@@ -101,6 +101,15 @@ class NodeSkipped(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class NodeBypassed(msgspec.Struct, frozen=True, tag=True):
+    """A node will not run, because a condition or a choice left it out: its own condition, or what ``cause`` chose."""
+
+    run_id: str
+    node: str
+    cause: str
+    at: float
+
+
 class NodeCancelled(msgspec.Struct, frozen=True, tag=True):
     """The run ended before the node did."""
 
@@ -171,6 +180,7 @@ Event: TypeAlias = (
     | NodeFailed
     | NodeRetried
     | NodeSkipped
+    | NodeBypassed
     | NodeCancelled
     | MapStarted
     | ItemFinished
@@ -187,6 +197,7 @@ __all__ = [
     "ItemFinished",
     "ItemRetried",
     "MapStarted",
+    "NodeBypassed",
     "NodeCancelled",
     "NodeFailed",
     "NodeFallback",

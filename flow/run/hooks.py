@@ -18,38 +18,12 @@ import msgspec
 
 from flow.awaits import NEVER_AWAITED, discard
 from flow.config import Config
+from flow.data.outcome import Outcome as Outcome
 from flow.errors import UsageError, a_kind, ends_tasks, shown
 from flow.policy.middleware import is_awaitable
 from flow.run.frames import keep_users_frames, let_go
 from flow.signature import is_async_callable
-from flow.tracebacks import ends_at_user
 from flow.types import ABSENT, MISSING, Status
-
-_GIVEN = (Status.COMPLETED, Status.FAILED, Status.SKIPPED)
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How a node ended: given to ``known=`` of :func:`flow.run`, or returned by a call hook.
-
-    :param status: ``completed``, ``failed`` or ``skipped``.
-    :param value: the output of a completed node.
-    :param error: the exception of a failed node; for a completed node, the exception before its fallback.
-    :raises UsageError: for another status, or a failure without an exception.
-    """
-
-    status: Status | str = Status.COMPLETED
-    value: Any = None
-    error: BaseException | None = None
-
-    @ends_at_user
-    def __post_init__(self) -> None:
-        if not isinstance(self.status, str) or self.status not in _GIVEN:
-            raise UsageError(f"an Outcome is 'completed', 'failed' or 'skipped', not {shown(self.status)}")
-        msgspec.structs.force_setattr(self, "status", Status(self.status))
-        if self.status is Status.FAILED and not isinstance(self.error, Exception):
-            raise UsageError(f"an Outcome that failed needs its exception as error=, not {shown(self.error)}")
-        if self.error is not None and not isinstance(self.error, Exception):
-            raise UsageError(f"the error of an Outcome is an exception, not {shown(self.error)}")
 
 
 class NodeOutcome(msgspec.Struct, frozen=True):
@@ -59,10 +33,10 @@ class NodeOutcome(msgspec.Struct, frozen=True):
     :ivar path: the nodes of the outer runs, outermost first, ``map[index]`` for an item; empty in the outermost run.
     :ivar item: the index of an item of the map ``node`` (with ``batch_size``, of a batch's first); None for a node.
     :ivar round: the round of a loop; None as long as there is none.
-    :ivar status: ``completed``, ``failed`` or ``skipped``.
+    :ivar status: ``completed``, ``failed``, ``skipped`` or ``bypassed``.
     :ivar output: of a completed node; for an item of a filter, whether the item was kept.
     :ivar error: of a failed node; for a completed node, the exception before its fallback.
-    :ivar attempt: 1 for the first attempt; 0 for a skipped node.
+    :ivar attempt: 1 for the first attempt; 0 for a skipped or bypassed node.
     :ivar final: False for a failed attempt that another attempt follows.
     """
 
@@ -202,8 +176,8 @@ class Hooks:
             return None
         if not isinstance(answer, Outcome):
             why = f"not {a_kind(answer)}"
-        elif answer.status is Status.SKIPPED:
-            why = "and not one that skips it"
+        elif answer.status in (Status.SKIPPED, Status.BYPASSED):
+            why = "and not one that leaves it out"
         else:
             return answer
         raise self._failed(

@@ -13,6 +13,7 @@ from flow.plan.plan import Plan, find_all
 from flow.run import events
 from flow.run.hooks import Outcome
 from flow.run.result import Result
+from flow.run.routing import output_for
 from flow.run.spent import is_iterator
 from flow.run.state import PlanRun
 from flow.types import Status
@@ -54,7 +55,7 @@ def give(run: PlanRun, known: Mapping[str, Outcome]) -> None:
     done = []
     for i, outcome in mine.items():
         if outcome.status is Status.COMPLETED:
-            run.values[i] = outcome.value
+            run.values[i] = output_for(run, i, outcome.value)
             done.append(i)
             if outcome.error is not None:
                 run.fallbacks[i] = outcome.error
@@ -75,9 +76,10 @@ def take_known(run: PlanRun) -> None:
             assert outcome.error is not None
             resolver.claim(i)
             run.take_failure(i, outcome.error, known=True)
-            if config.on_error == "fail_fast" and i not in run.nodes.may_fail:
+            if config.on_error == "fail_fast" and not resolver.goes_on_after(i):
                 resolver.halt()
-        elif outcome.status is Status.SKIPPED and resolver.is_runnable(i):
-            for s in resolver.skip(i):
+        elif outcome.status in (Status.SKIPPED, Status.BYPASSED) and resolver.is_runnable(i):
+            leave_out = resolver.skip if outcome.status is Status.SKIPPED else resolver.bypass
+            for s in leave_out(i):
                 if s != i:
                     run.skipped(s, run.nodes.names[i])

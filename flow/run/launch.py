@@ -38,10 +38,13 @@ def begin(run: PlanRun) -> None:
     run.started_at = run.clock.now()
     config, extras = run.config, run._extras
     hooked = extras is not None and extras.hooks is not None
-    if run.nodes.binders or config.observers or config.timing or hooked or config.executor != "inline":
+    nodes = run.nodes
+    if nodes.binders or nodes.routes is not None or config.observers or config.timing or hooked or (
+        config.executor != "inline"
+    ):
         bind(run, partial(expanded, run))
         if config.observers:
-            run.emit(events.RunStarted(run.run_id, run.plan.name, run.nodes.count, run.started_at))
+            run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at))
     if extras is not None and extras.known:
         from flow.run.known import take_known
 

@@ -31,13 +31,13 @@ class Freeing:
     __slots__ = ("_arguments", "_reads", "_values")
 
     def __init__(self, nodes: Nodes, values: list[Any], kept: Iterable[int]) -> None:
-        self._arguments = nodes.arguments
+        self._arguments = nodes.reads
         self._values = values
         # The run's inputs stay, as what is kept does.
         self._reads = reads = [0] * nodes.count + [1] * len(nodes.input_defaults)
         for i in kept:
             reads[i] = 1
-        for slots in nodes.arguments:
+        for slots in self._arguments:
             for slot in slots:
                 reads[slot] += 1
 

@@ -245,6 +245,16 @@ class Result(_Outputs, Rich):
         """
         return _error_of(self, self._run, tolerated)
 
+    @ends_at_user
+    def why(self, ref: Any, /) -> str:
+        """Say in one sentence why a node ended as it did, and which node is responsible. O(nodes + edges).
+
+        :raises UsageError: if there is no such node, naming the nearest ones.
+        """
+        from flow.run.why import why
+
+        return why(self._run, self.plan.find(ref))
+
     # -- show --------------------------------------------------------------------------------
 
     def to_dict(self, *, outputs: bool = True) -> dict[str, Any]:
@@ -346,7 +356,7 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     plan = result.plan
     if result.ok or not (tolerated or run.timed_out or run.is_intolerable()):
         return None
-    failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or i not in run.nodes.may_fail]
+    failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or not _is_handled(run, i)]
     exceptions = [e for _, e in failed if isinstance(e, Exception)]
     names = [name for name, e in failed if isinstance(e, Exception)]
     part = f"{len(failed)} of {counted(len(plan), 'node')} failed"
@@ -363,6 +373,10 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     elif not exceptions:
         exceptions.append(NodeCancelled(_unfinished(result, "not finished: ") or "the run was ended"))
     return RunError(f"dag {plan.name!r}: {what}", exceptions, result, names, run.timed_out)
+
+
+def _is_handled(run: PlanRun, i: int) -> bool:
+    return i in run.nodes.may_fail if run.resolver is None else run.resolver.is_handled(i)
 
 
 def _unfinished(result: Result, before: str) -> str:
@@ -382,6 +396,10 @@ def _shown(result: Result) -> str:
     lines += [f"  {name}: {fell_back(found)}" for name, found in fallbacks[:5]]
     if len(fallbacks) > 5:
         lines.append(f"  ... and {counted(len(fallbacks) - 5, 'more fallback')}")
+    if Status.BYPASSED in result.counts:
+        bypassed = [name for name, status in result.status.items() if status is Status.BYPASSED]
+        lines += [f"  {result.why(name)}" for name in bypassed[:5]]
+        lines += [f"  ... and {len(bypassed) - 5} more bypassed"] if len(bypassed) > 5 else []
     return "\n".join(lines) + ">"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import length_hint
 from threading import RLock
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType
@@ -18,14 +18,14 @@ from flow.errors import NodeAborted, note, shower
 from flow.plan.bynode import ByNode
 from flow.plan.nodes import Nodes
 from flow.plan.plan import Plan
-from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, SKIPPED, STATUS_OF, TAKEN, WAITING, Resolver, Step
-from flow.policy.fallback import value_for
+from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN, WAITING, Resolver, Step
 from flow.run import events
 from flow.run.calls import Calls
 from flow.run.frames import keep_users_frames, let_go
 from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome, by_parameter
 from flow.run.ids import new_run_id
 from flow.run.log import log_survived
+from flow.run.routing import fallback_for, output_for, routed_resolver
 from flow.run.unawaited import never_awaited
 from flow.run.view import LiveView
 from flow.signature import is_async_callable, location_of
@@ -77,11 +77,12 @@ class Extras:
     :ivar steps: what the resolver is to call for each node that ends.
     :ivar tries: starts and ends of the attempts of nodes that may be retried, if they are timed.
     :ivar items: those of maps' items, by map, if they are timed.
+    :ivar refused: nodes whose condition has raised: they fail, whatever their retries and fallbacks.
     """
 
     __slots__ = (
         "abandoned", "at", "began", "caught", "data", "epoch", "fallbacks", "hooks", "items", "known", "limits",
-        "outer", "stages", "steps", "tries", "view",
+        "outer", "refused", "stages", "steps", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -100,6 +101,7 @@ class Extras:
         self.caught: list[Exception] = []
         self.known: Mapping[int, Outcome | None] = NOTHING
         self.steps: Sequence[Step] = ()
+        self.refused: set[int] = set()
         self.hooks: Hooks | None = None if outer is None else outer.hooks
 
 
@@ -160,6 +162,8 @@ class RunRecord(Calls):
         self._extras = None if data is None and outer is None else Extras(data, outer, at)
         if data is not None:
             self._watch_from(data)
+        if nodes.routes is not None:
+            self.resolve()
 
     @property
     def run_id(self) -> str:
@@ -195,6 +199,11 @@ class RunRecord(Calls):
     def fallbacks(self) -> dict[int, Any]:
         """See :class:`Extras`."""
         return self.extras.fallbacks
+
+    @property
+    def refused(self) -> Collection[int]:
+        """See :class:`Extras`."""
+        return () if self._extras is None else self._extras.refused
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -329,13 +338,15 @@ class RunRecord(Calls):
         """True at the end if every node completed, apart from failures that ``continue_on_error`` allows."""
         if self.resolver is None:
             return True
-        return not (self.timed_out or self.is_intolerable()) and SKIPPED not in self.resolver.state
+        if self.timed_out or self.is_intolerable():
+            return False
+        return not self.resolver.has_amiss(self.nodes.order, self.nodes.dependencies)
 
     def is_intolerable(self) -> bool:
         """Tell whether something has happened that a run does not simply go on after: a failure, or a cancellation."""
         if self.resolver is None:
             return False
-        return any(i not in self.nodes.may_fail for i in self.errors) or CANCELLED in self.resolver.state
+        return not all(map(self.resolver.is_handled, self.errors)) or CANCELLED in self.resolver.state
 
     def has_output(self, i: int) -> bool:
         """Tell at the end whether node ``i`` completed and its output was not freed."""
@@ -399,17 +410,7 @@ class PlanRun(RunRecord):
         Not if it is an input or a known output of the caller's, handed on or not; nor if another node reads it too,
         which may go on with it. O(nodes + arguments) where it is a generator.
         """
-        if not isinstance(value, (GeneratorType, AsyncGeneratorType)) or slot in self.extras.known:
-            return False
-        if sum([slot in slots for slots in self.nodes.arguments]) > 1:
-            return False
-        if all(value is not given for given in self.inputs.values()):
-            return slot >= 0
-        outer = self.outer
-        if outer is None:
-            return False
-        handed_in = (at for slots in outer.nodes.arguments for at in slots if outer.values[at] is value)
-        return any(outer.made(at, value) for at in handed_in)
+        return _has_made(self, slot, value)
 
     def received(self, i: int) -> list[Any]:
         return [self.values[slot] for slot in self.nodes.arguments[i]]
@@ -419,14 +420,17 @@ class PlanRun(RunRecord):
         return None if binder is None or binder.timeout is None else binder.timeout.node
 
     def retry_of(self, i: int) -> Retry | None:
-        return self.nodes.retries.get(i)
+        return self.nodes.retries.get(i) if i not in self.refused else None
 
     # -- counting ----------------------------------------------------------------------------
 
     def resolve(self, done: Sequence[int] = ()) -> Resolver:
         """Make the Resolver of this run, of which the nodes ``done`` have completed. The one place that does."""
         steps = () if self._extras is None else self._extras.steps
-        self.resolver = Resolver.resumed(self.nodes, done, self.ranks, steps)
+        if self.nodes.routes is not None:
+            self.resolver = routed_resolver(self, done, steps)
+        else:
+            self.resolver = Resolver.resumed(self.nodes, done, self.ranks, steps)
         return self.resolver
 
     def count_after(self, ended: int) -> Resolver:
@@ -459,6 +463,9 @@ class PlanRun(RunRecord):
         found = None if self._extras is None else self._extras.fallbacks.get(i)
         return found if isinstance(found, BaseException) else None  # (those of a map's items are a dict)
 
+    def accepted(self, i: int, value: Any) -> Any:
+        return output_for(self, i, value)
+
     def note_fallback(self, i: int, error: BaseException) -> None:
         self.fallbacks[i] = error
 
@@ -470,7 +477,7 @@ class PlanRun(RunRecord):
         self, i: int, status: Status, output: Any, error: BaseException | None = None, final: bool = True
     ) -> NodeOutcome:
         assert self.hooks is not None
-        attempt = 0 if status is Status.SKIPPED else self.attempts.get(i, 1)
+        attempt = 0 if status in (Status.SKIPPED, Status.BYPASSED) else self.attempts.get(i, 1)
         name, run_id = self.nodes.names[i], self.hooks.run_id
         return NodeOutcome(run_id, self.path, name, None, None, status, output, error, attempt, final)
 
@@ -495,7 +502,7 @@ class PlanRun(RunRecord):
         tries = f", attempt {attempt}" if i in nodes.retries else ""
         keep_users_frames(error, nodes.fns[i])
         note(error, f"in node {nodes.names[i]!r} ({location_of(nodes.fns[i], shower(self.config))}){tries}")
-        value = value_for(nodes.fallbacks.get(i, MISSING), error)
+        value = MISSING if i in self.refused else fallback_for(self, i, error)
         if value is not MISSING:
             self._fall_back(i, attempt, error, value)
             return False
@@ -504,11 +511,12 @@ class PlanRun(RunRecord):
             if self.survives(i):
                 log_survived(self, i, error, fallback=False)
         self.take_failure(i, error)
-        return self.config.on_error == "fail_fast" and i not in nodes.may_fail
+        return self.config.on_error == "fail_fast" and not self.resolver.goes_on_after(i)
 
     def survives(self, i: int) -> bool:
         """Tell whether the run goes on after a failure of node ``i``. (What a nested run collects fails its node.)"""
-        return i in self.nodes.may_fail or (self.config.on_error == "collect" and self.outer is None)
+        assert self.resolver is not None
+        return self.resolver.goes_on_after(i) or (self.config.on_error == "collect" and self.outer is None)
 
     def take_failure(self, i: int, error: BaseException, known: bool = False) -> None:
         """The taken node ``i`` has failed: skip its dependants. A ``known`` failure is not told itself."""
@@ -523,10 +531,12 @@ class PlanRun(RunRecord):
             self.skipped(s, name)
 
     def skipped(self, i: int, cause: str) -> None:
-        """Node ``i`` was skipped, because the node ``cause`` failed or was skipped: tell observers and hooks."""
+        """Node ``i`` was skipped or bypassed, because of the node ``cause``: tell observers and hooks."""
+        status = self.status(i)
         if self.config.observers:
-            self.emit(events.NodeSkipped(self.run_id, self.nodes.names[i], cause, self.clock.now()))
-        self.tell(i, Status.SKIPPED, None)
+            event = events.NodeSkipped if status is Status.SKIPPED else events.NodeBypassed
+            self.emit(event(self.run_id, self.nodes.names[i], cause, self.clock.now()))
+        self.tell(i, status, None)
 
     def _fall_back(self, i: int, attempt: int, error: BaseException, value: Any) -> None:
         """Complete node ``i`` with ``value``."""
@@ -551,6 +561,8 @@ class PlanRun(RunRecord):
         resolver = self.resolver
         if resolver is not None and resolver.unfinished:
             resolver.cancel_rest(taken=True)
+        if resolver is not None:
+            resolver.forget()
         driver = self.driver
         if self.timed_out and (resolver is None or CANCELLED not in resolver.state):
             # All ended in the very tick of the limit, by themselves, unless a cancellation has reached one.
@@ -597,6 +609,20 @@ class PlanRun(RunRecord):
         self.values = [MISSING] * len(self.values)  # in another list: the caller's store shows the first
         for error in held:
             let_go(error)
+
+
+def _has_made(run: PlanRun, slot: int, value: Any) -> bool:
+    if not isinstance(value, (GeneratorType, AsyncGeneratorType)) or slot in run.extras.known:
+        return False
+    if sum([slot in slots for slots in run.nodes.arguments]) > 1:
+        return False
+    if all(value is not given for given in run.inputs.values()):
+        return slot >= 0
+    outer = run.outer
+    if outer is None:
+        return False
+    handed_in = (at for slots in outer.nodes.arguments for at in slots if outer.values[at] is value)
+    return any(outer.made(at, value) for at in handed_in)
 
 
 def is_sync_run(plan: Plan, config: Config) -> bool:

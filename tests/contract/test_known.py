@@ -252,7 +252,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: Outcome("running"), "'completed', 'failed' or 'skipped', not 'running'"),
+            (lambda: Outcome("running"), "'completed', 'failed', 'skipped' or 'bypassed', not 'running'"),
             (lambda: Outcome("failed"), "needs its exception"),
             (lambda: Outcome("failed", error=KeyboardInterrupt()), "needs its exception"),
             (lambda: Outcome("completed", 1, "text"), "is an exception, not 'text'"),

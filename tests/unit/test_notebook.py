@@ -334,7 +334,8 @@ def test_pictures_of_every_status() -> None:
     for status in Status:
         assert boxes(svg, status) == 1 and svg.count(f'class="flow-mark-{status}"') == 1
         assert f"<title>is_{status}: {status}\n" in svg
-    assert "7 nodes, 0 edges: 1 pending, 1 ready, 1 running, 1 completed, 1 failed, 1 skipped, 1 cancelled" in svg
+    summary = ", ".join(f"1 {status}" for status in Status)
+    assert f"{len(Status)} nodes, 0 edges: {summary}" in svg and "1 skipped, 1 bypassed, 1 cancelled" in summary
     assert len(set(MARKS.values())) == len(Status), "told by marks, too"
     with pytest.raises(flow.UsageError, match="is no status"):
         flow.render.to_svg(dag, status={"is_ready": "done"})  # type: ignore[dict-item]

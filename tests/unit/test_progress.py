@@ -73,6 +73,13 @@ RECORDED: list[events.Event] = [
 
 
 class TestCounting:
+    def test_bypassed_nodes_count_as_ended(self) -> None:
+        progress = Progress(console=terminal())
+        feed(progress, [events.RunStarted("r", "report", 2, 0.0), events.NodeBypassed("r", "a", "choice", 1.0)])
+        assert progress.statistics() == Statistics(runs=1, nodes=2, bypassed=1)
+        progress(events.RunFinished("r", "report", True, {"bypassed": 2}, 1.0, 1.0))
+        assert progress.statistics() == Statistics(runs=1, ended=1, nodes=2, bypassed=2)
+
     def test_recorded_events(self) -> None:
         progress = Progress(console=terminal())
         feed(progress, RECORDED)

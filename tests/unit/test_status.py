@@ -24,12 +24,13 @@ PATHS = {
     Status.COMPLETED: ("ready", "running", "completed"),
     Status.FAILED: ("ready", "running", "failed"),
     Status.SKIPPED: ("skipped",),
+    Status.BYPASSED: ("bypassed",),
     Status.CANCELLED: ("cancelled",),
 }
 
 LEGAL = {
-    ("pending", "ready"), ("pending", "skipped"), ("pending", "cancelled"),
-    ("ready", "running"), ("ready", "skipped"), ("ready", "cancelled"),
+    ("pending", "ready"), ("pending", "skipped"), ("pending", "bypassed"), ("pending", "cancelled"),
+    ("ready", "running"), ("ready", "skipped"), ("ready", "bypassed"), ("ready", "cancelled"),
     ("running", "completed"), ("running", "failed"), ("running", "cancelled"), ("running", "ready"),
 }  # fmt: skip
 

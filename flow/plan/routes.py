@@ -1,0 +1,101 @@
+"""What of a plan decides which nodes run: joins, conditions, choices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import structs
+
+NO_CONDITIONS: Final[Mapping[int, str]] = {}
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What a router may choose. ``targets`` are the nodes of this plan among them: names by index."""
+
+    to: dict[Any, str]
+    default: str | None
+    targets: dict[int, str]
+
+
+class When(msgspec.Struct, frozen=True):
+    """The condition of a node: called with the values at ``slots``, the last ones by keyword.
+
+    ``defaults`` are 1-tuples by position among them; ``context`` as in :class:`flow.plan.wiring.Wiring`.
+    ``plain`` says that there is nothing but values that are always there.
+    """
+
+    fn: Callable[..., Any]
+    slots: tuple[int, ...]
+    keywords: tuple[str, ...]
+    context: int | str
+    defaults: dict[int, tuple[Any, ...]]
+    plain: bool
+
+
+class Routes(msgspec.Struct):
+    """The rules of one plan, by node index. Nodes without an entry run when all their edges are live.
+
+    :ivar joins: those other than "all".
+    :ivar conditions: per node, those of its edges other than "completed", by the node that they come from.
+    :ivar outcomes: per node, the positions among its arguments that get an Outcome.
+    :ivar needs: per node, those whose output its condition cannot do without.
+    :ivar masked: nodes that may be given what a dead edge has brought.
+    :ivar watched: nodes whose tokens are not all live when they complete, or are counted.
+    """
+
+    joins: dict[int, str | int]
+    conditions: dict[int, dict[int, str]]
+    routers: dict[int, Choice]
+    whens: dict[int, When]
+    outcomes: dict[int, tuple[int, ...]]
+    needs: dict[int, frozenset[int]]
+    masked: frozenset[int] = frozenset()
+    watched: frozenset[int] = frozenset()
+
+    def condition(self, i: int, s: int) -> str:
+        """Return the condition of the edge from node ``i`` to ``s``."""
+        return self.conditions.get(s, NO_CONDITIONS).get(i, "completed")
+
+    def may_handle(self, i: int, s: int) -> bool:
+        """Tell whether node ``s`` may run after node ``i`` has failed."""
+        return self.condition(i, s) != "completed" or self.joins.get(s) in ("failed", "done")
+
+    def handles(self, i: int, s: int) -> bool:
+        """Tell whether the failure of node ``i`` is handled once node ``s`` has completed."""
+        return self.condition(i, s) == "failed" or self.joins.get(s) == "failed"
+
+    def doubtful(self, arguments: Sequence[tuple[int, ...]], i: int) -> dict[int, int]:
+        """Return the arguments of node ``i`` whose edges may be dead when it runs: slots by position."""
+        own = self.conditions.get(i, NO_CONDITIONS)
+        # A join of k does not wait for the nodes whose Outcomes it takes.
+        outcomes = () if type(self.joins.get(i)) is int else self.outcomes.get(i, ())
+        slots = enumerate(arguments[i])
+        return {at: slot for at, slot in slots if slot >= 0 and at not in outcomes and (i in self.joins or slot in own)}
+
+    def part(self, new: Mapping[int, int], called: Mapping[int, int]) -> Routes:
+        """Return the rules of a part of the plan. (It may have none, and known nodes that are bypassed.)
+
+        :param new: its nodes, by former index. :param called: those of them that are called.
+        """
+
+        def of(by_node: Mapping[int, Any], among: Mapping[int, int]) -> dict[int, Any]:
+            return {among[i]: value for i, value in by_node.items() if i in among}
+
+        routers = {
+            at: structs.replace(choice, targets=of(choice.targets, new)) for at, choice in of(self.routers, new).items()
+        }
+        conditions = {at: of(found, new) for at, found in of(self.conditions, called).items()}
+        whens = {
+            at: structs.replace(when, slots=tuple([new.get(slot, slot) for slot in when.slots]))
+            for at, when in of(self.whens, called).items()
+        }
+        needs = {at: frozenset(of(dict.fromkeys(found), new)) for at, found in of(self.needs, called).items()}
+        part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
+        part.masked = frozenset(of(dict.fromkeys(self.masked), called))
+        part.watched = frozenset(of(dict.fromkeys(self.watched), new))
+        return part
+
+
+__all__ = ["NO_CONDITIONS", "Choice", "Routes", "When"]

@@ -1,0 +1,248 @@
+"""Compile what decides which nodes run, from the options of the nodes: :class:`flow.plan.routes.Routes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import structs
+
+from flow.errors import Hints, described, shown
+from flow.plan.definition import Definition, Policy, Router, Routing
+from flow.plan.merging import Merge
+from flow.plan.nodes import Nodes
+from flow.plan.order import distinct, reach
+from flow.plan.routes import Choice, Routes, When
+from flow.plan.spare import defaults_of, optionals
+from flow.policy.bind import Binder
+from flow.signature import Composite, Shape, is_async_callable, location_of, shape_of
+
+if TYPE_CHECKING:
+    from flow.plan.wiring import Wirer
+
+JOINS: Final = ("all", "some", "none_failed", "done", "failed")
+CONDITIONS: Final = ("completed", "failed", "done")
+
+
+def routes_of(nodes: Nodes, d: Definition, wirer: Wirer, sound: bool) -> tuple[Routes | None, list[str]]:
+    """Return the rules of the plan under construction, and what is wrong with them. O(nodes + edges).
+
+    Conditions are wired: what they read becomes a dependency.
+
+    :param sound: nothing has been found wrong so far; else only each option is looked at.
+    """
+    return _Reading(nodes, d, wirer).routes(sound)
+
+
+class _Reading:
+    """Reads the routing options of all nodes of one definition."""
+
+    def __init__(self, nodes: Nodes, d: Definition, wirer: Wirer) -> None:
+        self.nodes, self.d, self.wirer = nodes, d, wirer
+        self.faults: list[str] = []
+        self.found = Routes({}, {}, {}, {}, {}, {})
+        self.hints = Hints()
+
+    def routes(self, sound: bool) -> tuple[Routes | None, list[str]]:
+        found, policies = self.found, self.d.policies
+        for i, policy in policies.items():
+            if policy.routes:
+                self._read(i, policy, policy.routing or Routing())
+        if self.faults or self.wirer.faults or not sound:
+            return None, self.faults
+        self._read_outcomes()
+        if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes):
+            return None, []
+        found.watched = frozenset(self._watched())
+        self._check_readers()
+        self._check_whens()
+        self._check_joins()
+        self._check_pipelines()
+        return found, self.faults
+
+    def _fault(self, i: int, text: str) -> None:
+        self.faults.append(f"{self.wirer.where(i)}: {text}")
+
+    # -- options -----------------------------------------------------------------------------
+
+    def _read(self, i: int, policy: Policy, routing: Routing) -> None:
+        join: Any = policy.join
+        if isinstance(join, str) and join in JOINS:
+            if join != "all":
+                self.found.joins[i] = str.__str__(join)
+        elif type(join) is int and join > 0:
+            self.found.joins[i] = join
+        else:
+            meant = self.hints.nearest(join, JOINS) if isinstance(join, str) else ""
+            wanted = ", ".join(map(repr, JOINS))
+            self._fault(i, f"join must be one of {wanted} or an integer >= 1, not {shown(join)}{meant}")
+        for ref, condition in zip(self.d.after[i], routing.conditions, strict=False):
+            self._read_condition(i, ref, condition)
+        if routing.router is not None:
+            self._read_router(i, routing.router)
+        if policy.when is not None:
+            self._read_when(i, policy.when, routing.reads)
+
+    def _read_condition(self, i: int, ref: Any, condition: Any) -> None:
+        if not (isinstance(condition, str) and condition in CONDITIONS):
+            wanted = ", ".join(map(repr, CONDITIONS))
+            meant = self.hints.nearest(condition, CONDITIONS) if isinstance(condition, str) else ""
+            self._fault(i, f"after maps {shown(_name(ref))} to one of {wanted}, not {shown(condition)}{meant}")
+        elif condition != "completed" and (at := self.wirer.find(ref)) >= 0:
+            self.found.conditions.setdefault(i, {})[at] = str.__str__(condition)
+
+    def _read_router(self, i: int, router: Router) -> None:
+        to, default, partial = router.to, router.default, router.partial
+        if isinstance(self.nodes.fns[i], Composite):
+            self._fault(i, "a route takes a function that returns a key; a Dag, map or fold returns none")
+            return
+        if not isinstance(to, Mapping) or not to:
+            self._fault(i, f"a route's to= maps each key to a node, and has one at least; got {shown(to)}")
+            return
+        names = {key: self._target(i, ref, "to", partial) for key, ref in to.items()}
+        chosen = None if default is None else self._target(i, default, "default", partial)
+        found = {*names.values(), *([] if chosen is None else [chosen])}
+        targets = {at: name for name in found if (at := self.nodes.index.get(name, -1)) >= 0}
+        self.found.routers[i] = Choice(names, chosen, targets)
+        dependencies = self.nodes.dependencies
+        for at in targets:
+            dependencies[at] = distinct((*dependencies[at], i))
+            self.wirer.forward = self.wirer.forward or at < i
+
+    def _target(self, i: int, ref: Any, what: str, partial: bool) -> str:
+        at = self.wirer.find(ref)
+        if at < 0 and partial:
+            return str(ref)
+        if at >= 0:
+            return self.nodes.names[at]
+        self.wirer.unknown(ref, f"{self.wirer.where(i)}: {what}")
+        return ""
+
+    def _read_when(self, i: int, fn: Any, reads: Any) -> None:
+        if not callable(fn) or is_async_callable(fn) or isinstance(fn, Composite):
+            kind = "an async function, and nothing would await it" if callable(fn) else shown(fn)
+            self._fault(i, f"when must be a sync function that returns True or False, not {kind}")
+            return
+        try:
+            shape = shape_of(fn)
+        except Exception as error:  # of the function's own attributes
+            self._fault(i, f"the parameters of when ({location_of(fn)}) cannot be read: {described(error)}")
+            return
+        if any(p.is_outcome for p in shape.parameters):
+            self._fault(i, f"when ({location_of(fn)}) takes outputs, not a flow.Outcome: drop that annotation")
+            return
+        wiring = self.wirer.wire(i, shape, reads)
+        defaults = _by_position(shape, wiring.slots, wiring.keywords)
+        plain = not wiring.keywords and wiring.context == -1 and not defaults
+        self.found.whens[i] = When(fn, wiring.slots, wiring.keywords, wiring.context, defaults, plain)
+        read = [slot for slot in wiring.slots if slot >= 0]
+        self.found.needs[i] = frozenset([s for at, s in enumerate(wiring.slots) if s >= 0 and at not in defaults])
+        self.nodes.dependencies[i] = distinct((*self.nodes.dependencies[i], *read))
+        self.wirer.forward = self.wirer.forward or any(slot > i for slot in read)
+
+    def _read_outcomes(self) -> None:
+        """Find the parameters that get an Outcome; their edges are live however their node ends."""
+        nodes = self.nodes
+        for i in self.wirer.outcomes:
+            taken = {p.name for p in nodes.shapes[id(nodes.fns[i])].parameters if p.is_outcome}
+            slots = nodes.arguments[i]
+            places = [at for at, name in enumerate(nodes.parameters(i)) if name in taken and slots[at] >= 0]
+            if places:
+                self.found.outcomes[i] = tuple(places)
+            plain = {slot for at, slot in enumerate(slots) if at not in places}
+            for at in places:
+                if slots[at] not in plain:
+                    self.found.conditions.setdefault(i, {}).setdefault(slots[at], "done")
+
+    # -- what follows ------------------------------------------------------------------------
+
+    def _watched(self) -> Iterator[int]:
+        found = self.found
+        yield from found.routers
+        for by_node in found.conditions.values():
+            yield from by_node
+        for i, join in found.joins.items():
+            if join == "some" or type(join) is int:
+                yield from self.nodes.dependencies[i]
+
+    def _check_readers(self) -> None:
+        """Find the readers of edges that may be dead, which need defaults."""
+        nodes, found = self.nodes, self.found
+        for i in {*found.joins, *found.conditions}:
+            defaults, names = defaults_of(nodes, i), nodes.parameters(i)
+            for at, slot in found.doubtful(nodes.arguments, i).items():
+                if at not in defaults and not _takes_dead(nodes, i):
+                    why = f"join={found.joins[i]!r}" if i in found.joins else f"{found.condition(slot, i)!r}"
+                    self._fault(
+                        i,
+                        f"parameter {shown(names[at])} takes the output of {shown(nodes.names[slot])}, which may not "
+                        f"come under {why}: give it a default, or annotate it flow.Outcome",
+                    )
+        masked = {i for i in {*found.joins, *found.conditions} if found.doubtful(nodes.arguments, i)}
+        found.masked = frozenset(masked.union(found.outcomes))
+
+    def _check_joins(self) -> None:
+        for i, join in self.found.joins.items():
+            count = len(self.nodes.dependencies[i])
+            if type(join) is int and join > count:
+                self._fault(i, f"join={join} waits for {join} live edges, and {count} lead to this node")
+            elif join in ("some", "failed") and not count:
+                self._fault(i, f"join={join!r} looks at the nodes before this one, and there is none")
+
+    def _check_whens(self) -> None:
+        nodes, found = self.nodes, self.found
+        for i in found.whens:
+            wrong = [slot for slot in sorted(found.needs[i]) if i in found.joins or slot in found.conditions.get(i, ())]
+            if wrong:
+                names = ", ".join([shown(nodes.names[slot]) for slot in wrong])
+                self._fault(i, f"when takes the output of {names}, which may not come: give its parameter a default")
+
+    def _check_pipelines(self) -> None:
+        nodes, found = self.nodes, self.found
+        stages = {follower for after in nodes.pipelines.values() for follower in after}
+        if not stages:
+            return
+        targets = [target for choice in found.routers.values() for target in choice.targets]
+        own = {*found.whens, *found.joins, *found.conditions, *targets}
+        doubtful = reach(own, nodes.successors)
+        for i in sorted(stages):
+            if i in own or not doubtful.isdisjoint(set(nodes.dependencies[i]) - {nodes.arguments[i][0]}):
+                self._fault(i, "a pipelined map runs with the map before it, and cannot be routed: drop pipelined=True")
+
+
+def give_defaults(nodes: Nodes) -> None:
+    """Give the readers of edges that may be dead their parameters' defaults. O(arguments of those)."""
+    routes = nodes.routes
+    assert routes is not None
+    for i in routes.masked:
+        doubtful = routes.doubtful(nodes.arguments, i)
+        nodes.spared[i] = nodes.spared.get(i, frozenset()).union(doubtful.values())
+        if not doubtful or _takes_dead(nodes, i):
+            continue
+        defaults = defaults_of(nodes, i)
+        binder = nodes.binders.get(i) or Binder(nodes.fns[i], bool(nodes.is_async[i]))
+        given = dict(binder.defaults) | {at: defaults[at][0] for at in doubtful}
+        nodes.binders[i] = structs.replace(
+            binder, defaults=tuple(given.items()), optional=binder.optional or optionals(nodes, i)
+        )
+
+
+def _takes_dead(nodes: Nodes, i: int) -> bool:
+    """Tell whether the function of node ``i`` takes what is missing itself, as a merge does."""
+    return isinstance(nodes.fns[i], Merge)
+
+
+def _by_position(shape: Shape, slots: Sequence[int], keywords: Sequence[str]) -> dict[int, tuple[Any, ...]]:
+    """The defaults of parameters, each a 1-tuple, by position among the values."""
+    by_name = {p.name: p.default for p in shape.parameters}
+    first = len(slots) - len(keywords)
+    found = {at: p.default for at, p in enumerate(shape.positional[:first])}
+    found.update({first + k: by_name.get(name, ()) for k, name in enumerate(keywords)})
+    return {at: default for at, default in found.items() if default}
+
+
+def _name(ref: Any) -> Any:
+    return getattr(ref, "name", ref)
+
+
+__all__ = ["CONDITIONS", "JOINS", "give_defaults", "routes_of"]

@@ -1,0 +1,222 @@
+"""A run of a plan that routes: it asks conditions, takes choices, and gives functions what live edges have brought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
+from typing import Any
+
+from flow.awaits import NEVER_AWAITED, discard
+from flow.data.outcome import Outcome
+from flow.errors import RouteError, UsageError, ends_tasks, listing, shower
+from flow.plan.resolver import Step
+from flow.plan.routes import Choice, When
+from flow.plan.tokens import LIVE, TokenResolver
+from flow.policy.fallback import note_broken, value_for
+from flow.run import events
+from flow.signature import location_of
+from flow.types import ABSENT, MISSING
+
+Call = Callable[..., Any]
+
+
+class RunDecisions:
+    """What one run answers to its resolver.
+
+    :param run: a :class:`flow.run.state.PlanRun`.
+    """
+
+    __slots__ = ("_copy", "_run", "values")
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        self._copy = copy_context().copy  # a condition has contextvars of its own, as a node has
+        self.values: Sequence[Any] = run.values
+
+    def left_out(self, i: int, cause: int) -> None:
+        """Tell observers and hooks."""
+        self._run.skipped(i, self._run.nodes.names[cause])
+
+    def is_telling(self) -> bool:
+        """Tell whether an async hook is being told; a sync one has been."""
+        hooks = self._run.hooks
+        return hooks is not None and hooks.awaits and bool(self._run.driver.untold)
+
+    def wants(self, i: int, when: When) -> bool:
+        """Ask the condition of node ``i``. One that raises, or gives no bool, lets the node begin, and fail."""
+        run = self._run
+        try:
+            if when.plain:
+                values = self.values
+                found = self._copy().run(when.fn, *[values[slot] for slot in when.slots])
+            else:
+                found = self._copy().run(_asking, run, i, when)
+            if found is True or found is False:
+                return found
+            if type(found) in NEVER_AWAITED:
+                discard(found)
+            raise UsageError(f"when ({location_of(when.fn)}) returns True or False, not {shower(run.config)(found)}")
+        except BaseException as error:
+            if not isinstance(error, Exception) and not ends_tasks(error):
+                raise
+            run.extras.refused.add(i)
+            if run.config.observers:
+                run.emit(events.NodeStarted(run.run_id, run.nodes.names[i], 1, run.clock.now()))
+            run.fns[i] = _raising(error, bool(run.is_async[i]))
+            return True
+
+
+def _asking(run: Any, i: int, when: When) -> Any:
+    """Call a condition as a node is called: defaults for what has not come, keywords, the Context."""
+    received = received_by(run, i, when.slots)
+    values = [
+        when.defaults[at][0] if value is MISSING and at in when.defaults else value for at, value in enumerate(received)
+    ]
+    count = len(values) - len(when.keywords)
+    positional = values[:count]
+    named = {name: value for name, value in zip(when.keywords, values[count:], strict=True) if value is not ABSENT}
+    if isinstance(when.context, str):
+        named[when.context] = run.context(i)
+    elif when.context >= 0:
+        positional.insert(when.context, run.context(i))
+    while positional and positional[-1] is ABSENT:
+        positional.pop()
+    return when.fn(*positional, **named)
+
+
+def _raising(error: BaseException, is_async: bool) -> Call:
+    """Return what takes the place of a node's function whose condition has raised."""
+
+    def call(*values: Any) -> Any:
+        raise error
+
+    async def call_awaiting(*values: Any) -> Any:
+        raise error
+
+    return call_awaiting if is_async else call
+
+
+def routed_resolver(run: Any, done: Iterable[int], steps: Sequence[Step]) -> TokenResolver:
+    """Make the resolver of a run of a plan that routes."""
+    resolver = TokenResolver.begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
+    resolver.early = run.config.on_error == "fail_fast"
+    return resolver
+
+
+# -- choices --------------------------------------------------------------------------------
+
+
+def chosen_by(choice: Choice, value: Any) -> tuple[str, ...]:
+    """Return the nodes that a router goes on with for what its function gave. :raises RouteError: for a wrong key."""
+    keys = value if isinstance(value, (list, tuple)) and not _is_key(choice, value) else [value]
+    if not keys or (value is None and not _is_key(choice, None)):
+        if choice.default is None:
+            raise RouteError("a router returned no key, and has no default=")
+        return (choice.default,)
+    wrong = [key for key in keys if not _is_key(choice, key)]
+    if wrong:
+        known = ", ".join(map(repr, choice.to))
+        faults = [f"{key!r} is no key of its to={{...}}, which has {known}" for key in wrong]
+        raise RouteError(listing("a router chose what there is not", faults))
+    return tuple(dict.fromkeys([choice.to[key] for key in keys]))
+
+
+def _is_key(choice: Choice, key: Any) -> bool:
+    try:
+        return key in choice.to
+    except TypeError:  # it cannot be hashed
+        return False
+
+
+def _choosing(choice: Choice, call: Call, is_async: bool) -> Call:
+    def choose(*values: Any) -> Any:
+        value = call(*values)
+        if type(value) in NEVER_AWAITED:
+            return value  # which the driver refuses
+        return chosen_by(choice, value)
+
+    async def choose_awaiting(*values: Any) -> Any:
+        return chosen_by(choice, await call(*values))
+
+    return choose_awaiting if is_async else choose
+
+
+def bind_choices(run: Any) -> None:
+    """Let the routers of ``run`` give nodes for keys."""
+    run.fns = list(run.fns)
+    for i, choice in run.nodes.routes.routers.items():
+        run.fns[i] = _choosing(choice, run.fns[i], bool(run.is_async[i]))
+
+
+def output_for(run: Any, i: int, value: Any) -> Any:
+    """Return the output of node ``i`` for a value from elsewhere: a router's is a key, or what it once chose.
+
+    :raises RouteError: for a wrong key.
+    """
+    choice: Choice | None = None if run.nodes.routes is None else run.nodes.routes.routers.get(i)
+    if choice is None:
+        return value
+    known = {*choice.to.values(), choice.default}
+    if type(value) is tuple and value and all(isinstance(name, str) and name in known for name in value):
+        return value
+    return chosen_by(choice, value)
+
+
+def fallback_for(run: Any, i: int, error: BaseException) -> Any:
+    """Return what becomes the output of node ``i`` after its last attempt; MISSING if it has no fallback."""
+    value = value_for(run.nodes.fallbacks.get(i, MISSING), error)
+    if value is MISSING:
+        return MISSING
+    try:
+        return output_for(run, i, value)
+    except RouteError as broken:
+        note_broken(error, broken, run.nodes.fallbacks[i])
+        return MISSING
+
+
+# -- what a function receives ----------------------------------------------------------------
+
+
+def bind_receivers(run: Any) -> None:
+    """Give functions nothing over dead edges, and Outcomes where they ask for them."""
+    for i in run.nodes.routes.masked:
+        run.fns[i] = _receiving(run, i, run.fns[i])
+
+
+def _receiving(run: Any, i: int, call: Call) -> Call:
+    slots, outcomes = run.nodes.arguments[i], frozenset(run.nodes.routes.outcomes.get(i, ()))
+
+    def received(*values: Any) -> Any:
+        live = received_by(run, i, slots, values)
+        return call(*[_outcome(run, i, slots[at]) if at in outcomes else value for at, value in enumerate(live)])
+
+    return received
+
+
+def received_by(run: Any, i: int, slots: Sequence[int], values: Sequence[Any] | None = None) -> list[Any]:
+    """Return the values at ``slots`` as node ``i`` receives them: MISSING where an edge is dead or undecided."""
+    found = [run.values[slot] for slot in slots] if values is None else list(values)
+    resolver: TokenResolver = run.resolver
+    counted = resolver.counted(i)
+    for at, slot in enumerate(slots):
+        if slot >= 0 and (slot not in counted if counted is not None else resolver.token(slot, i) != LIVE):
+            found[at] = MISSING
+    return found
+
+
+def _outcome(run: Any, i: int, slot: int) -> Any:
+    resolver: TokenResolver = run.resolver
+    counted = resolver.counted(i)
+    if counted is not None and slot not in counted:
+        return MISSING
+    status, error = run.status(slot), run.errors.get(slot)
+    if error is None and run._extras is not None:
+        stood_in = run.fallbacks.get(slot)
+        error = stood_in if isinstance(stood_in, Exception) else None
+    value = run.values[slot]
+    return Outcome(status, None if value is MISSING else value, error)
+
+
+__all__ = [
+    "RunDecisions", "bind_choices", "bind_receivers", "fallback_for", "output_for", "received_by", "routed_resolver",
+]  # fmt: skip
