@@ -385,7 +385,7 @@ def cores(rounds: int) -> None:
 def disk(rounds: int) -> None:
     """An outcome hook that keeps each output in a file."""
     plan = flow.topologies.linear(200).compile()
-    with tempfile.TemporaryDirectory() as folder, Path(folder, "kept.jsonl").open("a") as file:
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "kept.jsonl").open("a", encoding="utf-8") as file:
 
         def keep(outcome: NodeOutcome, sync: bool) -> None:
             file.write(json.dumps([outcome.node, outcome.output]) + "\n")

@@ -31,10 +31,10 @@ class Dag(Choices):
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
     :param middleware: callables ``(next, ctx) -> result`` around every node, first one outermost.
-    :param inputs: the run inputs: a list of their names; or a :class:`msgspec.Struct`, dataclass or
-        TypedDict whose fields give each a type and perhaps a default. A required parameter that neither a node nor one
-        of these fills is a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets
-        runs give any other input as well. None: every parameter that no node fills is a run input.
+    :param inputs: the run inputs: a list of their names; or a :class:`msgspec.Struct`, dataclass or TypedDict whose
+        fields give each a type and perhaps a default. A required parameter that neither a node nor one of these fills is
+        a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets runs give any other
+        input as well. None: every parameter that no node fills is a run input.
 
     Adding checks nothing (but compiles a Dag added as a node): :meth:`compile` validates the whole and lists all faults
     in one error. Building costs O(1) per node, one entry in each of four lists.
@@ -56,8 +56,6 @@ class Dag(Choices):
         self._definition = Definition(name, references(middleware), inputs)
         self._plan: Plan | None = None
         self._plan_edges = 0
-
-    # -- define ------------------------------------------------------------------------------
 
     @overload
     def add(self, name: str, fn: Dag, **options: Unpack[NodeOptions]) -> NodeRef[Mapping[str, Any]]: ...
@@ -84,8 +82,7 @@ class Dag(Choices):
         :param name: see :data:`flow.types.NAME_PATTERN`.
         :param fn: a sync or async function, or a Dag to run as this one node (its output is then
             the mapping of the inner Dag's outputs). That Dag is compiled now, as it is now.
-        :param after: nodes that must end first; passes no data. A mapping says how each must end: "completed",
-            "failed" or "done" (in any way).
+        :param after: nodes that must end first, or a mapping of them to "completed", "failed" or "done" (in any way).
         :param needs: a sequence passes those nodes' outputs by position, a mapping by parameter.
             Each parameter left is filled by the usual rule: one named after a node receives its
             output, one annotated ``flow.Context`` the Context, any other is a run input

@@ -353,11 +353,15 @@ class RunRecord(Calls):
         return (self.resolver is None or self.resolver.state[i] == DONE) and self.values[i] is not MISSING
 
     def called_elsewhere(self, i: int) -> bool:
-        binder = self.nodes.binders.get(i)
-        place = None if binder is None else binder.executor
-        if place is None:
-            return self.config.executor != "inline" and not is_async_callable(self.function(i))
-        return place != "inline"
+        return _place(self, i) != "inline"
+
+
+def _place(run: RunRecord, i: int) -> str:
+    """Where node ``i``'s function is called; an async one runs on the loop wherever sync ones do."""
+    binder = run.nodes.binders.get(i)
+    if binder is not None and binder.executor is not None:
+        return binder.executor
+    return "inline" if is_async_callable(run.function(i)) else run.config.executor
 
 
 class PlanRun(RunRecord):
