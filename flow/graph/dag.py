@@ -32,9 +32,9 @@ class Dag(Choices):
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
     :param middleware: callables ``(next, ctx) -> result`` around every node, first one outermost.
     :param inputs: the run inputs: a list of their names; or a :class:`msgspec.Struct`, dataclass or TypedDict whose
-        fields give each a type and perhaps a default. A required parameter that neither a node nor one of these fills is
-        a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets runs give any other
-        input as well. None: every parameter that no node fills is a run input.
+        fields give each a type and perhaps a default. A required parameter that neither a node nor one of these fills
+        is a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets runs give any
+        other input as well. None: every parameter that no node fills is a run input.
 
     Adding checks nothing (but compiles a Dag added as a node): :meth:`compile` validates the whole and lists all faults
     in one error. Building costs O(1) per node, one entry in each of four lists.
