@@ -258,7 +258,7 @@ FILLED: dict[str, Any] = {
     "executors": {}, "clock": FakeClock(), "data": None, "middleware": (), "after": (), "needs": None, "thread": True,
     "replace": False, "show_values": True, "direct_reads": False, "abandon_on_timeout": False, "known": None,
     "inputs": None, "config": None, "timing": True, "optimize": True, "fallback": 0, "key": None, "layout": None,
-    "name": "n", "on_error": "collect", "preset": "default",
+    "name": "n", "on_error": "collect", "preset": "default", "when": lambda: True, "join": "all",
 }  # fmt: skip
 
 
