@@ -78,7 +78,7 @@ class Choices(Maps):
         :param of: the nodes, one at least.
         :param pick: "first" takes the output of the first of several that ran, in the order of ``of``. None: several
             are a :class:`flow.errors.RouteError`.
-        :raises UsageError: if ``of`` is empty or a set, or ``pick`` is something else.
+        :raises UsageError: if ``of`` is empty, a set, or names a node twice, or ``pick`` is something else.
         """
         if pick not in (None, "first"):
             raise UsageError(f"merge(pick=...) is 'first' or None, not {shown(pick)}")
@@ -87,7 +87,11 @@ class Choices(Maps):
         refs = references(of)
         if not refs:
             raise UsageError("merge(of=...) names the nodes to merge, one at least")
-        merge = Merge(tuple([_name_of(ref) for ref in refs]), pick == "first")
+        names = [_name_of(ref) for ref in refs]
+        if len(set(names)) < len(names):
+            twice = next(name for k, name in enumerate(names) if name in names[:k])
+            raise UsageError(f"merge(of=...) names {shown(twice)} more than once")
+        merge = Merge(tuple(names), pick == "first")
         return self.add(name, merge, needs=refs, after=after, join="some", replace=replace)
 
 

@@ -107,7 +107,7 @@ class _Reading:
         dependencies = self.nodes.dependencies
         for at in targets:
             dependencies[at] = distinct((*dependencies[at], i))
-            self.wirer.forward = self.wirer.forward or at < i
+            self.wirer.forward = self.wirer.forward or at <= i  # itself, too: no order has it
 
     def _target(self, i: int, ref: Any, what: str, partial: bool) -> str:
         at = self.wirer.find(ref)
@@ -138,7 +138,7 @@ class _Reading:
         read = [slot for slot in wiring.slots if slot >= 0]
         self.found.needs[i] = frozenset([s for at, s in enumerate(wiring.slots) if s >= 0 and at not in defaults])
         self.nodes.dependencies[i] = distinct((*self.nodes.dependencies[i], *read))
-        self.wirer.forward = self.wirer.forward or any(slot > i for slot in read)
+        self.wirer.forward = self.wirer.forward or any(slot >= i for slot in read)
 
     def _read_outcomes(self) -> None:
         """Find the parameters that get an Outcome; their edges are live however their node ends."""

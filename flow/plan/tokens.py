@@ -287,7 +287,7 @@ class TokenResolver(Sending):
             self._telling = True
             for i in left_out:
                 self._decisions.left_out(i, cause)
-            if self.early and any(not self.goes_on_after(i) for i in self._open):
+            if self.early and not all(map(self._may_be_handled, self._open)):
                 self.halt()
 
     # -- what came of it ---------------------------------------------------------------------
@@ -297,7 +297,13 @@ class TokenResolver(Sending):
         return self._counted.get(s)
 
     def goes_on_after(self, i: int) -> bool:
-        """Tell whether the run goes on after the failure of node ``i``: tolerated, or handled, or that may still be."""
+        """Tell whether the run goes on after the failure of node ``i``: tolerated, or handled, or that may still be.
+
+        Node ``i`` may have been the last handler of a failure before: that one then ends the run.
+        """
+        return self._may_be_handled(i) and all(map(self._may_be_handled, self._open))
+
+    def _may_be_handled(self, i: int) -> bool:
         if i in self._may_fail:
             return True
         routes, state = self._routes, self.state

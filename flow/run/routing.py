@@ -149,11 +149,11 @@ def bind_choices(run: Any) -> None:
 
 
 def output_for(run: Any, i: int, value: Any) -> Any:
-    """Return the output of node ``i`` for a value from elsewhere: a router's is a key, or what it once chose.
+    """Return the output of node ``i`` that is known from elsewhere: a router's is a key, or what it once chose.
 
     :raises RouteError: for a wrong key.
     """
-    choice: Choice | None = None if run.nodes.routes is None else run.nodes.routes.routers.get(i)
+    choice = _choice_of(run, i)
     if choice is None:
         return value
     known = {*choice.to.values(), choice.default}
@@ -162,13 +162,22 @@ def output_for(run: Any, i: int, value: Any) -> Any:
     return chosen_by(choice, value)
 
 
+def _choice_of(run: Any, i: int) -> Choice | None:
+    found: Choice | None = None if run.nodes.routes is None else run.nodes.routes.routers.get(i)
+    return found
+
+
 def fallback_for(run: Any, i: int, error: BaseException) -> Any:
-    """Return what becomes the output of node ``i`` after its last attempt; MISSING if it has no fallback."""
+    """Return what becomes the output of node ``i`` after its last attempt; MISSING if it has no fallback.
+
+    A router's is read as what its function returns: a key, or several.
+    """
     value = value_for(run.nodes.fallbacks.get(i, MISSING), error)
     if value is MISSING:
         return MISSING
+    choice = _choice_of(run, i)
     try:
-        return output_for(run, i, value)
+        return value if choice is None else chosen_by(choice, value)
     except RouteError as broken:
         note_broken(error, broken, run.nodes.fallbacks[i])
         return MISSING

@@ -636,3 +636,42 @@ def test_a_long_chain_is_bypassed_without_recursion() -> None:
     assert result.why("n19999") == "node 'n19999' was bypassed: node 'n19998' before it was bypassed"
 
 
+
+
+@pytest.mark.parametrize("unrelated", [True, False])
+@pytest.mark.parametrize("tolerated", [True, False])
+def test_a_handler_that_fails_ends_a_run_that_fails_fast(
+    mode: Mapping[str, Any], unrelated: bool, tolerated: bool
+) -> None:
+    """Whatever an unrelated node does meanwhile: nobody is left that may handle the first failure."""
+    dag = flow.Dag("handlers")
+    dag.add("a", fails)
+    dag.add("h", fails, after={"a": "failed"}, continue_on_error=tolerated)
+    if not tolerated:
+        dag.add("h2", lambda: 1, after={"h": "failed"})
+    dag.add("u", lambda: 1, when=lambda: unrelated, after={"h": "done"})
+    dag.add("z", lambda: 2, after={"h": "done"})
+    status = statuses(run(dag, {**mode, "on_error": "fail_fast"}))
+    assert (status["a"], status["h"], status["z"]) == ("failed", "failed", "cancelled")
+
+
+@pytest.mark.parametrize("how", ["route", "when", "default"])
+def test_a_node_that_waits_for_itself_is_refused(how: str) -> None:
+    dag = flow.Dag("itself")
+    dag.add("b", lambda: 1)
+    if how == "when":
+        dag.add("a", lambda: 1, when=lambda a: True)
+    elif how == "route":
+        dag.route("a", lambda: 1, to={1: "a", 2: "b"})
+    else:
+        dag.route("a", lambda: 1, to={2: "b"}, default="a")
+    with pytest.raises(flow.errors.CycleError, match="self edge"):
+        dag.compile()
+
+
+def test_a_routers_fallback_is_read_as_its_functions_value_is(mode: Mapping[str, Any]) -> None:
+    dag = flow.Dag("keys")
+    dag.route("r", fails, to={"a": "b", "b": "a"}, fallback=("a",))
+    dag.add("a", one)
+    dag.add("b", one)
+    assert run(dag, mode)["r"] == ("b",)

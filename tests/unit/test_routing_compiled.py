@@ -298,3 +298,10 @@ class TestTokenResolver:
         resolver.cancel_rest()
         resolver.done(0)
         assert [str(resolver.status(i)) for i in range(3)] == ["completed", "cancelled", "cancelled"]
+
+
+def test_a_merge_of_a_node_twice_is_refused() -> None:
+    dag = flow.Dag("twice")
+    a = dag.add("a", lambda: 1)
+    with pytest.raises(flow.errors.UsageError, match="names 'a' more than once"):
+        dag.merge("m", of=["a", a])
