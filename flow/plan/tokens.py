@@ -68,25 +68,21 @@ class Sending(Resolver):
 
     def _send(self, i: int) -> list[int]:
         """Send the tokens of node ``i``, which has ended, and of all that is left out for it; return those, sorted."""
-        successors, token, arrive = self.successors, self.token, self._arrive
-        todo, left_out = [i], list[int]()
-        while todo:
-            i = todo.pop()
-            for s in successors[i]:
-                arrive(i, s, token(i, s), todo, left_out)
-        return self._ended(left_out)
+        return self._spread([i], [])
 
     def _send_one(self, i: int, s: int) -> list[int]:
         """Send one live token, and those of all that is left out for it."""
         todo, left_out = list[int](), list[int]()
         self._arrive(i, s, LIVE, todo, left_out)
+        return self._spread(todo, left_out)
+
+    def _spread(self, todo: list[int], left_out: list[int]) -> list[int]:
+        """Send the tokens of the nodes in ``todo``; return ``left_out`` and all that is left out for them, sorted."""
+        successors, token, arrive = self.successors, self.token, self._arrive
         while todo:
             i = todo.pop()
-            for s in self.successors[i]:
-                self._arrive(i, s, self.token(i, s), todo, left_out)
-        return self._ended(left_out)
-
-    def _ended(self, left_out: list[int]) -> list[int]:
+            for s in successors[i]:
+                arrive(i, s, token(i, s), todo, left_out)
         left_out.sort()
         if self._step is not None:
             for i in left_out:
@@ -161,10 +157,11 @@ class TokenResolver(Sending):
     :ivar early: the run ends at a failure that no node is left to handle.
     """
 
-    __slots__ = ("_open", "_telling", "_whens", "early")
+    __slots__ = ("_dependencies", "_lost", "_telling", "_whens", "early")
 
     early: bool
-    _open: list[int]
+    _dependencies: Sequence[Sequence[int]]
+    _lost: bool
     _telling: bool
     _whens: dict[int, When]
 
@@ -183,12 +180,12 @@ class TokenResolver(Sending):
         routes = nodes.routes
         assert routes is not None
         self._fast = self.early = self._telling = False  # every node that ends calls done()
+        self._dependencies, self._lost = nodes.dependencies, False  # lost: a failure that nobody may handle any more
         self._routes, self._decisions = routes, decisions
         self._whens = dict(routes.whens)
         self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
         self._flags = bytearray(nodes.count)
         self.choices = {}
-        self._open = []  # failures after which the run goes on only for what may handle them
         self.state = bytearray(nodes.count)
         known = list(done)
         for i in known:
@@ -255,8 +252,7 @@ class TokenResolver(Sending):
         if self._step is not None:
             self._step(i)
         left_out = self._send(i)
-        if i not in self._may_fail:
-            self._open.append(i)
+        self._look_for_lost([i, *left_out])
         return left_out
 
     def skip(self, i: int) -> list[int]:
@@ -270,7 +266,9 @@ class TokenResolver(Sending):
         if self.state[i] not in (WAITING, READY):
             raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be left out")
         self._whens.pop(i, None)
-        return sorted([i, *self._leave_out(i, status, told=False)])
+        left_out = sorted([i, *self._leave_out(i, status, told=False)])
+        self._look_for_lost(left_out)
+        return left_out
 
     def _leave_out(self, i: int, status: int, told: bool = True) -> list[int]:
         self.state[i] = status
@@ -287,8 +285,15 @@ class TokenResolver(Sending):
             self._telling = True
             for i in left_out:
                 self._decisions.left_out(i, cause)
-            if self.early and not all(map(self._may_be_handled, self._open)):
+            self._look_for_lost(left_out)
+            if self._lost:
                 self.halt()
+
+    def _look_for_lost(self, gone: Iterable[int]) -> None:
+        """See whether ``gone``, which will not complete, were the last that might have handled a failure."""
+        if self.early and not self._lost:
+            failed = {d for s in gone for d in self._dependencies[s] if self.state[d] == FAILED}
+            self._lost = not all(map(self._may_be_handled, failed))
 
     # -- what came of it ---------------------------------------------------------------------
 
@@ -301,7 +306,7 @@ class TokenResolver(Sending):
 
         Node ``i`` may have been the last handler of a failure before: that one then ends the run.
         """
-        return self._may_be_handled(i) and all(map(self._may_be_handled, self._open))
+        return not self._lost and self._may_be_handled(i)
 
     def _may_be_handled(self, i: int) -> bool:
         if i in self._may_fail:
