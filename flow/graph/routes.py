@@ -149,7 +149,7 @@ def prefixed(
 def after_of(plan: Plan, i: int) -> list[int]:
     """Return the nodes that node ``i`` of ``plan`` only comes after, or has a condition on."""
     nodes = plan._nodes
-    data, conditions = nodes.reads[i], {} if nodes.routes is None else nodes.routes.conditions.get(i, {})
+    data, conditions = nodes.reads_of(i), {} if nodes.routes is None else nodes.routes.conditions.get(i, {})
     return [d for d in nodes.dependencies[i] if d not in data or d in conditions]
 
 

@@ -137,10 +137,14 @@ class Nodes:
     @property
     def reads(self) -> Sequence[tuple[int, ...]]:
         """Per node, the value slots that its function and its condition are called with."""
-        whens = {} if self.routes is None else self.routes.whens
-        if not whens:
+        if self.routes is None or not self.routes.whens:
             return self.arguments
-        return [(*slots, *whens[i].slots) if i in whens else slots for i, slots in enumerate(self.arguments)]
+        return [self.reads_of(i) for i in range(self.count)]
+
+    def reads_of(self, i: int) -> tuple[int, ...]:
+        """Return the value slots that the function and the condition of node ``i`` are called with."""
+        when = None if self.routes is None else self.routes.whens.get(i)
+        return self.arguments[i] if when is None else (*self.arguments[i], *when.slots)
 
     @property
     def in_degrees(self) -> list[int]:
