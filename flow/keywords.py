@@ -11,11 +11,12 @@ from typing import Any, Final
 from flow.errors import Hints, listing, shown
 from flow.terms import (
     FITS,
+    LONGEST,
     NEEDS,
     PRESET_NAMES,
-    Given,
     Term,
     choice,
+    fitted,
     negates,
     plain,
     preset_term,
@@ -146,7 +147,6 @@ for _ours, _others in _OTHER_NAMES.items():
     for _other in _others.split():
         if _ours not in _OURS_FOR.setdefault(plain(_other), []):
             _OURS_FOR[plain(_other)].append(_ours)
-_LONGEST: Final = 64
 
 _FLAGS: Final = frozenset(("timing", "optimize", "show_values"))
 """Names of ours under which a suggestion repeats True or False that was given to another name."""
@@ -278,10 +278,7 @@ def serving(found: Term, value: object, place: str, tables: Mapping[str, str]) -
         return f"write {code}: {found.why}"
     if not found.place:
         return found.why
-    settings = {
-        name: setting.fitting(value) if isinstance(setting, Given) else setting
-        for name, setting in found.settings.items()
-    }
+    settings = fitted(found.settings, value)
     if found.place == place or found.place in tables:
         return f"{_said(found.place, settings, place, tables)}: {found.why}"
     return f"{_said(found.place, settings, place, tables)}; {found.why}"
@@ -290,8 +287,7 @@ def serving(found: Term, value: object, place: str, tables: Mapping[str, str]) -
 def _said(kind: str, settings: Mapping[str, Any], place: str, tables: Mapping[str, str]) -> str:
     """Say where to write settings of ``kind``, when something was typed in ``place``."""
     if kind in tables:
-        lines = " and ".join(f"{name} = {_as_toml(_text(value))}" for name, value in settings.items())
-        return f"write {lines} in [{tables[kind]}]"
+        return f"write {_code(settings, tables)} in [{tables[kind]}]"
     code = _code(settings, {})
     if kind == place:
         return f"write {code}"
@@ -317,10 +313,7 @@ def preset_meant(name: object, presets: Iterable[str], tables: Mapping[str, str]
         return hints.nearest(name, alike(name, presets))
     if found.place == "preset" or tables:
         return f" ({serving(found, ..., '', tables)})"
-    settings = {
-        setting: value.fitting(...) if isinstance(value, Given) else value for setting, value in found.settings.items()
-    }
-    return f" (write flow.DataConfig({_code(settings, {})}): {found.why})"
+    return f" (write flow.DataConfig({_code(fitted(found.settings, ...), {})}): {found.why})"
 
 
 class _Code(str):
@@ -353,12 +346,12 @@ def settings_for(word: str) -> Sequence[str]:
 
 def _standing_for(word: str) -> Sequence[str]:
     """Return our names for the meaning that ``word`` has in other tools."""
-    return _OURS_FOR.get(plain(word), ()) if len(word) <= _LONGEST else ()
+    return _OURS_FOR.get(plain(word), ()) if len(word) <= LONGEST else ()
 
 
 def _spelled(word: str, known: Iterable[str]) -> list[str]:
     """Return the names that are ``word`` but for what differs between languages: ``SampleRate`` is ``sample_rate``."""
-    same = plain(word) if len(word) <= _LONGEST else ""
+    same = plain(word) if len(word) <= LONGEST else ""
     return [name for name in known if plain(name) == same]
 
 

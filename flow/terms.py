@@ -43,6 +43,11 @@ COUNT: Final = Given(..., most=sys.maxsize)
 SECONDS: Final = Given(..., 1e-9, whole=False)
 
 
+def fitted(settings: Mapping[str, Any], value: object) -> dict[str, Any]:
+    """Return the settings with ``value`` in the places that stand for it."""
+    return {name: found.fitting(value) if isinstance(found, Given) else found for name, found in settings.items()}
+
+
 class Fits(NamedTuple):
     """The values that a setting takes and that advice may repeat.
 
@@ -456,12 +461,12 @@ _SUFFIXES: Final = ("workflowdataconfig", "metricsconfig", "config", "preset")
 PRESET_NAMES: Final = ("default", "read_optimized", "low_memory", "production", "metrics_disabled")
 """The presets that there are."""
 
-_LONGEST: Final = 64
+LONGEST: Final = 64
 
 
 def plain(name: str) -> str:
     """Return a name without what differs between languages: ``ExpectedNodes`` is ``expected_nodes``."""
-    return "".join(filter(str.isalnum, name[:_LONGEST])).lower()
+    return "".join(filter(str.isalnum, name[:LONGEST])).lower()
 
 
 def _indexed(rows: tuple[tuple[str, Term], ...]) -> dict[str, Term]:
