@@ -31,6 +31,19 @@ class Samples(dict[str, list[float]]):
         super().__init__({label: [] for label in labels})
         self.allocated: dict[str, Allocated] = {}
 
+    def keep(
+        self, contender: Contender, raw: Sequence[Any], subject: Sequence[Any], turn: int, took: float, cpu: float
+    ) -> None:
+        """Check what the operations of a sample returned, and keep what they took unless it was for warming up.
+
+        :param cpu: 0 if nobody is to compare CPU time.
+        """
+        for one in raw:
+            contender.refuse_unless_done(one, *subject)
+        if turn >= 0:
+            count = len(raw) * contender.per
+            self[contender.label].append(Measured(took / count, cpu / count))
+
     def memory(self, label: str, per: int = 1) -> dict[str, float]:
         """A row's figures ``bytes`` and ``blocks``.
 
@@ -138,12 +151,8 @@ def interleave(
         cpu, began = process_time(), clock()
         raw = [operation() for operation in operations]
         took, cpu = clock() - began, process_time() - cpu
-        for one in raw:
-            contender.refuse_unless_done(one, *subject)
-        del raw, one, operations  # else the next contender's time has their freeing in it
-        if turn >= 0:
-            count = repeat * contender.per
-            samples[contender.label].append(Measured(took / count, cpu / count))
+        samples.keep(contender, raw, subject, turn, took, cpu)
+        del raw, operations  # else the next contender's time has their freeing in it
     with _frozen():
         for one in contenders if memory and WANTED else ():
             samples.allocated[one.label] = allocated(partial(one.make, *subject)).per(one.per)
@@ -171,13 +180,9 @@ async def interleave_on_loop(
         await anyio.lowlevel.checkpoint()
         cpu, began = process_time(), clock()
         raw = [await operation() for operation in operations]
-        took, cpu = clock() - began, process_time() - cpu
-        for one in raw:
-            contender.refuse_unless_done(one, *subject)
-        del raw, one, operations  # else the next contender's time has their freeing in it
-        if turn >= 0:
-            count = repeat * contender.per
-            samples[contender.label].append(Measured(took / count, 0.0 if waits else cpu / count))
+        took, cpu = clock() - began, 0.0 if waits else process_time() - cpu
+        samples.keep(contender, raw, subject, turn, took, cpu)
+        del raw, operations  # else the next contender's time has their freeing in it
     with _frozen():
         for one in contenders if memory and WANTED else ():
             samples.allocated[one.label] = (await allocated_on_loop(partial(one.make, *subject))).per(one.per)

@@ -55,23 +55,23 @@ class Part:
 
 PARTS = (
     Part(
-        "core", 5, ("--only", "sync", "--only", "build"), ("--nodes", "100,1000", "--rounds", "20"), seconds=(15, 120)
+        "core", 5, ("--only", "sync", "--only", "build"), ("--nodes", "100,1000", "--rounds", "20"), seconds=(16, 120)
     ),
     Part(
         "core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000", "--rounds", "12"),
-        seconds=(11, 112),
+        seconds=(10, 112),
     ),
     Part("core", 1, ("--only", "single", "--only", "hot", "--only", "seams"), ("--share", "3"), seconds=(7, 50)),
     Part("dag", 5, (), ("--rounds", "20"), seconds=(12, 40)),
     Part("allocation", 2, seconds=(2, 9)),
-    Part("data", 2, seconds=(22, 290)),
-    Part("node", 5, (), ("--rounds", "20"), seconds=(6, 10)),
-    Part("workflow", 1, (), ("--share", "2"), seconds=(20, 310)),
+    Part("data", 2, seconds=(23, 290)),
+    Part("node", 5, (), ("--rounds", "20"), seconds=(5, 10)),
+    Part("workflow", 1, (), ("--share", "2"), seconds=(18, 310)),
     Part("concurrency", 1, seconds=(17, 40)),  # most of it is waiting, which passes do not make truer
-    Part("context", 2, seconds=(18, 120)),
-    Part("scenarios", 3, seconds=(7, 15)),
-    Part("traces", 2, seconds=(14, 100)),
-    Part("memory", 2, seconds=(8, 48)),
+    Part("context", 2, seconds=(15, 120)),
+    Part("scenarios", 3, seconds=(6, 15)),
+    Part("traces", 2, seconds=(12, 100)),
+    Part("memory", 2, seconds=(7, 48)),
     Part("peers", 1, seconds=(120, 360)),  # contenders have processes of their own there
     Part("adaptive", 1, seconds=(30, 150)),
     Part("tune", 1, seconds=(20, 75)),
