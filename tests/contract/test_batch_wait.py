@@ -28,6 +28,7 @@ class World:
         self.gaps, self.work, self.end = gaps, work, end
         self.calls: list[tuple[float, int, list[int]]] = []
         self.given = 0
+        self.asked: list[Any] = []  # an event of the loop's, once there is one
         self.closed = False
 
     async def source(self) -> AsyncIterator[int]:
@@ -39,6 +40,15 @@ class World:
                 yield k
             if self.end:
                 await self.clock.wait(self.end)
+        finally:
+            self.closed = True
+
+    async def endless(self) -> AsyncIterator[int]:
+        """Give one item, and say when another is asked for."""
+        try:
+            yield 0
+            self.asked[0].set()
+            await anyio.sleep_forever()
         finally:
             self.closed = True
 
@@ -363,19 +373,10 @@ class TestEnds:
 
     def test_cancelled_while_a_batch_waits(self, backend: str, on_loop: Callable[..., Any]) -> None:
         world = World(backend, 0, 0)
-        asked: list[anyio.Event] = []
-
-        async def source() -> AsyncIterator[int]:
-            try:
-                yield 0
-                asked[0].set()
-                await anyio.sleep_forever()
-            finally:
-                world.closed = True
 
         async def main() -> None:
-            asked.append(anyio.Event())
-            dag = mapped(world.tens, source, batch_size=3, batch_wait=FAR)
+            world.asked.append(anyio.Event())
+            dag = mapped(world.tens, world.endless, batch_size=3, batch_wait=FAR)
             async with anyio.create_task_group() as group:
 
                 async def runs() -> None:
@@ -383,7 +384,7 @@ class TestEnds:
 
                 group.start_soon(runs)
                 with anyio.fail_after(60):
-                    await asked[0].wait()
+                    await world.asked[0].wait()
                     await anyio.lowlevel.checkpoint()
                     group.cancel_scope.cancel()
 
@@ -393,21 +394,12 @@ class TestEnds:
     @pytest.mark.parametrize("backend", loops("asyncio", "uvloop"))
     def test_a_cancelled_task(self, backend: str, on_loop: Callable[..., Any]) -> None:
         world = World(backend)
-        asked: list[asyncio.Event] = []
-
-        async def source() -> AsyncIterator[int]:
-            try:
-                yield 0
-                asked[0].set()
-                await anyio.sleep_forever()
-            finally:
-                world.closed = True
 
         async def main() -> None:
-            asked.append(asyncio.Event())
-            dag = mapped(world.tens, source, batch_size=3, batch_wait=FAR)
+            world.asked.append(asyncio.Event())
+            dag = mapped(world.tens, world.endless, batch_size=3, batch_wait=FAR)
             task = asyncio.ensure_future(flow.execute(dag))
-            await asyncio.wait_for(asked[0].wait(), 60)
+            await asyncio.wait_for(world.asked[0].wait(), 60)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -37,6 +37,17 @@ cases = st.builds(
 )
 
 
+async def worked(world: World | PipelineWorld, batch: list[int]) -> list[int]:
+    """Note when the batch starts and ends, and work on it as long as the case says."""
+    number = len(world.started)
+    world.started.append((world.clock.now(), batch))
+    seconds = world.case.work[number % len(world.case.work)]
+    if seconds:
+        await world.clock.wait(seconds)
+    world.ended[number] = world.clock.now()
+    return [10 * item for item in batch]
+
+
 class World:
     """Runs a case, and notes when each item comes and when each batch starts and ends."""
 
@@ -59,14 +70,8 @@ class World:
         self.over = self.clock.now()
 
     async def fn(self, batch: list[int], index: int) -> list[int]:
-        number = len(self.started)
         assert index == batch[0]
-        self.started.append((self.clock.now(), batch))
-        seconds = self.case.work[number % len(self.case.work)]
-        if seconds:
-            await self.clock.wait(seconds)
-        self.ended[number] = self.clock.now()
-        return [10 * item for item in batch]
+        return await worked(self, batch)
 
     def run(self, backend: str) -> None:
         case = self.case
@@ -189,13 +194,7 @@ class PipelineWorld:
         return item
 
     async def store(self, batch: list[int]) -> list[int]:
-        number = len(self.started)
-        self.started.append((self.clock.now(), batch))
-        seconds = self.case.work[number % len(self.case.work)]
-        if seconds:
-            await self.clock.wait(seconds)
-        self.ended[number] = self.clock.now()
-        return [10 * item for item in batch]
+        return await worked(self, batch)
 
     def run(self, backend: str) -> None:
         case, items = self.case, range(len(self.case.seconds))
