@@ -342,6 +342,7 @@ def failures(rounds: int) -> None:
     retried = plan(fails_once, retry=flow.Retry(2, delay=0))
     tolerated = plan(fails, continue_on_error=True)
     log = logging.getLogger("flow")
+    before = log.level
     handler = logging.FileHandler(os.devnull)
 
     def logged(level: str) -> None:
@@ -358,6 +359,7 @@ def failures(rounds: int) -> None:
     measure("a run of one sync node", contenders, 100 * rounds, "us")
     log.removeHandler(handler)
     handler.close()
+    log.setLevel(before)
 
 
 def squares(n: int) -> int:

@@ -38,7 +38,8 @@ class Part:
     :ivar passes: of a run; each takes its share of the rounds. More passes tell more of what differs between
         processes, and cost what a process must do before its first round.
     :ivar flags: of the suite's command; ``quick_flags`` besides, with ``--quick``.
-    :ivar seconds: that all passes took on the machine of docs/performance.md, with ``--quick`` and without.
+    :ivar seconds: of all passes on the machine of docs/performance.md: with ``--quick`` as a run took them, without it
+        estimated from the CPU time of the suites.
     """
 
     suite: str
