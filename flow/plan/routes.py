@@ -10,6 +10,14 @@ from msgspec import structs
 
 NO_CONDITIONS: Final[Mapping[int, str]] = {}
 
+# What nodes are beyond nodes that run when all their edges are live: bits of ``Routes.kinds``.
+WATCHED: Final = 1  # see Routes
+DECIDES: Final = 2  # its join may not start it when all tokens are live, or start it before all have come
+CONDITIONED: Final = 4  # an edge to it has a condition
+ASKS: Final = 8  # it has a condition of its own, which has not been asked
+HELD: Final = ASKS
+"""Nodes that may not begin although they have been taken."""
+
 
 class Choice(msgspec.Struct, frozen=True):
     """What a router may choose. ``targets`` are the nodes of this plan among them: names by index."""
@@ -42,7 +50,8 @@ class Routes(msgspec.Struct):
     :ivar outcomes: per node, the positions among its arguments that get an Outcome.
     :ivar needs: per node, those whose output its condition cannot do without.
     :ivar masked: nodes that may be given what a dead edge has brought.
-    :ivar watched: nodes whose tokens are not all live when they complete, or are counted.
+    :ivar watched: nodes whose tokens may not all be live when they complete, or are counted.
+    :ivar kinds: per node, what of all this it has, as bits, so that nodes without any cost one look.
     """
 
     joins: dict[int, str | int]
@@ -53,6 +62,17 @@ class Routes(msgspec.Struct):
     needs: dict[int, frozenset[int]]
     masked: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
+    kinds: bytes = b""
+
+    def mark(self, count: int) -> None:
+        """Set ``kinds`` of ``count`` nodes, once all else is there."""
+        kinds = bytearray(count)
+        deciding = [i for i, join in self.joins.items() if join == "failed" or type(join) is int]
+        marked = ((WATCHED, self.watched), (DECIDES, deciding), (CONDITIONED, self.conditions), (ASKS, self.whens))
+        for bit, nodes in marked:
+            for i in nodes:
+                kinds[i] |= bit
+        self.kinds = bytes(kinds)
 
     def condition(self, i: int, s: int) -> str:
         """Return the condition of the edge from node ``i`` to ``s``."""
@@ -95,6 +115,7 @@ class Routes(msgspec.Struct):
         part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
         part.masked = frozenset(of(dict.fromkeys(self.masked), called))
         part.watched = frozenset(of(dict.fromkeys(self.watched), new))
+        part.mark(len(new))
         return part
 
 

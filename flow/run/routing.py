@@ -33,9 +33,15 @@ class RunDecisions:
         self._copy = copy_context().copy  # a condition has contextvars of its own, as a node has
         self.values: Sequence[Any] = run.values
 
-    def left_out(self, i: int, cause: int) -> None:
-        """Tell observers and hooks."""
-        self._run.skipped(i, self._run.nodes.names[cause])
+    def left_out(self, nodes: Sequence[int], cause: int) -> bool:
+        """Tell observers and hooks, if there are any; return whether an async hook is told."""
+        run = self._run
+        hooks = run.hooks
+        if hooks is None and not run.config.observers:
+            return False
+        for i in nodes:
+            run.skipped(i, run.nodes.names[cause])
+        return hooks is not None and bool(hooks.awaits)
 
     def is_telling(self) -> bool:
         """Tell whether an async hook is being told; a sync one has been."""
@@ -47,8 +53,13 @@ class RunDecisions:
         run = self._run
         try:
             if when.plain:
-                values = self.values
-                found = self._copy().run(when.fn, *[values[slot] for slot in when.slots])
+                values, slots = self.values, when.slots
+                if not slots:
+                    found = self._copy().run(when.fn)
+                elif len(slots) == 1:
+                    found = self._copy().run(when.fn, values[slots[0]])
+                else:
+                    found = self._copy().run(when.fn, *[values[slot] for slot in slots])
             else:
                 found = self._copy().run(_asking, run, i, when)
             if found is True or found is False:
