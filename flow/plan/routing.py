@@ -53,8 +53,10 @@ class _Reading:
         self._read_outcomes()
         if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes):
             return None, []
-        found.watched = frozenset(self._watched())
-        found.mark(self.nodes.count)
+        found.watched = [0] * self.nodes.count
+        for i in self._watched():
+            found.watched[i] = 1
+        found.hold(self.nodes.count)
         self._check_readers()
         self._check_whens()
         self._check_joins()

@@ -11,23 +11,24 @@ skipped only for tolerated failures does so, too, once that is certain: when all
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush, heappushpop
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flow.errors import UsageError
 from flow.plan.nodes import Nodes
 from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WAITING, Resolver, Standing, Step
-from flow.plan.routes import ASKS, CONDITIONED, DECIDES, HELD, WATCHED
+from flow.plan.routes import ASKS
 
 if TYPE_CHECKING:
-    from flow.plan.routes import Routes, When
+    from flow.plan.routes import Routes
 
 LIVE: Final = 0
 BYPASS: Final = 1  # dead: a condition or a choice left it out
 HARD: Final = 2  # dead: failed, and that is not tolerated
 SOFT: Final = 4  # dead: failed, which is tolerated
 _SENT: Final = 8  # the node has sent its own tokens
+_DECIDES: Final = 16  # its join may not start it when all tokens are live
 _DEAD_FAILED: Final = HARD | SOFT
 
 _NO_TARGET: Final = ""
@@ -42,7 +43,7 @@ class Decisions(Protocol):
 
     values: Sequence[Any]
 
-    def wants(self, i: int, when: When) -> bool:
+    def wants(self, i: int) -> bool:
         """Ask the condition of node ``i``, which is ready. One that raises lets the node begin, and fail."""
         ...
 
@@ -61,17 +62,21 @@ class Sending(Resolver):
     :ivar choices: what routers that have completed chose, by node: their outputs may be freed.
     """
 
-    __slots__ = ("_chosen", "_counted", "_dead", "_decisions", "_flags", "_in_degrees", "_kinds", "_routes", "choices")
+    __slots__ = (
+        "_chosen", "_counted", "_dead", "_decisions", "_flags", "_held", "_in_degrees", "_routes", "_watched",
+        "choices",
+    )  # fmt: skip
 
     choices: dict[int, tuple[str, ...]]
     _chosen: dict[int, frozenset[str]]
     _counted: dict[int, set[int]]
     _dead: dict[int, int]  # how many tokens were dead, of joins of "some"
     _decisions: Decisions | None
-    _flags: bytearray
+    _flags: list[int]  # bits, as above. (A list is quicker to look into than a bytearray.)
+    _held: list[int]  # as in Routes; ASKS goes when a node is put back
     _in_degrees: Sequence[int]
-    _kinds: bytearray  # as in Routes; ASKS goes once a condition has been asked
     _routes: Routes
+    _watched: Sequence[int]
 
     def _send(self, i: int) -> list[int]:
         """Send the tokens of node ``i``, which has ended, and of all that is left out for it; return those, sorted."""
@@ -85,12 +90,12 @@ class Sending(Resolver):
 
     def _spread(self, todo: list[int], left_out: list[int]) -> list[int]:
         """Send the tokens of the nodes in ``todo``; return ``left_out`` and all that is left out for them, sorted."""
-        successors, kinds, token, arrive = self.successors, self._kinds, self.token, self._arrive
+        successors, conditions, token, arrive = self.successors, self._routes.conditions, self.token, self._arrive
         while todo:
             i = todo.pop()
             same = self._same(i)
             for s in successors[i]:
-                arrive(i, s, token(i, s) if same < 0 or kinds[s] & CONDITIONED else same, todo, left_out)
+                arrive(i, s, token(i, s) if same < 0 or s in conditions else same, todo, left_out)
         left_out.sort()
         if self._step is not None:
             for i in left_out:
@@ -176,13 +181,14 @@ class TokenResolver(Sending):
     :ivar early: the run ends at a failure that no node is left to handle.
     """
 
-    __slots__ = ("_dependencies", "_failing", "_lost", "_telling", "early")
+    __slots__ = ("_dependencies", "_failing", "_lost", "_telling", "_wants", "early")
 
     early: bool
     _dependencies: Sequence[Sequence[int]]
     _failing: bool  # a node has failed
     _lost: bool  # a failure that nobody may handle any more
     _telling: bool
+    _wants: Callable[[int], bool] | None
 
     @classmethod
     def begun(
@@ -201,9 +207,12 @@ class TokenResolver(Sending):
         self.early = self._telling = self._failing = self._lost = False
         self._dependencies, self._in_degrees = nodes.dependencies, nodes.in_degrees
         self._routes, self._decisions = routes, decisions
-        self._kinds = bytearray(routes.kinds)
+        self._wants, self._held, self._watched = decisions.wants, routes.held.copy(), routes.watched
         self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
-        self._flags = bytearray(nodes.count)
+        self._flags = flags = [0] * nodes.count
+        for i, join in routes.joins.items():
+            if join == "failed" or type(join) is int:
+                flags[i] = _DECIDES
         self.choices, self._chosen, self._dead = {}, {}, {}
         self.state = bytearray(nodes.count)
         known = list(done)
@@ -218,25 +227,27 @@ class TokenResolver(Sending):
         return self
 
     def forget(self) -> None:
-        self._decisions = None
+        self._decisions = self._wants = None
 
     def take(self) -> int:
-        take, kinds = Standing.take, self._kinds
+        take, held = Standing.take, self._held
         while not (self._telling and self._is_telling()):
             i = take(self)
-            if i < 0 or not kinds[i] & HELD or self._begins(i):
+            if i < 0 or not held[i] or self._begins(i):
                 return i
         return -1
 
     def _begins(self, i: int) -> bool:
-        """Tell whether node ``i`` of the kind HELD, which has been taken, begins now. Else it has been left out."""
-        if self._kinds[i] & ASKS:
-            self._kinds[i] ^= ASKS  # it is asked once, also where the node is tried again
-            assert self._decisions is not None
-            if not self._decisions.wants(i, self._routes.whens[i]):
-                self._leave_out(i, BYPASSED)
-                return False
-        return True
+        """Tell whether the held node ``i``, which has been taken, begins now. Else it has been left out."""
+        assert self._wants is not None
+        if self._wants(i):
+            return True
+        self._leave_out(i, BYPASSED)
+        return False
+
+    def put_back(self, i: int) -> None:
+        super().put_back(i)
+        self._held[i] &= ~ASKS  # its condition has been asked, which is done once
 
     def _is_telling(self) -> bool:
         """Tell whether an async hook is still being told what was left out: nothing starts before."""
@@ -250,55 +261,65 @@ class TokenResolver(Sending):
         if state[i] != TAKEN:
             raise self._not_taken(i, "done")
         state[i] = DONE
-        if self._kinds[i] & WATCHED:
+        if self._watched[i]:
             self._note_choice(i)
             self._tell(self._send(i), i)
         else:
-            waiting, flags, kinds = self._waiting, self._flags, self._kinds
+            waiting, flags = self._waiting, self._flags
             for s in self.successors[i]:  # of most nodes all tokens are live
                 left = waiting[s] - 1
                 if left:
                     waiting[s] = left
-                elif flags[s] or kinds[s] & DECIDES:
+                elif flags[s]:
                     self._tell(self._send_one(i, s), i)
                 elif not state[s]:
-                    waiting[s] = 0
                     self._start(s)
         if self._step is not None:
             self._step(i)
 
     def advance(self, i: int) -> int:
-        state, kinds = self.state, self._kinds
-        if not self._fast or state[i] != TAKEN or kinds[i] & WATCHED:
+        state = self.state
+        if not self._fast or state[i] != TAKEN or self._watched[i]:
             self.done(i)
             return self.take()
         state[i] = DONE
-        waiting, flags, ready = self._waiting, self._flags, self._ready
+        waiting, flags, ready, fast = self._waiting, self._flags, self._ready, True
         latest = -1  # as in Resolver.advance
         for s in self.successors[i]:
             left = waiting[s] - 1
             if left:
                 waiting[s] = left
-            elif flags[s] or kinds[s] & DECIDES:
+            elif flags[s]:
                 self._tell(self._send_one(i, s), i)
-            elif not state[s]:
-                waiting[s] = 0
+                fast = self._fast  # not if an async hook is told of a node, or a failure cannot be handled any more
+            else:
                 state[s] = READY
                 if latest >= 0:
                     heappush(ready, latest)
                 latest = s
-        if not self._fast:  # an async hook has been told of a node, or no failure can be handled any more
+        if not fast:
             if latest >= 0:
                 heappush(ready, latest)
             return self.take()
-        i = heappushpop(ready, latest) if latest >= 0 else heappop(ready) if ready else -1
-        if i < 0:
+        if latest >= 0:
+            i = heappushpop(ready, latest)
+        elif ready:
+            i = heappop(ready)
+        else:
+            return -1
+        state[i] = TAKEN
+        if not self._held[i] or self._wants(i):  # type: ignore[misc]
             return i
-        if state[i] == READY:
-            state[i] = TAKEN
-            if not kinds[i] & HELD or self._begins(i):
-                return i
+        self._leave_out(i, BYPASSED)
         return self.take()
+
+    def claim(self, i: int) -> None:
+        super().claim(i)
+        self._fast = False  # as what is left of it in the heap is to be passed over
+
+    def cancel_rest(self, *, taken: bool = False) -> None:
+        super().cancel_rest(taken=taken)
+        self._fast = False
 
     def failed(self, i: int) -> list[int]:
         """Say that the taken node ``i`` failed; return the nodes skipped and bypassed for it, in index order."""
@@ -322,6 +343,7 @@ class TokenResolver(Sending):
     def _left_out_by_hand(self, i: int, status: int) -> list[int]:
         if self.state[i] not in (WAITING, READY):
             raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be left out")
+        self._fast = False  # it may be in the heap
         left_out = sorted([i, *self._leave_out(i, status, told=False)])
         self._look_for_lost(left_out)
         return left_out
@@ -407,9 +429,7 @@ def _starts(join: Any, flags: int) -> bool:
         return True
     if join == "failed":
         return bool(flags & _DEAD_FAILED)
-    if type(join) is int or flags & _DEAD_FAILED:
-        return False
-    return True  # of "some", only if not all tokens are dead
+    return type(join) is not int and not flags & _DEAD_FAILED  # of "some", if a token is live
 
 
 __all__ = ["TokenResolver"]
