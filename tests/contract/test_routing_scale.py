@@ -1,4 +1,4 @@
-"""Large plans that route: nothing recurses, and every step is linear. (At worse than that, these would take minutes.)"""
+"""Large plans that route: nothing recurses, and every step is linear (at worse than that, these take minutes)."""
 
 from __future__ import annotations
 
