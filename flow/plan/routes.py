@@ -49,6 +49,7 @@ class Routes(msgspec.Struct):
     :ivar held: per node, why it may not begin although it has been taken, as bits; 0 if nothing holds it.
     :ivar asked: per node with a plain condition, its function, how many slots that reads, and these, or the only one;
         with another condition, the When, -1 and None.
+    :ivar deciding: nodes whose join may not start them when all their tokens are live.
     """
 
     joins: dict[int, str | int]
@@ -61,13 +62,15 @@ class Routes(msgspec.Struct):
     watched: list[int] = []
     held: list[int] = []
     asked: dict[int, tuple[Any, int, Any]] = {}
+    deciding: list[int] = []
 
     def hold(self, count: int) -> None:
-        """Set ``held`` and ``asked`` of ``count`` nodes, once all else is there."""
+        """Set ``held``, ``asked`` and ``deciding`` of ``count`` nodes, once all else is there."""
         self.held = held = [0] * count
         for i in self.whens:
             held[i] = ASKS
         self.asked = {i: _asked(when) for i, when in self.whens.items()}
+        self.deciding = [i for i, join in self.joins.items() if join == "failed" or type(join) is int]
 
     def condition(self, i: int, s: int) -> str:
         """Return the condition of the edge from node ``i`` to ``s``."""

@@ -277,9 +277,10 @@ def test_patterns(quick: bool) -> list[Case]:
     """Route, and run in parallel."""
     routed, inputs, gathered = partial(route_by_hand, "urgent"), {"kind": "urgent"}, 4 * SQUARES
     return [
-        *_pair("routing: dag.route, 3 branches (2 bypassed), merge", routed, routing(), "sent by express", inputs, bypassed=2),
+        *_pair("routing: dag.route, 3 branches (2 bypassed), merge", routed, routing(), "sent by express", inputs,
+               bypassed=2),
         *_pair("parallel of 4: start, 4 that wait a turn, sum", parallel_by_hand, parallel(), gathered, is_async=True),
-    ]
+    ]  # fmt: skip
 
 
 LOGS = "the line that is logged is written nowhere"
