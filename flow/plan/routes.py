@@ -61,7 +61,7 @@ class Routes(msgspec.Struct):
     masked: frozenset[int] = frozenset()
     watched: list[int] = []
     held: list[int] = []
-    asked: dict[int, tuple[Any, int, Any]] = {}
+    asked: list[Any] = []
     deciding: list[int] = []
 
     def hold(self, count: int) -> None:
@@ -69,7 +69,9 @@ class Routes(msgspec.Struct):
         self.held = held = [0] * count
         for i in self.whens:
             held[i] = ASKS
-        self.asked = {i: _asked(when) for i, when in self.whens.items()}
+        self.asked = [None] * count if self.whens else []
+        for i, when in self.whens.items():
+            self.asked[i] = _asked(when)
         self.deciding = [i for i, join in self.joins.items() if join == "failed" or type(join) is int]
 
     def condition(self, i: int, s: int) -> str:
