@@ -24,15 +24,18 @@ class RunDecisions:
     """What one run answers to its resolver.
 
     :param run: a :class:`flow.run.state.PlanRun`.
-    :ivar wants: asks the condition of a node. One that raises, or gives no bool, lets the node begin, and fail.
     """
 
-    __slots__ = ("_run", "values", "wants")
+    __slots__ = ("_run", "values")
 
     def __init__(self, run: Any) -> None:
         self._run = run
         self.values: Sequence[Any] = run.values
-        self.wants = _wants(run)
+
+    @property
+    def wants(self) -> Callable[[int], bool]:
+        """What asks the condition of a node. One that raises, or gives no bool, lets the node begin, and fail."""
+        return _wants(self._run)
 
     def left_out(self, nodes: Sequence[int], cause: int) -> bool:
         """Tell observers and hooks, if there are any; return whether an async hook is told."""

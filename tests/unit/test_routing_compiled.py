@@ -288,6 +288,41 @@ class TestTokenResolver:
         resolver.done(4)
         assert resolver.is_handled(0) and resolver.handlers(0) == [4]
 
+    def test_advance_passes_over_what_was_left_out_while_it_was_ready(self) -> None:
+        dag = flow.Dag("d")
+        for name in "abcd":
+            dag.add(name, one)
+        dag.add("after", one, after=["a", "b"], join="none_failed")
+        resolver = self.resolver(dag)
+        assert resolver.take() == 0
+        resolver.bypass(1)
+        resolver.claim(2)
+        assert resolver.advance(0) == 3
+        assert [str(resolver.status(i)) for i in range(5)] == [
+            "completed", "bypassed", "running", "running", "ready",
+        ]  # fmt: skip
+        assert resolver.advance(3) == 4
+
+    def test_advance_after_the_rest_was_cancelled(self) -> None:
+        dag = flow.Dag("d")
+        dag.add("a", one)
+        dag.add("b", one, after="a", when=lambda: True)
+        resolver = self.resolver(dag)
+        assert resolver.take() == 0
+        resolver.cancel_rest()
+        assert resolver.advance(0) == -1
+        assert [str(resolver.status(i)) for i in range(2)] == ["completed", "cancelled"]
+
+    def test_a_condition_is_asked_once_though_its_node_is_put_back(self) -> None:
+        asked = []
+        dag = flow.Dag("d")
+        dag.add("a", one)
+        dag.add("b", one, after="a", when=lambda: asked.append(1) is None)
+        resolver = self.resolver(dag)
+        assert (resolver.take(), resolver.advance(0)) == (0, 1)
+        resolver.put_back(1)
+        assert (resolver.take(), asked) == (1, [1])
+
     def test_cancelled_nodes_stay_so(self) -> None:
         dag = flow.Dag("d")
         dag.add("a", one)
