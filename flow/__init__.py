@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from flow import types as types
     from flow.graph import interop, render, topologies, traces
     from flow.policy import middleware
+    from flow.run.handle import RunHandle, start
     from flow.tuning.api import tune
 else:  # so that a type checker refuses what is not there
     __getattr__ = at_first_use(
@@ -51,7 +52,9 @@ else:  # so that a type checker refuses what is not there
             "memory": "flow.memory",
             "middleware": "flow.policy.middleware",
             "observe": "flow.observe",
+            "RunHandle": "flow.run.handle",
             "render": "flow.graph.render",
+            "start": "flow.run.handle",
             "testing": "flow.testing",
             "topologies": "flow.graph.topologies",
             "traces": "flow.graph.traces",
@@ -79,6 +82,7 @@ __all__ = [
     "Result",
     "Retry",
     "RunError",
+    "RunHandle",
     "Status",
     "Timeout",
     "UsageError",
@@ -92,6 +96,7 @@ __all__ = [
     "observe",
     "render",
     "run",
+    "start",
     "testing",
     "topologies",
     "traces",

@@ -35,6 +35,8 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),
+    "signal": ("type", "timeout"),
+    "timer": ("seconds", "at"),
     "run": ("inputs", "targets", "known", "config", "run_id"),
     "Retry": ("attempts", "delay", "backoff", "multiplier", "max_delay", "jitter", "retry_if"),
     "Timeout": ("attempt", "node"),
@@ -68,6 +70,8 @@ _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "node": ("map", "Config", "run", "Retry", "reduce"),
     "map": ("Config", "run", "Retry", "reduce"),
     "reduce": ("map", "Config", "run", "Retry"),
+    "signal": ("Config", "run"),
+    "timer": ("Config", "run"),
     "Retry": ("node",),
     "Timeout": ("Retry", "node"),
     "DataConfig": ("Config", "node", "run"),
@@ -127,6 +131,9 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "take": "head first max_items n items",
     "pipelined": "streaming stream lazy",
     "start": "initial initializer init initial_value seed",
+    "type": "schema model payload payload_type expected_type result_type",
+    "seconds": "delay duration sleep interval wait wait_seconds countdown",
+    "at": "eta run_at start_at target_time",
     "attempts": "retries max_retries max_attempts tries max_tries stop stop_after_attempt times count n total "
     "n_retries num_retries retry",
     "delay": "retry_delay delay_seconds retry_delay_seconds wait wait_fixed interval initial_interval countdown "

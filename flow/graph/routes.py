@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _CONDITIONS = "after: conditions"  # no keyword of a caller's can have such a name
 _ROUTER = "route: router"
+WAITS = "waits: yes"
 
 
 class Choices(Maps):
@@ -156,9 +157,11 @@ def after_of(plan: Plan, i: int) -> list[int]:
 def routing_of(options: dict[str, Any]) -> Routing | None:
     """Take the conditions and the choice out of a node's ``options``; None if there are none."""
     conditions, router = options.pop(_CONDITIONS, ()), options.pop(_ROUTER, None)
-    if router is None and all(isinstance(condition, str) and condition == "completed" for condition in conditions):
+    waits = options.pop(WAITS, False)
+    plain = all(isinstance(condition, str) and condition == "completed" for condition in conditions)
+    if router is None and not waits and plain:
         return None
     return Routing(conditions, router)
 
 
-__all__ = ["Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]
+__all__ = ["WAITS", "Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]

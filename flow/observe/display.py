@@ -46,7 +46,7 @@ class Items(msgspec.Struct):
 
 
 class Row(msgspec.Struct):
-    """Counters of one run; ``maps`` are those of its maps that are on."""
+    """Counters of one run; ``maps`` are those of its maps that are on, ``waits`` the nodes that wait."""
 
     dag: str
     nodes: int
@@ -61,6 +61,20 @@ class Row(msgspec.Struct):
     cancelled: int = 0
     items_failed: int = 0
     maps: dict[str, Items] = {}
+    waits: set[str] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Nodes that wait for a signal or a time."""
+        return len(self.waits)
+
+    def end(self, node: str) -> None:
+        """A node that ran or waited does so no more."""
+        if node in self.waits:
+            self.waits.remove(node)
+        else:
+            self.running -= 1
+            self.maps.pop(node, None)
 
     @property
     def elapsed(self) -> float:
@@ -154,8 +168,8 @@ def _counts(row: Row, room: int) -> Text:
 
     parts: list[tuple[int, str, str]] = [(3, f"{row.completed:,} completed", "green")]  # (rank, text, colour)
     colours = {
-        "running": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"), "bypassed": (4, "blue"),
-        "cancelled": (4, "magenta"),
+        "running": (2, "cyan"), "waiting": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"),
+        "bypassed": (4, "blue"), "cancelled": (4, "magenta"),
     }  # fmt: skip
     for what, (rank, colour) in colours.items():
         if (count := getattr(row, what)) > 0:

@@ -9,6 +9,7 @@ from flow.draw import html
 from flow.draw.picture import MAX_NODES, Picture
 from flow.errors import shown
 from flow.plan.nodes import Nodes, executor_of, fallback_of, function_of
+from flow.plan.waits import Wait
 from flow.policy.mapping import Folded, Mapped
 from flow.reprs import counted
 from flow.signature import Composite, location_of
@@ -53,17 +54,20 @@ def card(text: str, name: str, nodes: Nodes, levels: Sequence[int]) -> str:
 
 
 def _kind(nodes: Nodes, i: int) -> str:
-    """Return the kind of a node that is no plain function: map, reduce or dag."""
+    """Return the kind of a node that is no plain function: map, reduce, dag, signal or timer."""
     fn = function_of(nodes, i)
     if not isinstance(fn, Composite):
         return ""
+    if isinstance(fn, Wait):
+        return fn.word
     return "map" if isinstance(fn, Mapped) else "reduce" if isinstance(fn, Folded) else "dag"
 
 
 def _told(nodes: Nodes, i: int) -> Iterator[str]:
     """Yield lines about the policies of node ``i`` and the place of its function."""
     executor, fallback = executor_of(nodes, i), fallback_of(nodes, i)
-    words = [_kind(nodes, i), "async" if nodes.is_async[i] else "sync"]
+    kind = _kind(nodes, i)
+    words = [kind] if kind in ("signal", "timer") else [kind, "async" if nodes.is_async[i] else "sync"]
     if executor not in (None, "inline"):
         words.append("in a thread" if executor == "thread" else f"executor {executor}")
     if i in nodes.retries:

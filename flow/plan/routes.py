@@ -8,6 +8,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
+from flow.plan.waits import Wait
+
 NO_CONDITIONS: Final[Mapping[int, str]] = {}
 
 
@@ -43,6 +45,7 @@ class Routes(msgspec.Struct):
     :ivar needs: per node, those whose output its condition cannot do without.
     :ivar masked: nodes that may be given what a dead edge has brought.
     :ivar watched: nodes whose tokens are not all live when they complete, or are counted.
+    :ivar waits: nodes that wait for a signal or a time.
     """
 
     joins: dict[int, str | int]
@@ -53,6 +56,7 @@ class Routes(msgspec.Struct):
     needs: dict[int, frozenset[int]]
     masked: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
+    waits: dict[int, Wait] = msgspec.field(default_factory=dict)
 
     def condition(self, i: int, s: int) -> str:
         """Return the condition of the edge from node ``i`` to ``s``."""
@@ -95,6 +99,7 @@ class Routes(msgspec.Struct):
         part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
         part.masked = frozenset(of(dict.fromkeys(self.masked), called))
         part.watched = frozenset(of(dict.fromkeys(self.watched), new))
+        part.waits = of(self.waits, called)
         return part
 
 

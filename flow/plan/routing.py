@@ -14,6 +14,7 @@ from flow.plan.nodes import Nodes
 from flow.plan.order import distinct, reach
 from flow.plan.routes import Choice, Routes, When
 from flow.plan.spare import defaults_of, optionals
+from flow.plan.waits import Wait
 from flow.policy.bind import Binder
 from flow.signature import Composite, Shape, is_async_callable, location_of, shape_of
 
@@ -51,7 +52,7 @@ class _Reading:
         if self.faults or self.wirer.faults or not sound:
             return None, self.faults
         self._read_outcomes()
-        if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes):
+        if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes or found.waits):
             return None, []
         found.watched = frozenset(self._watched())
         self._check_readers()
@@ -80,6 +81,9 @@ class _Reading:
             self._read_condition(i, ref, condition)
         if routing.router is not None:
             self._read_router(i, routing.router)
+        fn = self.nodes.fns[i]
+        if isinstance(fn, Wait):
+            self.found.waits[i] = fn
         if policy.when is not None:
             self._read_when(i, policy.when, routing.reads)
 

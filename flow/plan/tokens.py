@@ -5,6 +5,9 @@ or a choice left its node or its edge out). A node counts down its edges whateve
 when the last one has come. Only two decisions are taken before: a join that no failure may precede skips its node at
 the first failed token, and a join of ``k`` starts its node at the ``k``-th live one.
 
+A node that waits for a signal or a time is not handed out: it is AWAITING, and the run is told. So it holds no slot,
+and begins to wait whatever the limit is.
+
 A tolerated failure sends live tokens on, but for edges of readers that cannot do without its output. A node that was
 skipped only for tolerated failures does so, too, once that is certain: when all its tokens have come.
 """
@@ -12,12 +15,24 @@ skipped only for tolerated failures does so, too, once that is certain: when all
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flow.errors import UsageError
 from flow.plan.nodes import Nodes
-from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WAITING, Resolver, Standing, Step
+from flow.plan.resolver import (
+    AWAITING,
+    BYPASSED,
+    DONE,
+    FAILED,
+    READY,
+    SKIPPED,
+    TAKEN,
+    WAITING,
+    Resolver,
+    Standing,
+    Step,
+)
 
 if TYPE_CHECKING:
     from flow.plan.routes import Routes, When
@@ -28,6 +43,7 @@ HARD: Final = 2  # dead: failed, and that is not tolerated
 SOFT: Final = 4  # dead: failed, which is tolerated
 _SEEN: Final = 8  # a live one has come; noted where a join asks for it
 _SENT: Final = 16  # the node has sent its own tokens
+_WAITS: Final = 32  # the node waits for a signal or a time
 _DEAD_FAILED: Final = HARD | SOFT
 
 STRICT: Final = frozenset((None, "none_failed", "some"))
@@ -43,12 +59,20 @@ class Decisions(Protocol):
         """Ask the condition of node ``i``, which is ready. One that raises lets the node begin, and fail."""
         ...
 
+    def begins_waiting(self, i: int) -> bool:
+        """Node ``i`` begins to wait for a signal or a time. False: it is to begin, and fail."""
+        ...
+
     def left_out(self, i: int, cause: int) -> None:
         """Node ``i`` has been skipped or bypassed, by node ``cause``."""
         ...
 
     def is_telling(self) -> bool:
         """Tell whether an async hook is being told that."""
+        ...
+
+    def ended(self) -> None:
+        """The run has ended."""
         ...
 
 
@@ -58,11 +82,12 @@ class Sending(Resolver):
     :ivar choices: what routers that have completed chose, by node: their outputs may be freed.
     """
 
-    __slots__ = ("_counted", "_decisions", "_flags", "_routes", "choices")
+    __slots__ = ("_counted", "_decisions", "_due", "_flags", "_routes", "choices")
 
     choices: dict[int, tuple[str, ...]]
     _counted: dict[int, set[int]]
     _decisions: Decisions | None
+    _due: list[int]  # nodes that may begin to wait
     _flags: bytearray
     _routes: Routes
 
@@ -117,6 +142,8 @@ class Sending(Resolver):
 
     def _start(self, s: int) -> None:
         self.state[s] = READY
+        if self._flags[s] & _WAITS:
+            self._due.append(s)
         heappush(self._ready, s if self._rank is None else self._rank[s])
 
     def token(self, i: int, s: int) -> int:
@@ -157,13 +184,14 @@ class TokenResolver(Sending):
     :ivar early: the run ends at a failure that no node is left to handle.
     """
 
-    __slots__ = ("_dependencies", "_lost", "_telling", "_whens", "early")
+    __slots__ = ("_closed", "_dependencies", "_held", "_lost", "_telling", "early")
 
     early: bool
+    _closed: bool  # nodes that are due do not begin to wait now
     _dependencies: Sequence[Sequence[int]]
+    _held: dict[int, When | None]  # nodes that have a condition, or wait, and have not begun
     _lost: bool
     _telling: bool
-    _whens: dict[int, When]
 
     @classmethod
     def begun(
@@ -182,9 +210,14 @@ class TokenResolver(Sending):
         self._fast = self.early = self._telling = False  # every node that ends calls done()
         self._dependencies, self._lost = nodes.dependencies, False  # lost: a failure that nobody may handle any more
         self._routes, self._decisions = routes, decisions
-        self._whens = dict(routes.whens)
+        self._held = {**dict.fromkeys(routes.waits), **routes.whens}
         self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
         self._flags = bytearray(nodes.count)
+        self._due, self._closed = [], True
+        for i in routes.waits:
+            self._flags[i] = _WAITS
+            if not nodes.in_degrees[i]:
+                self._due.append(i)
         self.choices = {}
         self.state = bytearray(nodes.count)
         known = list(done)
@@ -199,20 +232,59 @@ class TokenResolver(Sending):
         return self
 
     def forget(self) -> None:
-        self._decisions = None
+        if self._decisions is not None:
+            self._decisions.ended()
+            self._decisions = None
 
     def take(self) -> int:
-        pending, take, decisions = self._whens, Standing.take, self._decisions
+        held, take = self._held, Standing.take
         while not (self._telling and self._is_telling()):
             i = take(self)
-            if i not in pending:
+            if i not in held or self._begins(i):
                 return i
-            assert decisions is not None
-            # It is asked once, also where the node is tried again.
-            if decisions.wants(i, pending.pop(i)):
-                return i
-            self._leave_out(i, BYPASSED)
         return -1
+
+    def _begins(self, i: int) -> bool:
+        """Tell whether the held node ``i``, which has been taken, begins now. Else it is left out, or waits."""
+        decisions = self._decisions
+        assert decisions is not None
+        when = self._held.pop(i)  # it is asked once, also where the node is tried again
+        if when is not None and not decisions.wants(i, when):
+            self._leave_out(i, BYPASSED)
+            return False
+        if self._flags[i] & _WAITS:
+            self.state[i] = AWAITING
+            if decisions.begins_waiting(i):
+                return False
+            self.state[i] = TAKEN
+        return True
+
+    def begin_waits(self) -> None:
+        """Let the nodes begin to wait that may, although no slot may be free. (Each is in the heap of ready ones, too.)
+
+        The run calls this once, when it begins; from then on nodes that become ready begin to wait at once.
+        """
+        self._closed = True  # not again within it: no recursion
+        due, state, held = self._due, self.state, self._held
+        for i in due:  # grows on the way, where a node is left out
+            if state[i] == READY and i in held and not self._halted and not (self._telling and self._is_telling()):
+                state[i] = TAKEN
+                if self._begins(i):
+                    self.put_back(i)
+        due.clear()
+        ready, node_at = self._ready, self._node_at
+        while ready and state[ready[0] if node_at is None else node_at[ready[0]]] != READY:
+            heappop(ready)  # no worker need be started to find that out
+        self._closed = False
+
+    def resume(self, i: int) -> None:
+        """Say that what node ``i`` waits for has come: it counts as taken again. The caller must then end it.
+
+        :raises UsageError: if it does not wait.
+        """
+        if self.state[i] != AWAITING:
+            raise UsageError(f"node {i} cannot go on: it is {self.status(i)}, not waiting")
+        self.state[i] = TAKEN
 
     def _is_telling(self) -> bool:
         """Tell whether an async hook is still being told what was left out: nothing starts before."""
@@ -253,6 +325,8 @@ class TokenResolver(Sending):
             self._step(i)
         left_out = self._send(i)
         self._look_for_lost([i, *left_out])
+        if self._due and not self._closed and (not self.early or self.goes_on_after(i)):
+            self.begin_waits()
         return left_out
 
     def skip(self, i: int) -> list[int]:
@@ -265,7 +339,7 @@ class TokenResolver(Sending):
     def _left_out_by_hand(self, i: int, status: int) -> list[int]:
         if self.state[i] not in (WAITING, READY):
             raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be left out")
-        self._whens.pop(i, None)
+        self._held.pop(i, None)
         left_out = sorted([i, *self._leave_out(i, status, told=False)])
         self._look_for_lost(left_out)
         return left_out
@@ -281,6 +355,8 @@ class TokenResolver(Sending):
         return left_out
 
     def _tell(self, left_out: Sequence[int], cause: int) -> None:
+        if self._due and not self._closed:
+            self.begin_waits()
         if left_out and self._decisions is not None:
             self._telling = True
             for i in left_out:

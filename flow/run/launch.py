@@ -49,6 +49,10 @@ def begin(run: PlanRun) -> None:
         from flow.run.known import take_known
 
         take_known(run)
+    if nodes.routes is not None and nodes.routes.waits:
+        from flow.run.waiting import begin_waits
+
+        begin_waits(run)
 
 
 def drive_inline(run: PlanRun) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flow.awaits import NEVER_AWAITED, discard
 from flow.data.outcome import Outcome
@@ -17,6 +17,9 @@ from flow.run import events
 from flow.signature import location_of
 from flow.types import ABSENT, MISSING
 
+if TYPE_CHECKING:
+    from flow.run.waiting import Waiting
+
 Call = Callable[..., Any]
 
 
@@ -26,16 +29,35 @@ class RunDecisions:
     :param run: a :class:`flow.run.state.PlanRun`.
     """
 
-    __slots__ = ("_copy", "_run", "values")
+    __slots__ = ("_copy", "_run", "_waiting", "values")
 
     def __init__(self, run: Any) -> None:
         self._run = run
+        self._waiting: Waiting | None = None  # made at the first node that waits
         self._copy = copy_context().copy  # a condition has contextvars of its own, as a node has
         self.values: Sequence[Any] = run.values
 
     def left_out(self, i: int, cause: int) -> None:
         """Tell observers and hooks."""
         self._run.skipped(i, self._run.nodes.names[cause])
+
+    def begins_waiting(self, i: int) -> bool:
+        """Let node ``i`` wait, unless its condition has raised."""
+        if i in self._run.refused:
+            return False
+        if self._waiting is None:
+            from flow.run.waiting import Waiting  # here: few runs wait
+
+            self._waiting = Waiting(self._run)
+        self._waiting.begin(i)
+        return True
+
+    def ended(self) -> None:
+        """End all waiting."""
+        if self._run.nodes.routes.waits:
+            from flow.run.waiting import end_waits
+
+            end_waits(self._run, self._waiting)
 
     def is_telling(self) -> bool:
         """Tell whether an async hook is being told; a sync one has been."""
