@@ -53,7 +53,10 @@ class _Reading:
         self._read_outcomes()
         if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes):
             return None, []
-        found.watched = frozenset(self._watched())
+        found.watched = [0] * self.nodes.count
+        for i in self._watched():
+            found.watched[i] = 1
+        found.hold(self.nodes.count)
         self._check_readers()
         self._check_whens()
         self._check_joins()
@@ -160,9 +163,9 @@ class _Reading:
         found = self.found
         yield from found.routers
         for by_node in found.conditions.values():
-            yield from by_node
+            yield from [d for d, condition in by_node.items() if condition == "failed"]
         for i, join in found.joins.items():
-            if join == "some" or type(join) is int:
+            if type(join) is int:
                 yield from self.nodes.dependencies[i]
 
     def _check_readers(self) -> None:
