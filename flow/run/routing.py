@@ -154,8 +154,14 @@ def output_for(run: Any, i: int, value: Any) -> Any:
     :raises RouteError: for a wrong key.
     """
     choice = _choice_of(run, i)
-    if choice is None:
-        return value
+    return value if choice is None else choice_known(choice, value)
+
+
+def choice_known(choice: Choice, value: Any) -> tuple[str, ...]:
+    """Return the nodes chosen for ``value``: a key, several, or the tuple of nodes that a run once chose.
+
+    :raises RouteError: for a wrong key.
+    """
     known = {*choice.to.values(), choice.default}
     if type(value) is tuple and value and all(isinstance(name, str) and name in known for name in value):
         return value
@@ -227,5 +233,6 @@ def _outcome(run: Any, i: int, slot: int) -> Any:
 
 
 __all__ = [
-    "RunDecisions", "bind_choices", "bind_receivers", "fallback_for", "output_for", "received_by", "routed_resolver",
+    "RunDecisions", "bind_choices", "bind_receivers", "choice_known", "fallback_for", "output_for", "received_by",
+    "routed_resolver",
 ]  # fmt: skip
