@@ -6,7 +6,7 @@ A known node is not called, and waits for nothing: what only known nodes need is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from flow.config import Config
 from flow.errors import RouteError, UsageError, a_kind, listing, nearest, shower, shown
@@ -15,12 +15,10 @@ from flow.plan.routes import Choice
 from flow.run import events
 from flow.run.hooks import Outcome
 from flow.run.result import Result
-from flow.run.routing import choice_known, output_for
+from flow.run.routing import choice_known, output_for, some_of
 from flow.run.spent import is_iterator
 from flow.run.state import PlanRun
 from flow.types import Status
-
-_NAMED: Final = 8  # keys of a router in a message
 
 
 def known_outcomes(plan: Plan, known: Any, config: Config) -> dict[str, Outcome]:
@@ -53,13 +51,9 @@ def _fault_of(name: str, choice: Choice, outcome: Outcome, show: Any) -> str:
         keys, names = list(choice.to), [*dict.fromkeys(choice.to.values()), *filter(None, [choice.default])]
         meant = nearest(value, [key for key in [*keys, *names] if isinstance(key, str)]) if type(value) is str else ""
         return (
-            f"router {shown(name)} cannot have chosen {show(value)}{meant}: give a key, or several ({_some(keys)}), "
-            f"or the tuple of the nodes chosen ({_some(names)})"
+            f"router {shown(name)} cannot have chosen {show(value)}{meant}: give a key, or several ({some_of(keys)}), "
+            f"or the tuple of the nodes chosen ({some_of(names)})"
         )
-
-
-def _some(options: list[Any]) -> str:
-    return ", ".join(map(shown, options[:_NAMED])) + (f" and {len(options) - _NAMED} more" * (len(options) > _NAMED))
 
 
 def _outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
