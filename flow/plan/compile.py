@@ -262,6 +262,7 @@ class _Compilation:
             for ref, found in ((upstream, a), (downstream, b)):
                 if found < 0:
                     self.wirer.unknown(ref, f"edge({_label(upstream)}, {_label(downstream)})")
+            self.wirer.unsure.update([b] if b >= 0 else range(self.nodes.count))
         for i, more in upstream_of.items():
             dependencies[i] = distinct((*dependencies[i], *more))
 
@@ -289,6 +290,8 @@ class _Compilation:
     def _apply_routes(self) -> None:
         sound = not (self.faults or self.unreadable) and len(self.nodes.index) == self.nodes.count
         if self.wirer.outcomes or any(policy.routes for policy in self.d.policies.values()):
+            if self.unreadable:
+                self.wirer.unsure.update([i for i, fn in enumerate(self.d.fns) if id(fn) in self.unreadable])
             self.nodes.routes, faults = routes_of(self.nodes, self.d, self.wirer, sound)
             self.faults += faults
 

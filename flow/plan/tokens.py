@@ -414,8 +414,8 @@ def _has_amiss(resolver: TokenResolver, order: Iterable[int], dependencies: Sequ
             causes = [d for d in dependencies[i] if resolver.token(d, i) & _DEAD_FAILED]
             failed = [d for d in causes if state[d] == FAILED]
             skipped = [d for d in causes if state[d] == SKIPPED]
-            # (What only tolerated failures have skipped is amiss: as in a plan that does not route.)
-            handled = all(resolver.is_handled(d) and d not in resolver.tolerated for d in failed)
+            # (What failures have skipped that are only tolerated is amiss: as in a plan that does not route.)
+            handled = all(map(resolver.handlers, failed))
             if not (failed or skipped) or not handled or not amiss.isdisjoint(skipped):
                 amiss.add(i)
     return bool(amiss)

@@ -406,12 +406,15 @@ def _shown(result: Result) -> str:
 def _graph(result: Result, format: str) -> str:
     from flow.draw.svg import draw
     from flow.graph import render
+    from flow.run.card import dead_edges
 
     if not is_one_of(format, ("svg", "mermaid", "dot")):
         raise UsageError(f"a graph is drawn as 'svg', 'mermaid' or 'dot', not {shown(format)}")
     if format == "svg":
         return draw(result._picture(), alone=True)
-    return (render.to_mermaid if format == "mermaid" else render.to_dot)(result.plan, status=result.status)
+    run = result._run
+    status = {i: run.status(i) for i in range(len(result.plan))}
+    return render.text_of(result.plan, "mermaid" if format == "mermaid" else "dot", status, dead_edges(run))
 
 
 def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:

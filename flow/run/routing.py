@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from flow.awaits import NEVER_AWAITED, discard
 from flow.data.outcome import Outcome
-from flow.errors import RouteError, UsageError, ends_tasks, listing, shower
+from flow.errors import RouteError, Show, UsageError, ends_tasks, listing, shower, shown
 from flow.plan.resolver import Step
 from flow.plan.routes import Choice, When
 from flow.plan.tokens import LIVE, TokenResolver
@@ -18,6 +18,8 @@ from flow.signature import location_of
 from flow.types import ABSENT, MISSING
 
 Call = Callable[..., Any]
+
+_NAMED: Final = 8  # keys of a router in a message
 
 
 class RunDecisions:
@@ -133,7 +135,13 @@ def routed_resolver(run: Any, done: Iterable[int], steps: Sequence[Step]) -> Tok
 # -- choices --------------------------------------------------------------------------------
 
 
-def chosen_by(choice: Choice, value: Any) -> tuple[str, ...]:
+def some_of(options: Sequence[Any]) -> str:
+    """Return keys or names of a router for a message."""
+    more = f" and {len(options) - _NAMED} more" if len(options) > _NAMED else ""
+    return ", ".join(map(shown, options[:_NAMED])) + more
+
+
+def chosen_by(choice: Choice, value: Any, show: Show = shown) -> tuple[str, ...]:
     """Return the nodes that a router goes on with for what its function gave. :raises RouteError: for a wrong key."""
     keys = value if isinstance(value, (list, tuple)) and not _is_key(choice, value) else [value]
     if not keys or (value is None and not _is_key(choice, None)):
@@ -142,8 +150,8 @@ def chosen_by(choice: Choice, value: Any) -> tuple[str, ...]:
         return (choice.default,)
     wrong = [key for key in keys if not _is_key(choice, key)]
     if wrong:
-        known = ", ".join(map(repr, choice.to))
-        faults = [f"{key!r} is no key of its to={{...}}, which has {known}" for key in wrong]
+        known = some_of(list(choice.to))
+        faults = [f"{show(key)} is no key of its to={{...}}, which has {known}" for key in wrong]
         raise RouteError(listing("a router chose what there is not", faults))
     return tuple(dict.fromkeys([choice.to[key] for key in keys]))
 
@@ -155,15 +163,15 @@ def _is_key(choice: Choice, key: Any) -> bool:
         return False
 
 
-def _choosing(choice: Choice, call: Call, is_async: bool) -> Call:
+def _choosing(choice: Choice, call: Call, is_async: bool, show: Show) -> Call:
     def choose(*values: Any) -> Any:
         value = call(*values)
         if type(value) in NEVER_AWAITED:
             return value  # which the driver refuses
-        return chosen_by(choice, value)
+        return chosen_by(choice, value, show)
 
     async def choose_awaiting(*values: Any) -> Any:
-        return chosen_by(choice, await call(*values))
+        return chosen_by(choice, await call(*values), show)
 
     return choose_awaiting if is_async else choose
 
@@ -172,7 +180,7 @@ def bind_choices(run: Any) -> None:
     """Let the routers of ``run`` give nodes for keys."""
     run.fns = list(run.fns)
     for i, choice in run.nodes.routes.routers.items():
-        run.fns[i] = _choosing(choice, run.fns[i], bool(run.is_async[i]))
+        run.fns[i] = _choosing(choice, run.fns[i], bool(run.is_async[i]), shower(run.config))
 
 
 def output_for(run: Any, i: int, value: Any) -> Any:
@@ -181,8 +189,14 @@ def output_for(run: Any, i: int, value: Any) -> Any:
     :raises RouteError: for a wrong key.
     """
     choice = _choice_of(run, i)
-    if choice is None:
-        return value
+    return value if choice is None else choice_known(choice, value)
+
+
+def choice_known(choice: Choice, value: Any) -> tuple[str, ...]:
+    """Return the nodes chosen for ``value``: a key, several, or the tuple of nodes that a run once chose.
+
+    :raises RouteError: for a wrong key.
+    """
     known = {*choice.to.values(), choice.default}
     if type(value) is tuple and value and all(isinstance(name, str) and name in known for name in value):
         return value
@@ -254,5 +268,6 @@ def _outcome(run: Any, i: int, slot: int) -> Any:
 
 
 __all__ = [
-    "RunDecisions", "bind_choices", "bind_receivers", "fallback_for", "output_for", "received_by", "routed_resolver",
+    "RunDecisions", "bind_choices", "bind_receivers", "choice_known", "fallback_for", "output_for", "received_by",
+    "routed_resolver", "some_of",
 ]  # fmt: skip
