@@ -173,10 +173,10 @@ class Result(_Outputs, Rich):
 
     @property
     def ok(self) -> bool:
-        """True if every node completed, apart from failures that ``continue_on_error`` allows.
+        """True if every node completed, apart from failures that ``continue_on_error`` allows or a node has handled.
 
-        It is False if the run timed out or was cancelled, if a failure was not tolerated, or if a node was skipped
-        because of a failure, tolerated or not.
+        It is False if the run timed out or was cancelled, if a failure was neither tolerated nor handled, or if a node
+        was skipped because of a failure that was not handled. Bypassed nodes are in order.
         """
         return self._run.ok
 
