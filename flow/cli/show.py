@@ -11,6 +11,7 @@ from flow.cli.report import table
 from flow.errors import shown
 from flow.plan.nodes import executor_of, fallback_of, function_of
 from flow.plan.plan import Plan
+from flow.policy.looping import Looped
 from flow.policy.mapping import Mapped
 from flow.reprs import counted
 from flow.run.result import duration
@@ -133,7 +134,8 @@ def _kind(plan: Plan, i: int) -> str:
     executor = executor_of(plan._nodes, i)
     how = "async" if plan._nodes.is_async[i] else "sync"
     how = how if executor in (None, "inline") else executor if executor == "thread" else f"executor {executor}"
-    how = f"map, {how}" if isinstance(function_of(plan._nodes, i), Mapped) else how
+    fn = function_of(plan._nodes, i)
+    how = f"map, {how}" if isinstance(fn, Mapped) else f"loop, {how}" if isinstance(fn, Looped) else how
     return how if _fallback(plan, i) is None else f"{how}, fallback"
 
 
