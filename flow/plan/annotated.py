@@ -63,8 +63,8 @@ class Annotations:
         if isinstance(fn, Mapped):
             return self._mapped(fn, source, fallback)
         if isinstance(fn, Looped):
-            output = UNKNOWN if fn.history else self.returned(fn.fn)
-            return output if fn.history else _or_fallback(output, fallback)
+            output = self.returned(fn.fn)
+            return _or_fallback(_tuple_of(output) if fn.history else output, fallback)
         if isinstance(fn, Folded):
             return union(self.returned(fn.fn), _type_of(fn.start))
         return _or_fallback(self.returned(fn), fallback)
@@ -86,6 +86,10 @@ class Annotations:
         if options.outcome == "list" and (len(fn.sources) > 1 or not self.contradict(source, Mapping)):
             return union(list_of(result), _dict_of(result))
         return list_of(result)
+
+
+def _tuple_of(kind: Any) -> Any:
+    return tuple if kind is UNKNOWN else tuple[kind, ...]
 
 
 def _dict_of(kind: Any) -> Any:
