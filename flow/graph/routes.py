@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from msgspec import structs
 
 from flow.errors import UsageError, shown
-from flow.graph.maps import Maps
+from flow.graph.loops import Loops
 from flow.graph.options import NodeOptions, Ref
 from flow.plan.definition import Policy, Router, Routing
 from flow.plan.merging import Merge
@@ -23,7 +23,7 @@ _CONDITIONS = "after: conditions"  # no keyword of a caller's can have such a na
 _ROUTER = "route: router"
 
 
-class Choices(Maps):
+class Choices(Loops):
     """The methods of a Dag that add nodes which choose, and merge what was chosen."""
 
     __slots__ = ()

@@ -35,6 +35,7 @@ from flow.plan.spare import provide_defaults
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import MISSING, NodeRef
@@ -225,6 +226,8 @@ class _Compilation:
             self.nodes.binders[i] = binder
         if isinstance(fn, Over):
             self._check_over(i, fn, wiring.slots[: len(fn.sources)])
+        elif isinstance(fn, Looped):
+            self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in fn.faults()]
         return wiring.slots
 
     def _check_over(self, i: int, over: Over, sources: tuple[int, ...]) -> None:
