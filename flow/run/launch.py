@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import force_setattr
 
@@ -28,6 +28,8 @@ from flow.types import ABSENT, Status
 if TYPE_CHECKING:
     from flow.run.items.pipeline import PipelineRun
     from flow.run.items.run import MapRun
+
+T = TypeVar("T")
 
 
 def begin(run: PlanRun) -> None:
@@ -126,24 +128,49 @@ def _folding(run: PlanRun, folded: Folded, i: int) -> Callable[..., Any]:
 
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str) -> Mapping[str, Any]:
     """Run a sync plan as a node of another run; a failure of it is that node's."""
-    config = _changed(outer.config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
+    config = config_inline(outer.config)
     run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
+    return _outputs_of(drive_inline_within(run))
+
+
+def config_inline(config: Config) -> Config:
+    """Return the config of a run without an event loop within a run that has this one."""
+    return _changed(config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
+
+
+def drive_inline_within(run: PlanRun) -> PlanRun:
+    """Drive ``run``, which is a part of another, to its end on this thread."""
     _count_if_hooked(run)
     drive_inline(run)
     if run.timed_out:
         run.forget()
         raise OutOfTime
-    return _outputs_of(run)
+    return run
 
 
-async def execute_nested(
+def execute_nested(
     plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str, executor: str
-) -> Mapping[str, Any]:
+) -> Coroutine[Any, Any, Mapping[str, Any]]:
     """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
-    config = _changed(outer.config, timeout=None, keep="all")
+    config = config_within(outer.config)
     if executor != config.executor and executor not in ("inline", "thread"):
         config = _changed(config, executor=executor)
     run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
+    return drive_within(run, _outputs_of)
+
+
+def config_within(config: Config) -> Config:
+    """Return the config of a run within a run that has this one, on its event loop."""
+    return _changed(config, timeout=None, keep="all")
+
+
+async def drive_within(run: PlanRun, then: Callable[[PlanRun], T]) -> T:
+    """Drive ``run``, which is a part of another, to its end on the event loop of that.
+
+    :param then: what this returns, made of the run. (Not by the caller: each frame that lives as long as a run is paid
+        by thousands of runs at once.)
+    """
+    outer = run.outer
     _count_if_hooked(run)
     driver = driver_for(run, outer.driver)
     try:
@@ -155,7 +182,7 @@ async def execute_nested(
     except BaseException:
         run.forget()
         raise
-    return _outputs_of(run)
+    return then(run)
 
 
 def _declared(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
