@@ -43,8 +43,9 @@ class Decisions(Protocol):
 
     values: Sequence[Any]
 
-    def wants(self, i: int) -> bool:
-        """Ask the condition of node ``i``, which is ready. One that raises lets the node begin, and fail."""
+    @property
+    def wants(self) -> Callable[[int], bool]:
+        """What asks the condition of a node, which is ready. One that raises lets the node begin, and fail."""
         ...
 
     def left_out(self, nodes: Sequence[int], cause: int) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -118,6 +118,23 @@ class NodeCancelled(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class NodeEmitted(msgspec.Struct, frozen=True, tag=True):
+    """A node has emitted a value while it runs (:meth:`flow.Context.emit`).
+
+    ``append``: ``value`` is a text that stands at ``offset`` (characters) of the text emitted under ``key``. Otherwise
+    it takes the place of what was emitted under ``key`` before. ``index``: of an item of a map.
+    """
+
+    run_id: str
+    node: str
+    key: str
+    value: Any
+    append: bool
+    offset: int
+    at: float
+    index: int | None = None
+
+
 class MapStarted(msgspec.Struct, frozen=True, tag=True):
     """A map begins with its items; ``items`` is None if their number is not known before."""
 
@@ -200,6 +217,7 @@ Event: TypeAlias = (
     | NodeSkipped
     | NodeBypassed
     | NodeCancelled
+    | NodeEmitted
     | MapStarted
     | ItemFinished
     | ItemFallback
@@ -219,6 +237,7 @@ __all__ = [
     "MapStarted",
     "NodeBypassed",
     "NodeCancelled",
+    "NodeEmitted",
     "NodeFailed",
     "NodeFallback",
     "NodeFinished",

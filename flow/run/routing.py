@@ -31,6 +31,8 @@ class RunDecisions:
 
     __slots__ = ("_run", "values", "wants")
 
+    wants: Callable[[int], bool]
+
     def __init__(self, run: Any) -> None:
         self._run = run
         self.values: Sequence[Any] = run.values

@@ -21,6 +21,7 @@ from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN, WAITING, Resolver, Step
 from flow.run import events
 from flow.run.calls import Calls
+from flow.run.emitting import EmittingCalls
 from flow.run.frames import keep_users_frames, let_go
 from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome, by_parameter
 from flow.run.ids import new_run_id
@@ -34,6 +35,7 @@ from flow.types import ABSENT, MISSING, Status
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from flow.data.emissions import Texts
     from flow.data.store import WorkflowData
     from flow.run.adaptive import LimitSearch
     from flow.run.spans import ItemSpans
@@ -79,11 +81,13 @@ class Extras:
     :ivar tries: starts and ends of the attempts of nodes that may be retried, if they are timed.
     :ivar items: those of maps' items, by map, if they are timed.
     :ivar refused: nodes whose condition has raised: they fail, whatever their retries and fallbacks.
+    :ivar nested: runs that contexts have started, by node or item: its attempt, and how many; None if there are none.
+    :ivar texts: those that nodes have emitted; None if there are none.
     """
 
     __slots__ = (
         "abandoned", "at", "began", "caught", "data", "epoch", "fallbacks", "hooks", "items", "known", "limits",
-        "outer", "refused", "round", "stages", "steps", "tries", "view",
+        "nested", "outer", "refused", "round", "stages", "steps", "texts", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -104,6 +108,8 @@ class Extras:
         self.known: Mapping[int, Outcome | None] = NOTHING
         self.steps: Sequence[Step] = ()
         self.refused: set[int] = set()
+        self.nested: dict[str, tuple[int, int]] | None = None
+        self.texts: Texts | None = None
         self.hooks: Hooks | None = None if outer is None else outer.hooks
 
     @property
@@ -112,7 +118,7 @@ class Extras:
         return self.at if self.round is None else f"{self.at}#{self.round}"
 
 
-class RunRecord(Calls):
+class RunRecord(EmittingCalls):
     """What one run knows: what it was given, its parts made at first use, and how it stands.
 
     :param data: the store behind ``ctx.data``; if none is given, one is made when first asked for.

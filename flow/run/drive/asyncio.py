@@ -57,6 +57,9 @@ class AsyncioDriver(LoopDriver):
         self.joined: asyncio.Future[None] | None = None
         self.shielded: Any = ()
 
+    def is_here(self) -> bool:
+        return asyncio._get_running_loop() is self.loop
+
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
         timeout = self.run.config.timeout

@@ -25,6 +25,10 @@ class EventLoop:
     polls = False
     """After a node has ended, check whether the run has been cancelled: nothing says so before."""
 
+    def is_here(self) -> bool:
+        """Tell whether the present thread runs this event loop."""
+        raise NotImplementedError
+
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
         raise NotImplementedError
