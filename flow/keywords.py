@@ -35,6 +35,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),
+    "loop": ("until", "max_iterations", "carry", "on_limit", "history"),
     "run": ("inputs", "targets", "known", "config", "run_id"),
     "Retry": ("attempts", "delay", "backoff", "multiplier", "max_delay", "jitter", "retry_if"),
     "Timeout": ("attempt", "node"),
@@ -53,6 +54,7 @@ _SAYS: Final[Mapping[str, str]] = {
     "node": "an option of a node: dag.node({})",
     "map": "an option of a map: dag.map(..., {})",
     "reduce": "an option of a fold: dag.reduce(..., {})",
+    "loop": "an option of a loop: dag.loop(..., {})",
     "run": "given to flow.run: flow.run(dag, {})",
     "Retry": "a setting of flow.Retry: retry=flow.Retry({})",
     "Timeout": "a setting of flow.Timeout: timeout=flow.Timeout({})",
@@ -65,9 +67,10 @@ _IN_STORES: Final = "a setting of flow.DataConfig: flow.WorkflowData(config=flow
 _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "run": ("Config", "node", "DataConfig", "Retry"),
     "Config": ("node", "run", "DataConfig", "Retry"),
-    "node": ("map", "Config", "run", "Retry", "reduce"),
+    "node": ("map", "Config", "run", "Retry", "reduce", "loop"),
     "map": ("Config", "run", "Retry", "reduce"),
     "reduce": ("map", "Config", "run", "Retry"),
+    "loop": ("Config", "run", "Retry", "map"),
     "Retry": ("node",),
     "Timeout": ("Retry", "node"),
     "DataConfig": ("Config", "node", "run"),
@@ -126,6 +129,10 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "flush_interval flush_after flush_timeout max_wait within",
     "take": "head first max_items n items",
     "pipelined": "streaming stream lazy",
+    "until": "while_ stop stop_when done condition break_if exit_when",
+    "max_iterations": "max_rounds max_steps max_iters max_loops recursion_limit iterations rounds",
+    "carry": "carries feedback state feed_back loop_vars",
+    "history": "collect_all keep_all accumulate",
     "start": "initial initializer init initial_value seed",
     "attempts": "retries max_retries max_attempts tries max_tries stop stop_after_attempt times count n total "
     "n_retries num_retries retry",
@@ -148,7 +155,7 @@ for _ours, _others in _OTHER_NAMES.items():
         if _ours not in _OURS_FOR.setdefault(plain(_other), []):
             _OURS_FOR[plain(_other)].append(_ours)
 
-_FLAGS: Final = frozenset(("timing", "optimize", "show_values"))
+_FLAGS: Final = frozenset(("timing", "optimize", "show_values", "history"))
 """Names of ours under which a suggestion repeats True or False that was given to another name."""
 
 _EXAMPLES: Final[Mapping[str, Any]] = {

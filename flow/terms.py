@@ -99,6 +99,7 @@ FITS: Final[Mapping[str, Mapping[str, Fits]]] = {
         "batch_size": Fits(1, sys.maxsize, whole=True, none=True),
     },
     "reduce": {"start": Fits(-inf, words=None, flag=True, none=True)},
+    "loop": {"max_iterations": _FROM_1, "on_limit": Fits(words=("fail", "return")), "history": _FLAG},
     "run": {"run_id": Fits(words=None), "targets": Fits(words=None)},
     "Retry": {
         "attempts": _FROM_1, "delay": Fits(0), "backoff": Fits(words=("constant", "linear", "exponential")),

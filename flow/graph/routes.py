@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from msgspec import structs
 
 from flow.errors import UsageError, shown
-from flow.graph.maps import Maps
+from flow.graph.loops import Loops
 from flow.graph.options import NodeOptions, Ref
 from flow.plan.definition import Policy, Router, Routing
 from flow.plan.merging import Merge
@@ -23,7 +23,7 @@ _CONDITIONS = "after: conditions"  # no keyword of a caller's can have such a na
 _ROUTER = "route: router"
 
 
-class Choices(Maps):
+class Choices(Loops):
     """The methods of a Dag that add nodes which choose, and merge what was chosen."""
 
     __slots__ = ()
@@ -78,13 +78,15 @@ class Choices(Maps):
         :param of: the nodes, one at least.
         :param pick: "first" takes the output of the first of several that ran, in the order of ``of``. None: several
             are a :class:`flow.errors.RouteError`.
-        :raises UsageError: if ``of`` is empty, a set, or names a node twice, or ``pick`` is something else.
+        :raises UsageError: if ``of`` is no list, is empty, or names a node twice, or ``pick`` is something else.
         """
         if pick not in (None, "first"):
             raise UsageError(f"merge(pick=...) is 'first' or None, not {shown(pick)}")
         if isinstance(of, (set, frozenset)):
             raise UsageError("merge(of=...) is a set, which has no order: give a list")
         refs = references(of)
+        if len(refs) == 1 and refs[0] is of:
+            raise UsageError(f"merge(of=...) is a list of nodes, not {shown(of)}: give a list, even of one node")
         if not refs:
             raise UsageError("merge(of=...) names the nodes to merge, one at least")
         names = [_name_of(ref) for ref in refs]

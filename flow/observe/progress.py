@@ -100,6 +100,7 @@ class Progress:
             events.MapStarted: self._map_started,
             events.ItemFinished: self._item_finished,
             events.ItemFailed: self._item_failed,
+            events.RoundStarted: self._round_started,
         }
 
     def __enter__(self) -> Progress:
@@ -141,6 +142,7 @@ class Progress:
             return
         row.took, row.running = event.wall_time, 0
         row.maps.clear()
+        row.rounds.clear()
         for status in _COUNTED[2:]:
             setattr(row, status, event.counts.get(status, 0))  # counted by the run: beyond doubt
         self._active -= 1
@@ -164,12 +166,14 @@ class Progress:
         row.running -= 1
         row.completed += 1
         row.maps.pop(event.node, None)
+        row.rounds.pop(event.node, None)
 
     def _node_failed(self, event: events.NodeFailed) -> None:
         row = self._rows[event.run_id]
         row.running -= 1
         row.failed += 1
         row.maps.pop(event.node, None)
+        row.rounds.pop(event.node, None)
 
     def _node_retried(self, event: events.NodeRetried) -> None:
         self._rows[event.run_id].running -= 1
@@ -195,6 +199,9 @@ class Progress:
         row = self._rows[event.run_id]
         row.items_failed += 1
         row.maps[event.node].failed += 1
+
+    def _round_started(self, event: events.RoundStarted) -> None:
+        self._rows[event.run_id].rounds[event.node] = event.round
 
     # -- drawing -----------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from flow.plan.spare import provide_defaults
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import MISSING, NodeRef
@@ -225,6 +226,8 @@ class _Compilation:
             self.nodes.binders[i] = binder
         if isinstance(fn, Over):
             self._check_over(i, fn, wiring.slots[: len(fn.sources)])
+        elif isinstance(fn, Looped):
+            self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in fn.faults()]
         return wiring.slots
 
     def _check_over(self, i: int, over: Over, sources: tuple[int, ...]) -> None:
@@ -262,6 +265,7 @@ class _Compilation:
             for ref, found in ((upstream, a), (downstream, b)):
                 if found < 0:
                     self.wirer.unknown(ref, f"edge({_label(upstream)}, {_label(downstream)})")
+            self.wirer.unsure.update([b] if b >= 0 else range(self.nodes.count))
         for i, more in upstream_of.items():
             dependencies[i] = distinct((*dependencies[i], *more))
 
@@ -289,6 +293,8 @@ class _Compilation:
     def _apply_routes(self) -> None:
         sound = not (self.faults or self.unreadable) and len(self.nodes.index) == self.nodes.count
         if self.wirer.outcomes or any(policy.routes for policy in self.d.policies.values()):
+            if self.unreadable:
+                self.wirer.unsure.update([i for i, fn in enumerate(self.d.fns) if id(fn) in self.unreadable])
             self.nodes.routes, faults = routes_of(self.nodes, self.d, self.wirer, sound)
             self.faults += faults
 

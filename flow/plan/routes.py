@@ -10,6 +10,9 @@ from msgspec import structs
 
 NO_CONDITIONS: Final[Mapping[int, str]] = {}
 
+ASKS: Final = 1
+"""Kind of held nodes: they have a condition of their own."""
+
 
 class Choice(msgspec.Struct, frozen=True):
     """What a router may choose. ``targets`` are the nodes of this plan among them: names by index."""
@@ -42,7 +45,10 @@ class Routes(msgspec.Struct):
     :ivar outcomes: per node, the positions among its arguments that get an Outcome.
     :ivar needs: per node, those whose output its condition cannot do without.
     :ivar masked: nodes that may be given what a dead edge has brought.
-    :ivar watched: nodes whose tokens are not all live when they complete, or are counted.
+    :ivar watched: per node, 1 if its tokens may not all be live when it completes, or are counted.
+    :ivar held: per node, why it may not begin although it has been taken, as bits; 0 if nothing holds it.
+    :ivar asked: per node with a plain condition, its function, how many slots that reads, and these, or the only one;
+        with another condition, the When, -1 and None.
     """
 
     joins: dict[int, str | int]
@@ -52,7 +58,16 @@ class Routes(msgspec.Struct):
     outcomes: dict[int, tuple[int, ...]]
     needs: dict[int, frozenset[int]]
     masked: frozenset[int] = frozenset()
-    watched: frozenset[int] = frozenset()
+    watched: list[int] = []
+    held: list[int] = []
+    asked: dict[int, tuple[Any, int, Any]] = {}
+
+    def hold(self, count: int) -> None:
+        """Set ``held`` and ``asked`` of ``count`` nodes, once all else is there."""
+        self.held = held = [0] * count
+        for i in self.whens:
+            held[i] = ASKS
+        self.asked = {i: _asked(when) for i, when in self.whens.items()}
 
     def condition(self, i: int, s: int) -> str:
         """Return the condition of the edge from node ``i`` to ``s``."""
@@ -94,8 +109,16 @@ class Routes(msgspec.Struct):
         needs = {at: frozenset(of(dict.fromkeys(found), new)) for at, found in of(self.needs, called).items()}
         part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
         part.masked = frozenset(of(dict.fromkeys(self.masked), called))
-        part.watched = frozenset(of(dict.fromkeys(self.watched), new))
+        part.watched = [self.watched[i] for i in new]
+        part.hold(len(new))
         return part
 
 
-__all__ = ["NO_CONDITIONS", "Choice", "Routes", "When"]
+def _asked(when: When) -> tuple[Any, int, Any]:
+    if not when.plain:
+        return when, -1, None
+    count = len(when.slots)
+    return when.fn, count, when.slots[0] if count == 1 else when.slots
+
+
+__all__ = ["ASKS", "NO_CONDITIONS", "Choice", "Routes", "When"]

@@ -29,7 +29,7 @@ def routes_of(nodes: Nodes, d: Definition, wirer: Wirer, sound: bool) -> tuple[R
 
     Conditions are wired: what they read becomes a dependency.
 
-    :param sound: nothing has been found wrong so far; else only each option is looked at.
+    :param sound: nothing has been found wrong so far. Else all that can be told of the rest is looked at.
     """
     return _Reading(nodes, d, wirer).routes(sound)
 
@@ -42,22 +42,26 @@ class _Reading:
         self.faults: list[str] = []
         self.found = Routes({}, {}, {}, {}, {}, {})
         self.hints = Hints()
+        self.lost = False  # an edge leads nowhere, and may be lacking at any node
 
     def routes(self, sound: bool) -> tuple[Routes | None, list[str]]:
         found, policies = self.found, self.d.policies
         for i, policy in policies.items():
             if policy.routes:
                 self._read(i, policy, policy.routing or Routing())
-        if self.faults or self.wirer.faults or not sound:
-            return None, self.faults
         self._read_outcomes()
         if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes):
-            return None, []
-        found.watched = frozenset(self._watched())
+            return None, self.faults
+        sound = sound and not self.faults and not self.wirer.faults
+        found.watched = [0] * self.nodes.count
+        for i in self._watched():
+            found.watched[i] = 1
+        found.hold(self.nodes.count)
         self._check_readers()
         self._check_whens()
         self._check_joins()
-        self._check_pipelines()
+        if sound:  # else there may be no pipelines
+            self._check_pipelines()
         return found, self.faults
 
     def _fault(self, i: int, text: str) -> None:
@@ -115,6 +119,7 @@ class _Reading:
             return str(ref)
         if at >= 0:
             return self.nodes.names[at]
+        self.lost = True
         self.wirer.unknown(ref, f"{self.wirer.where(i)}: {what}")
         return ""
 
@@ -160,15 +165,15 @@ class _Reading:
         found = self.found
         yield from found.routers
         for by_node in found.conditions.values():
-            yield from by_node
+            yield from [d for d, condition in by_node.items() if condition == "failed"]
         for i, join in found.joins.items():
-            if join == "some" or type(join) is int:
+            if type(join) is int:
                 yield from self.nodes.dependencies[i]
 
     def _check_readers(self) -> None:
         """Find the readers of edges that may be dead, which need defaults."""
         nodes, found = self.nodes, self.found
-        for i in {*found.joins, *found.conditions}:
+        for i in sorted({*found.joins, *found.conditions} - self.wirer.unsure):
             defaults, names = defaults_of(nodes, i), nodes.parameters(i)
             for at, slot in found.doubtful(nodes.arguments, i).items():
                 if at not in defaults and not _takes_dead(nodes, i):
@@ -183,6 +188,8 @@ class _Reading:
 
     def _check_joins(self) -> None:
         for i, join in self.found.joins.items():
+            if self.lost or i in self.wirer.unsure:
+                continue  # it may have more edges
             count = len(self.nodes.dependencies[i])
             if type(join) is int and join > count:
                 self._fault(i, f"join={join} waits for {join} live edges, and {count} lead to this node")

@@ -11,24 +11,28 @@ skipped only for tolerated failures does so, too, once that is certain: when all
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from heapq import heappush
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush, heappushpop
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flow.errors import UsageError
 from flow.plan.nodes import Nodes
 from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WAITING, Resolver, Standing, Step
+from flow.plan.routes import ASKS
 
 if TYPE_CHECKING:
-    from flow.plan.routes import Routes, When
+    from flow.plan.routes import Routes
 
 LIVE: Final = 0
 BYPASS: Final = 1  # dead: a condition or a choice left it out
 HARD: Final = 2  # dead: failed, and that is not tolerated
 SOFT: Final = 4  # dead: failed, which is tolerated
-_SEEN: Final = 8  # a live one has come; noted where a join asks for it
-_SENT: Final = 16  # the node has sent its own tokens
+_SENT: Final = 8  # the node has sent its own tokens
+_DECIDES: Final = 16  # its join may not start it when all tokens are live
 _DEAD_FAILED: Final = HARD | SOFT
+
+_NO_TARGET: Final = ""
+"""The name of no node: a router may go on to what it does not choose."""
 
 STRICT: Final = frozenset((None, "none_failed", "some"))
 """Joins (None is "all") that a failure decides at once."""
@@ -39,12 +43,12 @@ class Decisions(Protocol):
 
     values: Sequence[Any]
 
-    def wants(self, i: int, when: When) -> bool:
+    def wants(self, i: int) -> bool:
         """Ask the condition of node ``i``, which is ready. One that raises lets the node begin, and fail."""
         ...
 
-    def left_out(self, i: int, cause: int) -> None:
-        """Node ``i`` has been skipped or bypassed, by node ``cause``."""
+    def left_out(self, nodes: Sequence[int], cause: int) -> bool:
+        """These nodes have been skipped or bypassed, by node ``cause``. Return whether an async hook is told that."""
         ...
 
     def is_telling(self) -> bool:
@@ -58,13 +62,21 @@ class Sending(Resolver):
     :ivar choices: what routers that have completed chose, by node: their outputs may be freed.
     """
 
-    __slots__ = ("_counted", "_decisions", "_flags", "_routes", "choices")
+    __slots__ = (
+        "_chosen", "_counted", "_dead", "_decisions", "_flags", "_held", "_in_degrees", "_routes", "_watched",
+        "choices",
+    )  # fmt: skip
 
     choices: dict[int, tuple[str, ...]]
+    _chosen: dict[int, frozenset[str]]
     _counted: dict[int, set[int]]
+    _dead: dict[int, int]  # how many tokens were dead, of joins of "some"
     _decisions: Decisions | None
-    _flags: bytearray
+    _flags: list[int]  # bits, as above. (A list is quicker to look into than a bytearray.)
+    _held: list[int]  # as in Routes; ASKS goes when a node is put back
+    _in_degrees: Sequence[int]
     _routes: Routes
+    _watched: Sequence[int]
 
     def _send(self, i: int) -> list[int]:
         """Send the tokens of node ``i``, which has ended, and of all that is left out for it; return those, sorted."""
@@ -74,20 +86,32 @@ class Sending(Resolver):
         """Send one live token, and those of all that is left out for it."""
         todo, left_out = list[int](), list[int]()
         self._arrive(i, s, LIVE, todo, left_out)
-        return self._spread(todo, left_out)
+        return self._spread(todo, left_out) if todo or left_out else left_out
 
     def _spread(self, todo: list[int], left_out: list[int]) -> list[int]:
         """Send the tokens of the nodes in ``todo``; return ``left_out`` and all that is left out for them, sorted."""
-        successors, token, arrive = self.successors, self.token, self._arrive
+        successors, conditions, token, arrive = self.successors, self._routes.conditions, self.token, self._arrive
         while todo:
             i = todo.pop()
+            same = self._same(i)
             for s in successors[i]:
-                arrive(i, s, token(i, s), todo, left_out)
+                arrive(i, s, token(i, s) if same < 0 or s in conditions else same, todo, left_out)
         left_out.sort()
         if self._step is not None:
             for i in left_out:
                 self._step(i)
         return left_out
+
+    def _same(self, i: int) -> int:
+        """Return the token on all edges of node ``i`` that have no condition; -1 if it depends on the edge."""
+        state = self.state[i]
+        if state == BYPASSED:
+            return BYPASS
+        if state == DONE:
+            return LIVE if i not in self._chosen else -1
+        if state == FAILED:
+            return HARD if i not in self._may_fail else -1
+        return HARD if self._flags[i] & HARD else -1
 
     def _arrive(self, i: int, s: int, token: int, todo: list[int], left_out: list[int]) -> None:
         """Let ``token`` of node ``i`` arrive at node ``s``, which may decide.
@@ -95,18 +119,21 @@ class Sending(Resolver):
         :param todo: gets ``s`` once it is to send its own dead tokens. :param left_out: gets it once it is left out.
         """
         self._waiting[s] = left = self._waiting[s] - 1
-        flags = self._flags[s] = self._flags[s] | (token or _SEEN)
+        flags = self._flags[s] = self._flags[s] | token
         state = self.state[s]
         if state == WAITING:
             join = self._routes.joins.get(s)
-            if token == LIVE and type(join) is int:
+            if token:
+                if join == "some":
+                    self._dead[s] = self._dead.get(s, 0) + 1
+            elif type(join) is int:
                 self._counted[s].add(i)
                 if len(self._counted[s]) == join:
                     self._start(s)
                     return
             if left and not (token & _DEAD_FAILED and join in STRICT):
                 return
-            if _starts(join, flags):
+            if _starts(join, flags) and (join != "some" or self._dead.get(s) != self._in_degrees[s]):
                 self._start(s)
                 return
             self.state[s] = state = SKIPPED if flags & _DEAD_FAILED and join != "failed" else BYPASSED
@@ -123,7 +150,7 @@ class Sending(Resolver):
         """Return the token that node ``i``, which has ended, sends to its successor ``s``."""
         state, routes = self.state[i], self._routes
         if state == DONE:
-            if i in routes.routers and not self._chose(i, s):
+            if i in self._chosen and routes.routers[i].targets.get(s, _NO_TARGET) not in self._chosen[i]:
                 return BYPASS
             return BYPASS if routes.condition(i, s) == "failed" else LIVE
         condition = routes.condition(i, s)
@@ -141,11 +168,8 @@ class Sending(Resolver):
     def _note_choice(self, i: int) -> None:
         if i in self._routes.routers:
             assert self._decisions is not None
-            self.choices[i] = self._decisions.values[i]
-
-    def _chose(self, i: int, s: int) -> bool:
-        targets = self._routes.routers[i].targets
-        return s not in targets or targets[s] in self.choices[i]
+            self.choices[i] = chosen = self._decisions.values[i]
+            self._chosen[i] = frozenset((_NO_TARGET, *chosen))
 
 
 class TokenResolver(Sending):
@@ -157,13 +181,14 @@ class TokenResolver(Sending):
     :ivar early: the run ends at a failure that no node is left to handle.
     """
 
-    __slots__ = ("_dependencies", "_lost", "_telling", "_whens", "early")
+    __slots__ = ("_dependencies", "_failing", "_lost", "_telling", "_wants", "early")
 
     early: bool
     _dependencies: Sequence[Sequence[int]]
-    _lost: bool
+    _failing: bool  # a node has failed
+    _lost: bool  # a failure that nobody may handle any more
     _telling: bool
-    _whens: dict[int, When]
+    _wants: Callable[[int], bool] | None
 
     @classmethod
     def begun(
@@ -179,13 +204,16 @@ class TokenResolver(Sending):
         self._set_nodes(nodes, ranks, steps)
         routes = nodes.routes
         assert routes is not None
-        self._fast = self.early = self._telling = False  # every node that ends calls done()
-        self._dependencies, self._lost = nodes.dependencies, False  # lost: a failure that nobody may handle any more
+        self.early = self._telling = self._failing = self._lost = False
+        self._dependencies, self._in_degrees = nodes.dependencies, nodes.in_degrees
         self._routes, self._decisions = routes, decisions
-        self._whens = dict(routes.whens)
+        self._wants, self._held, self._watched = decisions.wants, routes.held.copy(), routes.watched
         self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
-        self._flags = bytearray(nodes.count)
-        self.choices = {}
+        self._flags = flags = [0] * nodes.count
+        for i, join in routes.joins.items():
+            if join == "failed" or type(join) is int:
+                flags[i] = _DECIDES
+        self.choices, self._chosen, self._dead = {}, {}, {}
         self.state = bytearray(nodes.count)
         known = list(done)
         for i in known:
@@ -199,20 +227,27 @@ class TokenResolver(Sending):
         return self
 
     def forget(self) -> None:
-        self._decisions = None
+        self._decisions = self._wants = None
 
     def take(self) -> int:
-        pending, take, decisions = self._whens, Standing.take, self._decisions
+        take, held = Standing.take, self._held
         while not (self._telling and self._is_telling()):
             i = take(self)
-            if i not in pending:
+            if i < 0 or not held[i] or self._begins(i):
                 return i
-            assert decisions is not None
-            # It is asked once, also where the node is tried again.
-            if decisions.wants(i, pending.pop(i)):
-                return i
-            self._leave_out(i, BYPASSED)
         return -1
+
+    def _begins(self, i: int) -> bool:
+        """Tell whether the held node ``i``, which has been taken, begins now. Else it has been left out."""
+        assert self._wants is not None
+        if self._wants(i):
+            return True
+        self._leave_out(i, BYPASSED)
+        return False
+
+    def put_back(self, i: int) -> None:
+        super().put_back(i)
+        self._held[i] &= ~ASKS  # its condition has been asked, which is done once
 
     def _is_telling(self) -> bool:
         """Tell whether an async hook is still being told what was left out: nothing starts before."""
@@ -226,29 +261,72 @@ class TokenResolver(Sending):
         if state[i] != TAKEN:
             raise self._not_taken(i, "done")
         state[i] = DONE
-        if i in self._routes.watched:
+        if self._watched[i]:
             self._note_choice(i)
             self._tell(self._send(i), i)
         else:
-            waiting, flags, joins, rank = self._waiting, self._flags, self._routes.joins, self._rank
+            waiting, flags = self._waiting, self._flags
             for s in self.successors[i]:  # of most nodes all tokens are live
                 left = waiting[s] - 1
                 if left:
                     waiting[s] = left
-                elif flags[s] or s in joins:
+                elif flags[s]:
                     self._tell(self._send_one(i, s), i)
                 elif not state[s]:
-                    waiting[s] = 0
-                    state[s] = READY
-                    heappush(self._ready, s if rank is None else rank[s])
+                    self._start(s)
         if self._step is not None:
             self._step(i)
+
+    def advance(self, i: int) -> int:
+        state = self.state
+        if not self._fast or state[i] != TAKEN or self._watched[i]:
+            self.done(i)
+            return self.take()
+        state[i] = DONE
+        waiting, flags, ready, fast = self._waiting, self._flags, self._ready, True
+        latest = -1  # as in Resolver.advance
+        for s in self.successors[i]:
+            left = waiting[s] - 1
+            if left:
+                waiting[s] = left
+            elif flags[s]:
+                self._tell(self._send_one(i, s), i)
+                fast = self._fast  # not if an async hook is told of a node, or a failure cannot be handled any more
+            else:
+                state[s] = READY
+                if latest >= 0:
+                    heappush(ready, latest)
+                latest = s
+        if not fast:
+            if latest >= 0:
+                heappush(ready, latest)
+            return self.take()
+        if latest >= 0:
+            i = heappushpop(ready, latest)
+        elif ready:
+            i = heappop(ready)
+        else:
+            return -1
+        state[i] = TAKEN
+        if not self._held[i] or self._wants(i):  # type: ignore[misc]
+            return i
+        self._leave_out(i, BYPASSED)
+        return self.take()
+
+    def claim(self, i: int) -> None:
+        super().claim(i)
+        self._fast = False  # as what is left of it in the heap is to be passed over
+
+    def cancel_rest(self, *, taken: bool = False) -> None:
+        super().cancel_rest(taken=taken)
+        self._fast = False
 
     def failed(self, i: int) -> list[int]:
         """Say that the taken node ``i`` failed; return the nodes skipped and bypassed for it, in index order."""
         if self.state[i] != TAKEN:
             raise self._not_taken(i, "failed")
         self.state[i] = FAILED
+        self._failing = True
         if self._step is not None:
             self._step(i)
         left_out = self._send(i)
@@ -265,7 +343,7 @@ class TokenResolver(Sending):
     def _left_out_by_hand(self, i: int, status: int) -> list[int]:
         if self.state[i] not in (WAITING, READY):
             raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be left out")
-        self._whens.pop(i, None)
+        self._fast = False  # it may be in the heap
         left_out = sorted([i, *self._leave_out(i, status, told=False)])
         self._look_for_lost(left_out)
         return left_out
@@ -282,16 +360,15 @@ class TokenResolver(Sending):
 
     def _tell(self, left_out: Sequence[int], cause: int) -> None:
         if left_out and self._decisions is not None:
-            self._telling = True
-            for i in left_out:
-                self._decisions.left_out(i, cause)
+            if self._decisions.left_out(left_out, cause):
+                self._telling, self._fast = True, False
             self._look_for_lost(left_out)
             if self._lost:
                 self.halt()
 
     def _look_for_lost(self, gone: Iterable[int]) -> None:
         """See whether ``gone``, which will not complete, were the last that might have handled a failure."""
-        if self.early and not self._lost:
+        if self.early and self._failing and not self._lost:
             failed = {d for s in gone for d in self._dependencies[s] if self.state[d] == FAILED}
             self._lost = not all(map(self._may_be_handled, failed))
 
@@ -337,8 +414,8 @@ def _has_amiss(resolver: TokenResolver, order: Iterable[int], dependencies: Sequ
             causes = [d for d in dependencies[i] if resolver.token(d, i) & _DEAD_FAILED]
             failed = [d for d in causes if state[d] == FAILED]
             skipped = [d for d in causes if state[d] == SKIPPED]
-            # (What only tolerated failures have skipped is amiss: as in a plan that does not route.)
-            handled = all(resolver.is_handled(d) and d not in resolver.tolerated for d in failed)
+            # (What failures have skipped that are only tolerated is amiss: as in a plan that does not route.)
+            handled = all(map(resolver.handlers, failed))
             if not (failed or skipped) or not handled or not amiss.isdisjoint(skipped):
                 amiss.add(i)
     return bool(amiss)
@@ -352,9 +429,7 @@ def _starts(join: Any, flags: int) -> bool:
         return True
     if join == "failed":
         return bool(flags & _DEAD_FAILED)
-    if type(join) is int or flags & _DEAD_FAILED:
-        return False
-    return join == "none_failed" or bool(flags & _SEEN)
+    return type(join) is not int and not flags & _DEAD_FAILED  # of "some", if a token is live
 
 
 __all__ = ["TokenResolver"]

@@ -84,11 +84,12 @@ class Wirer:
     :param names: all names; the index holds those before ``start``.
     :param raw_names: the names as they were given, for messages.
     :param former: by identity, functions that nodes had before they were redefined, with the nodes' names.
+    :ivar unsure: nodes whose arguments or edges are not all known, since something is wrong with them.
     """
 
     __slots__ = (
         "_former", "_hints", "_names", "_names_by_function", "_raw_names", "_start", "faults", "fns", "forward",
-        "index", "inputs", "outcomes",
+        "index", "inputs", "outcomes", "unsure",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +108,7 @@ class Wirer:
         self.faults: list[str] = []
         self.forward = False
         self.outcomes: list[int] = []  # nodes with a parameter that is annotated as an Outcome
+        self.unsure: set[int] = set()
         self._names = names
         self._start = start
         self._raw_names = raw_names
@@ -147,6 +149,7 @@ class Wirer:
         for ref in refs:
             at = self.find(ref)
             if at < 0:
+                self.unsure.add(i)
                 self.unknown(ref, f"{self.where(i)}: {what}")
             else:
                 found.append(at)
@@ -197,6 +200,7 @@ class Wirer:
         The usual rule: a Context annotation gets the Context; a parameter named after a node gets
         its output; any other is a run input, optional if it has a default.
         """
+        noted = len(self.faults)
         given: dict[str, int] = {}
         extra: list[int] = []  # for *args
         extra_keywords: dict[str, int] = {}  # for **kwargs
@@ -225,6 +229,8 @@ class Wirer:
             else:
                 slots.append(slot)
         keywords.update(extra_keywords)
+        if len(self.faults) > noted:
+            self.unsure.add(i)
         return Wiring((*slots, *extra, *keywords.values()), tuple(keywords), context, optional)
 
     def _infer_one(self, name: str, default: tuple[Any, ...]) -> int:

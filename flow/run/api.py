@@ -156,7 +156,7 @@ def _start(
     if known is not None:
         from flow.run.known import known_outcomes, part_with
 
-        outcomes = known_outcomes(plan, known)
+        outcomes = known_outcomes(plan, known, config)
         plan = part_with(plan, outcomes, targets)
     elif targets is not None:
         plan = plan.subgraph(*targets)

@@ -187,6 +187,24 @@ class ItemRetried(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class RoundStarted(msgspec.Struct, frozen=True, tag=True):
+    """A round of a loop begins; ``round`` counts from 1. The run of its body has events of its own."""
+
+    run_id: str
+    node: str
+    round: int
+    at: float
+
+
+class RoundFinished(msgspec.Struct, frozen=True, tag=True):
+    """A round of a loop has completed: its body has run, and ``until`` has said whether it was the last one."""
+
+    run_id: str
+    node: str
+    round: int
+    at: float
+
+
 Event: TypeAlias = (
     RunStarted
     | RunFinished
@@ -205,6 +223,8 @@ Event: TypeAlias = (
     | ItemFallback
     | ItemFailed
     | ItemRetried
+    | RoundStarted
+    | RoundFinished
 )
 
 
@@ -225,6 +245,8 @@ __all__ = [
     "NodeRetried",
     "NodeSkipped",
     "NodeStarted",
+    "RoundFinished",
+    "RoundStarted",
     "RunFinished",
     "RunStarted",
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import force_setattr
 
@@ -14,11 +14,13 @@ from flow.config import Config
 from flow.errors import InputError, a_kind, shower, shown
 from flow.plan.plan import Plan
 from flow.policy.bind import with_defaults
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.binding import bind
 from flow.run.calls import Calls, OutOfTime
 from flow.run.drive.inline import run_inline
+from flow.run.pacing import Pace, pause
 from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, settled
 from flow.run.unawaited import looked_at
@@ -28,8 +30,6 @@ from flow.types import ABSENT, Status
 if TYPE_CHECKING:
     from flow.run.items.pipeline import PipelineRun
     from flow.run.items.run import MapRun
-
-T = TypeVar("T")
 
 
 def begin(run: PlanRun) -> None:
@@ -97,7 +97,7 @@ async def drive_alone(run: PlanRun) -> None:
 
 
 def expanded(run: PlanRun, fn: Composite, i: int, executor: str, at: str) -> tuple[Callable[..., Any], bool]:
-    """Return what runs a Dag, a map or a fold as node ``i`` of ``run``, and whether it is awaited.
+    """Return what runs a Dag, a map, a fold or a loop as node ``i`` of ``run``, and whether it is awaited.
 
     :param executor: where sync functions run there; a name holds for those of a Dag, too.
     :param at: the place in ``run`` that the nodes of a Dag are said to be at.
@@ -106,6 +106,8 @@ def expanded(run: PlanRun, fn: Composite, i: int, executor: str, at: str) -> tup
         return partial(map_on_loop if run.on_loop else map_inline, run, i, fn), run.on_loop
     if isinstance(fn, Folded):
         return _folding(run, fn, i), fn.is_async
+    if isinstance(fn, Looped):
+        return _looping(run, fn, i, executor, at)
     assert isinstance(fn, Nested)
     named = executor not in ("inline", "thread")
     awaited = fn.is_async or (run.on_loop and (named or (run.hooks is not None and run.hooks.awaits)))
@@ -128,51 +130,47 @@ def _folding(run: PlanRun, folded: Folded, i: int) -> Callable[..., Any]:
 
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str) -> Mapping[str, Any]:
     """Run a sync plan as a node of another run; a failure of it is that node's."""
-    config = config_inline(outer.config)
+    config = _inline(outer.config)
     run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
-    return _outputs_of(drive_inline_within(run))
+    _count_if_hooked(run)
+    _drive_nested(run)
+    return _outputs_of(run)
 
 
-def config_inline(config: Config) -> Config:
-    """Return the config of a run without an event loop within a run that has this one."""
+async def execute_nested(
+    plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str, executor: str
+) -> Mapping[str, Any]:
+    """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
+    config = _on_loop(outer.config, executor)
+    run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
+    _count_if_hooked(run)
+    await _drive_nested_on_loop(run)
+    return _outputs_of(run)
+
+
+def _inline(config: Config) -> Config:
+    """Return the config of a nested run without an event loop."""
     return _changed(config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
 
 
-def drive_inline_within(run: PlanRun) -> PlanRun:
-    """Drive ``run``, which is a part of another, to its end on this thread."""
-    _count_if_hooked(run)
+def _on_loop(config: Config, executor: str) -> Config:
+    """Return the config of a nested run on an event loop."""
+    if executor != config.executor and executor not in ("inline", "thread"):
+        return _changed(config, timeout=None, keep="all", executor=executor)
+    return _changed(config, timeout=None, keep="all")
+
+
+def _drive_nested(run: PlanRun) -> None:
+    """Drive a nested run to its end on this thread. :raises OutOfTime: if the time limit of a run around it passes."""
     drive_inline(run)
     if run.timed_out:
         run.forget()
         raise OutOfTime
-    return run
 
 
-def execute_nested(
-    plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str, executor: str
-) -> Coroutine[Any, Any, Mapping[str, Any]]:
-    """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
-    config = config_within(outer.config)
-    if executor != config.executor and executor not in ("inline", "thread"):
-        config = _changed(config, executor=executor)
-    run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
-    return drive_within(run, _outputs_of)
-
-
-def config_within(config: Config) -> Config:
-    """Return the config of a run within a run that has this one, on its event loop."""
-    return _changed(config, timeout=None, keep="all")
-
-
-async def drive_within(run: PlanRun, then: Callable[[PlanRun], T]) -> T:
-    """Drive ``run``, which is a part of another, to its end on the event loop of that.
-
-    :param then: what this returns, made of the run. (Not by the caller: each frame that lives as long as a run is paid
-        by thousands of runs at once.)
-    """
-    outer = run.outer
-    _count_if_hooked(run)
-    driver = driver_for(run, outer.driver)
+async def _drive_nested_on_loop(run: PlanRun) -> None:
+    """Drive a nested run to its end on the event loop of the run around it."""
+    driver = driver_for(run, run.outer.driver)
     try:
         try:
             begin(run)
@@ -182,7 +180,6 @@ async def drive_within(run: PlanRun, then: Callable[[PlanRun], T]) -> T:
     except BaseException:
         run.forget()
         raise
-    return then(run)
 
 
 def _declared(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
@@ -274,3 +271,71 @@ def _pipeline(first: MapRun, node: int) -> PipelineRun | None:
 
         return BatchedPipelineRun(stages, sources)
     return PipelineRun(stages, sources) if len(stages) > 1 else None
+
+
+# -- a loop as a node -----------------------------------------------------------------------
+
+
+def _looping(run: PlanRun, looped: Looped, i: int, executor: str, at: str) -> tuple[Callable[..., Any], bool]:
+    """As :func:`expanded`, of a loop."""
+    awaits = looped.is_async or (run.hooks is not None and run.hooks.awaits)
+    if not run.on_loop or (executor == "thread" and not awaits):
+        return partial(loop_inline, run, i, looped, at), False
+    if awaits or executor not in ("inline", "thread"):
+        return partial(loop_on_loop, run, i, looped, at, executor), True
+    return partial(loop_by_turns, run, i, looped, at), True
+
+
+def loop_inline(outer: PlanRun, node: int, looped: Looped, at: str, *values: Any) -> Any:
+    """Run the rounds of a loop of sync functions on this thread."""
+    from flow.run.rounds import Rounds
+
+    rounds = Rounds(outer, node, looped, at, _inline(outer.config), values, _declared)
+    while True:
+        run = rounds.begin()
+        try:
+            _drive_nested(run)
+            if not rounds.is_last(run):
+                continue
+        except BaseException as error:
+            rounds.broke(error)
+            raise
+        return rounds.output()
+
+
+async def loop_by_turns(outer: PlanRun, node: int, looped: Looped, at: str, *values: Any) -> Any:
+    """Run the rounds of a loop of sync functions on an event loop, which turns between them."""
+    from flow.run.rounds import Rounds
+
+    rounds = Rounds(outer, node, looped, at, _inline(outer.config), values, _declared)
+    driver: Any = outer.driver
+    pace: Pace = driver.pace
+    while True:
+        run = rounds.begin()
+        try:
+            _drive_nested(run)
+            last = rounds.is_last(run)
+        except BaseException as error:
+            rounds.broke(error)
+            raise
+        if last:
+            return rounds.output()
+        if pace.clock() > pace.until:
+            await pause(pace, driver.turn)
+
+
+async def loop_on_loop(outer: PlanRun, node: int, looped: Looped, at: str, executor: str, *values: Any) -> Any:
+    """Run the rounds of a loop on an event loop, one after the other."""
+    from flow.run.rounds import Rounds
+
+    rounds = Rounds(outer, node, looped, at, _on_loop(outer.config, executor), values, _declared)
+    while True:
+        run = rounds.begin()
+        try:
+            await _drive_nested_on_loop(run)
+            if not rounds.is_last(run):
+                continue
+        except BaseException as error:
+            rounds.broke(error)
+            raise
+        return rounds.output()

@@ -173,10 +173,10 @@ class Result(_Outputs, Rich):
 
     @property
     def ok(self) -> bool:
-        """True if every node completed, apart from failures that ``continue_on_error`` allows.
+        """True if every node completed, apart from failures that ``continue_on_error`` allows or a node has handled.
 
-        It is False if the run timed out or was cancelled, if a failure was not tolerated, or if a node was skipped
-        because of a failure, tolerated or not.
+        It is False if the run timed out or was cancelled, if a failure was neither tolerated nor handled, or if a node
+        was skipped because of a failure that was not handled. Bypassed nodes are in order.
         """
         return self._run.ok
 
@@ -406,12 +406,15 @@ def _shown(result: Result) -> str:
 def _graph(result: Result, format: str) -> str:
     from flow.draw.svg import draw
     from flow.graph import render
+    from flow.run.card import dead_edges
 
     if not is_one_of(format, ("svg", "mermaid", "dot")):
         raise UsageError(f"a graph is drawn as 'svg', 'mermaid' or 'dot', not {shown(format)}")
     if format == "svg":
         return draw(result._picture(), alone=True)
-    return (render.to_mermaid if format == "mermaid" else render.to_dot)(result.plan, status=result.status)
+    run = result._run
+    status = {i: run.status(i) for i in range(len(result.plan))}
+    return render.text_of(result.plan, "mermaid" if format == "mermaid" else "dot", status, dead_edges(run))
 
 
 def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Extras:
     """What only some runs have.
 
     :ivar outer: the run that this one is a node of, and ``at`` its place there: the node, ``map[index]`` for an item.
+    :ivar round: its number if it is a round of a loop.
     :ivar stages: pipelined maps whose items have been run with the map before them, by node.
     :ivar limits: what moves limits, by map; "" is that of the nodes.
     :ivar fallbacks: what fallbacks have stood in for, by node: its exception, or those of a map's items by index.
@@ -86,13 +87,14 @@ class Extras:
 
     __slots__ = (
         "abandoned", "at", "began", "caught", "data", "epoch", "fallbacks", "hooks", "items", "known", "limits",
-        "nested", "outer", "refused", "stages", "steps", "texts", "tries", "view",
+        "nested", "outer", "refused", "round", "stages", "steps", "texts", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
         self.data = data
         self.outer = outer
         self.at = at
+        self.round: int | None = None
         self.stages: dict[int, Stage] = {}
         self.limits: dict[str, LimitSearch] = {}
         self.view: LiveView | None = None
@@ -109,6 +111,11 @@ class Extras:
         self.nested: dict[str, tuple[int, int]] | None = None
         self.texts: Texts | None = None
         self.hooks: Hooks | None = None if outer is None else outer.hooks
+
+    @property
+    def place(self) -> str:
+        """The place in the run around this one: the node, ``map[index]`` for an item, ``loop#round`` for a round."""
+        return self.at if self.round is None else f"{self.at}#{self.round}"
 
 
 class RunRecord(EmittingCalls):
@@ -215,7 +222,7 @@ class RunRecord(EmittingCalls):
     def path(self) -> tuple[str, ...]:
         """The places in the runs around this one that lead to it, the outermost first. O(depth)."""
         extras = self._extras
-        return () if extras is None or extras.outer is None else (*extras.outer.path, extras.at)
+        return () if extras is None or extras.outer is None else (*extras.outer.path, extras.place)
 
     @property
     def data(self) -> WorkflowData:
@@ -488,14 +495,14 @@ class PlanRun(RunRecord):
     ) -> NodeOutcome:
         assert self.hooks is not None
         attempt = 0 if status in (Status.SKIPPED, Status.BYPASSED) else self.attempts.get(i, 1)
-        name, run_id = self.nodes.names[i], self.hooks.run_id
-        return NodeOutcome(run_id, self.path, name, None, None, status, output, error, attempt, final)
+        name, run_id, round = self.nodes.names[i], self.hooks.run_id, self.extras.round
+        return NodeOutcome(run_id, self.path, name, None, round, status, output, error, attempt, final)
 
     def call_of(self, i: int, values: Sequence[Any]) -> NodeCall:
         assert self.hooks is not None
         arguments = by_parameter(self.nodes.parameters(i), values)
         name, attempt, fn = self.nodes.names[i], self.attempts.get(i, 1), self.nodes.fns[i]
-        return NodeCall(self.hooks.run_id, self.path, name, None, None, attempt, fn, arguments)
+        return NodeCall(self.hooks.run_id, self.path, name, None, self.extras.round, attempt, fn, arguments)
 
     def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
         now = self.clock.now()

@@ -228,3 +228,23 @@ assert_type(flow.tune(dag).best, flow.Config)
 flow.tune(dag, objective="speed")  # type: ignore[arg-type]
 either = flow.run if plan.names else flow.execute
 found: flow.Result | Coroutine[Any, Any, flow.Result] = either(dag, {"x": 1})
+
+# -- loops
+
+body = flow.Dag("body")
+assert_type(dag.loop("l1", size, until=lambda n: True, max_iterations=3), NodeRef[int])
+assert_type(dag.loop("l2", asize, until=lambda n: True, max_iterations=3, on_limit="return"), NodeRef[int])
+assert_type(dag.loop("l3", size, until=lambda n: True, max_iterations=3, history=True), NodeRef[tuple[int, ...]])
+assert_type(dag.loop("l4", asize, until=lambda n: True, max_iterations=3, history=True), NodeRef[tuple[int, ...]])
+assert_type(
+    dag.loop("l5", body, until=lambda n: True, max_iterations=3, carry={"a": "b"}), NodeRef[Mapping[str, Any]]
+)
+assert_type(
+    dag.loop("l6", body, until=lambda n: True, max_iterations=3, history=True, retry=flow.Retry(3), when=lambda: True),
+    NodeRef[tuple[Mapping[str, Any], ...]],
+)
+dag.loop("l7", size, until=lambda n: True)  # type: ignore[call-overload]
+dag.loop("l8", size, max_iterations=3)  # type: ignore[call-overload]
+dag.loop("l9", size, until=lambda n: True, max_iterations=3, carry={"a": "b"})  # type: ignore[call-overload]
+dag.loop("l10", body, until=lambda n: True, max_iterations=3, carry="a")  # type: ignore[call-overload]
+dag.loop("l11", body, until=lambda n: True, max_iterations=3, on_limit="stop")  # type: ignore[call-overload]

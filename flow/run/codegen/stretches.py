@@ -18,6 +18,7 @@ from typing import Any, Final
 from flow.plan.kept import HOT_AFTER, LEAST
 from flow.plan.nodes import Nodes
 from flow.plan.plan import Plan
+from flow.policy.looping import Looped
 from flow.policy.mapping import Mapped
 from flow.run.codegen.source import generated
 
@@ -136,6 +137,9 @@ def sync_stretches(nodes: Nodes, order: Sequence[int]) -> Iterator[list[int]]:
 
 
 def is_plain_sync(nodes: Nodes, i: int) -> bool:
-    """Tell whether node ``i`` is called without awaiting anything, also on a loop, where a map is awaited."""
+    """Tell whether node ``i`` is called without awaiting anything, also on an event loop.
+
+    There maps and :class:`flow.policy.looping.Looped` are awaited.
+    """
     binder = nodes.binders.get(i)
-    return not nodes.is_async[i] and (binder is None or not isinstance(binder.fn, Mapped))
+    return not nodes.is_async[i] and (binder is None or not isinstance(binder.fn, (Mapped, Looped)))

@@ -48,6 +48,7 @@ class AsyncioDriver(LoopDriver):
 
     look = staticmethod(getrefcount)  # who keeps the task means it
     cancelling = staticmethod(_CANCELLING)
+    turn = staticmethod(partial(asyncio.sleep, 0))
 
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
         self.loop = asyncio.get_running_loop()

@@ -19,6 +19,9 @@ class EventLoop:
     cancelling: Callable[[Any], object]
     """Tells whether somebody has cancelled a task, or left something open in it."""
 
+    turn: Callable[[], Coroutine[Any, Any, None]]
+    """Lets the event loop turn once."""
+
     polls = False
     """After a node has ended, check whether the run has been cancelled: nothing says so before."""
 

@@ -23,6 +23,7 @@ class TrioDriver(LoopDriver):
 
     polls = True
     work = work
+    turn = staticmethod(trio.lowlevel.checkpoint)
 
     @staticmethod
     def look(task: trio.lowlevel.Task) -> object:
