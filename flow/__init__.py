@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from flow import types as types
     from flow.graph import interop, render, topologies, traces
     from flow.policy import middleware
+    from flow.run.streaming import stream
     from flow.tuning.api import tune
 else:  # so that a type checker refuses what is not there
     __getattr__ = at_first_use(
@@ -52,6 +53,7 @@ else:  # so that a type checker refuses what is not there
             "middleware": "flow.policy.middleware",
             "observe": "flow.observe",
             "render": "flow.graph.render",
+            "stream": "flow.run.streaming",
             "testing": "flow.testing",
             "topologies": "flow.graph.topologies",
             "traces": "flow.graph.traces",
@@ -92,6 +94,7 @@ __all__ = [
     "observe",
     "render",
     "run",
+    "stream",
     "testing",
     "topologies",
     "traces",

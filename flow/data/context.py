@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
+from threading import Lock
 from types import FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
@@ -13,7 +14,7 @@ import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config.data import DEFAULT_DATA_CONFIG
-from flow.data.emissions import check_emission
+from flow.data.emissions import Texts, check_emission
 from flow.data.key import plain_key
 from flow.data.system import System
 from flow.data.within import nesting
@@ -35,6 +36,9 @@ Published: TypeAlias = tuple[str, Any, Merge]
 """One call of :meth:`Context.publish`: key, value and rule."""
 
 _ABSENT: Final[Any] = object()
+
+_MAKING: Final = Lock()
+"""Held while a Context makes what it writes to: threads of its node may all be the first."""
 
 
 class Shared(Protocol):
@@ -63,8 +67,11 @@ class Shared(Protocol):
         """Give back the slot of a call that is going on, and take one again at the end."""
         ...
 
-    def emitted(self, node: str, index: int | None, attempt: int, key: str, value: Any, append: bool) -> None:
-        """Tell who observes the run what a node (an item, if ``index`` is its index) has emitted."""
+    def emitted(self, call: Context, key: str, value: Any, append: bool) -> None:
+        """Tell who observes the run what a node or an item has emitted.
+
+        :param call: its Context; no child that it has made.
+        """
         ...
 
 
@@ -84,11 +91,17 @@ class Scope(msgspec.Struct):
 
 
 class _Own(msgspec.Struct):
-    """Values that a context has written; made at its first write."""
+    """What a context has written; made at its first write.
+
+    :ivar runs: those that an item has started; ``texts`` are those that it has emitted. (Of a node its run counts them,
+        as it may have several contexts.)
+    """
 
     data: WorkflowData | None = None
     published: list[Published] = []
     released: int = 0
+    runs: int = 0
+    texts: Texts | None = None
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -235,9 +248,7 @@ class Context(msgspec.Struct, frozen=True):
         :raises UsageError: for a key that is no name; for ``append=True`` with another value than a str.
         """
         check_emission(key, value, append, self._show())
-        call = self._call()
-        index = None if call._parent is None else call.index
-        self._scope.shared.emitted(self._scope.node, index, call.attempt, key, value, append)
+        self._scope.shared.emitted(self._call(), key, value, append)
 
     def run(self, target: Runnable, inputs: Mapping[str, Any] | None = None, *, targets: Targets = None) -> RunResult:
         """Run a Dag or Plan of sync functions as part of this run, in this thread, and return its :class:`flow.Result`.
@@ -320,10 +331,12 @@ class Context(msgspec.Struct, frozen=True):
         return shown if config is None else shower(config)
 
     def _written(self) -> _Own:
+        if self._own is None:
+            with _MAKING:
+                if self._own is None:
+                    msgspec.structs.force_setattr(self, "_own", _Own())
         own = self._own
-        if own is None:
-            own = _Own()
-            msgspec.structs.force_setattr(self, "_own", own)
+        assert own is not None
         return own
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import RLock
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -29,6 +29,28 @@ class Emission(msgspec.Struct, frozen=True):
     index: int | None
 
 
+class Emitter(Protocol):
+    """The Context of a node or an item, as far as it matters to what they emit."""
+
+    @property
+    def node(self) -> str:
+        """The node's name."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """The number of its attempt."""
+        ...
+
+    @property
+    def index(self) -> int | None:
+        """The index of the item, if it is that of an item."""
+        ...
+
+    @property
+    def _parent(self) -> Any: ...
+
+
 class _Text:
     """The text that one node (or item) has emitted under one key so far, in its present attempt."""
 
@@ -40,21 +62,14 @@ class _Text:
 
 
 class Texts:
-    """The lengths of the emitted texts, by node, item and key: O(keys that texts were emitted under)."""
+    """The lengths of the emitted texts, by node (of an item's own, "") and key: O(keys that have texts)."""
 
     __slots__ = ("_texts",)
 
     def __init__(self) -> None:
-        self._texts: dict[tuple[str, int | None, str], _Text] = {}
+        self._texts: dict[tuple[str, str], _Text] = {}
 
-    def told(
-        self,
-        place: tuple[str, int | None, str],
-        attempt: int,
-        value: Any,
-        append: bool,
-        tell: Callable[[int], None],
-    ) -> None:
+    def told(self, place: tuple[str, str], attempt: int, value: Any, append: bool, tell: Callable[[int], None]) -> None:
         """Call ``tell`` with the offset of ``value``, one call after the other for each place."""
         text = self._texts.get(place)
         if text is None:

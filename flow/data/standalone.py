@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from flow.data.emissions import Emission, Texts
+from flow.data.emissions import Emission, Emitter, Texts
 from flow.data.store import WorkflowData
 from flow.errors import UsageError, shown
 from flow.types import Status
@@ -52,13 +52,14 @@ class Standalone:
         """There are no slots."""
         yield
 
-    def emitted(self, node: str, index: int | None, attempt: int, key: str, value: Any, append: bool) -> None:
+    def emitted(self, call: Emitter, key: str, value: Any, append: bool) -> None:
         """Keep it."""
+        index = None if call._parent is None else call.index
 
         def keep(offset: int) -> None:
-            self.emissions.append(Emission(node, key, value, append, offset, index))
+            self.emissions.append(Emission(call.node, key, value, append, offset, index))
 
-        self._texts.told((node, index, key), attempt, value, append, keep)
+        self._texts.told((call.node, key), call.attempt, value, append, keep)
 
 
 class PastRun:

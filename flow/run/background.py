@@ -144,6 +144,10 @@ class _OnTrio(Background):
                     self.value = await body()
                 except Cancelled:
                     raise
+                except BaseExceptionGroup as group:  # of a nursery
+                    cancelled, self.error = group.split(Cancelled)
+                    if cancelled is not None:
+                        raise cancelled from None
                 except BaseException as error:  # raised here it would end the event loop
                     self.error = error
             self.cancelled = self._scope.cancelled_caught

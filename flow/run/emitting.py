@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import Any, Final, Protocol
 
+from flow.data.context import Context
 from flow.data.emissions import Texts
 from flow.run import events
 from flow.run.calls import Calls
@@ -31,20 +32,22 @@ class EmittingCalls(Calls):
         """Where the texts are noted."""
         raise NotImplementedError
 
-    def emitted(self, node: str, index: int | None, attempt: int, key: str, value: Any, append: bool) -> None:
-        """Tell observers what a node (an item, if ``index`` is its index) has emitted. Once the run has ended: nobody.
+    def emitted(self, call: Context, key: str, value: Any, append: bool) -> None:
+        """Tell observers what a node or an item has emitted. Once the run has ended: nobody.
 
         Observers get the parts of one text one after the other, whichever threads emit them.
         """
         if not self.config.observers or self.wall_time == self.wall_time:
             return
-        extras = self.extras
-        if extras.texts is None:
+        of_item = call._parent is not None
+        keeper: Any = call._written() if of_item else self.extras  # what an item has emitted goes with it
+        if keeper.texts is None:
             with _FIRST:
-                extras.texts = extras.texts or Texts()
+                keeper.texts = keeper.texts or Texts()
+        index = call.index if of_item else None
 
         def tell(offset: int) -> None:
             now = self.clock.now()
-            self.emit(events.NodeEmitted(self.run_id, node, key, value, append, offset, now, index))
+            self.emit(events.NodeEmitted(self.run_id, call.node, key, value, append, offset, now, index))
 
-        extras.texts.told((node, index, key), attempt, value, append, tell)
+        keeper.texts.told(("" if of_item else call.node, key), call.attempt, value, append, tell)

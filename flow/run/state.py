@@ -81,7 +81,7 @@ class Extras:
     :ivar tries: starts and ends of the attempts of nodes that may be retried, if they are timed.
     :ivar items: those of maps' items, by map, if they are timed.
     :ivar refused: nodes whose condition has raised: they fail, whatever their retries and fallbacks.
-    :ivar nested: runs that contexts have started, by node or item: its attempt, and how many; None if there are none.
+    :ivar nested: runs that contexts of nodes have started: by node its attempt, and how many; None if there are none.
     :ivar texts: those that nodes have emitted; None if there are none.
     """
 

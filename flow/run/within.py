@@ -103,21 +103,24 @@ def _place(context: Context, outer: PlanRun) -> str:
 
     Numbers that would make the name of another node are left out.
     """
-    call, extras = context._call(), outer.extras
-    node = at = context.node
-    if call._parent is not None:
-        at = f"{node}[{call.index}]"
+    call = context._call()
     with _COUNTING:
-        if extras.nested is None:
-            extras.nested = {}
-        attempt, number = extras.nested.get(at, (call.attempt, 0))
-        number = 1 if attempt != call.attempt else number + 1
-        place = at if number == 1 else f"{at}+{number}"
-        while number > 1 and place in outer.plan:
+        if call._parent is not None:  # an item, which has its number for itself
+            own = call._written()
+            own.runs += 1
+            return _numbered(f"{call.node}[{call.index}]", own.runs)
+        extras, node = outer.extras, call.node
+        counts = extras.nested = {} if extras.nested is None else extras.nested
+        attempt, number = counts.get(node, (call.attempt, 0))
+        number = number + 1 if attempt == call.attempt else 1
+        while number > 1 and _numbered(node, number) in outer.plan:
             number += 1
-            place = f"{at}+{number}"
-        extras.nested[at] = (call.attempt, number)
-    return place
+        counts[node] = (call.attempt, number)
+        return _numbered(node, number)
+
+
+def _numbered(place: str, number: int) -> str:
+    return place if number == 1 else f"{place}+{number}"
 
 
 def _result(nested: PlanRun) -> Result:

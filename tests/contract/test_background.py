@@ -127,3 +127,31 @@ async def test_a_cancellation_that_comes_twice_does_not_leave_it_behind() -> Non
         group.cancel_scope.cancel()
         group.cancel_scope.cancel()
     assert lasting.cleared
+
+
+@pytest.mark.anyio
+async def test_a_group_of_cancellations_is_one_and_errors_beside_it_are_kept() -> None:
+    async def fails_when_cancelled() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("in the clearing up")
+
+    async def nursery(*bodies: Lasting) -> None:
+        async with anyio.create_task_group() as group:
+            for body in bodies:
+                group.start_soon(body)
+
+    lasting = Lasting()
+    background = in_background(lambda: nursery(lasting))
+    await until_begun(lasting)
+    await background.end()
+    assert (background.error, background.cancelled) == (None, True)
+
+    lasting = Lasting()
+    background = in_background(lambda: nursery(lasting, fails_when_cancelled))  # type: ignore[arg-type]
+    await until_begun(lasting)
+    await anyio.sleep(0)
+    await background.end()
+    assert isinstance(background.error, ExceptionGroup)
+    assert background.error.subgroup(ValueError) is not None

@@ -42,7 +42,7 @@ def test_the_top_level_holds_what_most_programs_use() -> None:
         "Config", "Context", "Dag", "DataConfig", "DefinitionError", "DefinitionWarning", "FlowError", "InputError",
         "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "Result", "Retry", "RunError", "Status", "Timeout",
         "UsageError", "WorkflowData", "errors", "events", "execute", "interop", "memory", "middleware", "observe",
-        "render", "run", "testing", "topologies", "traces", "tune",
+        "render", "run", "stream", "testing", "topologies", "traces", "tune",
     ]  # fmt: skip
 
 

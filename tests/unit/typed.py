@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequenc
 from typing import Any, assert_type
 
 import flow
+from flow.data.within import RunResult
 from flow.types import NodeRef
 
 dag = flow.Dag("typed")
@@ -158,6 +159,34 @@ def writes(ctx: flow.Context) -> None:
     assert_type(ctx.data["total"], Any)
     assert_type(ctx.data.get_int("total"), int)
 
+
+def nests(ctx: flow.Context) -> None:
+    inside = ctx.run(dag, {"x": 1}, targets=["one"])
+    assert_type(inside["one"], Any)
+    assert_type(inside[one], int)
+    assert_type(inside.ok, bool)
+    assert_type(inside.errors, dict[str, BaseException])
+    assert_type(ctx.run(dag.compile())[one], int)
+    ctx.run(lambda: 1)  # type: ignore[arg-type]
+    ctx.emit("progress", 0.5)
+    ctx.emit("text", "a", append=True)
+    ctx.emit(1, "a")  # type: ignore[arg-type]
+
+
+async def streams(ctx: flow.Context) -> None:
+    inside = await ctx.execute(dag)
+    assert_type(inside[one], int)
+    events: AsyncIterator[flow.events.Event | flow.Result] = flow.stream(dag, {"x": 1})
+    async for event in events:
+        match event:
+            case flow.events.NodeEmitted(key="text"):
+                assert_type(event.offset, int)
+            case flow.Result():
+                assert_type(event[one], int)
+    flow.stream(dag, confg=flow.Config())  # type: ignore[call-arg]
+
+
+accepted: RunResult = flow.run(dag)
 
 flow.DataConfig(memory=dict)
 flow.DataConfig(memory=lambda: dict[str, Any]())
