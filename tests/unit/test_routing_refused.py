@@ -172,6 +172,7 @@ class TestToleratedAndHandled:
     def test_what_it_skipped_is_in_order(self) -> None:
         result = self.run(handler=True)
         assert result.ok and result.status["strict"] == "skipped" and result.error() is None
+        assert result.why("ads").endswith("this is tolerated, and handled by 'alarm'")
 
     def test_only_tolerated_it_is_not(self) -> None:
         assert not self.run(handler=False).ok
