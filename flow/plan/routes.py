@@ -43,6 +43,8 @@ class Routes(msgspec.Struct):
     :ivar needs: per node, those whose output its condition cannot do without.
     :ivar masked: nodes that may be given what a dead edge has brought.
     :ivar watched: nodes whose tokens are not all live when they complete, or are counted.
+    :ivar cleanup: nodes that run after all others. ``setups`` are those of teardowns.
+    :ivar gated: all of these: nodes that also wait for nodes which no edge leads from.
     """
 
     joins: dict[int, str | int]
@@ -53,6 +55,9 @@ class Routes(msgspec.Struct):
     needs: dict[int, frozenset[int]]
     masked: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
+    cleanup: frozenset[int] = frozenset()
+    setups: dict[int, int] = msgspec.field(default_factory=dict)
+    gated: frozenset[int] = frozenset()
 
     def condition(self, i: int, s: int) -> str:
         """Return the condition of the edge from node ``i`` to ``s``."""
@@ -69,15 +74,40 @@ class Routes(msgspec.Struct):
     def doubtful(self, arguments: Sequence[tuple[int, ...]], i: int) -> dict[int, int]:
         """Return the arguments of node ``i`` whose edges may be dead when it runs: slots by position."""
         own = self.conditions.get(i, NO_CONDITIONS)
+        setup = self.setups.get(i, -1)  # has completed
         # A join of k does not wait for the nodes whose Outcomes it takes.
         outcomes = () if type(self.joins.get(i)) is int else self.outcomes.get(i, ())
         slots = enumerate(arguments[i])
-        return {at: slot for at, slot in slots if slot >= 0 and at not in outcomes and (i in self.joins or slot in own)}
+        all_of_them = i in self.joins or i in self.gated
+        return {
+            at: slot
+            for at, slot in slots
+            if slot >= 0 and slot != setup and at not in outcomes and (all_of_them or slot in own)
+        }
 
-    def part(self, new: Mapping[int, int], called: Mapping[int, int]) -> Routes:
+    @property
+    def teardowns(self) -> Mapping[int, Sequence[int]]:
+        """The teardowns of each setup."""
+        found: dict[int, list[int]] = {}
+        for i, setup in self.setups.items():
+            found.setdefault(setup, []).append(i)
+        return found
+
+    def open_counts(self, successors: Sequence[Sequence[int]]) -> list[int]:
+        """Return per ordinary node 1 and the number of its ordinary dependants; nothing if there is no teardown."""
+        if not self.setups:
+            return []
+        return [1 + len(after) - len(self.gated.intersection(after)) for after in successors]
+
+    def kept_cleanup(self, part: frozenset[int]) -> frozenset[int]:
+        """Return what cleans up in a run of the nodes ``part``: all cleanup, and the teardowns of setups among them."""
+        return self.cleanup.union([i for i, setup in self.setups.items() if setup in part])
+
+    def part(self, new: Mapping[int, int], called: Mapping[int, int], absent: int = 0) -> Routes:
         """Return the rules of a part of the plan. (It may have none, and known nodes that are bypassed.)
 
         :param new: its nodes, by former index. :param called: those of them that are called.
+        :param absent: the slot of what nodes outside the part would bring.
         """
 
         def of(by_node: Mapping[int, Any], among: Mapping[int, int]) -> dict[int, Any]:
@@ -88,13 +118,17 @@ class Routes(msgspec.Struct):
         }
         conditions = {at: of(found, new) for at, found in of(self.conditions, called).items()}
         whens = {
-            at: structs.replace(when, slots=tuple([new.get(slot, slot) for slot in when.slots]))
+            at: structs.replace(when, slots=tuple([slot if slot < 0 else new.get(slot, absent) for slot in when.slots]))
             for at, when in of(self.whens, called).items()
         }
         needs = {at: frozenset(of(dict.fromkeys(found), new)) for at, found in of(self.needs, called).items()}
         part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
         part.masked = frozenset(of(dict.fromkeys(self.masked), called))
         part.watched = frozenset(of(dict.fromkeys(self.watched), new))
+        if self.gated:
+            part.cleanup = frozenset(of(dict.fromkeys(self.cleanup), new))
+            part.setups = {new[i]: new[setup] for i, setup in self.setups.items() if i in new}
+            part.gated = part.cleanup.union(part.setups)
         return part
 
 

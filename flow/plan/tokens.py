@@ -20,6 +20,8 @@ from flow.plan.nodes import Nodes
 from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WAITING, Resolver, Standing, Step
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from flow.plan.routes import Routes, When
 
 LIVE: Final = 0
@@ -173,7 +175,7 @@ class TokenResolver(Sending):
         decisions: Decisions,
         ranks: Sequence[int] | None = None,
         steps: Sequence[Step] = (),
-    ) -> TokenResolver:
+    ) -> Self:
         """Return the resolver of a run in which exactly ``done`` have completed, which wait for nothing."""
         self = cls.__new__(cls)
         self._set_nodes(nodes, ranks, steps)

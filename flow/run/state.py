@@ -21,6 +21,7 @@ from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN, WAITING, Resolver, Step
 from flow.run import events
 from flow.run.calls import Calls
+from flow.run.ending import Limited
 from flow.run.frames import keep_users_frames, let_go
 from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome, by_parameter
 from flow.run.ids import new_run_id
@@ -78,11 +79,13 @@ class Extras:
     :ivar tries: starts and ends of the attempts of nodes that may be retried, if they are timed.
     :ivar items: those of maps' items, by map, if they are timed.
     :ivar refused: nodes whose condition has raised: they fail, whatever their retries and fallbacks.
+    :ivar ended_at: of an outermost run without an event loop, when an exit has ended it.
+    :ivar grace: when cleanup that outlasts the run must have ended, by its clock, without an event loop.
     """
 
     __slots__ = (
-        "abandoned", "at", "began", "caught", "data", "epoch", "fallbacks", "hooks", "items", "known", "limits",
-        "outer", "refused", "stages", "steps", "tries", "view",
+        "abandoned", "at", "began", "caught", "data", "ended_at", "epoch", "fallbacks", "grace", "hooks",
+        "items", "known", "limits", "outer", "refused", "stages", "steps", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -102,10 +105,12 @@ class Extras:
         self.known: Mapping[int, Outcome | None] = NOTHING
         self.steps: Sequence[Step] = ()
         self.refused: set[int] = set()
+        self.grace: float | None = None
+        self.ended_at: float | None = None
         self.hooks: Hooks | None = None if outer is None else outer.hooks
 
 
-class RunRecord(Calls):
+class RunRecord(Limited):
     """What one run knows: what it was given, its parts made at first use, and how it stands.
 
     :param data: the store behind ``ctx.data``; if none is given, one is made when first asked for.
@@ -120,6 +125,7 @@ class RunRecord(Calls):
 
     resolver: Resolver | None
     started_at: float
+    _extras: Extras | None
 
     def __init__(
         self,
@@ -279,16 +285,6 @@ class RunRecord(Calls):
 
         search = self.extras.limits[name] = resumed(self.plan, name, bound)
         return search
-
-    @property
-    def deadline(self) -> float | None:
-        """When the run must have ended; without an event loop, that of the run it is part of as well."""
-        limit = self.config.timeout
-        if limit is not None:
-            return self.started_at + limit
-        extras = self._extras
-        outer = None if extras is None else extras.outer
-        return None if outer is None or outer.on_loop else outer.deadline
 
     # -- how it stands -----------------------------------------------------------------------
 
@@ -458,10 +454,6 @@ class PlanRun(RunRecord):
         )
 
     # -- outcomes ----------------------------------------------------------------------------
-
-    @property
-    def failures(self) -> int:
-        return len(self.errors.keys() - self.nodes.may_fail)
 
     def fallback_of(self, i: int) -> BaseException | None:
         found = None if self._extras is None else self._extras.fallbacks.get(i)
