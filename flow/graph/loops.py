@@ -93,7 +93,7 @@ class Loops(Maps):
 
         :param body: a Dag, which is compiled now, as it is now; or a sync or async function.
         :param until: a sync function, called after each round, that returns True or False. Its parameters name outputs
-            of the round, then inputs of the round; one annotated ``flow.Context`` gets the loop's own. The return value
+            of the round, then inputs of the round; one annotated ``flow.Context`` gets one of the round. The return value
             of a function has the name in ``carry``; without ``carry``, any name that is no parameter of the function.
         :param max_iterations: the most rounds, 1 at least.
         :param carry: what a round takes from the round before: run inputs of the Dag by name, each with the node whose

@@ -588,9 +588,10 @@ class PlanRun(RunRecord):
             end_of_looking(self)
         extras = self._extras
         if extras is not None:
-            for stage in extras.stages.values():
-                stage.forget()
-            extras.stages.clear()
+            if extras.stages:
+                for stage in extras.stages.values():
+                    stage.forget()
+                extras.stages.clear()
             extras.steps, extras.hooks = (), None
         now = self.clock.now()
         self.wall_time = now - self.started_at

@@ -65,7 +65,7 @@ PARTS = (
     Part(
         "core", 1, ("--only", "single", "--only", "hot", "--only", "seams", "--only", "loops"), ("--share", "3"),
         seconds=(7, 51),
-    ),  # fmt: skip
+    ),
     Part("dag", 5, (), ("--rounds", "20"), seconds=(12, 40)),
     Part("allocation", 2, seconds=(2, 9)),
     Part("data", 2, seconds=(23, 290)),

@@ -255,7 +255,7 @@ class TestCore:
 
     def test_a_loop_runs_the_rounds_that_are_timed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         (rows,) = looping.run(looping.Effort(rounds=1, times=3))
-        assert [row.ratio for row in rows if row.label.endswith(looping.RUN)] == [1.0, 1.0]
+        assert [row.ratio for row in rows if row.label.endswith(looping.BY_HAND)] == [1.0, 1.0]
         assert [row.target for row in rows if row.label.endswith(looping.ROUND)] == [looping.ONE_MORE] * 2
         monkeypatch.setattr(looping, "more", lambda n: n + 2)
         with pytest.raises(Refused):

@@ -14,8 +14,8 @@ from flow_bench.harness.interleave import interleave, interleave_on_loop
 from flow_bench.harness.rows import Row, Target
 
 SECTION = "loops, per round of three nodes"
-RUN = "a run of the body"
-BY_HAND = "  and its output given to the next one"
+BY_HAND = "a run of the body, given the output of the run before"
+RUN = "a run of the body alone"
 ROUND = "a round of dag.loop"
 ONE_MORE: Final = Target(1.2)
 
@@ -33,10 +33,10 @@ QUICK = Effort(rounds=51)
 def run(effort: Effort) -> Iterator[list[Row]]:
     """Yield one table: sync functions without an event loop, then async ones on asyncio."""
     samples = interleave(ways(more, _sync_ways(effort.times), effort.times), effort.rounds)
-    rows = samples.rows(SECTION, "us", RUN, prefix="sync, no event loop: ", targets={ROUND: ONE_MORE})
+    rows = samples.rows(SECTION, "us", BY_HAND, prefix="sync, no event loop: ", targets={ROUND: ONE_MORE})
     on_loop = ways(more_async, _async_ways(effort.times), effort.times)
     samples = asyncio.run(interleave_on_loop(on_loop, effort.rounds))
-    yield rows + samples.rows(SECTION, "us", RUN, prefix="async: ", targets={ROUND: ONE_MORE})
+    yield rows + samples.rows(SECTION, "us", BY_HAND, prefix="async: ", targets={ROUND: ONE_MORE})
 
 
 def more(n: int) -> int:
@@ -60,8 +60,8 @@ def ways(fn: Callable[..., Any], run_by: Ways, times: int) -> list[Contender]:
     body.add("c", fn, needs=["b"])
     looping = flow.Dag("looping")
     looping.loop("rounds", body, carry={"n": "c"}, until=partial(reached, 3 * times), max_iterations=times)
-    plans = {RUN: body.compile(), BY_HAND: body.compile(), ROUND: looping.compile()}
-    wanted = {RUN: 3, BY_HAND: 3 * times, ROUND: 3 * times}
+    plans = {BY_HAND: body.compile(), RUN: body.compile(), ROUND: looping.compile()}
+    wanted = {BY_HAND: 3 * times, RUN: 3, ROUND: 3 * times}
     return [ready(way, partial(run_by[way], plan), wanted[way].__eq__, times) for way, plan in plans.items()]
 
 
@@ -82,7 +82,7 @@ def _sync_ways(times: int) -> Ways:
             n = flow.run(plan, {"n": n})["c"]
         return n
 
-    return {RUN: runs, BY_HAND: by_hand, ROUND: lambda plan: flow.run(plan, {"n": 0})["rounds"]["c"]}
+    return {BY_HAND: by_hand, RUN: runs, ROUND: lambda plan: flow.run(plan, {"n": 0})["rounds"]["c"]}
 
 
 def _async_ways(times: int) -> Ways:
@@ -100,4 +100,4 @@ def _async_ways(times: int) -> Ways:
     async def rounds(plan: flow.Plan) -> Any:
         return (await flow.execute(plan, {"n": 0}))["rounds"]["c"]
 
-    return {RUN: runs, BY_HAND: by_hand, ROUND: rounds}
+    return {BY_HAND: by_hand, RUN: runs, ROUND: rounds}
