@@ -7,12 +7,12 @@ from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 from flow.awaits import is_unawaited
 from flow.config.fields import is_int
-from flow.errors import DefinitionError, Hints, described, shown
+from flow.errors import DefinitionError, Hints, UsageError, described, shown
 from flow.graph.maps import Maps
-from flow.graph.options import NodeOptions, unknown_options
+from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
 from flow.plan.definition import Definition
-from flow.plan.nodes import Nodes
+from flow.plan.plan import Plan
 from flow.policy.looping import Looped, Until
 from flow.signature import Composite, Nested, Parameter, is_async_callable, location_of, shape_of
 from flow.tracebacks import OUR_ERRORS, end_at_user
@@ -33,14 +33,14 @@ class Loops(Maps):
     @overload
     def loop(
         self, name: str, body: Loops, *, until: Callable[..., bool], max_iterations: int,
-        carry: Mapping[str, str] | None = None, on_limit: OnLimit = "fail", history: Literal[False] = False,
+        carry: Mapping[str, Ref] | None = None, on_limit: OnLimit = "fail", history: Literal[False] = False,
         **options: Unpack[NodeOptions],
     ) -> NodeRef[Mapping[str, Any]]: ...  # fmt: skip
 
     @overload
     def loop(
         self, name: str, body: Loops, *, until: Callable[..., bool], max_iterations: int,
-        carry: Mapping[str, str] | None = None, on_limit: OnLimit = "fail", history: Literal[True],
+        carry: Mapping[str, Ref] | None = None, on_limit: OnLimit = "fail", history: Literal[True],
         **options: Unpack[NodeOptions],
     ) -> NodeRef[tuple[Mapping[str, Any], ...]]: ...  # fmt: skip
 
@@ -93,11 +93,12 @@ class Loops(Maps):
 
         :param body: a Dag, which is compiled now, as it is now; or a sync or async function.
         :param until: a sync function, called after each round, that returns True or False. Its parameters name outputs
-            of the round, then inputs of the round; one annotated ``flow.Context`` gets one of the round. The return value
-            of a function has the name in ``carry``; without ``carry``, any name that is no parameter of the function.
+            of the round, then inputs of the round; one annotated ``flow.Context`` gets one of the round. The return
+            value of a function has the name in ``carry``, or without ``carry`` any name that is no parameter of it.
         :param max_iterations: the most rounds, 1 at least.
         :param carry: what a round takes from the round before: run inputs of the Dag by name, each with the node whose
-            output it takes; of a function, the parameter that takes its return value. Other inputs stay as they are.
+            output it takes (its name, NodeRef or function); of a function, the parameter that takes its return value.
+            Other inputs stay as they are.
         :param on_limit: what happens if ``until`` has returned False after ``max_iterations`` rounds: "fail" fails the
             node with a :class:`flow.errors.LoopLimit`, "return" takes the last round.
         :param history: the output is a tuple with the outputs of all rounds.
@@ -127,7 +128,7 @@ def _looped(name: Any, body: Any, until: Any, most: Any, carry: Any, on_limit: A
     looped = Looped(fn, nested, most, on_limit == "return" if isinstance(on_limit, str) else False, history is True)
     faults += _setting_faults(most, on_limit, history)
     if nested is not None:
-        reading = _Reading(nested.plan._nodes, None if is_dag else 0, faults)
+        reading = _Reading(nested.plan, None if is_dag else 0, faults)
         looped.output = reading.output
         looped.carried = reading.carried(carry)
         looped.until = reading.until(until, carry)
@@ -157,10 +158,13 @@ def _nested(name: Any, fn: Any, faults: list[str]) -> Nested | None:
         faults.append(f"a loop runs a flow.Dag or a function, not {shown(fn)}")
         return None
     try:
-        parameters = {p.name for p in shape_of(fn).parameters}
+        shape = shape_of(fn)
     except Exception as error:  # of the function's own attributes
         faults.append(f"its parameters cannot be read: {described(error)}")
         return None
+    if any(p.is_outcome for p in shape.parameters):
+        faults.append("the function of a loop takes outputs, not a flow.Outcome: drop that annotation")
+    parameters = {p.name for p in shape.parameters}
     own = getattr(fn, "__name__", None)
     node = own if is_name(own) and own not in parameters else "body"
     while node in parameters:
@@ -181,13 +185,14 @@ def _no_until(until: Any) -> str:
 
 
 class _Reading:
-    """Reads the arguments of a loop against the nodes of its body.
+    """Reads the arguments of a loop against the plan of its body.
 
     :param output: the slot of the output of a function's one node; None for a Dag.
     """
 
-    def __init__(self, nodes: Nodes, output: int | None, faults: list[str]) -> None:
-        self.nodes, self.output, self.faults = nodes, output, faults
+    def __init__(self, plan: Plan, output: int | None, faults: list[str]) -> None:
+        self.plan, self.output, self.faults = plan, output, faults
+        self.nodes = plan._nodes
         self.hints = Hints()
 
     # -- carry -------------------------------------------------------------------------------
@@ -206,13 +211,12 @@ class _Reading:
             return ()
         found = []
         for taker, ref in carry.items():
-            giver = ref.name if isinstance(ref, NodeRef) else ref
             self._check_input(taker)
-            if not isinstance(giver, str) or giver not in self.nodes.index:
-                meant = self.hints.nearest(giver, self.nodes.names)
-                self.faults.append(f"carry names the output {shown(giver)}, which is no node of the body{meant}")
-            elif isinstance(taker, str):
-                found.append((str.__str__(taker), self.nodes.index[giver]))
+            try:
+                found.append((taker, self.plan.find(ref)))
+            except UsageError:
+                meant = self.hints.nearest(ref, self.nodes.names)
+                self.faults.append(f"carry names the output {shown(ref)}, which is no node of the body{meant}")
         return tuple(found)
 
     def _carried_by_function(self, carry: Any) -> tuple[tuple[str, int], ...]:

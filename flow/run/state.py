@@ -66,7 +66,7 @@ class Extras:
     """What only some runs have.
 
     :ivar outer: the run that this one is a node of, and ``at`` its place there: the node, ``map[index]`` for an item.
-    :ivar round: its number if it is a round of a loop.
+    :ivar round: its number if it is a round of a loop. ``rounds`` are how many its own loops have begun, by node.
     :ivar stages: pipelined maps whose items have been run with the map before them, by node.
     :ivar limits: what moves limits, by map; "" is that of the nodes.
     :ivar fallbacks: what fallbacks have stood in for, by node: its exception, or those of a map's items by index.
@@ -83,7 +83,7 @@ class Extras:
 
     __slots__ = (
         "abandoned", "at", "began", "caught", "data", "epoch", "fallbacks", "hooks", "items", "known", "limits",
-        "outer", "refused", "round", "stages", "steps", "tries", "view",
+        "outer", "refused", "round", "rounds", "stages", "steps", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -99,6 +99,7 @@ class Extras:
         self.began: dict[int, float] = {}
         self.tries: dict[int, list[tuple[float, float]]] = {}
         self.items: dict[int, ItemSpans] = {}
+        self.rounds: dict[int, int] = {}
         self.abandoned: Mapping[Any, str] = NOTHING
         self.caught: list[Exception] = []
         self.known: Mapping[int, Outcome | None] = NOTHING

@@ -865,6 +865,16 @@ class TestSeenFromOutside:
         assert {r.levelname for r in caplog.records if "round" in r.getMessage()} == {"DEBUG"}
         assert tracker["polish"] == "completed"
 
+    def test_results_tell_how_many_rounds_there_were(self, mode: Config) -> None:
+        result = flow.run(polishing(False), {"letter": "b"}, config=mode.replace(keep="all"))
+        assert {name: node.get("rounds") for name, node in result.to_dict()["nodes"].items()} == {
+            "draft": None, "polish": 3, "printed": None,
+        }  # fmt: skip
+        assert "3 rounds" in result.graph("svg")
+        dag = polishing(False, until=lambda score: 1 // (3 - score))
+        result = flow.run(dag, {"letter": "b"}, config=mode.replace(keep="all", on_error="collect"))
+        assert result.to_dict()["nodes"]["polish"]["rounds"] == 1
+
     def test_pictures_say_what_it_is(self) -> None:
         from flow.cli.show import lines
 
