@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 from flow.awaits import is_unawaited
 from flow.config.fields import is_int
-from flow.errors import DefinitionError, Hints, UsageError, described, shown
+from flow.errors import DefinitionError, Hints, described, shown
 from flow.graph.maps import Maps
 from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
@@ -125,7 +125,7 @@ def _looped(name: Any, body: Any, until: Any, most: Any, carry: Any, on_limit: A
     is_dag = issubclass(type(body), Loops)
     fn = Nested.of(body) if is_dag else body
     nested = fn if is_dag else _nested(name, body, faults)
-    looped = Looped(fn, nested, most, on_limit == "return" if isinstance(on_limit, str) else False, history is True)
+    looped = Looped(fn, nested, most, _is_text(on_limit) and on_limit == "return", history is True)
     faults += _setting_faults(most, on_limit, history)
     if nested is not None:
         reading = _Reading(nested.plan, None if is_dag else 0, faults)
@@ -144,17 +144,17 @@ def _setting_faults(most: Any, on_limit: Any, history: Any) -> list[str]:
         found.append("a loop needs max_iterations=..., the most rounds: without it, it might never end")
     elif not is_int(most) or most < 1:
         found.append(f"max_iterations must be an integer of at least 1, not {shown(most)}")
-    if not isinstance(on_limit, str) or on_limit not in _WORDS:
-        meant = Hints().nearest(on_limit, _WORDS)
+    if not _is_text(on_limit) or on_limit not in _WORDS:
+        meant = Hints().nearest(on_limit, _WORDS) if _is_text(on_limit) else ""
         found.append(f"on_limit must be one of 'fail', 'return', not {shown(on_limit)}{meant}")
-    if not isinstance(history, bool):
+    if type(history) is not bool:
         found.append(f"history must be True or False, not {shown(history)}")
     return found
 
 
 def _nested(name: Any, fn: Any, faults: list[str]) -> Nested | None:
     """Return a Dag whose only node calls ``fn``; None, and what is wrong, if there can be none."""
-    if not callable(fn) or isinstance(fn, Composite):
+    if not callable(fn) or issubclass(type(fn), Composite):
         faults.append(f"a loop runs a flow.Dag or a function, not {shown(fn)}")
         return None
     try:
@@ -165,17 +165,24 @@ def _nested(name: Any, fn: Any, faults: list[str]) -> Nested | None:
     if any(p.is_outcome for p in shape.parameters):
         faults.append("the function of a loop takes outputs, not a flow.Outcome: drop that annotation")
     parameters = {p.name for p in shape.parameters}
-    own = getattr(fn, "__name__", None)
-    node = own if is_name(own) and own not in parameters else "body"
+    try:
+        own = getattr(fn, "__name__", None)
+    except Exception:  # an object whose attributes raise
+        own = None
+    node = own if _is_text(own) and is_name(own) and own not in parameters else "body"
     while node in parameters:
         node += "_"
-    definition = Definition(name if is_name(name) else "loop")
+    definition = Definition(name if _is_text(name) and is_name(name) else "loop")
     definition.names, definition.fns, definition.needs, definition.after = [node], [fn], [None], [()]
     try:
         return Nested(compile_definition(definition))
     except DefinitionError as error:
         faults += error.faults
         return None
+
+
+def _is_text(value: Any) -> bool:
+    return issubclass(type(value), str)  # not isinstance: an object may raise when asked for its class
 
 
 def _no_until(until: Any) -> str:
@@ -203,7 +210,7 @@ class _Reading:
             return ()
         if self.output is not None:
             return self._carried_by_function(carry)
-        if not isinstance(carry, Mapping):
+        if not issubclass(type(carry), Mapping):  # not isinstance: an object may raise when asked for its class
             self.faults.append(
                 f"carry maps run inputs of the body to the nodes whose outputs they take, {{'draft': 'better'}}, "
                 f"and is no {shown(carry)}"
@@ -214,13 +221,13 @@ class _Reading:
             self._check_input(taker)
             try:
                 found.append((taker, self.plan.find(ref)))
-            except UsageError:
-                meant = self.hints.nearest(ref, self.nodes.names)
+            except Exception:  # our own, or that of an object whose attributes raise
+                meant = self.hints.nearest(ref, self.nodes.names) if _is_text(ref) else ""
                 self.faults.append(f"carry names the output {shown(ref)}, which is no node of the body{meant}")
         return tuple(found)
 
     def _carried_by_function(self, carry: Any) -> tuple[tuple[str, int], ...]:
-        if not isinstance(carry, str):
+        if not _is_text(carry):
             self.faults.append(f"carry names the parameter that takes the function's return value, not {shown(carry)}")
             return ()
         self._check_input(carry)
@@ -228,16 +235,16 @@ class _Reading:
         return ((str.__str__(carry), self.output),)
 
     def _check_input(self, name: Any) -> None:
-        if not isinstance(name, str) or name not in self.nodes.inputs:
+        if not _is_text(name) or name not in self.nodes.inputs:
             what = "run input of the body" if self.output is None else "parameter of the function"
-            meant = self.hints.nearest(name, self.nodes.inputs)
+            meant = self.hints.nearest(name, self.nodes.inputs) if _is_text(name) else ""
             self.faults.append(f"carry names the input {shown(name)}, which is no {what}{meant}")
 
     # -- until -------------------------------------------------------------------------------
 
     def until(self, fn: Any, carry: Any) -> Until | None:
         """Return the condition, each parameter with the slot that fills it."""
-        if not callable(fn) or isinstance(fn, Composite):
+        if not callable(fn) or issubclass(type(fn), Composite):
             self.faults.append(_no_until(fn))
             return None
         if is_async_callable(fn) or is_unawaited(fn):
@@ -292,7 +299,7 @@ class _Reading:
 
     def _own_name(self, parameters: Sequence[Parameter], carry: Any) -> str:
         """Return the name that ``until`` has for the return value of a function: that of its first free parameter."""
-        if isinstance(carry, str):
+        if _is_text(carry):
             return str.__str__(carry)
         free = [p for p in parameters if p.name not in self.nodes.inputs]
         return next((p.name for p in free if not p.default), free[0].name if free else "")

@@ -324,7 +324,7 @@ def _bars_of(result: Result) -> list[Bar]:
 
 
 def _sections_of(run: PlanRun) -> tuple[list[Section], int]:
-    """The items of maps, in the order in which the maps began, and the number of maps that are too many."""
+    """The items of maps and rounds of loops, in the order in which these began, and how many there are too many."""
     from flow.run.draw.sections import MAX_SECTIONS, section_of
 
     extras, names = run._extras, run.nodes.names

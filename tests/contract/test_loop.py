@@ -543,6 +543,42 @@ class TestTimeAndCancellation:
         assert flow.run(dag, {"n": 3}, config=Config(backend=backend))["l"] == 3  # type: ignore[arg-type]
 
 
+    @pytest.mark.parametrize("where", ["dag", "map", "loop", "deep"])
+    def test_others_run_between_the_rounds_of_an_inner_loop(self, backend: str, where: str) -> None:
+        turned = []
+        rounds = []
+
+        async def turning() -> None:
+            for _ in range(20):
+                await anyio.sleep(0)
+            turned.append(True)
+
+        def same(n: int) -> int:
+            rounds.append(n)
+            return n
+
+        inner = flow.Dag("inner")
+        inner.loop("l", same, carry="n", until=lambda n: bool(turned), max_iterations=10**9)
+        dag = flow.Dag("d")
+        if where == "deep":
+            outer = flow.Dag("outer")
+            outer.add("n", lambda: 3)
+            outer.add("in", inner)
+            inner = outer
+        if where == "map":
+            inner.add("n", lambda item: item)
+            dag.map("all", inner, over="items")
+        elif where == "loop":
+            dag.loop("outer", inner, until=lambda l: True, max_iterations=2)  # noqa: E741
+        else:
+            dag.add("in", inner)
+        dag.add("turning", turning)
+        inputs = {"items": [3, 4]} if where == "map" else {} if where == "deep" else {"n": 3}
+        result = flow.run(dag, inputs, config=Config(backend=backend))  # type: ignore[arg-type]
+        assert result.ok
+        assert set(rounds) == ({3, 4} if where == "map" else {3})
+
+
 async def _waiting() -> None:
     await anyio.sleep(100)
 
