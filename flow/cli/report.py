@@ -12,6 +12,7 @@ from flow.blame import item_of, shortened, where
 from flow.cli.terminal import Styled, styled
 from flow.data.mapresult import MapResult
 from flow.errors import described, printable, shown
+from flow.plan.tokens import TokenResolver
 from flow.reprs import MIN_NAME, beginning, cells, counted, cut, fitted
 from flow.run.result import Result, duration
 from flow.signature import location_of
@@ -21,7 +22,7 @@ MAX_ROWS: Final = 20
 """Failed nodes that are listed."""
 
 MAX_REASONS: Final = 10
-"""Nodes that did not run, or whose failure was survived, of which it is said why."""
+"""Nodes that did not run, or whose failure was handled, of which it is said why."""
 
 MAX_SINKS: Final = 10
 """Outputs that are listed, without ``--all``."""
@@ -84,20 +85,20 @@ def failures(result: Result, width: int | None) -> list[str]:
 
 
 def reasons(result: Result, width: int | None) -> list[str]:
-    """A line for each failure that was tolerated or handled, and for each node that was skipped or bypassed: why."""
-    survived = [name for name in result.errors if _is_survived(result, name)]
+    """A line for each failure that another node has handled, and for each node that was skipped or bypassed: why."""
+    handled = [name for name in result.errors if _is_handled(result, name)]
     idle: list[str] = []
     if not _IDLE.isdisjoint(result.counts):
         idle = [name for name, status in result.status.items() if status in _IDLE]
     return [
-        *_why(result, f"{counted(len(survived), 'failure')} survived:", survived, width),
+        *_why(result, f"{counted(len(handled), 'failure')} handled:", handled, width),
         *_why(result, f"{counted(len(idle), 'node')} did not run:", idle, width),
     ]
 
 
-def _is_survived(result: Result, name: str) -> bool:
+def _is_handled(result: Result, name: str) -> bool:
     resolver = result._run.resolver
-    return resolver is not None and resolver.is_handled(result.plan.find(name))
+    return isinstance(resolver, TokenResolver) and bool(resolver.handlers(result.plan.find(name)))
 
 
 def _why(result: Result, heading: str, names: list[str], width: int | None) -> list[str]:

@@ -11,7 +11,7 @@ MAX_CHARACTERS: Final = 18
 """Most characters of a label; the tooltip of the edge has the whole."""
 
 MAX_LABELS: Final = 200
-"""Most labels in one drawing: finding room for one looks at all others on its level."""
+"""Most labels that one drawing tries: finding room for one looks at all others on its level."""
 
 ROOM: Final = 46.0
 """Between two levels with a label between them, where edges go down."""
@@ -49,6 +49,7 @@ class Labels:
     def __init__(self, to_right: bool) -> None:
         self._to_right = to_right
         self._taken: dict[int, list[tuple[float, float, float, float]]] = {}
+        self._left = MAX_LABELS
         self.parts: list[str] = []
 
     def put(self, text: str, level: int, start: Point, end: Point) -> None:
@@ -56,8 +57,9 @@ class Labels:
 
         :param level: that of the node which the edge leads to. Labels of other levels are no obstacle.
         """
-        if len(self.parts) == MAX_LABELS:
+        if not self._left:
             return
+        self._left -= 1
         half, taken = wide(text) / 2, self._taken.setdefault(level, [])
         for across, along in _curve(start, end):
             if self._to_right:  # between the boxes

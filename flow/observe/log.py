@@ -33,7 +33,8 @@ def logging(
     :param logger: the logger, or its name.
     :param level: level of the events of runs and nodes, retries included: a number or a name of :mod:`logging`.
     :param failures: level of final failures: of nodes, items and runs, and of those with a fallback.
-    :param items: level of completed items of maps, of the rounds of loops, and of what nodes emit (the key alone).
+    :param items: level of completed items of maps, of the rounds of loops, and of what nodes emit (the key, not the
+        value).
     :raises UsageError: if ``logger`` is no logger, or a level is unknown.
     """
     if not isinstance(logger, (Logger, str)):

@@ -42,10 +42,8 @@ class Decisions(Protocol):
     """What a run of a plan that routes answers to its resolver."""
 
     values: Sequence[Any]
-
-    def wants(self, i: int) -> bool:
-        """Ask the condition of node ``i``, which is ready. One that raises lets the node begin, and fail."""
-        ...
+    wants: Callable[[int], bool]
+    """Asks the condition of a node, which is ready. One that raises lets the node begin, and fail."""
 
     def left_out(self, nodes: Sequence[int], cause: int) -> bool:
         """These nodes have been skipped or bypassed, by node ``cause``. Return whether an async hook is told that."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import force_setattr
 
@@ -30,6 +30,8 @@ from flow.types import ABSENT, Status
 if TYPE_CHECKING:
     from flow.run.items.pipeline import PipelineRun
     from flow.run.items.run import MapRun
+
+T = TypeVar("T")
 
 
 def begin(run: PlanRun) -> None:
@@ -130,46 +132,55 @@ def _folding(run: PlanRun, folded: Folded, i: int) -> Callable[..., Any]:
 
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str) -> Mapping[str, Any]:
     """Run a sync plan as a node of another run; a failure of it is that node's."""
-    config = _inline(outer.config)
+    config = config_inline(outer.config)
     run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
-    _count_if_hooked(run)
-    _drive_nested(run)
-    return _outputs_of(run)
+    return _outputs_of(drive_inline_within(run))
 
 
-async def execute_nested(
-    plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str, executor: str
-) -> Mapping[str, Any]:
-    """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
-    config = _on_loop(outer.config, executor)
-    run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
-    _count_if_hooked(run)
-    await _drive_nested_on_loop(run)
-    return _outputs_of(run)
-
-
-def _inline(config: Config) -> Config:
-    """Return the config of a nested run without an event loop."""
+def config_inline(config: Config) -> Config:
+    """Return the config of a run without an event loop within a run that has this one."""
     return _changed(config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
 
 
-def _on_loop(config: Config, executor: str) -> Config:
-    """Return the config of a nested run on an event loop."""
+def drive_inline_within(run: PlanRun) -> PlanRun:
+    """Drive ``run``, which is a part of another, to its end on this thread.
+
+    :raises OutOfTime: if the time limit of a run around it passes.
+    """
+    _count_if_hooked(run)
+    drive_inline(run)
+    if run.timed_out:
+        run.forget()
+        raise OutOfTime
+    return run
+
+
+def execute_nested(
+    plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str, executor: str
+) -> Coroutine[Any, Any, Mapping[str, Any]]:
+    """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
+    config = config_within(outer.config, executor)
+    run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
+    return drive_within(run, _outputs_of)
+
+
+def config_within(config: Config, executor: str = "inline") -> Config:
+    """Return the config of a run within a run that has this one, on its event loop.
+
+    :param executor: where sync functions run there, if that is a name.
+    """
     if executor != config.executor and executor not in ("inline", "thread"):
         return _changed(config, timeout=None, keep="all", executor=executor)
     return _changed(config, timeout=None, keep="all")
 
 
-def _drive_nested(run: PlanRun) -> None:
-    """Drive a nested run to its end on this thread. :raises OutOfTime: if the time limit of a run around it passes."""
-    drive_inline(run)
-    if run.timed_out:
-        run.forget()
-        raise OutOfTime
+async def drive_within(run: PlanRun, then: Callable[[PlanRun], T]) -> T:
+    """Drive ``run``, which is a part of another, to its end on the event loop of that.
 
-
-async def _drive_nested_on_loop(run: PlanRun) -> None:
-    """Drive a nested run to its end on the event loop of the run around it."""
+    :param then: what this returns, made of the run. (Not by the caller: each frame that lives as long as a run is paid
+        by thousands of runs at once.)
+    """
+    _count_if_hooked(run)
     driver = driver_for(run, run.outer.driver)
     try:
         try:
@@ -180,6 +191,7 @@ async def _drive_nested_on_loop(run: PlanRun) -> None:
     except BaseException:
         run.forget()
         raise
+    return then(run)
 
 
 def _declared(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
@@ -290,11 +302,11 @@ def loop_inline(outer: PlanRun, node: int, looped: Looped, at: str, *values: Any
     """Run the rounds of a loop of sync functions on this thread."""
     from flow.run.rounds import Rounds
 
-    rounds = Rounds(outer, node, looped, at, _inline(outer.config), values, _declared)
+    rounds = Rounds(outer, node, looped, at, config_inline(outer.config), values, _declared)
     while True:
         run = rounds.begin()
         try:
-            _drive_nested(run)
+            drive_inline_within(run)
             if not rounds.is_last(run):
                 continue
         except BaseException as error:
@@ -307,13 +319,13 @@ async def loop_by_turns(outer: PlanRun, node: int, looped: Looped, at: str, *val
     """Run the rounds of a loop of sync functions on an event loop, which turns between them."""
     from flow.run.rounds import Rounds
 
-    rounds = Rounds(outer, node, looped, at, _inline(outer.config), values, _declared)
+    rounds = Rounds(outer, node, looped, at, config_inline(outer.config), values, _declared)
     driver: Any = outer.driver
     pace: Pace = driver.pace
     while True:
         run = rounds.begin()
         try:
-            _drive_nested(run)
+            drive_inline_within(run)
             last = rounds.is_last(run)
         except BaseException as error:
             rounds.broke(error)
@@ -328,12 +340,11 @@ async def loop_on_loop(outer: PlanRun, node: int, looped: Looped, at: str, execu
     """Run the rounds of a loop on an event loop, one after the other."""
     from flow.run.rounds import Rounds
 
-    rounds = Rounds(outer, node, looped, at, _on_loop(outer.config, executor), values, _declared)
+    rounds = Rounds(outer, node, looped, at, config_within(outer.config, executor), values, _declared)
     while True:
         run = rounds.begin()
         try:
-            await _drive_nested_on_loop(run)
-            if not rounds.is_last(run):
+            if not await drive_within(run, rounds.is_last):
                 continue
         except BaseException as error:
             rounds.broke(error)

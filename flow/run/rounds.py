@@ -87,8 +87,6 @@ class Rounds:
         run = PlanRun(self.plan, self.inputs, self._config, None, None, outer, self._at)
         extras: Any = run._extras
         extras.round = number
-        if extras.hooks is not None:
-            run.resolve()
         if self._watched:
             self._began = outer.clock.now()
             outer.emit(events.RoundStarted(outer.run_id, self.name, number, self._began))

@@ -34,7 +34,7 @@ class RunDecisions:
     def __init__(self, run: Any) -> None:
         self._run = run
         self.values: Sequence[Any] = run.values
-        self.wants = _wants(run)
+        self.wants: Any = _wants(run)  # (pyright takes a Callable in a slot for a method)
 
     def left_out(self, nodes: Sequence[int], cause: int) -> bool:
         """Tell observers and hooks, if there are any; return whether an async hook is told."""

@@ -50,12 +50,11 @@ def _failed(run: PlanRun, i: int) -> str:
     if i in run.refused:
         what = f", as its condition (when) could not be asked{what}"
     resolver, names = run.resolver, run.nodes.names
+    handlers = resolver.handlers(i) if isinstance(resolver, TokenResolver) else []
+    by = f"handled by {_some([names[s] for s in handlers])}" if handlers else ""
     if i in run.nodes.may_fail:
-        return f"{what}; this is tolerated"
-    if isinstance(resolver, TokenResolver) and resolver.is_handled(i):
-        handlers = resolver.handlers(i)
-        return f"{what}; handled by {_some([names[s] for s in handlers])}"
-    return what
+        return f"{what}; this is tolerated{f', and {by}' if by else ''}"
+    return f"{what}; {by}" if by else what
 
 
 def _skipped(run: PlanRun, i: int) -> str:

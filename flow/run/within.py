@@ -17,7 +17,7 @@ from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 from flow.run.api import _checked_inputs, _finish, execute, run
 from flow.run.calls import OutOfTime
-from flow.run.launch import _count_if_hooked, _drive_nested, _drive_nested_on_loop, _inline, _on_loop
+from flow.run.launch import config_inline, config_within, drive_inline_within, drive_within
 from flow.run.result import Result
 from flow.run.state import PlanRun
 from flow.types import references
@@ -41,9 +41,8 @@ def run_within(context: Context, target: Any, inputs: Mapping[str, Any] | None, 
             f"ctx.run: a hook of this run is async, and nothing awaits it here for the nodes of dag {plan.name!r}: "
             "use 'await ctx.execute(...)' in an async node"
         )
-    nested = _nested(context, plan, inputs, outer, _inline(outer.config))
-    _drive_nested(nested)
-    return _result(nested)
+    nested = _nested(context, plan, inputs, outer, config_inline(outer.config))
+    return _result(drive_inline_within(nested))
 
 
 async def execute_within(context: Context, target: Any, inputs: Mapping[str, Any] | None, targets: Any) -> Result:
@@ -62,9 +61,7 @@ async def execute_within(context: Context, target: Any, inputs: Mapping[str, Any
             "ctx.execute: this thread does not run the event loop of the run: await it in an async node, not in one "
             "that runs in a thread"
         )
-    nested = _nested(context, plan, inputs, outer, _on_loop(outer.config, "inline"))
-    await _drive_nested_on_loop(nested)
-    return _result(nested)
+    return await drive_within(_nested(context, plan, inputs, outer, config_within(outer.config)), _result)
 
 
 def _plan(target: Any, method: str) -> Plan:
@@ -89,7 +86,6 @@ def _final(text: str) -> UsageError:
 def _nested(context: Context, plan: Plan, inputs: Mapping[str, Any] | None, outer: PlanRun, config: Any) -> PlanRun:
     checked = _checked_inputs(plan, {} if inputs is None else inputs, config)
     nested = PlanRun(plan, checked, config, None, outer=outer, at=_place(context, outer))
-    _count_if_hooked(nested)
     if isinstance(context, LeasedContext):
         nested.extras.steps = (partial(_stop_if_left, context._lease),)
         nested.resolve()

@@ -176,9 +176,9 @@ class TestReasons:
             dag.add(f"optional_{k}", lambda: 1, when=lambda: False)
         return flow.run(dag)
 
-    def test_of_what_did_not_run_and_of_what_was_survived(self) -> None:
+    def test_of_what_did_not_run_and_of_what_was_handled(self) -> None:
         assert plain(report.reasons(self.result(), 200)) == [
-            "1 failure survived:",
+            "1 failure handled:",
             "  node 'handled' failed: ValueError: no space left; handled by 'alarm'",
             "2 nodes did not run:",
             "  node 'after' was skipped: node 'handled' failed",

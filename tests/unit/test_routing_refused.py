@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import flow
 
@@ -172,6 +174,49 @@ class TestToleratedAndHandled:
     def test_what_it_skipped_is_in_order(self) -> None:
         result = self.run(handler=True)
         assert result.ok and result.status["strict"] == "skipped" and result.error() is None
+        assert result.why("ads").endswith("this is tolerated, and handled by 'alarm'")
 
     def test_only_tolerated_it_is_not(self) -> None:
         assert not self.run(handler=False).ok
+
+
+REFS: list[Any] = ["n0", "n1", "n2", "n3", "nobody", one, 3, None]
+
+
+def reads_some(n0: int, n1: int = 0) -> int:
+    return n0
+
+
+def takes_an_outcome(n1: flow.Outcome[int], n2: int = 5) -> int:
+    return n2
+
+
+@pytest.mark.filterwarnings("ignore::flow.DefinitionWarning")
+@settings(max_examples=300)
+@given(st.data())
+def test_whatever_is_wrong_is_a_definition_error(data: st.DataObject) -> None:
+    draw = data.draw
+    fns: list[Any] = [one, reads_some, takes_an_outcome, lambda *args: 1, 3, None, flow.topologies.linear(1)]
+    joins: list[Any] = ["all", "some", "failed", "done", "none_failed", 1, 2, 9, "al", None, True, []]
+    conditions: list[Any] = ["completed", "failed", "done", "ended", 3, None]
+    dag = flow.Dag("d")
+    for k in range(draw(st.integers(1, 5))):
+        name, fn = draw(st.sampled_from([f"n{k}", "n1", ""])), draw(st.sampled_from(fns))
+        after = {ref: draw(st.sampled_from(conditions)) for ref in draw(st.lists(st.sampled_from(REFS), max_size=2))}
+        options: dict[str, Any] = {"after": after, "join": draw(st.sampled_from(joins))}
+        when = draw(st.sampled_from([None, None, lambda: True, reads_some, takes_an_outcome, 3]))
+        options["when"] = when
+        if draw(st.booleans()):
+            to = {key: draw(st.sampled_from(REFS)) for key in range(draw(st.integers(0, 2)))}
+            dag.route(name, fn, to=to, default=draw(st.sampled_from([None, "n0", 3])), **options)
+        else:
+            needs = draw(st.sampled_from([None, ["n0"], {"n0": "n2"}, ["n0", "n1", "nobody"]]))
+            dag.add(name, fn, needs=needs, **options)
+    if draw(st.booleans()):
+        dag.edge(draw(st.sampled_from(REFS)), draw(st.sampled_from(REFS)))
+    try:
+        plan = dag.compile()
+    except flow.DefinitionError as error:
+        assert error.faults
+    else:
+        assert len(plan) == len(dag)
