@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Final
 
 from flow.data.context import Context, Lease, LeasedContext
-from flow.errors import UsageError, shown
+from flow.errors import UsageError, a_kind
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 from flow.run.api import _checked_inputs, _finish, execute, run
@@ -68,7 +68,7 @@ def _plan(target: Any, method: str) -> Plan:
     if isinstance(target, Dag):
         return target.compile()
     if not isinstance(target, Plan):
-        raise _final(f"ctx.{method} takes a flow.Dag or a flow.Plan, not {shown(target)} (a {type(target).__name__})")
+        raise _final(f"ctx.{method} takes a flow.Dag or a flow.Plan, not {a_kind(target)}")
     return target
 
 
