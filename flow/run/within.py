@@ -26,6 +26,15 @@ _COUNTING: Final = Lock()
 """Held while runs of one node are counted: threads of it may start several."""
 
 
+class StartedRun(PlanRun):
+    """A run that a node has started, which gets its Result: what it collects does not fail the node."""
+
+    __slots__ = ()
+
+    def survives(self, i: int) -> bool:
+        return super().survives(i) or self.config.on_error == "collect"
+
+
 def run_within(context: Context, target: Any, inputs: Mapping[str, Any] | None, targets: Any) -> Result:
     """Run a sync plan for a node, in its thread. A Context by hand belongs to no run: there it is a run of its own."""
     plan, outer = _part(_plan(target, "run"), targets), context._scope.shared
@@ -85,7 +94,7 @@ def _final(text: str) -> UsageError:
 
 def _nested(context: Context, plan: Plan, inputs: Mapping[str, Any] | None, outer: PlanRun, config: Any) -> PlanRun:
     checked = _checked_inputs(plan, {} if inputs is None else inputs, config)
-    nested = PlanRun(plan, checked, config, None, outer=outer, at=_place(context, outer))
+    nested = StartedRun(plan, checked, config, None, outer=outer, at=_place(context, outer))
     if isinstance(context, LeasedContext):
         nested.extras.steps = (partial(_stop_if_left, context._lease),)
         nested.resolve()
