@@ -26,12 +26,13 @@ from flow.terms import (
 
 PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "Config": (
-        "mode", "limit", "on_error", "timeout", "executor", "threads", "order", "timing", "keep", "data", "optimize",
-        "observers", "on_outcome", "before_call", "blocking_after", "show_values", "backend", "clock", "executors",
+        "mode", "limit", "on_error", "timeout", "cleanup_timeout", "executor", "threads", "order", "timing", "keep",
+        "data", "optimize", "observers", "on_outcome", "before_call", "blocking_after", "show_values", "backend",
+        "clock", "executors",
     ),
     "node": (
         "retry", "timeout", "thread", "executor", "continue_on_error", "priority", "middleware", "cost", "fallback",
-        "abandon_on_timeout", "admission", "join", "when", "after", "needs", "replace",
+        "abandon_on_timeout", "admission", "join", "when", "cleanup", "after", "needs", "replace",
     ),
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),
@@ -104,6 +105,8 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "fallback": "default default_value on_failure error_value fallback_value retry_error_callback",
     "join": "trigger_rule trigger",
     "when": "condition run_if only_if run_when",
+    "cleanup": "finally always_run is_teardown run_always finalizer on_exit exit_handler",
+    "cleanup_timeout": "grace grace_period shutdown_timeout termination_grace_period graceful_shutdown_timeout",
     "priority": "priority_weight weight queue_priority",
     "cost": "weight duration estimate expected_duration expected_seconds",
     "middleware": "wrapper wrappers decorators around middlewares hooks",

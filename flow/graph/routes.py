@@ -15,12 +15,13 @@ from flow.plan.merging import Merge
 from flow.plan.plan import Plan
 from flow.signature import qualname_of, shape_of
 from flow.tracebacks import ends_at_user
-from flow.types import NodeRef, references
+from flow.types import MISSING, NodeRef, references
 
 T = TypeVar("T")
 
 _CONDITIONS = "after: conditions"  # no keyword of a caller's can have such a name
 _ROUTER = "route: router"
+TEARDOWN = "teardown: setup"
 
 
 class Choices(Loops):
@@ -141,8 +142,10 @@ def prefixed(
         first = len(when.slots) - len(when.keywords)
         filled = zip((*positional[:first], *when.keywords), when.slots, strict=True)
         changes["reads"] = {name: sources[slot] for name, slot in filled if sources.get(slot) is not None}
-    if i in routes.conditions:
+    if i in routes.conditions or i in routes.gated:
         changes["conditions"] = tuple([routes.condition(d, i) for d in after_of(plan, i)])
+    if i in routes.setups:
+        changes["setup"] = names[routes.setups[i]]
     if not changes:
         return policy
     return structs.replace(policy, routing=Routing(**changes))
@@ -151,6 +154,8 @@ def prefixed(
 def after_of(plan: Plan, i: int) -> list[int]:
     """Return the nodes that node ``i`` of ``plan`` only comes after, or has a condition on."""
     nodes = plan._nodes
+    if nodes.routes is not None and i in nodes.routes.gated and i not in nodes.routes.joins:
+        return list(nodes.dependencies[i])  # each edge has a condition
     data, conditions = nodes.reads_of(i), {} if nodes.routes is None else nodes.routes.conditions.get(i, {})
     return [d for d in nodes.dependencies[i] if d not in data or d in conditions]
 
@@ -158,9 +163,12 @@ def after_of(plan: Plan, i: int) -> list[int]:
 def routing_of(options: dict[str, Any]) -> Routing | None:
     """Take the conditions and the choice out of a node's ``options``; None if there are none."""
     conditions, router = options.pop(_CONDITIONS, ()), options.pop(_ROUTER, None)
-    if router is None and all(isinstance(condition, str) and condition == "completed" for condition in conditions):
+    setup = options.pop(TEARDOWN, MISSING)
+    if router is not None or setup is not MISSING or (conditions and options.get("cleanup") is True):
+        return Routing(conditions, router, setup=setup)
+    if all(isinstance(condition, str) and condition == "completed" for condition in conditions):
         return None
     return Routing(conditions, router)
 
 
-__all__ = ["Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]
+__all__ = ["TEARDOWN", "Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]

@@ -24,6 +24,7 @@ from flow.config.policy import UNLIMITED, per_attempt
 from flow.errors import CycleError, DefinitionError, described, shown
 from flow.plan.arity import Usual
 from flow.plan.checks import checked_names, dag_faults, duplicate_faults, generator_faults, policy_faults
+from flow.plan.cleanup import gated_order
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.generators import makes_generators, mark_generators, reading_faults
 from flow.plan.nodes import Nodes
@@ -117,6 +118,8 @@ class _Compilation:
             order = self._order()
             if len(order) != nodes.count:
                 cycle = [str(nodes.names[i]) for i in cycle_in(nodes.dependencies, order)]
+            elif not self.faults and nodes.routes is not None and nodes.routes.gated:
+                order = gated_order(nodes, nodes.ranks())
         if cycle:
             faults.append(_cycle_fault(cycle))
         if faults:

@@ -13,6 +13,9 @@ NO_CONDITIONS: Final[Mapping[int, str]] = {}
 ASKS: Final = 1
 """Kind of held nodes: they have a condition of their own."""
 
+GATED: Final = 2
+"""Kind of held nodes: they clean up, and decide when they are taken."""
+
 
 class Choice(msgspec.Struct, frozen=True):
     """What a router may choose. ``targets`` are the nodes of this plan among them: names by index."""
@@ -49,6 +52,8 @@ class Routes(msgspec.Struct):
     :ivar held: per node, why it may not begin although it has been taken, as bits; 0 if nothing holds it.
     :ivar asked: per node with a plain condition, its function, how many slots that reads, and these, or the only one;
         with another condition, the When, -1 and None.
+    :ivar cleanup: nodes that run after all others. ``setups`` are those of teardowns.
+    :ivar gated: all of these: nodes that also wait for nodes which no edge leads from.
     """
 
     joins: dict[int, str | int]
@@ -61,12 +66,17 @@ class Routes(msgspec.Struct):
     watched: list[int] = []
     held: list[int] = []
     asked: dict[int, tuple[Any, int, Any]] = {}
+    cleanup: frozenset[int] = frozenset()
+    setups: dict[int, int] = {}
+    gated: frozenset[int] = frozenset()
 
     def hold(self, count: int) -> None:
         """Set ``held`` and ``asked`` of ``count`` nodes, once all else is there."""
         self.held = held = [0] * count
+        for i in self.gated:
+            held[i] = GATED
         for i in self.whens:
-            held[i] = ASKS
+            held[i] |= ASKS
         self.asked = {i: _asked(when) for i, when in self.whens.items()}
 
     def condition(self, i: int, s: int) -> str:
@@ -84,15 +94,40 @@ class Routes(msgspec.Struct):
     def doubtful(self, arguments: Sequence[tuple[int, ...]], i: int) -> dict[int, int]:
         """Return the arguments of node ``i`` whose edges may be dead when it runs: slots by position."""
         own = self.conditions.get(i, NO_CONDITIONS)
+        setup = self.setups.get(i, -1)  # has completed
         # A join of k does not wait for the nodes whose Outcomes it takes.
         outcomes = () if type(self.joins.get(i)) is int else self.outcomes.get(i, ())
         slots = enumerate(arguments[i])
-        return {at: slot for at, slot in slots if slot >= 0 and at not in outcomes and (i in self.joins or slot in own)}
+        all_of_them = i in self.joins or i in self.gated
+        return {
+            at: slot
+            for at, slot in slots
+            if slot >= 0 and slot != setup and at not in outcomes and (all_of_them or slot in own)
+        }
 
-    def part(self, new: Mapping[int, int], called: Mapping[int, int]) -> Routes:
+    @property
+    def teardowns(self) -> Mapping[int, Sequence[int]]:
+        """The teardowns of each setup."""
+        found: dict[int, list[int]] = {}
+        for i, setup in self.setups.items():
+            found.setdefault(setup, []).append(i)
+        return found
+
+    def open_counts(self, successors: Sequence[Sequence[int]]) -> list[int]:
+        """Return per ordinary node 1 and the number of its ordinary dependants; nothing if there is no teardown."""
+        if not self.setups:
+            return []
+        return [1 + len(after) - len(self.gated.intersection(after)) for after in successors]
+
+    def kept_cleanup(self, part: frozenset[int]) -> frozenset[int]:
+        """Return what cleans up in a run of the nodes ``part``: all cleanup, and the teardowns of setups among them."""
+        return self.cleanup.union([i for i, setup in self.setups.items() if setup in part])
+
+    def part(self, new: Mapping[int, int], called: Mapping[int, int], absent: int = 0) -> Routes:
         """Return the rules of a part of the plan. (It may have none, and known nodes that are bypassed.)
 
         :param new: its nodes, by former index. :param called: those of them that are called.
+        :param absent: the slot of what nodes outside the part would bring.
         """
 
         def of(by_node: Mapping[int, Any], among: Mapping[int, int]) -> dict[int, Any]:
@@ -103,13 +138,17 @@ class Routes(msgspec.Struct):
         }
         conditions = {at: of(found, new) for at, found in of(self.conditions, called).items()}
         whens = {
-            at: structs.replace(when, slots=tuple([new.get(slot, slot) for slot in when.slots]))
+            at: structs.replace(when, slots=tuple([slot if slot < 0 else new.get(slot, absent) for slot in when.slots]))
             for at, when in of(self.whens, called).items()
         }
         needs = {at: frozenset(of(dict.fromkeys(found), new)) for at, found in of(self.needs, called).items()}
         part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
         part.masked = frozenset(of(dict.fromkeys(self.masked), called))
         part.watched = [self.watched[i] for i in new]
+        if self.gated:
+            part.cleanup = frozenset(of(dict.fromkeys(self.cleanup), new))
+            part.setups = {new[i]: new[setup] for i, setup in self.setups.items() if i in new}
+            part.gated = part.cleanup.union(part.setups)
         part.hold(len(new))
         return part
 
@@ -121,4 +160,4 @@ def _asked(when: When) -> tuple[Any, int, Any]:
     return when.fn, count, when.slots[0] if count == 1 else when.slots
 
 
-__all__ = ["ASKS", "NO_CONDITIONS", "Choice", "Routes", "When"]
+__all__ = ["ASKS", "GATED", "NO_CONDITIONS", "Choice", "Routes", "When"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import structs
 
 from flow.errors import Hints, described, shown
+from flow.plan.cleanup import give_gates, read_cleanup
 from flow.plan.definition import Definition, Policy, Router, Routing
 from flow.plan.merging import Merge
 from flow.plan.nodes import Nodes
@@ -50,7 +51,10 @@ class _Reading:
             if policy.routes:
                 self._read(i, policy, policy.routing or Routing())
         self._read_outcomes()
-        if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes):
+        if found.cleanup or found.setups:
+            for i, fault in give_gates(found, self.nodes, self.d, self.wirer):
+                self._fault(i, fault)
+        if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes or found.gated):
             return None, self.faults
         sound = sound and not self.faults and not self.wirer.faults
         found.watched = [0] * self.nodes.count
@@ -86,6 +90,8 @@ class _Reading:
             self._read_router(i, routing.router)
         if policy.when is not None:
             self._read_when(i, policy.when, routing.reads)
+        for fault in read_cleanup(i, policy, self.found, self.nodes, self.wirer):
+            self._fault(i, fault)
 
     def _read_condition(self, i: int, ref: Any, condition: Any) -> None:
         if not (isinstance(condition, str) and condition in CONDITIONS):
@@ -173,17 +179,19 @@ class _Reading:
     def _check_readers(self) -> None:
         """Find the readers of edges that may be dead, which need defaults."""
         nodes, found = self.nodes, self.found
-        for i in sorted({*found.joins, *found.conditions} - self.wirer.unsure):
+        readers = {*found.joins, *found.conditions, *found.gated}
+        for i in sorted(readers - self.wirer.unsure):
             defaults, names = defaults_of(nodes, i), nodes.parameters(i)
             for at, slot in found.doubtful(nodes.arguments, i).items():
                 if at not in defaults and not _takes_dead(nodes, i):
                     why = f"join={found.joins[i]!r}" if i in found.joins else f"{found.condition(slot, i)!r}"
+                    why = "before cleanup" if i in found.gated else f"under {why}"
                     self._fault(
                         i,
                         f"parameter {shown(names[at])} takes the output of {shown(nodes.names[slot])}, which may not "
-                        f"come under {why}: give it a default, or annotate it flow.Outcome",
+                        f"come {why}: give it a default, or annotate it flow.Outcome",
                     )
-        masked = {i for i in {*found.joins, *found.conditions} if found.doubtful(nodes.arguments, i)}
+        masked = {i for i in readers if found.doubtful(nodes.arguments, i)}
         found.masked = frozenset(masked.union(found.outcomes))
 
     def _check_joins(self) -> None:
@@ -199,7 +207,9 @@ class _Reading:
     def _check_whens(self) -> None:
         nodes, found = self.nodes, self.found
         for i in found.whens:
-            wrong = [slot for slot in sorted(found.needs[i]) if i in found.joins or slot in found.conditions.get(i, ())]
+            needs = found.needs[i] - {found.setups.get(i, -1)}
+            all_of_them, own = i in found.joins or i in found.gated, found.conditions.get(i, ())
+            wrong = [slot for slot in sorted(needs) if all_of_them or slot in own]
             if wrong:
                 names = ", ".join([shown(nodes.names[slot]) for slot in wrong])
                 self._fault(i, f"when takes the output of {names}, which may not come: give its parameter a default")
@@ -210,7 +220,7 @@ class _Reading:
         if not stages:
             return
         targets = [target for choice in found.routers.values() for target in choice.targets]
-        own = {*found.whens, *found.joins, *found.conditions, *targets}
+        own = {*found.whens, *found.joins, *found.conditions, *targets, *found.gated}
         doubtful = reach(own, nodes.successors)
         for i in sorted(stages):
             if i in own or not doubtful.isdisjoint(set(nodes.dependencies[i]) - {nodes.arguments[i][0]}):

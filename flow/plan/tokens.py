@@ -21,6 +21,8 @@ from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WA
 from flow.plan.routes import ASKS
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from flow.plan.routes import Routes
 
 LIVE: Final = 0
@@ -196,7 +198,7 @@ class TokenResolver(Sending):
         decisions: Decisions,
         ranks: Sequence[int] | None = None,
         steps: Sequence[Step] = (),
-    ) -> TokenResolver:
+    ) -> Self:
         """Return the resolver of a run in which exactly ``done`` have completed, which wait for nothing."""
         self = cls.__new__(cls)
         self._set_nodes(nodes, ranks, steps)

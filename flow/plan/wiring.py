@@ -12,10 +12,14 @@ from typing import Any
 
 import msgspec
 
+from flow.data.outcome import received_outcome
 from flow.errors import Hints, shown
 from flow.plan.definition import Needs
 from flow.signature import Shape, identity_of, location_of, namesake, qualname_of
-from flow.types import MISSING, NodeRef
+from flow.types import ABSENT, MISSING, NodeRef, Status
+
+_LACKING: Any = object()
+"""The slot of a parameter of cleanup that reads a node which a part of the Dag lacks (``needs`` says ABSENT)."""
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -63,6 +67,11 @@ class InputSlots:
             slot = self._slots[key] = -len(self.values)
             self.names.setdefault(name, []).append(slot)
         return slot
+
+    def nameless(self, value: Any) -> int:
+        """Return a new slot with ``value``, which no run input fills."""
+        self.values.append(value)
+        return -len(self.values)
 
     def unfilled_faults(
         self, arguments: Sequence[tuple[int, ...]], names: Sequence[Any], taker: Callable[[int, str], str]
@@ -223,6 +232,8 @@ class Wirer:
                 context = p.name if p.keyword_only else len(slots)
                 continue
             slot = given[p.name] if p.name in given else self._infer_one(p.name, p.default)
+            if slot is _LACKING:
+                slot = self.inputs.nameless(p.default[0] if p.default else received_outcome(Status.PENDING))
             optional = optional or (slot < 0 and p.is_left_out)
             if p.keyword_only:
                 keywords[p.name] = slot
@@ -259,7 +270,7 @@ class Wirer:
     ) -> None:
         known = {p.name for p in shape.parameters}
         for parameter, ref in needs.items():
-            found = self._need(i, ref)
+            found = self._need(i, ref) if ref is not ABSENT else _LACKING
             if not isinstance(parameter, str):
                 self.faults.append(
                     f"{self.where(i)}: needs maps {shown(parameter)}, but its keys must be parameter names"

@@ -14,6 +14,7 @@ from flow.errors import ConfigError, Hints, InputError, UsageError, shower, show
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
+from flow.run.cleanup import drive_and_clean_up
 from flow.run.hooks import HookFailed, hooks_of
 from flow.run.launch import begin, drive_alone, drive_inline, driver_for
 from flow.run.result import Result, raise_failure, result_so_far
@@ -109,7 +110,7 @@ async def execute(
         try:  # not through a function: every frame that lives as long as the run is paid by thousands of runs at once
             try:
                 begin(state)
-                await driver.drive()
+                await (drive_and_clean_up(state, driver) if state.cleans else driver.drive())
             finally:
                 state.end()
         except HookFailed as error:

@@ -20,9 +20,13 @@ from flow.run.spent import is_iterator
 from flow.run.state import PlanRun
 from flow.types import Status
 
+_LEFT_OUT = (Status.SKIPPED, Status.BYPASSED)
+
 
 def known_outcomes(plan: Plan, known: Any, config: Config) -> dict[str, Outcome]:
     """Return the outcomes that ``known`` gives, by name.
+
+    Cleanup always runs: none of its outcomes is known, nor that of a setup whose teardown has run in that Result.
 
     Of a :class:`flow.Result` those are the completed nodes which ``plan`` has and whose outputs are there. An
     iterator is not known, since a reader may have gone over it.
@@ -59,14 +63,32 @@ def _fault_of(name: str, choice: Choice, outcome: Outcome, show: Any) -> str:
 def _outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
     if isinstance(known, Result):
         stood_in = {name: error for name, error in known.fallbacks.items() if isinstance(error, Exception)}
-        there = [(name, value) for name, value in known.items() if name in plan and not is_iterator(value)]
+        runs = _runs_again(plan, known)
+        there = [
+            (name, value)
+            for name, value in known.items()
+            if name in plan and name not in runs and not is_iterator(value)
+        ]
         return {name: Outcome(value=value, error=stood_in.get(name)) for name, value in there}
     if not isinstance(known, Mapping):
         wanted = "a mapping of nodes to outputs (or to flow.Outcome), or a Result"
         raise UsageError(f"known is {wanted}, not {a_kind(known)}")
     values = [value if isinstance(value, Outcome) else Outcome(value=value) for value in known.values()]
-    names = [plan.names[i] for i in find_all(plan, known, "known")]
-    return dict(zip(names, values, strict=True))
+    names, routes = [plan.names[i] for i in find_all(plan, known, "known")], plan._nodes.routes
+    cleanup = set() if routes is None else {plan.names[i] for i in routes.gated}
+    return {name: value for name, value in zip(names, values, strict=True) if name not in cleanup}
+
+
+def _runs_again(plan: Plan, earlier: Result) -> set[str]:
+    """Return the nodes of ``plan`` that clean up, and those that an earlier run has torn down or begun to."""
+    routes, names, found = plan._nodes.routes, plan.names, set[str]()
+    if routes is None:
+        return found
+    for i in routes.gated:
+        found.add(names[i])
+        if i in routes.setups and earlier.status.get(names[i], Status.BYPASSED) not in _LEFT_OUT:
+            found.add(names[routes.setups[i]])
+    return found
 
 
 def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...] | None) -> Plan:
@@ -74,8 +96,7 @@ def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...]
     indices = frozenset([plan.find(name) for name in known])
     if targets is not None:
         return plan._part(plan._starts(targets), indices)
-    ends = [i for i, after in enumerate(plan._nodes.successors) if not after]
-    return plan._part(indices.union(ends), indices)
+    return plan._part(indices.union(plan._nodes.ends), indices)
 
 
 def give(run: PlanRun, known: Mapping[str, Outcome]) -> None:

@@ -19,6 +19,7 @@ from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.binding import bind
 from flow.run.calls import Calls, OutOfTime
+from flow.run.cleanup import bind_cleanup, drive_and_clean_up, run_and_clean_up
 from flow.run.drive.inline import run_inline
 from flow.run.pacing import Pace, pause
 from flow.run.result import Result, raise_failure
@@ -47,6 +48,8 @@ def begin(run: PlanRun) -> None:
         config.executor != "inline"
     ):
         bind(run, partial(expanded, run))
+        if run.cleans:
+            bind_cleanup(run)
         if config.observers:
             run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at))
     if extras is not None and extras.known:
@@ -60,7 +63,7 @@ def drive_inline(run: PlanRun) -> None:
     try:
         try:
             begin(run)
-            run_inline(run)
+            (run_and_clean_up if run.cleans else run_inline)(run)
         finally:
             run.end()
     except BaseException:
@@ -90,7 +93,7 @@ async def drive_alone(run: PlanRun) -> None:
     driver.owns_loop = True
     try:
         begin(run)
-        await driver.drive()
+        await (drive_and_clean_up(run, driver) if run.cleans else driver.drive())
     finally:
         run.end()
 
@@ -185,7 +188,7 @@ async def drive_within(run: PlanRun, then: Callable[[PlanRun], T]) -> T:
     try:
         try:
             begin(run)
-            await driver.drive()
+            await (drive_and_clean_up(run, driver) if run.cleans else driver.drive())
         finally:
             run.end()
     except BaseException:

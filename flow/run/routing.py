@@ -7,15 +7,16 @@ from contextvars import copy_context
 from typing import Any, Final, NoReturn
 
 from flow.awaits import NEVER_AWAITED, discard
-from flow.data.outcome import Outcome
+from flow.data.outcome import received_outcome
 from flow.errors import RouteError, Show, UsageError, ends_tasks, listing, shower, shown
+from flow.plan.gates import resolver_type
 from flow.plan.resolver import Step
 from flow.plan.routes import Choice, When
 from flow.plan.tokens import LIVE, TokenResolver
 from flow.policy.fallback import note_broken, value_for
 from flow.run import events
 from flow.signature import location_of
-from flow.types import ABSENT, MISSING
+from flow.types import ABSENT, MISSING, Status
 
 Call = Callable[..., Any]
 
@@ -127,7 +128,8 @@ def _raising(error: BaseException, is_async: bool) -> Call:
 
 def routed_resolver(run: Any, done: Iterable[int], steps: Sequence[Step]) -> TokenResolver:
     """Make the resolver of a run of a plan that routes."""
-    resolver = TokenResolver.begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
+    make = resolver_type(run.nodes.routes)
+    resolver = make.begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
     resolver.early = run.config.on_error == "fail_fast"
     return resolver
 
@@ -255,6 +257,8 @@ def received_by(run: Any, i: int, slots: Sequence[int], values: Sequence[Any] | 
 
 
 def _outcome(run: Any, i: int, slot: int) -> Any:
+    if slot < 0:
+        return received_outcome(Status.PENDING)  # of a node that is no part of the run
     resolver: TokenResolver = run.resolver
     counted = resolver.counted(i)
     if counted is not None and slot not in counted:
@@ -264,7 +268,7 @@ def _outcome(run: Any, i: int, slot: int) -> Any:
         stood_in = run.fallbacks.get(slot)
         error = stood_in if isinstance(stood_in, Exception) else None
     value = run.values[slot]
-    return Outcome(status, None if value is MISSING else value, error)
+    return received_outcome(status, None if value is MISSING else value, error)
 
 
 __all__ = [

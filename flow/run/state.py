@@ -22,6 +22,7 @@ from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN,
 from flow.run import events
 from flow.run.calls import Calls
 from flow.run.emitting import EmittingCalls
+from flow.run.ending import Limited
 from flow.run.frames import keep_users_frames, let_go
 from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome, by_parameter
 from flow.run.ids import new_run_id
@@ -83,11 +84,13 @@ class Extras:
     :ivar refused: nodes whose condition has raised: they fail, whatever their retries and fallbacks.
     :ivar nested: runs that contexts of nodes have started: by node its attempt, and how many; None if there are none.
     :ivar texts: those that nodes have emitted; None if there are none.
+    :ivar ended_at: of an outermost run without an event loop, when an exit has ended it.
+    :ivar grace: when cleanup that outlasts the run must have ended, by its clock, without an event loop.
     """
 
     __slots__ = (
-        "abandoned", "at", "began", "caught", "data", "epoch", "fallbacks", "hooks", "items", "known", "limits",
-        "nested", "outer", "refused", "round", "stages", "steps", "texts", "tries", "view",
+        "abandoned", "at", "began", "caught", "data", "ended_at", "epoch", "fallbacks", "grace", "hooks", "items",
+        "known", "limits", "nested", "outer", "refused", "round", "stages", "steps", "texts", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -110,6 +113,8 @@ class Extras:
         self.refused: set[int] = set()
         self.nested: dict[str, tuple[int, int]] | None = None
         self.texts: Texts | None = None
+        self.grace: float | None = None
+        self.ended_at: float | None = None
         self.hooks: Hooks | None = None if outer is None else outer.hooks
 
     @property
@@ -118,7 +123,7 @@ class Extras:
         return self.at if self.round is None else f"{self.at}#{self.round}"
 
 
-class RunRecord(EmittingCalls):
+class RunRecord(EmittingCalls, Limited):
     """What one run knows: what it was given, its parts made at first use, and how it stands.
 
     :param data: the store behind ``ctx.data``; if none is given, one is made when first asked for.
@@ -133,6 +138,7 @@ class RunRecord(EmittingCalls):
 
     resolver: Resolver | None
     started_at: float
+    _extras: Extras | None
 
     def __init__(
         self,
@@ -292,16 +298,6 @@ class RunRecord(EmittingCalls):
 
         search = self.extras.limits[name] = resumed(self.plan, name, bound)
         return search
-
-    @property
-    def deadline(self) -> float | None:
-        """When the run must have ended; without an event loop, that of the run it is part of as well."""
-        limit = self.config.timeout
-        if limit is not None:
-            return self.started_at + limit
-        extras = self._extras
-        outer = None if extras is None else extras.outer
-        return None if outer is None or outer.on_loop else outer.deadline
 
     # -- how it stands -----------------------------------------------------------------------
 
@@ -471,10 +467,6 @@ class PlanRun(RunRecord):
         )
 
     # -- outcomes ----------------------------------------------------------------------------
-
-    @property
-    def failures(self) -> int:
-        return len(self.errors.keys() - self.nodes.may_fail)
 
     def fallback_of(self, i: int) -> BaseException | None:
         found = None if self._extras is None else self._extras.fallbacks.get(i)

@@ -40,9 +40,19 @@ def _completed(run: PlanRun, i: int) -> str:
     if isinstance(error, BaseException):
         return f" by its fallback, after {described(error)}"
     resolver = run.resolver
+    if run.outlasts(i):
+        return _cleaned(run, i)
     if isinstance(resolver, TokenResolver) and i in resolver.choices:
         return f", and chose {_some(list(resolver.choices[i]))}"
     return ""
+
+
+def _cleaned(run: PlanRun, i: int) -> str:
+    routes = run.nodes.routes
+    assert routes is not None
+    if i in routes.setups:
+        return f": it is the teardown of node {run.nodes.names[routes.setups[i]]!r}, which completed"
+    return ": it runs whatever happened (cleanup)"
 
 
 def _failed(run: PlanRun, i: int) -> str:
@@ -79,6 +89,9 @@ def _bypassed(run: PlanRun, i: int) -> str:
     resolver, names, routes = run.resolver, run.nodes.names, run.nodes.routes
     assert isinstance(resolver, TokenResolver)
     assert routes is not None
+    setup = routes.setups.get(i)
+    if setup is not None and resolver.state[setup] != DONE:
+        return f": node {names[setup]!r}, its setup, {_verb(run.status(setup))}"
     join: Any = routes.joins.get(i, "all")
     dependencies = run.nodes.dependencies[i]
     dead = [d for d in dependencies if resolver.token(d, i) != LIVE]

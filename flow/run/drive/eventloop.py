@@ -57,6 +57,14 @@ class EventLoop:
         """Start a task that runs no node and is not cancelled with the run, which waits for it."""
         raise NotImplementedError
 
+    def now(self) -> float:
+        """Return the event loop's time in seconds."""
+        raise NotImplementedError
+
+    def outlasting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Let the async ``call`` of a node that cleans up go on when the run ends early, for as long as it may."""
+        return call
+
     def new_pool(self, most: int) -> Pool:
         """Make the threads of an outermost run, at most so many."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from flow.run.calls import Calls
+from flow.run.drive.last import outlasting
 from flow.run.drive.loop import LoopDriver, Worker
 from flow.run.drive.threads import Pool, TrioWaiter
 from flow.run.drive.workers import work
@@ -46,7 +47,7 @@ class TrioDriver(LoopDriver):
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
-        timeout = self.run.config.timeout
+        timeout = None if self.last else self.run.config.timeout
         scope = trio.CancelScope(deadline=inf if timeout is None else trio.current_time() + timeout)
         try:
             with scope:
@@ -144,6 +145,12 @@ class TrioDriver(LoopDriver):
             self.resting = False
         pace.renew(pace.clock())
         self.pump()
+
+    def now(self) -> float:
+        return trio.current_time()
+
+    def outlasting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        return partial(outlasting, self, call)
 
     def new_pool(self, most: int) -> Pool:
         wake = trio.lowlevel.current_trio_token().run_sync_soon
