@@ -168,9 +168,10 @@ class Stream(AsyncIterator[Item]):
         self._background = self._body = None
         if background is None or background.ended:
             return
-        await background.end()
         try:
-            if background.error is not None:
+            try:
+                await background.end()
+            finally:
                 _raise_error_of(background)
         except OUR_ERRORS as error:
             end_at_user(error)

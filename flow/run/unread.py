@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock, get_ident
+from threading import RLock, get_ident
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -69,7 +69,7 @@ class Unread:
     _wake: Callable[..., Any]
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()  # the collector may run code of the user's that emits
         self._entries: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._outermost = ""
         self._fresh: dict[str, list[tuple[Any, ...]]] = {}  # nested runs of which nothing was read, and their entries

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Final
 
 from flow.data.context import Context, Lease, LeasedContext
-from flow.errors import UsageError, shown
+from flow.errors import UsageError, a_kind
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 from flow.run.api import _checked_inputs, _finish, execute, run
@@ -24,6 +24,15 @@ from flow.types import references
 
 _COUNTING: Final = Lock()
 """Held while runs of one node are counted: threads of it may start several."""
+
+
+class StartedRun(PlanRun):
+    """A run that a node has started, which gets its Result: what it collects does not fail the node."""
+
+    __slots__ = ()
+
+    def survives(self, i: int) -> bool:
+        return super().survives(i) or self.config.on_error == "collect"
 
 
 def run_within(context: Context, target: Any, inputs: Mapping[str, Any] | None, targets: Any) -> Result:
@@ -68,7 +77,7 @@ def _plan(target: Any, method: str) -> Plan:
     if isinstance(target, Dag):
         return target.compile()
     if not isinstance(target, Plan):
-        raise _final(f"ctx.{method} takes a flow.Dag or a flow.Plan, not {shown(target)} (a {type(target).__name__})")
+        raise _final(f"ctx.{method} takes a flow.Dag or a flow.Plan, not {a_kind(target)}")
     return target
 
 
@@ -85,7 +94,7 @@ def _final(text: str) -> UsageError:
 
 def _nested(context: Context, plan: Plan, inputs: Mapping[str, Any] | None, outer: PlanRun, config: Any) -> PlanRun:
     checked = _checked_inputs(plan, {} if inputs is None else inputs, config)
-    nested = PlanRun(plan, checked, config, None, outer=outer, at=_place(context, outer))
+    nested = StartedRun(plan, checked, config, None, outer=outer, at=_place(context, outer))
     if isinstance(context, LeasedContext):
         nested.extras.steps = (partial(_stop_if_left, context._lease),)
         nested.resolve()

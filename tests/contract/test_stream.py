@@ -17,6 +17,7 @@ from conftest import modes
 
 import flow
 from flow import Config, Context, Status, events
+from flow.clock import on_asyncio
 from flow.run import streaming
 from flow.run.streaming import IN_A_ROW, StreamStatistics
 
@@ -426,7 +427,7 @@ class TestLeaving:
                     break
             del event
             await lasting.over()
-            if _on_asyncio():
+            if on_asyncio():
                 await asyncio.sleep(0.01)
                 assert len(asyncio.all_tasks()) == 1
 
@@ -581,9 +582,3 @@ class TestLeaving:
             assert lasting.log == ["begun", "cleared"]
 
         asyncio.run(main())
-
-
-def _on_asyncio() -> bool:
-    import sniffio
-
-    return sniffio.current_async_library() == "asyncio"

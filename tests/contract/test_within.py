@@ -418,6 +418,14 @@ class TestAsPartOfTheRun:
         result = ran(dag, on_error="collect")
         assert (result["node"].ok, result["node"].errors, result.ok) == (False, {"bad": boom}, True)
 
+    def test_failures_that_it_collects_are_logged(self, method: str, caplog: pytest.LogCaptureFixture) -> None:
+        inner = flow.Dag("inner")
+        inner.add("bad", lambda: 1 / 0)
+        ran(outer_of(inner, method), on_error="collect")
+        assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+            "node/bad: failed, the run goes on: ZeroDivisionError: division by zero"
+        ]
+
     def test_a_failure_may_be_caught(self, method: str) -> None:
         inner, dag = flow.Dag("inner"), flow.Dag("outer")
         inner.add("bad", lambda: 1 / 0)

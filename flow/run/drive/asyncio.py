@@ -52,15 +52,12 @@ class AsyncioDriver(LoopDriver):
     turn = staticmethod(partial(asyncio.sleep, 0))
 
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         super().__init__(run, pace_of(self.loop, run.clock) if outer is None else outer.pace, outer)
         self.alive: dict[Any, asyncio.Task[None]] = {}
         self.joined: asyncio.Future[None] | None = None
         self.shielded: Any = ()
         self.sparing: asyncio.TimerHandle | None = None
-
-    def is_here(self) -> bool:
-        return asyncio._get_running_loop() is self.loop
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""

@@ -20,7 +20,7 @@ from flow.run.pacing import TURNS, pace_of
 class TrioDriver(LoopDriver):
     """One run in a nursery of its own. The caller's task only supervises."""
 
-    __slots__ = ("_early", "nursery", "token")
+    __slots__ = ("_early", "loop", "nursery")
 
     polls = True
     work = work
@@ -37,13 +37,10 @@ class TrioDriver(LoopDriver):
         return task.child_nurseries
 
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
-        self.token = token = trio.lowlevel.current_trio_token()
+        self.loop = token = trio.lowlevel.current_trio_token()
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
         self.nursery: Any = None
         self._early: list[Callable[[], Coroutine[Any, Any, None]]] = []  # companions that came before the nursery
-
-    def is_here(self) -> bool:
-        return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self.token
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
