@@ -10,7 +10,8 @@
     ├── InputError       ValueError  run inputs missing or unknown
     ├── TraceError       ValueError  a file that is not a usable WfFormat trace
     ├── UsageError       RuntimeError  a call made at the wrong time or place
-    │   └── TransitionError          a status change that is not legal
+    │   ├── TransitionError          a status change that is not legal
+    │   └── SignalError              what was sent to a run that does not take it; ``reason`` says why
     ├── MissingOutput    KeyError    an output asked for that the run did not produce
     ├── DataError        ValueError  data a store cannot hold or encode; lists every fault
     ├── MissingKey       KeyError    data asked for under a key the store does not hold
@@ -149,6 +150,21 @@ class UsageError(FlowError, RuntimeError):
 
 class TransitionError(UsageError):
     """A node's status was asked to change in a way the status machine forbids."""
+
+
+class SignalError(UsageError):
+    """A run did not take what was sent to it (:meth:`flow.RunHandle.send`).
+
+    :ivar reason: "unknown": the run has no such signal; "invalid": the payload is not of its type; "sent": it has been
+        sent before; "ended": its node or the run has ended.
+    """
+
+    def __init__(self, text: str, reason: str = "unknown") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.reason)
 
 
 class RouteError(FlowError, ValueError):

@@ -37,6 +37,8 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),
     "loop": ("until", "max_iterations", "carry", "on_limit", "history"),
+    "signal": ("type", "timeout"),
+    "timer": ("seconds", "at"),
     "run": ("inputs", "targets", "known", "config", "run_id"),
     "Retry": ("attempts", "delay", "backoff", "multiplier", "max_delay", "jitter", "retry_if"),
     "Timeout": ("attempt", "node"),
@@ -72,6 +74,8 @@ _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "map": ("Config", "run", "Retry", "reduce"),
     "reduce": ("map", "Config", "run", "Retry"),
     "loop": ("Config", "run", "Retry", "map"),
+    "signal": ("Config", "run"),
+    "timer": ("Config", "run"),
     "Retry": ("node",),
     "Timeout": ("Retry", "node"),
     "DataConfig": ("Config", "node", "run"),
@@ -137,6 +141,9 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "carry": "carries feedback state feed_back loop_vars",
     "history": "collect_all keep_all accumulate",
     "start": "initial initializer init initial_value seed",
+    "type": "schema model payload payload_type expected_type result_type",
+    "seconds": "delay duration sleep interval wait wait_seconds countdown",
+    "at": "eta run_at start_at target_time",
     "attempts": "retries max_retries max_attempts tries max_tries stop stop_after_attempt times count n total "
     "n_retries num_retries retry",
     "delay": "retry_delay delay_seconds retry_delay_seconds wait wait_fixed interval initial_interval countdown "

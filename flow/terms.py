@@ -101,6 +101,8 @@ FITS: Final[Mapping[str, Mapping[str, Fits]]] = {
     },
     "reduce": {"start": Fits(-inf, words=None, flag=True, none=True)},
     "loop": {"max_iterations": _FROM_1, "on_limit": Fits(words=("fail", "return")), "history": _FLAG},
+    "signal": {"timeout": _DURATION},
+    "timer": {"seconds": Fits(0)},
     "run": {"run_id": Fits(words=None), "targets": Fits(words=None)},
     "Retry": {
         "attempts": _FROM_1, "delay": Fits(0), "backoff": Fits(words=("constant", "linear", "exponential")),

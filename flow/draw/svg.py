@@ -37,6 +37,7 @@ MARKS: Final = {
     Status.PENDING: "M-4 0h.01M0 0h.01M4 0h.01",
     Status.READY: "M-2.5 -4L3.5 0L-2.5 4Z",
     Status.RUNNING: "M0 -4A4 4 0 1 1 -4 0M0 -2V0H2",
+    Status.WAITING: "M-3 -4H3L-3 4H3Z",
     Status.COMPLETED: "M-4 .5L-1.2 3.5L4 -3.5",
     Status.FAILED: "M-3.5 -3.5L3.5 3.5M3.5 -3.5L-3.5 3.5",
     Status.SKIPPED: "M-4 -3.5L0 0L-4 3.5M0 -3.5L4 0L0 3.5",

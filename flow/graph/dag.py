@@ -12,7 +12,7 @@ from flow.errors import DefinitionError, UsageError, shown
 from flow.graph.inline import cleanup_of_part, inline
 from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.graph.routes import conditional, in_part, routing_of
-from flow.graph.teardowns import Teardowns
+from flow.graph.waits import Waits
 from flow.plan.compile import compile_definition
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _DEFAULTS: Final = {option: getattr(PLAIN, option) for option in Policy.__struct_fields__}
 
 
-class Dag(Teardowns):
+class Dag(Waits):
     """A directed acyclic graph of plain functions, being built.
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.

@@ -11,6 +11,7 @@ from flow.errors import UsageError, nearest, shown
 from flow.graph.routes import after_of, prefixed
 from flow.plan.definition import PLAIN, Definition, Needs, Policy
 from flow.plan.plan import Plan
+from flow.plan.waits import Wait
 from flow.signature import shape_of
 from flow.types import ABSENT
 
@@ -74,7 +75,7 @@ def cleanup_of_part(
 
 def _policy(theirs: Definition, i: int) -> Policy | None:
     policy = theirs.policies.get(i)
-    if not theirs.middleware:
+    if not theirs.middleware or isinstance(theirs.fns[i], Wait):
         return policy
     policy = policy or PLAIN
     return msgspec.structs.replace(policy, middleware=(*theirs.middleware, *policy.middleware))

@@ -26,6 +26,7 @@ COLOURS: Final[Mapping[Status, tuple[str, str]]] = {
     Status.PENDING: ("#f5f5f5", "#9e9e9e"),
     Status.READY: ("#e3f2fd", "#1e88e5"),
     Status.RUNNING: ("#fff8e1", "#ffa000"),
+    Status.WAITING: ("#fbe9e7", "#f4511e"),
     Status.COMPLETED: ("#e8f5e9", "#43a047"),
     Status.FAILED: ("#ffebee", "#e53935"),
     Status.SKIPPED: ("#eeeeee", "#757575"),

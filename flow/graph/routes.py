@@ -22,6 +22,7 @@ T = TypeVar("T")
 _CONDITIONS = "after: conditions"  # no keyword of a caller's can have such a name
 _ROUTER = "route: router"
 TEARDOWN = "teardown: setup"
+WAITS = "waits: yes"
 
 
 class Choices(Loops):
@@ -163,12 +164,12 @@ def after_of(plan: Plan, i: int) -> list[int]:
 def routing_of(options: dict[str, Any]) -> Routing | None:
     """Take the conditions and the choice out of a node's ``options``; None if there are none."""
     conditions, router = options.pop(_CONDITIONS, ()), options.pop(_ROUTER, None)
-    setup = options.pop(TEARDOWN, MISSING)
+    setup, waits = options.pop(TEARDOWN, MISSING), options.pop(WAITS, False)
     if router is not None or setup is not MISSING or (conditions and options.get("cleanup") is True):
         return Routing(conditions, router, setup=setup)
-    if all(isinstance(condition, str) and condition == "completed" for condition in conditions):
+    if not waits and all(isinstance(condition, str) and condition == "completed" for condition in conditions):
         return None
     return Routing(conditions, router)
 
 
-__all__ = ["TEARDOWN", "Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]
+__all__ = ["TEARDOWN", "WAITS", "Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]

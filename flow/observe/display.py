@@ -46,7 +46,10 @@ class Items(msgspec.Struct):
 
 
 class Row(msgspec.Struct):
-    """Counters of one run; ``maps`` are those of its maps that are on, ``rounds`` those of its loops that are on."""
+    """Counters of one run.
+
+    ``maps`` and ``rounds`` are those of its maps and loops that are on, ``waits`` are nodes that wait.
+    """
 
     dag: str
     nodes: int
@@ -62,6 +65,21 @@ class Row(msgspec.Struct):
     items_failed: int = 0
     maps: dict[str, Items] = {}
     rounds: dict[str, int] = {}
+    waits: set[str] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Nodes that wait for a signal or a time."""
+        return len(self.waits)
+
+    def end(self, node: str) -> None:
+        """A node that ran or waited does so no more."""
+        if node in self.waits:
+            self.waits.remove(node)
+        else:
+            self.running -= 1
+            self.maps.pop(node, None)
+            self.rounds.pop(node, None)
 
     @property
     def elapsed(self) -> float:
@@ -155,8 +173,8 @@ def _counts(row: Row, room: int) -> Text:
 
     parts: list[tuple[int, str, str]] = [(3, f"{row.completed:,} completed", "green")]  # (rank, text, colour)
     colours = {
-        "running": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"), "bypassed": (4, "blue"),
-        "cancelled": (4, "magenta"),
+        "running": (2, "cyan"), "waiting": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"),
+        "bypassed": (4, "blue"), "cancelled": (4, "magenta"),
     }  # fmt: skip
     for what, (rank, colour) in colours.items():
         if (count := getattr(row, what)) > 0:

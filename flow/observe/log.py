@@ -103,6 +103,7 @@ _SAID: Final[dict[type, Callable[[Any], Said]]] = {
     events.RunFinished: _run_finished,
     events.NodeKnown: lambda event: ("known as %s", (event.status,)),
     events.NodeStarted: lambda event: ("attempt %d begins", (event.attempt,)),
+    events.NodeWaiting: lambda event: ("begins to wait", ()),
     events.NodeFinished: lambda event: ("completed in %s", (duration(event.duration),)),
     events.NodeFallback: _fell_back,
     events.NodeFailed: _failed,

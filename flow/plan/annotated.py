@@ -11,6 +11,7 @@ from flow.annotations import annotations_of
 from flow.awaits import may_return_awaitable
 from flow.data.mapresult import MapResult
 from flow.plan.assignable import UNKNOWN, contradict, item_of, list_of, union
+from flow.plan.waits import Wait
 from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
 from flow.signature import Nested, is_async_callable, shape_of
@@ -51,6 +52,8 @@ class Annotations:
         """Return the type of the output of ``fn``: of the awaited value if ``fn`` is async."""
         if isinstance(fn, Nested):
             return Mapping[str, Any]
+        if isinstance(fn, Wait):
+            return UNKNOWN if fn.output_type is Any else fn.output_type
         if may_return_awaitable(fn) and not is_async_callable(getattr(fn, "__func__", fn)):
             return UNKNOWN
         return self.of(fn).get("return", UNKNOWN)

@@ -33,6 +33,7 @@ from flow.plan.pipelines import join_pipelines
 from flow.plan.plan import Plan
 from flow.plan.routing import give_defaults, routes_of
 from flow.plan.spare import provide_defaults
+from flow.plan.waits import Wait, waits_within
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
@@ -227,6 +228,8 @@ class _Compilation:
             if wiring.optional and not composite:  # those leave out what is missing themselves
                 binder = structs.replace(binder, optional=optionals_of(shape))
             self.nodes.binders[i] = binder
+        if composite and waits_within(fn):
+            self.nodes.holders.add(i)
         if isinstance(fn, Over):
             self._check_over(i, fn, wiring.slots[: len(fn.sources)])
         elif isinstance(fn, Looped):
@@ -285,7 +288,10 @@ class _Compilation:
             fn = d.fns[i]
             readable = id(fn) not in self.unreadable
             is_async = is_async_callable(fn.fn) if readable and isinstance(fn, Mapped) else bool(nodes.is_async[i])
-            found = policy_faults(policy or PLAIN, is_async, type(fn) is Folded)
+            if isinstance(fn, Wait):
+                found = fn.faults(policy or PLAIN)
+            else:
+                found = policy_faults(policy or PLAIN, is_async, type(fn) is Folded)
             if policy is not None and (i in nodes.generators or makes_generators(fn)):
                 found += generator_faults(policy, isinstance(fn, Mapped))
             if found:
@@ -331,12 +337,12 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
         nodes.priorities[i] = policy.priority
     if policy.cost is not None:
         nodes.costs[i] = float(policy.cost)
-    layers, timeout = (*dag_middleware, *policy.middleware), policy.timeout
+    fn = nodes.fns[i]
+    layers, timeout = () if isinstance(fn, Wait) else (*dag_middleware, *policy.middleware), policy.timeout
     if timeout is not None and not isinstance(timeout, Timeout):
         timeout = per_attempt(timeout)
     if timeout == UNLIMITED:
         timeout = None  # limits nothing
-    fn = nodes.fns[i]
     if policy.runs_in not in (None, "inline", "thread"):
         nodes.named.add(i)
     if isinstance(fn, Mapped):  # these are each item's, the rest the node's

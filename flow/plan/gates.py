@@ -13,16 +13,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flow.plan.awaiting import WaitingResolver
 from flow.plan.nodes import Nodes
 from flow.plan.resolver import BYPASSED, CANCELLED, DONE, FAILED, SKIPPED, TAKEN, WAITING, Step
-from flow.plan.routes import ASKS
 from flow.plan.tokens import _DEAD_FAILED, _SENT, HARD, LIVE, TokenResolver, _starts
 
 if TYPE_CHECKING:
     from flow.plan.routes import Routes
 
 
-class GatedResolver(TokenResolver):
+class GatedResolver(WaitingResolver):
     """Says which nodes are ready, in a plan with cleanup. The interface is that of :class:`TokenResolver`."""
 
     __slots__ = ("_gated", "_last", "_left", "_open", "_setups", "_teardowns")
@@ -94,7 +94,7 @@ class GatedResolver(TokenResolver):
         if i in self._gated and (status := self._verdict(i)):
             self._pass_over(i, status)
             return False
-        return not self._held[i] & ASKS or super()._begins(i)
+        return super()._begins(i)
 
     def _verdict(self, i: int) -> int:
         """Decide about gated node ``i``, all of whose tokens have come: 0 lets it run, else it ends as this code."""
@@ -176,7 +176,7 @@ class GatedResolver(TokenResolver):
 
 def resolver_type(routes: Any) -> type[TokenResolver]:
     """Return the resolver of a plan with these rules."""
-    return GatedResolver if routes.gated else TokenResolver
+    return GatedResolver if routes.gated else WaitingResolver if routes.waits else TokenResolver
 
 
 __all__ = ["GatedResolver", "resolver_type"]

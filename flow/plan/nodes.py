@@ -28,6 +28,7 @@ T = TypeVar("T")
 _COPIED: Final = (
     "names", "index", "fns", "arguments", "dependencies", "is_async", "named",
     "binders", "retries", "priorities", "costs", "may_fail", "fallbacks", "spared", "generators", "pipelines", "shapes",
+    "holders",
 )  # fmt: skip
 
 
@@ -51,11 +52,12 @@ class Nodes:
         neither a node nor one of these fills.
     :ivar routes: what decides which nodes run; None if all do unless one fails.
     :ivar named: nodes that say by which of ``Config.executors`` they are called.
+    :ivar holders: nodes that run a plan in which a node waits for a signal or a time.
     """
 
     __slots__ = (
         "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
-        "binders", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "index",
+        "binders", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "holders", "index",
         "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
         "priorities", "required_inputs", "retries", "routes", "shapes", "spared",
     )  # fmt: skip
@@ -77,6 +79,7 @@ class Nodes:
         self.spared: dict[int, frozenset[int]] = {}
         self.generators: set[int] = set()
         self.named: set[int] = set()
+        self.holders: set[int] = set()
         self.pipelines: dict[int, tuple[int, ...]] = {}
         self.shapes: dict[int, Shape] = {}
         self.inputs: dict[str, tuple[int, ...]] = {}
@@ -145,6 +148,11 @@ class Nodes:
         """Return the value slots that the function and the condition of node ``i`` are called with."""
         when = None if self.routes is None else self.routes.whens.get(i)
         return self.arguments[i] if when is None else (*self.arguments[i], *when.slots)
+
+    @property
+    def waits(self) -> bool:
+        """True if a node waits for a signal or a time, here or in a plan that a node runs."""
+        return bool(self.holders) or (self.routes is not None and bool(self.routes.waits))
 
     @property
     def in_degrees(self) -> list[int]:
@@ -262,6 +270,7 @@ class Nodes:
             if i in called and (followers := tuple([new[a] for a in after if a in called]))
         }
         part.named = {new[i] for i in self.named if i in called}
+        part.holders = {new[i] for i in self.holders if i in called}
         part.generators = {new[i] for i in self.generators if i in new}
         part.shapes = self.shapes
         # Nothing kept waits for anything dropped, so what is left of the order is the part's own.

@@ -10,6 +10,7 @@ from flow.draw.picture import MAX_NODES, Picture
 from flow.errors import shown
 from flow.plan.marks import marks_of, told
 from flow.plan.nodes import Nodes, executor_of, fallback_of, function_of
+from flow.plan.waits import Wait
 from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
 from flow.reprs import counted
@@ -59,10 +60,12 @@ def card(text: str, name: str, nodes: Nodes, levels: Sequence[int]) -> str:
 
 
 def _kind(nodes: Nodes, i: int) -> str:
-    """Return the kind of a node that is no plain function: map, reduce, loop or dag."""
+    """Return the kind of a node that is no plain function: map, reduce, loop, dag, signal or timer."""
     fn = function_of(nodes, i)
     if not isinstance(fn, Composite):
         return ""
+    if isinstance(fn, Wait):
+        return fn.word
     if isinstance(fn, Looped):
         return "loop"
     return "map" if isinstance(fn, Mapped) else "reduce" if isinstance(fn, Folded) else "dag"
@@ -71,9 +74,10 @@ def _kind(nodes: Nodes, i: int) -> str:
 def _told(nodes: Nodes, i: int) -> Iterator[str]:
     """Yield lines about the policies of node ``i`` and the place of its function."""
     executor, fallback = executor_of(nodes, i), fallback_of(nodes, i)
-    fn = function_of(nodes, i)
+    fn, kind = function_of(nodes, i), _kind(nodes, i)
     rounds = fn.said() if isinstance(fn, Looped) else ()
-    words = [_kind(nodes, i), *rounds, "async" if nodes.is_async[i] else "sync", *told(nodes, i)]
+    how = () if isinstance(fn, Wait) else ("async" if nodes.is_async[i] else "sync",)
+    words = [kind, *rounds, *how, *told(nodes, i)]
     if executor not in (None, "inline"):
         words.append("in a thread" if executor == "thread" else f"executor {executor}")
     if i in nodes.retries:

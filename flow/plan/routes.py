@@ -8,6 +8,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
+from flow.plan.waits import Wait
+
 NO_CONDITIONS: Final[Mapping[int, str]] = {}
 
 ASKS: Final = 1
@@ -15,6 +17,9 @@ ASKS: Final = 1
 
 GATED: Final = 2
 """Kind of held nodes: they clean up, and decide when they are taken."""
+
+WAITS: Final = 4
+"""Kind of held nodes: they wait for a signal or a time, and are not handed out."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -54,6 +59,7 @@ class Routes(msgspec.Struct):
         with another condition, the When, -1 and None.
     :ivar cleanup: nodes that run after all others. ``setups`` are those of teardowns.
     :ivar gated: all of these: nodes that also wait for nodes which no edge leads from.
+    :ivar waits: nodes that wait for a signal or a time.
     """
 
     joins: dict[int, str | int]
@@ -69,15 +75,21 @@ class Routes(msgspec.Struct):
     cleanup: frozenset[int] = frozenset()
     setups: dict[int, int] = {}
     gated: frozenset[int] = frozenset()
+    waits: dict[int, Wait] = {}
 
     def hold(self, count: int) -> None:
         """Set ``held`` and ``asked`` of ``count`` nodes, once all else is there."""
         self.held = held = [0] * count
-        for i in self.gated:
-            held[i] = GATED
-        for i in self.whens:
-            held[i] |= ASKS
+        for kind, nodes in ((GATED, self.gated), (ASKS, self.whens), (WAITS, self.waits)):
+            for i in nodes:
+                held[i] |= kind
         self.asked = {i: _asked(when) for i, when in self.whens.items()}
+
+    @property
+    def has_any(self) -> bool:
+        """True if there is any rule."""
+        rules = (self.joins, self.conditions, self.routers, self.whens, self.outcomes, self.gated, self.waits)
+        return any(rules)
 
     def condition(self, i: int, s: int) -> str:
         """Return the condition of the edge from node ``i`` to ``s``."""
@@ -145,6 +157,7 @@ class Routes(msgspec.Struct):
         part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
         part.masked = frozenset(of(dict.fromkeys(self.masked), called))
         part.watched = [self.watched[i] for i in new]
+        part.waits = of(self.waits, called)
         if self.gated:
             part.cleanup = frozenset(of(dict.fromkeys(self.cleanup), new))
             part.setups = {new[i]: new[setup] for i, setup in self.setups.items() if i in new}
@@ -160,4 +173,4 @@ def _asked(when: When) -> tuple[Any, int, Any]:
     return when.fn, count, when.slots[0] if count == 1 else when.slots
 
 
-__all__ = ["ASKS", "GATED", "NO_CONDITIONS", "Choice", "Routes", "When"]
+__all__ = ["ASKS", "GATED", "NO_CONDITIONS", "WAITS", "Choice", "Routes", "When"]

@@ -15,6 +15,7 @@ from flow.plan.nodes import Nodes
 from flow.plan.order import distinct, reach
 from flow.plan.routes import Choice, Routes, When
 from flow.plan.spare import defaults_of, optionals
+from flow.plan.waits import Wait
 from flow.policy.bind import Binder
 from flow.signature import Composite, Shape, is_async_callable, location_of, shape_of
 
@@ -54,7 +55,7 @@ class _Reading:
         if found.cleanup or found.setups:
             for i, fault in give_gates(found, self.nodes, self.d, self.wirer):
                 self._fault(i, fault)
-        if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes or found.gated):
+        if not found.has_any:
             return None, self.faults
         sound = sound and not self.faults and not self.wirer.faults
         found.watched = [0] * self.nodes.count
@@ -88,6 +89,9 @@ class _Reading:
             self._read_condition(i, ref, condition)
         if routing.router is not None:
             self._read_router(i, routing.router)
+        fn = self.nodes.fns[i]
+        if isinstance(fn, Wait):
+            self.found.waits[i] = fn
         if policy.when is not None:
             self._read_when(i, policy.when, routing.reads)
         for fault in read_cleanup(i, policy, self.found, self.nodes, self.wirer):

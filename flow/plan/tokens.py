@@ -51,6 +51,14 @@ class Decisions(Protocol):
         """These nodes have been skipped or bypassed, by node ``cause``. Return whether an async hook is told that."""
         ...
 
+    def begins_waiting(self, i: int) -> bool:
+        """Node ``i`` begins to wait for a signal or a time. False: it is to begin, and fail."""
+        ...
+
+    def ended(self) -> None:
+        """The run has ended: nothing waits any more."""
+        ...
+
     def is_telling(self) -> bool:
         """Tell whether an async hook is being told that."""
         ...

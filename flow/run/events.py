@@ -51,8 +51,16 @@ class NodeStarted(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class NodeWaiting(msgspec.Struct, frozen=True, tag=True):
+    """A node begins to wait for a signal or a time. At its end comes a NodeFinished, NodeFailed or NodeCancelled."""
+
+    run_id: str
+    node: str
+    at: float
+
+
 class NodeFinished(msgspec.Struct, frozen=True, tag=True):
-    """A node has completed; ``duration`` (seconds) is that of its last attempt."""
+    """A node has completed; ``duration`` (seconds) is that of its last attempt, or of its waiting."""
 
     run_id: str
     node: str
@@ -210,6 +218,7 @@ Event: TypeAlias = (
     | RunFinished
     | NodeKnown
     | NodeStarted
+    | NodeWaiting
     | NodeFinished
     | NodeFallback
     | NodeFailed
@@ -245,6 +254,7 @@ __all__ = [
     "NodeRetried",
     "NodeSkipped",
     "NodeStarted",
+    "NodeWaiting",
     "RoundFinished",
     "RoundStarted",
     "RunFinished",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,6 +56,10 @@ def begin(run: PlanRun) -> None:
         from flow.run.known import take_known
 
         take_known(run)
+    if nodes.routes is not None and nodes.routes.waits:
+        from flow.run.waiting import begin_waits
+
+        begin_waits(run)
 
 
 def drive_inline(run: PlanRun) -> None:
@@ -87,13 +91,19 @@ def driver_for(run: Calls, outer: Any = None) -> Any:
     return TrioDriver(run)
 
 
+def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
+    """Return what drives ``run`` to its end, and its cleanup. (To be awaited where the run is: it adds no frame.)"""
+    drives: Awaitable[None] = drive_and_clean_up(run, driver) if run.cleans else driver.drive()
+    return drives
+
+
 async def drive_alone(run: PlanRun) -> None:
     """Drive ``run`` to its end on an event loop that is there for this run alone."""
     driver = driver_for(run)
     driver.owns_loop = True
     try:
         begin(run)
-        await (drive_and_clean_up(run, driver) if run.cleans else driver.drive())
+        await driving(run, driver)
     finally:
         run.end()
 
@@ -189,7 +199,7 @@ async def drive_within(run: PlanRun, then: Callable[[PlanRun], T]) -> T:
     try:
         try:
             begin(run)
-            await (drive_and_clean_up(run, driver) if run.cleans else driver.drive())
+            await driving(run, driver)
         finally:
             run.end()
     except BaseException:

@@ -310,7 +310,7 @@ def _bars_of(result: Result) -> list[Bar]:
     from flow.run.draw.sections import attempts_of
     from flow.run.draw.svg import Bar
 
-    extras, find = result._run._extras, result.plan._nodes.index
+    extras, find, routes = result._run._extras, result.plan._nodes.index, result.plan._nodes.routes
     tries_of = {} if extras is None else extras.tries
     errors, status, attempts = result.errors, result.status, result.attempts
     bars = []
@@ -318,6 +318,7 @@ def _bars_of(result: Result) -> list[Bar]:
         tries = attempts.get(name, 1)
         notes = [f"{tries} attempts"] if tries > 1 else []
         notes += [described(errors[name])] if name in errors else []
+        notes += ["waited"] if routes is not None and find[name] in routes.waits else []
         parts = attempts_of(tries_of.get(find[name], []), result._run.started_at, status[name])
         bars.append(Bar(name, start, end, status[name], "; ".join(notes), 1, parts))
     return sorted(bars, key=lambda bar: (bar.start, bar.end))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flow.awaits import NEVER_AWAITED, discard
 from flow.data.outcome import received_outcome
@@ -18,6 +18,9 @@ from flow.run import events
 from flow.signature import location_of
 from flow.types import ABSENT, MISSING, Status
 
+if TYPE_CHECKING:
+    from flow.run.waiting import Waiting
+
 Call = Callable[..., Any]
 
 _NAMED: Final = 8  # keys of a router in a message
@@ -30,10 +33,11 @@ class RunDecisions:
     :ivar wants: asks the condition of a node. One that raises, or gives no bool, lets the node begin, and fail.
     """
 
-    __slots__ = ("_run", "values", "wants")
+    __slots__ = ("_run", "_waiting", "values", "wants")
 
     def __init__(self, run: Any) -> None:
         self._run = run
+        self._waiting: Waiting | None = None  # made at the first node that waits
         self.values: Sequence[Any] = run.values
         self.wants: Any = _wants(run)  # (pyright takes a Callable in a slot for a method)
 
@@ -46,6 +50,24 @@ class RunDecisions:
         for i in nodes:
             run.skipped(i, run.nodes.names[cause])
         return hooks is not None and bool(hooks.awaits)
+
+    def begins_waiting(self, i: int) -> bool:
+        """Let node ``i`` wait, unless its condition has raised."""
+        if i in self._run.refused:
+            return False
+        if self._waiting is None:
+            from flow.run.waiting import Waiting  # here: few runs wait
+
+            self._waiting = Waiting(self._run)
+        self._waiting.begin(i)
+        return True
+
+    def ended(self) -> None:
+        """End all waiting."""
+        if self._run.nodes.routes.waits:
+            from flow.run.waiting import end_waits
+
+            end_waits(self._run, self._waiting)
 
     def is_telling(self) -> bool:
         """Tell whether an async hook is being told; a sync one has been."""

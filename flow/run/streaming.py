@@ -17,12 +17,12 @@ from flow.errors import UsageError
 from flow.exports import only
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
-from flow.run.api import _finish, _hook, _refusal, _start
+from flow.run.api import _hook, _refusal, _start, finished
 from flow.run.background import Background, in_background
 from flow.run.drive.threads import TrioWaiter
 from flow.run.events import Event
 from flow.run.hooks import HookFailed
-from flow.run.launch import begin, driver_for
+from flow.run.launch import begin, driver_for, driving
 from flow.run.result import Result
 from flow.run.state import PlanRun
 from flow.run.unread import Unread
@@ -268,7 +268,7 @@ async def _run(state: PlanRun, unread: Unread) -> Result:
         try:
             try:
                 begin(state)
-                await driver.drive()
+                await driving(state, driver)
             finally:
                 state.end()
         except HookFailed as error:
@@ -277,7 +277,7 @@ async def _run(state: PlanRun, unread: Unread) -> Result:
             state.forget()
             raise
         else:
-            return _finish(state)
+            return finished(state)
         state.forget()
         try:
             raise failed

@@ -7,6 +7,7 @@ from typing import Any
 from flow.errors import described
 from flow.plan.resolver import BYPASSED, DONE, FAILED, SKIPPED
 from flow.plan.tokens import BYPASS, LIVE, TokenResolver
+from flow.plan.waits import Signal
 from flow.run.state import PlanRun
 from flow.types import Status
 
@@ -44,6 +45,9 @@ def _completed(run: PlanRun, i: int) -> str:
         return _cleaned(run, i)
     if isinstance(resolver, TokenResolver) and i in resolver.choices:
         return f", and chose {_some(list(resolver.choices[i]))}"
+    wait = None if run.nodes.routes is None else run.nodes.routes.waits.get(i)
+    if wait is not None:
+        return " by a signal" if isinstance(wait, Signal) else " when its time had come"
     return ""
 
 

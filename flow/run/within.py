@@ -15,7 +15,7 @@ from flow.data.context import Context, Lease, LeasedContext
 from flow.errors import UsageError, a_kind
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
-from flow.run.api import _checked_inputs, _finish, execute, run
+from flow.run.api import _checked_inputs, execute, finished, run
 from flow.run.calls import OutOfTime
 from flow.run.launch import config_inline, config_within, drive_inline_within, drive_within
 from flow.run.result import Result
@@ -143,4 +143,4 @@ def _result(nested: PlanRun) -> Result:
     if extras.data is None and outer._extras is not None and outer._extras.data is not None:
         assert nested.data is not None  # made now, over the store of that run
     extras.outer = None
-    return _finish(nested)
+    return finished(nested)

@@ -16,6 +16,7 @@ from sys import getrefcount
 from typing import Any, Final
 
 from flow.run.calls import Calls
+from flow.run.drive.asyncio_waits import AsyncioWaits
 from flow.run.drive.loop import LoopDriver, Worker
 from flow.run.drive.threads import Pool
 from flow.run.drive.workers import work
@@ -34,16 +35,15 @@ def _is_cancelling(task: Any, /) -> object:
 _CANCELLING: Callable[[Any], object] = asyncio.Task.cancelling if _UNCANCELS else _is_cancelling
 
 
-class AsyncioDriver(LoopDriver):
+class AsyncioDriver(AsyncioWaits):
     """One run on the running asyncio loop.
 
-    :ivar alive: workers that are suspended, and other tasks of the run, each with its task.
     :ivar shielded: those that are not cancelled with the run.
     :ivar joined: done when nothing is alive any more.
     :ivar sparing: what will cancel the nodes that clean up, which outlast the others.
     """
 
-    __slots__ = ("alive", "joined", "loop", "shielded", "sparing")
+    __slots__ = ("joined", "shielded", "sparing")
 
     work = work
 
@@ -54,7 +54,7 @@ class AsyncioDriver(LoopDriver):
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         super().__init__(run, pace_of(self.loop, run.clock) if outer is None else outer.pace, outer)
-        self.alive: dict[Any, asyncio.Task[None]] = {}
+        self.alive = {}
         self.joined: asyncio.Future[None] | None = None
         self.shielded: Any = ()
         self.sparing: asyncio.TimerHandle | None = None

@@ -53,6 +53,25 @@ class EventLoop:
         """Start a task that runs :meth:`delay`."""
         raise NotImplementedError
 
+    def soon(self, fn: Callable[..., object], *args: Any) -> None:
+        """Have ``fn`` called on the thread of the event loop, not within what is going on now.
+
+        Any thread may call this. :raises RuntimeError: if the event loop has ended.
+        """
+        raise NotImplementedError
+
+    def later(self, seconds: float, fn: Callable[[int], None], i: int) -> Any:
+        """Have ``fn(i)`` called after so many seconds of the run's clock; return what has ``cancel()``."""
+        raise NotImplementedError
+
+    def hold(self, waits: Any) -> None:
+        """Let the run go on until :meth:`let_go`, though no task runs. Its cancellation calls ``waits.cancel()``."""
+        raise NotImplementedError
+
+    def let_go(self, waits: Any) -> None:
+        """End :meth:`hold`."""
+        raise NotImplementedError
+
     def cancel_all(self) -> None:
         """Cancel every task, letting those that wake in this very turn have their say first."""
         raise NotImplementedError

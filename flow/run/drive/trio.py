@@ -20,7 +20,7 @@ from flow.run.pacing import TURNS, pace_of
 class TrioDriver(LoopDriver):
     """One run in a nursery of its own. The caller's task only supervises."""
 
-    __slots__ = ("_early", "loop", "nursery")
+    __slots__ = ("_early", "_held", "loop", "nursery")
 
     polls = True
     work = work
@@ -41,6 +41,7 @@ class TrioDriver(LoopDriver):
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
         self.nursery: Any = None
         self._early: list[Callable[[], Coroutine[Any, Any, None]]] = []  # companions that came before the nursery
+        self._held: dict[Any, trio.Event] = {}
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -100,15 +101,52 @@ class TrioDriver(LoopDriver):
         self.companions += 1
         self._spawn(companion)
 
+    # -- nodes that wait ---------------------------------------------------------------------
+
+    def soon(self, fn: Callable[..., object], *args: Any) -> None:
+        self.loop.run_sync_soon(partial(fn, *args))
+
+    def later(self, seconds: float, fn: Callable[[int], None], i: int) -> Any:
+        scope = trio.CancelScope()
+
+        async def companion() -> None:
+            with scope:
+                await self.run.clock.wait(seconds)
+                fn(i)
+
+        self._accompany_early(companion)
+        return scope
+
+    def hold(self, waits: Any) -> None:
+        over = self._held[waits] = trio.Event()
+
+        async def companion() -> None:
+            try:
+                await over.wait()
+            finally:
+                waits.cancel()
+
+        self._accompany_early(companion)
+
+    def let_go(self, waits: Any) -> None:
+        over = self._held.pop(waits, None)
+        if over is not None:
+            over.set()
+
+    def _accompany_early(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self.nursery is None:
+            self._early.append(body)
+        else:
+            self._accompany(body)
+
+    # -- tasks -------------------------------------------------------------------------------
+
     def shield(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async def shielded() -> None:
             with trio.CancelScope(shield=True):
                 await body()
 
-        if self.nursery is None:  # a known failure, say
-            self._early.append(shielded)
-        else:
-            self._accompany(shielded)
+        self._accompany_early(shielded)
 
     def spawn_delay(self, i: int, seconds: float) -> None:
         self._accompany(partial(self.delay, i, seconds))
