@@ -504,14 +504,22 @@ class TestTimeAndCancellation:
         assert isinstance(kept(caught.value), flow.NodeTimeout)
 
     def test_an_abandoned_loop_leaves_its_thread(self, backend: str) -> None:
-        dag = self.endless(False, timeout=0.05, thread=True, abandon_on_timeout=True, continue_on_error=True)
+        mine: list[threading.Thread] = []
+        dag = flow.Dag("d")
+
+        def more(n: int) -> int:
+            mine.append(threading.current_thread())
+            return n + 1
+
+        options: Any = {"timeout": 0.05, "thread": True, "abandon_on_timeout": True, "continue_on_error": True}
+        dag.loop("l", more, carry="n", until=lambda n: False, max_iterations=10**9, **options)
         result = flow.run(dag, {"n": 0}, config=Config(backend=backend))  # type: ignore[arg-type]
         assert isinstance(result.errors["l"], flow.NodeTimeout)
-        for _ in range(1000):
-            if not any(thread.name.startswith("flow") and _is_busy(thread) for thread in threading.enumerate()):
+        for _ in range(1000):  # the thread ends its round, and nothing tells when
+            if not _is_busy(mine[0]):
                 break
             time.sleep(0.01)
-        assert not any(thread.name.startswith("flow") and _is_busy(thread) for thread in threading.enumerate())
+        assert not _is_busy(mine[0])
 
     @pytest.mark.parametrize("thread", [False, True])
     def test_cancelled_from_outside(self, on_loop: Any, is_async: bool, thread: bool) -> None:
