@@ -87,10 +87,13 @@ def driver_for(run: Calls, outer: Any = None) -> Any:
     return TrioDriver(run)
 
 
-async def drive_alone(run: PlanRun) -> None:
-    """Drive ``run`` to its end on an event loop that is there for this run alone."""
+async def drive_alone(run: PlanRun, owns_loop: bool = True) -> None:
+    """Drive an outermost ``run`` to its end on an event loop.
+
+    :param owns_loop: the loop is there for this run alone.
+    """
     driver = driver_for(run)
-    driver.owns_loop = True
+    driver.owns_loop = owns_loop
     try:
         begin(run)
         await (drive_and_clean_up(run, driver) if run.cleans else driver.drive())
