@@ -9,10 +9,10 @@ from flow.awaits import is_unawaited
 from flow.config.fields import is_int
 from flow.errors import DefinitionError, Hints, described, shown
 from flow.graph.maps import Maps
-from flow.graph.options import NodeOptions, unknown_options
+from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
 from flow.plan.definition import Definition
-from flow.plan.nodes import Nodes
+from flow.plan.plan import Plan
 from flow.policy.looping import Looped, Until
 from flow.signature import Composite, Nested, Parameter, is_async_callable, location_of, shape_of
 from flow.tracebacks import OUR_ERRORS, end_at_user
@@ -33,14 +33,14 @@ class Loops(Maps):
     @overload
     def loop(
         self, name: str, body: Loops, *, until: Callable[..., bool], max_iterations: int,
-        carry: Mapping[str, str] | None = None, on_limit: OnLimit = "fail", history: Literal[False] = False,
+        carry: Mapping[str, Ref] | None = None, on_limit: OnLimit = "fail", history: Literal[False] = False,
         **options: Unpack[NodeOptions],
     ) -> NodeRef[Mapping[str, Any]]: ...  # fmt: skip
 
     @overload
     def loop(
         self, name: str, body: Loops, *, until: Callable[..., bool], max_iterations: int,
-        carry: Mapping[str, str] | None = None, on_limit: OnLimit = "fail", history: Literal[True],
+        carry: Mapping[str, Ref] | None = None, on_limit: OnLimit = "fail", history: Literal[True],
         **options: Unpack[NodeOptions],
     ) -> NodeRef[tuple[Mapping[str, Any], ...]]: ...  # fmt: skip
 
@@ -93,11 +93,12 @@ class Loops(Maps):
 
         :param body: a Dag, which is compiled now, as it is now; or a sync or async function.
         :param until: a sync function, called after each round, that returns True or False. Its parameters name outputs
-            of the round, then inputs of the round; one annotated ``flow.Context`` gets the loop's own. The return value
-            of a function has the name in ``carry``; without ``carry``, any name that is no parameter of the function.
+            of the round, then inputs of the round; one annotated ``flow.Context`` gets one of the round. The return
+            value of a function has the name in ``carry``, or without ``carry`` any name that is no parameter of it.
         :param max_iterations: the most rounds, 1 at least.
         :param carry: what a round takes from the round before: run inputs of the Dag by name, each with the node whose
-            output it takes; of a function, the parameter that takes its return value. Other inputs stay as they are.
+            output it takes (its name, NodeRef or function); of a function, the parameter that takes its return value.
+            Other inputs stay as they are.
         :param on_limit: what happens if ``until`` has returned False after ``max_iterations`` rounds: "fail" fails the
             node with a :class:`flow.errors.LoopLimit`, "return" takes the last round.
         :param history: the output is a tuple with the outputs of all rounds.
@@ -124,10 +125,10 @@ def _looped(name: Any, body: Any, until: Any, most: Any, carry: Any, on_limit: A
     is_dag = issubclass(type(body), Loops)
     fn = Nested.of(body) if is_dag else body
     nested = fn if is_dag else _nested(name, body, faults)
-    looped = Looped(fn, nested, most, on_limit == "return" if isinstance(on_limit, str) else False, history is True)
+    looped = Looped(fn, nested, most, _is_text(on_limit) and on_limit == "return", history is True)
     faults += _setting_faults(most, on_limit, history)
     if nested is not None:
-        reading = _Reading(nested.plan._nodes, None if is_dag else 0, faults)
+        reading = _Reading(nested.plan, None if is_dag else 0, faults)
         looped.output = reading.output
         looped.carried = reading.carried(carry)
         looped.until = reading.until(until, carry)
@@ -143,35 +144,45 @@ def _setting_faults(most: Any, on_limit: Any, history: Any) -> list[str]:
         found.append("a loop needs max_iterations=..., the most rounds: without it, it might never end")
     elif not is_int(most) or most < 1:
         found.append(f"max_iterations must be an integer of at least 1, not {shown(most)}")
-    if not isinstance(on_limit, str) or on_limit not in _WORDS:
-        meant = Hints().nearest(on_limit, _WORDS)
+    if not _is_text(on_limit) or on_limit not in _WORDS:
+        meant = Hints().nearest(on_limit, _WORDS) if _is_text(on_limit) else ""
         found.append(f"on_limit must be one of 'fail', 'return', not {shown(on_limit)}{meant}")
-    if not isinstance(history, bool):
+    if type(history) is not bool:
         found.append(f"history must be True or False, not {shown(history)}")
     return found
 
 
 def _nested(name: Any, fn: Any, faults: list[str]) -> Nested | None:
     """Return a Dag whose only node calls ``fn``; None, and what is wrong, if there can be none."""
-    if not callable(fn) or isinstance(fn, Composite):
+    if not callable(fn) or issubclass(type(fn), Composite):
         faults.append(f"a loop runs a flow.Dag or a function, not {shown(fn)}")
         return None
     try:
-        parameters = {p.name for p in shape_of(fn).parameters}
+        shape = shape_of(fn)
     except Exception as error:  # of the function's own attributes
         faults.append(f"its parameters cannot be read: {described(error)}")
         return None
-    own = getattr(fn, "__name__", None)
-    node = own if is_name(own) and own not in parameters else "body"
+    if any(p.is_outcome for p in shape.parameters):
+        faults.append("the function of a loop takes outputs, not a flow.Outcome: drop that annotation")
+    parameters = {p.name for p in shape.parameters}
+    try:
+        own = getattr(fn, "__name__", None)
+    except Exception:  # an object whose attributes raise
+        own = None
+    node = own if _is_text(own) and is_name(own) and own not in parameters else "body"
     while node in parameters:
         node += "_"
-    definition = Definition(name if is_name(name) else "loop")
+    definition = Definition(name if _is_text(name) and is_name(name) else "loop")
     definition.names, definition.fns, definition.needs, definition.after = [node], [fn], [None], [()]
     try:
         return Nested(compile_definition(definition))
     except DefinitionError as error:
         faults += error.faults
         return None
+
+
+def _is_text(value: Any) -> bool:
+    return issubclass(type(value), str)  # not isinstance: an object may raise when asked for its class
 
 
 def _no_until(until: Any) -> str:
@@ -181,13 +192,14 @@ def _no_until(until: Any) -> str:
 
 
 class _Reading:
-    """Reads the arguments of a loop against the nodes of its body.
+    """Reads the arguments of a loop against the plan of its body.
 
     :param output: the slot of the output of a function's one node; None for a Dag.
     """
 
-    def __init__(self, nodes: Nodes, output: int | None, faults: list[str]) -> None:
-        self.nodes, self.output, self.faults = nodes, output, faults
+    def __init__(self, plan: Plan, output: int | None, faults: list[str]) -> None:
+        self.plan, self.output, self.faults = plan, output, faults
+        self.nodes = plan._nodes
         self.hints = Hints()
 
     # -- carry -------------------------------------------------------------------------------
@@ -198,7 +210,7 @@ class _Reading:
             return ()
         if self.output is not None:
             return self._carried_by_function(carry)
-        if not isinstance(carry, Mapping):
+        if not issubclass(type(carry), Mapping):  # not isinstance: an object may raise when asked for its class
             self.faults.append(
                 f"carry maps run inputs of the body to the nodes whose outputs they take, {{'draft': 'better'}}, "
                 f"and is no {shown(carry)}"
@@ -206,17 +218,16 @@ class _Reading:
             return ()
         found = []
         for taker, ref in carry.items():
-            giver = ref.name if isinstance(ref, NodeRef) else ref
             self._check_input(taker)
-            if not isinstance(giver, str) or giver not in self.nodes.index:
-                meant = self.hints.nearest(giver, self.nodes.names)
-                self.faults.append(f"carry names the output {shown(giver)}, which is no node of the body{meant}")
-            elif isinstance(taker, str):
-                found.append((str.__str__(taker), self.nodes.index[giver]))
+            try:
+                found.append((taker, self.plan.find(ref)))
+            except Exception:  # our own, or that of an object whose attributes raise
+                meant = self.hints.nearest(ref, self.nodes.names) if _is_text(ref) else ""
+                self.faults.append(f"carry names the output {shown(ref)}, which is no node of the body{meant}")
         return tuple(found)
 
     def _carried_by_function(self, carry: Any) -> tuple[tuple[str, int], ...]:
-        if not isinstance(carry, str):
+        if not _is_text(carry):
             self.faults.append(f"carry names the parameter that takes the function's return value, not {shown(carry)}")
             return ()
         self._check_input(carry)
@@ -224,16 +235,16 @@ class _Reading:
         return ((str.__str__(carry), self.output),)
 
     def _check_input(self, name: Any) -> None:
-        if not isinstance(name, str) or name not in self.nodes.inputs:
+        if not _is_text(name) or name not in self.nodes.inputs:
             what = "run input of the body" if self.output is None else "parameter of the function"
-            meant = self.hints.nearest(name, self.nodes.inputs)
+            meant = self.hints.nearest(name, self.nodes.inputs) if _is_text(name) else ""
             self.faults.append(f"carry names the input {shown(name)}, which is no {what}{meant}")
 
     # -- until -------------------------------------------------------------------------------
 
     def until(self, fn: Any, carry: Any) -> Until | None:
         """Return the condition, each parameter with the slot that fills it."""
-        if not callable(fn) or isinstance(fn, Composite):
+        if not callable(fn) or issubclass(type(fn), Composite):
             self.faults.append(_no_until(fn))
             return None
         if is_async_callable(fn) or is_unawaited(fn):
@@ -288,7 +299,7 @@ class _Reading:
 
     def _own_name(self, parameters: Sequence[Parameter], carry: Any) -> str:
         """Return the name that ``until`` has for the return value of a function: that of its first free parameter."""
-        if isinstance(carry, str):
+        if _is_text(carry):
             return str.__str__(carry)
         free = [p for p in parameters if p.name not in self.nodes.inputs]
         return next((p.name for p in free if not p.default), free[0].name if free else "")

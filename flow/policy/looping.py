@@ -64,6 +64,10 @@ class Looped(Composite):
         return self.body is not None and self.body.is_async
 
     @property
+    def turns(self) -> bool:
+        return True
+
+    @property
     def location(self) -> str:
         return location_of(self.fn)
 

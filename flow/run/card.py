@@ -78,6 +78,8 @@ def _notes(run: PlanRun, i: int, status: Status) -> list[str]:
         notes.append(f"{tries} attempts")
     if extras is not None and i in extras.fallbacks:
         notes.append("fallback")
+    if extras is not None and i in extras.rounds:
+        notes.append(counted(extras.rounds[i], "round"))
     value = run.values[i]
     kind = type(value)
     collects = issubclass(kind, MapResult)  # not isinstance: an object may raise when asked for its class

@@ -118,7 +118,8 @@ def expanded(run: PlanRun, fn: Composite, i: int, executor: str, at: str) -> tup
         return _looping(run, fn, i, executor, at)
     assert isinstance(fn, Nested)
     named = executor not in ("inline", "thread")
-    awaited = fn.is_async or (run.on_loop and (named or (run.hooks is not None and run.hooks.awaits)))
+    turns = named or (fn.turns and executor == "inline")
+    awaited = fn.is_async or (run.on_loop and (turns or (run.hooks is not None and run.hooks.awaits)))
     nest = partial(execute_nested, executor=executor) if awaited else run_nested
 
     def call(*values: Any) -> Any:
@@ -296,10 +297,11 @@ def _pipeline(first: MapRun, node: int) -> PipelineRun | None:
 
 def _looping(run: PlanRun, looped: Looped, i: int, executor: str, at: str) -> tuple[Callable[..., Any], bool]:
     """As :func:`expanded`, of a loop."""
+    assert looped.body is not None
     awaits = looped.is_async or (run.hooks is not None and run.hooks.awaits)
     if not run.on_loop or (executor == "thread" and not awaits):
         return partial(loop_inline, run, i, looped, at), False
-    if awaits or executor not in ("inline", "thread"):
+    if awaits or executor not in ("inline", "thread") or looped.body.turns:
         return partial(loop_on_loop, run, i, looped, at, executor), True
     return partial(loop_by_turns, run, i, looped, at), True
 

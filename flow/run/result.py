@@ -324,7 +324,7 @@ def _bars_of(result: Result) -> list[Bar]:
 
 
 def _sections_of(run: PlanRun) -> tuple[list[Section], int]:
-    """The items of maps, in the order in which the maps began, and the number of maps that are too many."""
+    """The items of maps and rounds of loops, in the order in which these began, and how many there are too many."""
     from flow.run.draw.sections import MAX_SECTIONS, section_of
 
     extras, names = run._extras, run.nodes.names
@@ -423,12 +423,15 @@ def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:
     fallbacks, known = result.fallbacks, result._known
     nodes: dict[str, dict[str, Any]] = {}
     spans = result.spans() if run.started is not None else {}
+    rounds = {} if run._extras is None else run._extras.rounds
     for i, name in enumerate(result.plan.names):
         node: dict[str, Any] = {"status": str(run.status(i))}
         if i in known:
             node["known"] = True
         if i in run.attempts and run.status(i) in _RAN:
             node["attempts"] = run.attempts[i]
+        if i in rounds:
+            node["rounds"] = rounds[i]
         if i in run.errors:
             node["error"] = described(run.errors[i])
         if name in fallbacks:

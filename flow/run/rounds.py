@@ -114,6 +114,7 @@ class Rounds:
 
     def broke(self, error: BaseException) -> None:
         """Note that ``error`` has ended the round at hand."""
+        self.outer.extras.rounds[self._node] = self.number
         if isinstance(error, Exception):
             note(error, f"in round {self.number} of loop {self.name!r}")
         if self._spans is not None:
@@ -121,6 +122,7 @@ class Rounds:
 
     def output(self) -> Any:
         """What the loop's node returns. :raises LoopLimit: if none of the rounds was to be the last."""
+        self.outer.extras.rounds[self._node] = self.number
         if self.last is None:
             raise LoopLimit(self.name, self.number, location_of(self._until.fn, shower(self._config)))
         return tuple(self.history) if self.looped.history else self._output_of(self.last)

@@ -69,7 +69,7 @@ class Extras:
     """What only some runs have.
 
     :ivar outer: the run that this one is a node of, and ``at`` its place there: the node, ``map[index]`` for an item.
-    :ivar round: its number if it is a round of a loop.
+    :ivar round: its number if it is a round of a loop. ``rounds`` are how many its own loops have begun, by node.
     :ivar stages: pipelined maps whose items have been run with the map before them, by node.
     :ivar limits: what moves limits, by map; "" is that of the nodes.
     :ivar fallbacks: what fallbacks have stood in for, by node: its exception, or those of a map's items by index.
@@ -90,7 +90,7 @@ class Extras:
 
     __slots__ = (
         "abandoned", "at", "began", "caught", "data", "ended_at", "epoch", "fallbacks", "grace", "hooks", "items",
-        "known", "limits", "nested", "outer", "refused", "round", "stages", "steps", "texts", "tries", "view",
+        "known", "limits", "nested", "outer", "refused", "round", "rounds", "stages", "steps", "texts", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -106,6 +106,7 @@ class Extras:
         self.began: dict[int, float] = {}
         self.tries: dict[int, list[tuple[float, float]]] = {}
         self.items: dict[int, ItemSpans] = {}
+        self.rounds: dict[int, int] = {}
         self.abandoned: Mapping[Any, str] = NOTHING
         self.caught: list[Exception] = []
         self.known: Mapping[int, Outcome | None] = NOTHING
@@ -586,9 +587,10 @@ class PlanRun(RunRecord):
             end_of_looking(self)
         extras = self._extras
         if extras is not None:
-            for stage in extras.stages.values():
-                stage.forget()
-            extras.stages.clear()
+            if extras.stages:
+                for stage in extras.stages.values():
+                    stage.forget()
+                extras.stages.clear()
             extras.steps, extras.hooks = (), None
         now = self.clock.now()
         self.wall_time = now - self.started_at

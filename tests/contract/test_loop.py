@@ -543,6 +543,42 @@ class TestTimeAndCancellation:
         assert flow.run(dag, {"n": 3}, config=Config(backend=backend))["l"] == 3  # type: ignore[arg-type]
 
 
+    @pytest.mark.parametrize("where", ["dag", "map", "loop", "deep"])
+    def test_others_run_between_the_rounds_of_an_inner_loop(self, backend: str, where: str) -> None:
+        turned = []
+        rounds = []
+
+        async def turning() -> None:
+            for _ in range(20):
+                await anyio.sleep(0)
+            turned.append(True)
+
+        def same(n: int) -> int:
+            rounds.append(n)
+            return n
+
+        inner = flow.Dag("inner")
+        inner.loop("l", same, carry="n", until=lambda n: bool(turned), max_iterations=10**9)
+        dag = flow.Dag("d")
+        if where == "deep":
+            outer = flow.Dag("outer")
+            outer.add("n", lambda: 3)
+            outer.add("in", inner)
+            inner = outer
+        if where == "map":
+            inner.add("n", lambda item: item)
+            dag.map("all", inner, over="items")
+        elif where == "loop":
+            dag.loop("outer", inner, until=lambda l: True, max_iterations=2)  # noqa: E741
+        else:
+            dag.add("in", inner)
+        dag.add("turning", turning)
+        inputs = {"items": [3, 4]} if where == "map" else {} if where == "deep" else {"n": 3}
+        result = flow.run(dag, inputs, config=Config(backend=backend))  # type: ignore[arg-type]
+        assert result.ok
+        assert set(rounds) == ({3, 4} if where == "map" else {3})
+
+
 async def _waiting() -> None:
     await anyio.sleep(100)
 
@@ -864,6 +900,16 @@ class TestSeenFromOutside:
         assert said[:2] == ["polish: round 1 begins", "polish: round 1 completed"]
         assert {r.levelname for r in caplog.records if "round" in r.getMessage()} == {"DEBUG"}
         assert tracker["polish"] == "completed"
+
+    def test_results_tell_how_many_rounds_there_were(self, mode: Config) -> None:
+        result = flow.run(polishing(False), {"letter": "b"}, config=mode.replace(keep="all"))
+        assert {name: node.get("rounds") for name, node in result.to_dict()["nodes"].items()} == {
+            "draft": None, "polish": 3, "printed": None,
+        }  # fmt: skip
+        assert "3 rounds" in result.graph("svg")
+        dag = polishing(False, until=lambda score: 1 // (3 - score))
+        result = flow.run(dag, {"letter": "b"}, config=mode.replace(keep="all", on_error="collect"))
+        assert result.to_dict()["nodes"]["polish"]["rounds"] == 1
 
     def test_pictures_say_what_it_is(self) -> None:
         from flow.cli.show import lines

@@ -259,6 +259,49 @@ def test_findings_within_a_body() -> None:
     assert found.text.startswith("in dag 'inner': ")
 
 
+def test_outputs_are_named_in_three_ways() -> None:
+    inner = flow.Dag("inner")
+
+    @inner.node
+    def better(draft: str) -> str:
+        return draft + "!"
+
+    score = inner.add("score", lambda better: len(better))
+    for ref in ("better", better, flow.types.NodeRef[str]("better")):
+        dag = flow.Dag("d")
+        dag.loop("l", inner, carry={"draft": ref}, until=lambda score: score > 3, max_iterations=9)
+        assert flow.run(dag, {"draft": "a"})["l"][score.name] == 4
+    with pytest.raises(flow.DefinitionError, match="carry names the output <function more"):
+        dag.loop("l", inner, carry={"draft": more}, until=lambda score: True, max_iterations=9, replace=True)
+        dag.compile()
+
+
+def test_a_function_that_no_node_can_call() -> None:
+    assert fault(contexts, carry=None, until=lambda n: True).endswith(
+        "asks for the Context twice: one parameter is enough"
+    )
+    assert fault(outcome, carry=None, until=lambda n: True).endswith(
+        "the function of a loop takes outputs, not a flow.Outcome: drop that annotation"
+    )
+
+
+def test_plans_with_loops_are_copied_and_sent() -> None:
+    import copy
+    import pickle
+
+    from pool_functions import square
+
+    dag = flow.Dag("d")
+    dag.loop("l", square, carry="x", until=is_large, max_iterations=9)
+    plan = dag.compile()
+    for twin in (copy.copy(plan), copy.deepcopy(plan), pickle.loads(pickle.dumps(plan))):
+        assert flow.run(twin, {"x": 2})["l"] == 256
+
+
+def is_large(x: int) -> bool:
+    return x > 100
+
+
 def test_a_loop_is_no_router() -> None:
     dag = flow.Dag("d")
     dag.add("a", lambda: 1)
