@@ -97,10 +97,13 @@ def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
     return drives
 
 
-async def drive_alone(run: PlanRun) -> None:
-    """Drive ``run`` to its end on an event loop that is there for this run alone."""
+async def drive_alone(run: PlanRun, owns_loop: bool = True) -> None:
+    """Drive an outermost ``run`` to its end on an event loop.
+
+    :param owns_loop: the loop is there for this run alone.
+    """
     driver = driver_for(run)
-    driver.owns_loop = True
+    driver.owns_loop = owns_loop
     try:
         begin(run)
         await driving(run, driver)

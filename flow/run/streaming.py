@@ -22,7 +22,7 @@ from flow.run.background import Background, in_background
 from flow.run.drive.threads import TrioWaiter
 from flow.run.events import Event
 from flow.run.hooks import HookFailed
-from flow.run.launch import begin, driver_for, driving
+from flow.run.launch import drive_alone
 from flow.run.result import Result
 from flow.run.state import PlanRun
 from flow.run.unread import Unread
@@ -264,13 +264,8 @@ async def _run(state: PlanRun, unread: Unread) -> Result:
     try:
         if config.on_outcome is not None or config.before_call is not None:
             _hook(state, on_loop=True)
-        driver = driver_for(state)
         try:
-            try:
-                begin(state)
-                await driving(state, driver)
-            finally:
-                state.end()
+            await drive_alone(state, owns_loop=False)
         except HookFailed as error:
             failed = error.let_go()
         except BaseException:

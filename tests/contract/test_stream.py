@@ -501,6 +501,39 @@ class TestLeaving:
         assert files[0] == __file__
         assert not [file for file in files if file == streaming.__file__], "no frame of ours"
 
+    @pytest.mark.parametrize("way", ["end", "close", "break", "cancel"])
+    def test_cleanup_nodes_run_whatever_happens(self, way: str, on_loop: Callable[..., Any]) -> None:
+        log: list[str] = []
+        dag = flow.Dag("d")
+
+        @dag.node
+        async def node() -> None:
+            await (anyio.sleep(0) if way == "end" else anyio.sleep_forever())
+
+        @dag.node(cleanup=True)
+        async def close(ctx: Context) -> None:
+            await anyio.sleep(0)
+            log.append("closed")
+
+        async def main() -> None:
+            with anyio.CancelScope() as scope:
+                stream = flow.stream(dag)
+                async for event in stream:
+                    if way != "end" and isinstance(event, events.NodeStarted):
+                        if way == "cancel":
+                            scope.cancel()
+                            continue
+                        break
+                if way == "close":
+                    await stream.aclose()
+                    assert log == ["closed"]
+                del stream
+            while not log:
+                await anyio.sleep(0.001)
+
+        on_loop(main)
+        assert log == ["closed"]
+
     def test_a_run_that_has_failed_before(self, on_loop: Callable[..., Any]) -> None:
         """Who leaves does not hear of it: neither the RunError nor a warning that it was never retrieved."""
         dag = flow.Dag("d")

@@ -570,6 +570,26 @@ class TestAsPartOfTheRun:
         assert result["doubled"] == 4
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fails", [False, True])
+def test_cleanup_nodes_of_a_started_run(method: str, fails: bool) -> None:
+    log: list[str] = []
+    inner = flow.Dag("inner")
+
+    @inner.node
+    def node() -> None:
+        if fails:
+            raise ValueError
+
+    inner.add("close", lambda: log.append("closed"), cleanup=True)
+    dag = outer_of(inner, method)
+    if fails:
+        assert isinstance(failure(dag), flow.RunError)
+    else:
+        ran(dag)
+    assert log == ["closed"]
+
+
 def test_middleware_and_function_count_together() -> None:
     inner, dag = flow.Dag("inner"), flow.Dag("outer")
     inner.add("one", lambda: 1)
