@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from flow.graph import interop, render, topologies, traces
     from flow.policy import middleware
     from flow.run.handle import RunHandle, start
+    from flow.run.streaming import stream
     from flow.tuning.api import tune
 else:  # so that a type checker refuses what is not there
     __getattr__ = at_first_use(
@@ -55,6 +56,7 @@ else:  # so that a type checker refuses what is not there
             "RunHandle": "flow.run.handle",
             "render": "flow.graph.render",
             "start": "flow.run.handle",
+            "stream": "flow.run.streaming",
             "testing": "flow.testing",
             "topologies": "flow.graph.topologies",
             "traces": "flow.graph.traces",
@@ -97,6 +99,7 @@ __all__ = [
     "render",
     "run",
     "start",
+    "stream",
     "testing",
     "topologies",
     "traces",

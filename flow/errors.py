@@ -19,6 +19,7 @@
     ├── NodeTimeout      TimeoutError  a node (or one attempt of it) exceeded its time
     ├── ThreadsExhausted RuntimeError  no thread is left: all are held by calls that were abandoned
     ├── NodeCancelled                a node ended itself by raising its loop's cancellation
+    ├── LoopLimit        RuntimeError  a loop has run all the rounds that it may, and its condition does not hold
     ├── OutputInvalid    TypeError   a node returned what its ``validated`` middleware refuses
     ├── MapError         ExceptionGroup  several items of a map failed; ``indices`` says which
     ├── NodeAborted                  a node raised a BaseException that ends the run (observers see it)
@@ -168,6 +169,25 @@ class SignalError(UsageError):
 
 class RouteError(FlowError, ValueError):
     """A router gave a key for which it has no node, or a merge got several outputs."""
+
+
+class LoopLimit(FlowError, RuntimeError):
+    """A loop has run ``max_iterations`` rounds, and its ``until`` has not returned True.
+
+    :ivar loop: the node. :ivar rounds: how many it has run.
+    """
+
+    def __init__(self, loop: str, rounds: int, place: str) -> None:
+        self.loop = loop
+        self.rounds = rounds
+        self._place = place
+        super().__init__(
+            f"loop {loop!r} has run {rounds} rounds, the most it may (max_iterations), and until ({place}) has "
+            "returned False after each: raise max_iterations, or take the last round with on_limit='return'"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.loop, self.rounds, self._place)
 
 
 class MissingOutput(FlowError, KeyError):
@@ -537,6 +557,7 @@ __all__ = [
     "DefinitionError",
     "FlowError",
     "InputError",
+    "LoopLimit",
     "MapError",
     "MissingKey",
     "MissingOutput",

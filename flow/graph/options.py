@@ -38,6 +38,7 @@ class PolicyOptions(TypedDict, total=False):
     admission: Admission | None
     join: Literal["all", "some", "none_failed", "done", "failed"] | int
     when: Callable[..., bool] | None
+    cleanup: bool
 
 
 class CommonOptions(PolicyOptions, total=False):

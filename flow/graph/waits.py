@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from flow.graph.options import WaitOptions, unknown_options
-from flow.graph.routes import WAITS, Choices
+from flow.graph.routes import WAITS
+from flow.graph.teardowns import Teardowns
 from flow.plan.definition import Policy
 from flow.plan.waits import Signal, Timer
 from flow.tracebacks import OURS, ends_at_user, package_of
@@ -20,7 +21,7 @@ T = TypeVar("T")
 _KNOWN: Final = {*Policy.__struct_fields__, "after", "replace"} - {"routing"}
 
 
-class Waits(Choices):
+class Waits(Teardowns):
     """The methods of a Dag that add nodes which wait."""
 
     __slots__ = ()

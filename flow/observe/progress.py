@@ -102,6 +102,7 @@ class Progress:
             events.MapStarted: self._map_started,
             events.ItemFinished: self._item_finished,
             events.ItemFailed: self._item_failed,
+            events.RoundStarted: self._round_started,
         }
 
     def __enter__(self) -> Progress:
@@ -143,6 +144,7 @@ class Progress:
             return
         row.took, row.running = event.wall_time, 0
         row.maps.clear()
+        row.rounds.clear()
         row.waits.clear()
         for status in _COUNTED[3:]:
             setattr(row, status, event.counts.get(status, 0))  # counted by the run: beyond doubt
@@ -199,6 +201,9 @@ class Progress:
         row = self._rows[event.run_id]
         row.items_failed += 1
         row.maps[event.node].failed += 1
+
+    def _round_started(self, event: events.RoundStarted) -> None:
+        self._rows[event.run_id].rounds[event.node] = event.round
 
     # -- drawing -----------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from flow.config.policy import UNLIMITED, per_attempt
 from flow.errors import CycleError, DefinitionError, described, shown
 from flow.plan.arity import Usual
 from flow.plan.checks import checked_names, dag_faults, duplicate_faults, generator_faults, policy_faults
+from flow.plan.cleanup import gated_order
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.generators import makes_generators, mark_generators, reading_faults
 from flow.plan.nodes import Nodes
@@ -36,6 +37,7 @@ from flow.plan.waits import Wait, waits_within
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import MISSING, NodeRef
@@ -117,6 +119,8 @@ class _Compilation:
             order = self._order()
             if len(order) != nodes.count:
                 cycle = [str(nodes.names[i]) for i in cycle_in(nodes.dependencies, order)]
+            elif not self.faults and nodes.routes is not None and nodes.routes.gated:
+                order = gated_order(nodes, nodes.ranks())
         if cycle:
             faults.append(_cycle_fault(cycle))
         if faults:
@@ -228,6 +232,8 @@ class _Compilation:
             self.nodes.holders.add(i)
         if isinstance(fn, Over):
             self._check_over(i, fn, wiring.slots[: len(fn.sources)])
+        elif isinstance(fn, Looped):
+            self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in fn.faults()]
         return wiring.slots
 
     def _check_over(self, i: int, over: Over, sources: tuple[int, ...]) -> None:
@@ -265,6 +271,7 @@ class _Compilation:
             for ref, found in ((upstream, a), (downstream, b)):
                 if found < 0:
                     self.wirer.unknown(ref, f"edge({_label(upstream)}, {_label(downstream)})")
+            self.wirer.unsure.update([b] if b >= 0 else range(self.nodes.count))
         for i, more in upstream_of.items():
             dependencies[i] = distinct((*dependencies[i], *more))
 
@@ -295,6 +302,8 @@ class _Compilation:
     def _apply_routes(self) -> None:
         sound = not (self.faults or self.unreadable) and len(self.nodes.index) == self.nodes.count
         if self.wirer.outcomes or any(policy.routes for policy in self.d.policies.values()):
+            if self.unreadable:
+                self.wirer.unsure.update([i for i, fn in enumerate(self.d.fns) if id(fn) in self.unreadable])
             self.nodes.routes, faults = routes_of(self.nodes, self.d, self.wirer, sound)
             self.faults += faults
 

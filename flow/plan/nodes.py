@@ -156,9 +156,11 @@ class Nodes:
 
     @property
     def in_degrees(self) -> list[int]:
-        """Per node, how many nodes it waits for. Computed at first use and kept, O(nodes)."""
+        """Per node, how many nodes it waits for, and 1 for the gate of cleanup. Computed at first use, O(nodes)."""
         if self._in_degrees is None:
             self._in_degrees = list(map(len, self.dependencies))
+            for i in () if self.routes is None else self.routes.gated:
+                self._in_degrees[i] += 1
         return self._in_degrees
 
     @property
@@ -167,6 +169,18 @@ class Nodes:
         if self._sources is None:
             self._sources = [i for i, waits_for in enumerate(self.in_degrees) if not waits_for]
         return self._sources
+
+    @property
+    def ends(self) -> list[int]:
+        """The nodes that no other waits for, cleanup apart: nodes that cleanup reads are ends, cleanup is none."""
+        if self.routes is None or not self.routes.gated:
+            return [i for i, after in enumerate(self.successors) if not after]
+        gated = self.routes.gated
+        return [i for i, after in enumerate(self.successors) if i not in gated and gated.issuperset(after)]
+
+    def with_cleanup(self, part: frozenset[int]) -> frozenset[int]:
+        """Return the nodes ``part`` and those that clean up in a run of them."""
+        return part if self.routes is None else part.union(self.routes.kept_cleanup(part))
 
     def edges(self) -> Iterator[tuple[int, int, bool]]:
         """Every edge as ``(upstream, downstream, passes data)`` indices, in definition order."""
@@ -224,7 +238,7 @@ class Nodes:
     def part(self, kept: Sequence[int], known: frozenset[int] = frozenset()) -> Nodes:
         """Return the nodes ``kept`` as nodes of their own. O(nodes + edges).
 
-        :param kept: ascending indices, with all that they depend on, but for what only ``known`` ones do.
+        :param kept: ascending indices, with all that they depend on, but for what only ``known`` ones and cleanup do.
         :param known: those of them that wait for nothing and are not called: their outcome is there.
         """
         new = dict(zip(kept, range(len(kept)), strict=True))
@@ -233,12 +247,15 @@ class Nodes:
         part.index = dict(zip(part.names, range(len(kept)), strict=True))
         part.fns = [self.fns[i] for i in kept]
         part.is_async = bytearray([self.is_async[i] for i in kept])
+        absent = -1 - len(self.input_defaults)
         for i in kept:
             arguments: tuple[int, ...] = () if i in known else self.arguments[i]
             dependencies = arguments if i in known else self.dependencies[i]
-            slots = tuple([new.get(slot, slot) for slot in arguments])  # input slots count from the end: they stay
+            # Input slots count from the end: they stay.
+            slots = tuple([slot if slot < 0 else new.get(slot, absent) for slot in arguments])
+            shared = dependencies is arguments and absent not in slots
             part.arguments.append(slots)
-            part.dependencies.append(slots if dependencies is arguments else tuple([new[d] for d in dependencies]))
+            part.dependencies.append(slots if shared else tuple([new[d] for d in dependencies if d in new]))
         called = {i: at for i, at in new.items() if i not in known} if known else new
         part.binders = _of(called, self.binders)
         part.retries = _of(called, self.retries)
@@ -261,8 +278,10 @@ class Nodes:
         part.order = range(len(kept)) if whole else [new[i] for i in self.order if i in new]
         part.all_sync = 1 not in part.is_async
         part.inputs, part.input_defaults = self.inputs, self.input_defaults
-        part.routes = None if self.routes is None else self.routes.part(new, called)
-        used = {slot for slots in part.reads for slot in slots if slot < 0 and self.input_defaults[slot] is MISSING}
+        part.routes = None if self.routes is None else self.routes.part(new, called, absent)
+        if part.routes is not None and part.routes.gated:
+            part.input_defaults = (MISSING, *part.input_defaults)  # at ``absent``
+        used = {slot for slots in part.reads for slot in slots if slot < 0 and part.input_defaults[slot] is MISSING}
         part.declared, taken = self.declared, self.inputs
         part.required_inputs = tuple([
             name for name in self.required_inputs if not taken[name] or not used.isdisjoint(taken[name])

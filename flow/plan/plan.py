@@ -264,7 +264,7 @@ class Plan(Rich):
             step: Any = nodes.dependencies
             if known:
                 step = [() if i in known else deps for i, deps in enumerate(step)]
-            keep = reach(starts, step)
+            keep = nodes.with_cleanup(reach(starts, step))
             if len(keep) == nodes.count and not known:
                 return self
             found = Plan(self.name, nodes.part(sorted(keep), known))

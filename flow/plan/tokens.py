@@ -5,46 +5,36 @@ or a choice left its node or its edge out). A node counts down its edges whateve
 when the last one has come. Only two decisions are taken before: a join that no failure may precede skips its node at
 the first failed token, and a join of ``k`` starts its node at the ``k``-th live one.
 
-A node that waits for a signal or a time is not handed out: it is AWAITING, and the run is told. So it holds no slot,
-and begins to wait whatever the limit is.
-
 A tolerated failure sends live tokens on, but for edges of readers that cannot do without its output. A node that was
 skipped only for tolerated failures does so, too, once that is certain: when all its tokens have come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush, heappushpop
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flow.errors import UsageError
 from flow.plan.nodes import Nodes
-from flow.plan.resolver import (
-    AWAITING,
-    BYPASSED,
-    DONE,
-    FAILED,
-    READY,
-    SKIPPED,
-    TAKEN,
-    WAITING,
-    Resolver,
-    Standing,
-    Step,
-)
+from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WAITING, Resolver, Standing, Step
+from flow.plan.routes import ASKS
 
 if TYPE_CHECKING:
-    from flow.plan.routes import Routes, When
+    from typing import Self
+
+    from flow.plan.routes import Routes
 
 LIVE: Final = 0
 BYPASS: Final = 1  # dead: a condition or a choice left it out
 HARD: Final = 2  # dead: failed, and that is not tolerated
 SOFT: Final = 4  # dead: failed, which is tolerated
-_SEEN: Final = 8  # a live one has come; noted where a join asks for it
-_SENT: Final = 16  # the node has sent its own tokens
-_WAITS: Final = 32  # the node waits for a signal or a time
+_SENT: Final = 8  # the node has sent its own tokens
+_DECIDES: Final = 16  # its join may not start it when all tokens are live
 _DEAD_FAILED: Final = HARD | SOFT
+
+_NO_TARGET: Final = ""
+"""The name of no node: a router may go on to what it does not choose."""
 
 STRICT: Final = frozenset((None, "none_failed", "some"))
 """Joins (None is "all") that a failure decides at once."""
@@ -54,25 +44,23 @@ class Decisions(Protocol):
     """What a run of a plan that routes answers to its resolver."""
 
     values: Sequence[Any]
+    wants: Callable[[int], bool]
+    """Asks the condition of a node, which is ready. One that raises lets the node begin, and fail."""
 
-    def wants(self, i: int, when: When) -> bool:
-        """Ask the condition of node ``i``, which is ready. One that raises lets the node begin, and fail."""
+    def left_out(self, nodes: Sequence[int], cause: int) -> bool:
+        """These nodes have been skipped or bypassed, by node ``cause``. Return whether an async hook is told that."""
         ...
 
     def begins_waiting(self, i: int) -> bool:
         """Node ``i`` begins to wait for a signal or a time. False: it is to begin, and fail."""
         ...
 
-    def left_out(self, i: int, cause: int) -> None:
-        """Node ``i`` has been skipped or bypassed, by node ``cause``."""
+    def ended(self) -> None:
+        """The run has ended: nothing waits any more."""
         ...
 
     def is_telling(self) -> bool:
         """Tell whether an async hook is being told that."""
-        ...
-
-    def ended(self) -> None:
-        """The run has ended."""
         ...
 
 
@@ -82,14 +70,21 @@ class Sending(Resolver):
     :ivar choices: what routers that have completed chose, by node: their outputs may be freed.
     """
 
-    __slots__ = ("_counted", "_decisions", "_due", "_flags", "_routes", "choices")
+    __slots__ = (
+        "_chosen", "_counted", "_dead", "_decisions", "_flags", "_held", "_in_degrees", "_routes", "_watched",
+        "choices",
+    )  # fmt: skip
 
     choices: dict[int, tuple[str, ...]]
+    _chosen: dict[int, frozenset[str]]
     _counted: dict[int, set[int]]
+    _dead: dict[int, int]  # how many tokens were dead, of joins of "some"
     _decisions: Decisions | None
-    _due: list[int]  # nodes that may begin to wait
-    _flags: bytearray
+    _flags: list[int]  # bits, as above. (A list is quicker to look into than a bytearray.)
+    _held: list[int]  # as in Routes; ASKS goes when a node is put back
+    _in_degrees: Sequence[int]
     _routes: Routes
+    _watched: Sequence[int]
 
     def _send(self, i: int) -> list[int]:
         """Send the tokens of node ``i``, which has ended, and of all that is left out for it; return those, sorted."""
@@ -99,20 +94,32 @@ class Sending(Resolver):
         """Send one live token, and those of all that is left out for it."""
         todo, left_out = list[int](), list[int]()
         self._arrive(i, s, LIVE, todo, left_out)
-        return self._spread(todo, left_out)
+        return self._spread(todo, left_out) if todo or left_out else left_out
 
     def _spread(self, todo: list[int], left_out: list[int]) -> list[int]:
         """Send the tokens of the nodes in ``todo``; return ``left_out`` and all that is left out for them, sorted."""
-        successors, token, arrive = self.successors, self.token, self._arrive
+        successors, conditions, token, arrive = self.successors, self._routes.conditions, self.token, self._arrive
         while todo:
             i = todo.pop()
+            same = self._same(i)
             for s in successors[i]:
-                arrive(i, s, token(i, s), todo, left_out)
+                arrive(i, s, token(i, s) if same < 0 or s in conditions else same, todo, left_out)
         left_out.sort()
         if self._step is not None:
             for i in left_out:
                 self._step(i)
         return left_out
+
+    def _same(self, i: int) -> int:
+        """Return the token on all edges of node ``i`` that have no condition; -1 if it depends on the edge."""
+        state = self.state[i]
+        if state == BYPASSED:
+            return BYPASS
+        if state == DONE:
+            return LIVE if i not in self._chosen else -1
+        if state == FAILED:
+            return HARD if i not in self._may_fail else -1
+        return HARD if self._flags[i] & HARD else -1
 
     def _arrive(self, i: int, s: int, token: int, todo: list[int], left_out: list[int]) -> None:
         """Let ``token`` of node ``i`` arrive at node ``s``, which may decide.
@@ -120,18 +127,21 @@ class Sending(Resolver):
         :param todo: gets ``s`` once it is to send its own dead tokens. :param left_out: gets it once it is left out.
         """
         self._waiting[s] = left = self._waiting[s] - 1
-        flags = self._flags[s] = self._flags[s] | (token or _SEEN)
+        flags = self._flags[s] = self._flags[s] | token
         state = self.state[s]
         if state == WAITING:
             join = self._routes.joins.get(s)
-            if token == LIVE and type(join) is int:
+            if token:
+                if join == "some":
+                    self._dead[s] = self._dead.get(s, 0) + 1
+            elif type(join) is int:
                 self._counted[s].add(i)
                 if len(self._counted[s]) == join:
                     self._start(s)
                     return
             if left and not (token & _DEAD_FAILED and join in STRICT):
                 return
-            if _starts(join, flags):
+            if _starts(join, flags) and (join != "some" or self._dead.get(s) != self._in_degrees[s]):
                 self._start(s)
                 return
             self.state[s] = state = SKIPPED if flags & _DEAD_FAILED and join != "failed" else BYPASSED
@@ -142,15 +152,13 @@ class Sending(Resolver):
 
     def _start(self, s: int) -> None:
         self.state[s] = READY
-        if self._flags[s] & _WAITS:
-            self._due.append(s)
         heappush(self._ready, s if self._rank is None else self._rank[s])
 
     def token(self, i: int, s: int) -> int:
         """Return the token that node ``i``, which has ended, sends to its successor ``s``."""
         state, routes = self.state[i], self._routes
         if state == DONE:
-            if i in routes.routers and not self._chose(i, s):
+            if i in self._chosen and routes.routers[i].targets.get(s, _NO_TARGET) not in self._chosen[i]:
                 return BYPASS
             return BYPASS if routes.condition(i, s) == "failed" else LIVE
         condition = routes.condition(i, s)
@@ -168,11 +176,8 @@ class Sending(Resolver):
     def _note_choice(self, i: int) -> None:
         if i in self._routes.routers:
             assert self._decisions is not None
-            self.choices[i] = self._decisions.values[i]
-
-    def _chose(self, i: int, s: int) -> bool:
-        targets = self._routes.routers[i].targets
-        return s not in targets or targets[s] in self.choices[i]
+            self.choices[i] = chosen = self._decisions.values[i]
+            self._chosen[i] = frozenset((_NO_TARGET, *chosen))
 
 
 class TokenResolver(Sending):
@@ -184,14 +189,14 @@ class TokenResolver(Sending):
     :ivar early: the run ends at a failure that no node is left to handle.
     """
 
-    __slots__ = ("_closed", "_dependencies", "_held", "_lost", "_telling", "early")
+    __slots__ = ("_dependencies", "_failing", "_lost", "_telling", "_wants", "early")
 
     early: bool
-    _closed: bool  # nodes that are due do not begin to wait now
     _dependencies: Sequence[Sequence[int]]
-    _held: dict[int, When | None]  # nodes that have a condition, or wait, and have not begun
-    _lost: bool
+    _failing: bool  # a node has failed
+    _lost: bool  # a failure that nobody may handle any more
     _telling: bool
+    _wants: Callable[[int], bool] | None
 
     @classmethod
     def begun(
@@ -201,24 +206,22 @@ class TokenResolver(Sending):
         decisions: Decisions,
         ranks: Sequence[int] | None = None,
         steps: Sequence[Step] = (),
-    ) -> TokenResolver:
+    ) -> Self:
         """Return the resolver of a run in which exactly ``done`` have completed, which wait for nothing."""
         self = cls.__new__(cls)
         self._set_nodes(nodes, ranks, steps)
         routes = nodes.routes
         assert routes is not None
-        self._fast = self.early = self._telling = False  # every node that ends calls done()
-        self._dependencies, self._lost = nodes.dependencies, False  # lost: a failure that nobody may handle any more
+        self.early = self._telling = self._failing = self._lost = False
+        self._dependencies, self._in_degrees = nodes.dependencies, nodes.in_degrees
         self._routes, self._decisions = routes, decisions
-        self._held = {**dict.fromkeys(routes.waits), **routes.whens}
+        self._wants, self._held, self._watched = decisions.wants, routes.held.copy(), routes.watched
         self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
-        self._flags = bytearray(nodes.count)
-        self._due, self._closed = [], True
-        for i in routes.waits:
-            self._flags[i] = _WAITS
-            if not nodes.in_degrees[i]:
-                self._due.append(i)
-        self.choices = {}
+        self._flags = flags = [0] * nodes.count
+        for i, join in routes.joins.items():
+            if join == "failed" or type(join) is int:
+                flags[i] = _DECIDES
+        self.choices, self._chosen, self._dead = {}, {}, {}
         self.state = bytearray(nodes.count)
         known = list(done)
         for i in known:
@@ -232,59 +235,27 @@ class TokenResolver(Sending):
         return self
 
     def forget(self) -> None:
-        if self._decisions is not None:
-            self._decisions.ended()
-            self._decisions = None
+        self._decisions = self._wants = None
 
     def take(self) -> int:
-        held, take = self._held, Standing.take
+        take, held = Standing.take, self._held
         while not (self._telling and self._is_telling()):
             i = take(self)
-            if i not in held or self._begins(i):
+            if i < 0 or not held[i] or self._begins(i):
                 return i
         return -1
 
     def _begins(self, i: int) -> bool:
-        """Tell whether the held node ``i``, which has been taken, begins now. Else it is left out, or waits."""
-        decisions = self._decisions
-        assert decisions is not None
-        when = self._held.pop(i)  # it is asked once, also where the node is tried again
-        if when is not None and not decisions.wants(i, when):
-            self._leave_out(i, BYPASSED)
-            return False
-        if self._flags[i] & _WAITS:
-            self.state[i] = AWAITING
-            if decisions.begins_waiting(i):
-                return False
-            self.state[i] = TAKEN
-        return True
+        """Tell whether the held node ``i``, which has been taken, begins now. Else it has been left out."""
+        assert self._wants is not None
+        if self._wants(i):
+            return True
+        self._leave_out(i, BYPASSED)
+        return False
 
-    def begin_waits(self) -> None:
-        """Let the nodes begin to wait that may, although no slot may be free. (Each is in the heap of ready ones, too.)
-
-        The run calls this once, when it begins; from then on nodes that become ready begin to wait at once.
-        """
-        self._closed = True  # not again within it: no recursion
-        due, state, held = self._due, self.state, self._held
-        for i in due:  # grows on the way, where a node is left out
-            if state[i] == READY and i in held and not self._halted and not (self._telling and self._is_telling()):
-                state[i] = TAKEN
-                if self._begins(i):
-                    self.put_back(i)
-        due.clear()
-        ready, node_at = self._ready, self._node_at
-        while ready and state[ready[0] if node_at is None else node_at[ready[0]]] != READY:
-            heappop(ready)  # no worker need be started to find that out
-        self._closed = False
-
-    def resume(self, i: int) -> None:
-        """Say that what node ``i`` waits for has come: it counts as taken again. The caller must then end it.
-
-        :raises UsageError: if it does not wait.
-        """
-        if self.state[i] != AWAITING:
-            raise UsageError(f"node {i} cannot go on: it is {self.status(i)}, not waiting")
-        self.state[i] = TAKEN
+    def put_back(self, i: int) -> None:
+        super().put_back(i)
+        self._held[i] &= ~ASKS  # its condition has been asked, which is done once
 
     def _is_telling(self) -> bool:
         """Tell whether an async hook is still being told what was left out: nothing starts before."""
@@ -298,35 +269,76 @@ class TokenResolver(Sending):
         if state[i] != TAKEN:
             raise self._not_taken(i, "done")
         state[i] = DONE
-        if i in self._routes.watched:
+        if self._watched[i]:
             self._note_choice(i)
             self._tell(self._send(i), i)
         else:
-            waiting, flags, joins, rank = self._waiting, self._flags, self._routes.joins, self._rank
+            waiting, flags = self._waiting, self._flags
             for s in self.successors[i]:  # of most nodes all tokens are live
                 left = waiting[s] - 1
                 if left:
                     waiting[s] = left
-                elif flags[s] or s in joins:
+                elif flags[s]:
                     self._tell(self._send_one(i, s), i)
                 elif not state[s]:
-                    waiting[s] = 0
-                    state[s] = READY
-                    heappush(self._ready, s if rank is None else rank[s])
+                    self._start(s)
         if self._step is not None:
             self._step(i)
+
+    def advance(self, i: int) -> int:
+        state = self.state
+        if not self._fast or state[i] != TAKEN or self._watched[i]:
+            self.done(i)
+            return self.take()
+        state[i] = DONE
+        waiting, flags, ready, fast = self._waiting, self._flags, self._ready, True
+        latest = -1  # as in Resolver.advance
+        for s in self.successors[i]:
+            left = waiting[s] - 1
+            if left:
+                waiting[s] = left
+            elif flags[s]:
+                self._tell(self._send_one(i, s), i)
+                fast = self._fast  # not if an async hook is told of a node, or a failure cannot be handled any more
+            else:
+                state[s] = READY
+                if latest >= 0:
+                    heappush(ready, latest)
+                latest = s
+        if not fast:
+            if latest >= 0:
+                heappush(ready, latest)
+            return self.take()
+        if latest >= 0:
+            i = heappushpop(ready, latest)
+        elif ready:
+            i = heappop(ready)
+        else:
+            return -1
+        state[i] = TAKEN
+        if not self._held[i] or self._wants(i):  # type: ignore[misc]
+            return i
+        self._leave_out(i, BYPASSED)
+        return self.take()
+
+    def claim(self, i: int) -> None:
+        super().claim(i)
+        self._fast = False  # as what is left of it in the heap is to be passed over
+
+    def cancel_rest(self, *, taken: bool = False) -> None:
+        super().cancel_rest(taken=taken)
+        self._fast = False
 
     def failed(self, i: int) -> list[int]:
         """Say that the taken node ``i`` failed; return the nodes skipped and bypassed for it, in index order."""
         if self.state[i] != TAKEN:
             raise self._not_taken(i, "failed")
         self.state[i] = FAILED
+        self._failing = True
         if self._step is not None:
             self._step(i)
         left_out = self._send(i)
         self._look_for_lost([i, *left_out])
-        if self._due and not self._closed and (not self.early or self.goes_on_after(i)):
-            self.begin_waits()
         return left_out
 
     def skip(self, i: int) -> list[int]:
@@ -339,7 +351,7 @@ class TokenResolver(Sending):
     def _left_out_by_hand(self, i: int, status: int) -> list[int]:
         if self.state[i] not in (WAITING, READY):
             raise UsageError(f"node {i} is {self.status(i)}; only a pending or ready node can be left out")
-        self._held.pop(i, None)
+        self._fast = False  # it may be in the heap
         left_out = sorted([i, *self._leave_out(i, status, told=False)])
         self._look_for_lost(left_out)
         return left_out
@@ -355,19 +367,16 @@ class TokenResolver(Sending):
         return left_out
 
     def _tell(self, left_out: Sequence[int], cause: int) -> None:
-        if self._due and not self._closed:
-            self.begin_waits()
         if left_out and self._decisions is not None:
-            self._telling = True
-            for i in left_out:
-                self._decisions.left_out(i, cause)
+            if self._decisions.left_out(left_out, cause):
+                self._telling, self._fast = True, False
             self._look_for_lost(left_out)
             if self._lost:
                 self.halt()
 
     def _look_for_lost(self, gone: Iterable[int]) -> None:
         """See whether ``gone``, which will not complete, were the last that might have handled a failure."""
-        if self.early and not self._lost:
+        if self.early and self._failing and not self._lost:
             failed = {d for s in gone for d in self._dependencies[s] if self.state[d] == FAILED}
             self._lost = not all(map(self._may_be_handled, failed))
 
@@ -413,8 +422,8 @@ def _has_amiss(resolver: TokenResolver, order: Iterable[int], dependencies: Sequ
             causes = [d for d in dependencies[i] if resolver.token(d, i) & _DEAD_FAILED]
             failed = [d for d in causes if state[d] == FAILED]
             skipped = [d for d in causes if state[d] == SKIPPED]
-            # (What only tolerated failures have skipped is amiss: as in a plan that does not route.)
-            handled = all(resolver.is_handled(d) and d not in resolver.tolerated for d in failed)
+            # (What failures have skipped that are only tolerated is amiss: as in a plan that does not route.)
+            handled = all(map(resolver.handlers, failed))
             if not (failed or skipped) or not handled or not amiss.isdisjoint(skipped):
                 amiss.add(i)
     return bool(amiss)
@@ -428,9 +437,7 @@ def _starts(join: Any, flags: int) -> bool:
         return True
     if join == "failed":
         return bool(flags & _DEAD_FAILED)
-    if type(join) is int or flags & _DEAD_FAILED:
-        return False
-    return join == "none_failed" or bool(flags & _SEEN)
+    return type(join) is not int and not flags & _DEAD_FAILED  # of "some", if a token is live
 
 
 __all__ = ["TokenResolver"]

@@ -15,7 +15,7 @@ from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
 from flow.run.hooks import HookFailed, hooks_of
-from flow.run.launch import begin, drive_alone, drive_inline, driver_for
+from flow.run.launch import begin, drive_alone, drive_inline, driver_for, driving
 from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
@@ -104,7 +104,7 @@ async def execute(
         try:  # not through a function: every frame that lives as long as the run is paid by thousands of runs at once
             try:
                 begin(state)
-                await driver.drive()
+                await driving(state, driver)
             finally:
                 state.end()
         except HookFailed as error:
@@ -178,7 +178,7 @@ def _start(
     if known is not None:
         from flow.run.known import known_outcomes, part_with
 
-        outcomes = known_outcomes(plan, known)
+        outcomes = known_outcomes(plan, known, config)
         plan = part_with(plan, outcomes, targets)
     elif targets is not None:
         plan = plan.subgraph(*targets)

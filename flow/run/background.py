@@ -48,7 +48,7 @@ class Background:
             raise
 
     async def end(self) -> None:
-        """Cancel it, and wait for its end, whatever else cancels the caller."""
+        """Cancel it, and wait for its end, whatever else cancels the caller. That comes after the end."""
         self.cancel()
         await self._wait_shielded()
 
@@ -107,13 +107,17 @@ class _OnAsyncio(Background):
 
         from anyio import CancelScope
 
+        cancelled = False
         with CancelScope(shield=True):  # else a cancelled scope of anyio's would wake us at every turn
             while not self._task.done():
                 try:
                     await wait((self._task,))
                 except CancelledError:
+                    cancelled = True
                     self._task.cancel()
         self._note_end()
+        if cancelled:  # the caller, meanwhile: a timeout, say, counts on its coming
+            raise CancelledError
 
     def _note_end(self) -> None:
         if self._task.cancelled():  # before its first step
@@ -144,6 +148,10 @@ class _OnTrio(Background):
                     self.value = await body()
                 except Cancelled:
                     raise
+                except BaseExceptionGroup as group:  # of a nursery
+                    cancelled, self.error = group.split(Cancelled)
+                    if cancelled is not None:
+                        raise cancelled from None
                 except BaseException as error:  # raised here it would end the event loop
                     self.error = error
             self.cancelled = self._scope.cancelled_caught

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -126,6 +126,23 @@ class NodeCancelled(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class NodeEmitted(msgspec.Struct, frozen=True, tag=True):
+    """A node has emitted a value while it runs (:meth:`flow.Context.emit`).
+
+    ``append``: ``value`` is a text that stands at ``offset`` (characters) of the text emitted under ``key``. Otherwise
+    it takes the place of what was emitted under ``key`` before. ``index``: of an item of a map.
+    """
+
+    run_id: str
+    node: str
+    key: str
+    value: Any
+    append: bool
+    offset: int
+    at: float
+    index: int | None = None
+
+
 class MapStarted(msgspec.Struct, frozen=True, tag=True):
     """A map begins with its items; ``items`` is None if their number is not known before."""
 
@@ -178,6 +195,24 @@ class ItemRetried(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class RoundStarted(msgspec.Struct, frozen=True, tag=True):
+    """A round of a loop begins; ``round`` counts from 1. The run of its body has events of its own."""
+
+    run_id: str
+    node: str
+    round: int
+    at: float
+
+
+class RoundFinished(msgspec.Struct, frozen=True, tag=True):
+    """A round of a loop has completed: its body has run, and ``until`` has said whether it was the last one."""
+
+    run_id: str
+    node: str
+    round: int
+    at: float
+
+
 Event: TypeAlias = (
     RunStarted
     | RunFinished
@@ -191,11 +226,14 @@ Event: TypeAlias = (
     | NodeSkipped
     | NodeBypassed
     | NodeCancelled
+    | NodeEmitted
     | MapStarted
     | ItemFinished
     | ItemFallback
     | ItemFailed
     | ItemRetried
+    | RoundStarted
+    | RoundFinished
 )
 
 
@@ -208,6 +246,7 @@ __all__ = [
     "MapStarted",
     "NodeBypassed",
     "NodeCancelled",
+    "NodeEmitted",
     "NodeFailed",
     "NodeFallback",
     "NodeFinished",
@@ -216,6 +255,8 @@ __all__ = [
     "NodeSkipped",
     "NodeStarted",
     "NodeWaiting",
+    "RoundFinished",
+    "RoundStarted",
     "RunFinished",
     "RunStarted",
 ]

@@ -17,7 +17,7 @@ from flow.plan.plan import Plan
 from flow.run.api import raises, state_on_loop
 from flow.run.background import Background, in_background
 from flow.run.hooks import HookFailed
-from flow.run.launch import begin, driver_for
+from flow.run.launch import begin, driver_for, driving
 from flow.run.mailbox import Mailbox
 from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, settled
@@ -215,7 +215,7 @@ class RunHandle:
         driver.mailbox = mailbox
         try:
             begin(state)
-            await driver.drive()
+            await driving(state, driver)
         finally:
             state.end()
             mailbox.end()

@@ -63,7 +63,8 @@ def kept_nodes(whole: Plan, plan: Plan, keep: Any, targets: Iterable[Any] | None
     """
     if keep == "targets":
         if targets is None:
-            ends = [whole.names[i] for i, after in enumerate(whole._nodes.successors) if not after]
+            nodes = whole._nodes
+            ends = [whole.names[i] for i in (*nodes.ends, *(() if nodes.routes is None else nodes.routes.gated))]
             return {plan.find(name) for name in ends if name in plan}
         keep = targets
     names = [whole.names[i] for i in find_all(whole, keep, "Config.keep")]

@@ -4,42 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flow.awaits import NEVER_AWAITED, discard
-from flow.data.outcome import Outcome
-from flow.errors import RouteError, UsageError, ends_tasks, listing, shower
+from flow.data.outcome import received_outcome
+from flow.errors import RouteError, Show, UsageError, ends_tasks, listing, shower, shown
+from flow.plan.gates import resolver_type
 from flow.plan.resolver import Step
 from flow.plan.routes import Choice, When
 from flow.plan.tokens import LIVE, TokenResolver
 from flow.policy.fallback import note_broken, value_for
 from flow.run import events
 from flow.signature import location_of
-from flow.types import ABSENT, MISSING
+from flow.types import ABSENT, MISSING, Status
 
 if TYPE_CHECKING:
     from flow.run.waiting import Waiting
 
 Call = Callable[..., Any]
 
+_NAMED: Final = 8  # keys of a router in a message
+
 
 class RunDecisions:
     """What one run answers to its resolver.
 
     :param run: a :class:`flow.run.state.PlanRun`.
+    :ivar wants: asks the condition of a node. One that raises, or gives no bool, lets the node begin, and fail.
     """
 
-    __slots__ = ("_copy", "_run", "_waiting", "values")
+    __slots__ = ("_run", "_waiting", "values", "wants")
 
     def __init__(self, run: Any) -> None:
         self._run = run
         self._waiting: Waiting | None = None  # made at the first node that waits
-        self._copy = copy_context().copy  # a condition has contextvars of its own, as a node has
         self.values: Sequence[Any] = run.values
+        self.wants: Any = _wants(run)  # (pyright takes a Callable in a slot for a method)
 
-    def left_out(self, i: int, cause: int) -> None:
-        """Tell observers and hooks."""
-        self._run.skipped(i, self._run.nodes.names[cause])
+    def left_out(self, nodes: Sequence[int], cause: int) -> bool:
+        """Tell observers and hooks, if there are any; return whether an async hook is told."""
+        run = self._run
+        hooks = run.hooks
+        if hooks is None and not run.config.observers:
+            return False
+        for i in nodes:
+            run.skipped(i, run.nodes.names[cause])
+        return hooks is not None and bool(hooks.awaits)
 
     def begins_waiting(self, i: int) -> bool:
         """Let node ``i`` wait, unless its condition has raised."""
@@ -64,28 +74,48 @@ class RunDecisions:
         hooks = self._run.hooks
         return hooks is not None and hooks.awaits and bool(self._run.driver.untold)
 
-    def wants(self, i: int, when: When) -> bool:
-        """Ask the condition of node ``i``. One that raises, or gives no bool, lets the node begin, and fail."""
-        run = self._run
+
+def _wants(run: Any) -> Callable[[int], bool]:
+    """Return what asks the condition of a node. (A closure: a method would cost nodes with conditions 3 % more.)"""
+    values, asked = run.values, run.nodes.routes.asked
+    copy = copy_context().copy  # a condition has contextvars of its own, as a node has
+
+    def wants(i: int) -> bool:
+        fn, count, slots = asked[i]
         try:
-            if when.plain:
-                values = self.values
-                found = self._copy().run(when.fn, *[values[slot] for slot in when.slots])
+            if count == 1:
+                found = copy().run(fn, values[slots])
+            elif not count:
+                found = copy().run(fn)
+            elif count > 1:
+                found = copy().run(fn, *[values[slot] for slot in slots])
             else:
-                found = self._copy().run(_asking, run, i, when)
+                found = copy().run(_asking, run, i, fn)
             if found is True or found is False:
                 return found
-            if type(found) in NEVER_AWAITED:
-                discard(found)
-            raise UsageError(f"when ({location_of(when.fn)}) returns True or False, not {shower(run.config)(found)}")
+            _refuse(run, i, found)
         except BaseException as error:
             if not isinstance(error, Exception) and not ends_tasks(error):
                 raise
-            run.extras.refused.add(i)
-            if run.config.observers:
-                run.emit(events.NodeStarted(run.run_id, run.nodes.names[i], 1, run.clock.now()))
-            run.fns[i] = _raising(error, bool(run.is_async[i]))
-            return True
+            _let_fail(run, i, error)
+        return True
+
+    return wants
+
+
+def _refuse(run: Any, i: int, found: object) -> NoReturn:
+    if type(found) in NEVER_AWAITED:
+        discard(found)
+    fn = run.nodes.routes.whens[i].fn
+    raise UsageError(f"when ({location_of(fn)}) returns True or False, not {shower(run.config)(found)}")
+
+
+def _let_fail(run: Any, i: int, error: BaseException) -> None:
+    """Let node ``i`` begin, and raise what its condition has raised."""
+    run.extras.refused.add(i)
+    if run.config.observers:
+        run.emit(events.NodeStarted(run.run_id, run.nodes.names[i], 1, run.clock.now()))
+    run.fns[i] = _raising(error, bool(run.is_async[i]))
 
 
 def _asking(run: Any, i: int, when: When) -> Any:
@@ -120,7 +150,8 @@ def _raising(error: BaseException, is_async: bool) -> Call:
 
 def routed_resolver(run: Any, done: Iterable[int], steps: Sequence[Step]) -> TokenResolver:
     """Make the resolver of a run of a plan that routes."""
-    resolver = TokenResolver.begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
+    make = resolver_type(run.nodes.routes)
+    resolver = make.begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
     resolver.early = run.config.on_error == "fail_fast"
     return resolver
 
@@ -128,7 +159,13 @@ def routed_resolver(run: Any, done: Iterable[int], steps: Sequence[Step]) -> Tok
 # -- choices --------------------------------------------------------------------------------
 
 
-def chosen_by(choice: Choice, value: Any) -> tuple[str, ...]:
+def some_of(options: Sequence[Any]) -> str:
+    """Return keys or names of a router for a message."""
+    more = f" and {len(options) - _NAMED} more" if len(options) > _NAMED else ""
+    return ", ".join(map(shown, options[:_NAMED])) + more
+
+
+def chosen_by(choice: Choice, value: Any, show: Show = shown) -> tuple[str, ...]:
     """Return the nodes that a router goes on with for what its function gave. :raises RouteError: for a wrong key."""
     keys = value if isinstance(value, (list, tuple)) and not _is_key(choice, value) else [value]
     if not keys or (value is None and not _is_key(choice, None)):
@@ -137,8 +174,8 @@ def chosen_by(choice: Choice, value: Any) -> tuple[str, ...]:
         return (choice.default,)
     wrong = [key for key in keys if not _is_key(choice, key)]
     if wrong:
-        known = ", ".join(map(repr, choice.to))
-        faults = [f"{key!r} is no key of its to={{...}}, which has {known}" for key in wrong]
+        known = some_of(list(choice.to))
+        faults = [f"{show(key)} is no key of its to={{...}}, which has {known}" for key in wrong]
         raise RouteError(listing("a router chose what there is not", faults))
     return tuple(dict.fromkeys([choice.to[key] for key in keys]))
 
@@ -150,15 +187,15 @@ def _is_key(choice: Choice, key: Any) -> bool:
         return False
 
 
-def _choosing(choice: Choice, call: Call, is_async: bool) -> Call:
+def _choosing(choice: Choice, call: Call, is_async: bool, show: Show) -> Call:
     def choose(*values: Any) -> Any:
         value = call(*values)
         if type(value) in NEVER_AWAITED:
             return value  # which the driver refuses
-        return chosen_by(choice, value)
+        return chosen_by(choice, value, show)
 
     async def choose_awaiting(*values: Any) -> Any:
-        return chosen_by(choice, await call(*values))
+        return chosen_by(choice, await call(*values), show)
 
     return choose_awaiting if is_async else choose
 
@@ -167,7 +204,7 @@ def bind_choices(run: Any) -> None:
     """Let the routers of ``run`` give nodes for keys."""
     run.fns = list(run.fns)
     for i, choice in run.nodes.routes.routers.items():
-        run.fns[i] = _choosing(choice, run.fns[i], bool(run.is_async[i]))
+        run.fns[i] = _choosing(choice, run.fns[i], bool(run.is_async[i]), shower(run.config))
 
 
 def output_for(run: Any, i: int, value: Any) -> Any:
@@ -176,8 +213,14 @@ def output_for(run: Any, i: int, value: Any) -> Any:
     :raises RouteError: for a wrong key.
     """
     choice = _choice_of(run, i)
-    if choice is None:
-        return value
+    return value if choice is None else choice_known(choice, value)
+
+
+def choice_known(choice: Choice, value: Any) -> tuple[str, ...]:
+    """Return the nodes chosen for ``value``: a key, several, or the tuple of nodes that a run once chose.
+
+    :raises RouteError: for a wrong key.
+    """
     known = {*choice.to.values(), choice.default}
     if type(value) is tuple and value and all(isinstance(name, str) and name in known for name in value):
         return value
@@ -236,6 +279,8 @@ def received_by(run: Any, i: int, slots: Sequence[int], values: Sequence[Any] | 
 
 
 def _outcome(run: Any, i: int, slot: int) -> Any:
+    if slot < 0:
+        return received_outcome(Status.PENDING)  # of a node that is no part of the run
     resolver: TokenResolver = run.resolver
     counted = resolver.counted(i)
     if counted is not None and slot not in counted:
@@ -245,9 +290,10 @@ def _outcome(run: Any, i: int, slot: int) -> Any:
         stood_in = run.fallbacks.get(slot)
         error = stood_in if isinstance(stood_in, Exception) else None
     value = run.values[slot]
-    return Outcome(status, None if value is MISSING else value, error)
+    return received_outcome(status, None if value is MISSING else value, error)
 
 
 __all__ = [
-    "RunDecisions", "bind_choices", "bind_receivers", "fallback_for", "output_for", "received_by", "routed_resolver",
+    "RunDecisions", "bind_choices", "bind_receivers", "choice_known", "fallback_for", "output_for", "received_by",
+    "routed_resolver", "some_of",
 ]  # fmt: skip

@@ -62,7 +62,10 @@ PARTS = (
         "core", 4, ("--only", "async", "--only", "trio", "--only", "uvloop"), ("--nodes", "1000", "--rounds", "12"),
         seconds=(10, 112),
     ),
-    Part("core", 1, ("--only", "single", "--only", "hot", "--only", "seams"), ("--share", "3"), seconds=(7, 50)),
+    Part(
+        "core", 1, ("--only", "single", "--only", "hot", "--only", "seams", "--only", "loops"), ("--share", "3"),
+        seconds=(7, 51),
+    ),
     Part("dag", 5, (), ("--rounds", "20"), seconds=(12, 40)),
     Part("allocation", 2, seconds=(2, 9)),
     Part("data", 2, seconds=(23, 290)),

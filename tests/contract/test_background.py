@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 
+from flow.clock import on_asyncio
 from flow.run.background import in_background
 
 BACKENDS = [
@@ -127,3 +130,68 @@ async def test_a_cancellation_that_comes_twice_does_not_leave_it_behind() -> Non
         group.cancel_scope.cancel()
         group.cancel_scope.cancel()
     assert lasting.cleared
+
+
+@pytest.mark.anyio
+async def test_a_group_of_cancellations_is_one_and_errors_beside_it_are_kept() -> None:
+    async def fails_when_cancelled() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("in the clearing up")
+
+    async def nursery(*bodies: Lasting) -> None:
+        async with anyio.create_task_group() as group:
+            for body in bodies:
+                group.start_soon(body)
+
+    lasting = Lasting()
+    background = in_background(lambda: nursery(lasting))
+    await until_begun(lasting)
+    await background.end()
+    assert (background.error, background.cancelled) == (None, True)
+
+    lasting = Lasting()
+    background = in_background(lambda: nursery(lasting, fails_when_cancelled))  # type: ignore[arg-type]
+    await until_begun(lasting)
+    await anyio.sleep(0)
+    await background.end()
+    assert isinstance(background.error, ExceptionGroup)
+    assert background.error.subgroup(ValueError) is not None
+
+
+@pytest.mark.anyio
+async def test_a_cancellation_that_comes_while_another_ends_it_is_not_lost() -> None:
+    class Slow(Lasting):
+        async def __call__(self) -> None:
+            try:
+                await super().__call__()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.05)
+
+    slow = Slow()
+    background = in_background(slow)
+    await until_begun(slow)
+    after = False
+
+    async def ends() -> None:
+        nonlocal after
+        await background.end()
+        assert background.ended
+        await anyio.lowlevel.checkpoint()
+        after = True
+
+    if on_asyncio():
+        task = asyncio.ensure_future(ends())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        async with anyio.create_task_group() as group:
+            group.start_soon(ends)
+            await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+    assert not after
+    assert slow.cleared

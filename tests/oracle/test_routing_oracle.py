@@ -179,7 +179,7 @@ def is_ok(nodes: Sequence[Node], status: dict[str, str], causes: dict[str, list[
     for node in nodes:
         if status[node.name] == "skipped":
             excused[node.name] = all(
-                excused[name] if status[name] == "skipped" else handled(by_name[name]) and not by_name[name].tolerated
+                excused[name] if status[name] == "skipped" else handled(by_name[name])
                 for name in causes[node.name]
             )
     return all(excused.values())

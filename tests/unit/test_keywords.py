@@ -197,6 +197,8 @@ def test_the_tables_are_those_of_the_signatures() -> None:
     own = {name for name in inspect.signature(flow.Dag.map).parameters if name not in ("self", "fn", "over", "options")}
     assert set(PLACES["map"]) == own - {"name"} | set(ItemOptions.__annotations__) - set(NodeOptions.__annotations__)
     assert set(FoldOptions.__annotations__) == set(NodeOptions.__annotations__)
+    looped = set(inspect.signature(flow.Dag.loop).parameters) - {"self", "name", "body", "options"}
+    assert set(PLACES["loop"]) == looped
     taken = set(inspect.signature(flow.run).parameters) - {"target", "wrong"}
     assert (
         set(PLACES["run"]) | {"data"} == taken == set(inspect.signature(flow.execute).parameters) - {"target", "wrong"}

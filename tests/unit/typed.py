@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequenc
 from typing import Any, assert_type
 
 import flow
+from flow.data.within import RunResult
 from flow.types import NodeRef
 
 dag = flow.Dag("typed")
@@ -159,6 +160,34 @@ def writes(ctx: flow.Context) -> None:
     assert_type(ctx.data.get_int("total"), int)
 
 
+def nests(ctx: flow.Context) -> None:
+    inside = ctx.run(dag, {"x": 1}, targets=["one"])
+    assert_type(inside["one"], Any)
+    assert_type(inside[one], int)
+    assert_type(inside.ok, bool)
+    assert_type(inside.errors, dict[str, BaseException])
+    assert_type(ctx.run(dag.compile())[one], int)
+    ctx.run(lambda: 1)  # type: ignore[arg-type]
+    ctx.emit("progress", 0.5)
+    ctx.emit("text", "a", append=True)
+    ctx.emit(1, "a")  # type: ignore[arg-type]
+
+
+async def streams(ctx: flow.Context) -> None:
+    inside = await ctx.execute(dag)
+    assert_type(inside[one], int)
+    events: AsyncIterator[flow.events.Event | flow.Result] = flow.stream(dag, {"x": 1})
+    async for event in events:
+        match event:
+            case flow.events.NodeEmitted(key="text"):
+                assert_type(event.offset, int)
+            case flow.Result():
+                assert_type(event[one], int)
+    flow.stream(dag, confg=flow.Config())  # type: ignore[call-arg]
+
+
+accepted: RunResult = flow.run(dag)
+
 flow.DataConfig(memory=dict)
 flow.DataConfig(memory=lambda: dict[str, Any]())
 flow.DataConfig(memory="slot")  # type: ignore[arg-type]
@@ -199,3 +228,23 @@ assert_type(flow.tune(dag).best, flow.Config)
 flow.tune(dag, objective="speed")  # type: ignore[arg-type]
 either = flow.run if plan.names else flow.execute
 found: flow.Result | Coroutine[Any, Any, flow.Result] = either(dag, {"x": 1})
+
+# -- loops
+
+body = flow.Dag("body")
+assert_type(dag.loop("l1", size, until=lambda n: True, max_iterations=3), NodeRef[int])
+assert_type(dag.loop("l2", asize, until=lambda n: True, max_iterations=3, on_limit="return"), NodeRef[int])
+assert_type(dag.loop("l3", size, until=lambda n: True, max_iterations=3, history=True), NodeRef[tuple[int, ...]])
+assert_type(dag.loop("l4", asize, until=lambda n: True, max_iterations=3, history=True), NodeRef[tuple[int, ...]])
+assert_type(
+    dag.loop("l5", body, until=lambda n: True, max_iterations=3, carry={"a": "b"}), NodeRef[Mapping[str, Any]]
+)
+assert_type(
+    dag.loop("l6", body, until=lambda n: True, max_iterations=3, history=True, retry=flow.Retry(3), when=lambda: True),
+    NodeRef[tuple[Mapping[str, Any], ...]],
+)
+dag.loop("l7", size, until=lambda n: True)  # type: ignore[call-overload]
+dag.loop("l8", size, max_iterations=3)  # type: ignore[call-overload]
+dag.loop("l9", size, until=lambda n: True, max_iterations=3, carry={"a": "b"})  # type: ignore[call-overload]
+dag.loop("l10", body, until=lambda n: True, max_iterations=3, carry="a")  # type: ignore[call-overload]
+dag.loop("l11", body, until=lambda n: True, max_iterations=3, on_limit="stop")  # type: ignore[call-overload]

@@ -134,13 +134,15 @@ def count_down(run: Calls, resolver: Any, delayed: list[tuple[float, int]] | Non
     copy = copy_context().copy
     delayed = [] if delayed is None else delayed  # heap of (due, node): retries that wait
     deadline = run.deadline
+    i = -1
     while True:
-        while delayed and delayed[0][0] <= clock.now():
-            resolver.put_back(heappop(delayed)[1])
-        if deadline is not None and clock.now() >= deadline and resolver.unfinished:
-            run.timed_out = True
-            return
-        i = resolver.take()
+        if i < 0:
+            while delayed and delayed[0][0] <= clock.now():
+                resolver.put_back(heappop(delayed)[1])
+            if deadline is not None and clock.now() >= deadline and resolver.unfinished:
+                run.timed_out = True
+                return
+            i = resolver.take()
         if i < 0:
             if not delayed:
                 return
@@ -160,7 +162,11 @@ def count_down(run: Calls, resolver: Any, delayed: list[tuple[float, int]] | Non
             run.timed_out = True
             return
         if failed is None:
-            resolver.done(i)
+            if delayed or deadline is not None:
+                resolver.done(i)
+                i = -1
+            else:
+                i = resolver.advance(i)
             continue
         try:
             over = _failed(run, resolver, i, failed, delayed)
@@ -168,6 +174,7 @@ def count_down(run: Calls, resolver: Any, delayed: list[tuple[float, int]] | Non
             failed = None  # its traceback holds this frame: no cycle
         if over:
             return
+        i = -1
 
 
 def _failed(run: Calls, resolver: Any, i: int, error: Exception, delayed: list[tuple[float, int]]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from flow.run.calls import Calls
+from flow.run.drive.last import outlasting
 from flow.run.drive.loop import LoopDriver, Worker
 from flow.run.drive.threads import Pool, TrioWaiter
 from flow.run.drive.workers import work
@@ -19,10 +20,11 @@ from flow.run.pacing import TURNS, pace_of
 class TrioDriver(LoopDriver):
     """One run in a nursery of its own. The caller's task only supervises."""
 
-    __slots__ = ("_early", "_held", "nursery", "token")
+    __slots__ = ("_early", "_held", "loop", "nursery")
 
     polls = True
     work = work
+    turn = staticmethod(trio.lowlevel.checkpoint)
 
     @staticmethod
     def look(task: trio.lowlevel.Task) -> object:
@@ -35,7 +37,7 @@ class TrioDriver(LoopDriver):
         return task.child_nurseries
 
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
-        self.token = token = trio.lowlevel.current_trio_token()
+        self.loop = token = trio.lowlevel.current_trio_token()
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
         self.nursery: Any = None
         self._early: list[Callable[[], Coroutine[Any, Any, None]]] = []  # companions that came before the nursery
@@ -43,7 +45,7 @@ class TrioDriver(LoopDriver):
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
-        timeout = self.run.config.timeout
+        timeout = None if self.last else self.run.config.timeout
         scope = trio.CancelScope(deadline=inf if timeout is None else trio.current_time() + timeout)
         try:
             with scope:
@@ -102,7 +104,7 @@ class TrioDriver(LoopDriver):
     # -- nodes that wait ---------------------------------------------------------------------
 
     def soon(self, fn: Callable[..., object], *args: Any) -> None:
-        self.token.run_sync_soon(partial(fn, *args))
+        self.loop.run_sync_soon(partial(fn, *args))
 
     def later(self, seconds: float, fn: Callable[[int], None], i: int) -> Any:
         scope = trio.CancelScope()
@@ -179,6 +181,12 @@ class TrioDriver(LoopDriver):
             self.resting = False
         pace.renew(pace.clock())
         self.pump()
+
+    def now(self) -> float:
+        return trio.current_time()
+
+    def outlasting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        return partial(outlasting, self, call)
 
     def new_pool(self, most: int) -> Pool:
         wake = trio.lowlevel.current_trio_token().run_sync_soon

@@ -21,7 +21,7 @@ from flow_bench.harness.interleave import Samples, interleave, interleave_on_loo
 from flow_bench.harness.loops import EAGER, flow_execute, on_graph, outputs_of
 from flow_bench.harness.rows import JUDGED, US, Row, Target, chosen, ratios
 from flow_bench.harness.work import Work, noop
-from flow_bench.suites.engine import hot, seams, singles
+from flow_bench.suites.engine import hot, looping, seams, singles
 
 COUNTERS, EAGERLY = "counters and ready list", "eager task per node"
 PER_NODE, NURSERY = "task per node (create_task)", "nursery task per node"
@@ -83,6 +83,7 @@ class Settings:
     singles: singles.Effort = field(default_factory=singles.Effort)
     hot: hot.Effort = field(default_factory=hot.Effort)
     seams: seams.Effort = field(default_factory=seams.Effort)
+    looping: looping.Effort = field(default_factory=looping.Effort)
 
     def rounds_of(self, nodes: int) -> int:
         return self.rounds if nodes <= 1_000 else self.large_rounds
@@ -92,7 +93,9 @@ class Settings:
         return [n for n in self.nodes if n == JUDGED] or list(self.nodes[:1])
 
 
-QUICK = Settings(rounds=9, large_rounds=3, singles=singles.QUICK, hot=hot.QUICK, seams=seams.QUICK)
+QUICK = Settings(
+    rounds=9, large_rounds=3, singles=singles.QUICK, hot=hot.QUICK, seams=seams.QUICK, looping=looping.QUICK
+)
 
 
 def topologies(nodes: int) -> Mapping[str, flow.Dag]:
@@ -256,5 +259,6 @@ SECTIONS: Mapping[str, Callable[[Settings], Iterator[list[Row]]]] = {
     "single": lambda settings: singles.run(settings.singles),
     "hot": lambda settings: hot.run(settings.hot),
     "seams": lambda settings: seams.run(settings.seams),
+    "loops": lambda settings: looping.run(settings.looping),
 }
 run = partial(chosen, SECTIONS)
