@@ -150,8 +150,11 @@ class _OnTrio(Background):
                     raise
                 except BaseExceptionGroup as group:  # of a nursery
                     cancelled, self.error = group.split(Cancelled)
-                    if cancelled is not None:
-                        raise cancelled from None
+                    try:
+                        if cancelled is not None:
+                            raise cancelled from None
+                    finally:
+                        del cancelled  # its traceback holds this frame: no cycle
                 except BaseException as error:  # raised here it would end the event loop
                     self.error = error
             self.cancelled = self._scope.cancelled_caught

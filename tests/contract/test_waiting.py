@@ -1,9 +1,9 @@
-"""Nodes that wait for a time, or for a signal with a time limit, in runs that nothing is sent to: on every event loop."""
+"""Nodes that wait for a time, or for a signal with a time limit, in runs that nothing is sent to; on every loop."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import anyio
@@ -81,7 +81,7 @@ class TestTimers:
         assert result.spans() == {"works": (0, 10), "beside": (0, 4), "behind": (4, 8)}
 
     def test_a_date(self, mode: dict[str, Any]) -> None:
-        start = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
+        start = datetime(2030, 1, 1, 12, tzinfo=UTC)
         clock = FakeClock(start=100.0, epoch=start.timestamp() - 100.0)
         dag = flow.Dag("d")
         dag.timer("soon", at=(start + timedelta(minutes=2)).astimezone(timezone(timedelta(hours=5))))
@@ -102,7 +102,7 @@ class TestTimers:
 
         clock = Shifted()
         dag = flow.Dag("d")
-        dag.timer("soon", at=datetime.fromtimestamp(10, timezone.utc))
+        dag.timer("soon", at=datetime.fromtimestamp(10, UTC))
         dag.add("now", lambda: clock.now(), after="soon")
         assert flow.run(dag, config=flow.Config(clock=clock))["now"] == 15
 
@@ -110,7 +110,7 @@ class TestTimers:
         dag = flow.Dag("d")
         dag.timer("soon", seconds=0.01)
         dag.timer("at_once", seconds=0)
-        dag.timer("dated", at=datetime.now(timezone.utc) + timedelta(seconds=0.01))
+        dag.timer("dated", at=datetime.now(UTC) + timedelta(seconds=0.01))
         assert run(dag, mode).ok
 
     def test_far_away_times_are_cancelled_with_the_run(self, mode: dict[str, Any]) -> None:
@@ -131,8 +131,8 @@ class TestTimers:
         dag.timer("asked", seconds=50, when=lambda choose: choose == ("long",))
         dag.timer("any", seconds=1, join="some", after=["long", "short"])
         assert statuses(run(dag, mode, clock=clock)) == {
-            "choose": "completed", "short": "completed", "long": "bypassed", "outcome": "completed", "asked": "bypassed",
-            "any": "completed",
+            "choose": "completed", "short": "completed", "long": "bypassed", "outcome": "completed",
+            "asked": "bypassed", "any": "completed",
         }  # fmt: skip
         assert clock.now() == 2
 

@@ -52,6 +52,7 @@ class TrioDriver(LoopDriver):
                 async with trio.open_nursery() as self.nursery:
                     for early in self._early:
                         self._accompany(early)
+                    self._early.clear()  # which holds this: no cycle
                     if self.companion is not None:
                         self._accompany(self.companion)
                     self.pump()
