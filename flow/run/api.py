@@ -110,7 +110,7 @@ async def execute(
         try:  # not through a function: every frame that lives as long as the run is paid by thousands of runs at once
             try:
                 begin(state)
-                await (drive_and_clean_up(state, driver) if state.cleans else driver.drive())
+                await (drive_and_clean_up(state, driver) if state.nodes.cleans else driver.drive())
             finally:
                 state.end()
         except HookFailed as error:

@@ -44,7 +44,7 @@ def begin(run: PlanRun) -> None:
         config.executor != "inline"
     ):
         bind(run, partial(expanded, run))
-        if run.cleans:
+        if run.nodes.cleans:
             bind_cleanup(run)
         if config.observers:
             run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at))
@@ -59,7 +59,7 @@ def drive_inline(run: PlanRun) -> None:
     try:
         try:
             begin(run)
-            (run_and_clean_up if run.cleans else run_inline)(run)
+            (run_and_clean_up if run.nodes.cleans else run_inline)(run)
         finally:
             run.end()
     except BaseException:
@@ -89,7 +89,7 @@ async def drive_alone(run: PlanRun) -> None:
     driver.owns_loop = True
     try:
         begin(run)
-        await (drive_and_clean_up(run, driver) if run.cleans else driver.drive())
+        await (drive_and_clean_up(run, driver) if run.nodes.cleans else driver.drive())
     finally:
         run.end()
 
@@ -152,7 +152,7 @@ async def execute_nested(
     try:
         try:
             begin(run)
-            await (drive_and_clean_up(run, driver) if run.cleans else driver.drive())
+            await (drive_and_clean_up(run, driver) if run.nodes.cleans else driver.drive())
         finally:
             run.end()
     except BaseException:
