@@ -41,8 +41,8 @@ def test_the_top_level_holds_what_most_programs_use() -> None:
     assert flow.__all__ == [
         "Config", "Context", "Dag", "DataConfig", "DefinitionError", "DefinitionWarning", "FlowError", "InputError",
         "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "Result", "Retry", "RunError", "RunHandle", "Status",
-        "Timeout", "UsageError", "WorkflowData", "errors", "events", "execute", "interop", "memory", "middleware", "observe",
-        "render", "run", "start", "stream", "testing", "topologies", "traces", "tune",
+        "Timeout", "UsageError", "WorkflowData", "errors", "events", "execute", "interop", "memory", "middleware",
+        "observe", "render", "run", "start", "stream", "testing", "topologies", "traces", "tune",
     ]  # fmt: skip
 
 
