@@ -46,19 +46,21 @@ class Waiting:
     :param run: a :class:`flow.run.state.PlanRun` that an event loop drives.
     """
 
-    __slots__ = ("_driver", "_mailbox", "_place", "_run", "_timers")
+    __slots__ = ("_driver", "_holds", "_mailbox", "_place", "_run", "_timers")
 
     def __init__(self, run: Any) -> None:
         self._run = run
         self._driver = run.driver
         self._timers: dict[int, Any] = {}
+        self._holds = False  # the run goes on for this
         self._mailbox = mailbox_of(run)
         self._place = place_of(run.path)
 
     def begin(self, i: int) -> None:
         """Node ``i`` begins to wait."""
         run, wait, mailbox = self._run, self._run.nodes.routes.waits[i], self._mailbox
-        if not self._timers:
+        if not self._holds:
+            self._holds = True
             self._driver.hold(self)
         seconds = wait.seconds(run.clock)
         self._timers[i] = None if seconds is None else self._driver.later(seconds, self._due, i)
@@ -82,7 +84,12 @@ class Waiting:
                 run.finished[i] = run.clock.now()
             if self._mailbox is not None and not isinstance(run.nodes.routes.waits[i], Timer):
                 self._mailbox.leave(self._address(i), "the run was ended while it waited")
-        self._driver.let_go(self)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._holds:
+            self._holds = False
+            self._driver.let_go(self)
 
     def _address(self, i: int) -> str:
         name: str = self._run.nodes.names[i]
@@ -132,7 +139,7 @@ class Waiting:
             driver.broke(broken)
         finally:
             if not self._timers:
-                driver.let_go(self)
+                self._let_go()
 
 
 def _complete(run: Any, i: int, value: Any) -> None:

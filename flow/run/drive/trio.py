@@ -123,8 +123,9 @@ class TrioDriver(LoopDriver):
         async def companion() -> None:
             try:
                 await over.wait()
-            finally:
+            except BaseException:
                 waits.cancel()
+                raise
 
         self._accompany_early(companion)
 
