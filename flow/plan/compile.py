@@ -288,10 +288,7 @@ class _Compilation:
             fn = d.fns[i]
             readable = id(fn) not in self.unreadable
             is_async = is_async_callable(fn.fn) if readable and isinstance(fn, Mapped) else bool(nodes.is_async[i])
-            if isinstance(fn, Wait):
-                found = fn.faults(policy or PLAIN)
-            else:
-                found = policy_faults(policy or PLAIN, is_async, type(fn) is Folded)
+            found = _faults_of(fn, policy or PLAIN, is_async)
             if policy is not None and (i in nodes.generators or makes_generators(fn)):
                 found += generator_faults(policy, isinstance(fn, Mapped))
             if found:
@@ -327,6 +324,11 @@ class _Compilation:
                 return range(nodes.count)
             return [*previous.order, *range(self.start, nodes.count)]
         return topological_order(nodes.dependencies, nodes.successors, ranks)
+
+
+def _faults_of(fn: Any, policy: Policy, is_async: bool) -> list[str]:
+    """Say what is wrong with the policy of a node that has this function."""
+    return fn.faults(policy) if isinstance(fn, Wait) else policy_faults(policy, is_async, type(fn) is Folded)
 
 
 def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[Any, ...]) -> None:

@@ -142,7 +142,7 @@ class GatedResolver(WaitingResolver):
     # -- a run that stops early --------------------------------------------------------------
 
     def begin_cleanup(self, waits: Collection[int] | None = None) -> bool:
-        """Cancel every ordinary node that has not ended, and hand out what cleans up. O(nodes + edges).
+        """Cancel every ordinary node that has not ended, and let what cleans up be taken. O(nodes + edges).
 
         Nothing runs any more when this is called.
 
@@ -154,11 +154,13 @@ class GatedResolver(WaitingResolver):
         if all(state[i] >= DONE for i in gated):
             return False
         self._halted = self._lost = self.early = self._telling = False
-        gone = [i for i, code in enumerate(state) if code < DONE and i not in gated]
+        again = {i for i in gated if state[i] == TAKEN and (waits is None or i in waits)}
+        left = {i for i in gated if state[i] != TAKEN} | again
+        gone = [i for i, code in enumerate(state) if code < DONE and i not in left]
         for i in gone:
             state[i] = CANCELLED
         for i, code in enumerate(state):
-            if code in (DONE, FAILED) or i in gated or flags[i] & _SENT:
+            if code < DONE or code in (DONE, FAILED) or flags[i] & _SENT:
                 continue
             flags[i] |= _SENT
             for s in gated.intersection(self.successors[i]):
@@ -166,11 +168,8 @@ class GatedResolver(WaitingResolver):
         if self._step is not None:
             for i in gone:
                 self._step(i)
-        for i in [i for i in gated if state[i] == TAKEN]:
-            if waits is None or i in waits:
-                self.put_back(i)
-            else:
-                self.cancelled(i)
+        for i in again:
+            self.put_back(i)
         return True
 
 

@@ -47,7 +47,7 @@ class Nodes:
     :ivar pipelines: per map, those that take its items as they come.
     :ivar inputs: the slots that each run input fills; ``input_defaults`` are their defaults, slot -1 last.
     :ivar order: the indices in the order that a run with limit 1 takes them.
-    :ivar all_sync: no call returns an awaitable.
+    :ivar all_sync: no call returns an awaitable. ``cleans`` says that some clean up.
     :ivar declared: what the Dag declares of its inputs; None if it declares nothing. ``left_out`` are parameters that
         neither a node nor one of these fills.
     :ivar routes: what decides which nodes run; None if all do unless one fails.
@@ -57,7 +57,8 @@ class Nodes:
 
     __slots__ = (
         "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
-        "binders", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "holders", "index",
+        "binders", "cleans", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "holders",
+        "index",
         "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
         "priorities", "required_inputs", "retries", "routes", "shapes", "spared",
     )  # fmt: skip
@@ -89,7 +90,7 @@ class Nodes:
         self.left_out: frozenset[str] = frozenset()
         self.routes: Routes | None = None
         self.order: Sequence[int] = ()
-        self.all_sync = False
+        self.all_sync = self.cleans = False
         self._successors: list[Sequence[int]] | None = None
         self._in_degrees: list[int] | None = None
         self._sources: list[int] | None = None
@@ -114,6 +115,7 @@ class Nodes:
         self.input_defaults = tuple(reversed(inputs.values))
         self.order = order
         self.all_sync = 1 not in self.is_async
+        self.cleans = self.routes is not None and bool(self.routes.gated)
         if not self.all_sync:  # a run on an event loop needs them, and must not hold the loop to make them
             _ = self.successors, self.sources
         defaults = self.input_defaults
@@ -169,18 +171,6 @@ class Nodes:
         if self._sources is None:
             self._sources = [i for i, waits_for in enumerate(self.in_degrees) if not waits_for]
         return self._sources
-
-    @property
-    def ends(self) -> list[int]:
-        """The nodes that no other waits for, cleanup apart: nodes that cleanup reads are ends, cleanup is none."""
-        if self.routes is None or not self.routes.gated:
-            return [i for i, after in enumerate(self.successors) if not after]
-        gated = self.routes.gated
-        return [i for i, after in enumerate(self.successors) if i not in gated and gated.issuperset(after)]
-
-    def with_cleanup(self, part: frozenset[int]) -> frozenset[int]:
-        """Return the nodes ``part`` and those that clean up in a run of them."""
-        return part if self.routes is None else part.union(self.routes.kept_cleanup(part))
 
     def edges(self) -> Iterator[tuple[int, int, bool]]:
         """Every edge as ``(upstream, downstream, passes data)`` indices, in definition order."""
@@ -279,7 +269,8 @@ class Nodes:
         part.all_sync = 1 not in part.is_async
         part.inputs, part.input_defaults = self.inputs, self.input_defaults
         part.routes = None if self.routes is None else self.routes.part(new, called, absent)
-        if part.routes is not None and part.routes.gated:
+        part.cleans = part.routes is not None and bool(part.routes.gated)
+        if part.cleans:
             part.input_defaults = (MISSING, *part.input_defaults)  # at ``absent``
         used = {slot for slots in part.reads for slot in slots if slot < 0 and part.input_defaults[slot] is MISSING}
         part.declared, taken = self.declared, self.inputs
@@ -287,6 +278,19 @@ class Nodes:
             name for name in self.required_inputs if not taken[name] or not used.isdisjoint(taken[name])
         ])  # fmt: skip
         return part
+
+
+def ends_of(nodes: Nodes) -> list[int]:
+    """Return the nodes that no other waits for, cleanup apart: nodes that cleanup reads are ends, cleanup is none."""
+    if nodes.routes is None or not nodes.cleans:
+        return [i for i, after in enumerate(nodes.successors) if not after]
+    gated = nodes.routes.gated
+    return [i for i, after in enumerate(nodes.successors) if i not in gated and gated.issuperset(after)]
+
+
+def with_cleanup(nodes: Nodes, part: frozenset[int]) -> frozenset[int]:
+    """Return the nodes ``part`` and those that clean up in a run of them."""
+    return part if nodes.routes is None else part.union(nodes.routes.kept_cleanup(part))
 
 
 def function_of(nodes: Nodes, i: int) -> object:

@@ -11,6 +11,7 @@ from typing import Any
 
 from flow.errors import described, note
 from flow.plan.gates import GatedResolver
+from flow.plan.resolver import CANCELLED
 from flow.run.calls import OutOfTime
 from flow.run.drive.inline import count_down
 from flow.run.drive.last import drive_last, pass_on_cancellation
@@ -60,6 +61,13 @@ async def drive_and_clean_up(run: PlanRun, driver: Any) -> None:
         await _clean_up(run, driver, error)
         raise
     await _clean_up(run, driver, None)
+    _note_timeout(run)
+
+
+def _note_timeout(run: PlanRun) -> None:
+    """A limit that has passed when only cleanup was left, and has cut nothing off, is none that ended the run."""
+    assert run.resolver is not None
+    run.timed_out = run.timed_out and (CANCELLED in run.resolver.state or run.failures > 0)
 
 
 async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -> None:
@@ -70,9 +78,10 @@ async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -
     """
     resolver = run.resolver
     assert isinstance(resolver, GatedResolver)
-    if not resolver.begin_cleanup():
+    until = driver.grace()
+    if not resolver.begin_cleanup() or driver.last or driver.now() >= until:
         return
-    cut_off, until = run.cut_off, driver.grace()
+    cut_off = run.cut_off
     last = type(driver)(run, driver.outer)
     last.owns_loop, last.outermost, last.last = driver.owns_loop, driver.outermost or driver, True
     last.ending_since = driver.ending_since
@@ -86,7 +95,7 @@ async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -
             raise
         _go_on(original, error)
     finally:
-        run.cut_off, last.interrupted = cut_off, driver.interrupted
+        run.cut_off = cut_off
     if original is not None:
         run.attach_errors(original)
         return
@@ -115,6 +124,7 @@ def run_and_clean_up(run: PlanRun) -> None:
         _clean_up_inline(run, delayed, error)
         raise
     _clean_up_inline(run, delayed, None)
+    _note_timeout(run)
 
 
 def _clean_up_inline(run: PlanRun, delayed: list[tuple[float, int]], original: BaseException | None) -> None:

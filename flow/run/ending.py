@@ -32,18 +32,13 @@ class Limited(Calls):
         around: float | None = None if outer is None or outer.on_loop else outer.deadline
         return around
 
-    @property
-    def cleans(self) -> bool:
-        """True if it has nodes that clean up at its end."""
-        return self.nodes.routes is not None and bool(self.nodes.routes.gated)
-
     def outlasts(self, i: int) -> bool:
         return self.nodes.routes is not None and i in self.nodes.routes.gated
 
     @property
     def failures(self) -> int:
         failed = self.errors.keys() - self.nodes.may_fail
-        return sum([not self.outlasts(i) for i in failed]) if failed and self.cleans else len(failed)
+        return sum([not self.outlasts(i) for i in failed]) if failed and self.nodes.cleans else len(failed)
 
 
 __all__ = ["Limited"]

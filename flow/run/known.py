@@ -10,6 +10,7 @@ from typing import Any
 
 from flow.config import Config
 from flow.errors import RouteError, UsageError, a_kind, listing, nearest, shower, shown
+from flow.plan.nodes import ends_of
 from flow.plan.plan import Plan, find_all
 from flow.plan.routes import Choice
 from flow.run import events
@@ -96,7 +97,7 @@ def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...]
     indices = frozenset([plan.find(name) for name in known])
     if targets is not None:
         return plan._part(plan._starts(targets), indices)
-    return plan._part(indices.union(plan._nodes.ends), indices)
+    return plan._part(indices.union(ends_of(plan._nodes)), indices)
 
 
 def give(run: PlanRun, known: Mapping[str, Outcome]) -> None:

@@ -48,7 +48,7 @@ def begin(run: PlanRun) -> None:
         config.executor != "inline"
     ):
         bind(run, partial(expanded, run))
-        if run.cleans:
+        if run.nodes.cleans:
             bind_cleanup(run)
         if config.observers:
             run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at))
@@ -67,7 +67,7 @@ def drive_inline(run: PlanRun) -> None:
     try:
         try:
             begin(run)
-            (run_and_clean_up if run.cleans else run_inline)(run)
+            (run_and_clean_up if run.nodes.cleans else run_inline)(run)
         finally:
             run.end()
     except BaseException:
@@ -93,7 +93,7 @@ def driver_for(run: Calls, outer: Any = None) -> Any:
 
 def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
     """Return what drives ``run`` to its end, and its cleanup. (To be awaited where the run is: it adds no frame.)"""
-    drives: Awaitable[None] = drive_and_clean_up(run, driver) if run.cleans else driver.drive()
+    drives: Awaitable[None] = drive_and_clean_up(run, driver) if run.nodes.cleans else driver.drive()
     return drives
 
 

@@ -358,7 +358,7 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     if result.ok or not (tolerated or run.timed_out or run.is_intolerable()):
         return None
     failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or not _is_handled(run, i)]
-    if run.cleans:  # what cleans up comes last
+    if run.nodes.cleans:  # what cleans up comes last
         failed.sort(key=lambda one: run.outlasts(plan._nodes.index[one[0]]))
     exceptions = [e for _, e in failed if isinstance(e, Exception)]
     names = [name for name, e in failed if isinstance(e, Exception)]

@@ -221,6 +221,19 @@ search: 83 failed, slowest 98 ms
 [1229, 1033, 983, 958]: 4203 primes below 40000
 refused: True True
 """,
+    "agent": """\
+turn 1: chose calls, tools said ['tea costs 3', 'coffee costs 6']
+turn 2: chose calls, tools said ['6 of tea are left']
+turn 3: chose answer, tools said nothing
+tea costs 3; coffee costs 6; 6 of tea are left
+""",
+    "approval": """\
+paid 20 (pay_at_once)
+paid 500, Ann says yes (approve)
+refused by Bob (approve)
+refused by nobody (approve)
+not sent: what was sent to 'approve' is not of its type Approval: Expected `bool`, got `str` - at `$.yes`
+""",
     "saga": """\
 nothing fails: have a nice trip; in order: True
 payment fails: no trip: hotel 17 undone, flight 17 undone; in order: True

@@ -62,6 +62,10 @@ assert_type(dag.route("route", lambda: "x", to={"x": one}), NodeRef[tuple[str, .
 assert_type(dag.merge("merge", of=[one, other]), NodeRef[int])
 assert_type(dag.merge("merge2", of=[one, "other"]), NodeRef[Any])
 assert_type(dag.add("joined", lambda: 1, join="some", when=lambda: True, after={one: "failed"}), NodeRef[int])
+assert_type(dag.add("closed", size, cleanup=True), NodeRef[int])
+assert_type(dag.teardown("torn_down", size, of=one, retry=flow.Retry(2)), NodeRef[int])
+assert_type(dag.teardown("atorn_down", asize, of="one"), NodeRef[int])
+dag.teardown("of_nothing", size)  # type: ignore[call-overload]
 assert_type(flow.Outcome(value=3), flow.Outcome[int])
 assert_type(dag.add("rows", rows), NodeRef[Iterator[int]])
 assert_type(dag.add("arows", arows), NodeRef[AsyncIterator[int]])

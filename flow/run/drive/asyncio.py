@@ -82,8 +82,10 @@ class AsyncioDriver(AsyncioWaits):
             self._cancel_tasks()
             raise
         finally:
-            for each in filter(None, (timer, self.sparing)):
-                each.cancel()
+            if timer is not None:
+                timer.cancel()
+            if self.sparing is not None:
+                self.sparing.cancel()
             if self.serial:
                 self.settle()
         if self.fatal is not None:
@@ -261,11 +263,9 @@ class AsyncioDriver(AsyncioWaits):
 
     def _cancel_tasks(self) -> None:
         for me, task in list(self.alive.items()):
-            if task in self.shielded:
-                continue
             if isinstance(me, Worker) and self.spares(me):
                 self.sparing = self.sparing or self.loop.call_at(self.grace(), self._end_grace)
-            else:
+            elif task not in self.shielded:
                 task.cancel()
 
     def _end_grace(self) -> None:

@@ -108,6 +108,10 @@ class EventLoop:
         """Tell whether the run is about to be cancelled, by its own limit or from outside."""
         raise NotImplementedError
 
+    def is_cancelled(self) -> bool:
+        """Tell whether the run is being cancelled from outside, though nothing has told this driver so yet."""
+        return False
+
     def is_cancellation(self, error: BaseException) -> bool:
         """Tell whether ``error`` is the loop's cancellation."""
         raise NotImplementedError

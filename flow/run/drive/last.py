@@ -31,9 +31,12 @@ class Lasting(Services):
 
     def grace(self) -> float:
         """Return when what cleans up after a run that ends early must have ended, by the event loop's time."""
-        self.ending_since = min(self.ending_since, self.now())
-        since, around = self.ending_since, self.outer
+        now = self.now()
+        self.ending_since = since = min(self.ending_since, now)
+        around = self.outer
         while around is not None:
+            if around.is_cancelled():
+                around.ending_since = min(around.ending_since, now)
             since, around = min(since, around.ending_since), around.outer
         return since + self.run.config.cleanup_timeout
 
@@ -70,9 +73,12 @@ async def _on_asyncio(driver: Any, until: float) -> bool:
             except asyncio.CancelledError:
                 interrupted = True
     timer.cancel()
-    if not task.cancelled():
-        task.result()
-    return interrupted
+    try:
+        if not task.cancelled():
+            task.result()
+        return interrupted
+    finally:
+        del task  # its exception's traceback holds this frame: no cycle
 
 
 async def _on_trio(driver: Any, until: float) -> bool:

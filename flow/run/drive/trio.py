@@ -186,6 +186,11 @@ class TrioDriver(LoopDriver):
     def now(self) -> float:
         return trio.current_time()
 
+    def is_cancelled(self) -> bool:
+        scope = None if self.nursery is None else self.nursery.cancel_scope
+        # Trio has no public word for it: the caller's scope may be cancelled, and not this one.
+        return bool(getattr(getattr(scope, "_cancel_status", None), "effectively_cancelled", False))
+
     def outlasting(self, call: Callable[..., Any]) -> Callable[..., Any]:
         return partial(outlasting, self, call)
 
