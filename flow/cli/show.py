@@ -12,6 +12,7 @@ from flow.errors import shown
 from flow.plan.nodes import executor_of, fallback_of, function_of
 from flow.plan.plan import Plan
 from flow.plan.routes import Choice
+from flow.plan.waits import Wait
 from flow.policy.looping import Looped
 from flow.policy.mapping import Mapped
 from flow.reprs import counted
@@ -137,6 +138,7 @@ def _kind(plan: Plan, i: int) -> str:
     how = "async" if plan._nodes.is_async[i] else "sync"
     how = how if executor in (None, "inline") else executor if executor == "thread" else f"executor {executor}"
     fn = function_of(plan._nodes, i)
+    how = fn.word if isinstance(fn, Wait) else how
     how = f"map, {how}" if isinstance(fn, Mapped) else f"loop, {how}" if isinstance(fn, Looped) else how
     how = ", ".join([*(["router"] if _chosen(plan, i) else []), how, *_waits(plan, i)])
     return how if _fallback(plan, i) is None else f"{how}, fallback"

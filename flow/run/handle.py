@@ -22,7 +22,7 @@ from flow.run.mailbox import Mailbox
 from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, settled
 from flow.tracebacks import end_at_user, ends_at_user
-from flow.types import Nothing, Status
+from flow.types import NodeRef, Nothing, Status
 
 
 def start(
@@ -117,21 +117,21 @@ class RunHandle:
             raise
 
     @ends_at_user
-    def send(self, address: str, payload: Any = None) -> None:
+    def send(self, address: str | NodeRef[Any], payload: Any = None) -> None:
         """Send ``payload`` to a signal of the run. Any thread may call this.
 
         It is converted to the type of the signal here. The node completes soon after, on the thread of the event loop.
         What is sent before the node waits is kept for it.
 
-        :param address: the name of the signal; within a Dag that is a node ``inner``, ``"inner.approve"``; within item
-            7 of a map (the first is 0), ``"pages#7.approve"``; within round 2 of a loop (the first is 1),
-            ``"polish#2.approve"``.
+        :param address: the name of the signal, or what :meth:`flow.Dag.signal` returned. Within a Dag that is a node
+            ``inner``, it is ``"inner.approve"``; within item 7 of a map (the first is 0), ``"pages#7.approve"``; within
+            round 2 of a loop (the first is 1), ``"polish#2.approve"``.
         :raises SignalError: if the run has no such signal, the payload is not of its type, the signal has been sent
             before, or its node or the run has ended. See :attr:`flow.errors.SignalError.reason`.
         """
         self._entered()
         assert self._mailbox is not None
-        self._mailbox.send(address, payload)
+        self._mailbox.send(address.name if isinstance(address, NodeRef) else address, payload)
 
     @ends_at_user
     def cancel(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -79,12 +80,16 @@ class Signals:
         self.waits = list(_waits(plan))
         signals = [found for found in self.waits if isinstance(found.wait, Signal)]
         self.signals = {found.text: found for found in signals}
-        if len(self.signals) < len(signals):
-            texts = [found.text for found in signals]
-            twice = next(text for k, text in enumerate(texts) if text in texts[:k])
-            raise UsageError(f"dag {plan.name!r} has several signals of the address {shown(twice)}: rename a node")
         self.unbounded = [found.text for found in signals if not found.is_bounded]
         self._numbered = [(found.pattern(), found) for found in signals if found.is_numbered]
+        for text in self._twice([found.text for found in signals]):
+            raise UsageError(f"dag {plan.name!r} has several signals of the address {shown(text)}: rename a node")
+
+    def _twice(self, texts: list[str]) -> Iterator[str]:
+        yield from [text for text, count in Counter(texts).items() if count > 1]
+        for text in texts:
+            if "#" in text and any(pattern.fullmatch(text) for pattern, _ in self._numbered):
+                yield text
 
     def find(self, address: str) -> tuple[Address, list[str]] | None:
         """Return the signal of an address, and the address of each step on the way; None if there is none."""

@@ -98,6 +98,10 @@ class TestSend:
         async with flow.start(dag) as run:
             run.send("go")
             assert (await run.result())["got"] is None
+        ref = flow.types.NodeRef[Any]("go")
+        async with flow.start(dag) as run:
+            run.send(ref, 5)
+            assert (await run.result())[ref] == 5
         thing = object()
         async with flow.start(dag) as run:
             run.send("go", thing)
@@ -352,6 +356,12 @@ class TestNested:
         dag.add("a.b", other)
         with pytest.raises(flow.UsageError, match=r"several signals of the address 'a\.b\.ask': rename a node"):
             async with flow.start(dag):
+                raise AssertionError
+        dag = flow.Dag("outer")
+        dag.map("pages", item_dag(), over="names")
+        dag.add("pages#1", other)
+        with pytest.raises(flow.UsageError, match=r"several signals of the address 'pages#1\.ask': rename a node"):
+            async with flow.start(dag, {"names": []}):
                 raise AssertionError
 
 
