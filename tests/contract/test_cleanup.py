@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import anyio
@@ -203,6 +204,35 @@ class TestOrder:
         dag = flow.Dag("d")
         dag.add("a", lambda: 1, cleanup=True)
         assert run(dag, mode)["a"] == 1
+
+
+class TestSize:
+    def test_gates_are_linear(self) -> None:
+        """A chain of which each node has a teardown: all of them wait for its end, and the first for all nodes."""
+        count = 20_000
+        order: list[int] = []
+        dag = flow.Dag("d")
+        dag.add("close", lambda: order.append(-1), cleanup=True)
+        for i in range(count):
+            dag.teardown(f"t{i}", partial(order.append, i), of=f"n{i}")
+            dag.add(f"n{i}", int, after=[f"n{i - 1}"] if i else [])
+        assert flow.run(dag).ok
+        assert sorted(order) == list(range(-1, count)) and order[-1] == -1
+        assert dag.compile().topological_order()[-1] == "close"
+
+    def test_cancelled_as_a_whole(self) -> None:
+        count = 20_000
+        order: list[int] = []
+        dag = flow.Dag("d")
+        dag.add("n0", int)
+        dag.add("n1", Log()("n1", KeyboardInterrupt()), after=["n0"])
+        for i in range(2, count):
+            dag.add(f"n{i}", int, after=[f"n{i - 1}"])
+        for i in range(count):
+            dag.teardown(f"t{i}", partial(order.append, i), of=f"n{i}")
+        with pytest.raises(KeyboardInterrupt):
+            flow.run(dag)
+        assert order == [0]
 
 
 class TestOptions:
@@ -527,6 +557,33 @@ class TestEnds:
         on(loop, cancelled)
         assert log.calls[-1] == "slow"
 
+    def test_a_task_that_is_cancelled_while_it_cleans_up_after_a_failure(self) -> None:
+        """As from a TaskGroup: the failure is raised, and the next await gets the cancellation (Python 3.13)."""
+        log = Log()
+        dag = job(log, OSError("down"))
+        dag.add("slow", _for_a_moment_and(log), cleanup=True)
+        ends: list[str] = []
+
+        async def caller() -> None:
+            try:
+                await flow.execute(dag, config=flow.Config(on_error="fail_fast"))
+            except flow.RunError:
+                ends.append("failed")
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                ends.append("cancelled")
+
+        async def cancelled() -> None:
+            task = asyncio.create_task(caller())
+            await asyncio.sleep(0.01)
+            task.cancel()
+            await task
+
+        asyncio.run(cancelled())
+        assert log.calls[-1] == "slow"
+        assert ends == (["failed", "cancelled"] if sys.version_info >= (3, 13) else ["failed"])
+
     @pytest.mark.parametrize("loop", LOOPS)
     def test_a_cancellation_while_it_cleans_up_after_success(self, loop: str) -> None:
         """What runs goes to its end, what is left runs, and the cancellation goes on."""
@@ -687,6 +744,46 @@ class TestEnds:
         with pytest.raises(RuntimeError, match="hook"):
             flow.run(dag, config=config)
         assert {"disconnect", "close"} <= set(log.calls) and "other" not in log.calls
+
+    @pytest.mark.parametrize("loop", LOOPS)
+    def test_a_cancellation_while_it_cleans_up_after_the_time_limit(self, loop: str) -> None:
+        """As after a failure: what has ended the run is raised."""
+        log = Log()
+        dag = job(log)
+        dag.add("hangs", anyio.sleep_forever)
+        dag.add("slow", _for_a_moment_and(log), cleanup=True)
+
+        async def cancelled() -> None:
+            with anyio.move_on_after(0.02), pytest.raises(flow.RunError) as caught:
+                await flow.execute(dag, config=flow.Config(timeout=0.005))
+            assert caught.value.timed_out
+
+        on(loop, cancelled)
+        assert log.calls[-1] == "slow"
+
+    @pytest.mark.parametrize("way", ["inline", *LOOPS])
+    @pytest.mark.parametrize("what", ["exit", "hook"])
+    @pytest.mark.parametrize("original", [False, True])
+    def test_what_ends_cleanup_is_raised_unless_something_goes_on(self, way: str, what: str, original: bool) -> None:
+        log = Log()
+        dag = job(log, SystemExit(3) if original else OSError("down"))
+        dag.add("ends", log("ends", KeyboardInterrupt() if what == "exit" else None), after=["close"], cleanup=True)
+        dag.add("never", log("never"), after=["ends"], cleanup=True)
+        if way != "inline":
+            dag.add("waits", _waits, cleanup=True)
+
+        def hook(record: Any) -> None:
+            if what == "hook" and record.node == "ends":
+                raise LookupError("hook")
+
+        settings: Any = {} if way == "inline" else {"backend": way}
+        config = flow.Config(on_outcome=lambda: hook, **settings)
+        with pytest.raises(SystemExit if original else KeyboardInterrupt if what == "exit" else LookupError) as caught:
+            flow.run(dag, config=config)
+        assert "ends" in log.calls and "never" not in log.calls
+        if original:
+            ended = [note for note in caught.value.__notes__ if note.startswith("cleanup ended early")]
+            assert len(ended) == 1
 
     @pytest.mark.parametrize("loop", LOOPS)
     def test_an_async_hook_is_told_of_it(self, loop: Any) -> None:
