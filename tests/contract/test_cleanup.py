@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -219,6 +220,17 @@ class TestSize:
         assert flow.run(dag).ok
         assert sorted(order) == list(range(-1, count)) and order[-1] == -1
         assert dag.compile().topological_order()[-1] == "close"
+
+    def test_a_copied_plan_and_one_that_grows(self) -> None:
+        dag = flow.Dag("d")
+        dag.add("a", len, needs=["b"])
+        dag.add("b", str)
+        assert not dag.compile()._nodes.cleans
+        dag.teardown("t", len, of="b", needs=["b"])
+        dag.add("c", int, cleanup=True)
+        plan = pickle.loads(pickle.dumps(dag.compile()))
+        assert flow.run(plan).ok and flow.run(plan).ok  # gates are each run's own
+        assert plan.topological_order() == ["b", "a", "t", "c"]
 
     def test_cancelled_as_a_whole(self) -> None:
         count = 20_000
