@@ -104,7 +104,12 @@ class Mailbox:
     # -- what runs say, on the thread of the event loop --------------------------------------
 
     def wait(self, address: str, receiver: Receiver, i: int) -> None:
-        """Node ``i`` of ``receiver`` waits for this address. What was sent before is delivered."""
+        """Node ``i`` of ``receiver`` waits for this address. What was sent before is delivered.
+
+        (A run that a node has started has no address: it is no part of the plan.)
+        """
+        if signals_of(self._run.plan).find(address) is None:
+            return
         with self._lock:
             box = self._boxes.pop(address, None) or Box()
             self._boxes[address] = box
@@ -115,17 +120,19 @@ class Mailbox:
     def expire(self, address: str) -> bool:
         """The time of this address is up. Return False if something was sent in time, and is about to be delivered."""
         with self._lock:
-            box = self._boxes[address]
-            if box.payload is not MISSING:
-                return False
-            box.receiver, box.over = None, "its time was up"
+            box = self._boxes.get(address)
+            if box is not None:
+                if box.payload is not MISSING:
+                    return False
+                box.receiver, box.over = None, "its time was up"
             return True
 
     def leave(self, address: str, over: str = "") -> None:
         """Nobody waits for this address any more: it has been delivered, or is ``over``."""
         with self._lock:
-            box = self._boxes[address]
-            box.receiver, box.over = None, over
+            box = self._boxes.get(address)
+            if box is not None:
+                box.receiver, box.over = None, over
 
     def begin(self, place: str, run: Any) -> None:
         """A nested run has begun at this place: a node may be tried again, and its run has another one before."""

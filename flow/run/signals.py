@@ -116,14 +116,20 @@ def check_waits(plan: Plan, config: Config, sends: bool) -> None:
     signals = signals_of(plan)
     if config.mode == "inline":
         names = _some([found.text for found in signals.waits])
-        raise UsageError(
+        raise _final(
             f"dag {plan.name!r} cannot run under mode='inline', where nothing else goes on while a node waits: {names}"
         )
     if not sends and config.timeout is None and signals.unbounded:
-        raise UsageError(
+        raise _final(
             f"dag {plan.name!r} would wait for ever, as nothing can be sent to this run: {_some(signals.unbounded)}. "
             "Run it by 'async with flow.start(...) as run', or give the signal a timeout=..."
         )
+
+
+def _final(text: str) -> UsageError:
+    error = UsageError(text)
+    error.final = True  # the same if a node that starts the run is tried again
+    return error
 
 
 def _waits(plan: Plan) -> Iterator[Address]:

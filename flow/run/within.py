@@ -94,6 +94,13 @@ def _final(text: str) -> UsageError:
 
 def _nested(context: Context, plan: Plan, inputs: Mapping[str, Any] | None, outer: PlanRun, config: Any) -> PlanRun:
     checked = _checked_inputs(plan, {} if inputs is None else inputs, config)
+    if plan._nodes.waits:
+        from flow.run.signals import check_waits
+
+        outermost = outer
+        while outermost.outer is not None:
+            outermost = outermost.outer
+        check_waits(plan, outermost.config, sends=False)
     nested = StartedRun(plan, checked, config, None, outer=outer, at=_place(context, outer))
     if isinstance(context, LeasedContext):
         nested.extras.steps = (partial(_stop_if_left, context._lease),)
