@@ -90,7 +90,7 @@ class _Reading:
         if routing.router is not None:
             self._read_router(i, routing.router)
         fn = self.nodes.fns[i]
-        if isinstance(fn, Wait):
+        if issubclass(type(fn), Wait):
             self.found.waits[i] = fn
         if policy.when is not None:
             self._read_when(i, policy.when, routing.reads)
