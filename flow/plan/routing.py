@@ -89,7 +89,7 @@ class _Reading:
             self._read_condition(i, ref, condition)
         if routing.router is not None:
             self._read_router(i, routing.router)
-        fn = self.nodes.fns[i]
+        fn: Any = self.nodes.fns[i]
         if issubclass(type(fn), Wait):
             self.found.waits[i] = fn
         if policy.when is not None:
