@@ -169,7 +169,7 @@ class TestWaiting:
         dag = flow.Dag("approval")
         dag.signal("approve", when=lambda: False)
         monkeypatch.setattr(waiting, "approval", dag.compile)
-        with pytest.raises(Refused, match="0 of 2 runs waited"):
+        with pytest.raises(Refused, match="0 of 1 runs waited"):
             asyncio.run(waiting.bytes_each(waiting.OURS, 2))
 
 

@@ -289,6 +289,48 @@ class TestNested:
             assert (await run.result())["inner"]["flaky"] == 7
         assert tried == [7, 7, 7]
 
+    async def test_rounds_of_a_loop(self) -> None:
+        body = flow.Dag("body")
+        body.signal("ask", type=int)
+        body.add("score", lambda ask, so_far=0: so_far + ask)
+        dag = flow.Dag("outer")
+        dag.loop("polish", body, carry={"so_far": "score"}, until=lambda score: score > 3, max_iterations=5)
+        async with flow.start(dag) as run:
+            run.send("polish#4.ask", 9)
+            await until_waiting(run, "polish#1.ask")
+            run.send("polish#1.ask", 1)
+            await until_waiting(run, "polish#2.ask")
+            assert refused(run, "polish#1.ask", 1)[0] == "sent"
+            assert refused(run, "polish.ask", 1)[0] == "unknown"
+            run.send("polish#2.ask", 5)
+            result = await run.result()
+        assert result["polish"]["score"] == 6
+
+    async def test_a_run_that_a_node_starts_cannot_be_sent_anything(self) -> None:
+        clock = FakeClock()
+        timed, endless = flow.Dag("timed"), flow.Dag("endless")
+        timed.signal("ask", timeout=5, fallback="nobody")
+        endless.signal("ask")
+        dag = flow.Dag("outer")
+
+        @dag.node
+        async def starts(ctx: flow.Context) -> Any:
+            return (await ctx.execute(timed))["ask"]
+
+        @dag.node(retry=flow.Retry(3, delay=0.0), continue_on_error=True)
+        async def hangs(ctx: flow.Context) -> Any:
+            calls.append(1)
+            await ctx.execute(endless)
+
+        calls: list[int] = []
+        async with flow.start(dag, config=flow.Config(clock=clock)) as run:
+            assert run.waiting == ()
+            assert refused(run, "starts.ask")[0] == "unknown"
+            result = await run.result()
+        assert result["starts"] == "nobody"
+        assert "would wait for ever" in str(result.errors["hangs"])
+        assert calls == [1], "it would be the same again"
+
     async def test_a_time_limit_around_it(self) -> None:
         clock = FakeClock()
         inner = flow.Dag("inner")
@@ -492,6 +534,18 @@ def test_an_exit_of_a_node_is_raised(anyio_backend: Any) -> None:
     backend, options = anyio_backend
     with pytest.raises(SystemExit):
         anyio.run(main, backend=backend, backend_options=options)
+
+
+async def test_cleanup_runs_though_a_node_waits() -> None:
+    cleaned: list[str] = []
+    dag = approval()
+    dag.add("close", lambda: cleaned.append("close"), cleanup=True)
+    async with flow.start(dag) as run:
+        await until_waiting(run, "approve")
+        run.cancel()
+    assert cleaned == ["close"]
+    assert run.status("approve") == "cancelled"
+    assert run.status("close") == "completed"
 
 
 class TestChecks:

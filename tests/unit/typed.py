@@ -9,6 +9,8 @@ import operator
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, assert_type
 
+import msgspec
+
 import flow
 from flow.data.within import RunResult
 from flow.types import NodeRef
@@ -131,6 +133,29 @@ assert_type(result.get("one"), Any)
 assert_type(result.status["one"], flow.Status)
 assert_type(result.errors["one"], BaseException)
 assert_type(result.error(), flow.RunError | None)
+
+
+class Approval(msgspec.Struct):
+    by: str
+
+
+approved, pause = dag.signal("approved", type=Approval, after=one), dag.timer("pause", seconds=3.0)
+assert_type(approved, NodeRef[Approval])
+assert_type(dag.signal("any"), NodeRef[Any])
+assert_type(pause, NodeRef[None])
+assert_type(result[approved], Approval)
+dag.signal("wrong", retry=3)  # type: ignore[call-overload]
+dag.timer("wrong", thread=True)  # type: ignore[call-arg]
+
+
+async def started() -> None:
+    async with flow.start(dag, {"x": 1}) as run:
+        assert_type(run, flow.RunHandle)
+        run.send("approved", {"by": "Ann"})
+        assert_type(run.waiting, tuple[str, ...])
+        assert_type(run.status(approved), flow.Status)
+        assert_type(await run.result(), flow.Result)
+    flow.start(dag, limit=3)  # type: ignore[call-arg]
 
 
 async def executed() -> None:
