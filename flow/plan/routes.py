@@ -62,6 +62,7 @@ class Routes(msgspec.Struct):
     :ivar waits: nodes that wait for a signal or a time.
     :ivar teardowns: those of each setup.
     :ivar open_counts: if there are teardowns, per ordinary node 1 and the number of its ordinary dependants.
+    :ivar deciding: nodes whose join may not start them when all their tokens are live.
     """
 
     joins: dict[int, str | int]
@@ -80,14 +81,16 @@ class Routes(msgspec.Struct):
     teardowns: dict[int, list[int]] = {}
     open_counts: list[int] = []
     waits: dict[int, Wait] = {}
+    deciding: list[int] = []
 
     def hold(self, count: int) -> None:
-        """Set ``held`` and ``asked`` of ``count`` nodes, once all else is there."""
+        """Set ``held``, ``asked`` and ``deciding`` of ``count`` nodes, once all else is there."""
         self.held = held = [0] * count
         for kind, nodes in ((GATED, self.gated), (ASKS, self.whens), (WAITS, self.waits)):
             for i in nodes:
                 held[i] |= kind
         self.asked = {i: _asked(when) for i, when in self.whens.items()}
+        self.deciding = [i for i, join in self.joins.items() if join == "failed" or type(join) is int]
 
     @property
     def has_any(self) -> bool:
