@@ -17,7 +17,7 @@ NO_ANSWER = Approval("nobody", False)
 
 def build() -> flow.Dag:
     dag = flow.Dag("invoice")
-    dag.route("size", lambda total: "large" if total > 100 else "small", to={"large": "approve", "small": "pay_at_once"})
+    dag.route("size", lambda total: total > 100, to={True: "approve", False: "pay_at_once"})
     dag.signal("approve", type=Approval, timeout=3600.0, fallback=NO_ANSWER)
     dag.add("pay_at_once", lambda total: f"paid {total}")
     dag.add("pay", lambda total, approve: f"paid {total}, {approve.by} says yes", when=lambda approve: approve.yes)

@@ -28,7 +28,7 @@ def read_cleanup(i: int, policy: Policy, found: Routes, nodes: Nodes, wirer: Wir
         yield f"cleanup must be True or False, not {shown(policy.cleanup)}"
     elif setup is MISSING:
         if policy.cleanup:
-            found.cleanup = found.cleanup.union((i,))
+            found.cleanup.add(i)
     elif policy.cleanup:
         yield "a teardown runs after its setup's dependants, and cleanup=True after all nodes: choose one of them"
     elif (at := wirer.find(setup)) < 0:
@@ -41,7 +41,7 @@ def read_cleanup(i: int, policy: Policy, found: Routes, nodes: Nodes, wirer: Wir
 
 def give_gates(found: Routes, nodes: Nodes, d: Definition, wirer: Wirer) -> Iterator[tuple[int, str]]:
     """Let edges of cleanup be live in whatever way their node ends; yield nodes and their faults. O(nodes + edges)."""
-    found.gated = gated = found.cleanup.union(found.setups)
+    found.gated = gated = frozenset([*found.cleanup, *found.setups])
     for i in sorted(gated):
         if i in found.joins:
             continue

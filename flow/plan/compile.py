@@ -328,7 +328,7 @@ class _Compilation:
 
 def _faults_of(fn: Any, policy: Policy, is_async: bool) -> list[str]:
     """Say what is wrong with the policy of a node that has this function."""
-    return fn.faults(policy) if isinstance(fn, Wait) else policy_faults(policy, is_async, type(fn) is Folded)
+    return fn.faults(policy) if issubclass(type(fn), Wait) else policy_faults(policy, is_async, type(fn) is Folded)
 
 
 def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[Any, ...]) -> None:
@@ -340,7 +340,7 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
     if policy.cost is not None:
         nodes.costs[i] = float(policy.cost)
     fn = nodes.fns[i]
-    layers, timeout = () if isinstance(fn, Wait) else (*dag_middleware, *policy.middleware), policy.timeout
+    layers, timeout = () if issubclass(type(fn), Wait) else (*dag_middleware, *policy.middleware), policy.timeout
     if timeout is not None and not isinstance(timeout, Timeout):
         timeout = per_attempt(timeout)
     if timeout == UNLIMITED:

@@ -28,7 +28,7 @@ class GatedResolver(WaitingResolver):
     __slots__ = ("_gated", "_last", "_left", "_open", "_setups", "_teardowns")
 
     _gated: frozenset[int]  # cleanup and teardowns
-    _last: frozenset[int]  # cleanup
+    _last: Collection[int]  # cleanup
     _left: int  # nodes that have not ended, cleanup apart
     _open: list[int]  # per ordinary node: itself, if it has not ended, and its ordinary dependants that are not closed
     _setups: Mapping[int, int]
@@ -39,7 +39,7 @@ class GatedResolver(WaitingResolver):
         assert routes is not None
         self._gated, self._last, self._setups = routes.gated, routes.cleanup, routes.setups
         self._left = nodes.count - len(routes.cleanup)
-        self._teardowns, self._open = routes.teardowns, routes.open_counts(nodes.successors)
+        self._teardowns, self._open = routes.teardowns, routes.open_counts.copy()
         super()._set_nodes(nodes, ranks, (*steps, self._ended))
 
     def _set_ready(self, nodes: list[int]) -> None:

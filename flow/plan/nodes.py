@@ -115,7 +115,7 @@ class Nodes:
         self.input_defaults = tuple(reversed(inputs.values))
         self.order = order
         self.all_sync = 1 not in self.is_async
-        self.cleans = self.routes is not None and bool(self.routes.gated)
+        self.cleans = self.routes is not None and self.routes.count_gates(self)
         if not self.all_sync:  # a run on an event loop needs them, and must not hold the loop to make them
             _ = self.successors, self.sources
         defaults = self.input_defaults
@@ -269,7 +269,7 @@ class Nodes:
         part.all_sync = 1 not in part.is_async
         part.inputs, part.input_defaults = self.inputs, self.input_defaults
         part.routes = None if self.routes is None else self.routes.part(new, called, absent)
-        part.cleans = part.routes is not None and bool(part.routes.gated)
+        part.cleans = part.routes is not None and part.routes.count_gates(part)
         if part.cleans:
             part.input_defaults = (MISSING, *part.input_defaults)  # at ``absent``
         used = {slot for slots in part.reads for slot in slots if slot < 0 and part.input_defaults[slot] is MISSING}

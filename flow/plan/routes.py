@@ -60,6 +60,9 @@ class Routes(msgspec.Struct):
     :ivar cleanup: nodes that run after all others. ``setups`` are those of teardowns.
     :ivar gated: all of these: nodes that also wait for nodes which no edge leads from.
     :ivar waits: nodes that wait for a signal or a time.
+    :ivar teardowns: those of each setup.
+    :ivar open_counts: if there are teardowns, per ordinary node 1 and the number of its ordinary dependants.
+    :ivar deciding: nodes whose join may not start them when all their tokens are live.
     """
 
     joins: dict[int, str | int]
@@ -72,18 +75,22 @@ class Routes(msgspec.Struct):
     watched: list[int] = []
     held: list[int] = []
     asked: dict[int, tuple[Any, int, Any]] = {}
-    cleanup: frozenset[int] = frozenset()
+    cleanup: set[int] = set()
     setups: dict[int, int] = {}
     gated: frozenset[int] = frozenset()
+    teardowns: dict[int, list[int]] = {}
+    open_counts: list[int] = []
     waits: dict[int, Wait] = {}
+    deciding: list[int] = []
 
     def hold(self, count: int) -> None:
-        """Set ``held`` and ``asked`` of ``count`` nodes, once all else is there."""
+        """Set ``held``, ``asked`` and ``deciding`` of ``count`` nodes, once all else is there."""
         self.held = held = [0] * count
         for kind, nodes in ((GATED, self.gated), (ASKS, self.whens), (WAITS, self.waits)):
             for i in nodes:
                 held[i] |= kind
         self.asked = {i: _asked(when) for i, when in self.whens.items()}
+        self.deciding = [i for i, join in self.joins.items() if join == "failed" or type(join) is int]
 
     @property
     def has_any(self) -> bool:
@@ -117,23 +124,20 @@ class Routes(msgspec.Struct):
             if slot >= 0 and slot != setup and at not in outcomes and (all_of_them or slot in own)
         }
 
-    @property
-    def teardowns(self) -> Mapping[int, Sequence[int]]:
-        """The teardowns of each setup."""
-        found: dict[int, list[int]] = {}
-        for i, setup in self.setups.items():
-            found.setdefault(setup, []).append(i)
-        return found
+    def count_gates(self, nodes: Any) -> bool:
+        """Prepare the gates of nodes that clean up; tell whether there are any. O(nodes + edges) if there are.
 
-    def open_counts(self, successors: Sequence[Sequence[int]]) -> list[int]:
-        """Return per ordinary node 1 and the number of its ordinary dependants; nothing if there is no teardown."""
-        if not self.setups:
-            return []
-        return [1 + len(after) - len(self.gated.intersection(after)) for after in successors]
+        :param nodes: the :class:`flow.plan.nodes.Nodes` with these rules.
+        """
+        for i, setup in self.setups.items():
+            self.teardowns.setdefault(setup, []).append(i)
+        if self.setups:
+            self.open_counts = [1 + len(after) - len(self.gated.intersection(after)) for after in nodes.successors]
+        return bool(self.gated)
 
     def kept_cleanup(self, part: frozenset[int]) -> frozenset[int]:
         """Return what cleans up in a run of the nodes ``part``: all cleanup, and the teardowns of setups among them."""
-        return self.cleanup.union([i for i, setup in self.setups.items() if setup in part])
+        return frozenset(self.cleanup).union([i for i, setup in self.setups.items() if setup in part])
 
     def part(self, new: Mapping[int, int], called: Mapping[int, int], absent: int = 0) -> Routes:
         """Return the rules of a part of the plan. (It may have none, and known nodes that are bypassed.)
@@ -159,9 +163,9 @@ class Routes(msgspec.Struct):
         part.watched = [self.watched[i] for i in new]
         part.waits = of(self.waits, called)
         if self.gated:
-            part.cleanup = frozenset(of(dict.fromkeys(self.cleanup), new))
+            part.cleanup = set(of(dict.fromkeys(self.cleanup), new))
             part.setups = {new[i]: new[setup] for i, setup in self.setups.items() if i in new}
-            part.gated = part.cleanup.union(part.setups)
+            part.gated = frozenset([*part.cleanup, *part.setups])
         part.hold(len(new))
         return part
 

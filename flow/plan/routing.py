@@ -45,12 +45,16 @@ class _Reading:
         self.found = Routes({}, {}, {}, {}, {}, {})
         self.hints = Hints()
         self.lost = False  # an edge leads nowhere, and may be lacking at any node
+        self.routers: dict[int, list[int]] = {}  # by target
 
     def routes(self, sound: bool) -> tuple[Routes | None, list[str]]:
         found, policies = self.found, self.d.policies
         for i, policy in policies.items():
             if policy.routes:
                 self._read(i, policy, policy.routing or Routing())
+        dependencies = self.nodes.dependencies
+        for at, routers in self.routers.items():  # of all routers at once: thousands may lead to one node
+            dependencies[at] = distinct((*dependencies[at], *routers))
         self._read_outcomes()
         if found.cleanup or found.setups:
             for i, fault in give_gates(found, self.nodes, self.d, self.wirer):
@@ -89,8 +93,8 @@ class _Reading:
             self._read_condition(i, ref, condition)
         if routing.router is not None:
             self._read_router(i, routing.router)
-        fn = self.nodes.fns[i]
-        if isinstance(fn, Wait):
+        fn: Any = self.nodes.fns[i]
+        if issubclass(type(fn), Wait):
             self.found.waits[i] = fn
         if policy.when is not None:
             self._read_when(i, policy.when, routing.reads)
@@ -118,9 +122,8 @@ class _Reading:
         found = {*names.values(), *([] if chosen is None else [chosen])}
         targets = {at: name for name in found if (at := self.nodes.index.get(name, -1)) >= 0}
         self.found.routers[i] = Choice(names, chosen, targets)
-        dependencies = self.nodes.dependencies
         for at in targets:
-            dependencies[at] = distinct((*dependencies[at], i))
+            self.routers.setdefault(at, []).append(i)
             self.wirer.forward = self.wirer.forward or at <= i  # itself, too: no order has it
 
     def _target(self, i: int, ref: Any, what: str, partial: bool) -> str:

@@ -216,11 +216,10 @@ class TokenResolver(Sending):
         self._dependencies, self._in_degrees = nodes.dependencies, nodes.in_degrees
         self._routes, self._decisions = routes, decisions
         self._wants, self._held, self._watched = decisions.wants, routes.held.copy(), routes.watched
-        self._counted = {i: set() for i, join in routes.joins.items() if type(join) is int}
         self._flags = flags = [0] * nodes.count
-        for i, join in routes.joins.items():
-            if join == "failed" or type(join) is int:
-                flags[i] = _DECIDES
+        for i in routes.deciding:
+            flags[i] = _DECIDES
+        self._counted = {i: set() for i in routes.deciding if type(routes.joins[i]) is int}
         self.choices, self._chosen, self._dead = {}, {}, {}
         self.state = bytearray(nodes.count)
         known = list(done)

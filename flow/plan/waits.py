@@ -144,9 +144,9 @@ class Timer(Wait):
 
 def plan_within(fn: Any) -> Any:
     """Return the plan that a node with the function ``fn`` runs, once or more often; None if it runs none."""
-    while isinstance(fn, Composite) and not isinstance(fn, Nested):
+    while issubclass(type(fn), Composite) and not issubclass(type(fn), Nested):  # not isinstance: it may be anything
         fn = getattr(fn, "body", None) or getattr(fn, "fn", None)  # of a loop, of a map
-    return fn.plan if isinstance(fn, Nested) else None
+    return fn.plan if issubclass(type(fn), Nested) else None
 
 
 def waits_within(fn: Any) -> bool:

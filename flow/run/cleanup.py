@@ -12,9 +12,8 @@ from typing import Any
 from flow.errors import described, note
 from flow.plan.gates import GatedResolver
 from flow.plan.resolver import CANCELLED
-from flow.run.calls import OutOfTime
 from flow.run.drive.inline import count_down
-from flow.run.drive.last import drive_last, pass_on_cancellation
+from flow.run.drive.last import drive_last
 from flow.run.state import PlanRun
 
 
@@ -74,7 +73,7 @@ async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -
     """Run the nodes that are left to clean up.
 
     :param original: what has ended the run, and goes on.
-    :raises BaseException: without an original: what no node has raised; the cancellation that has come meanwhile.
+    :raises BaseException: without an original: what ends cleanup and is no node's failure.
     """
     resolver = run.resolver
     assert isinstance(resolver, GatedResolver)
@@ -88,28 +87,26 @@ async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -
     interrupted = False
     try:
         interrupted = await drive_last(last, until)
-    except Exception as error:
-        _go_on(original, error)
     except BaseException as error:
         if original is None:
             raise
-        _go_on(original, error)
+        _note_on(original, error)
     finally:
         run.cut_off = cut_off
     if original is not None:
         run.attach_errors(original)
-        return
-    errors = cut_off or (run.failures > 0 and (driver.outer is not None or not driver.owns_loop))
-    run.cut_off = errors and (cut_off or interrupted)
-    await pass_on_cancellation(driver, interrupted, errors)
+    elif interrupted and driver.outer is None and driver.owns_loop:  # Ctrl-C
+        from asyncio import CancelledError
+
+        raise CancelledError
+    elif interrupted:  # what has ended the run is raised, as from a TaskGroup, and the caller's next await gets this
+        run.cut_off = True
+        driver.cancel_again()
 
 
-def _go_on(original: BaseException | None, error: BaseException) -> None:
-    """``error`` has ended cleanup, and is no node's failure."""
-    if original is None:
-        raise error
-    if error is not original:
-        note(original, f"cleanup ended early: {described(error)}")
+def _note_on(original: BaseException, error: BaseException) -> None:
+    """``error``, which is no node's failure, has ended cleanup after ``original`` had ended the run."""
+    note(original, f"cleanup ended early: {described(error)}")
 
 
 # -- without one ----------------------------------------------------------------------------
@@ -135,12 +132,10 @@ def _clean_up_inline(run: PlanRun, delayed: list[tuple[float, int]], original: B
     timed_out, extras.grace = run.timed_out, _ends_of(run, original)
     try:
         count_down(run, resolver)
-    except OutOfTime:
-        pass
     except BaseException as error:
         if original is None:
             raise
-        _go_on(original, error)
+        _note_on(original, error)
     finally:
         run.timed_out, extras.grace = timed_out, None
     if original is not None:

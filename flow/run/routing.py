@@ -91,8 +91,10 @@ def _wants(run: Any) -> Callable[[int], bool]:
                 found = copy().run(fn, *[values[slot] for slot in slots])
             else:
                 found = copy().run(_asking, run, i, fn)
-            if found is True or found is False:
-                return found
+            if found is True:
+                return True
+            if found is False:
+                return False
             _refuse(run, i, found)
         except BaseException as error:
             if not isinstance(error, Exception) and not ends_tasks(error):

@@ -36,6 +36,7 @@ from flow_bench.suites.engine import (
     keeping,
     looping,
     mapping,
+    routing,
     scale,
     seams,
     singles,
@@ -58,6 +59,7 @@ TINY = core.Settings(
     hot=hot.Effort(rounds=1, looks=(5, 30), sizes=(4,)),
     seams=seams.Effort(rounds=1, nodes=12, calls=3),
     looping=looping.Effort(rounds=1, times=3),
+    routing=routing.Effort(rounds=1, nodes=12),
 )
 
 
@@ -219,7 +221,8 @@ class TestCore:
         for text in ("sync, no event loop, 12 nodes", "async on asyncio", "async on trio", "async on uvloop",
                      "build and compile", "flow.run of one sync node", "two uneven chains", "1 ms ticker",
                      "total after 30 runs of 4 nodes", "memory of the code",
-                     "async: async on_outcome", "two processes: flow.execute"):  # fmt: skip
+                     "async: async on_outcome", "two processes: flow.execute",
+                     "order edges: a router every 10 nodes"):  # fmt: skip
             assert text in printed
         document = json.loads(file.read_text())
         assert {row["section"] for row in document["rows"]} >= {"sync", "async", "trio", "uvloop", "build"}
@@ -260,6 +263,16 @@ class TestCore:
         monkeypatch.setattr(looping, "more", lambda n: n + 2)
         with pytest.raises(Refused):
             list(looping.run(looping.Effort(rounds=1, times=3)))
+
+    def test_plans_that_route_stand_beside_the_same_ones_that_count(self) -> None:
+        for table in routing.run(routing.Effort(rounds=1, nodes=40)):
+            assert [row.ratio for row in table if row.label.endswith(routing.COUNTING)] == [1.0, 1.0]
+            assert len({row.label for row in table}) == len(table) == 9
+
+    def test_a_condition_that_says_no_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(routing, "agrees", lambda: False)
+        with pytest.raises(Refused, match="a when on every node.*bypassed"):
+            list(routing.run(routing.Effort(rounds=1, nodes=12)))
 
     @pytest.mark.parametrize("nodes", [100, 1_000, 10_000, 13])
     def test_topologies_have_the_size_asked_for(self, nodes: int) -> None:

@@ -46,7 +46,7 @@ class TestSuite:
 
 class TestRefusal:
     @pytest.mark.parametrize(
-        "label", ["routing: choice, 3 branches (2 decline), join", "sync compute: a hundred squares"]
+        "label", ["routing: dag.route, 3 branches (2 bypassed), merge", "sync compute: a hundred squares"]
     )
     def test_an_engine_that_runs_only_the_first_node(self, monkeypatch: pytest.MonkeyPatch, label: str) -> None:
         run = flow.run
@@ -59,7 +59,7 @@ class TestRefusal:
         if label.startswith("sync"):  # which has no other
             assert len(measured(cases)) == 1
         else:
-            with pytest.raises(Refused, match="1 of 5 nodes completed"):
+            with pytest.raises(Refused, match="1 of 3 nodes completed, and 0 were bypassed"):
                 measured(cases)
 
     def test_a_node_that_returns_something_else(self, monkeypatch: pytest.MonkeyPatch) -> None:

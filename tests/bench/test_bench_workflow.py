@@ -13,6 +13,7 @@ import flow
 from flow_bench.harness.contender import Refused
 from flow_bench.micro import measuring as harness
 from flow_bench.micro import test_workflow as single
+from flow_bench.micro.test_node import ROUTES
 from flow_bench.suites.load import live, rate, recovery, soak, waiting, workflow
 from flow_bench.suites.load.live import BARE, CROWD, NODES, OURS, PER_NODE, Burst, Contender, Fn, Workflow
 
@@ -47,7 +48,7 @@ class TestSuite:
         result = flow.run(single.order_plan(), {"order": single.ORDER})
         assert result["receipt"] == single.RECEIPT
         assert result["receipt"]["total"] == 475.0
-        assert [result[f"by_{name}"] for name in single.ROUTES] == [None, "sent by express", None]
+        assert [str(result.status[f"by_{name}"]) for name in ROUTES] == ["bypassed", "completed", "bypassed"]
         assert len(result.plan) == 13
         assert single.order_by_hand() == asyncio.run(single.order_gathered()) == single.RECEIPT
 

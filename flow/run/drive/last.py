@@ -52,7 +52,7 @@ class Lasting(Services):
 async def drive_last(driver: Lasting, until: float) -> bool:
     """Drive nodes that clean up, whatever cancels the caller meanwhile. What has not ended at ``until`` is cancelled.
 
-    :return: whether the caller has been cancelled meanwhile. (Trio says so at its next checkpoint.)
+    :return: whether the caller has been cancelled meanwhile. (On trio its next checkpoint says so.)
     """
     return await (_on_asyncio if on_asyncio() else _on_trio)(driver, until)
 
@@ -63,8 +63,17 @@ async def _on_asyncio(driver: Any, until: float) -> bool:
 
     from anyio import CancelScope
 
-    loop, interrupted = driver.loop, False
-    task = asyncio.Task(driver.drive(), loop=loop)
+    loop, interrupted, failed = driver.loop, False, list[BaseException]()
+
+    async def drive() -> None:
+        try:
+            await driver.drive()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # an exit would leave the loop here and now
+            failed.append(error)
+
+    task = asyncio.Task(drive(), loop=loop)
     timer = loop.call_at(until, task.cancel)
     with CancelScope(shield=True):  # else a cancelled anyio scope would wake us at every turn
         while not task.done():
@@ -73,12 +82,13 @@ async def _on_asyncio(driver: Any, until: float) -> bool:
             except asyncio.CancelledError:
                 interrupted = True
     timer.cancel()
-    try:
-        if not task.cancelled():
-            task.result()
-        return interrupted
-    finally:
-        del task  # its exception's traceback holds this frame: no cycle
+    for error in failed:
+        try:
+            raise error
+        finally:
+            failed.clear()
+            del error  # its traceback holds this frame: no cycle
+    return interrupted
 
 
 async def _on_trio(driver: Any, until: float) -> bool:
@@ -87,25 +97,6 @@ async def _on_trio(driver: Any, until: float) -> bool:
     with trio.CancelScope(shield=True, deadline=until):
         await driver.drive()
     return False
-
-
-async def pass_on_cancellation(driver: Any, interrupted: bool, errors: bool) -> None:
-    """Raise the cancellation that has come during cleanup.
-
-    :param interrupted: one has come, on asyncio.
-    :param errors: errors of nodes are raised before it, as in a TaskGroup.
-    """
-    if on_asyncio():
-        if interrupted and errors:
-            driver.cancel_again()
-        elif interrupted:
-            from asyncio import CancelledError
-
-            raise CancelledError
-    elif not errors:
-        import trio
-
-        await trio.lowlevel.checkpoint_if_cancelled()
 
 
 async def outlasting(driver: Lasting, call: Callable[..., Any], *values: Any) -> Any:
@@ -148,4 +139,4 @@ async def outlasting(driver: Lasting, call: Callable[..., Any], *values: Any) ->
     return value
 
 
-__all__ = ["Lasting", "drive_last", "outlasting", "pass_on_cancellation"]
+__all__ = ["Lasting", "drive_last", "outlasting"]
