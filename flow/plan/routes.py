@@ -74,7 +74,7 @@ class Routes(msgspec.Struct):
     masked: frozenset[int] = frozenset()
     watched: list[int] = []
     held: list[int] = []
-    asked: dict[int, tuple[Any, int, Any]] = {}
+    asked: list[Any] = []
     cleanup: set[int] = set()
     setups: dict[int, int] = {}
     gated: frozenset[int] = frozenset()
@@ -89,7 +89,9 @@ class Routes(msgspec.Struct):
         for kind, nodes in ((GATED, self.gated), (ASKS, self.whens), (WAITS, self.waits)):
             for i in nodes:
                 held[i] |= kind
-        self.asked = {i: _asked(when) for i, when in self.whens.items()}
+        self.asked = [None] * count if self.whens else []
+        for i, when in self.whens.items():
+            self.asked[i] = _asked(when)
         self.deciding = [i for i, join in self.joins.items() if join == "failed" or type(join) is int]
 
     @property

@@ -318,7 +318,8 @@ class TestScale:
 
     def test_children_report_growth_and_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(scale, "topologies", lambda: {"chain": flow.topologies.linear})
-        phases, memory = scale.run(scale.Effort(small=50, large=100, small_rounds=1))
+        phases, routed, memory = scale.run(scale.Effort(small=50, large=100, small_rounds=1))
+        assert [row.label for row in routed] == [scale.WIDE, scale.DEEP]
         assert [row.label for row in phases] == [*scale.PHASES, scale.TOTAL, scale.YARDSTICK]
         assert phases[0].target == Target(2.2, binding=True)
         assert [row.label for row in memory] == ["chain, sync", "chain, async"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -24,6 +25,7 @@ from flow_bench.harness.work import noop, noop_async
 Seconds: TypeAlias = dict[str, float]
 PHASES = ("build", "compile", "run sync", "run async", "fail at the first node", "cancel", "render Mermaid")
 TOTAL = "all phases"
+WIDE, DEEP = "a route to all nodes bypasses all but one", "a route bypasses a chain"
 YARDSTICK = "yardstick: a dict of all names"
 """Grows with no target: what the machine's caches alone make of ten times as many names."""
 
@@ -106,6 +108,34 @@ async def _async_phases(make: Callable[..., flow.Dag], nodes: int, seconds: Seco
     _require(task.cancelled(), "cancel")
 
 
+def routed(nodes: int) -> Seconds:
+    """Seconds of runs in which a router bypasses all nodes but one: those it leads to, or a chain behind one."""
+    seconds: Seconds = {}
+    for phase, make, left_out in ((WIDE, _wide, nodes - 1), (DEEP, _deep, nodes)):
+        plan = make(nodes).compile()
+        result = _timed(seconds, phase, partial(flow.run, plan))
+        _require(result.counts == {flow.Status.COMPLETED: 2, flow.Status.BYPASSED: left_out}, phase)
+        del plan, result
+    return seconds
+
+
+def _wide(nodes: int) -> flow.Dag:
+    dag = flow.Dag("wide")
+    dag.route("router", lambda: 0, to={i: f"n{i}" for i in range(nodes)})
+    for i in range(nodes):
+        dag.add(f"n{i}", noop)
+    return dag
+
+
+def _deep(nodes: int) -> flow.Dag:
+    dag = flow.Dag("deep")
+    dag.route("router", lambda: 0, to={0: "chosen", 1: "n0"})
+    dag.add("chosen", noop)
+    for i in range(nodes):
+        dag.add(f"n{i}", noop, needs=[f"n{i - 1}"] if i else [])
+    return dag
+
+
 def memory(topology: str, nodes: int, kind: str) -> Seconds:
     """Build, compile and run; return the process's peak memory in MB (10**6 bytes), and before anything was built."""
     before = peak_mb()
@@ -133,24 +163,33 @@ def _require(true: bool, label: str) -> None:
 
 
 def run(effort: Effort) -> Iterator[list[Row]]:
-    """Yield one table of phases per topology, then the one of memory."""
-    factor = 1.1 * effort.large / effort.small
+    """Yield one table of phases per topology, then those of routing and of memory."""
     for topology in topologies():
         small = [child("suites.engine.scale", "phases", topology, effort.small) for _ in range(effort.small_rounds)]
         large = [child("suites.engine.scale", "phases", topology, effort.large) for _ in range(effort.large_rounds)]
         section = f"{topology}: {effort.large:,} nodes, ratio to {effort.small:,}"
-        rows = []
         for seconds in (*small, *large):
             seconds[TOTAL] = sum(seconds[phase] for phase in PHASES)
-        for phase in (*PHASES, TOTAL, YARDSTICK):
-            base = median(seconds[phase] for seconds in small)
-            samples = [seconds[phase] for seconds in large]
-            target = Target(round(factor, 2), binding=True) if phase != YARDSTICK else None
-            growth = [sample / base for sample in samples]
-            note = f"{effort.small:,}: {base:.3f} s"
-            rows.append(Row(section, phase, "s", samples, ratios=growth, nodes=effort.large, target=target, note=note))
-        yield rows
+        yield _grown(section, (*PHASES, TOTAL, YARDSTICK), small, large, effort)
+    small = [child("suites.engine.scale", "routed", effort.small) for _ in range(effort.small_rounds)]
+    large = [child("suites.engine.scale", "routed", effort.large) for _ in range(effort.large_rounds)]
+    yield _grown(f"routing: {effort.large:,} nodes, ratio to {effort.small:,}", (WIDE, DEEP), small, large, effort)
     yield [_memory_row(kind, topology, effort.large) for topology in topologies() for kind in ("sync", "async")]
+
+
+def _grown(
+    section: str, phases: Sequence[str], small: Sequence[Seconds], large: Sequence[Seconds], effort: Effort
+) -> list[Row]:
+    """A row per phase: what it takes at the larger size, and how much more that is."""
+    rows, factor = [], 1.1 * effort.large / effort.small
+    for phase in phases:
+        base = median(seconds[phase] for seconds in small)
+        samples = [seconds[phase] for seconds in large]
+        target = Target(round(factor, 2), binding=True) if phase != YARDSTICK else None
+        growth = [sample / base for sample in samples]
+        note = f"{effort.small:,}: {base:.3f} s"
+        rows.append(Row(section, phase, "s", samples, ratios=growth, nodes=effort.large, target=target, note=note))
+    return rows
 
 
 def _memory_row(kind: str, topology: str, nodes: int) -> Row:
@@ -162,4 +201,4 @@ def _memory_row(kind: str, topology: str, nodes: int) -> Row:
 
 
 if __name__ == "__main__":
-    answer(phases, memory)
+    answer(phases, routed, memory)
