@@ -185,7 +185,7 @@ def _start(
     nodes = plan._nodes
     if inputs is not None or nodes.required_inputs or nodes.declared is not None:
         inputs = _checked_inputs(plan, {} if inputs is None else inputs, config)
-    if nodes.waits:
+    if nodes.holders or (nodes.routes is not None and nodes.routes.waits):  # nodes.waits, without the call
         from flow.run.signals import check_waits
 
         check_waits(plan, config, sends)

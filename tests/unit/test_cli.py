@@ -495,6 +495,19 @@ class TestShowAndCheck:
             "  1      unread  sync   users",
         ]
 
+    def test_nodes_that_wait(self) -> None:
+        write(
+            "wait.py",
+            "import flow\ndag = flow.Dag('wait')\ndag.signal('ask', type=int)\n"
+            "dag.timer('pause', seconds=0.5, when=lambda: True)\n",
+        )
+        lines = call("show", "wait.py").stdout.splitlines()
+        assert [line.split()[1:] for line in lines[-2:]] == [["ask", "signal"], ["pause", "timer,", "when"]]
+        result = call("run", "wait.py")
+        assert result.exit_code == 2
+        assert "dag 'wait' would wait for ever" in result.stderr
+        assert "Traceback" not in result.stderr
+
     def test_what_decides_which_nodes_run(self) -> None:
         write(
             "desk.py",
