@@ -17,7 +17,7 @@ from flow.plan.plan import Plan
 from flow.run.api import raises, state_on_loop
 from flow.run.background import Background, in_background
 from flow.run.hooks import HookFailed
-from flow.run.launch import begin, driver_for, driving
+from flow.run.launch import drive_alone
 from flow.run.mailbox import Mailbox
 from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, settled
@@ -80,7 +80,7 @@ class RunHandle:
         self._state = state
         self._mailbox = Mailbox(state)
         self._loop = _this_loop()
-        self._background = in_background(self._drive)
+        self._background = in_background(partial(drive_alone, state, owns_loop=False, mailbox=self._mailbox))
         return self
 
     async def __aexit__(
@@ -131,7 +131,7 @@ class RunHandle:
         """
         self._entered()
         assert self._mailbox is not None
-        self._mailbox.send(address.name if isinstance(address, NodeRef) else address, payload)
+        self._mailbox.send(address, payload)
 
     @ends_at_user
     def cancel(self) -> None:
@@ -205,20 +205,6 @@ class RunHandle:
         if (told or result._run.cut_off) if background.cancelled else raises(result._run):
             raise_failure(result, tolerated=False)
         return result
-
-    async def _drive(self) -> None:
-        """What the background task runs."""
-        state, mailbox = self._state, self._mailbox
-        assert state is not None
-        assert mailbox is not None
-        driver = driver_for(state)
-        driver.mailbox = mailbox
-        try:
-            begin(state)
-            await driving(state, driver)
-        finally:
-            state.end()
-            mailbox.end()
 
 
 def _result_of(state: PlanRun) -> Result:

@@ -31,6 +31,7 @@ from flow.types import ABSENT, Status
 if TYPE_CHECKING:
     from flow.run.items.pipeline import PipelineRun
     from flow.run.items.run import MapRun
+    from flow.run.mailbox import Mailbox
 
 T = TypeVar("T")
 
@@ -97,18 +98,22 @@ def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
     return drives
 
 
-async def drive_alone(run: PlanRun, owns_loop: bool = True) -> None:
+async def drive_alone(run: PlanRun, owns_loop: bool = True, mailbox: Mailbox | None = None) -> None:
     """Drive an outermost ``run`` to its end on an event loop.
 
-    :param owns_loop: the loop is there for this run alone.
+    :param owns_loop: the loop is there for this run alone. :param mailbox: takes what is sent to its signals.
     """
     driver = driver_for(run)
     driver.owns_loop = owns_loop
+    if mailbox is not None:
+        driver.mailbox = mailbox
     try:
         begin(run)
         await driving(run, driver)
     finally:
         run.end()
+        if mailbox is not None:
+            mailbox.end()
 
 
 # -- a run as a node of another -------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from flow.errors import Hints, SignalError, shower, shown
 from flow.plan.resolver import DONE
 from flow.run.signals import Address, Signals, signals_of
-from flow.types import MISSING
+from flow.types import MISSING, NodeRef
 
 _LISTED = 10
 
@@ -50,8 +50,9 @@ class Mailbox:
         self._over = False
         self._lock = Lock()
 
-    def send(self, address: str, payload: Any) -> None:
+    def send(self, address: str | NodeRef[Any], payload: Any) -> None:
         """Take what is sent. :raises SignalError: if the run does not take it."""
+        address = address.name if isinstance(address, NodeRef) else address
         signals = signals_of(self._run.plan)
         found = signals.find(address) if isinstance(address, str) else None
         if found is None:

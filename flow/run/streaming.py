@@ -23,11 +23,12 @@ from flow.run.drive.threads import TrioWaiter
 from flow.run.events import Event
 from flow.run.hooks import HookFailed
 from flow.run.launch import drive_alone
+from flow.run.mailbox import Mailbox
 from flow.run.result import Result
 from flow.run.state import PlanRun
 from flow.run.unread import Unread
-from flow.tracebacks import OUR_ERRORS, end_at_user
-from flow.types import Nothing
+from flow.tracebacks import OUR_ERRORS, end_at_user, ends_at_user
+from flow.types import NodeRef, Nothing
 
 Item: TypeAlias = Event | Result
 """What a stream yields: events, and the Result as the last."""
@@ -60,11 +61,15 @@ class Stream(AsyncIterator[Item]):
     :ivar run_id: the id of the run.
     """
 
-    __slots__ = ("__weakref__", "_background", "_body", "_in_a_row", "_over", "_reading", "_unread", "_wake", "run_id")
+    __slots__ = (
+        "__weakref__", "_background", "_body", "_in_a_row", "_mailbox", "_over", "_reading", "_unread", "_wake",
+        "run_id",
+    )  # fmt: skip
 
-    def __init__(self, run_id: str, body: Callable[[], Any], unread: Unread) -> None:
+    def __init__(self, run_id: str, body: Callable[[], Any], unread: Unread, mailbox: Mailbox) -> None:
         self.run_id = run_id
         self._body: Callable[[], Any] | None = body
+        self._mailbox = mailbox
         self._unread = unread
         self._background: Background | None = None
         self._wake: Any = None
@@ -205,6 +210,19 @@ class Stream(AsyncIterator[Item]):
             end_at_user(raised)
             raise
 
+    @ends_at_user
+    def send(self, address: str | NodeRef[Any], payload: Any = None) -> None:
+        """Send ``payload`` to a signal of the run, as :meth:`flow.RunHandle.send` does. Any thread may call this.
+
+        :raises SignalError: if the run does not take it.
+        """
+        self._mailbox.send(address, payload)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The addresses of the signals that nodes wait for now, in the order in which they began to."""
+        return self._mailbox.waiting()
+
     def statistics(self) -> StreamStatistics:
         """Return how many events were read, wait to be read, and were coalesced. O(1)."""
         unread = self._unread
@@ -237,7 +255,7 @@ def stream(
     of each key. Texts that were emitted with ``append=True`` are joined. The memory is O(nodes + keys), and the text.
 
     The arguments, and the errors, are those of :func:`flow.execute`. Wrong arguments are refused at once; the run
-    begins with the first event asked for.
+    begins with the first event asked for. :meth:`Stream.send` sends to its signals.
 
     Leaving the loop cancels the run: a cancelled reader waits for its end, as do ``aclose()`` and the end of ``async
     with flow.stream(...) as events``. After a bare ``break`` the run ends in the background.
@@ -251,21 +269,22 @@ def stream(
         unread = Unread()
         if isinstance(config, Config):  # else refused below
             config = config.replace(observers=(*config.observers, unread.put))
-        state = _start(target, inputs, targets, known, config, run_id, data)
-        return Stream(state.run_id, partial(_run, state, unread), unread)
+        state = _start(target, inputs, targets, known, config, run_id, data, sends=True)
+        mailbox = Mailbox(state)
+        return Stream(state.run_id, partial(_run, state, unread, mailbox), unread, mailbox)
     except OUR_ERRORS as error:
         end_at_user(error)
         raise
 
 
-async def _run(state: PlanRun, unread: Unread) -> Result:
+async def _run(state: PlanRun, unread: Unread, mailbox: Mailbox) -> Result:
     """Run to the end, as :func:`flow.execute` does."""
     config = state.config
     try:
         if config.on_outcome is not None or config.before_call is not None:
             _hook(state, on_loop=True)
         try:
-            await drive_alone(state, owns_loop=False)
+            await drive_alone(state, owns_loop=False, mailbox=mailbox)
         except HookFailed as error:
             failed = error.let_go()
         except BaseException:

@@ -615,3 +615,46 @@ class TestLeaving:
             assert lasting.log == ["begun", "cleared"]
 
         asyncio.run(main())
+
+
+class TestSignals:
+    """A stream sends to the signals of its run."""
+
+    @pytest.mark.anyio
+    async def test_sent_when_it_waits(self) -> None:
+        dag = flow.Dag("d")
+        dag.signal("ask", type=int)
+        dag.add("more", lambda ask: ask + 1)
+        last: Any = None
+        async with flow.stream(dag) as events:
+            async for event in events:
+                if isinstance(event, flow.events.NodeWaiting):
+                    assert events.waiting == ("ask",)
+                    events.send("ask", 41)
+                last = event
+        assert last["more"] == 42
+        assert events.waiting == ()
+
+    @pytest.mark.anyio
+    async def test_sent_before_it_begins_and_twice(self) -> None:
+        dag = flow.Dag("d")
+        ref = dag.signal("ask", type=int)
+        async with flow.stream(dag) as events:
+            events.send(ref, 1)
+            with pytest.raises(flow.errors.SignalError, match="sent before"):
+                events.send("ask", 2)
+            items = [event async for event in events]
+        assert items[-1]["ask"] == 1  # type: ignore[index]
+        with pytest.raises(flow.errors.SignalError):
+            events.send("ask", 3)
+
+    @pytest.mark.anyio
+    async def test_left_while_it_waits(self) -> None:
+        dag = flow.Dag("d")
+        dag.signal("ask")
+        async with flow.stream(dag) as events:
+            async for event in events:
+                if isinstance(event, flow.events.NodeWaiting):
+                    break
+        with pytest.raises(flow.errors.SignalError, match="nothing any more"):
+            events.send("ask")
