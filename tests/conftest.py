@@ -90,6 +90,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.path.parent.name in LAST)
 
 
+def share() -> float:
+    """Return the share of the usual number of random cases that this session has."""
+    return _share
+
+
 def examples(count: int) -> settings:
     """Settings for so many random cases: a tenth of them with ``--fast``, five times as many with ``--long``."""
     return settings(max_examples=max(1, int(count * _share)), deadline=None, suppress_health_check=[*HealthCheck])

@@ -310,6 +310,12 @@ class Mapped(Over):
     def shape(self) -> Shape:
         """The sources, then what the function needs besides its item."""
         extras = [p for p in self.roles.extras if p.name not in self.sources]
+        outcomes = [p.name for p in extras if p.is_outcome]
+        if outcomes:
+            raise TypeError(
+                f"the function of this map takes {', '.join(map(repr, outcomes))} as a flow.Outcome, and a map gives "
+                "outputs: drop the annotation, or let a node before the map take the Outcome"
+            )
         parameters = (*map(Parameter, self.sources), *[Parameter(p.name, p.default) for p in extras])
         return Shape(parameters, False, False, self.is_async)
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+import anyio
 import pytest
+from conftest import MODES, loops, share
 
 import flow
 from flow.types import Status
@@ -21,24 +24,44 @@ CONDITIONS = ("completed", "completed", "failed", "done")
 
 
 class Node:
-    """One random node: what it waits for and how, and how it will end if it runs."""
+    """One random node: what it waits for and how, and how it will end if it runs.
+
+    :ivar edges: the nodes before it, and how each must end; ``after`` are those of them that are said to be.
+    :ivar reads: those whose output is a parameter, with a default but for what is ``required``.
+    :ivar asks: those whose output its condition reads.
+    """
 
     def __init__(self, rng: random.Random, i: int) -> None:
         self.name = f"n{i}"
-        before = rng.sample(range(i), min(i, rng.choice((0, 1, 1, 2, 2, 3))))
+        before = rng.sample(range(i), min(i, rng.choice((0, 1, 1, 2, 2, 3, 5))))
         self.edges = {f"n{d}": rng.choice(CONDITIONS) for d in before}
-        self.reads = [name for name, condition in self.edges.items() if condition == "completed" and rng.random() < 0.4]
-        self.outcomes = [name for name in self.edges if name not in self.reads and rng.random() < 0.15]
+        plain = [name for name, condition in self.edges.items() if condition == "completed"]
+        self.reads = [name for name in plain if rng.random() < 0.4]
+        self.is_map = rng.random() < 0.15
+        free = [name for name in self.edges if name not in self.reads and not self.is_map]
+        self.outcomes = [name for name in free if rng.random() < 0.15]
         self.join = rng.choice(JOINS)
         if not self.edges and self.join in ("some", "failed"):
             self.join = "all"
         if type(self.join) is int:
             self.join = min(self.join, len(self.edges)) or "all"
+        strict = self.join == "all"
+        self.required = {name for name in self.reads if strict and rng.random() < 0.3}
         self.fails = rng.random() < 0.25
         self.tolerated = self.fails and rng.random() < 0.4
-        self.fallback = self.fails and not self.tolerated and rng.random() < 0.3
+        self.over = rng.choice([*self.reads, "rows"]) if self.is_map and strict else "rows"
+        if self.over in self.reads:
+            self.reads.remove(self.over)
+            self.required.add(self.over)
+        self.fallback = self.fails and not self.tolerated and not self.is_map and rng.random() < 0.3
         self.flaky = rng.random() < 0.1
-        self.when = rng.choice((None, None, None, True, False))
+        self.when = rng.choice((None, None, None, None, True, True, False, "raises"))
+        free = [name for name in plain if name not in self.outcomes]
+        self.asks = [name for name in free if self.when is not None and rng.random() < 0.3]
+        self.insists = {name for name in self.asks if strict and rng.random() < 0.5}
+        read = {*self.reads, *self.asks, self.over}
+        self.after = {name: how for name, how in self.edges.items() if name not in read or rng.random() < 0.5}
+        self.pauses = rng.choice((0, 0, 1, 1, 2, 4))
         self.to: list[str] = []
         self.chosen: list[str] = []
 
@@ -46,44 +69,72 @@ class Node:
     def counts(self) -> bool:
         return type(self.join) is int
 
+    @property
+    def ends_badly(self) -> bool:
+        """It fails for good, once its join has let it start."""
+        return self.when == "raises" or (self.fails and not self.fallback)
+
 
 def dag_of(nodes: Sequence[Node], rng: random.Random, kind: str) -> tuple[flow.Dag, list[str]]:
+    """Make a Dag of them. (A loop, which runs a body again and again, would be one more kind of node here.)"""
     dag, called = flow.Dag("random"), list[str]()
     for node in nodes:
-        options: dict[str, Any] = {"after": node.edges, "join": node.join}
+        options: dict[str, Any] = {"after": node.after, "join": node.join}
         if node.tolerated:
             options["continue_on_error"] = True
         if node.fallback:
-            options["fallback"] = node.chosen[0] if node.to else "fallback"
+            options["fallback"] = node.chosen[0] if node.to else ("fallback", [])
         if node.flaky or rng.random() < 0.1:
             options["retry"] = flow.Retry(2, delay=0.0)
         if node.when is not None:
-            options["when"] = _saying(node.when)
+            options["when"] = _saying(node)
         if kind == "thread" and rng.random() < 0.3:
             options["thread"] = True
         fn = _function(node, called, kind == "async" and rng.random() < 0.7 and "thread" not in options)
-        options["needs"] = {name: name for name in (*node.reads, *node.outcomes)}
+        options["needs"] = {f"p{k}": name for k, name in enumerate((*node.reads, *node.outcomes))}
         if node.to:
             dag.route(node.name, fn, to={name: name for name in node.to}, **options)
+        elif node.is_map:
+            dag.map(node.name, fn, over=node.over, **options)
         else:
             dag.add(node.name, fn, **options)
     return dag, called
 
 
-def _saying(said: bool) -> Any:
-    return lambda: said
+def inputs_of(nodes: Sequence[Node]) -> dict[str, Any]:
+    return {"rows": (1, 2)} if any(node.is_map and node.over == "rows" for node in nodes) else {}
+
+
+def _saying(node: Node) -> Any:
+    """A condition, whose parameters are the nodes that it reads."""
+    parameters = [name if name in node.insists else f"{name}=None" for name in node.asks]
+
+    def said() -> bool:
+        if node.when == "raises":
+            raise LookupError(node.name)
+        return bool(node.when)
+
+    parameters.sort(key=lambda text: "=" in text)
+    return eval(f"lambda {', '.join(parameters)}: said()", {"said": said})
+
+
+@cache
+def _code(item: bool, defaults: Sequence[bool], outcomes: int, is_async: bool) -> Any:
+    """The code of a function that is given so many values, and gives them to ``ended``."""
+    read = [f"p{k}" for k in range(len(defaults) + outcomes)]
+    parameters = [f"{name}='default'" if has else name for name, has in zip(read, defaults, strict=False)]
+    parameters += [f"{name}: Outcome = None" for name in read[len(defaults) :]]
+    begin, star = ("item, " if item else ""), "*, " if parameters else ""
+    source = f"""
+{'async ' if is_async else ''}def fn({begin}{star}{', '.join(parameters)}):
+    {'for _ in range(pauses): await sleep(0)' if is_async else 'pass'}
+    return ended([{', '.join(read)}])
+"""
+    return compile(source, "<random>", "exec")
 
 
 def _function(node: Node, called: list[str], is_async: bool) -> Any:
-    """A function with a parameter for each reading, with a default; it notes what it is given."""
-    parameters = [f"{name}='default'" for name in node.reads] + [f"{name}: Outcome = None" for name in node.outcomes]
-    values = ", ".join([*node.reads, *node.outcomes])
-    pause = "await sleep(0)" if is_async else "pass"
-    source = f"""
-{'async ' if is_async else ''}def fn({', '.join(parameters)}):
-    {pause}
-    return ended([{values}])
-"""
+    """A function with a parameter for each reading; it notes what it is given."""
     attempts = []
 
     def ended(values: list[Any]) -> Any:
@@ -95,10 +146,11 @@ def _function(node: Node, called: list[str], is_async: bool) -> Any:
         called.append(node.name)
         return node.chosen if node.to else (node.name, values)
 
-    import anyio
-
-    namespace: dict[str, Any] = {"ended": ended, "sleep": anyio.sleep, "Outcome": flow.Outcome}
-    exec(source, namespace)
+    defaults = tuple([name not in node.required for name in node.reads])
+    namespace: dict[str, Any] = {
+        "ended": ended, "sleep": anyio.sleep, "Outcome": flow.Outcome, "pauses": node.pauses,
+    }  # fmt: skip
+    exec(_code(node.is_map, defaults, len(node.outcomes), is_async), namespace)
     return namespace["fn"]
 
 
@@ -130,9 +182,9 @@ def expected(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, list[str]
         tolerated = source.tolerated if found == "failed" else soft[other]
         if not tolerated:
             return FAILED
-        if condition == "failed":
+        if condition == "failed" or other in node.required or other in node.insists:
             return SOFT
-        return LIVE  # readings have a default
+        return LIVE  # order, or a reading with a default
 
     for node in nodes:
         others = dict.fromkeys([*node.edges, *[router.name for router in routers[node.name]]])
@@ -154,7 +206,7 @@ def expected(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, list[str]
         elif node.when is False:
             status[node.name] = "bypassed"
         else:
-            status[node.name] = "failed" if fails_for_good(node) else "completed"
+            status[node.name] = "failed" if node.ends_badly else "completed"
     return status, causes
 
 
@@ -185,58 +237,81 @@ def is_ok(nodes: Sequence[Node], status: dict[str, str], causes: dict[str, list[
     return all(excused.values())
 
 
-def fails_for_good(node: Node) -> bool:
-    return node.fails and not node.fallback
-
-
 def random_nodes(rng: random.Random) -> list[Node]:
-    nodes = [Node(rng, i) for i in range(rng.randint(2, 18))]
+    nodes = [Node(rng, i) for i in range(rng.choice((rng.randint(2, 12), rng.randint(2, 20), rng.randint(2, 60))))]
     for i, node in enumerate(nodes[:-1]):
-        if rng.random() < 0.25:
+        if not node.is_map and rng.random() < 0.25:
             later = nodes[i + 1 :]
             targets = rng.sample(later, min(len(later), rng.randint(1, 3)))
             node.to = [target.name for target in targets]
             node.chosen = rng.sample(node.to, rng.randint(1, len(node.to)))
             if node.fallback:
                 node.chosen = node.chosen[:1]
-    for node in nodes:  # a flaky node without a retry would fail
-        node.flaky = False
     return nodes
 
 
-MODES: Sequence[tuple[str, dict[str, Any]]] = (
-    ("sync", {}),
-    ("sync", {"mode": "workers", "limit": 2}),
-    ("sync", {"order": "critical_path"}),
-    ("async", {}),
-    ("async", {"limit": 2}),
-    ("async", {"backend": "trio"}),
-    ("async", {"backend": "uvloop", "mode": "workers"}),
-    ("thread", {"limit": 3}),
-    ("sync", {"keep": "targets"}),
+LOOPS: Sequence[tuple[str, dict[str, Any]]] = tuple(
+    (kind, {"backend": loop.values[0]} | settings)
+    for loop in loops()
+    if not any(mark.name == "skip" for mark in loop.marks)
+    for kind, settings in (
+        ("async", {}),
+        ("async", {"limit": 2}),
+        ("async", {"mode": "tasks"}),
+        ("async", {"mode": "workers", "limit": 3}),
+        ("thread", {"limit": 3}),
+    )
 )
+WAYS: Sequence[tuple[str, dict[str, Any]]] = (
+    ("sync", MODES["auto"]),
+    ("sync", MODES["inline"]),
+    ("sync", MODES["workers-2"]),
+    ("sync", MODES["tasks-1"]),
+    ("sync", MODES["critical"]),
+    ("sync", MODES["freeing"]),
+    ("sync", MODES["observed"]),
+    ("sync", MODES["threads"]),
+    ("sync", {"timeout": 3600.0}),
+    *LOOPS,
+)
+"""Kinds of functions, and settings of a Config."""
+
+SEEDS, EACH = max(1, int(260 * share())), len(WAYS)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*all of its . routers:flow.DefinitionWarning")
 
 
-@pytest.mark.filterwarnings("ignore:.*all of its . routers:flow.DefinitionWarning")
-@pytest.mark.parametrize("seed", range(500))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_statuses_are_those_of_the_rule(seed: int) -> None:
+    """In every way to run, each over another graph."""
     rng = random.Random(seed)
-    for _ in range(10):
-        nodes = random_nodes(rng)
-        kind, settings = rng.choice(MODES[:3] if seed % 10 else MODES)
-        dag, called = dag_of(nodes, rng, kind)
-        result = flow.run(dag, config=flow.Config(on_error="collect", **settings))
-        want, causes = expected(nodes)
-        found = {name: str(status) for name, status in result.status.items()}
-        assert found == want, (seed, kind, settings)
-        assert sorted(called) == sorted(
-            node.name for node in nodes if want[node.name] == "completed" and not node.fails
-        )
-        assert result.ok == is_ok(nodes, found, causes), (seed, kind, settings)
-        if settings.get("keep") is None:
-            for node in nodes:
-                if not node.counts and found[node.name] == "completed" and not node.to and not node.fallback:
-                    check_values(node, nodes, result)
+    for kind, settings in WAYS:
+        check_run(random_nodes(rng), rng, kind, settings)
+
+
+@pytest.mark.parametrize("seed", range(max(1, SEEDS // 10)))
+def test_one_graph_in_every_way(seed: int) -> None:
+    rng = random.Random(10_000 + seed)
+    nodes = random_nodes(rng)
+    for kind, settings in WAYS:
+        check_run(nodes, rng, kind, settings)
+
+
+def check_run(nodes: Sequence[Node], rng: random.Random, kind: str, settings: dict[str, Any]) -> None:
+    dag, called = dag_of(nodes, rng, kind)
+    result = flow.run(dag, inputs_of(nodes), config=flow.Config(on_error="collect", **settings))
+    want, causes = expected(nodes)
+    found = {name: str(status) for name, status in result.status.items()}
+    assert found == want, (kind, settings)
+    ran = [node for node in nodes if want[node.name] == "completed" and not node.fails]
+    assert {*called} == {node.name for node in ran}
+    plain = {node.name for node in nodes if not node.is_map}
+    assert len(plain.intersection(called)) == len([name for name in called if name in plain])
+    assert result.ok == is_ok(nodes, found, causes), (kind, settings)
+    if settings.get("keep") is None:
+        for node in ran:
+            if not (node.counts or node.to or node.is_map):
+                check_values(node, nodes, result)
 
 
 def check_values(node: Node, nodes: Sequence[Node], result: flow.Result) -> None:
@@ -253,21 +328,25 @@ def check_values(node: Node, nodes: Sequence[Node], result: flow.Result) -> None
             assert value.status is result.status[name]
 
 
-@pytest.mark.filterwarnings("ignore:.*all of its . routers:flow.DefinitionWarning")
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(max(1, SEEDS // 4)))
 def test_a_run_that_fails_fast_is_the_beginning_of_that(seed: int) -> None:
     """What has ended has ended as the rule says; the rest is cancelled; and a run that the rule calls ok is not cut."""
     rng = random.Random(1_000 + seed)
-    for _ in range(10):
+    for kind, settings in WAYS:
         nodes = random_nodes(rng)
-        kind, settings = rng.choice(MODES[:5])
+        for node in nodes:
+            node.flaky = False  # an attempt that fails while the run ends is the last one
         dag, _ = dag_of(nodes, rng, kind)
         want, causes = expected(nodes)
         try:
-            result = flow.run(dag, config=flow.Config(**settings))
+            result = flow.run(dag, inputs_of(nodes), config=flow.Config(**settings))
         except flow.RunError as error:
             result = error.result
-            assert not is_ok(nodes, want, causes), (seed, kind, settings)
+            assert not is_ok(nodes, want, causes), (kind, settings)
         found = {name: str(status) for name, status in result.status.items()}
         assert {name: status for name, status in found.items() if status not in (want[name], "cancelled")} == {}
         assert "cancelled" not in found.values() or not result.ok
+
+
+def test_there_are_five_thousand_examples() -> None:
+    assert share() < 1 or (SEEDS + SEEDS // 10 + SEEDS // 4) * EACH >= 5_000

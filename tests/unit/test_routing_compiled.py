@@ -305,3 +305,25 @@ def test_a_merge_of_a_node_twice_is_refused() -> None:
     a = dag.add("a", lambda: 1)
     with pytest.raises(flow.errors.UsageError, match="names 'a' more than once"):
         dag.merge("m", of=["a", a])
+
+
+def test_a_map_whose_function_takes_an_outcome_is_refused() -> None:
+    """It got the plain output, and was skipped like any reader."""
+
+    def item(row: int, before: flow.Outcome[int]) -> int:
+        return row
+
+    dag = flow.Dag("rows")
+    dag.add("before", lambda: 1)
+    dag.map("each", item, over="rows")
+    with pytest.raises(flow.DefinitionError, match="takes 'before' as a flow.Outcome, and a map gives outputs"):
+        dag.compile()
+
+
+def test_a_map_over_outcomes_is_no_fault() -> None:
+    def of(item: flow.Outcome[int]) -> int | None:
+        return item.value
+
+    dag = flow.Dag("outcomes")
+    dag.map("each", of, over="rows")
+    assert flow.run(dag, {"rows": [flow.Outcome("completed", 3)]})["each"] == [3]
