@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from flow import types as types
     from flow.graph import interop, render, topologies, traces
     from flow.policy import middleware
+    from flow.run.handle import RunHandle, start
+    from flow.run.streaming import stream
     from flow.tuning.api import tune
 else:  # so that a type checker refuses what is not there
     __getattr__ = at_first_use(
@@ -51,7 +53,10 @@ else:  # so that a type checker refuses what is not there
             "memory": "flow.memory",
             "middleware": "flow.policy.middleware",
             "observe": "flow.observe",
+            "RunHandle": "flow.run.handle",
             "render": "flow.graph.render",
+            "start": "flow.run.handle",
+            "stream": "flow.run.streaming",
             "testing": "flow.testing",
             "topologies": "flow.graph.topologies",
             "traces": "flow.graph.traces",
@@ -79,6 +84,7 @@ __all__ = [
     "Result",
     "Retry",
     "RunError",
+    "RunHandle",
     "Status",
     "Timeout",
     "UsageError",
@@ -92,6 +98,8 @@ __all__ = [
     "observe",
     "render",
     "run",
+    "start",
+    "stream",
     "testing",
     "topologies",
     "traces",

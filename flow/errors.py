@@ -10,7 +10,8 @@
     ├── InputError       ValueError  run inputs missing or unknown
     ├── TraceError       ValueError  a file that is not a usable WfFormat trace
     ├── UsageError       RuntimeError  a call made at the wrong time or place
-    │   └── TransitionError          a status change that is not legal
+    │   ├── TransitionError          a status change that is not legal
+    │   └── SignalError              what was sent to a run that does not take it; ``reason`` says why
     ├── MissingOutput    KeyError    an output asked for that the run did not produce
     ├── DataError        ValueError  data a store cannot hold or encode; lists every fault
     ├── MissingKey       KeyError    data asked for under a key the store does not hold
@@ -18,6 +19,7 @@
     ├── NodeTimeout      TimeoutError  a node (or one attempt of it) exceeded its time
     ├── ThreadsExhausted RuntimeError  no thread is left: all are held by calls that were abandoned
     ├── NodeCancelled                a node ended itself by raising its loop's cancellation
+    ├── LoopLimit        RuntimeError  a loop has run all the rounds that it may, and its condition does not hold
     ├── OutputInvalid    TypeError   a node returned what its ``validated`` middleware refuses
     ├── MapError         ExceptionGroup  several items of a map failed; ``indices`` says which
     ├── NodeAborted                  a node raised a BaseException that ends the run (observers see it)
@@ -150,8 +152,42 @@ class TransitionError(UsageError):
     """A node's status was asked to change in a way the status machine forbids."""
 
 
+class SignalError(UsageError):
+    """A run did not take what was sent to it (:meth:`flow.RunHandle.send`).
+
+    :ivar reason: "unknown": the run has no such signal; "invalid": the payload is not of its type; "sent": it has been
+        sent before; "ended": its node or the run has ended.
+    """
+
+    def __init__(self, text: str, reason: str = "unknown") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.reason)
+
+
 class RouteError(FlowError, ValueError):
     """A router gave a key for which it has no node, or a merge got several outputs."""
+
+
+class LoopLimit(FlowError, RuntimeError):
+    """A loop has run ``max_iterations`` rounds, and its ``until`` has not returned True.
+
+    :ivar loop: the node. :ivar rounds: how many it has run.
+    """
+
+    def __init__(self, loop: str, rounds: int, place: str) -> None:
+        self.loop = loop
+        self.rounds = rounds
+        self._place = place
+        super().__init__(
+            f"loop {loop!r} has run {rounds} rounds, the most it may (max_iterations), and until ({place}) has "
+            "returned False after each: raise max_iterations, or take the last round with on_limit='return'"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.loop, self.rounds, self._place)
 
 
 class MissingOutput(FlowError, KeyError):
@@ -521,6 +557,7 @@ __all__ = [
     "DefinitionError",
     "FlowError",
     "InputError",
+    "LoopLimit",
     "MapError",
     "MissingKey",
     "MissingOutput",

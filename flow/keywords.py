@@ -26,15 +26,19 @@ from flow.terms import (
 
 PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "Config": (
-        "mode", "limit", "on_error", "timeout", "executor", "threads", "order", "timing", "keep", "data", "optimize",
-        "observers", "on_outcome", "before_call", "blocking_after", "show_values", "backend", "clock", "executors",
+        "mode", "limit", "on_error", "timeout", "cleanup_timeout", "executor", "threads", "order", "timing", "keep",
+        "data", "optimize", "observers", "on_outcome", "before_call", "blocking_after", "show_values", "backend",
+        "clock", "executors",
     ),
     "node": (
         "retry", "timeout", "thread", "executor", "continue_on_error", "priority", "middleware", "cost", "fallback",
-        "abandon_on_timeout", "admission", "join", "when", "after", "needs", "replace",
+        "abandon_on_timeout", "admission", "join", "when", "cleanup", "after", "needs", "replace",
     ),
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),
+    "loop": ("until", "max_iterations", "carry", "on_limit", "history"),
+    "signal": ("type", "timeout"),
+    "timer": ("seconds", "at"),
     "run": ("inputs", "targets", "known", "config", "run_id"),
     "Retry": ("attempts", "delay", "backoff", "multiplier", "max_delay", "jitter", "retry_if"),
     "Timeout": ("attempt", "node"),
@@ -53,6 +57,7 @@ _SAYS: Final[Mapping[str, str]] = {
     "node": "an option of a node: dag.node({})",
     "map": "an option of a map: dag.map(..., {})",
     "reduce": "an option of a fold: dag.reduce(..., {})",
+    "loop": "an option of a loop: dag.loop(..., {})",
     "run": "given to flow.run: flow.run(dag, {})",
     "Retry": "a setting of flow.Retry: retry=flow.Retry({})",
     "Timeout": "a setting of flow.Timeout: timeout=flow.Timeout({})",
@@ -65,9 +70,12 @@ _IN_STORES: Final = "a setting of flow.DataConfig: flow.WorkflowData(config=flow
 _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "run": ("Config", "node", "DataConfig", "Retry"),
     "Config": ("node", "run", "DataConfig", "Retry"),
-    "node": ("map", "Config", "run", "Retry", "reduce"),
+    "node": ("map", "Config", "run", "Retry", "reduce", "loop"),
     "map": ("Config", "run", "Retry", "reduce"),
     "reduce": ("map", "Config", "run", "Retry"),
+    "loop": ("Config", "run", "Retry", "map"),
+    "signal": ("Config", "run"),
+    "timer": ("Config", "run"),
     "Retry": ("node",),
     "Timeout": ("Retry", "node"),
     "DataConfig": ("Config", "node", "run"),
@@ -101,6 +109,8 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "fallback": "default default_value on_failure error_value fallback_value retry_error_callback",
     "join": "trigger_rule trigger",
     "when": "condition run_if only_if run_when",
+    "cleanup": "finally always_run is_teardown run_always finalizer on_exit exit_handler",
+    "cleanup_timeout": "grace grace_period shutdown_timeout termination_grace_period graceful_shutdown_timeout",
     "priority": "priority_weight weight queue_priority",
     "cost": "weight duration estimate expected_duration expected_seconds",
     "middleware": "wrapper wrappers decorators around middlewares hooks",
@@ -126,7 +136,14 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "flush_interval flush_after flush_timeout max_wait within",
     "take": "head first max_items n items",
     "pipelined": "streaming stream lazy",
+    "until": "while_ stop stop_when done condition break_if exit_when",
+    "max_iterations": "max_rounds max_steps max_iters max_loops recursion_limit iterations rounds",
+    "carry": "carries feedback state feed_back loop_vars",
+    "history": "collect_all keep_all accumulate",
     "start": "initial initializer init initial_value seed",
+    "type": "schema model payload payload_type expected_type result_type",
+    "seconds": "delay duration sleep interval wait wait_seconds countdown",
+    "at": "eta run_at start_at target_time",
     "attempts": "retries max_retries max_attempts tries max_tries stop stop_after_attempt times count n total "
     "n_retries num_retries retry",
     "delay": "retry_delay delay_seconds retry_delay_seconds wait wait_fixed interval initial_interval countdown "
@@ -148,7 +165,7 @@ for _ours, _others in _OTHER_NAMES.items():
         if _ours not in _OURS_FOR.setdefault(plain(_other), []):
             _OURS_FOR[plain(_other)].append(_ours)
 
-_FLAGS: Final = frozenset(("timing", "optimize", "show_values"))
+_FLAGS: Final = frozenset(("timing", "optimize", "show_values", "history"))
 """Names of ours under which a suggestion repeats True or False that was given to another name."""
 
 _EXAMPLES: Final[Mapping[str, Any]] = {

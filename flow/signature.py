@@ -87,6 +87,11 @@ class Composite:
         raise NotImplementedError
 
     @property
+    def turns(self) -> bool:
+        """True if it has a loop, which may take long: on an event loop it is awaited, and lets that turn."""
+        return False
+
+    @property
     def location(self) -> str:
         """Where it was defined, for messages."""
         return repr(self)
@@ -103,11 +108,13 @@ class Composite:
 class Nested(Composite):
     """A compiled Dag standing where a node's function stands; its parameters are the Dag's run inputs."""
 
-    __slots__ = ("inputs", "plan")
+    __slots__ = ("_turns", "inputs", "plan")
 
     def __init__(self, plan: Any) -> None:
         self.plan = plan
         self.inputs: tuple[str, ...] = tuple(plan.inputs)
+        inner = [binder.fn for binder in plan._nodes.binders.values()]
+        self._turns = any(issubclass(type(fn), Composite) and fn.turns for fn in inner)
 
     @classmethod
     def of(cls, dag: Any) -> Nested:
@@ -117,6 +124,10 @@ class Nested(Composite):
     @property
     def is_async(self) -> bool:
         return not self.plan.all_sync
+
+    @property
+    def turns(self) -> bool:
+        return self._turns
 
     def __repr__(self) -> str:
         return f"<{self.plan!r} as one node>"

@@ -83,6 +83,7 @@ _BUILT_IN: Final = Fits(words=("inline", "thread"))
 FITS: Final[Mapping[str, Mapping[str, Fits]]] = {
     "Config": {
         "mode": Fits(words=("auto", "inline", "tasks", "workers")), "limit": _AT_ONCE, "timeout": _DURATION,
+        "cleanup_timeout": Fits(1e-9),
         "on_error": Fits(words=("fail_fast", "collect")), "threads": _FROM_1, "executor": _BUILT_IN,
         "order": Fits(words=("definition", "critical_path")), "timing": _FLAG, "keep": Fits(words=("all", "targets")),
         "optimize": Fits(words=("at_once",), flag=True), "blocking_after": _DURATION, "show_values": _FLAG,
@@ -91,7 +92,7 @@ FITS: Final[Mapping[str, Mapping[str, Fits]]] = {
     "node": {
         "timeout": _DURATION, "thread": _FLAG, "executor": _BUILT_IN, "continue_on_error": _FLAG,
         "priority": Fits(-sys.maxsize, sys.maxsize, whole=True), "cost": Fits(0, none=True), "replace": _FLAG,
-        "after": Fits(words=None),
+        "cleanup": _FLAG, "after": Fits(words=None),
     },
     "map": {
         "concurrency": _AT_ONCE, "take": Fits(0, sys.maxsize, whole=True, none=True), "pipelined": _FLAG,
@@ -99,6 +100,9 @@ FITS: Final[Mapping[str, Mapping[str, Fits]]] = {
         "batch_size": Fits(1, sys.maxsize, whole=True, none=True),
     },
     "reduce": {"start": Fits(-inf, words=None, flag=True, none=True)},
+    "loop": {"max_iterations": _FROM_1, "on_limit": Fits(words=("fail", "return")), "history": _FLAG},
+    "signal": {"timeout": _DURATION},
+    "timer": {"seconds": Fits(0)},
     "run": {"run_id": Fits(words=None), "targets": Fits(words=None)},
     "Retry": {
         "attempts": _FROM_1, "delay": Fits(0), "backoff": Fits(words=("constant", "linear", "exponential")),

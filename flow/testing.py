@@ -12,10 +12,11 @@ from typing import Any
 
 from flow.clock import SYSTEM_CLOCK, Clock, epoch_of
 from flow.data.context import Context, Scope
+from flow.data.emissions import Emission
 from flow.data.standalone import Standalone
 from flow.data.store import WorkflowData
 from flow.data.system import dated
-from flow.errors import UsageError
+from flow.errors import UsageError, shown
 from flow.exports import only
 
 
@@ -47,7 +48,26 @@ def context(
     shared = Standalone(data or WorkflowData(), workflow, dates)
     scope = Scope(run_id, node, MappingProxyType(dict(inputs or {})), shared)
     mine = Context(scope, attempt)
-    return mine if item is None and index is None else Context(scope, attempt, item, index, mine)
+    if item is None and index is None:
+        return mine
+    scope.published = {}  # as that of a map
+    return Context(scope, attempt, item, index, mine)
+
+
+def emitted(ctx: Context) -> list[Emission]:
+    """Return what was emitted by a Context that :func:`context` has made, and by its children, in order.
+
+    Each has the fields of a :class:`flow.events.NodeEmitted`: ``node, key, value, append, offset, index``.
+
+    :raises UsageError: if ``ctx`` belongs to a run: observers get what is emitted there.
+    """
+    shared = ctx._scope.shared if isinstance(ctx, Context) else None
+    if not isinstance(shared, Standalone):
+        raise UsageError(
+            f"emitted takes a Context that flow.testing.context() has made, not {shown(ctx)}: "
+            "in a run, observers get what is emitted"
+        )
+    return list(shared.emissions)
 
 
 class FakeClock:
@@ -163,5 +183,5 @@ async def _all_else_waits() -> None:
     )
 
 
-__all__ = ["FakeClock", "context"]
+__all__ = ["Emission", "FakeClock", "context", "emitted"]
 __dir__ = only(__all__)

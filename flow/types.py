@@ -21,6 +21,7 @@ class Status(StrEnum):
     PENDING = "pending"  # waits for dependencies
     READY = "ready"  # could start; waits for its turn, a slot, or a retry's delay
     RUNNING = "running"
+    WAITING = "waiting"  # for a signal or a time; holds no slot
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"  # a dependency failed or was skipped

@@ -214,11 +214,12 @@ def _run(
 
 
 def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None:
-    """Tell on stderr what failed."""
+    """Tell on stderr what failed, and why nodes did not run."""
     if error is not None and error.timed_out:
         tell(f"Error: {error.message}")
     width = columns(sys.stderr)
     tell(*report.failures(result, width), *report.items_lost(result, width), *report.stand_ins(result, width))
+    tell(*report.reasons(result, width))
     for failed in [*result.errors.values(), *report.stood_in_for(result)]:
         _trace(ctx, failed)
 

@@ -12,6 +12,7 @@ from flow.blame import item_of, shortened, where
 from flow.cli.terminal import Styled, styled
 from flow.data.mapresult import MapResult
 from flow.errors import described, printable, shown
+from flow.plan.tokens import TokenResolver
 from flow.reprs import MIN_NAME, beginning, cells, counted, cut, fitted
 from flow.run.result import Result, duration
 from flow.signature import location_of
@@ -20,11 +21,16 @@ from flow.types import Status
 MAX_ROWS: Final = 20
 """Failed nodes that are listed."""
 
+MAX_REASONS: Final = 10
+"""Nodes that did not run, or whose failure was handled, of which it is said why."""
+
 MAX_SINKS: Final = 10
 """Outputs that are listed, without ``--all``."""
 
 MAX_OUTPUT: Final = 100
 """Characters of an output that are shown."""
+
+_IDLE: Final = frozenset((Status.SKIPPED, Status.BYPASSED))
 
 MAX_LINE: Final = 200
 """Cells of a table's line where there is no terminal to say how many fit."""
@@ -76,6 +82,33 @@ def failures(result: Result, width: int | None) -> list[str]:
     count = len(result.errors)
     heading = f"{counted(count, 'node')} failed:"
     return _listed(heading, "red", ("node", "error", "at"), rows, count, "failed node", width)
+
+
+def reasons(result: Result, width: int | None) -> list[str]:
+    """A line for each failure that another node has handled, and for each node that was skipped or bypassed: why."""
+    handled = [name for name in result.errors if _is_handled(result, name)]
+    idle: list[str] = []
+    if not _IDLE.isdisjoint(result.counts):
+        idle = [name for name, status in result.status.items() if status in _IDLE]
+    return [
+        *_why(result, f"{counted(len(handled), 'failure')} handled:", handled, width),
+        *_why(result, f"{counted(len(idle), 'node')} did not run:", idle, width),
+    ]
+
+
+def _is_handled(result: Result, name: str) -> bool:
+    resolver = result._run.resolver
+    return isinstance(resolver, TokenResolver) and bool(resolver.handlers(result.plan.find(name)))
+
+
+def _why(result: Result, heading: str, names: list[str], width: int | None) -> list[str]:
+    if not names:
+        return []
+    told = [printable(result.why(name)) for name in names[:MAX_REASONS]]
+    lines = [f"  {cut(line, (width or MAX_LINE) - 2)}" for line in told]
+    if len(names) > len(lines):
+        lines.append(f"  ... and {len(names) - len(lines):,} more (--json prints all statuses)")
+    return [styled(heading, fg="yellow", bold=True), *lines]
 
 
 def items_lost(result: Result, width: int | None) -> list[str]:

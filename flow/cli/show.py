@@ -11,6 +11,9 @@ from flow.cli.report import table
 from flow.errors import shown
 from flow.plan.nodes import executor_of, fallback_of, function_of
 from flow.plan.plan import Plan
+from flow.plan.routes import Choice
+from flow.plan.waits import Wait
+from flow.policy.looping import Looped
 from flow.policy.mapping import Mapped
 from flow.reprs import counted
 from flow.run.result import duration
@@ -52,6 +55,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         {"name": name, "level": levels[name], "needs": list(needs[name]), "cost": costs.get(name)} for name in plan
     ]
     for i, node in enumerate(nodes):
+        node.update(_routing(plan, i))
         fallback = _fallback(plan, i)
         if fallback is not None:
             node["fallback"] = fallback
@@ -133,8 +137,46 @@ def _kind(plan: Plan, i: int) -> str:
     executor = executor_of(plan._nodes, i)
     how = "async" if plan._nodes.is_async[i] else "sync"
     how = how if executor in (None, "inline") else executor if executor == "thread" else f"executor {executor}"
-    how = f"map, {how}" if isinstance(function_of(plan._nodes, i), Mapped) else how
+    fn = function_of(plan._nodes, i)
+    how = fn.word if isinstance(fn, Wait) else how
+    how = f"map, {how}" if isinstance(fn, Mapped) else f"loop, {how}" if isinstance(fn, Looped) else how
+    how = ", ".join([*(["router"] if _chosen(plan, i) else []), how, *_waits(plan, i)])
     return how if _fallback(plan, i) is None else f"{how}, fallback"
+
+
+def _chosen(plan: Plan, i: int) -> Choice | None:
+    routes = plan._nodes.routes
+    return None if routes is None else routes.routers.get(i)
+
+
+def _waits(plan: Plan, i: int) -> Iterator[str]:
+    """What decides whether node ``i`` runs, in words."""
+    routes = plan._nodes.routes
+    if routes is None:
+        return
+    if i in routes.joins:
+        yield f"join={routes.joins[i]}"
+    if i in routes.whens:
+        yield "when"
+
+
+def _routing(plan: Plan, i: int) -> dict[str, Any]:
+    """What decides whether node ``i`` runs, and what it decides, as plain data; nothing if it does neither."""
+    routes, names = plan._nodes.routes, plan.names
+    if routes is None:
+        return {}
+    found: dict[str, Any] = {}
+    if i in routes.joins:
+        found["join"] = routes.joins[i]
+    if i in routes.conditions:
+        found["after"] = {names[d]: condition for d, condition in routes.conditions[i].items()}
+    if i in routes.whens:
+        found["when"] = True
+    choice = _chosen(plan, i)
+    if choice is not None:
+        found["to"] = {key if type(key) is str else shown(key): name for key, name in choice.to.items()}
+        found["default"] = choice.default
+    return found
 
 
 def _fallback(plan: Plan, i: int) -> str | None:

@@ -26,6 +26,9 @@ DEFAULT_THREADS: Final = 40
 DEFAULT_BLOCKING_AFTER: Final = 0.1
 """Seconds a node may hold the event loop before :class:`flow.errors.BlockingNodeWarning`."""
 
+DEFAULT_CLEANUP_TIMEOUT: Final = 30.0
+"""Seconds that nodes which clean up may take once a run ends early."""
+
 BUILT_IN_EXECUTORS: Final = ("inline", "thread")
 """Names of the built-in executors: the caller's thread, and the run's own threads."""
 
@@ -48,6 +51,8 @@ class Config(Settings, frozen=True, kw_only=True):
     :param on_error: ``fail_fast`` cancels and awaits the rest and raises :class:`flow.RunError`;
         ``collect`` skips exactly the failed nodes' descendants, runs the rest and returns.
     :param timeout: seconds for the whole run, queueing and retries included.
+    :param cleanup_timeout: seconds that nodes which clean up (``cleanup=True``, teardowns) may take once a run ends
+        early: after a failure, at its time limit, at a cancellation or Ctrl-C. What has not ended by then is cancelled.
     :param executor: where sync functions run: ``inline`` (on the caller's thread), ``thread``, or an entry of
         ``executors``, by its name.
     :param threads: most threads one run uses at once for its thread nodes.
@@ -83,6 +88,7 @@ class Config(Settings, frozen=True, kw_only=True):
     limit: int | Literal["auto"] | None = None
     on_error: Literal["fail_fast", "collect"] = "fail_fast"
     timeout: float | None = None
+    cleanup_timeout: float = DEFAULT_CLEANUP_TIMEOUT
     executor: str = "inline"
     threads: int = DEFAULT_THREADS
     order: Literal["definition", "critical_path"] = "definition"
@@ -129,6 +135,8 @@ class Config(Settings, frozen=True, kw_only=True):
         for label, seconds in (("timeout", self.timeout), ("blocking_after", self.blocking_after)):
             if seconds is not None and (not is_number(seconds) or seconds <= 0):
                 found.append(f"{label} must be a number of seconds > 0, or None, not {shown(seconds)}")
+        if not is_number(self.cleanup_timeout) or self.cleanup_timeout <= 0:
+            found.append(f"cleanup_timeout must be a number of seconds > 0, not {shown(self.cleanup_timeout)}")
         for label, flag in (("timing", self.timing), ("show_values", self.show_values)):
             if not isinstance(flag, bool):
                 found.append(f"{label} must be True or False, not {shown(flag)}")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
+from threading import Lock
 from types import FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
@@ -13,9 +14,12 @@ import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config.data import DEFAULT_DATA_CONFIG
+from flow.data.emissions import Texts, check_emission
 from flow.data.key import plain_key
 from flow.data.system import System
+from flow.data.within import nesting
 from flow.errors import Show, UsageError, note, shower, shown
+from flow.tracebacks import OUR_ERRORS, end_at_user
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from flow.config import DataConfig
     from flow.data.exported import ContextExport
     from flow.data.store import WorkflowData
+    from flow.data.within import Runnable, RunResult, Targets
 
 Merge: TypeAlias = Literal["last", "append"] | Callable[[Any, Any], Any]
 """How published values meet: the last one stays, all are listed, or a function folds them two by two."""
@@ -31,6 +36,9 @@ Published: TypeAlias = tuple[str, Any, Merge]
 """One call of :meth:`Context.publish`: key, value and rule."""
 
 _ABSENT: Final[Any] = object()
+
+_MAKING: Final = Lock()
+"""Held while a Context makes what it writes to: threads of its node may all be the first."""
 
 
 class Shared(Protocol):
@@ -59,6 +67,13 @@ class Shared(Protocol):
         """Give back the slot of a call that is going on, and take one again at the end."""
         ...
 
+    def emitted(self, call: Context, key: str, value: Any, append: bool) -> None:
+        """Tell who observes the run what a node or an item has emitted.
+
+        :param call: its Context; no child that it has made.
+        """
+        ...
+
 
 class Scope(msgspec.Struct):
     """The part that all contexts of one node share, by reference.
@@ -76,11 +91,17 @@ class Scope(msgspec.Struct):
 
 
 class _Own(msgspec.Struct):
-    """Values that a context has written; made at its first write."""
+    """What a context has written; made at its first write.
+
+    :ivar runs: those that an item has started; ``texts`` are those that it has emitted. (Of a node its run counts them,
+        as it may have several contexts.)
+    """
 
     data: WorkflowData | None = None
     published: list[Published] = []
     released: int = 0
+    runs: int = 0
+    texts: Texts | None = None
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -214,6 +235,48 @@ class Context(msgspec.Struct, frozen=True):
                 raise UsageError(f"gather takes contexts that child() has made, not {self._show()(child)}")
         self._merge([(child.index, child._own.published) for child in made if child._own is not None])
 
+    def emit(self, key: str, value: Any, *, append: bool = False) -> None:
+        """Tell those who observe the run (:func:`flow.stream`, observers) something now: progress, a part of a text.
+
+        They get a :class:`flow.events.NodeEmitted`. The run itself keeps nothing, and without observers the value goes
+        nowhere. It may be called from any thread.
+
+        :param key: what the value is, as a name (:data:`flow.types.NAME_PATTERN`). A new value takes the place of the
+            one before under this key.
+        :param append: ``value`` is a str that goes on with the text emitted under this key. Each attempt of a node, and
+            each item of a map, begins its texts anew.
+        :raises UsageError: for a key that is no name; for ``append=True`` with another value than a str.
+        """
+        check_emission(key, value, append, self._show())
+        self._scope.shared.emitted(self._call(), key, value, append)
+
+    def run(self, target: Runnable, inputs: Mapping[str, Any] | None = None, *, targets: Targets = None) -> RunResult:
+        """Run a Dag or Plan of sync functions as part of this run, in this thread, and return its :class:`flow.Result`.
+
+        It has the config, observers, hooks and time limit of this run, a limit of the same size for itself, and a store
+        that is an overlay over ``ctx.data``. The arguments are those of :func:`flow.run`, and so are the errors.
+
+        :raises UsageError: if the Dag needs an event loop: await :meth:`execute` in an async node.
+        """
+        try:
+            return nesting()[0](self, target, inputs, targets)
+        except OUR_ERRORS as error:
+            end_at_user(error)
+            raise
+
+    async def execute(
+        self, target: Runnable, inputs: Mapping[str, Any] | None = None, *, targets: Targets = None
+    ) -> RunResult:
+        """As :meth:`run`, for an async node: any Dag or Plan, on the event loop of this run.
+
+        :raises UsageError: in a run without an event loop, or in another thread than that of its event loop.
+        """
+        try:
+            return await nesting()[1](self, target, inputs, targets)
+        except OUR_ERRORS as error:
+            end_at_user(error)
+            raise
+
     @asynccontextmanager
     async def released(self) -> AsyncIterator[None]:
         """Give this async node's slot back while it waits: ``async with ctx.released(): await ...``.
@@ -255,16 +318,25 @@ class Context(msgspec.Struct, frozen=True):
                 note(error, f"in the merge of what was published under {shown(key)}")
                 raise
 
+    def _call(self) -> Context:
+        """The Context of the call that this one belongs to: a node's, or an item's."""
+        at, parent, of_map = self, self._parent, self._scope.published is not None
+        while parent is not None and not (of_map and parent._parent is None):
+            at, parent = parent, parent._parent
+        return at
+
     def _show(self) -> Show:
         """How messages say a value, as the run's Config has it."""
         config = getattr(self._scope.shared, "config", None)
         return shown if config is None else shower(config)
 
     def _written(self) -> _Own:
+        if self._own is None:
+            with _MAKING:
+                if self._own is None:
+                    msgspec.structs.force_setattr(self, "_own", _Own())
         own = self._own
-        if own is None:
-            own = _Own()
-            msgspec.structs.force_setattr(self, "_own", own)
+        assert own is not None
         return own
 
     def __repr__(self) -> str:
@@ -318,6 +390,14 @@ class LeasedContext(Context, frozen=True):
     def publish(self, key: str, value: Any, merge: Merge = "last") -> None:
         self._lease.check()
         Context.publish(self, key, value, merge)
+
+    def emit(self, key: str, value: Any, *, append: bool = False) -> None:
+        self._lease.check()
+        Context.emit(self, key, value, append=append)
+
+    def run(self, target: Runnable, inputs: Mapping[str, Any] | None = None, *, targets: Targets = None) -> RunResult:
+        self._lease.check()
+        return Context.run(self, target, inputs, targets=targets)
 
 
 def context_of(scope: Scope, attempt: int, item: Any = None, index: int | None = None, parent: Any = None) -> Context:

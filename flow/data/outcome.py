@@ -26,7 +26,8 @@ class Outcome(msgspec.Struct, Generic[T_co], frozen=True):
     A parameter annotated ``flow.Outcome[T]`` gets it of the node whose output it would take, in whatever way that node
     has ended.
 
-    :param status: ``completed``, ``failed``, ``skipped`` or ``bypassed``.
+    :param status: ``completed``, ``failed``, ``skipped`` or ``bypassed``. Cleanup may be given one that is
+        ``cancelled``, or ``pending``: of a node that is no part of the run (``targets``, ``known``).
     :param value: the output of a completed node.
     :param error: the exception of a failed node; for a completed node, the exception before its fallback.
     :raises UsageError: for another status, or a failure without an exception.
@@ -49,4 +50,12 @@ class Outcome(msgspec.Struct, Generic[T_co], frozen=True):
             raise UsageError(f"the error of an Outcome is an exception, not {shown(self.error)}")
 
 
-__all__ = ["Outcome"]
+def received_outcome(status: Status, value: Any = None, error: BaseException | None = None) -> Outcome[Any]:
+    """Return how a node has ended, for a parameter that asks for it: in whatever way, by whatever exception."""
+    made: Outcome[Any] = Outcome()
+    for field, found in (("status", status), ("value", value), ("error", error)):
+        msgspec.structs.force_setattr(made, field, found)
+    return made
+
+
+__all__ = ["Outcome", "received_outcome"]

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from flow.data.emissions import Emission, Emitter, Texts
 from flow.data.store import WorkflowData
 from flow.errors import UsageError, shown
 from flow.types import Status
@@ -22,9 +23,10 @@ class Standalone:
     :param workflow: the name of the Dag that they say they are of.
     :param dates: gives the start of the run and the present time.
     :param outputs: those of the run, by node.
+    :ivar emissions: what its contexts have emitted.
     """
 
-    __slots__ = ("_dates", "config", "data", "outputs", "workflow")
+    __slots__ = ("_dates", "_texts", "config", "data", "emissions", "outputs", "workflow")
 
     def __init__(
         self,
@@ -38,6 +40,8 @@ class Standalone:
         self.workflow = workflow
         self.outputs = outputs
         self._dates = dates
+        self._texts = Texts()
+        self.emissions: list[Emission] = []
 
     def dates(self) -> tuple[datetime, datetime]:
         """The start of the run, and the present time."""
@@ -47,6 +51,15 @@ class Standalone:
     async def released(self) -> AsyncIterator[None]:
         """There are no slots."""
         yield
+
+    def emitted(self, call: Emitter, key: str, value: Any, append: bool) -> None:
+        """Keep it."""
+        index = None if call._parent is None else call.index
+
+        def keep(offset: int) -> None:
+            self.emissions.append(Emission(call.node, key, value, append, offset, index))
+
+        self._texts.told((call.node, key), call.attempt, value, append, keep)
 
 
 class PastRun:

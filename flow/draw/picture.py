@@ -23,6 +23,8 @@ class Picture(msgspec.Struct, frozen=True):
     :ivar status: by node, for nodes that have a status.
     :ivar notes: per node, a few words in its box; ``tips``: lines of its tooltip.
     :ivar stacked: nodes that are drawn as several: maps.
+    :ivar routers: nodes that choose what runs; ``merges``: those that take the output of what ran.
+    :ivar labels: texts on edges, by upstream and downstream; ``dead``: edges over which nothing came in a run.
     """
 
     title: str
@@ -33,6 +35,10 @@ class Picture(msgspec.Struct, frozen=True):
     notes: Mapping[int, str] = {}
     tips: Mapping[int, str] = {}
     stacked: Set[int] = frozenset()
+    routers: Set[int] = frozenset()
+    merges: Set[int] = frozenset()
+    labels: Mapping[tuple[int, int], str] = {}
+    dead: Set[tuple[int, int]] = frozenset()
 
 
 def by_status(status: Mapping[int, Status]) -> dict[Status, int]:

@@ -16,14 +16,16 @@ FONT: Final = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-seri
 _LIGHT: Final = {
     "bg": "#ffffff", "fg": "#1f2328", "dim": "#59636e", "line": "#d1d9e0", "edge": "#6e7781", "box": "#f6f8fa",
     "box-line": "#7d8590", "pending": "#f5f5f5", "pending-line": "#6e7781", "ready": "#e3f2fd", "ready-line": "#1565c0",
-    "running": "#fff8e1", "running-line": "#9a6700", "completed": "#e8f5e9", "completed-line": "#2e7d32",
+    "running": "#fff8e1", "running-line": "#9a6700", "waiting": "#fbe9e7", "waiting-line": "#a84315",
+    "completed": "#e8f5e9", "completed-line": "#2e7d32",
     "failed": "#ffebee", "failed-line": "#c62828", "skipped": "#eeeeee", "skipped-line": "#616161",
     "bypassed": "#e0f2f1", "bypassed-line": "#00695c", "cancelled": "#f3e5f5", "cancelled-line": "#7b1fa2",
 }  # fmt: skip
 _DARK: Final = {
     "bg": "#0d1117", "fg": "#e6edf3", "dim": "#9da7b3", "line": "#3d444d", "edge": "#8b949e", "box": "#21262d",
     "box-line": "#8b949e", "pending": "#21262d", "pending-line": "#8b949e", "ready": "#0d2746", "ready-line": "#58a6ff",
-    "running": "#33270a", "running-line": "#d29922", "completed": "#12301c", "completed-line": "#3fb950",
+    "running": "#33270a", "running-line": "#d29922", "waiting": "#3a1d10", "waiting-line": "#ff9466",
+    "completed": "#12301c", "completed-line": "#3fb950",
     "failed": "#3d1618", "failed-line": "#ff7b72", "skipped": "#2a2d31", "skipped-line": "#a1a9b2",
     "bypassed": "#0b2b2a", "bypassed-line": "#4db6ac", "cancelled": "#2d1f3d", "cancelled-line": "#bc8cff",
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """Draw a graph as SVG: boxes in layers, edges as curves around them, statuses by colour and mark.
 
-The graph goes down, or to the right where it would be too wide. What is too large is drawn by level
-(:mod:`flow.draw.levels`). No scripts, no ids, no fonts but the reader's.
+The graph goes down, or to the right where it would be too wide. Nodes that choose are hexagons, merges have round ends,
+and edges over which nothing came are dashed. What is too large is drawn by level (:mod:`flow.draw.levels`). No scripts,
+no ids, no fonts but the reader's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from flow.draw import levels, style
+from flow.draw import labels, levels, style
 from flow.draw.layout import Layers, bends_of, placed, untangle
 from flow.draw.picture import MAX_NODES, Picture, by_status
 from flow.draw.text import cut, safe, width
@@ -28,11 +29,15 @@ _MARGIN, _LINE, _NOTED, _STACK = 12.0, 28.0, 42.0, 3.0
 _NEAR, _FAR = 34.0, 90.0  # between two levels
 _BETWEEN, _BESIDE = 18.0, 9.0  # between the boxes of a level, where edges go down and to the right
 _HEAD: Final = 58.0
+_POINT: Final = 12.0  # of a hexagon
+_DEAD: Final = ' stroke-dasharray="7 4" stroke-opacity=".6"'
+_LEFT_OUT: Final = ' stroke-dasharray="4 3"'  # the border of what was bypassed
 
 MARKS: Final = {
     Status.PENDING: "M-4 0h.01M0 0h.01M4 0h.01",
     Status.READY: "M-2.5 -4L3.5 0L-2.5 4Z",
     Status.RUNNING: "M0 -4A4 4 0 1 1 -4 0M0 -2V0H2",
+    Status.WAITING: "M-3 -4H3L-3 4H3Z",
     Status.COMPLETED: "M-4 .5L-1.2 3.5L4 -3.5",
     Status.FAILED: "M-3.5 -3.5L3.5 3.5M3.5 -3.5L-3.5 3.5",
     Status.SKIPPED: "M-4 -3.5L0 0L-4 3.5M0 -3.5L4 0L0 3.5",
@@ -128,9 +133,11 @@ class _Graph:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
         self.layers = layers = Layers(picture.levels, picture.edges)
-        self.labels = [cut(name, MAX_LABEL) for name in picture.names]
+        self.names = [cut(name, MAX_LABEL) for name in picture.names]
         self.high = _NOTED if picture.notes else _LINE
         self.wide = [self._width(i) for i in range(layers.count)]
+        for edge in picture.labels:  # so that those beside each other have room
+            self.wide[edge[1]] = max(self.wide[edge[1]], labels.wide(labels.kept(picture.labels, edge)))
         untangle(layers)
         self.to_right = self._is_too_wide()
         sizes = [self.high] * layers.count if self.to_right else self.wide
@@ -142,7 +149,8 @@ class _Graph:
     def _width(self, i: int) -> float:
         room = 17.0 if i in self.picture.status else 0.0
         note = width(self.picture.notes.get(i, "")) * 0.86
-        return max(44.0, width(self.labels[i]) + room + 16, note + room + 16)
+        ends = 2 * _POINT if i in self.picture.routers else 6.0 if i in self.picture.merges else 0.0
+        return max(44.0, width(self.names[i]) + room + 16, note + room + 16) + ends
 
     def _is_too_wide(self) -> bool:
         count, rows = self.layers.count, self.layers.rows
@@ -156,26 +164,36 @@ class _Graph:
         """Return the begin and end of each level, along. Levels stand further apart where edges go far across."""
         bands: list[tuple[float, float]] = []
         at, count, middle = _MARGIN, self.layers.count, self.middle
-        for row in self.layers.rows:
+        rooms = self._rooms()
+        for level, row in enumerate(self.layers.rows):
             size = max([self.wide[i] for i in row if i < count]) if self.to_right else self.high
             bands.append((at, at + size))
             far = max([abs(middle[i] - middle[end]) for i in row for end in self.layers.down[i]], default=0.0)
-            at += size + min(_FAR, max(_NEAR, far / 5))
+            at += size + max(min(_FAR, max(_NEAR, far / 5)), rooms.get(level, 0.0))
         return bands
+
+    def _rooms(self) -> dict[int, float]:
+        """Return the distance to the next level that labels need, by level."""
+        rooms: dict[int, float] = {}
+        for edge in self.picture.labels:
+            level = self.picture.levels[edge[1]] - 1
+            need = labels.room(labels.kept(self.picture.labels, edge), self.to_right)
+            rooms[level] = max(need, rooms.get(level, 0.0))
+        return rooms
 
     def parts(self, head: float) -> tuple[list[str], float, float]:
         """Return the elements of the drawing, its width and its height."""
         along, across = self.bands[-1][1] + _MARGIN + _STACK, self.across + 2 * _MARGIN + _STACK
         size = (along, across) if self.to_right else (across, along)
         top = f'<g transform="translate(0 {head:g})">' if head else "<g>"
-        return [top, *self._edges(), *self._boxes(), "</g>"], size[0], size[1] + head
+        return [top, *self._edges(), *self._labels(), *self._boxes(), "</g>"], size[0], size[1] + head
 
     def _edges(self) -> Iterator[str]:
         """Curves between the levels, straight lines through them. The arrow's tip is a path: markers need ids.
 
         Numbers are written once for each level and item: that is most of what a picture's text takes.
         """
-        levels, count = self.picture.levels, self.layers.count
+        levels, count, said, dead = self.picture.levels, self.layers.count, self.picture.labels, self.picture.dead
         across = [f"{at + _MARGIN:.1f}" for at in self.middle]
         begins = [f"{begin:.1f}" for begin, _ in self.bands]
         ends = [f"{end:.1f}" for _, end in self.bands]
@@ -183,7 +201,7 @@ class _Graph:
         halves = [f"{(end + begin) / 2:.1f}" for (_, end), (begin, _) in pairwise(self.bands)]
         way = _ToRight if self.to_right else _Down
         line, curve = way.line, way.curve
-        for (upstream, _, is_data), route in zip(self.picture.edges, self.layers.routes, strict=True):
+        for (upstream, downstream, is_data), route in zip(self.picture.edges, self.layers.routes, strict=True):
             level, at = levels[upstream], across[upstream]
             steps = [line("M", at, ends[level])]
             for item in route[1:]:
@@ -194,13 +212,29 @@ class _Graph:
                 if item >= count:
                     steps.append(line("L", to, ends[level]))
                 at = to
-            kind = "" if is_data else " flow-order"
-            yield f'<path class="flow-edge{kind}" d="{"".join(steps)}"/>'
-            yield f'<path class="flow-tip" d="{line("M", at, begins[level])}{way.tip}"/>'
+            edge = upstream, downstream
+            lost = edge in dead
+            kind, more, pale = ("", _DEAD, ' fill-opacity=".6"') if lost else ("" if is_data else " flow-order", "", "")
+            end = f"><title>{safe(said[edge])}</title></path>" if edge in said else "/>"
+            yield f'<path class="flow-edge{kind}"{more} d="{"".join(steps)}"{end}'
+            yield f'<path class="flow-tip"{pale} d="{line("M", at, begins[level])}{way.tip}"/>'
+
+    def _labels(self) -> list[str]:
+        """Return the texts on edges, above all edges and below all boxes."""
+        picture, bands, middle = self.picture, self.bands, self.middle
+        put = labels.Labels(self.to_right)
+        for (upstream, downstream, _), route in zip(picture.edges, self.layers.routes, strict=True):
+            text = labels.kept(picture.labels, (upstream, downstream))
+            if text:
+                level = picture.levels[downstream]
+                begin, end = bands[level - 1][1], bands[level][0]
+                start, to = middle[route[-2]] + _MARGIN, middle[downstream] + _MARGIN
+                put.put(text, level, (start, begin), (to, end - 5))
+        return put.parts
 
     def _boxes(self) -> Iterator[str]:
         picture = self.picture
-        for i, label in enumerate(self.labels):
+        for i, label in enumerate(self.names):
             begin, end = self.bands[picture.levels[i]]
             middle = self.middle[i] + _MARGIN
             if self.to_right:
@@ -216,14 +250,19 @@ class _Graph:
         tip = "\n".join(filter(None, [picture.names[i] + (f": {status}" if status else ""), picture.tips.get(i, "")]))
         yield f"<g><title>{safe(tip, chr(10))}</title>"
         shifts: Sequence[float] = (_STACK, 0) if i in picture.stacked else (0,)
+        more = _LEFT_OUT if status is Status.BYPASSED else ""
+        chooses = i in picture.routers
         for shift in shifts:
+            if chooses:
+                yield f'<polygon class="flow-{kind}"{more} points="{_hexagon(x, y, w, high)}"/>'
+                continue
             yield (
-                f'<rect class="flow-{kind}" x="{x + shift:.1f}" y="{y + shift:.1f}" '
-                f'width="{w:.1f}" height="{high:.1f}" rx="5"/>'
+                f'<rect class="flow-{kind}"{more} x="{x + shift:.1f}" y="{y + shift:.1f}" '
+                f'width="{w:.1f}" height="{high:.1f}" rx="{high / 2 if i in picture.merges else 5:g}"/>'
             )
         middle = x + w / 2
         if status is not None:
-            yield mark(status, x + 13, y + high / 2)
+            yield mark(status, x + (13 + _POINT / 2 if chooses else 13), y + high / 2)
             middle += 8
         line = y + (17 if note else high / 2 + 4)
         yield f'<text x="{middle:.1f}" y="{line:.1f}" text-anchor="middle">{safe(label)}</text>'
@@ -233,3 +272,9 @@ class _Graph:
                 f"{safe(note)}</text>"
             )
         yield "</g>"
+
+
+def _hexagon(x: float, y: float, w: float, high: float) -> str:
+    left, right, half, foot = x + _POINT, x + w - _POINT, y + high / 2, y + high
+    corners = ((x, half), (left, y), (right, y), (x + w, half), (right, foot), (left, foot))
+    return " ".join([f"{across:.1f},{down:.1f}" for across, down in corners])

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 from flow.config.fields import unknown_arguments
 from flow.errors import DefinitionError, UsageError, shown
-from flow.graph.inline import inline
+from flow.graph.inline import cleanup_of_part, inline
 from flow.graph.options import NodeOptions, Ref, unknown_options
-from flow.graph.routes import Choices, conditional, in_part, routing_of
+from flow.graph.routes import conditional, in_part, routing_of
+from flow.graph.waits import Waits
 from flow.plan.compile import compile_definition
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.plan import Plan
@@ -26,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _DEFAULTS: Final = {option: getattr(PLAIN, option) for option in Policy.__struct_fields__}
 
 
-class Dag(Choices):
+class Dag(Waits):
     """A directed acyclic graph of plain functions, being built.
 
     :param name: matches :data:`flow.types.NAME_PATTERN`; shown in errors, plans and pictures.
@@ -84,21 +85,19 @@ class Dag(Choices):
             the mapping of the inner Dag's outputs). That Dag is compiled now, as it is now.
         :param after: nodes that must end first, or a mapping of them to "completed", "failed" or "done" (in any way).
         :param needs: a sequence passes those nodes' outputs by position, a mapping by parameter.
-            Each parameter left is filled by the usual rule: one named after a node receives its
-            output, one annotated ``flow.Context`` the Context, any other is a run input
-            (optional if it has a default).
+            Each parameter left is filled by the usual rule: one named after a node receives its output, one annotated
+            ``flow.Context`` the Context, any other is a run input (optional if it has a default).
         :param retry: how to try again; None does not.
         :param timeout: seconds per attempt, or a :class:`flow.Timeout`.
         :param thread: run this sync function in a worker thread, contextvars carried over: the short word for
             ``executor="thread"``.
-        :param continue_on_error: a failure is recorded but does not end the run, and nodes that
-            come ``after`` this one still run. Of those that take its output, the ones whose parameter
-            has a default run with that; the others are skipped.
+        :param continue_on_error: a failure is recorded but does not end the run, and nodes that come ``after`` this
+            one still run. Those that take its output run with their parameter's default, or are skipped.
         :param priority: among ready nodes, higher goes first.
         :param middleware: callables ``(next, ctx) -> result`` around this node, inside the Dag's.
         :param cost: expected seconds, for critical paths and ``Config(order="critical_path")``.
-        :param fallback: what becomes the output if the last attempt fails: a value (copied each time), or
-            a function of the exception. The node completes then; :attr:`flow.Result.fallbacks` has the exception.
+        :param fallback: what becomes the output if the last attempt fails: a value (copied each time), or a function
+            of the exception, which is then in :attr:`flow.Result.fallbacks`. The node completes.
         :param abandon_on_timeout: with ``thread`` and ``timeout``: at its limit the node fails, and nobody waits for
             its function, which cannot be interrupted. What that returns is dropped; see ``Result.abandoned``.
         :param executor: where this sync function runs: "inline" (where the run itself goes on), "thread", or a name in
@@ -107,6 +106,8 @@ class Dag(Choices):
             without holding a slot meanwhile: a place for rate limiters, budgets and circuit breakers.
         :param join: which edges must be live: "all", "some", "none_failed", "done", "failed", or a number of them.
         :param when: a sync function, wired by its parameters, asked once when the node could run: False bypasses it.
+        :param cleanup: it runs after all other nodes, whatever became of them, and however the run ends (within
+            ``Config.cleanup_timeout``). What it reads of them needs defaults, or ``flow.Outcome`` as annotation.
         :param replace: take the place of the node of this name, if there is one: a notebook's cell can run again.
             Function, dependencies and options are all new; its place in the order, and edges of :meth:`edge`, stay.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
@@ -287,13 +288,18 @@ def _part_of(source: Definition, plan: Plan, part: Plan) -> Dag:
         still = set(part.required_inputs)
         d.inputs = declared.narrowed([name for name in declared.names if name not in still])
     d.middleware = source.middleware
+    cleanup = () if plan._nodes.routes is None else plan._nodes.routes.gated
     for i in sorted(keep):
-        if i in source.policies:
+        needs, after = source.needs[i], source.after[i]
+        if i in cleanup:
+            needs, after, policy = cleanup_of_part(plan, i, source.policies[i], keep)
+            d.policies[len(d.names)] = policy
+        elif i in source.policies:
             d.policies[len(d.names)] = in_part(source.policies[i], plan, i)
         d.names.append(source.names[i])
         d.fns.append(source.fns[i])
-        d.needs.append(source.needs[i])
-        d.after.append(source.after[i])
+        d.needs.append(needs)
+        d.after.append(after)
     d.former = source.former
     # By name: the function of a kept node may well run dropped ones too.
     edges = [(plan.find(source.current(a)), plan.find(source.current(b))) for a, b in source.edges]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +11,9 @@ from flow.errors import UsageError, nearest, shown
 from flow.graph.routes import after_of, prefixed
 from flow.plan.definition import PLAIN, Definition, Needs, Policy
 from flow.plan.plan import Plan
+from flow.plan.waits import Wait
 from flow.signature import shape_of
+from flow.types import ABSENT
 
 
 def inline(
@@ -39,11 +41,12 @@ def inline(
     needs = [_needs(plan, i, sources) for i in range(plan._nodes.count)]
     removed = replace and mine.cut_below(prefix)
     first = len(mine.names)
+    cleanup = () if plan._nodes.routes is None else plan._nodes.routes.gated
     for i, deps in enumerate(plan._nodes.dependencies):
         policy = prefixed(_policy(theirs, i), plan, i, names, sources)
         if policy is not None:
             mine.policies[first + i] = policy
-        mine.after.append(tuple([names[d] for d in after_of(plan, i)]) if deps else starts)
+        mine.after.append(tuple([names[d] for d in after_of(plan, i)]) if deps or i in cleanup else starts)
     declared = plan._nodes.declared
     if declared is not None:
         mine.included.append(declared.without(given))
@@ -53,9 +56,26 @@ def inline(
     return removed
 
 
+def cleanup_of_part(
+    plan: Plan, i: int, policy: Policy, keep: Collection[int]
+) -> tuple[Needs, tuple[str, ...], Policy]:
+    """Return needs, order and policy of node ``i`` of ``plan``, which cleans up, in a Dag of the nodes ``keep``.
+
+    Parameters take their defaults, or a pending Outcome, for nodes that it lacks.
+    """
+    names = plan.names
+    sources = {slot: names[slot] if slot in keep else ABSENT for slot in plan._nodes.reads_of(i) if slot >= 0}
+    policy = prefixed(policy, plan, i, names, sources) or policy
+    assert policy.routing is not None
+    before = [(names[d], c) for d, c in zip(after_of(plan, i), policy.routing.conditions, strict=True) if d in keep]
+    routing = msgspec.structs.replace(policy.routing, conditions=tuple([condition for _, condition in before]))
+    after = tuple([name for name, _ in before])
+    return _needs(plan, i, sources), after, msgspec.structs.replace(policy, routing=routing)
+
+
 def _policy(theirs: Definition, i: int) -> Policy | None:
     policy = theirs.policies.get(i)
-    if not theirs.middleware:
+    if not theirs.middleware or isinstance(theirs.fns[i], Wait):
         return policy
     policy = policy or PLAIN
     return msgspec.structs.replace(policy, middleware=(*theirs.middleware, *policy.middleware))

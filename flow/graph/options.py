@@ -38,6 +38,7 @@ class PolicyOptions(TypedDict, total=False):
     admission: Admission | None
     join: Literal["all", "some", "none_failed", "done", "failed"] | int
     when: Callable[..., bool] | None
+    cleanup: bool
 
 
 class CommonOptions(PolicyOptions, total=False):
@@ -51,6 +52,18 @@ class NodeOptions(CommonOptions, total=False):
     """Keywords of :meth:`flow.Dag.add` and :meth:`flow.Dag.node`; see there."""
 
     needs: Ref | Sequence[Ref] | Mapping[str, Ref] | None
+
+
+class WaitOptions(TypedDict, total=False):
+    """Keywords of :meth:`flow.Dag.signal` and :meth:`flow.Dag.timer`; see there."""
+
+    after: Ref | Iterable[Ref] | Mapping[Any, Condition]
+    join: Literal["all", "some", "none_failed", "done", "failed"] | int
+    when: Callable[..., bool] | None
+    fallback: Any
+    continue_on_error: bool
+    cost: float | None
+    replace: bool
 
 
 class ItemOptions(CommonOptions, total=False):
@@ -88,5 +101,6 @@ __all__ = [
     "PolicyOptions",
     "Ref",
     "Sources",
+    "WaitOptions",
     "unknown_options",
 ]

@@ -8,22 +8,24 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from msgspec import structs
 
 from flow.errors import UsageError, shown
-from flow.graph.maps import Maps
+from flow.graph.loops import Loops
 from flow.graph.options import NodeOptions, Ref
 from flow.plan.definition import Policy, Router, Routing
 from flow.plan.merging import Merge
 from flow.plan.plan import Plan
 from flow.signature import qualname_of, shape_of
 from flow.tracebacks import ends_at_user
-from flow.types import NodeRef, references
+from flow.types import MISSING, NodeRef, references
 
 T = TypeVar("T")
 
 _CONDITIONS = "after: conditions"  # no keyword of a caller's can have such a name
 _ROUTER = "route: router"
+TEARDOWN = "teardown: setup"
+WAITS = "waits: yes"
 
 
-class Choices(Maps):
+class Choices(Loops):
     """The methods of a Dag that add nodes which choose, and merge what was chosen."""
 
     __slots__ = ()
@@ -78,13 +80,15 @@ class Choices(Maps):
         :param of: the nodes, one at least.
         :param pick: "first" takes the output of the first of several that ran, in the order of ``of``. None: several
             are a :class:`flow.errors.RouteError`.
-        :raises UsageError: if ``of`` is empty, a set, or names a node twice, or ``pick`` is something else.
+        :raises UsageError: if ``of`` is no list, is empty, or names a node twice, or ``pick`` is something else.
         """
         if pick not in (None, "first"):
             raise UsageError(f"merge(pick=...) is 'first' or None, not {shown(pick)}")
         if isinstance(of, (set, frozenset)):
             raise UsageError("merge(of=...) is a set, which has no order: give a list")
         refs = references(of)
+        if len(refs) == 1 and refs[0] is of:
+            raise UsageError(f"merge(of=...) is a list of nodes, not {shown(of)}: give a list, even of one node")
         if not refs:
             raise UsageError("merge(of=...) names the nodes to merge, one at least")
         names = [_name_of(ref) for ref in refs]
@@ -139,8 +143,10 @@ def prefixed(
         first = len(when.slots) - len(when.keywords)
         filled = zip((*positional[:first], *when.keywords), when.slots, strict=True)
         changes["reads"] = {name: sources[slot] for name, slot in filled if sources.get(slot) is not None}
-    if i in routes.conditions:
+    if i in routes.conditions or i in routes.gated:
         changes["conditions"] = tuple([routes.condition(d, i) for d in after_of(plan, i)])
+    if i in routes.setups:
+        changes["setup"] = names[routes.setups[i]]
     if not changes:
         return policy
     return structs.replace(policy, routing=Routing(**changes))
@@ -149,6 +155,8 @@ def prefixed(
 def after_of(plan: Plan, i: int) -> list[int]:
     """Return the nodes that node ``i`` of ``plan`` only comes after, or has a condition on."""
     nodes = plan._nodes
+    if nodes.routes is not None and i in nodes.routes.gated and i not in nodes.routes.joins:
+        return list(nodes.dependencies[i])  # each edge has a condition
     data, conditions = nodes.reads_of(i), {} if nodes.routes is None else nodes.routes.conditions.get(i, {})
     return [d for d in nodes.dependencies[i] if d not in data or d in conditions]
 
@@ -156,9 +164,12 @@ def after_of(plan: Plan, i: int) -> list[int]:
 def routing_of(options: dict[str, Any]) -> Routing | None:
     """Take the conditions and the choice out of a node's ``options``; None if there are none."""
     conditions, router = options.pop(_CONDITIONS, ()), options.pop(_ROUTER, None)
-    if router is None and all(isinstance(condition, str) and condition == "completed" for condition in conditions):
+    setup, waits = options.pop(TEARDOWN, MISSING), options.pop(WAITS, False)
+    if router is not None or setup is not MISSING or (conditions and options.get("cleanup") is True):
+        return Routing(conditions, router, setup=setup)
+    if not waits and all(isinstance(condition, str) and condition == "completed" for condition in conditions):
         return None
     return Routing(conditions, router)
 
 
-__all__ = ["Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]
+__all__ = ["TEARDOWN", "WAITS", "Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]

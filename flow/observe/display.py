@@ -28,7 +28,7 @@ NOTEBOOK_WIDTH: Final = 120
 """Characters of a line in a notebook."""
 
 MAX_MAPS: Final = 2
-"""Maps under way that a run's row shows."""
+"""Maps under way that a run's row shows, and as many loops."""
 
 _COLOURS: Final = [
     (128, 128, 128), (224, 72, 72), (46, 160, 67), (184, 134, 11), (64, 128, 224), (176, 96, 208), (24, 152, 176),
@@ -46,7 +46,10 @@ class Items(msgspec.Struct):
 
 
 class Row(msgspec.Struct):
-    """Counters of one run; ``maps`` are those of its maps that are on."""
+    """Counters of one run.
+
+    ``maps`` and ``rounds`` are those of its maps and loops that are on, ``waits`` are nodes that wait.
+    """
 
     dag: str
     nodes: int
@@ -61,6 +64,22 @@ class Row(msgspec.Struct):
     cancelled: int = 0
     items_failed: int = 0
     maps: dict[str, Items] = {}
+    rounds: dict[str, int] = {}
+    waits: set[str] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Nodes that wait for a signal or a time."""
+        return len(self.waits)
+
+    def end(self, node: str) -> None:
+        """A node that ran or waited does so no more."""
+        if node in self.waits:
+            self.waits.remove(node)
+        else:
+            self.running -= 1
+            self.maps.pop(node, None)
+            self.rounds.pop(node, None)
 
     @property
     def elapsed(self) -> float:
@@ -154,8 +173,8 @@ def _counts(row: Row, room: int) -> Text:
 
     parts: list[tuple[int, str, str]] = [(3, f"{row.completed:,} completed", "green")]  # (rank, text, colour)
     colours = {
-        "running": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"), "bypassed": (4, "blue"),
-        "cancelled": (4, "magenta"),
+        "running": (2, "cyan"), "waiting": (2, "cyan"), "failed": (0, "red"), "skipped": (4, "yellow"),
+        "bypassed": (4, "blue"), "cancelled": (4, "magenta"),
     }  # fmt: skip
     for what, (rank, colour) in colours.items():
         if (count := getattr(row, what)) > 0:
@@ -166,6 +185,8 @@ def _counts(row: Row, room: int) -> Text:
         done = items.completed + items.failed
         of = counted(done, "item") if items.total is None else f"{done:,}/{counted(items.total, 'item')}"
         parts.append((5, f"{fitted(printable(name), 24)} {of}", "red" if items.failed else "cyan"))
+    for name, number in list(row.rounds.items())[:MAX_MAPS]:
+        parts.append((5, f"{fitted(printable(name), 24)} round {number:,}", "cyan"))
     kept, used = set(), 0
     for k, (_, text, _) in sorted(enumerate(parts), key=lambda part: part[1][0]):
         used += cells(text) + 2

@@ -33,7 +33,8 @@ def logging(
     :param logger: the logger, or its name.
     :param level: level of the events of runs and nodes, retries included: a number or a name of :mod:`logging`.
     :param failures: level of final failures: of nodes, items and runs, and of those with a fallback.
-    :param items: level of completed items of maps.
+    :param items: level of completed items of maps, of the rounds of loops, and of what nodes emit (the key, not the
+        value).
     :raises UsageError: if ``logger`` is no logger, or a level is unknown.
     """
     if not isinstance(logger, (Logger, str)):
@@ -50,7 +51,8 @@ class EventLog(LogsRuns):
     def __init__(self, logger: Logger, level: int, failures: int, items: int) -> None:
         self._logger = logger
         self._level = level
-        self._levels = {events.ItemFinished: items, **dict.fromkeys(_FAILURES, failures)}
+        self._levels: dict[type, int] = dict.fromkeys(_PARTS, items)
+        self._levels.update(dict.fromkeys(_FAILURES, failures))
         self._failures = failures
 
     def __call__(self, event: events.Event) -> None:
@@ -68,6 +70,7 @@ class EventLog(LogsRuns):
         self._logger.log(level, "run %s: " + text, event.run_id, *arguments, extra=extra)
 
 
+_PARTS: Final = (events.ItemFinished, events.NodeEmitted, events.RoundStarted, events.RoundFinished)
 _FAILURES: Final = (events.NodeFailed, events.NodeFallback, events.ItemFailed, events.ItemFallback)
 
 Said = tuple[str, tuple[object, ...]]
@@ -100,6 +103,7 @@ _SAID: Final[dict[type, Callable[[Any], Said]]] = {
     events.RunFinished: _run_finished,
     events.NodeKnown: lambda event: ("known as %s", (event.status,)),
     events.NodeStarted: lambda event: ("attempt %d begins", (event.attempt,)),
+    events.NodeWaiting: lambda event: ("begins to wait", ()),
     events.NodeFinished: lambda event: ("completed in %s", (duration(event.duration),)),
     events.NodeFallback: _fell_back,
     events.NodeFailed: _failed,
@@ -107,11 +111,14 @@ _SAID: Final[dict[type, Callable[[Any], Said]]] = {
     events.NodeSkipped: lambda event: ("skipped, for %s", (event.cause,)),
     events.NodeBypassed: lambda event: ("bypassed, by %s", (event.cause,)),
     events.NodeCancelled: lambda event: ("cancelled", ()),
+    events.NodeEmitted: lambda event: ("emits %s", (event.key,)),
     events.MapStarted: _map_started,
     events.ItemFinished: lambda event: ("completed", ()),
     events.ItemFallback: _fell_back,
     events.ItemFailed: _failed,
     events.ItemRetried: _retried,
+    events.RoundStarted: lambda event: ("round %d begins", (event.round,)),
+    events.RoundFinished: lambda event: ("round %d completed", (event.round,)),
 }
 
 

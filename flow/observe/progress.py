@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DRAW_EVERY: Final = 0.2
 """Seconds between two drawings."""
 
-_COUNTED: Final = ("nodes", "running", "completed", "failed", "skipped", "bypassed", "cancelled")
+_COUNTED: Final = ("nodes", "running", "waiting", "completed", "failed", "skipped", "bypassed", "cancelled")
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -52,6 +52,7 @@ class Statistics(msgspec.Struct, frozen=True):
     cancelled: int = 0
     items_completed: int = 0
     items_failed: int = 0
+    waiting: int = 0
 
 
 class Progress:
@@ -91,6 +92,7 @@ class Progress:
             events.RunFinished: self._run_finished,
             events.NodeKnown: self._node_known,
             events.NodeStarted: self._node_started,
+            events.NodeWaiting: self._node_waiting,
             events.NodeFinished: self._node_finished,
             events.NodeFailed: self._node_failed,
             events.NodeRetried: self._node_retried,
@@ -100,6 +102,7 @@ class Progress:
             events.MapStarted: self._map_started,
             events.ItemFinished: self._item_finished,
             events.ItemFailed: self._item_failed,
+            events.RoundStarted: self._round_started,
         }
 
     def __enter__(self) -> Progress:
@@ -141,7 +144,9 @@ class Progress:
             return
         row.took, row.running = event.wall_time, 0
         row.maps.clear()
-        for status in _COUNTED[2:]:
+        row.rounds.clear()
+        row.waits.clear()
+        for status in _COUNTED[3:]:
             setattr(row, status, event.counts.get(status, 0))  # counted by the run: beyond doubt
         self._active -= 1
         if row.inner:
@@ -159,17 +164,18 @@ class Progress:
     def _node_started(self, event: events.NodeStarted) -> None:
         self._rows[event.run_id].running += 1
 
+    def _node_waiting(self, event: events.NodeWaiting) -> None:
+        self._rows[event.run_id].waits.add(event.node)
+
     def _node_finished(self, event: events.NodeFinished) -> None:
         row = self._rows[event.run_id]
-        row.running -= 1
+        row.end(event.node)
         row.completed += 1
-        row.maps.pop(event.node, None)
 
     def _node_failed(self, event: events.NodeFailed) -> None:
         row = self._rows[event.run_id]
-        row.running -= 1
+        row.end(event.node)
         row.failed += 1
-        row.maps.pop(event.node, None)
 
     def _node_retried(self, event: events.NodeRetried) -> None:
         self._rows[event.run_id].running -= 1
@@ -195,6 +201,9 @@ class Progress:
         row = self._rows[event.run_id]
         row.items_failed += 1
         row.maps[event.node].failed += 1
+
+    def _round_started(self, event: events.RoundStarted) -> None:
+        self._rows[event.run_id].rounds[event.node] = event.round
 
     # -- drawing -----------------------------------------------------------------------------
 

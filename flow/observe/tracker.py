@@ -10,6 +10,7 @@ from flow.types import Status
 
 _STATUS_AFTER = {
     events.NodeStarted: Status.RUNNING,
+    events.NodeWaiting: Status.WAITING,
     events.NodeFinished: Status.COMPLETED,
     events.NodeFailed: Status.FAILED,
     events.NodeRetried: Status.READY,
@@ -35,7 +36,7 @@ def tracking(tracker: StatusTracker) -> Callable[[events.Event], None]:
         status = event.status if isinstance(event, events.NodeKnown) else _STATUS_AFTER.get(type(event))
         if event.run_id != followed[0] or status is None or isinstance(event, (events.RunStarted, events.RunFinished)):
             return
-        if status is Status.RUNNING and tracker[event.node] is Status.PENDING:
+        if status in (Status.RUNNING, Status.WAITING) and tracker[event.node] is Status.PENDING:
             tracker.set(event.node, Status.READY)
         if isinstance(event, events.NodeKnown) and status not in (Status.SKIPPED, Status.BYPASSED):
             for passed in (Status.READY, Status.RUNNING):

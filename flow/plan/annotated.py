@@ -11,6 +11,8 @@ from flow.annotations import annotations_of
 from flow.awaits import may_return_awaitable
 from flow.data.mapresult import MapResult
 from flow.plan.assignable import UNKNOWN, contradict, item_of, list_of, union
+from flow.plan.waits import Wait
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
 from flow.signature import Nested, is_async_callable, shape_of
 from flow.types import MISSING
@@ -50,6 +52,8 @@ class Annotations:
         """Return the type of the output of ``fn``: of the awaited value if ``fn`` is async."""
         if isinstance(fn, Nested):
             return Mapping[str, Any]
+        if isinstance(fn, Wait):
+            return UNKNOWN if fn.output_type is Any else fn.output_type
         if may_return_awaitable(fn) and not is_async_callable(getattr(fn, "__func__", fn)):
             return UNKNOWN
         return self.of(fn).get("return", UNKNOWN)
@@ -61,6 +65,9 @@ class Annotations:
         """
         if isinstance(fn, Mapped):
             return self._mapped(fn, source, fallback)
+        if isinstance(fn, Looped):
+            output = self.returned(fn.fn)
+            return _or_fallback(_tuple_of(output) if fn.history else output, fallback)
         if isinstance(fn, Folded):
             return union(self.returned(fn.fn), _type_of(fn.start))
         return _or_fallback(self.returned(fn), fallback)
@@ -82,6 +89,10 @@ class Annotations:
         if options.outcome == "list" and (len(fn.sources) > 1 or not self.contradict(source, Mapping)):
             return union(list_of(result), _dict_of(result))
         return list_of(result)
+
+
+def _tuple_of(kind: Any) -> Any:
+    return tuple if kind is UNKNOWN else tuple[kind, ...]
 
 
 def _dict_of(kind: Any) -> Any:

@@ -24,6 +24,7 @@ from flow.config.policy import UNLIMITED, per_attempt
 from flow.errors import CycleError, DefinitionError, described, shown
 from flow.plan.arity import Usual
 from flow.plan.checks import checked_names, dag_faults, duplicate_faults, generator_faults, policy_faults
+from flow.plan.cleanup import gated_order
 from flow.plan.definition import PLAIN, Definition, Policy
 from flow.plan.generators import makes_generators, mark_generators, reading_faults
 from flow.plan.nodes import Nodes
@@ -32,9 +33,11 @@ from flow.plan.pipelines import join_pipelines
 from flow.plan.plan import Plan
 from flow.plan.routing import give_defaults, routes_of
 from flow.plan.spare import provide_defaults
+from flow.plan.waits import Wait, waits_within
 from flow.plan.wiring import InputSlots, Wirer
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Composite, Shape, is_async_callable, qualname_of, shape_of
 from flow.types import MISSING, NodeRef
@@ -116,6 +119,8 @@ class _Compilation:
             order = self._order()
             if len(order) != nodes.count:
                 cycle = [str(nodes.names[i]) for i in cycle_in(nodes.dependencies, order)]
+            elif not self.faults and nodes.routes is not None and nodes.routes.gated:
+                order = gated_order(nodes, nodes.ranks())
         if cycle:
             faults.append(_cycle_fault(cycle))
         if faults:
@@ -223,8 +228,12 @@ class _Compilation:
             if wiring.optional and not composite:  # those leave out what is missing themselves
                 binder = structs.replace(binder, optional=optionals_of(shape))
             self.nodes.binders[i] = binder
+        if composite and waits_within(fn):
+            self.nodes.holders.add(i)
         if isinstance(fn, Over):
             self._check_over(i, fn, wiring.slots[: len(fn.sources)])
+        elif isinstance(fn, Looped):
+            self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in fn.faults()]
         return wiring.slots
 
     def _check_over(self, i: int, over: Over, sources: tuple[int, ...]) -> None:
@@ -262,6 +271,7 @@ class _Compilation:
             for ref, found in ((upstream, a), (downstream, b)):
                 if found < 0:
                     self.wirer.unknown(ref, f"edge({_label(upstream)}, {_label(downstream)})")
+            self.wirer.unsure.update([b] if b >= 0 else range(self.nodes.count))
         for i, more in upstream_of.items():
             dependencies[i] = distinct((*dependencies[i], *more))
 
@@ -278,7 +288,7 @@ class _Compilation:
             fn = d.fns[i]
             readable = id(fn) not in self.unreadable
             is_async = is_async_callable(fn.fn) if readable and isinstance(fn, Mapped) else bool(nodes.is_async[i])
-            found = policy_faults(policy or PLAIN, is_async, type(fn) is Folded)
+            found = _faults_of(fn, policy or PLAIN, is_async)
             if policy is not None and (i in nodes.generators or makes_generators(fn)):
                 found += generator_faults(policy, isinstance(fn, Mapped))
             if found:
@@ -289,6 +299,8 @@ class _Compilation:
     def _apply_routes(self) -> None:
         sound = not (self.faults or self.unreadable) and len(self.nodes.index) == self.nodes.count
         if self.wirer.outcomes or any(policy.routes for policy in self.d.policies.values()):
+            if self.unreadable:
+                self.wirer.unsure.update([i for i, fn in enumerate(self.d.fns) if id(fn) in self.unreadable])
             self.nodes.routes, faults = routes_of(self.nodes, self.d, self.wirer, sound)
             self.faults += faults
 
@@ -314,6 +326,11 @@ class _Compilation:
         return topological_order(nodes.dependencies, nodes.successors, ranks)
 
 
+def _faults_of(fn: Any, policy: Policy, is_async: bool) -> list[str]:
+    """Say what is wrong with the policy of a node that has this function."""
+    return fn.faults(policy) if issubclass(type(fn), Wait) else policy_faults(policy, is_async, type(fn) is Folded)
+
+
 def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[Any, ...]) -> None:
     """Take a node's valid policy into the plan."""
     if policy.continue_on_error:
@@ -322,12 +339,12 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
         nodes.priorities[i] = policy.priority
     if policy.cost is not None:
         nodes.costs[i] = float(policy.cost)
-    layers, timeout = (*dag_middleware, *policy.middleware), policy.timeout
+    fn = nodes.fns[i]
+    layers, timeout = () if issubclass(type(fn), Wait) else (*dag_middleware, *policy.middleware), policy.timeout
     if timeout is not None and not isinstance(timeout, Timeout):
         timeout = per_attempt(timeout)
     if timeout == UNLIMITED:
         timeout = None  # limits nothing
-    fn = nodes.fns[i]
     if policy.runs_in not in (None, "inline", "thread"):
         nodes.named.add(i)
     if isinstance(fn, Mapped):  # these are each item's, the rest the node's

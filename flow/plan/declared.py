@@ -68,7 +68,7 @@ class Declared(msgspec.Struct, frozen=True):
         for name in self.names:
             if name in given:
                 if name in self.types:
-                    values[name], fault = _checked(given[name], self.types[name], show)
+                    values[name], fault = checked(given[name], self.types[name], show)
                     if fault:
                         kind = type_text(self.types[name])
                         faults.append(f"input {name!r} is not of its declared type {kind}{fault}")
@@ -282,7 +282,7 @@ def _of_typed_dict(cls: Any, hints: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return plain, optional
 
 
-def _checked(value: Any, kind: Any, show: Show) -> tuple[Any, str]:
+def checked(value: Any, kind: Any, show: Show) -> tuple[Any, str]:
     """Return ``value`` as ``kind``, and its fault; an empty text if it fits."""
     try:
         return msgspec.convert(value, kind, builtin_types=_NATIVE), ""
@@ -336,4 +336,4 @@ def _path(kind: Any, value: Any) -> Any:
     return kind(value) if isinstance(kind, type) and issubclass(kind, PurePath) and isinstance(value, str) else value
 
 
-__all__ = ["Declared", "DeclaredSlots", "declaration", "is_instance", "type_text"]
+__all__ = ["Declared", "DeclaredSlots", "checked", "declaration", "is_instance", "type_text"]

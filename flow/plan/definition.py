@@ -38,11 +38,13 @@ class Routing(msgspec.Struct, frozen=True):
     :ivar conditions: those of the edges from the nodes in ``after``, in that order; empty if all are "completed".
     :ivar router: what its output chooses; None if it is no router.
     :ivar reads: the nodes that its condition takes, by parameter; other parameters follow the usual rule.
+    :ivar setup: the node that it is the teardown of; MISSING if it is none.
     """
 
     conditions: tuple[Any, ...] = ()
     router: Router | None = None
     reads: Any = None
+    setup: Any = MISSING
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -61,12 +63,15 @@ class Policy(msgspec.Struct, frozen=True):
     admission: Admission | None = None
     join: str | int = "all"
     when: Callable[..., Any] | None = None
+    cleanup: bool = False
     routing: Routing | None = None
 
     @property
     def routes(self) -> bool:
         """Tell whether it says when the node runs, or what it chooses."""
-        return type(self.join) is not str or self.join != "all" or self.when is not None or self.routing is not None
+        if self.when is not None or self.routing is not None or self.cleanup is not False:
+            return True
+        return type(self.join) is not str or self.join != "all"
 
     @property
     def runs_in(self) -> str | None:

@@ -18,6 +18,7 @@ from flow.plan.assignable import UNKNOWN, item_of, list_of
 from flow.plan.declared import Declared, type_text
 from flow.plan.near import Known
 from flow.plan.nodes import Nodes, fallback_of
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Nested, location_of, qualname_of
 from flow.tracebacks import OURS, package_of
@@ -59,7 +60,7 @@ def findings(
         found += [msgspec.structs.replace(each, text=f"{within}{each.text}") for each in several]
         for i in range(first, at.count):
             fn: Any = at.fns[i]
-            inner = fn.fn if isinstance(fn, Over) else fn
+            inner = fn.fn if isinstance(fn, (Over, Looped)) else fn
             if isinstance(inner, Nested) and id(inner.plan) not in seen:
                 seen.add(id(inner.plan))
                 todo.append((inner.plan._nodes, 0, f"in dag {inner.plan.name!r}: "))
@@ -149,6 +150,7 @@ def _of_types(nodes: Nodes, start: int) -> Iterator[Finding]:
             yield from _of_items(nodes, i, fn, sources, hints)
             names, slots, sources = names[len(fn.sources) :], slots[len(fn.sources) :], sources[len(fn.sources) :]
             fn = fn.fn
+        fn = fn.fn if isinstance(fn, Looped) else fn
         asked = _declared_by_name(fn.plan._nodes) if isinstance(fn, Nested) else hints.of(fn)
         for name, slot, given in zip(names, slots, sources, strict=False):
             if name in asked and hints.contradict(given, asked[name]):

@@ -9,6 +9,7 @@ from flow.awaits import is_generator_function
 from flow.errors import shown
 from flow.plan.definition import Definition
 from flow.plan.nodes import Nodes
+from flow.policy.looping import Looped
 from flow.policy.mapping import Mapped
 from flow.signature import Nested
 
@@ -48,7 +49,7 @@ def _fault(where: str, all_names: Sequence[str], readers: Sequence[int]) -> str:
 
 
 def _reads(fn: Any, at: int) -> int:
-    """How often a node goes over what comes at position ``at``: several times (2), if each item of a map does."""
+    """How often a node goes over what comes at position ``at``: several times (2), if each item or round does."""
     if isinstance(fn, Mapped):
         if at >= len(fn.sources):
             return 2
@@ -56,6 +57,9 @@ def _reads(fn: Any, at: int) -> int:
             return 2 if any(p.name == fn.sources[at] for p in fn.roles.extras) else 1
         except TypeError:  # its function cannot be read, which is another fault
             return 1
+    if isinstance(fn, Looped) and fn.body is not None:
+        carried = [name for name, _ in fn.carried]
+        return _reads(fn.body, at) if fn.most == 1 or fn.body.inputs[at] in carried else 2
     if isinstance(fn, Nested):
         nodes: Nodes = fn.plan._nodes
         slots_of: Mapping[str, tuple[int, ...]] = nodes.inputs

@@ -33,9 +33,10 @@ class Kept:
     :ivar limits: limits that have adapted, by map; of the nodes: "".
     :ivar loaded: ways the plan has been run, for which all modules are there.
     :ivar unchecked: nodes that no run has completed.
+    :ivar signals: the signals in it and in the plans that its nodes run, once a run has asked.
     """
 
-    __slots__ = ("inline", "limits", "loaded", "on_loop", "unchecked")
+    __slots__ = ("inline", "limits", "loaded", "on_loop", "signals", "unchecked")
 
     def __init__(self, count: int, sync: int) -> None:
         """Begin for a plan of ``count`` nodes, ``sync`` of which await nothing."""
@@ -46,3 +47,4 @@ class Kept:
         self.limits: dict[str, Any] = {}
         self.loaded: tuple[Any, ...] = ()
         self.unchecked: Sequence[int] = range(count)
+        self.signals: Any = None

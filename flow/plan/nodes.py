@@ -28,6 +28,7 @@ T = TypeVar("T")
 _COPIED: Final = (
     "names", "index", "fns", "arguments", "dependencies", "is_async", "named",
     "binders", "retries", "priorities", "costs", "may_fail", "fallbacks", "spared", "generators", "pipelines", "shapes",
+    "holders",
 )  # fmt: skip
 
 
@@ -46,16 +47,18 @@ class Nodes:
     :ivar pipelines: per map, those that take its items as they come.
     :ivar inputs: the slots that each run input fills; ``input_defaults`` are their defaults, slot -1 last.
     :ivar order: the indices in the order that a run with limit 1 takes them.
-    :ivar all_sync: no call returns an awaitable.
+    :ivar all_sync: no call returns an awaitable. ``cleans`` says that some clean up.
     :ivar declared: what the Dag declares of its inputs; None if it declares nothing. ``left_out`` are parameters that
         neither a node nor one of these fills.
     :ivar routes: what decides which nodes run; None if all do unless one fails.
     :ivar named: nodes that say by which of ``Config.executors`` they are called.
+    :ivar holders: nodes that run a plan in which a node waits for a signal or a time.
     """
 
     __slots__ = (
         "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
-        "binders", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "index",
+        "binders", "cleans", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "holders",
+        "index",
         "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
         "priorities", "required_inputs", "retries", "routes", "shapes", "spared",
     )  # fmt: skip
@@ -77,6 +80,7 @@ class Nodes:
         self.spared: dict[int, frozenset[int]] = {}
         self.generators: set[int] = set()
         self.named: set[int] = set()
+        self.holders: set[int] = set()
         self.pipelines: dict[int, tuple[int, ...]] = {}
         self.shapes: dict[int, Shape] = {}
         self.inputs: dict[str, tuple[int, ...]] = {}
@@ -86,7 +90,7 @@ class Nodes:
         self.left_out: frozenset[str] = frozenset()
         self.routes: Routes | None = None
         self.order: Sequence[int] = ()
-        self.all_sync = False
+        self.all_sync = self.cleans = False
         self._successors: list[Sequence[int]] | None = None
         self._in_degrees: list[int] | None = None
         self._sources: list[int] | None = None
@@ -111,6 +115,7 @@ class Nodes:
         self.input_defaults = tuple(reversed(inputs.values))
         self.order = order
         self.all_sync = 1 not in self.is_async
+        self.cleans = self.routes is not None and self.routes.count_gates(self)
         if not self.all_sync:  # a run on an event loop needs them, and must not hold the loop to make them
             _ = self.successors, self.sources
         defaults = self.input_defaults
@@ -147,10 +152,17 @@ class Nodes:
         return self.arguments[i] if when is None else (*self.arguments[i], *when.slots)
 
     @property
+    def waits(self) -> bool:
+        """True if a node waits for a signal or a time, here or in a plan that a node runs."""
+        return bool(self.holders) or (self.routes is not None and bool(self.routes.waits))
+
+    @property
     def in_degrees(self) -> list[int]:
-        """Per node, how many nodes it waits for. Computed at first use and kept, O(nodes)."""
+        """Per node, how many nodes it waits for, and 1 for the gate of cleanup. Computed at first use, O(nodes)."""
         if self._in_degrees is None:
             self._in_degrees = list(map(len, self.dependencies))
+            for i in () if self.routes is None else self.routes.gated:
+                self._in_degrees[i] += 1
         return self._in_degrees
 
     @property
@@ -216,7 +228,7 @@ class Nodes:
     def part(self, kept: Sequence[int], known: frozenset[int] = frozenset()) -> Nodes:
         """Return the nodes ``kept`` as nodes of their own. O(nodes + edges).
 
-        :param kept: ascending indices, with all that they depend on, but for what only ``known`` ones do.
+        :param kept: ascending indices, with all that they depend on, but for what only ``known`` ones and cleanup do.
         :param known: those of them that wait for nothing and are not called: their outcome is there.
         """
         new = dict(zip(kept, range(len(kept)), strict=True))
@@ -225,12 +237,15 @@ class Nodes:
         part.index = dict(zip(part.names, range(len(kept)), strict=True))
         part.fns = [self.fns[i] for i in kept]
         part.is_async = bytearray([self.is_async[i] for i in kept])
+        absent = -1 - len(self.input_defaults)
         for i in kept:
             arguments: tuple[int, ...] = () if i in known else self.arguments[i]
             dependencies = arguments if i in known else self.dependencies[i]
-            slots = tuple([new.get(slot, slot) for slot in arguments])  # input slots count from the end: they stay
+            # Input slots count from the end: they stay.
+            slots = tuple([slot if slot < 0 else new.get(slot, absent) for slot in arguments])
+            shared = dependencies is arguments and absent not in slots
             part.arguments.append(slots)
-            part.dependencies.append(slots if dependencies is arguments else tuple([new[d] for d in dependencies]))
+            part.dependencies.append(slots if shared else tuple([new[d] for d in dependencies if d in new]))
         called = {i: at for i, at in new.items() if i not in known} if known else new
         part.binders = _of(called, self.binders)
         part.retries = _of(called, self.retries)
@@ -245,6 +260,7 @@ class Nodes:
             if i in called and (followers := tuple([new[a] for a in after if a in called]))
         }
         part.named = {new[i] for i in self.named if i in called}
+        part.holders = {new[i] for i in self.holders if i in called}
         part.generators = {new[i] for i in self.generators if i in new}
         part.shapes = self.shapes
         # Nothing kept waits for anything dropped, so what is left of the order is the part's own.
@@ -252,13 +268,29 @@ class Nodes:
         part.order = range(len(kept)) if whole else [new[i] for i in self.order if i in new]
         part.all_sync = 1 not in part.is_async
         part.inputs, part.input_defaults = self.inputs, self.input_defaults
-        part.routes = None if self.routes is None else self.routes.part(new, called)
-        used = {slot for slots in part.reads for slot in slots if slot < 0 and self.input_defaults[slot] is MISSING}
+        part.routes = None if self.routes is None else self.routes.part(new, called, absent)
+        part.cleans = part.routes is not None and part.routes.count_gates(part)
+        if part.cleans:
+            part.input_defaults = (MISSING, *part.input_defaults)  # at ``absent``
+        used = {slot for slots in part.reads for slot in slots if slot < 0 and part.input_defaults[slot] is MISSING}
         part.declared, taken = self.declared, self.inputs
         part.required_inputs = tuple([
             name for name in self.required_inputs if not taken[name] or not used.isdisjoint(taken[name])
         ])  # fmt: skip
         return part
+
+
+def ends_of(nodes: Nodes) -> list[int]:
+    """Return the nodes that no other waits for, cleanup apart: nodes that cleanup reads are ends, cleanup is none."""
+    if nodes.routes is None or not nodes.cleans:
+        return [i for i, after in enumerate(nodes.successors) if not after]
+    gated = nodes.routes.gated
+    return [i for i, after in enumerate(nodes.successors) if i not in gated and gated.issuperset(after)]
+
+
+def with_cleanup(nodes: Nodes, part: frozenset[int]) -> frozenset[int]:
+    """Return the nodes ``part`` and those that clean up in a run of them."""
+    return part if nodes.routes is None else part.union(nodes.routes.kept_cleanup(part))
 
 
 def function_of(nodes: Nodes, i: int) -> object:

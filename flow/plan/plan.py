@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from flow.draw.rich import Rich
 from flow.errors import MAX_FAULTS_SHOWN, UsageError, nearest, shown
 from flow.plan.kept import Kept
-from flow.plan.nodes import Nodes
+from flow.plan.nodes import Nodes, with_cleanup
 from flow.plan.order import reach
 from flow.plan.paths import CriticalPath, Durations, level_of, longest_chain
 from flow.signature import is_same, namesake, qualname_of
@@ -264,7 +264,7 @@ class Plan(Rich):
             step: Any = nodes.dependencies
             if known:
                 step = [() if i in known else deps for i, deps in enumerate(step)]
-            keep = reach(starts, step)
+            keep = with_cleanup(nodes, reach(starts, step))
             if len(keep) == nodes.count and not known:
                 return self
             found = Plan(self.name, nodes.part(sorted(keep), known))

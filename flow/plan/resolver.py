@@ -16,6 +16,8 @@ What changes::
        |                                |  '--put_back--|
        '---a dependency failed--------> SKIPPED         '---cancelled--> CANCELLED
 
+A node that waits for a signal or a time is AWAITING between being taken and its end (:mod:`flow.plan.tokens`).
+
 A tolerated failure lets two kinds of nodes run: nodes that only come after it, and nodes that have a default for its
 output. A node that was skipped only because of tolerated failures has the same effect. This is known when all its
 dependencies have ended, and readers with a default wait until then. So the set of nodes that run depends on which
@@ -39,16 +41,18 @@ from flow.types import Status
 WAITING: Final = 0
 READY: Final = 1
 TAKEN: Final = 2
-DONE: Final = 3
-FAILED: Final = 4
-SKIPPED: Final = 5
-CANCELLED: Final = 6
-BYPASSED: Final = 7
+AWAITING: Final = 3
+DONE: Final = 4
+FAILED: Final = 5
+SKIPPED: Final = 6
+CANCELLED: Final = 7
+BYPASSED: Final = 8
 
 STATUS_OF: Final = (
     Status.PENDING,
     Status.READY,
     Status.RUNNING,
+    Status.WAITING,
     Status.COMPLETED,
     Status.FAILED,
     Status.SKIPPED,
@@ -57,12 +61,12 @@ STATUS_OF: Final = (
 )
 """The public status of each state code."""
 
-_REST_CANCELLED: Final = bytes([CANCELLED, CANCELLED, *range(TAKEN, 256)])
-_ALL_CANCELLED: Final = bytes([CANCELLED, CANCELLED, CANCELLED, *range(DONE, 256)])
+_REST_CANCELLED: Final = bytes([CANCELLED, CANCELLED, TAKEN, CANCELLED, *range(DONE, 256)])
+_ALL_CANCELLED: Final = bytes([CANCELLED, CANCELLED, CANCELLED, CANCELLED, *range(DONE, 256)])
 
 
 class ResolverStatistics(msgspec.Struct, frozen=True):
-    """Number of nodes in each state, at one moment."""
+    """Number of nodes in each state, at one moment. ``waiting`` ones wait for other nodes, ``awaiting`` ones do not."""
 
     waiting: int
     ready: int
@@ -72,6 +76,7 @@ class ResolverStatistics(msgspec.Struct, frozen=True):
     skipped: int
     cancelled: int
     bypassed: int = 0
+    awaiting: int = 0
 
 
 Step = Callable[[int], None]
@@ -161,7 +166,7 @@ class Standing:
     def unfinished(self) -> int:
         """Number of nodes not in an end state, counted over all of them (at memory speed)."""
         count = self.state.count
-        return count(WAITING) + count(READY) + count(TAKEN)
+        return count(WAITING) + count(READY) + count(TAKEN) + count(AWAITING)
 
     def status(self, i: int) -> Status:
         """Return node ``i``'s status. O(1)."""
@@ -173,7 +178,8 @@ class Standing:
 
     def statistics(self) -> ResolverStatistics:
         """Count the states, O(nodes)."""
-        return ResolverStatistics(*[self.state.count(code) for code in range(len(STATUS_OF))])
+        codes = [*range(AWAITING), *range(DONE, len(STATUS_OF)), AWAITING]
+        return ResolverStatistics(*map(self.state.count, codes))
 
     def __len__(self) -> int:
         return len(self.state)

@@ -8,10 +8,18 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
+from flow.plan.waits import Wait
+
 NO_CONDITIONS: Final[Mapping[int, str]] = {}
 
 ASKS: Final = 1
 """Kind of held nodes: they have a condition of their own."""
+
+GATED: Final = 2
+"""Kind of held nodes: they clean up, and decide when they are taken."""
+
+WAITS: Final = 4
+"""Kind of held nodes: they wait for a signal or a time, and are not handed out."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -49,6 +57,11 @@ class Routes(msgspec.Struct):
     :ivar held: per node, why it may not begin although it has been taken, as bits; 0 if nothing holds it.
     :ivar asked: per node with a plain condition, its function, how many slots that reads, and these, or the only one;
         with another condition, the When, -1 and None.
+    :ivar cleanup: nodes that run after all others. ``setups`` are those of teardowns.
+    :ivar gated: all of these: nodes that also wait for nodes which no edge leads from.
+    :ivar waits: nodes that wait for a signal or a time.
+    :ivar teardowns: those of each setup.
+    :ivar open_counts: if there are teardowns, per ordinary node 1 and the number of its ordinary dependants.
     :ivar deciding: nodes whose join may not start them when all their tokens are live.
     """
 
@@ -62,17 +75,30 @@ class Routes(msgspec.Struct):
     watched: list[int] = []
     held: list[int] = []
     asked: list[Any] = []
+    cleanup: set[int] = set()
+    setups: dict[int, int] = {}
+    gated: frozenset[int] = frozenset()
+    teardowns: dict[int, list[int]] = {}
+    open_counts: list[int] = []
+    waits: dict[int, Wait] = {}
     deciding: list[int] = []
 
     def hold(self, count: int) -> None:
         """Set ``held``, ``asked`` and ``deciding`` of ``count`` nodes, once all else is there."""
         self.held = held = [0] * count
-        for i in self.whens:
-            held[i] = ASKS
+        for kind, nodes in ((GATED, self.gated), (ASKS, self.whens), (WAITS, self.waits)):
+            for i in nodes:
+                held[i] |= kind
         self.asked = [None] * count if self.whens else []
         for i, when in self.whens.items():
             self.asked[i] = _asked(when)
         self.deciding = [i for i, join in self.joins.items() if join == "failed" or type(join) is int]
+
+    @property
+    def has_any(self) -> bool:
+        """True if there is any rule."""
+        rules = (self.joins, self.conditions, self.routers, self.whens, self.outcomes, self.gated, self.waits)
+        return any(rules)
 
     def condition(self, i: int, s: int) -> str:
         """Return the condition of the edge from node ``i`` to ``s``."""
@@ -89,15 +115,37 @@ class Routes(msgspec.Struct):
     def doubtful(self, arguments: Sequence[tuple[int, ...]], i: int) -> dict[int, int]:
         """Return the arguments of node ``i`` whose edges may be dead when it runs: slots by position."""
         own = self.conditions.get(i, NO_CONDITIONS)
+        setup = self.setups.get(i, -1)  # has completed
         # A join of k does not wait for the nodes whose Outcomes it takes.
         outcomes = () if type(self.joins.get(i)) is int else self.outcomes.get(i, ())
         slots = enumerate(arguments[i])
-        return {at: slot for at, slot in slots if slot >= 0 and at not in outcomes and (i in self.joins or slot in own)}
+        all_of_them = i in self.joins or i in self.gated
+        return {
+            at: slot
+            for at, slot in slots
+            if slot >= 0 and slot != setup and at not in outcomes and (all_of_them or slot in own)
+        }
 
-    def part(self, new: Mapping[int, int], called: Mapping[int, int]) -> Routes:
+    def count_gates(self, nodes: Any) -> bool:
+        """Prepare the gates of nodes that clean up; tell whether there are any. O(nodes + edges) if there are.
+
+        :param nodes: the :class:`flow.plan.nodes.Nodes` with these rules.
+        """
+        for i, setup in self.setups.items():
+            self.teardowns.setdefault(setup, []).append(i)
+        if self.setups:
+            self.open_counts = [1 + len(after) - len(self.gated.intersection(after)) for after in nodes.successors]
+        return bool(self.gated)
+
+    def kept_cleanup(self, part: frozenset[int]) -> frozenset[int]:
+        """Return what cleans up in a run of the nodes ``part``: all cleanup, and the teardowns of setups among them."""
+        return frozenset(self.cleanup).union([i for i, setup in self.setups.items() if setup in part])
+
+    def part(self, new: Mapping[int, int], called: Mapping[int, int], absent: int = 0) -> Routes:
         """Return the rules of a part of the plan. (It may have none, and known nodes that are bypassed.)
 
         :param new: its nodes, by former index. :param called: those of them that are called.
+        :param absent: the slot of what nodes outside the part would bring.
         """
 
         def of(by_node: Mapping[int, Any], among: Mapping[int, int]) -> dict[int, Any]:
@@ -108,13 +156,18 @@ class Routes(msgspec.Struct):
         }
         conditions = {at: of(found, new) for at, found in of(self.conditions, called).items()}
         whens = {
-            at: structs.replace(when, slots=tuple([new.get(slot, slot) for slot in when.slots]))
+            at: structs.replace(when, slots=tuple([slot if slot < 0 else new.get(slot, absent) for slot in when.slots]))
             for at, when in of(self.whens, called).items()
         }
         needs = {at: frozenset(of(dict.fromkeys(found), new)) for at, found in of(self.needs, called).items()}
         part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
         part.masked = frozenset(of(dict.fromkeys(self.masked), called))
         part.watched = [self.watched[i] for i in new]
+        part.waits = of(self.waits, called)
+        if self.gated:
+            part.cleanup = set(of(dict.fromkeys(self.cleanup), new))
+            part.setups = {new[i]: new[setup] for i, setup in self.setups.items() if i in new}
+            part.gated = frozenset([*part.cleanup, *part.setups])
         part.hold(len(new))
         return part
 
@@ -126,4 +179,4 @@ def _asked(when: When) -> tuple[Any, int, Any]:
     return when.fn, count, when.slots[0] if count == 1 else when.slots
 
 
-__all__ = ["ASKS", "NO_CONDITIONS", "Choice", "Routes", "When"]
+__all__ = ["ASKS", "GATED", "NO_CONDITIONS", "WAITS", "Choice", "Routes", "When"]

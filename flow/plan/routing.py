@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import structs
 
 from flow.errors import Hints, described, shown
+from flow.plan.cleanup import give_gates, read_cleanup
 from flow.plan.definition import Definition, Policy, Router, Routing
 from flow.plan.merging import Merge
 from flow.plan.nodes import Nodes
 from flow.plan.order import distinct, reach
 from flow.plan.routes import Choice, Routes, When
 from flow.plan.spare import defaults_of, optionals
+from flow.plan.waits import Wait
 from flow.policy.bind import Binder
 from flow.signature import Composite, Shape, is_async_callable, location_of, shape_of
 
@@ -29,7 +31,7 @@ def routes_of(nodes: Nodes, d: Definition, wirer: Wirer, sound: bool) -> tuple[R
 
     Conditions are wired: what they read becomes a dependency.
 
-    :param sound: nothing has been found wrong so far; else only each option is looked at.
+    :param sound: nothing has been found wrong so far. Else all that can be told of the rest is looked at.
     """
     return _Reading(nodes, d, wirer).routes(sound)
 
@@ -42,6 +44,7 @@ class _Reading:
         self.faults: list[str] = []
         self.found = Routes({}, {}, {}, {}, {}, {})
         self.hints = Hints()
+        self.lost = False  # an edge leads nowhere, and may be lacking at any node
         self.routers: dict[int, list[int]] = {}  # by target
 
     def routes(self, sound: bool) -> tuple[Routes | None, list[str]]:
@@ -52,11 +55,13 @@ class _Reading:
         dependencies = self.nodes.dependencies
         for at, routers in self.routers.items():  # of all routers at once: thousands may lead to one node
             dependencies[at] = distinct((*dependencies[at], *routers))
-        if self.faults or self.wirer.faults or not sound:
-            return None, self.faults
         self._read_outcomes()
-        if not (found.joins or found.conditions or found.routers or found.whens or found.outcomes):
-            return None, []
+        if found.cleanup or found.setups:
+            for i, fault in give_gates(found, self.nodes, self.d, self.wirer):
+                self._fault(i, fault)
+        if not found.has_any:
+            return None, self.faults
+        sound = sound and not self.faults and not self.wirer.faults
         found.watched = [0] * self.nodes.count
         for i in self._watched():
             found.watched[i] = 1
@@ -64,7 +69,8 @@ class _Reading:
         self._check_readers()
         self._check_whens()
         self._check_joins()
-        self._check_pipelines()
+        if sound:  # else there may be no pipelines
+            self._check_pipelines()
         return found, self.faults
 
     def _fault(self, i: int, text: str) -> None:
@@ -87,8 +93,13 @@ class _Reading:
             self._read_condition(i, ref, condition)
         if routing.router is not None:
             self._read_router(i, routing.router)
+        fn: Any = self.nodes.fns[i]
+        if issubclass(type(fn), Wait):
+            self.found.waits[i] = fn
         if policy.when is not None:
             self._read_when(i, policy.when, routing.reads)
+        for fault in read_cleanup(i, policy, self.found, self.nodes, self.wirer):
+            self._fault(i, fault)
 
     def _read_condition(self, i: int, ref: Any, condition: Any) -> None:
         if not (isinstance(condition, str) and condition in CONDITIONS):
@@ -121,6 +132,7 @@ class _Reading:
             return str(ref)
         if at >= 0:
             return self.nodes.names[at]
+        self.lost = True
         self.wirer.unknown(ref, f"{self.wirer.where(i)}: {what}")
         return ""
 
@@ -174,21 +186,25 @@ class _Reading:
     def _check_readers(self) -> None:
         """Find the readers of edges that may be dead, which need defaults."""
         nodes, found = self.nodes, self.found
-        for i in {*found.joins, *found.conditions}:
+        readers = {*found.joins, *found.conditions, *found.gated}
+        for i in sorted(readers - self.wirer.unsure):
             defaults, names = defaults_of(nodes, i), nodes.parameters(i)
             for at, slot in found.doubtful(nodes.arguments, i).items():
                 if at not in defaults and not _takes_dead(nodes, i):
                     why = f"join={found.joins[i]!r}" if i in found.joins else f"{found.condition(slot, i)!r}"
+                    why = "before cleanup" if i in found.gated else f"under {why}"
                     self._fault(
                         i,
                         f"parameter {shown(names[at])} takes the output of {shown(nodes.names[slot])}, which may not "
-                        f"come under {why}: give it a default, or annotate it flow.Outcome",
+                        f"come {why}: give it a default, or annotate it flow.Outcome",
                     )
-        masked = {i for i in {*found.joins, *found.conditions} if found.doubtful(nodes.arguments, i)}
+        masked = {i for i in readers if found.doubtful(nodes.arguments, i)}
         found.masked = frozenset(masked.union(found.outcomes))
 
     def _check_joins(self) -> None:
         for i, join in self.found.joins.items():
+            if self.lost or i in self.wirer.unsure:
+                continue  # it may have more edges
             count = len(self.nodes.dependencies[i])
             if type(join) is int and join > count:
                 self._fault(i, f"join={join} waits for {join} live edges, and {count} lead to this node")
@@ -198,7 +214,9 @@ class _Reading:
     def _check_whens(self) -> None:
         nodes, found = self.nodes, self.found
         for i in found.whens:
-            wrong = [slot for slot in sorted(found.needs[i]) if i in found.joins or slot in found.conditions.get(i, ())]
+            needs = found.needs[i] - {found.setups.get(i, -1)}
+            all_of_them, own = i in found.joins or i in found.gated, found.conditions.get(i, ())
+            wrong = [slot for slot in sorted(needs) if all_of_them or slot in own]
             if wrong:
                 names = ", ".join([shown(nodes.names[slot]) for slot in wrong])
                 self._fault(i, f"when takes the output of {names}, which may not come: give its parameter a default")
@@ -209,7 +227,7 @@ class _Reading:
         if not stages:
             return
         targets = [target for choice in found.routers.values() for target in choice.targets]
-        own = {*found.whens, *found.joins, *found.conditions, *targets}
+        own = {*found.whens, *found.joins, *found.conditions, *targets, *found.gated}
         doubtful = reach(own, nodes.successors)
         for i in sorted(stages):
             if i in own or not doubtful.isdisjoint(set(nodes.dependencies[i]) - {nodes.arguments[i][0]}):

@@ -2,12 +2,12 @@
 
 Legal transitions (:data:`TRANSITIONS`); all others raise :class:`flow.errors.TransitionError`::
 
-    pending ──> ready ──> running ──> completed | failed | cancelled
+    pending ──> ready ──> running | waiting ──> completed | failed | cancelled
        │          │ ^        │
        │          │ └────────┘ (a retry)
        └──────────┴──> skipped | bypassed | cancelled
 
-A node goes from pending to running only through ready, and never leaves completed, failed, skipped,
+A node goes from pending to running or waiting only through ready, and never leaves completed, failed, skipped,
 bypassed or cancelled.
 """
 
@@ -30,8 +30,9 @@ from flow.types import TERMINAL, Status
 
 TRANSITIONS: Final[Mapping[Status, tuple[Status, ...]]] = {
     Status.PENDING: (Status.READY, Status.SKIPPED, Status.BYPASSED, Status.CANCELLED),
-    Status.READY: (Status.RUNNING, Status.SKIPPED, Status.BYPASSED, Status.CANCELLED),
+    Status.READY: (Status.RUNNING, Status.WAITING, Status.SKIPPED, Status.BYPASSED, Status.CANCELLED),
     Status.RUNNING: (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.READY),
+    Status.WAITING: (Status.COMPLETED, Status.FAILED, Status.CANCELLED),
     Status.COMPLETED: (),
     Status.FAILED: (),
     Status.SKIPPED: (),
@@ -43,7 +44,7 @@ TRANSITIONS: Final[Mapping[Status, tuple[Status, ...]]] = {
 _STATUSES: Final = tuple(Status)  # a status's code is its place here
 _CODES: Final = {status: code for code, status in enumerate(_STATUSES)}
 _LEGAL: Final = tuple(frozenset(map(_CODES.__getitem__, TRANSITIONS[status])) for status in _STATUSES)
-_RUNNING: Final = _CODES[Status.RUNNING]
+_STARTED: Final = frozenset((_CODES[Status.RUNNING], _CODES[Status.WAITING]))
 _TERMINAL: Final = frozenset(map(_CODES.__getitem__, TERMINAL))
 _UNSET: Final = float("nan")
 
@@ -78,6 +79,7 @@ class StatusStatistics(msgspec.Struct, frozen=True, gc=False):
     finished: int
     done: bool
     elapsed: float | None = None
+    waiting: int = 0
 
 
 class StatusTracker(Mapping[str, Status]):
@@ -161,7 +163,7 @@ class StatusTracker(Mapping[str, Status]):
 
     def _stamp(self, i: int, new: int, at: float) -> None:
         self._last_change = at
-        if new == _RUNNING:
+        if new in _STARTED:
             if isnan(self._started_at[i]):  # not a retry
                 self._started_at[i] = at
             if isnan(self._first_start):
@@ -243,10 +245,11 @@ class StatusTracker(Mapping[str, Status]):
         finished = sum(counts[code] for code in _TERMINAL)
         done = finished == total
         elapsed = None if isnan(first) else (last if done else self._clock()) - first
-        pending, ready, running, completed, failed, skipped, bypassed, cancelled = counts
+        pending, ready, running, waiting, completed, failed, skipped, bypassed, cancelled = counts
         return StatusStatistics(
-            pending, ready, running, completed, failed, skipped, bypassed, cancelled, total, finished, done, elapsed
-        )
+            pending, ready, running, completed, failed, skipped, bypassed, cancelled, total, finished, done, elapsed,
+            waiting,
+        )  # fmt: skip
 
     # -- timestamps --------------------------------------------------------------------------
 

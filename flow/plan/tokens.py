@@ -21,6 +21,8 @@ from flow.plan.resolver import BYPASSED, DONE, FAILED, READY, SKIPPED, TAKEN, WA
 from flow.plan.routes import ASKS
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from flow.plan.routes import Routes
 
 LIVE: Final = 0
@@ -42,14 +44,19 @@ class Decisions(Protocol):
     """What a run of a plan that routes answers to its resolver."""
 
     values: Sequence[Any]
-
-    @property
-    def wants(self) -> Callable[[int], bool]:
-        """What asks the condition of a node, which is ready. One that raises lets the node begin, and fail."""
-        ...
+    wants: Callable[[int], bool]
+    """Asks the condition of a node, which is ready. One that raises lets the node begin, and fail."""
 
     def left_out(self, nodes: Sequence[int], cause: int) -> bool:
         """These nodes have been skipped or bypassed, by node ``cause``. Return whether an async hook is told that."""
+        ...
+
+    def begins_waiting(self, i: int) -> bool:
+        """Node ``i`` begins to wait for a signal or a time. False: it is to begin, and fail."""
+        ...
+
+    def ended(self) -> None:
+        """The run has ended: nothing waits any more."""
         ...
 
     def is_telling(self) -> bool:
@@ -199,7 +206,7 @@ class TokenResolver(Sending):
         decisions: Decisions,
         ranks: Sequence[int] | None = None,
         steps: Sequence[Step] = (),
-    ) -> TokenResolver:
+    ) -> Self:
         """Return the resolver of a run in which exactly ``done`` have completed, which wait for nothing."""
         self = cls.__new__(cls)
         self._set_nodes(nodes, ranks, steps)
@@ -414,8 +421,8 @@ def _has_amiss(resolver: TokenResolver, order: Iterable[int], dependencies: Sequ
             causes = [d for d in dependencies[i] if resolver.token(d, i) & _DEAD_FAILED]
             failed = [d for d in causes if state[d] == FAILED]
             skipped = [d for d in causes if state[d] == SKIPPED]
-            # (What only tolerated failures have skipped is amiss: as in a plan that does not route.)
-            handled = all(resolver.is_handled(d) and d not in resolver.tolerated for d in failed)
+            # (What failures have skipped that are only tolerated is amiss: as in a plan that does not route.)
+            handled = all(map(resolver.handlers, failed))
             if not (failed or skipped) or not handled or not amiss.isdisjoint(skipped):
                 amiss.add(i)
     return bool(amiss)

@@ -12,10 +12,14 @@ from typing import Any
 
 import msgspec
 
+from flow.data.outcome import received_outcome
 from flow.errors import Hints, shown
 from flow.plan.definition import Needs
 from flow.signature import Shape, identity_of, location_of, namesake, qualname_of
-from flow.types import MISSING, NodeRef
+from flow.types import ABSENT, MISSING, NodeRef, Status
+
+_LACKING: Any = object()
+"""The slot of a parameter of cleanup that reads a node which a part of the Dag lacks (``needs`` says ABSENT)."""
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -64,6 +68,11 @@ class InputSlots:
             self.names.setdefault(name, []).append(slot)
         return slot
 
+    def nameless(self, value: Any) -> int:
+        """Return a new slot with ``value``, which no run input fills."""
+        self.values.append(value)
+        return -len(self.values)
+
     def unfilled_faults(
         self, arguments: Sequence[tuple[int, ...]], names: Sequence[Any], taker: Callable[[int, str], str]
     ) -> list[str]:
@@ -84,11 +93,12 @@ class Wirer:
     :param names: all names; the index holds those before ``start``.
     :param raw_names: the names as they were given, for messages.
     :param former: by identity, functions that nodes had before they were redefined, with the nodes' names.
+    :ivar unsure: nodes whose arguments or edges are not all known, since something is wrong with them.
     """
 
     __slots__ = (
         "_former", "_hints", "_names", "_names_by_function", "_raw_names", "_start", "faults", "fns", "forward",
-        "index", "inputs", "outcomes",
+        "index", "inputs", "outcomes", "unsure",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +117,7 @@ class Wirer:
         self.faults: list[str] = []
         self.forward = False
         self.outcomes: list[int] = []  # nodes with a parameter that is annotated as an Outcome
+        self.unsure: set[int] = set()
         self._names = names
         self._start = start
         self._raw_names = raw_names
@@ -147,6 +158,7 @@ class Wirer:
         for ref in refs:
             at = self.find(ref)
             if at < 0:
+                self.unsure.add(i)
                 self.unknown(ref, f"{self.where(i)}: {what}")
             else:
                 found.append(at)
@@ -197,6 +209,7 @@ class Wirer:
         The usual rule: a Context annotation gets the Context; a parameter named after a node gets
         its output; any other is a run input, optional if it has a default.
         """
+        noted = len(self.faults)
         given: dict[str, int] = {}
         extra: list[int] = []  # for *args
         extra_keywords: dict[str, int] = {}  # for **kwargs
@@ -219,12 +232,16 @@ class Wirer:
                 context = p.name if p.keyword_only else len(slots)
                 continue
             slot = given[p.name] if p.name in given else self._infer_one(p.name, p.default)
+            if slot is _LACKING:
+                slot = self.inputs.nameless(p.default[0] if p.default else received_outcome(Status.PENDING))
             optional = optional or (slot < 0 and p.is_left_out)
             if p.keyword_only:
                 keywords[p.name] = slot
             else:
                 slots.append(slot)
         keywords.update(extra_keywords)
+        if len(self.faults) > noted:
+            self.unsure.add(i)
         return Wiring((*slots, *extra, *keywords.values()), tuple(keywords), context, optional)
 
     def _infer_one(self, name: str, default: tuple[Any, ...]) -> int:
@@ -253,7 +270,7 @@ class Wirer:
     ) -> None:
         known = {p.name for p in shape.parameters}
         for parameter, ref in needs.items():
-            found = self._need(i, ref)
+            found = self._need(i, ref) if ref is not ABSENT else _LACKING
             if not isinstance(parameter, str):
                 self.faults.append(
                     f"{self.where(i)}: needs maps {shown(parameter)}, but its keys must be parameter names"

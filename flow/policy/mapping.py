@@ -149,6 +149,10 @@ class Over(Composite):
         return is_async_callable(self.fn)
 
     @property
+    def turns(self) -> bool:
+        return issubclass(type(self.fn), Composite) and bool(self.fn.turns)
+
+    @property
     def location(self) -> str:
         return location_of(self.fn)
 

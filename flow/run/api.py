@@ -15,7 +15,7 @@ from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
 from flow.policy.mapping import Over
 from flow.run.hooks import HookFailed, hooks_of
-from flow.run.launch import begin, drive_alone, drive_inline, driver_for
+from flow.run.launch import begin, drive_alone, drive_inline, driver_for, driving
 from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, is_sync_run, settled
 from flow.signature import location_of
@@ -73,7 +73,7 @@ def run(
             error.result = result_so_far(state)  # type: ignore[attr-defined]
             raise
         else:
-            return _finish(state)
+            return finished(state)
     except OUR_ERRORS as error:
         end_at_user(error)
         raise
@@ -98,18 +98,13 @@ async def execute(
 
     All tasks of the run have ended when this function returns or raises. Its cancellation cancels the run.
     """
-    config = DEFAULT_CONFIG if config is None else config
     try:
-        if wrong:
-            raise _refusal("flow.execute", target, wrong)
-        state = _start(target, inputs, targets, known, config, run_id, data)
-        if config.on_outcome is not None or config.before_call is not None:
-            _hook(state, on_loop=True)
+        state = state_on_loop("flow.execute", target, inputs, targets, known, config, run_id, data, wrong)
         driver = driver_for(state)
         try:  # not through a function: every frame that lives as long as the run is paid by thousands of runs at once
             try:
                 begin(state)
-                await driver.drive()
+                await driving(state, driver)
             finally:
                 state.end()
         except HookFailed as error:
@@ -118,7 +113,7 @@ async def execute(
             state.forget()
             raise
         else:
-            return _finish(state)
+            return finished(state)
     except OUR_ERRORS as error:
         end_at_user(error)
         raise
@@ -129,6 +124,32 @@ async def execute(
         del failed  # its traceback holds this frame: no cycle
 
 
+def state_on_loop(
+    call: str,
+    target: Any,
+    inputs: Any,
+    targets: Any,
+    known: Any,
+    config: Config | None,
+    run_id: str | None,
+    data: WorkflowData | None,
+    wrong: Mapping[str, object],
+    sends: bool = False,
+) -> PlanRun:
+    """Make the state of a run that an event loop will drive, and all checks that are made before it begins.
+
+    :param call: the user's call, with the keywords ``wrong`` besides. :param sends: signals can be sent to the run.
+    :raises FlowError: as :func:`run`.
+    """
+    config = DEFAULT_CONFIG if config is None else config
+    if wrong:
+        raise _refusal(call, target, wrong)
+    state = _start(target, inputs, targets, known, config, run_id, data, sends)
+    if config.on_outcome is not None or config.before_call is not None:
+        _hook(state, on_loop=True)
+    return state
+
+
 def _start(
     target: Dag | Plan,
     inputs: Mapping[str, Any] | None,
@@ -137,6 +158,7 @@ def _start(
     config: Config,
     run_id: str | None,
     data: WorkflowData | None,
+    sends: bool = False,
 ) -> PlanRun:
     if isinstance(target, Dag):
         plan = target.compile()
@@ -156,13 +178,17 @@ def _start(
     if known is not None:
         from flow.run.known import known_outcomes, part_with
 
-        outcomes = known_outcomes(plan, known)
+        outcomes = known_outcomes(plan, known, config)
         plan = part_with(plan, outcomes, targets)
     elif targets is not None:
         plan = plan.subgraph(*targets)
     nodes = plan._nodes
     if inputs is not None or nodes.required_inputs or nodes.declared is not None:
         inputs = _checked_inputs(plan, {} if inputs is None else inputs, config)
+    if nodes.holders or (nodes.routes is not None and nodes.routes.waits):  # nodes.waits, without the call
+        from flow.run.signals import check_waits
+
+        check_waits(plan, config, sends)
     if config.data is not None and data is None and not isinstance(config.data, DataConfig):
         from flow.run.stores import ruled
 
@@ -302,13 +328,19 @@ def _advice(name: str) -> str:
     return f"pass inputs={{{name!r}: ...}}"
 
 
-def _finish(state: PlanRun) -> Result:
+def finished(state: PlanRun) -> Result:
+    """Return the Result of a run that has ended. :raises RunError: if it failed, as its config says."""
     if state.errors or state._extras is not None:
         state = settled(state)
     result = Result(state)
-    if state.resolver is not None and (state.timed_out or state.cut_off or state.config.on_error == "fail_fast"):
+    if raises(state):
         raise_failure(result, tolerated=False)
     return result
+
+
+def raises(state: PlanRun) -> bool:
+    """Tell whether the caller of a run that has ended gets what failed as an error."""
+    return state.resolver is not None and (state.timed_out or state.cut_off or state.config.on_error == "fail_fast")
 
 
 def _loop_is_running() -> bool:

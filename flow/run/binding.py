@@ -14,6 +14,7 @@ from typing import Any
 
 from flow.errors import Hints, UsageError, listing
 from flow.policy.bind import Admission, Binder, Expand
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.around import admitted, asked, lifted, told
@@ -107,7 +108,7 @@ def _faults(run: PlanRun) -> Iterator[str]:
             yield f"{where} has executor={place!r}, and the names of Config.executors are {known}{meant}"
             continue
         place = place or config.executor
-        if hooks is not None and hooks.awaits and isinstance(fn, Nested) and place == "thread":
+        if hooks is not None and hooks.awaits and isinstance(fn, (Nested, Looped)) and place == "thread":
             if binder is not None and binder.executor == "thread":
                 yield f"{where} runs a Dag in a thread, where the run's async hook cannot be awaited"
         elif place not in ("inline", "thread") and not isinstance(fn, Folded):

@@ -96,6 +96,10 @@ class CallFacts:
         """Return node ``i``'s name."""
         raise NotImplementedError
 
+    def outlasts(self, i: int) -> bool:
+        """Tell whether node ``i`` is not cancelled with the run: it cleans up."""
+        return False
+
     def place(self, i: int) -> tuple[tuple[str, ...], str, int | None]:
         """Return the path of node ``i`` through the outer runs, the node's name, and the index if it is an item."""
         raise NotImplementedError

@@ -10,6 +10,8 @@ from flow.draw import html
 from flow.draw.picture import MAX_NODES, Picture
 from flow.errors import a_kind, described, shown
 from flow.plan.pictured import pictured
+from flow.plan.resolver import BYPASSED, DONE, FAILED, SKIPPED
+from flow.plan.tokens import LIVE, TokenResolver
 from flow.policy.mapping import Over
 from flow.reprs import counted
 from flow.run.draw.svg import seconds
@@ -21,6 +23,7 @@ MAX_OUTPUT: Final = 120
 """Most characters of an output."""
 
 _RAN: Final = (Status.COMPLETED, Status.FAILED)
+_ENDED: Final = (DONE, FAILED, SKIPPED, BYPASSED)
 
 
 def picture_of(run: PlanRun) -> Picture:
@@ -31,7 +34,17 @@ def picture_of(run: PlanRun) -> Picture:
         return pictured(plan.name, plan._nodes, plan._level_of, status)
     notes = {i: note for i in range(len(plan)) if (note := ", ".join(_notes(run, i, status[i])))}
     tips = {i: described(error) + item_of(error) for i, error in run.errors.items()}
-    return pictured(plan.name, plan._nodes, plan._level_of, status, notes, tips)
+    return pictured(plan.name, plan._nodes, plan._level_of, status, notes, tips, dead_edges(run))
+
+
+def dead_edges(run: PlanRun) -> frozenset[tuple[int, int]]:
+    """Return the edges over which nothing came, by node indices: nothing unless the plan routes. O(edges)."""
+    resolver = run.resolver
+    if not isinstance(resolver, TokenResolver):
+        return frozenset()
+    state, token = resolver.state, resolver.token
+    edges = run.nodes.edges()
+    return frozenset([(i, s) for i, s, _ in edges if state[i] in _ENDED and token(i, s) != LIVE])
 
 
 def card(run: PlanRun, text: str) -> str:
@@ -65,6 +78,8 @@ def _notes(run: PlanRun, i: int, status: Status) -> list[str]:
         notes.append(f"{tries} attempts")
     if extras is not None and i in extras.fallbacks:
         notes.append("fallback")
+    if extras is not None and i in extras.rounds:
+        notes.append(counted(extras.rounds[i], "round"))
     value = run.values[i]
     kind = type(value)
     collects = issubclass(kind, MapResult)  # not isinstance: an object may raise when asked for its class

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -51,8 +51,16 @@ class NodeStarted(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class NodeWaiting(msgspec.Struct, frozen=True, tag=True):
+    """A node begins to wait for a signal or a time. At its end comes a NodeFinished, NodeFailed or NodeCancelled."""
+
+    run_id: str
+    node: str
+    at: float
+
+
 class NodeFinished(msgspec.Struct, frozen=True, tag=True):
-    """A node has completed; ``duration`` (seconds) is that of its last attempt."""
+    """A node has completed; ``duration`` (seconds) is that of its last attempt, or of its waiting."""
 
     run_id: str
     node: str
@@ -118,6 +126,23 @@ class NodeCancelled(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class NodeEmitted(msgspec.Struct, frozen=True, tag=True):
+    """A node has emitted a value while it runs (:meth:`flow.Context.emit`).
+
+    ``append``: ``value`` is a text that stands at ``offset`` (characters) of the text emitted under ``key``. Otherwise
+    it takes the place of what was emitted under ``key`` before. ``index``: of an item of a map.
+    """
+
+    run_id: str
+    node: str
+    key: str
+    value: Any
+    append: bool
+    offset: int
+    at: float
+    index: int | None = None
+
+
 class MapStarted(msgspec.Struct, frozen=True, tag=True):
     """A map begins with its items; ``items`` is None if their number is not known before."""
 
@@ -170,11 +195,30 @@ class ItemRetried(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
+class RoundStarted(msgspec.Struct, frozen=True, tag=True):
+    """A round of a loop begins; ``round`` counts from 1. The run of its body has events of its own."""
+
+    run_id: str
+    node: str
+    round: int
+    at: float
+
+
+class RoundFinished(msgspec.Struct, frozen=True, tag=True):
+    """A round of a loop has completed: its body has run, and ``until`` has said whether it was the last one."""
+
+    run_id: str
+    node: str
+    round: int
+    at: float
+
+
 Event: TypeAlias = (
     RunStarted
     | RunFinished
     | NodeKnown
     | NodeStarted
+    | NodeWaiting
     | NodeFinished
     | NodeFallback
     | NodeFailed
@@ -182,11 +226,14 @@ Event: TypeAlias = (
     | NodeSkipped
     | NodeBypassed
     | NodeCancelled
+    | NodeEmitted
     | MapStarted
     | ItemFinished
     | ItemFallback
     | ItemFailed
     | ItemRetried
+    | RoundStarted
+    | RoundFinished
 )
 
 
@@ -199,6 +246,7 @@ __all__ = [
     "MapStarted",
     "NodeBypassed",
     "NodeCancelled",
+    "NodeEmitted",
     "NodeFailed",
     "NodeFallback",
     "NodeFinished",
@@ -206,6 +254,9 @@ __all__ = [
     "NodeRetried",
     "NodeSkipped",
     "NodeStarted",
+    "NodeWaiting",
+    "RoundFinished",
+    "RoundStarted",
     "RunFinished",
     "RunStarted",
 ]

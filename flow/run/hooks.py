@@ -30,9 +30,10 @@ class NodeOutcome(msgspec.Struct, frozen=True):
     """The record that an outcome hook gets. A cancelled node has no outcome.
 
     :ivar run_id: of the outermost run.
-    :ivar path: the nodes of the outer runs, outermost first, ``map[index]`` for an item; empty in the outermost run.
+    :ivar path: the nodes of the outer runs, outermost first, ``map[index]`` for an item, ``loop#round`` for a round of
+        a loop; empty in the outermost run.
     :ivar item: the index of an item of the map ``node`` (with ``batch_size``, of a batch's first); None for a node.
-    :ivar round: the round of a loop; None as long as there is none.
+    :ivar round: for a node or an item within the body of a loop, the round, from 1; None elsewhere.
     :ivar status: ``completed``, ``failed``, ``skipped`` or ``bypassed``.
     :ivar output: of a completed node; for an item of a filter, whether the item was kept.
     :ivar error: of a failed node; for a completed node, the exception before its fallback.

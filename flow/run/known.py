@@ -8,35 +8,88 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flow.errors import UsageError, a_kind
+from flow.config import Config
+from flow.errors import RouteError, UsageError, a_kind, listing, nearest, shower, shown
+from flow.plan.nodes import ends_of
 from flow.plan.plan import Plan, find_all
+from flow.plan.routes import Choice
 from flow.run import events
 from flow.run.hooks import Outcome
 from flow.run.result import Result
-from flow.run.routing import output_for
+from flow.run.routing import choice_known, output_for, some_of
 from flow.run.spent import is_iterator
 from flow.run.state import PlanRun
 from flow.types import Status
 
+_LEFT_OUT = (Status.SKIPPED, Status.BYPASSED)
 
-def known_outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
+
+def known_outcomes(plan: Plan, known: Any, config: Config) -> dict[str, Outcome]:
     """Return the outcomes that ``known`` gives, by name.
+
+    Cleanup always runs: none of its outcomes is known, nor that of a setup whose teardown has run in that Result.
 
     Of a :class:`flow.Result` those are the completed nodes which ``plan`` has and whose outputs are there. An
     iterator is not known, since a reader may have gone over it.
 
-    :raises UsageError: if it is neither a mapping nor a Result; listing the names that are no nodes.
+    :raises UsageError: if it is neither a mapping nor a Result; listing the names that are no nodes, or the routers
+        that cannot have chosen what is known.
     """
+    outcomes = _outcomes(plan, known)
+    routers = {} if plan._nodes.routes is None else plan._nodes.routes.routers
+    chosen = [(name, routers[plan.find(name)]) for name in outcomes if plan.find(name) in routers] if routers else []
+    faults = [_fault_of(name, choice, outcomes[name], shower(config)) for name, choice in chosen]
+    if any(faults):
+        raise UsageError(listing("known is refused", list(filter(None, faults))))
+    return outcomes
+
+
+def _fault_of(name: str, choice: Choice, outcome: Outcome, show: Any) -> str:
+    """Say what is wrong with the outcome of a router; "" if nothing is."""
+    value = outcome.value
+    if outcome.status is not Status.COMPLETED:
+        return ""
+    try:
+        choice_known(choice, value)
+        return ""
+    except RouteError:
+        keys, names = list(choice.to), [*dict.fromkeys(choice.to.values()), *filter(None, [choice.default])]
+        meant = nearest(value, [key for key in [*keys, *names] if isinstance(key, str)]) if type(value) is str else ""
+        return (
+            f"router {shown(name)} cannot have chosen {show(value)}{meant}: give a key, or several ({some_of(keys)}), "
+            f"or the tuple of the nodes chosen ({some_of(names)})"
+        )
+
+
+def _outcomes(plan: Plan, known: Any) -> dict[str, Outcome]:
     if isinstance(known, Result):
         stood_in = {name: error for name, error in known.fallbacks.items() if isinstance(error, Exception)}
-        there = [(name, value) for name, value in known.items() if name in plan and not is_iterator(value)]
+        runs = _runs_again(plan, known)
+        there = [
+            (name, value)
+            for name, value in known.items()
+            if name in plan and name not in runs and not is_iterator(value)
+        ]
         return {name: Outcome(value=value, error=stood_in.get(name)) for name, value in there}
     if not isinstance(known, Mapping):
         wanted = "a mapping of nodes to outputs (or to flow.Outcome), or a Result"
         raise UsageError(f"known is {wanted}, not {a_kind(known)}")
     values = [value if isinstance(value, Outcome) else Outcome(value=value) for value in known.values()]
-    names = [plan.names[i] for i in find_all(plan, known, "known")]
-    return dict(zip(names, values, strict=True))
+    names, routes = [plan.names[i] for i in find_all(plan, known, "known")], plan._nodes.routes
+    cleanup = set() if routes is None else {plan.names[i] for i in routes.gated}
+    return {name: value for name, value in zip(names, values, strict=True) if name not in cleanup}
+
+
+def _runs_again(plan: Plan, earlier: Result) -> set[str]:
+    """Return the nodes of ``plan`` that clean up, and those that an earlier run has torn down or begun to."""
+    routes, names, found = plan._nodes.routes, plan.names, set[str]()
+    if routes is None:
+        return found
+    for i in routes.gated:
+        found.add(names[i])
+        if i in routes.setups and earlier.status.get(names[i], Status.BYPASSED) not in _LEFT_OUT:
+            found.add(names[routes.setups[i]])
+    return found
 
 
 def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...] | None) -> Plan:
@@ -44,8 +97,7 @@ def part_with(plan: Plan, known: Mapping[str, Outcome], targets: tuple[Any, ...]
     indices = frozenset([plan.find(name) for name in known])
     if targets is not None:
         return plan._part(plan._starts(targets), indices)
-    ends = [i for i, after in enumerate(plan._nodes.successors) if not after]
-    return plan._part(indices.union(ends), indices)
+    return plan._part(indices.union(ends_of(plan._nodes)), indices)
 
 
 def give(run: PlanRun, known: Mapping[str, Outcome]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import force_setattr
 
@@ -14,11 +14,14 @@ from flow.config import Config
 from flow.errors import InputError, a_kind, shower, shown
 from flow.plan.plan import Plan
 from flow.policy.bind import with_defaults
+from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.binding import bind
 from flow.run.calls import Calls, OutOfTime
+from flow.run.cleanup import bind_cleanup, drive_and_clean_up, run_and_clean_up
 from flow.run.drive.inline import run_inline
+from flow.run.pacing import Pace, pause
 from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, settled
 from flow.run.unawaited import looked_at
@@ -28,6 +31,9 @@ from flow.types import ABSENT, Status
 if TYPE_CHECKING:
     from flow.run.items.pipeline import PipelineRun
     from flow.run.items.run import MapRun
+    from flow.run.mailbox import Mailbox
+
+T = TypeVar("T")
 
 
 def begin(run: PlanRun) -> None:
@@ -43,12 +49,18 @@ def begin(run: PlanRun) -> None:
         config.executor != "inline"
     ):
         bind(run, partial(expanded, run))
+        if run.nodes.cleans:
+            bind_cleanup(run)
         if config.observers:
             run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at))
     if extras is not None and extras.known:
         from flow.run.known import take_known
 
         take_known(run)
+    if nodes.routes is not None and nodes.routes.waits:
+        from flow.run.waiting import begin_waits
+
+        begin_waits(run)
 
 
 def drive_inline(run: PlanRun) -> None:
@@ -56,7 +68,7 @@ def drive_inline(run: PlanRun) -> None:
     try:
         try:
             begin(run)
-            run_inline(run)
+            (run_and_clean_up if run.nodes.cleans else run_inline)(run)
         finally:
             run.end()
     except BaseException:
@@ -80,22 +92,35 @@ def driver_for(run: Calls, outer: Any = None) -> Any:
     return TrioDriver(run)
 
 
-async def drive_alone(run: PlanRun) -> None:
-    """Drive ``run`` to its end on an event loop that is there for this run alone."""
+def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
+    """Return what drives ``run`` to its end, and its cleanup. (To be awaited where the run is: it adds no frame.)"""
+    drives: Awaitable[None] = drive_and_clean_up(run, driver) if run.nodes.cleans else driver.drive()
+    return drives
+
+
+async def drive_alone(run: PlanRun, owns_loop: bool = True, mailbox: Mailbox | None = None) -> None:
+    """Drive an outermost ``run`` to its end on an event loop.
+
+    :param owns_loop: the loop is there for this run alone. :param mailbox: takes what is sent to its signals.
+    """
     driver = driver_for(run)
-    driver.owns_loop = True
+    driver.owns_loop = owns_loop
+    if mailbox is not None:
+        driver.mailbox = mailbox
     try:
         begin(run)
-        await driver.drive()
+        await driving(run, driver)
     finally:
         run.end()
+        if mailbox is not None:
+            mailbox.end()
 
 
 # -- a run as a node of another -------------------------------------------------------------
 
 
 def expanded(run: PlanRun, fn: Composite, i: int, executor: str, at: str) -> tuple[Callable[..., Any], bool]:
-    """Return what runs a Dag, a map or a fold as node ``i`` of ``run``, and whether it is awaited.
+    """Return what runs a Dag, a map, a fold or a loop as node ``i`` of ``run``, and whether it is awaited.
 
     :param executor: where sync functions run there; a name holds for those of a Dag, too.
     :param at: the place in ``run`` that the nodes of a Dag are said to be at.
@@ -104,9 +129,12 @@ def expanded(run: PlanRun, fn: Composite, i: int, executor: str, at: str) -> tup
         return partial(map_on_loop if run.on_loop else map_inline, run, i, fn), run.on_loop
     if isinstance(fn, Folded):
         return _folding(run, fn, i), fn.is_async
+    if isinstance(fn, Looped):
+        return _looping(run, fn, i, executor, at)
     assert isinstance(fn, Nested)
     named = executor not in ("inline", "thread")
-    awaited = fn.is_async or (run.on_loop and (named or (run.hooks is not None and run.hooks.awaits)))
+    turns = named or (fn.turns and executor == "inline")
+    awaited = fn.is_async or (run.on_loop and (turns or (run.hooks is not None and run.hooks.awaits)))
     nest = partial(execute_nested, executor=executor) if awaited else run_nested
 
     def call(*values: Any) -> Any:
@@ -126,36 +154,66 @@ def _folding(run: PlanRun, folded: Folded, i: int) -> Callable[..., Any]:
 
 def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str) -> Mapping[str, Any]:
     """Run a sync plan as a node of another run; a failure of it is that node's."""
-    config = _changed(outer.config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
+    config = config_inline(outer.config)
     run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
+    return _outputs_of(drive_inline_within(run))
+
+
+def config_inline(config: Config) -> Config:
+    """Return the config of a run without an event loop within a run that has this one."""
+    return _changed(config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
+
+
+def drive_inline_within(run: PlanRun) -> PlanRun:
+    """Drive ``run``, which is a part of another, to its end on this thread.
+
+    :raises OutOfTime: if the time limit of a run around it passes.
+    """
     _count_if_hooked(run)
     drive_inline(run)
     if run.timed_out:
         run.forget()
         raise OutOfTime
-    return _outputs_of(run)
+    return run
 
 
-async def execute_nested(
+def execute_nested(
     plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str, executor: str
-) -> Mapping[str, Any]:
+) -> Coroutine[Any, Any, Mapping[str, Any]]:
     """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
-    config = _changed(outer.config, timeout=None, keep="all")
-    if executor != config.executor and executor not in ("inline", "thread"):
-        config = _changed(config, executor=executor)
+    config = config_within(outer.config, executor)
     run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
+    return drive_within(run, _outputs_of)
+
+
+def config_within(config: Config, executor: str = "inline") -> Config:
+    """Return the config of a run within a run that has this one, on its event loop.
+
+    :param executor: where sync functions run there, if that is a name.
+    """
+    if executor != config.executor and executor not in ("inline", "thread"):
+        return _changed(config, timeout=None, keep="all", executor=executor)
+    return _changed(config, timeout=None, keep="all")
+
+
+async def drive_within(run: PlanRun, then: Callable[[PlanRun], T]) -> T:
+    """Drive ``run``, which is a part of another, to its end on the event loop of that.
+
+    :param then: what this returns, made of the run. (Not by the caller: each frame that lives as long as a run is paid
+        by thousands of runs at once.)
+    """
     _count_if_hooked(run)
-    driver = driver_for(run, outer.driver)
+    driver = driver_for(run, run.outer.driver)
     try:
         try:
             begin(run)
-            await driver.drive()
+            await driving(run, driver)
         finally:
             run.end()
     except BaseException:
         run.forget()
         raise
-    return _outputs_of(run)
+    return then(run)
 
 
 def _declared(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
@@ -247,3 +305,71 @@ def _pipeline(first: MapRun, node: int) -> PipelineRun | None:
 
         return BatchedPipelineRun(stages, sources)
     return PipelineRun(stages, sources) if len(stages) > 1 else None
+
+
+# -- a loop as a node -----------------------------------------------------------------------
+
+
+def _looping(run: PlanRun, looped: Looped, i: int, executor: str, at: str) -> tuple[Callable[..., Any], bool]:
+    """As :func:`expanded`, of a loop."""
+    assert looped.body is not None
+    awaits = looped.is_async or (run.hooks is not None and run.hooks.awaits)
+    if not run.on_loop or (executor == "thread" and not awaits):
+        return partial(loop_inline, run, i, looped, at), False
+    if awaits or executor not in ("inline", "thread") or looped.body.turns:
+        return partial(loop_on_loop, run, i, looped, at, executor), True
+    return partial(loop_by_turns, run, i, looped, at), True
+
+
+def loop_inline(outer: PlanRun, node: int, looped: Looped, at: str, *values: Any) -> Any:
+    """Run the rounds of a loop of sync functions on this thread."""
+    from flow.run.rounds import Rounds
+
+    rounds = Rounds(outer, node, looped, at, config_inline(outer.config), values, _declared)
+    while True:
+        run = rounds.begin()
+        try:
+            drive_inline_within(run)
+            if not rounds.is_last(run):
+                continue
+        except BaseException as error:
+            rounds.broke(error)
+            raise
+        return rounds.output()
+
+
+async def loop_by_turns(outer: PlanRun, node: int, looped: Looped, at: str, *values: Any) -> Any:
+    """Run the rounds of a loop of sync functions on an event loop, which turns between them."""
+    from flow.run.rounds import Rounds
+
+    rounds = Rounds(outer, node, looped, at, config_inline(outer.config), values, _declared)
+    driver: Any = outer.driver
+    pace: Pace = driver.pace
+    while True:
+        run = rounds.begin()
+        try:
+            drive_inline_within(run)
+            last = rounds.is_last(run)
+        except BaseException as error:
+            rounds.broke(error)
+            raise
+        if last:
+            return rounds.output()
+        if pace.clock() > pace.until:
+            await pause(pace, driver.turn)
+
+
+async def loop_on_loop(outer: PlanRun, node: int, looped: Looped, at: str, executor: str, *values: Any) -> Any:
+    """Run the rounds of a loop on an event loop, one after the other."""
+    from flow.run.rounds import Rounds
+
+    rounds = Rounds(outer, node, looped, at, config_within(outer.config, executor), values, _declared)
+    while True:
+        run = rounds.begin()
+        try:
+            if not await drive_within(run, rounds.is_last):
+                continue
+        except BaseException as error:
+            rounds.broke(error)
+            raise
+        return rounds.output()

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from flow.plan.plan import Plan
+from flow.policy.looping import Looped
 from flow.policy.mapping import Mapped, Over
 from flow.signature import Nested
 
@@ -26,6 +27,8 @@ def load(plan: Plan, driver: object, threads: bool) -> bool:
     if maps:
         import flow.run.items.pipeline
         import flow.run.items.run
+    if any(isinstance(fn, Looped) for fn in fns):
+        import flow.run.rounds
     if any(options.pipelined and options.batch_size is not None for options in maps):
         import flow.run.items.batched  # noqa: F401
     timed = any(options.batch_wait is not None for options in maps)
@@ -38,7 +41,7 @@ def load(plan: Plan, driver: object, threads: bool) -> bool:
 
 
 def _functions(plan: Plan) -> list[Any]:
-    """The functions with policies, those of nested plans and maps as well."""
+    """The functions with policies, those of nested plans, maps and loops as well."""
     found = []
     todo = [binder.fn for binder in plan._nodes.binders.values()]
     while todo:
@@ -46,6 +49,8 @@ def _functions(plan: Plan) -> list[Any]:
         found.append(fn)
         if isinstance(fn, Over):
             todo.append(fn.fn)
+        elif isinstance(fn, Looped) and fn.body is not None:
+            todo.append(fn.body)
         elif isinstance(fn, Nested):
             todo += [binder.fn for binder in fn.plan._nodes.binders.values()]
     return found

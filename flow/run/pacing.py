@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import count
 from threading import local
 from time import perf_counter
@@ -53,6 +53,20 @@ class Pace:
     def renew(self, now: float) -> None:
         """Begin a burst, or a slice of one if other runs wait for theirs."""
         self.until = now + (max(SHORTEST, YIELD_EVERY / (1 + self.resting)) if self.resting else YIELD_EVERY)
+
+
+async def pause(pace: Pace, turn: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Let the event loop turn within a call that would hold it, once the burst is over.
+
+    :param turn: lets it turn once.
+    """
+    pace.resting += 1
+    try:
+        for _ in range(TURNS):
+            await turn()
+    finally:
+        pace.resting -= 1
+    pace.renew(pace.clock())
 
 
 _of_thread = local()

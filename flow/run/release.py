@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from flow.plan.nodes import Nodes
+from flow.plan.nodes import Nodes, ends_of
 from flow.plan.plan import Plan, find_all
 from flow.types import MISSING
 
@@ -63,7 +63,8 @@ def kept_nodes(whole: Plan, plan: Plan, keep: Any, targets: Iterable[Any] | None
     """
     if keep == "targets":
         if targets is None:
-            ends = [whole.names[i] for i, after in enumerate(whole._nodes.successors) if not after]
+            nodes = whole._nodes
+            ends = [whole.names[i] for i in (*ends_of(nodes), *(() if nodes.routes is None else nodes.routes.gated))]
             return {plan.find(name) for name in ends if name in plan}
         keep = targets
     names = [whole.names[i] for i in find_all(whole, keep, "Config.keep")]

@@ -173,10 +173,10 @@ class Result(_Outputs, Rich):
 
     @property
     def ok(self) -> bool:
-        """True if every node completed, apart from failures that ``continue_on_error`` allows.
+        """True if every node completed, apart from failures that ``continue_on_error`` allows or a node has handled.
 
-        It is False if the run timed out or was cancelled, if a failure was not tolerated, or if a node was skipped
-        because of a failure, tolerated or not.
+        It is False if the run timed out or was cancelled, if a failure was neither tolerated nor handled, or if a node
+        was skipped because of a failure that was not handled. Bypassed nodes are in order.
         """
         return self._run.ok
 
@@ -310,7 +310,7 @@ def _bars_of(result: Result) -> list[Bar]:
     from flow.run.draw.sections import attempts_of
     from flow.run.draw.svg import Bar
 
-    extras, find = result._run._extras, result.plan._nodes.index
+    extras, find, routes = result._run._extras, result.plan._nodes.index, result.plan._nodes.routes
     tries_of = {} if extras is None else extras.tries
     errors, status, attempts = result.errors, result.status, result.attempts
     bars = []
@@ -318,13 +318,14 @@ def _bars_of(result: Result) -> list[Bar]:
         tries = attempts.get(name, 1)
         notes = [f"{tries} attempts"] if tries > 1 else []
         notes += [described(errors[name])] if name in errors else []
+        notes += ["waited"] if routes is not None and find[name] in routes.waits else []
         parts = attempts_of(tries_of.get(find[name], []), result._run.started_at, status[name])
         bars.append(Bar(name, start, end, status[name], "; ".join(notes), 1, parts))
     return sorted(bars, key=lambda bar: (bar.start, bar.end))
 
 
 def _sections_of(run: PlanRun) -> tuple[list[Section], int]:
-    """The items of maps, in the order in which the maps began, and the number of maps that are too many."""
+    """The items of maps and rounds of loops, in the order in which these began, and how many there are too many."""
     from flow.run.draw.sections import MAX_SECTIONS, section_of
 
     extras, names = run._extras, run.nodes.names
@@ -357,6 +358,8 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     if result.ok or not (tolerated or run.timed_out or run.is_intolerable()):
         return None
     failed = [(plan.names[i], e) for i, e in run.errors.items() if tolerated or not _is_handled(run, i)]
+    if run.nodes.cleans:  # what cleans up comes last
+        failed.sort(key=lambda one: run.outlasts(plan._nodes.index[one[0]]))
     exceptions = [e for _, e in failed if isinstance(e, Exception)]
     names = [name for name, e in failed if isinstance(e, Exception)]
     part = f"{len(failed)} of {counted(len(plan), 'node')} failed"
@@ -406,24 +409,30 @@ def _shown(result: Result) -> str:
 def _graph(result: Result, format: str) -> str:
     from flow.draw.svg import draw
     from flow.graph import render
+    from flow.run.card import dead_edges
 
     if not is_one_of(format, ("svg", "mermaid", "dot")):
         raise UsageError(f"a graph is drawn as 'svg', 'mermaid' or 'dot', not {shown(format)}")
     if format == "svg":
         return draw(result._picture(), alone=True)
-    return (render.to_mermaid if format == "mermaid" else render.to_dot)(result.plan, status=result.status)
+    run = result._run
+    status = {i: run.status(i) for i in range(len(result.plan))}
+    return render.text_of(result.plan, "mermaid" if format == "mermaid" else "dot", status, dead_edges(run))
 
 
 def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:
     fallbacks, known = result.fallbacks, result._known
     nodes: dict[str, dict[str, Any]] = {}
     spans = result.spans() if run.started is not None else {}
+    rounds = {} if run._extras is None else run._extras.rounds
     for i, name in enumerate(result.plan.names):
         node: dict[str, Any] = {"status": str(run.status(i))}
         if i in known:
             node["known"] = True
         if i in run.attempts and run.status(i) in _RAN:
             node["attempts"] = run.attempts[i]
+        if i in rounds:
+            node["rounds"] = rounds[i]
         if i in run.errors:
             node["error"] = described(run.errors[i])
         if name in fallbacks:

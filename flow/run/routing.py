@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flow.awaits import NEVER_AWAITED, discard
-from flow.data.outcome import Outcome
-from flow.errors import RouteError, UsageError, ends_tasks, listing, shower
+from flow.data.outcome import received_outcome
+from flow.errors import RouteError, Show, UsageError, ends_tasks, listing, shower, shown
+from flow.plan.gates import resolver_type
 from flow.plan.resolver import Step
 from flow.plan.routes import Choice, When
 from flow.plan.tokens import LIVE, TokenResolver
 from flow.policy.fallback import note_broken, value_for
 from flow.run import events
 from flow.signature import location_of
-from flow.types import ABSENT, MISSING
+from flow.types import ABSENT, MISSING, Status
+
+if TYPE_CHECKING:
+    from flow.run.waiting import Waiting
 
 Call = Callable[..., Any]
+
+_NAMED: Final = 8  # keys of a router in a message
 
 
 class RunDecisions:
     """What one run answers to its resolver.
 
     :param run: a :class:`flow.run.state.PlanRun`.
+    :ivar wants: asks the condition of a node. One that raises, or gives no bool, lets the node begin, and fail.
     """
 
-    __slots__ = ("_run", "values")
+    __slots__ = ("_run", "_waiting", "values", "wants")
 
     def __init__(self, run: Any) -> None:
         self._run = run
+        self._waiting: Waiting | None = None  # made at the first node that waits
         self.values: Sequence[Any] = run.values
-
-    @property
-    def wants(self) -> Callable[[int], bool]:
-        """What asks the condition of a node. One that raises, or gives no bool, lets the node begin, and fail."""
-        return _wants(self._run)
+        self.wants: Any = _wants(run)  # (pyright takes a Callable in a slot for a method)
 
     def left_out(self, nodes: Sequence[int], cause: int) -> bool:
         """Tell observers and hooks, if there are any; return whether an async hook is told."""
@@ -46,6 +50,24 @@ class RunDecisions:
         for i in nodes:
             run.skipped(i, run.nodes.names[cause])
         return hooks is not None and bool(hooks.awaits)
+
+    def begins_waiting(self, i: int) -> bool:
+        """Let node ``i`` wait, unless its condition has raised."""
+        if i in self._run.refused:
+            return False
+        if self._waiting is None:
+            from flow.run.waiting import Waiting  # here: few runs wait
+
+            self._waiting = Waiting(self._run)
+        self._waiting.begin(i)
+        return True
+
+    def ended(self) -> None:
+        """End all waiting."""
+        if self._run.nodes.routes.waits:
+            from flow.run.waiting import end_waits
+
+            end_waits(self._run, self._waiting)
 
     def is_telling(self) -> bool:
         """Tell whether an async hook is being told; a sync one has been."""
@@ -130,7 +152,8 @@ def _raising(error: BaseException, is_async: bool) -> Call:
 
 def routed_resolver(run: Any, done: Iterable[int], steps: Sequence[Step]) -> TokenResolver:
     """Make the resolver of a run of a plan that routes."""
-    resolver = TokenResolver.begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
+    make = resolver_type(run.nodes.routes)
+    resolver = make.begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
     resolver.early = run.config.on_error == "fail_fast"
     return resolver
 
@@ -138,7 +161,13 @@ def routed_resolver(run: Any, done: Iterable[int], steps: Sequence[Step]) -> Tok
 # -- choices --------------------------------------------------------------------------------
 
 
-def chosen_by(choice: Choice, value: Any) -> tuple[str, ...]:
+def some_of(options: Sequence[Any]) -> str:
+    """Return keys or names of a router for a message."""
+    more = f" and {len(options) - _NAMED} more" if len(options) > _NAMED else ""
+    return ", ".join(map(shown, options[:_NAMED])) + more
+
+
+def chosen_by(choice: Choice, value: Any, show: Show = shown) -> tuple[str, ...]:
     """Return the nodes that a router goes on with for what its function gave. :raises RouteError: for a wrong key."""
     keys = value if isinstance(value, (list, tuple)) and not _is_key(choice, value) else [value]
     if not keys or (value is None and not _is_key(choice, None)):
@@ -147,8 +176,8 @@ def chosen_by(choice: Choice, value: Any) -> tuple[str, ...]:
         return (choice.default,)
     wrong = [key for key in keys if not _is_key(choice, key)]
     if wrong:
-        known = ", ".join(map(repr, choice.to))
-        faults = [f"{key!r} is no key of its to={{...}}, which has {known}" for key in wrong]
+        known = some_of(list(choice.to))
+        faults = [f"{show(key)} is no key of its to={{...}}, which has {known}" for key in wrong]
         raise RouteError(listing("a router chose what there is not", faults))
     return tuple(dict.fromkeys([choice.to[key] for key in keys]))
 
@@ -160,15 +189,15 @@ def _is_key(choice: Choice, key: Any) -> bool:
         return False
 
 
-def _choosing(choice: Choice, call: Call, is_async: bool) -> Call:
+def _choosing(choice: Choice, call: Call, is_async: bool, show: Show) -> Call:
     def choose(*values: Any) -> Any:
         value = call(*values)
         if type(value) in NEVER_AWAITED:
             return value  # which the driver refuses
-        return chosen_by(choice, value)
+        return chosen_by(choice, value, show)
 
     async def choose_awaiting(*values: Any) -> Any:
-        return chosen_by(choice, await call(*values))
+        return chosen_by(choice, await call(*values), show)
 
     return choose_awaiting if is_async else choose
 
@@ -177,7 +206,7 @@ def bind_choices(run: Any) -> None:
     """Let the routers of ``run`` give nodes for keys."""
     run.fns = list(run.fns)
     for i, choice in run.nodes.routes.routers.items():
-        run.fns[i] = _choosing(choice, run.fns[i], bool(run.is_async[i]))
+        run.fns[i] = _choosing(choice, run.fns[i], bool(run.is_async[i]), shower(run.config))
 
 
 def output_for(run: Any, i: int, value: Any) -> Any:
@@ -186,8 +215,14 @@ def output_for(run: Any, i: int, value: Any) -> Any:
     :raises RouteError: for a wrong key.
     """
     choice = _choice_of(run, i)
-    if choice is None:
-        return value
+    return value if choice is None else choice_known(choice, value)
+
+
+def choice_known(choice: Choice, value: Any) -> tuple[str, ...]:
+    """Return the nodes chosen for ``value``: a key, several, or the tuple of nodes that a run once chose.
+
+    :raises RouteError: for a wrong key.
+    """
     known = {*choice.to.values(), choice.default}
     if type(value) is tuple and value and all(isinstance(name, str) and name in known for name in value):
         return value
@@ -246,6 +281,8 @@ def received_by(run: Any, i: int, slots: Sequence[int], values: Sequence[Any] | 
 
 
 def _outcome(run: Any, i: int, slot: int) -> Any:
+    if slot < 0:
+        return received_outcome(Status.PENDING)  # of a node that is no part of the run
     resolver: TokenResolver = run.resolver
     counted = resolver.counted(i)
     if counted is not None and slot not in counted:
@@ -255,9 +292,10 @@ def _outcome(run: Any, i: int, slot: int) -> Any:
         stood_in = run.fallbacks.get(slot)
         error = stood_in if isinstance(stood_in, Exception) else None
     value = run.values[slot]
-    return Outcome(status, None if value is MISSING else value, error)
+    return received_outcome(status, None if value is MISSING else value, error)
 
 
 __all__ = [
-    "RunDecisions", "bind_choices", "bind_receivers", "fallback_for", "output_for", "received_by", "routed_resolver",
+    "RunDecisions", "bind_choices", "bind_receivers", "choice_known", "fallback_for", "output_for", "received_by",
+    "routed_resolver", "some_of",
 ]  # fmt: skip

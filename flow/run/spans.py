@@ -27,6 +27,8 @@ class ItemSpans:
 
     __slots__ = ("calls", "count", "first", "last", "raised", "slowest")
 
+    noun = "item"
+
     def __init__(self) -> None:
         self.calls: dict[int, list[tuple[float, float, bool]]] = {}
         self.count = 0
@@ -55,6 +57,10 @@ class ItemSpans:
         else:
             heappushpop(self.slowest, entry)
 
+    def label(self, name: str, item: int) -> str:
+        """What item ``item`` of the map ``name`` is called."""
+        return f"{name}[{item}]"
+
     def watched(
         self, item: int, attempt: Callable[[], int], call: Callable[..., Any], is_async: bool, clock: Clock
     ) -> Callable[..., Any]:
@@ -80,3 +86,14 @@ class ItemSpans:
                 self.add(item, number, start, clock.now(), raised)
 
         return watching_awaiting if is_async else watching
+
+
+class RoundSpans(ItemSpans):
+    """Spans of one loop's rounds, which are numbered from 1."""
+
+    __slots__ = ()
+
+    noun = "round"
+
+    def label(self, name: str, item: int) -> str:
+        return f"{name}#{item}"

@@ -21,6 +21,8 @@ from flow.plan.plan import Plan
 from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN, WAITING, Resolver, Step
 from flow.run import events
 from flow.run.calls import Calls
+from flow.run.emitting import EmittingCalls
+from flow.run.ending import Limited
 from flow.run.frames import keep_users_frames, let_go
 from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome, by_parameter
 from flow.run.ids import new_run_id
@@ -34,6 +36,7 @@ from flow.types import ABSENT, MISSING, Status
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from flow.data.emissions import Texts
     from flow.data.store import WorkflowData
     from flow.run.adaptive import LimitSearch
     from flow.run.spans import ItemSpans
@@ -66,6 +69,7 @@ class Extras:
     """What only some runs have.
 
     :ivar outer: the run that this one is a node of, and ``at`` its place there: the node, ``map[index]`` for an item.
+    :ivar round: its number if it is a round of a loop. ``rounds`` are how many its own loops have begun, by node.
     :ivar stages: pipelined maps whose items have been run with the map before them, by node.
     :ivar limits: what moves limits, by map; "" is that of the nodes.
     :ivar fallbacks: what fallbacks have stood in for, by node: its exception, or those of a map's items by index.
@@ -78,17 +82,22 @@ class Extras:
     :ivar tries: starts and ends of the attempts of nodes that may be retried, if they are timed.
     :ivar items: those of maps' items, by map, if they are timed.
     :ivar refused: nodes whose condition has raised: they fail, whatever their retries and fallbacks.
+    :ivar nested: runs that contexts of nodes have started: by node its attempt, and how many; None if there are none.
+    :ivar texts: those that nodes have emitted; None if there are none.
+    :ivar ended_at: of an outermost run without an event loop, when an exit has ended it.
+    :ivar grace: when cleanup that outlasts the run must have ended, by its clock, without an event loop.
     """
 
     __slots__ = (
-        "abandoned", "at", "began", "caught", "data", "epoch", "fallbacks", "hooks", "items", "known", "limits",
-        "outer", "refused", "stages", "steps", "tries", "view",
+        "abandoned", "at", "began", "caught", "data", "ended_at", "epoch", "fallbacks", "grace", "hooks", "items",
+        "known", "limits", "nested", "outer", "refused", "round", "rounds", "stages", "steps", "texts", "tries", "view",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
         self.data = data
         self.outer = outer
         self.at = at
+        self.round: int | None = None
         self.stages: dict[int, Stage] = {}
         self.limits: dict[str, LimitSearch] = {}
         self.view: LiveView | None = None
@@ -97,15 +106,25 @@ class Extras:
         self.began: dict[int, float] = {}
         self.tries: dict[int, list[tuple[float, float]]] = {}
         self.items: dict[int, ItemSpans] = {}
+        self.rounds: dict[int, int] = {}
         self.abandoned: Mapping[Any, str] = NOTHING
         self.caught: list[Exception] = []
         self.known: Mapping[int, Outcome | None] = NOTHING
         self.steps: Sequence[Step] = ()
         self.refused: set[int] = set()
+        self.nested: dict[str, tuple[int, int]] | None = None
+        self.texts: Texts | None = None
+        self.grace: float | None = None
+        self.ended_at: float | None = None
         self.hooks: Hooks | None = None if outer is None else outer.hooks
 
+    @property
+    def place(self) -> str:
+        """The place in the run around this one: the node, ``map[index]`` for an item, ``loop#round`` for a round."""
+        return self.at if self.round is None else f"{self.at}#{self.round}"
 
-class RunRecord(Calls):
+
+class RunRecord(EmittingCalls, Limited):
     """What one run knows: what it was given, its parts made at first use, and how it stands.
 
     :param data: the store behind ``ctx.data``; if none is given, one is made when first asked for.
@@ -120,6 +139,7 @@ class RunRecord(Calls):
 
     resolver: Resolver | None
     started_at: float
+    _extras: Extras | None
 
     def __init__(
         self,
@@ -209,7 +229,7 @@ class RunRecord(Calls):
     def path(self) -> tuple[str, ...]:
         """The places in the runs around this one that lead to it, the outermost first. O(depth)."""
         extras = self._extras
-        return () if extras is None or extras.outer is None else (*extras.outer.path, extras.at)
+        return () if extras is None or extras.outer is None else (*extras.outer.path, extras.place)
 
     @property
     def data(self) -> WorkflowData:
@@ -279,16 +299,6 @@ class RunRecord(Calls):
 
         search = self.extras.limits[name] = resumed(self.plan, name, bound)
         return search
-
-    @property
-    def deadline(self) -> float | None:
-        """When the run must have ended; without an event loop, that of the run it is part of as well."""
-        limit = self.config.timeout
-        if limit is not None:
-            return self.started_at + limit
-        extras = self._extras
-        outer = None if extras is None else extras.outer
-        return None if outer is None or outer.on_loop else outer.deadline
 
     # -- how it stands -----------------------------------------------------------------------
 
@@ -459,10 +469,6 @@ class PlanRun(RunRecord):
 
     # -- outcomes ----------------------------------------------------------------------------
 
-    @property
-    def failures(self) -> int:
-        return len(self.errors.keys() - self.nodes.may_fail)
-
     def fallback_of(self, i: int) -> BaseException | None:
         found = None if self._extras is None else self._extras.fallbacks.get(i)
         return found if isinstance(found, BaseException) else None  # (those of a map's items are a dict)
@@ -482,14 +488,14 @@ class PlanRun(RunRecord):
     ) -> NodeOutcome:
         assert self.hooks is not None
         attempt = 0 if status in (Status.SKIPPED, Status.BYPASSED) else self.attempts.get(i, 1)
-        name, run_id = self.nodes.names[i], self.hooks.run_id
-        return NodeOutcome(run_id, self.path, name, None, None, status, output, error, attempt, final)
+        name, run_id, round = self.nodes.names[i], self.hooks.run_id, self.extras.round
+        return NodeOutcome(run_id, self.path, name, None, round, status, output, error, attempt, final)
 
     def call_of(self, i: int, values: Sequence[Any]) -> NodeCall:
         assert self.hooks is not None
         arguments = by_parameter(self.nodes.parameters(i), values)
         name, attempt, fn = self.nodes.names[i], self.attempts.get(i, 1), self.nodes.fns[i]
-        return NodeCall(self.hooks.run_id, self.path, name, None, None, attempt, fn, arguments)
+        return NodeCall(self.hooks.run_id, self.path, name, None, self.extras.round, attempt, fn, arguments)
 
     def retried(self, i: int, attempt: int, error: BaseException, delay: float) -> None:
         now = self.clock.now()
@@ -581,9 +587,10 @@ class PlanRun(RunRecord):
             end_of_looking(self)
         extras = self._extras
         if extras is not None:
-            for stage in extras.stages.values():
-                stage.forget()
-            extras.stages.clear()
+            if extras.stages:
+                for stage in extras.stages.values():
+                    stage.forget()
+                extras.stages.clear()
             extras.steps, extras.hooks = (), None
         now = self.clock.now()
         self.wall_time = now - self.started_at

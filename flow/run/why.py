@@ -7,6 +7,7 @@ from typing import Any
 from flow.errors import described
 from flow.plan.resolver import BYPASSED, DONE, FAILED, SKIPPED
 from flow.plan.tokens import BYPASS, LIVE, TokenResolver
+from flow.plan.waits import Signal
 from flow.run.state import PlanRun
 from flow.types import Status
 
@@ -40,9 +41,22 @@ def _completed(run: PlanRun, i: int) -> str:
     if isinstance(error, BaseException):
         return f" by its fallback, after {described(error)}"
     resolver = run.resolver
+    if run.outlasts(i):
+        return _cleaned(run, i)
     if isinstance(resolver, TokenResolver) and i in resolver.choices:
         return f", and chose {_some(list(resolver.choices[i]))}"
+    wait = None if run.nodes.routes is None else run.nodes.routes.waits.get(i)
+    if wait is not None:
+        return " by a signal" if isinstance(wait, Signal) else " when its time had come"
     return ""
+
+
+def _cleaned(run: PlanRun, i: int) -> str:
+    routes = run.nodes.routes
+    assert routes is not None
+    if i in routes.setups:
+        return f": it is the teardown of node {run.nodes.names[routes.setups[i]]!r}, which completed"
+    return ": it runs whatever happened (cleanup)"
 
 
 def _failed(run: PlanRun, i: int) -> str:
@@ -50,12 +64,11 @@ def _failed(run: PlanRun, i: int) -> str:
     if i in run.refused:
         what = f", as its condition (when) could not be asked{what}"
     resolver, names = run.resolver, run.nodes.names
+    handlers = resolver.handlers(i) if isinstance(resolver, TokenResolver) else []
+    by = f"handled by {_some([names[s] for s in handlers])}" if handlers else ""
     if i in run.nodes.may_fail:
-        return f"{what}; this is tolerated"
-    if isinstance(resolver, TokenResolver) and resolver.is_handled(i):
-        handlers = resolver.handlers(i)
-        return f"{what}; handled by {_some([names[s] for s in handlers])}"
-    return what
+        return f"{what}; this is tolerated{f', and {by}' if by else ''}"
+    return f"{what}; {by}" if by else what
 
 
 def _skipped(run: PlanRun, i: int) -> str:
@@ -80,6 +93,9 @@ def _bypassed(run: PlanRun, i: int) -> str:
     resolver, names, routes = run.resolver, run.nodes.names, run.nodes.routes
     assert isinstance(resolver, TokenResolver)
     assert routes is not None
+    setup = routes.setups.get(i)
+    if setup is not None and resolver.state[setup] != DONE:
+        return f": node {names[setup]!r}, its setup, {_verb(run.status(setup))}"
     join: Any = routes.joins.get(i, "all")
     dependencies = run.nodes.dependencies[i]
     dead = [d for d in dependencies if resolver.token(d, i) != LIVE]

@@ -34,6 +34,7 @@ from flow_bench.suites.engine import (
     hot,
     items,
     keeping,
+    looping,
     mapping,
     routing,
     scale,
@@ -57,6 +58,7 @@ TINY = core.Settings(
     ),
     hot=hot.Effort(rounds=1, looks=(5, 30), sizes=(4,)),
     seams=seams.Effort(rounds=1, nodes=12, calls=3),
+    looping=looping.Effort(rounds=1, times=3),
     routing=routing.Effort(rounds=1, nodes=12),
 )
 
@@ -253,6 +255,14 @@ class TestCore:
         monkeypatch.setattr(seams, "noop", lambda: "something else")
         with pytest.raises(Refused):
             list(seams.run(seams.Effort(rounds=1, nodes=12, calls=3)))
+
+    def test_a_loop_runs_the_rounds_that_are_timed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (rows,) = looping.run(looping.Effort(rounds=1, times=3))
+        assert [row.ratio for row in rows if row.label.endswith(looping.BY_HAND)] == [1.0, 1.0]
+        assert [row.target for row in rows if row.label.endswith(looping.ROUND)] == [looping.ONE_MORE] * 2
+        monkeypatch.setattr(looping, "more", lambda n: n + 2)
+        with pytest.raises(Refused):
+            list(looping.run(looping.Effort(rounds=1, times=3)))
 
     def test_plans_that_route_stand_beside_the_same_ones_that_count(self) -> None:
         for table in routing.run(routing.Effort(rounds=1, nodes=40)):

@@ -14,7 +14,7 @@ from flow_bench.harness.contender import Refused
 from flow_bench.micro import measuring as harness
 from flow_bench.micro import test_workflow as single
 from flow_bench.micro.test_node import ROUTES
-from flow_bench.suites.load import live, rate, recovery, soak, workflow
+from flow_bench.suites.load import live, rate, recovery, soak, waiting, workflow
 from flow_bench.suites.load.live import BARE, CROWD, NODES, OURS, PER_NODE, Burst, Contender, Fn, Workflow
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -23,6 +23,7 @@ CASES = harness.Effort(rounds=1, sample=0.0, each_rounds=harness.EACH)
 TINY = workflow.Effort(
     cases=CASES,
     live=live.Effort(counts=(2, 3), rounds=1, crowd_rounds=1, memory_up_to=2),
+    waiting=waiting.Effort(count=3, rounds=1, seconds=0.01),
     soak=soak.Effort(rounds=2, seconds=0.01),
     recovery=recovery.Effort(rounds=1, workflows=1),
     rate=rate.Effort(warm=0.05, seconds=0.1, every=0.02, rates=(0, 20), alive=3),
@@ -158,6 +159,19 @@ class TestLive:
 
         with pytest.raises(Refused, match="0 of 4 workflows were alive"):
             asyncio.run(live.bytes_each(way(hurried), 4))
+
+
+class TestWaiting:
+    def test_what_each_holds_is_told(self) -> None:
+        bare, ours = (asyncio.run(waiting.bytes_each(label, 50)) for label in (waiting.BARE, waiting.OURS))
+        assert 300 < bare < ours < 8_000
+
+    def test_runs_that_do_not_wait_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        dag = flow.Dag("approval")
+        dag.signal("approve", when=lambda: False)
+        monkeypatch.setattr(waiting, "approval", dag.compile)
+        with pytest.raises(Refused, match="0 of 1 runs waited"):
+            asyncio.run(waiting.bytes_each(waiting.OURS, 2))
 
 
 class TestSoak:

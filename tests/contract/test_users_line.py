@@ -90,6 +90,10 @@ def mistakes() -> dict[str, tuple[type[Exception], Callable[[], Any]]]:
         "flat_map": (flow.UsageError, lambda: flow.Dag().flat_map("x", len, "y", **wrong)),
         "filter": (flow.UsageError, lambda: flow.Dag().filter("x", len, "y", **wrong)),
         "reduce": (flow.UsageError, lambda: flow.Dag().reduce("x", len, "y", start=0, **wrong)),
+        "loop": (flow.UsageError, lambda: flow.Dag().loop("x", len, until=bool, max_iterations=1, **wrong)),
+        "loop of a faulty dag": (
+            flow.DefinitionError, lambda: flow.Dag().loop("x", _faulty(), until=bool, max_iterations=1)
+        ),
         "include": (flow.UsageError, lambda: flow.Dag().include(5, prefix="p")),  # type: ignore[arg-type]
         "include of a faulty dag": (flow.DefinitionError, lambda: flow.Dag().include(_faulty(), prefix="p")),
         "subgraph": (flow.UsageError, lambda: _failing().subgraph("nope")),
@@ -301,6 +305,7 @@ def _typed() -> flow.Dag:
         lambda: _typed().compile(check_types=True),
         lambda: flow.Dag().add("inner", _doubtful()),
         lambda: flow.Dag().map("inner", _doubtful(), over="xs"),
+        lambda: flow.Dag().loop("inner", _doubtful(), until=lambda x: True, max_iterations=1),
         lambda: flow.Dag().include(_doubtful(), prefix="p"),
         lambda: _doubtful().subgraph("x"),
     ],

@@ -221,6 +221,32 @@ search: 83 failed, slowest 98 ms
 [1229, 1033, 983, 958]: 4203 primes below 40000
 refused: True True
 """,
+    "agent": """\
+turn 1: chose calls, tools said ['tea costs 3', 'coffee costs 6']
+turn 2: chose calls, tools said ['6 of tea are left']
+turn 3: chose answer, tools said nothing
+tea costs 3; coffee costs 6; 6 of tea are left
+""",
+    "approval": """\
+paid 20 (pay_at_once)
+paid 500, Ann says yes (approve)
+refused by Bob (approve)
+refused by nobody (approve)
+not sent: what was sent to 'approve' is not of its type Approval: Expected `bool`, got `str` - at `$.yes`
+""",
+    "saga": """\
+nothing fails: have a nice trip; in order: True
+payment fails: no trip: hotel 17 undone, flight 17 undone; in order: True
+hotel fails: no trip: flight 17 undone; in order: True
+flight fails: no trip: nothing to undo; in order: False
+node 'undo_flight' was bypassed: its condition (when) said no
+""",
+    "optional_steps": """\
+800 wide, noise 1, caption: none; left out: smooth, shrink, caption; in order: True
+1000 wide, noise 1, caption: none; left out: smooth, caption; in order: True
+1000 wide, noise 1, caption: none; left out: nothing; in order: True
+node 'caption' failed: ConnectionError: the captions service does not answer; this is tolerated
+""",
     "middleware": """\
 {'price': 20, 'total': 60}
 {'price': 20, 'total': 60}

@@ -39,7 +39,8 @@ class Node:
         self.reads = [name for name in plain if rng.random() < 0.4]
         self.is_map = rng.random() < 0.15
         free = [name for name in self.edges if name not in self.reads and not self.is_map]
-        self.outcomes = [name for name in free if rng.random() < 0.15]
+        self.is_loop = not self.is_map and rng.random() < 0.15  # of two rounds
+        self.outcomes = [name for name in free if not self.is_loop and rng.random() < 0.15]
         self.join = rng.choice(JOINS)
         if not self.edges and self.join in ("some", "failed"):
             self.join = "all"
@@ -76,7 +77,7 @@ class Node:
 
 
 def dag_of(nodes: Sequence[Node], rng: random.Random, kind: str) -> tuple[flow.Dag, list[str]]:
-    """Make a Dag of them. (A loop, which runs a body again and again, would be one more kind of node here.)"""
+    """Make a Dag of them."""
     dag, called = flow.Dag("random"), list[str]()
     for node in nodes:
         options: dict[str, Any] = {"after": node.after, "join": node.join}
@@ -96,6 +97,8 @@ def dag_of(nodes: Sequence[Node], rng: random.Random, kind: str) -> tuple[flow.D
             dag.route(node.name, fn, to={name: name for name in node.to}, **options)
         elif node.is_map:
             dag.map(node.name, fn, over=node.over, **options)
+        elif node.is_loop:
+            dag.loop(node.name, fn, until=_every_other_time(), max_iterations=2, **options)
         else:
             dag.add(node.name, fn, **options)
     return dag, called
@@ -103,6 +106,16 @@ def dag_of(nodes: Sequence[Node], rng: random.Random, kind: str) -> tuple[flow.D
 
 def inputs_of(nodes: Sequence[Node]) -> dict[str, Any]:
     return {"rows": (1, 2)} if any(node.is_map and node.over == "rows" for node in nodes) else {}
+
+
+def _every_other_time() -> Any:
+    asked: list[object] = []
+
+    def until(output: object) -> bool:
+        asked.append(output)
+        return len(asked) % 2 == 0
+
+    return until
 
 
 def _saying(node: Node) -> Any:
@@ -231,7 +244,7 @@ def is_ok(nodes: Sequence[Node], status: dict[str, str], causes: dict[str, list[
     for node in nodes:
         if status[node.name] == "skipped":
             excused[node.name] = all(
-                excused[name] if status[name] == "skipped" else handled(by_name[name]) and not by_name[name].tolerated
+                excused[name] if status[name] == "skipped" else handled(by_name[name])
                 for name in causes[node.name]
             )
     return all(excused.values())
@@ -240,7 +253,7 @@ def is_ok(nodes: Sequence[Node], status: dict[str, str], causes: dict[str, list[
 def random_nodes(rng: random.Random) -> list[Node]:
     nodes = [Node(rng, i) for i in range(rng.choice((rng.randint(2, 12), rng.randint(2, 20), rng.randint(2, 60))))]
     for i, node in enumerate(nodes[:-1]):
-        if not node.is_map and rng.random() < 0.25:
+        if not (node.is_map or node.is_loop) and rng.random() < 0.25:
             later = nodes[i + 1 :]
             targets = rng.sample(later, min(len(later), rng.randint(1, 3)))
             node.to = [target.name for target in targets]
@@ -305,7 +318,10 @@ def check_run(nodes: Sequence[Node], rng: random.Random, kind: str, settings: di
     assert found == want, (kind, settings)
     ran = [node for node in nodes if want[node.name] == "completed" and not node.fails]
     assert {*called} == {node.name for node in ran}
-    plain = {node.name for node in nodes if not node.is_map}
+    plain = {node.name for node in nodes if not (node.is_map or node.is_loop)}
+    for node in nodes:
+        if node.is_loop and node in ran:
+            assert called.count(node.name) == 2
     assert len(plain.intersection(called)) == len([name for name in called if name in plain])
     assert result.ok == is_ok(nodes, found, causes), (kind, settings)
     if settings.get("keep") is None:

@@ -244,8 +244,11 @@ class TestFailure:
         result = call("run", write("bad.py", BAD), "--on-error", "collect")
         assert result.exit_code == 1
         assert "bad: FAILED, 1 of 4 nodes completed, 2 failed, 1 skipped, 1 retried in " in result.stdout
-        table = [line.split(maxsplit=1) for line in result.stderr.splitlines()[1:]]
+        table = [line.split(maxsplit=1) for line in result.stderr.splitlines()[1:4]]
         assert result.stderr.startswith("2 nodes failed:\n")
+        assert result.stderr.endswith(
+            "1 node did not run:\n  node 'after' was skipped: node 'broken' failed\n"
+        )
         assert [row[0] for row in table] == ["node", "broken", "tolerated"]
         assert table[1][1].startswith("JSONDecodeError: Expecting property name")
         assert table[1][1].endswith("  bad.py:11 (attempt 2)")
@@ -490,6 +493,48 @@ class TestShowAndCheck:
             "  0      users   sync",
             "  1      total   async  users",
             "  1      unread  sync   users",
+        ]
+
+    def test_nodes_that_wait(self) -> None:
+        write(
+            "wait.py",
+            "import flow\ndag = flow.Dag('wait')\ndag.signal('ask', type=int)\n"
+            "dag.timer('pause', seconds=0.5, when=lambda: True)\n",
+        )
+        lines = call("show", "wait.py").stdout.splitlines()
+        assert [line.split()[1:] for line in lines[-2:]] == [["ask", "signal"], ["pause", "timer,", "when"]]
+        result = call("run", "wait.py")
+        assert result.exit_code == 2
+        assert "dag 'wait' would wait for ever" in result.stderr
+        assert "Traceback" not in result.stderr
+
+    def test_what_decides_which_nodes_run(self) -> None:
+        write(
+            "desk.py",
+            "import flow\ndag = flow.Dag('desk')\n"
+            "dag.route('triage', lambda: 1, to={1: 'drop', 'two': 'pay'}, default='pay')\n"
+            "dag.add('drop', lambda: 1, when=lambda: True)\ndag.add('pay', lambda: 1)\n"
+            "dag.add('end', lambda: 1, after={'pay': 'failed'}, join=1)\n",
+        )
+        assert call("show", "desk.py").stdout.splitlines()[4:] == [
+            "  0      triage  router, sync",
+            "  1      drop    sync, when    triage",
+            "  1      pay     sync          triage",
+            "  2      end     sync, join=1  pay",
+        ]
+        document = json.loads(call("show", "desk.py", "--format", "json").stdout)
+        nodes = {node.pop("name"): node for node in document["nodes"]}
+        usual = {"level", "needs", "cost"}
+        assert {name: {k: v for k, v in node.items() if k not in usual} for name, node in nodes.items()} == {
+            "triage": {"to": {"1": "drop", "two": "pay"}, "default": "pay"},
+            "drop": {"when": True},
+            "pay": {},
+            "end": {"join": 1, "after": {"pay": "failed"}},
+        }
+        result = call("run", "desk.py")
+        assert result.stderr.splitlines()[-2:] == [
+            "  node 'pay' was bypassed: router 'triage' chose 'drop'",
+            "  node 'end' was bypassed: 0 of the 1 live edges that it waits for came (join=1)",
         ]
 
     def test_a_picture_besides(self) -> None:

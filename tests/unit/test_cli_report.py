@@ -160,3 +160,38 @@ def test_an_interrupt_has_the_result_so_far() -> None:
         result = caught.value.result  # type: ignore[attr-defined]
         assert result["a"] == 1 and not result.ok
         assert [str(status) for status in result.status.values()] == ["completed", "cancelled", "cancelled"]
+
+
+class TestReasons:
+    @staticmethod
+    def result(idle: int = 1) -> flow.Result:
+        def broken() -> None:
+            raise ValueError("no space left\non any disk")
+
+        dag = flow.Dag("d")
+        dag.add("handled", broken)
+        dag.add("alarm", lambda: 1, after={"handled": "failed"})
+        dag.add("after", lambda: 1, after="handled")
+        for k in range(idle):
+            dag.add(f"optional_{k}", lambda: 1, when=lambda: False)
+        return flow.run(dag)
+
+    def test_of_what_did_not_run_and_of_what_was_handled(self) -> None:
+        assert plain(report.reasons(self.result(), 200)) == [
+            "1 failure handled:",
+            "  node 'handled' failed: ValueError: no space left; handled by 'alarm'",
+            "2 nodes did not run:",
+            "  node 'after' was skipped: node 'handled' failed",
+            "  node 'optional_0' was bypassed: its condition (when) said no",
+        ]
+
+    @pytest.mark.parametrize("width", [30, 60, None])
+    def test_lines_are_few_and_fit(self, width: int | None) -> None:
+        lines = plain(report.reasons(self.result(30), width))
+        assert len(lines) == 2 + 1 + report.MAX_REASONS + 1
+        assert lines[-1] == "  ... and 21 more (--json prints all statuses)"
+        assert max(cells(line) for line in lines[:-1]) <= (width or report.MAX_LINE)
+
+    def test_nothing_to_say(self) -> None:
+        assert report.reasons(flow.run(flow.topologies.linear(2)), 80) == []
+        assert report.reasons(failed(), 80) == []

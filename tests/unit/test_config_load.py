@@ -38,12 +38,13 @@ class TestReading:
         path = written(
             '[flow]\nmode = "workers"\nlimit = 32\non_error = "collect"\ntimeout = 5\nexecutor = "thread"\n'
             'threads = 4\norder = "critical_path"\ntiming = true\nkeep = ["a", "b"]\nblocking_after = "none"\n'
-            'backend = "trio"\nshow_values = false\n'
+            'backend = "trio"\nshow_values = false\ncleanup_timeout = 5\n'
             '[flow.data]\nmemory = "slots"\nmetrics = "off"\nlocked = true\nshow_values = false\n[other]\nx = 1\n'
         )
         assert flow.Config.load(path) == flow.Config(
             mode="workers", limit=32, on_error="collect", timeout=5, executor="thread", threads=4,
             order="critical_path", timing=True, show_values=False, keep=["a", "b"], blocking_after=None, backend="trio",
+            cleanup_timeout=5,
             data=flow.DataConfig(memory="slots", metrics="off", locked=True, show_values=False),
         )  # fmt: skip
 
@@ -136,6 +137,7 @@ CONFIGS = st.builds(
     limit=LIMITS,
     on_error=st.sampled_from(["fail_fast", "collect"]),
     timeout=st.none() | st.floats(1e-6, 1e6),
+    cleanup_timeout=st.floats(1e-6, 1e6),
     executor=st.sampled_from(["inline", "thread"]),
     threads=st.integers(1, 500),
     timing=st.booleans(),

@@ -136,6 +136,17 @@ WAYS: dict[str, Any] = {
     "flat_map": lambda d, o: d.flat_map("n", o, over="users", cost=1),
     "filter": lambda d, o: d.filter("n", o, over="users", continue_on_error=True),
     "reduce": lambda d, o: d.reduce("n", o, over="users", start=0, retry=flow.Retry(2)),
+    "loop": lambda d, o: d.loop("n", o, until=lambda x: True, max_iterations=1),
+    "loop with retry": lambda d, o: d.loop("n", o, until=lambda x: True, max_iterations=1, retry=flow.Retry(2)),
+    "until": lambda d, o: d.loop("n", _inner(), until=o, max_iterations=1),
+    "until of a function": lambda d, o: d.loop("n", lambda a: a, until=o, max_iterations=1, carry="a"),
+    "max_iterations": lambda d, o: d.loop("n", _inner(), until=lambda x: True, max_iterations=o),
+    "carry": lambda d, o: d.loop("n", _inner(), until=lambda x: True, max_iterations=1, carry=o),
+    "carry of a function": lambda d, o: d.loop("n", lambda a: a, until=lambda x: True, max_iterations=1, carry=o),
+    "carried output": lambda d, o: d.loop("n", _inner(), until=lambda x: True, max_iterations=1, carry={"a": o}),
+    "on_limit": lambda d, o: d.loop("n", _inner(), until=lambda x: True, max_iterations=1, on_limit=o),
+    "history": lambda d, o: d.loop("n", _inner(), until=lambda x: True, max_iterations=1, history=o),
+    "name of a loop": lambda d, o: d.loop(o, lambda a: a, until=lambda x: True, max_iterations=1),
     "key": lambda d, o: d.map("n", lambda item: 1, over="users", key=o),
     "middleware": lambda d, o: d.add("n", lambda: 1, middleware=[o]),
     "retry_if": lambda d, o: d.add("n", lambda: 1, retry=flow.Retry(retry_if=o)),
@@ -151,6 +162,12 @@ WAYS: dict[str, Any] = {
     "thread": lambda d, o: d.add("n", lambda: 1, thread=o),
     "continue_on_error": lambda d, o: d.add("n", lambda: 1, continue_on_error=o),
 }
+
+
+def _inner() -> flow.Dag:
+    dag = flow.Dag("inner")
+    dag.add("x", lambda a: a)
+    return dag
 
 
 @pytest.mark.parametrize("kind", OBJECTS)

@@ -37,6 +37,23 @@ def execute(**wrong: Any) -> None:
     asyncio.run(flow.execute(dag, {"customers": [1]}, **wrong))
 
 
+def start(**wrong: Any) -> None:
+    async def main(dag: flow.Dag) -> None:
+        async with flow.start(dag, {"customers": [1]}, **wrong):
+            raise AssertionError
+
+    dag = _dag()
+    asyncio.run(main(dag))
+
+
+def awaits(**wrong: Any) -> None:
+    flow.Dag().signal("n", **wrong)
+
+
+def pauses(**wrong: Any) -> None:
+    flow.Dag().timer("n", **wrong)
+
+
 def add(**wrong: Any) -> None:
     flow.Dag().add("n", len, **wrong)
 
@@ -87,6 +104,12 @@ RETRY = "retry=flow.Retry(attempts=4)"
         (run, "xyzzy", [1], "if it is to be a run input: flow.run(dag, {'xyzzy': ...})"),
         (execute, "customers", [1], "run inputs are one mapping: flow.execute(dag, {'customers': ...})"),
         (execute, "limit", 3, "a setting of the run: config=flow.Config(limit=3)"),
+        (start, "limit", 3, "a setting of the run: config=flow.Config(limit=3)"),
+        (awaits, "payload_type", int, "did you mean type=...?"),
+        (awaits, "timeout_seconds", 3, "did you mean timeout=3?"),
+        (awaits, "afer", "a", "did you mean 'after'?"),
+        (pauses, "sleep", 2.5, "did you mean seconds=2.5?"),
+        (pauses, "eta", 2.5, "did you mean at=...?"),
         (add, "retries", 3, f"did you mean {RETRY}? attempts count the first call too"),
         (add, "retrys", 3, "did you mean 'retry'?"),
         (add, "depends_on", ["a"], "did you mean after=...?"),
@@ -197,6 +220,8 @@ def test_the_tables_are_those_of_the_signatures() -> None:
     own = {name for name in inspect.signature(flow.Dag.map).parameters if name not in ("self", "fn", "over", "options")}
     assert set(PLACES["map"]) == own - {"name"} | set(ItemOptions.__annotations__) - set(NodeOptions.__annotations__)
     assert set(FoldOptions.__annotations__) == set(NodeOptions.__annotations__)
+    looped = set(inspect.signature(flow.Dag.loop).parameters) - {"self", "name", "body", "options"}
+    assert set(PLACES["loop"]) == looped
     taken = set(inspect.signature(flow.run).parameters) - {"target", "wrong"}
     assert (
         set(PLACES["run"]) | {"data"} == taken == set(inspect.signature(flow.execute).parameters) - {"target", "wrong"}

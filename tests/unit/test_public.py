@@ -40,9 +40,9 @@ def test_every_public_name_says_what_it_is_and_where_it_is(module: ModuleType, n
 def test_the_top_level_holds_what_most_programs_use() -> None:
     assert flow.__all__ == [
         "Config", "Context", "Dag", "DataConfig", "DefinitionError", "DefinitionWarning", "FlowError", "InputError",
-        "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "Result", "Retry", "RunError", "Status", "Timeout",
-        "UsageError", "WorkflowData", "errors", "events", "execute", "interop", "memory", "middleware", "observe",
-        "render", "run", "testing", "topologies", "traces", "tune",
+        "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "Result", "Retry", "RunError", "RunHandle", "Status",
+        "Timeout", "UsageError", "WorkflowData", "errors", "events", "execute", "interop", "memory", "middleware",
+        "observe", "render", "run", "start", "stream", "testing", "topologies", "traces", "tune",
     ]  # fmt: skip
 
 

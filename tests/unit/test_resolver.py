@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
-from flow.plan.resolver import Resolver
+from flow.plan.resolver import DONE, Resolver
 
 # 0 -> 1 -> 3 -> 5
 #  \-> 2 --/     4 (alone)
@@ -17,8 +17,8 @@ GRAPH = [(), (0,), (0,), (1, 2), (), (3,)]
 
 
 def picture(resolver: Resolver) -> str:
-    """One letter per node: . waiting, r ready, t taken, D done, F failed, S skipped, C cancelled."""
-    return "".join(".rtDFSC"[code] for code in resolver.state)
+    """One letter per node: . waiting, r ready, t taken, a awaiting, D done, F failed, S skipped, C cancelled."""
+    return "".join(".rtaDFSC"[code] for code in resolver.state)
 
 
 def test_states_of_a_run_that_goes_well() -> None:
@@ -209,7 +209,7 @@ def test_random_events_keep_the_definition_of_ready(graph: list[tuple[int, ...]]
             getattr(r, event)(i)
         for k, deps in enumerate(graph):
             if r.state[k] <= 1:
-                assert (r.state[k] == 1) == all(r.state[d] == 3 for d in deps)
+                assert (r.state[k] == 1) == all(r.state[d] == DONE for d in deps)
                 assert r.is_runnable(k) == (r.state[k] == 1)
         for t in taken:
             assert r.status(t) is flow.Status.RUNNING

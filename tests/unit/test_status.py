@@ -21,6 +21,7 @@ PATHS = {
     Status.PENDING: (),
     Status.READY: ("ready",),
     Status.RUNNING: ("ready", "running"),
+    Status.WAITING: ("ready", "waiting"),
     Status.COMPLETED: ("ready", "running", "completed"),
     Status.FAILED: ("ready", "running", "failed"),
     Status.SKIPPED: ("skipped",),
@@ -30,7 +31,8 @@ PATHS = {
 
 LEGAL = {
     ("pending", "ready"), ("pending", "skipped"), ("pending", "bypassed"), ("pending", "cancelled"),
-    ("ready", "running"), ("ready", "skipped"), ("ready", "bypassed"), ("ready", "cancelled"),
+    ("ready", "running"), ("ready", "waiting"), ("ready", "skipped"), ("ready", "bypassed"), ("ready", "cancelled"),
+    ("waiting", "completed"), ("waiting", "failed"), ("waiting", "cancelled"),
     ("running", "completed"), ("running", "failed"), ("running", "cancelled"), ("running", "ready"),
 }  # fmt: skip
 

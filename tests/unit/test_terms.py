@@ -256,6 +256,7 @@ FILLED: dict[str, Any] = {
     "keep": "all", "pipelined": False, "locked": True, "capacity": 5, "max_length": 5, "start": 0, "run_id": "r",
     "targets": "n", "admission": lambda: None, "on_outcome": lambda: None, "before_call": lambda: None, "observers": (),
     "executors": {}, "clock": FakeClock(), "data": None, "middleware": (), "after": (), "needs": None, "thread": True,
+    "cleanup": True, "cleanup_timeout": 5.0,
     "replace": False, "show_values": True, "direct_reads": False, "abandon_on_timeout": False, "known": None,
     "inputs": None, "config": None, "timing": True, "optimize": True, "fallback": 0, "key": None, "layout": None,
     "name": "n", "on_error": "collect", "preset": "default", "when": lambda: True, "join": "all",

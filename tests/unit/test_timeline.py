@@ -357,10 +357,11 @@ class TestItems:
 
     def test_many_maps_are_counted(self) -> None:
         result = mapped(1, maps=MAX_SECTIONS + 2)
-        assert "The items of 2 more maps are left out." in texts(result.timeline("svg"))
-        assert "(without the items of 2 maps)" in result.timeline().splitlines()[1]
+        assert "The items or rounds of 2 more nodes are left out." in texts(result.timeline("svg"))
+        assert "(without the items or rounds of 2 nodes)" in result.timeline().splitlines()[1]
         many = Section("m", tuple(Bar(f"m[{i}]", 0.0, 1.0) for i in range(MAX_MERMAID)))
-        assert gantt("x", [Bar("n", 0.0, 1.0)], [many]).splitlines()[1] == "    title x (without the items of 1 map)"
+        title = gantt("x", [Bar("n", 0.0, 1.0)], [many]).splitlines()[1]
+        assert title == "    title x (without the items or rounds of 1 node)"
 
 
 def test_an_error_without_a_text_does_no_harm() -> None:

@@ -9,7 +9,10 @@ import operator
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, assert_type
 
+import msgspec
+
 import flow
+from flow.data.within import RunResult
 from flow.types import NodeRef
 
 dag = flow.Dag("typed")
@@ -61,6 +64,10 @@ assert_type(dag.route("route", lambda: "x", to={"x": one}), NodeRef[tuple[str, .
 assert_type(dag.merge("merge", of=[one, other]), NodeRef[int])
 assert_type(dag.merge("merge2", of=[one, "other"]), NodeRef[Any])
 assert_type(dag.add("joined", lambda: 1, join="some", when=lambda: True, after={one: "failed"}), NodeRef[int])
+assert_type(dag.add("closed", size, cleanup=True), NodeRef[int])
+assert_type(dag.teardown("torn_down", size, of=one, retry=flow.Retry(2)), NodeRef[int])
+assert_type(dag.teardown("atorn_down", asize, of="one"), NodeRef[int])
+dag.teardown("of_nothing", size)  # type: ignore[call-overload]
 assert_type(flow.Outcome(value=3), flow.Outcome[int])
 assert_type(dag.add("rows", rows), NodeRef[Iterator[int]])
 assert_type(dag.add("arows", arows), NodeRef[AsyncIterator[int]])
@@ -128,6 +135,29 @@ assert_type(result.errors["one"], BaseException)
 assert_type(result.error(), flow.RunError | None)
 
 
+class Approval(msgspec.Struct):
+    by: str
+
+
+approved, pause = dag.signal("approved", type=Approval, after=one), dag.timer("pause", seconds=3.0)
+assert_type(approved, NodeRef[Approval])
+assert_type(dag.signal("any"), NodeRef[Any])
+assert_type(pause, NodeRef[None])
+assert_type(result[approved], Approval)
+dag.signal("wrong", retry=3)  # type: ignore[call-overload]
+dag.timer("wrong", thread=True)  # type: ignore[call-arg]
+
+
+async def started() -> None:
+    async with flow.start(dag, {"x": 1}) as run:
+        assert_type(run, flow.RunHandle)
+        run.send("approved", {"by": "Ann"})
+        assert_type(run.waiting, tuple[str, ...])
+        assert_type(run.status(approved), flow.Status)
+        assert_type(await run.result(), flow.Result)
+    flow.start(dag, limit=3)  # type: ignore[call-arg]
+
+
 async def executed() -> None:
     assert_type(await flow.execute(dag, {"x": 1}), flow.Result)
 
@@ -158,6 +188,34 @@ def writes(ctx: flow.Context) -> None:
     assert_type(ctx.data["total"], Any)
     assert_type(ctx.data.get_int("total"), int)
 
+
+def nests(ctx: flow.Context) -> None:
+    inside = ctx.run(dag, {"x": 1}, targets=["one"])
+    assert_type(inside["one"], Any)
+    assert_type(inside[one], int)
+    assert_type(inside.ok, bool)
+    assert_type(inside.errors, dict[str, BaseException])
+    assert_type(ctx.run(dag.compile())[one], int)
+    ctx.run(lambda: 1)  # type: ignore[arg-type]
+    ctx.emit("progress", 0.5)
+    ctx.emit("text", "a", append=True)
+    ctx.emit(1, "a")  # type: ignore[arg-type]
+
+
+async def streams(ctx: flow.Context) -> None:
+    inside = await ctx.execute(dag)
+    assert_type(inside[one], int)
+    events: AsyncIterator[flow.events.Event | flow.Result] = flow.stream(dag, {"x": 1})
+    async for event in events:
+        match event:
+            case flow.events.NodeEmitted(key="text"):
+                assert_type(event.offset, int)
+            case flow.Result():
+                assert_type(event[one], int)
+    flow.stream(dag, confg=flow.Config())  # type: ignore[call-arg]
+
+
+accepted: RunResult = flow.run(dag)
 
 flow.DataConfig(memory=dict)
 flow.DataConfig(memory=lambda: dict[str, Any]())
@@ -199,3 +257,23 @@ assert_type(flow.tune(dag).best, flow.Config)
 flow.tune(dag, objective="speed")  # type: ignore[arg-type]
 either = flow.run if plan.names else flow.execute
 found: flow.Result | Coroutine[Any, Any, flow.Result] = either(dag, {"x": 1})
+
+# -- loops
+
+body = flow.Dag("body")
+assert_type(dag.loop("l1", size, until=lambda n: True, max_iterations=3), NodeRef[int])
+assert_type(dag.loop("l2", asize, until=lambda n: True, max_iterations=3, on_limit="return"), NodeRef[int])
+assert_type(dag.loop("l3", size, until=lambda n: True, max_iterations=3, history=True), NodeRef[tuple[int, ...]])
+assert_type(dag.loop("l4", asize, until=lambda n: True, max_iterations=3, history=True), NodeRef[tuple[int, ...]])
+assert_type(
+    dag.loop("l5", body, until=lambda n: True, max_iterations=3, carry={"a": "b"}), NodeRef[Mapping[str, Any]]
+)
+assert_type(
+    dag.loop("l6", body, until=lambda n: True, max_iterations=3, history=True, retry=flow.Retry(3), when=lambda: True),
+    NodeRef[tuple[Mapping[str, Any], ...]],
+)
+dag.loop("l7", size, until=lambda n: True)  # type: ignore[call-overload]
+dag.loop("l8", size, max_iterations=3)  # type: ignore[call-overload]
+dag.loop("l9", size, until=lambda n: True, max_iterations=3, carry={"a": "b"})  # type: ignore[call-overload]
+dag.loop("l10", body, until=lambda n: True, max_iterations=3, carry="a")  # type: ignore[call-overload]
+dag.loop("l11", body, until=lambda n: True, max_iterations=3, on_limit="stop")  # type: ignore[call-overload]

@@ -20,6 +20,7 @@ from flow.plan.nodes import Nodes
 from flow.plan.plan import Plan
 from flow.policy.mapping import Mapped
 from flow.run.codegen.source import generated
+from flow.signature import Composite
 
 STRETCH: Final = 1_000
 """Most nodes in one generated function: 10 to 15 ms of generating."""
@@ -136,6 +137,11 @@ def sync_stretches(nodes: Nodes, order: Sequence[int]) -> Iterator[list[int]]:
 
 
 def is_plain_sync(nodes: Nodes, i: int) -> bool:
-    """Tell whether node ``i`` is called without awaiting anything, also on a loop, where a map is awaited."""
+    """Tell whether node ``i`` is called without awaiting anything, also on an event loop.
+
+    There maps are awaited, and what has a loop.
+    """
     binder = nodes.binders.get(i)
-    return not nodes.is_async[i] and (binder is None or not isinstance(binder.fn, Mapped))
+    if nodes.is_async[i] or binder is None:
+        return not nodes.is_async[i]
+    return not isinstance(binder.fn, Mapped) and not (isinstance(binder.fn, Composite) and binder.fn.turns)

@@ -1,6 +1,6 @@
 """Draw when each node of a run was running, as the Mermaid text of a Gantt chart.
 
-Each attempt of a node that was retried is a bar; the items of a map are a section.
+Each attempt of a node that was retried is a bar; the items of a map, and the rounds of a loop, are a section.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def gantt(title: str, bars: Sequence[Bar], sections: Sequence[Section] = (), lef
     """Return ``bars``, which are sorted by start, as a Mermaid Gantt chart, one row per bar or attempt.
 
     Of more than :data:`MAX_MERMAID` nodes the longest are shown, and the title says so; attempts are told apart, and
-    ``sections`` shown, as long as there are no more bars than that. ``left_out`` counts the maps that have no section.
-    Nothing is drawn shorter than the axis' finest unit (1 us in runs of less than 10 ms, else 1 ms).
+    ``sections`` shown, as long as there are no more bars than that. ``left_out`` counts the maps and loops that have no
+    section. Nothing is drawn shorter than the axis' finest unit (1 us in runs of less than 10 ms, else 1 ms).
     """
     horizon = max([bar.end for bar in (*bars, *(bar for section in sections for bar in section.bars))], default=0.0)
     # Mermaid knows milliseconds only, so a short run is drawn with one for each microsecond.
@@ -50,7 +50,7 @@ def gantt(title: str, bars: Sequence[Bar], sections: Sequence[Section] = (), lef
             groups.append((section.title, tasks))
             drawn += len(tasks)
     if left_out:
-        title = f"{title} (without the items of {counted(left_out, 'map')})"
+        title = f"{title} (without the items or rounds of {counted(left_out, 'node')})"
     tags = {Status.COMPLETED: "done, ", Status.FAILED: "crit, ", Status.CANCELLED: "active, "}
     lines = ["gantt", f"    title {_mermaid_text(title)}", "    dateFormat x", f"    axisFormat {axis}"]
     lines.append("    todayMarker off")

@@ -1,4 +1,4 @@
-"""The items of maps as bars: each one, or of many those that failed and the slowest."""
+"""The items of maps, and the rounds of loops, as bars: each one, or of many those that failed and the slowest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flow.run.spans import FEW, MAX_ITEMS, ItemSpans
 from flow.types import Status
 
 MAX_SECTIONS: Final = 20
-"""Maps whose items are drawn."""
+"""Maps and loops whose items and rounds are drawn."""
 
 
 def attempts_of(tries: list[tuple[float, float]], zero: float, status: Status) -> tuple[Attempt, ...]:
@@ -24,28 +24,28 @@ def attempts_of(tries: list[tuple[float, float]], zero: float, status: Status) -
 
 
 def section_of(name: str, spans: ItemSpans, zero: float) -> Section:
-    """Return the rows of map ``name``. O(items drawn x log)."""
+    """Return the rows of the map or loop ``name``. O(items drawn x log)."""
     failed = f", {len(spans.raised):,} failed" if spans.raised else ""
-    title = f"{name}: {counted(spans.count, 'item')}{failed}"
+    title = f"{name}: {counted(spans.count, spans.noun)}{failed}"
     if spans.count <= MAX_ITEMS:
-        bars = [_bar(name, item, calls, item in spans.raised, zero) for item, calls in spans.calls.items()]
+        bars = [_bar(spans.label(name, item), calls, item in spans.raised, zero) for item, calls in spans.calls.items()]
         return Section(title, tuple(sorted(bars, key=lambda bar: (bar.start, bar.end))))
     status = Status.FAILED if spans.raised else Status.COMPLETED
     bars = [Bar(title, spans.first - zero, spans.last - zero, status)]
     named = list(spans.raised.items())[:FEW]
-    bars += [Bar(f"{name}[{i}]", start - zero, end - zero, Status.FAILED) for i, (start, end) in named]
+    bars += [Bar(spans.label(name, i), start - zero, end - zero, Status.FAILED) for i, (start, end) in named]
     for _, item, start, end in sorted(spans.slowest, reverse=True):
         if item not in dict(named):
             status = Status.FAILED if item in spans.raised else Status.COMPLETED
-            bars.append(Bar(f"{name}[{item}]", start - zero, end - zero, status))
+            bars.append(Bar(spans.label(name, item), start - zero, end - zero, status))
     what = f"{title} (the slowest ones are drawn{', and the first that failed' if failed else ''})"
     return Section(what, tuple(sorted(bars, key=lambda bar: (bar.start, -bar.end))))
 
 
-def _bar(name: str, item: int, calls: list[tuple[float, float, bool]], failed: bool, zero: float) -> Bar:
+def _bar(name: str, calls: list[tuple[float, float, bool]], failed: bool, zero: float) -> Bar:
     status = Status.FAILED if failed else Status.COMPLETED
     tries = [(start, end) for start, end, _ in calls]
     detail = f"{len(calls)} attempts" if len(calls) > 1 else ""
     return Bar(
-        f"{name}[{item}]", tries[0][0] - zero, tries[-1][1] - zero, status, detail, 1, attempts_of(tries, zero, status)
+        name, tries[0][0] - zero, tries[-1][1] - zero, status, detail, 1, attempts_of(tries, zero, status)
     )

@@ -58,7 +58,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Section(msgspec.Struct, frozen=True):
-    """Rows below the nodes: the items of one map."""
+    """Rows below the nodes: the items of one map, or the rounds of one loop."""
 
     title: str
     bars: tuple[Bar, ...]
@@ -103,7 +103,7 @@ def draw(
 ) -> str:
     """Return the SVG of ``bars``, which are sorted by start, and of ``sections`` below them.
 
-    :param idle: numbers of nodes that never ran, by status. :param left_out: maps that have no section.
+    :param idle: numbers of nodes that never ran, by status. :param left_out: maps and loops that have no section.
     """
     rows, count = _rows(bars)
     drawn = [bar for section in sections for bar in section.bars]
@@ -115,7 +115,7 @@ def draw(
     step = float(_ROW) if labelled else min(12.0, max(2.0, _THIN_HEIGHT / max(1, len(rows))))
     notes = _notes(bars, rows, count, labelled)
     if left_out:
-        notes.append(f"The items of {counted(left_out, 'more map')} are left out.")
+        notes.append(f"The items or rounds of {counted(left_out, 'more node')} are left out.")
     top = float(_HEAD + (15 * len(notes) + 5 if notes else 0))
     below = top + step * max(1, len(rows))
     items = [(section, [[bar] for bar in section.bars]) for section in sections]  # a row each: all have names

@@ -16,6 +16,7 @@ from sys import getrefcount
 from typing import Any, Final
 
 from flow.run.calls import Calls
+from flow.run.drive.asyncio_waits import AsyncioWaits
 from flow.run.drive.loop import LoopDriver, Worker
 from flow.run.drive.threads import Pool
 from flow.run.drive.workers import work
@@ -34,31 +35,33 @@ def _is_cancelling(task: Any, /) -> object:
 _CANCELLING: Callable[[Any], object] = asyncio.Task.cancelling if _UNCANCELS else _is_cancelling
 
 
-class AsyncioDriver(LoopDriver):
+class AsyncioDriver(AsyncioWaits):
     """One run on the running asyncio loop.
 
-    :ivar alive: workers that are suspended, and other tasks of the run, each with its task.
     :ivar shielded: those that are not cancelled with the run.
     :ivar joined: done when nothing is alive any more.
+    :ivar sparing: what will cancel the nodes that clean up, which outlast the others.
     """
 
-    __slots__ = ("alive", "joined", "loop", "shielded")
+    __slots__ = ("joined", "shielded", "sparing")
 
     work = work
 
     look = staticmethod(getrefcount)  # who keeps the task means it
     cancelling = staticmethod(_CANCELLING)
+    turn = staticmethod(partial(asyncio.sleep, 0))
 
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         super().__init__(run, pace_of(self.loop, run.clock) if outer is None else outer.pace, outer)
-        self.alive: dict[Any, asyncio.Task[None]] = {}
+        self.alive = {}
         self.joined: asyncio.Future[None] | None = None
         self.shielded: Any = ()
+        self.sparing: asyncio.TimerHandle | None = None
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
-        timeout = self.run.config.timeout
+        timeout = None if self.last else self.run.config.timeout
         timer = None if timeout is None else self.loop.call_later(timeout, self._expire)
         try:
             if self.companion is not None:
@@ -81,14 +84,16 @@ class AsyncioDriver(LoopDriver):
         finally:
             if timer is not None:
                 timer.cancel()
+            if self.sparing is not None:
+                self.sparing.cancel()
             if self.serial:
                 self.settle()
         if self.fatal is not None:
             self.raise_fatal()
         if self.run.cut_off:
-            self._cancel_again()
+            self.cancel_again()
 
-    def _cancel_again(self) -> None:
+    def cancel_again(self) -> None:
         """An error is raised in a cancellation's place: as with a TaskGroup, the next await of the caller gets that."""
         task = asyncio.current_task()
         if _UNCANCELS and task is not None and task.cancelling():
@@ -257,9 +262,18 @@ class AsyncioDriver(LoopDriver):
         self.loop.call_soon(self._cancel_tasks)
 
     def _cancel_tasks(self) -> None:
-        for task in list(self.alive.values()):
-            if task not in self.shielded:
+        for me, task in list(self.alive.items()):
+            if isinstance(me, Worker) and self.spares(me):
+                self.sparing = self.sparing or self.loop.call_at(self.grace(), self._end_grace)
+            elif task not in self.shielded:
                 task.cancel()
+
+    def _end_grace(self) -> None:
+        self.last = True
+        self._cancel_tasks()
+
+    def now(self) -> float:
+        return self.loop.time()
 
     def cancel_requested(self) -> bool:
         return self.joined is not None and self.joined.cancelled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,8 +20,18 @@ class EventLoop:
     cancelling: Callable[[Any], object]
     """Tells whether somebody has cancelled a task, or left something open in it."""
 
+    turn: Callable[[], Coroutine[Any, Any, None]]
+    """Lets the event loop turn once."""
+
+    loop: Any
+    """The event loop itself (asyncio), or what stands for it (trio's token)."""
+
     polls = False
     """After a node has ended, check whether the run has been cancelled: nothing says so before."""
+
+    def is_here(self) -> bool:
+        """Tell whether the present thread runs this event loop."""
+        return _loop_at_hand() is self.loop
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
@@ -42,6 +53,25 @@ class EventLoop:
         """Start a task that runs :meth:`delay`."""
         raise NotImplementedError
 
+    def soon(self, fn: Callable[..., object], *args: Any) -> None:
+        """Have ``fn`` called on the thread of the event loop, not within what is going on now.
+
+        Any thread may call this. :raises RuntimeError: if the event loop has ended.
+        """
+        raise NotImplementedError
+
+    def later(self, seconds: float, fn: Callable[[int], None], i: int) -> Any:
+        """Have ``fn(i)`` called after so many seconds of the run's clock; return what has ``cancel()``."""
+        raise NotImplementedError
+
+    def hold(self, waits: Any) -> None:
+        """Let the run go on until :meth:`let_go`, though no task runs. Its cancellation calls ``waits.cancel()``."""
+        raise NotImplementedError
+
+    def let_go(self, waits: Any) -> None:
+        """End :meth:`hold`."""
+        raise NotImplementedError
+
     def cancel_all(self) -> None:
         """Cancel every task, letting those that wake in this very turn have their say first."""
         raise NotImplementedError
@@ -49,6 +79,14 @@ class EventLoop:
     def shield(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task that runs no node and is not cancelled with the run, which waits for it."""
         raise NotImplementedError
+
+    def now(self) -> float:
+        """Return the event loop's time in seconds."""
+        raise NotImplementedError
+
+    def outlasting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Let the async ``call`` of a node that cleans up go on when the run ends early, for as long as it may."""
+        return call
 
     def new_pool(self, most: int) -> Pool:
         """Make the threads of an outermost run, at most so many."""
@@ -70,6 +108,10 @@ class EventLoop:
         """Tell whether the run is about to be cancelled, by its own limit or from outside."""
         raise NotImplementedError
 
+    def is_cancelled(self) -> bool:
+        """Tell whether the run is being cancelled from outside, though nothing has told this driver so yet."""
+        return False
+
     def is_cancellation(self, error: BaseException) -> bool:
         """Tell whether ``error`` is the loop's cancellation."""
         raise NotImplementedError
@@ -85,3 +127,12 @@ class EventLoop:
     def broke(self, error: BaseException) -> None:
         """End the run with an error that is no node's: a warning made an error by a filter, or a fault of ours."""
         raise NotImplementedError
+
+
+def _loop_at_hand() -> Any:
+    """Return the event loop that the present thread runs, as :attr:`EventLoop.loop`; None if it runs none."""
+    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
+    loop = None if asyncio is None else asyncio._get_running_loop()
+    if loop is None and trio is not None and trio.lowlevel.in_trio_run():
+        return trio.lowlevel.current_trio_token()
+    return loop

@@ -21,12 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from contextvars import Context, copy_context
+from math import inf
 from operator import length_hint
 from typing import Any, Final
 
 from flow.errors import BlockingNodeWarning, NodeAborted, NodeCancelled, NodeTimeout
 from flow.run.calls import Calls
-from flow.run.drive.services import NOBODY, Services
+from flow.run.drive.last import Lasting
+from flow.run.drive.services import NOBODY
 from flow.run.pacing import IDLE
 from flow.types import Status
 
@@ -137,7 +139,7 @@ class Worker(Coroutine[Any, Any, None]):
         return getattr(self.body, "cr_frame", None)
 
 
-class LoopDriver(Services):
+class LoopDriver(Lasting):
     """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.
 
     :ivar waiting: workers that are suspended in a node. ``companions`` are tasks that run none.
@@ -182,6 +184,7 @@ class LoopDriver(Services):
         self.waiting = 0
         self.companions = 0
         self.stopping = self.pumping = self.resting = False
+        self.last, self.ending_since = False, inf
         self.uncounted = 1 << 62
         self.fatal: BaseException | None = None
 
@@ -267,6 +270,7 @@ class LoopDriver(Services):
         if not self.stopping:
             self.stopping = True
             self.uncounted = uncounted
+            self.ending_since = min(self.ending_since, self.now())
             if self.run.resolver is not None:
                 self.run.resolver.halt()
             self.cancel_all()
@@ -318,10 +322,10 @@ class LoopDriver(Services):
             run.fail(i, aborted)
             self.stop()
             return
-        delay = None if self.stopping else run.retry_delay(i, error)
-        if delay is not None:
+        delay = run.retry_delay(i, error) if self.tries_again(i) else None
+        if delay is not None and not self.stopping:
             self.spawn_delay(i, delay)
-        elif run.fail(i, error):
+        elif delay is None and run.fail(i, error):
             self.stop()
 
     def _split_cancellation(self, i: int, group: BaseExceptionGroup[Any]) -> None:

@@ -13,6 +13,7 @@ from flow.run.drive.threads import Pool, in_thread
 
 if TYPE_CHECKING:
     from flow.policy.bind import ThreadLimit
+    from flow.run.mailbox import Mailbox
 
 NOBODY: Final[Any] = ()
 """An empty queue; a deque is made at the first who queues."""
@@ -25,12 +26,16 @@ class Services(EventLoop):
     :ivar outermost: the driver of the outermost run, whose threads all use: ``pool``.
     :ivar interrupted: a cancellation has reached a call.
     :ivar outside: calls that go on without a slot (:meth:`leave_slot`); ``returning`` wait for one again.
+    :ivar mailbox: what is sent to the signals of an outermost run; only there if something can be sent.
     :ivar untold: outcomes that an async hook is being told: until it has been, no call is taken.
     """
 
-    __slots__ = ("interrupted", "limit", "outermost", "outside", "pool", "returning", "run", "untold", "workers")
+    __slots__ = (
+        "interrupted", "limit", "mailbox", "outermost", "outside", "pool", "returning", "run", "untold", "workers",
+    )  # fmt: skip
 
     run: Calls
+    mailbox: Mailbox
     outermost: Services | None
     pool: Pool | None
     interrupted: bool

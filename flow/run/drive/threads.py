@@ -20,12 +20,13 @@ from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
 from itertools import count
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Thread, local
 from typing import Any, Final
 
 from flow.data.context import LEASE, Lease
 from flow.errors import ThreadsExhausted
 from flow.policy.bind import ThreadLimit
+from flow.run.calls import OutOfTime
 
 _NOT_QUEUED: Final = object()
 
@@ -37,6 +38,9 @@ _idle: Final[deque[SimpleQueue[Job]]] = deque()
 
 _numbers: Final = count()
 
+_of_thread = local()
+"""``job`` is the call that a worker thread is making."""
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # a child has none of its parent's threads
 
@@ -47,11 +51,12 @@ class Job:
     :ivar waiter: what the loop is to wake: a future, or a :class:`TrioWaiter`.
     :ivar lease: what lets its Context write; of calls that may be abandoned.
     :ivar queues: no thread was free; the loop is to be told when it begins.
+    :ivar unwanted: who has waited for it has been cancelled, and only waits for its end.
     """
 
     __slots__ = (
         "began", "call", "context", "ended", "error", "finished", "lease", "limit", "pool", "queues", "result",
-        "values", "waiter",
+        "unwanted", "values", "waiter",
     )  # fmt: skip
 
     began: float  # by the event loop's clock; of calls with a limit
@@ -68,7 +73,7 @@ class Job:
         self.result: Any = None
         self.error: BaseException | None = None
         self.finished = False
-        self.queues = False
+        self.queues = self.unwanted = False
         self.waiter: Any = None
         self.lease: Lease | None = None
 
@@ -313,6 +318,7 @@ def _call(job: Job, pool: Pool) -> None:
     library = pool.library
     if library is not None and job.context.get(library) is not None:
         job.context.run(library.set, None)
+    _of_thread.job = job
     try:
         job.result = job.context.run(job.call, *job.values)
     except BaseException as error:  # exits too: it is the run that acts on them
@@ -320,10 +326,17 @@ def _call(job: Job, pool: Pool) -> None:
         # The base's own method, as an exception may have another of this name. Its frames begin with the user's.
         job.error = BaseException.with_traceback(error, None if traceback is None else traceback.tb_next)
         del traceback  # which holds this frame: no cycle
+    _of_thread.job = None
     if job.limit is not None:
         pool.gave_back(job)
     job.finished = True
     pool.done.append(job)
+
+
+def job_at_hand() -> Job | None:
+    """Return the call that this thread is making; None if it is no worker thread."""
+    job: Job | None = getattr(_of_thread, "job", None)
+    return job
 
 
 def in_thread(
@@ -352,7 +365,10 @@ def in_thread(
         except BaseException:
             if pool.withdraw(job):
                 raise
+            job.unwanted = True
             if not await pool.join(job):
+                raise
+            if isinstance(job.error, OutOfTime):  # it has seen that it is unwanted
                 raise
             if job.error is None and (limit is None or not limit.kept(job.ended)):
                 raise

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from flow.run.calls import Calls
+from flow.run.drive.last import outlasting
 from flow.run.drive.loop import LoopDriver, Worker
 from flow.run.drive.threads import Pool, TrioWaiter
 from flow.run.drive.workers import work
@@ -19,10 +20,11 @@ from flow.run.pacing import TURNS, pace_of
 class TrioDriver(LoopDriver):
     """One run in a nursery of its own. The caller's task only supervises."""
 
-    __slots__ = ("_early", "nursery")
+    __slots__ = ("_early", "_held", "loop", "nursery")
 
     polls = True
     work = work
+    turn = staticmethod(trio.lowlevel.checkpoint)
 
     @staticmethod
     def look(task: trio.lowlevel.Task) -> object:
@@ -35,20 +37,22 @@ class TrioDriver(LoopDriver):
         return task.child_nurseries
 
     def __init__(self, run: Calls, outer: LoopDriver | None = None) -> None:
-        token = trio.lowlevel.current_trio_token()
+        self.loop = token = trio.lowlevel.current_trio_token()
         super().__init__(run, pace_of(token, run.clock) if outer is None else outer.pace, outer)
         self.nursery: Any = None
         self._early: list[Callable[[], Coroutine[Any, Any, None]]] = []  # companions that came before the nursery
+        self._held: dict[Any, trio.Event] = {}
 
     async def drive(self) -> None:
         """Run to the end; every task is finished when this returns or raises."""
-        timeout = self.run.config.timeout
+        timeout = None if self.last else self.run.config.timeout
         scope = trio.CancelScope(deadline=inf if timeout is None else trio.current_time() + timeout)
         try:
             with scope:
                 async with trio.open_nursery() as self.nursery:
                     for early in self._early:
                         self._accompany(early)
+                    self._early.clear()  # which holds this: no cycle
                     if self.companion is not None:
                         self._accompany(self.companion)
                     self.pump()
@@ -98,15 +102,53 @@ class TrioDriver(LoopDriver):
         self.companions += 1
         self._spawn(companion)
 
+    # -- nodes that wait ---------------------------------------------------------------------
+
+    def soon(self, fn: Callable[..., object], *args: Any) -> None:
+        self.loop.run_sync_soon(partial(fn, *args))
+
+    def later(self, seconds: float, fn: Callable[[int], None], i: int) -> Any:
+        scope = trio.CancelScope()
+
+        async def companion() -> None:
+            with scope:
+                await self.run.clock.wait(seconds)
+                fn(i)
+
+        self._accompany_early(companion)
+        return scope
+
+    def hold(self, waits: Any) -> None:
+        over = self._held[waits] = trio.Event()
+
+        async def companion() -> None:
+            try:
+                await over.wait()
+            except BaseException:
+                waits.cancel()
+                raise
+
+        self._accompany_early(companion)
+
+    def let_go(self, waits: Any) -> None:
+        over = self._held.pop(waits, None)
+        if over is not None:
+            over.set()
+
+    def _accompany_early(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self.nursery is None:
+            self._early.append(body)
+        else:
+            self._accompany(body)
+
+    # -- tasks -------------------------------------------------------------------------------
+
     def shield(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async def shielded() -> None:
             with trio.CancelScope(shield=True):
                 await body()
 
-        if self.nursery is None:  # a known failure, say
-            self._early.append(shielded)
-        else:
-            self._accompany(shielded)
+        self._accompany_early(shielded)
 
     def spawn_delay(self, i: int, seconds: float) -> None:
         self._accompany(partial(self.delay, i, seconds))
@@ -140,6 +182,17 @@ class TrioDriver(LoopDriver):
             self.resting = False
         pace.renew(pace.clock())
         self.pump()
+
+    def now(self) -> float:
+        return trio.current_time()
+
+    def is_cancelled(self) -> bool:
+        scope = None if self.nursery is None else self.nursery.cancel_scope
+        # Trio has no public word for it: the caller's scope may be cancelled, and not this one.
+        return bool(getattr(getattr(scope, "_cancel_status", None), "effectively_cancelled", False))
+
+    def outlasting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        return partial(outlasting, self, call)
 
     def new_pool(self, most: int) -> Pool:
         wake = trio.lowlevel.current_trio_token().run_sync_soon

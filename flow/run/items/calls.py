@@ -90,6 +90,7 @@ class MapCalls(Calls):
             and mapped.admission is None
             and options.batch_size is None
             and options.outcome == "list"
+            and node not in outer.nodes.holders  # what is sent there tells the items apart
         )
         gate = mapped.admission
         self._lifts = (hooks is not None and hooks.awaits) or (gate is not None and is_async_callable(gate))

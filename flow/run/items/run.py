@@ -38,14 +38,15 @@ class MapOutcomes(MapCalls):
         self, i: int, status: Status, output: Any, error: BaseException | None = None, final: bool = True
     ) -> NodeOutcome:
         run_id, path, index = self.hooks.run_id, self.outer.path, self.index(i)  # type: ignore[union-attr]
-        attempt = self.attempts.get(i, 1)
-        return NodeOutcome(run_id, path, self.name, index, None, status, output, error, attempt, final)
+        attempt, round = self.attempts.get(i, 1), self.outer.extras.round
+        return NodeOutcome(run_id, path, self.name, index, round, status, output, error, attempt, final)
 
     def call_of(self, i: int, values: Sequence[Any]) -> NodeCall:
         run_id, path, index = self.hooks.run_id, self.outer.path, self.index(i)  # type: ignore[union-attr]
         extras = by_parameter(self._extras, self._extras.values())
         arguments = by_parameter(self._roles.items, values if self._roles.whole else tuple(values[0])) | extras
-        return NodeCall(run_id, path, self.name, index, None, self.attempts.get(i, 1), self.mapped.fn, arguments)
+        attempt, round = self.attempts.get(i, 1), self.outer.extras.round
+        return NodeCall(run_id, path, self.name, index, round, attempt, self.mapped.fn, arguments)
 
     def accepted(self, i: int, value: Any) -> Any:
         return value if self._look is None else self._look(value, self.values[i])

@@ -21,7 +21,7 @@ from flow_bench.harness.interleave import Samples, interleave, interleave_on_loo
 from flow_bench.harness.loops import EAGER, flow_execute, on_graph, outputs_of
 from flow_bench.harness.rows import JUDGED, US, Row, Target, chosen, ratios
 from flow_bench.harness.work import Work, noop
-from flow_bench.suites.engine import hot, routing, seams, singles
+from flow_bench.suites.engine import hot, looping, routing, seams, singles
 
 COUNTERS, EAGERLY = "counters and ready list", "eager task per node"
 PER_NODE, NURSERY = "task per node (create_task)", "nursery task per node"
@@ -83,6 +83,7 @@ class Settings:
     singles: singles.Effort = field(default_factory=singles.Effort)
     hot: hot.Effort = field(default_factory=hot.Effort)
     seams: seams.Effort = field(default_factory=seams.Effort)
+    looping: looping.Effort = field(default_factory=looping.Effort)
     routing: routing.Effort = field(default_factory=routing.Effort)
 
     def rounds_of(self, nodes: int) -> int:
@@ -94,7 +95,8 @@ class Settings:
 
 
 QUICK = Settings(
-    rounds=9, large_rounds=3, singles=singles.QUICK, hot=hot.QUICK, seams=seams.QUICK, routing=routing.QUICK
+    rounds=9, large_rounds=3, singles=singles.QUICK, hot=hot.QUICK, seams=seams.QUICK, looping=looping.QUICK,
+    routing=routing.QUICK,
 )
 
 
@@ -259,6 +261,7 @@ SECTIONS: Mapping[str, Callable[[Settings], Iterator[list[Row]]]] = {
     "single": lambda settings: singles.run(settings.singles),
     "hot": lambda settings: hot.run(settings.hot),
     "seams": lambda settings: seams.run(settings.seams),
+    "loops": lambda settings: looping.run(settings.looping),
     "routing": lambda settings: routing.run(settings.routing),
 }
 run = partial(chosen, SECTIONS)
