@@ -7,7 +7,7 @@ and says what the table in docs/routing.md says. So it agrees with a run only if
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -76,8 +76,10 @@ class Node:
         return self.when == "raises" or (self.fails and not self.fallback)
 
 
-def dag_of(nodes: Sequence[Node], rng: random.Random, kind: str) -> tuple[flow.Dag, list[str]]:
-    """Make a Dag of them."""
+def dag_of(
+    nodes: Sequence[Node], rng: random.Random, kind: str, other: Callable[..., bool] | None = None
+) -> tuple[flow.Dag, list[str]]:
+    """Make a Dag of them; ``other`` adds those that are no functions, and says so."""
     dag, called = flow.Dag("random"), list[str]()
     for node in nodes:
         options: dict[str, Any] = {"after": node.after, "join": node.join}
@@ -85,10 +87,12 @@ def dag_of(nodes: Sequence[Node], rng: random.Random, kind: str) -> tuple[flow.D
             options["continue_on_error"] = True
         if node.fallback:
             options["fallback"] = node.chosen[0] if node.to else ("fallback", [])
-        if node.flaky or rng.random() < 0.1:
-            options["retry"] = flow.Retry(2, delay=0.0)
         if node.when is not None:
             options["when"] = _saying(node)
+        if other is not None and other(dag, node, options):
+            continue
+        if node.flaky or rng.random() < 0.1:
+            options["retry"] = flow.Retry(2, delay=0.0)
         if kind == "thread" and rng.random() < 0.3:
             options["thread"] = True
         fn = _function(node, called, kind == "async" and rng.random() < 0.7 and "thread" not in options)

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from test_routing_oracle import Node, _function, _saying, expected, is_ok, random_nodes
+from test_routing_oracle import Node, dag_of, expected, inputs_of, is_ok, random_nodes
 
 import flow
 from flow.testing import FakeClock
@@ -28,39 +28,32 @@ MODES: Sequence[dict[str, Any]] = (
 def waiting_nodes(rng: random.Random) -> tuple[list[Node], set[str]]:
     """Random nodes, and the names of those that wait: they read nothing and choose nothing."""
     nodes = random_nodes(rng)
-    waits = {node.name for node in nodes if not node.to and rng.random() < 0.5}
+    sources = {node.over for node in nodes if node.is_map}
+    waits = {node.name for node in nodes if not node.to and node.name not in sources and rng.random() < 0.5}
     for node in nodes:
         if node.name in waits:
-            node.reads, node.outcomes = [], []
+            node.reads, node.outcomes, node.required, node.over, node.after = [], [], set(), "rows", dict(node.edges)
+            node.is_map = node.is_loop = node.flaky = False
     return nodes, waits
 
 
-def dag_of(nodes: Sequence[Node], waits: set[str], rng: random.Random, sends: bool) -> tuple[flow.Dag, list[str]]:
+def waiting_dag(nodes: Sequence[Node], waits: set[str], rng: random.Random, sends: bool) -> tuple[flow.Dag, list[str]]:
     """A node that waits and fails is a signal that is not sent; one that completes is a timer, or a signal that is."""
-    dag, sent = flow.Dag("random"), list[str]()
-    for node in nodes:
-        options: dict[str, Any] = {"after": node.edges, "join": node.join}
-        if node.tolerated:
-            options["continue_on_error"] = True
-        if node.fallback:
-            options["fallback"] = node.chosen[0] if node.to else "fallback"
-        if node.when is not None:
-            options["when"] = _saying(node.when)
+    sent: list[str] = []
+
+    def other(dag: flow.Dag, node: Node, options: dict[str, Any]) -> bool:
         if node.name not in waits:
-            options["needs"] = {name: name for name in (*node.reads, *node.outcomes)}
-            fn = _function(node, [], rng.random() < 0.3)
-            if node.to:
-                dag.route(node.name, fn, to={name: name for name in node.to}, **options)
-            else:
-                dag.add(node.name, fn, **options)
-        elif node.fails:
+            return False
+        if node.fails:
             dag.signal(node.name, timeout=rng.choice((0.5, 1, 2)), **options)
         elif sends and rng.random() < 0.5:
             dag.signal(node.name, **options)
             sent.append(node.name)
         else:
             dag.timer(node.name, seconds=rng.choice((0, 1, 1, 2, 3)), **options)
-    return dag, sent
+        return True
+
+    return dag_of(nodes, rng, "async", other)[0], sent
 
 
 def check(result: flow.Result, nodes: Sequence[Node], case: object) -> None:
@@ -77,9 +70,9 @@ def test_statuses_are_those_of_the_rule(seed: int) -> None:
     for _ in range(6):
         nodes, waits = waiting_nodes(rng)
         settings = rng.choice(MODES)
-        dag, _ = dag_of(nodes, waits, rng, sends=False)
+        dag, _ = waiting_dag(nodes, waits, rng, sends=False)
         config = flow.Config(on_error="collect", clock=FakeClock(), **settings)
-        check(flow.run(dag, config=config), nodes, (seed, settings))
+        check(flow.run(dag, inputs_of(nodes), config=config), nodes, (seed, settings))
 
 
 @pytest.mark.filterwarnings("ignore:.*all of its . routers:flow.DefinitionWarning")
@@ -90,9 +83,10 @@ def test_sent_early_or_late(seed: int, backend: str) -> None:
 
     async def one() -> None:
         nodes, waits = waiting_nodes(rng)
-        dag, sent = dag_of(nodes, waits, rng, sends=True)
+        dag, sent = waiting_dag(nodes, waits, rng, sends=True)
         limit = rng.choice((None, 1, 3))
-        async with flow.start(dag, config=flow.Config(on_error="collect", clock=FakeClock(), limit=limit)) as run:
+        config = flow.Config(on_error="collect", clock=FakeClock(), limit=limit)
+        async with flow.start(dag, inputs_of(nodes), config=config) as run:
             for name in [name for name in sent if rng.random() < 0.5]:
                 run.send(name)
                 sent.remove(name)
