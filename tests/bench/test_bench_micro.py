@@ -21,6 +21,8 @@ from flow_bench.harness.processes import environment
 from flow_bench.micro import measuring
 from flow_bench.micro.case import Case
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 TINY = measuring.Effort(rounds=2, sample=0.0, each_rounds=measuring.EACH)
 
 

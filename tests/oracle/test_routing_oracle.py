@@ -293,7 +293,7 @@ WAYS: Sequence[tuple[str, dict[str, Any]]] = (
 )
 """Kinds of functions, and settings of a Config."""
 
-SEEDS, EACH = max(1, int(260 * share())), len(WAYS)
+SEEDS, EACH = max(1, int(160 * share())), len(WAYS)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*all of its . routers:flow.DefinitionWarning")
 
