@@ -14,11 +14,11 @@ from flow.expr.functions import Functions
 from flow.expr.library import STANDARD
 from flow.expr.limits import MAX_CACHED, MAX_CACHED_SOURCE, MAX_STEPS
 from flow.expr.places import Place
-from flow.expr.reading import missing
+from flow.expr.reading import missing, short
 from flow.expr.syntax.analysis import CODE, Analysis, analysed
 from flow.expr.syntax.calls import PREFIX
 from flow.expr.syntax.refusals import Source
-from flow.expr.syntax.writer import KEY, NAME, Spot, Use
+from flow.expr.syntax.writer import INDEX, KEY, NAME, Spot, Use
 
 _MISSING_HINT: Final = "; default(..., other) gives another value where there is none"
 _kept: dict[tuple[str, int], tuple[Functions, Analysis]] = {}
@@ -216,6 +216,8 @@ def _problem(error: Exception, spot: Spot, trace: TracebackType | None) -> str:
         return str(error)
     if isinstance(error, RecursionError):
         return "the values are nested too deeply"
+    if isinstance(error, OverflowError):
+        return "the number is too large for a float"
     if isinstance(error, MemoryError):
         return f"there is not enough memory, within {MAX_STEPS:,} steps"
     if isinstance(error, KeyError) and trace is not None and trace.tb_next is None:
@@ -223,6 +225,8 @@ def _problem(error: Exception, spot: Spot, trace: TracebackType | None) -> str:
             return str(missing(trace.tb_frame.f_locals.get(spot.held), spot.key))
         if spot.kind == NAME:
             return _no_name(spot.key, trace.tb_frame.f_locals.get("s"))
+    if isinstance(error, IndexError) and spot.kind == INDEX and trace is not None and trace.tb_next is None:
+        return str(short(trace.tb_frame.f_locals.get(spot.held)))
     if isinstance(error, KeyError) and spot.kind == NAME:
         return _no_name(spot.key, None)
     return f"the code of a value, or of a function, raised {type(error).__name__}"

@@ -1,4 +1,4 @@
-"""How large an expression, what it makes, and its work may be. All are counts, none is a time: a run repeats exactly."""
+"""How large an expression, its work and what it makes may be. All are counts, none is a time: a run repeats exactly."""
 
 from __future__ import annotations
 

@@ -19,13 +19,18 @@ from flow.types import MISSING
 SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
 """Types whose values compare at once."""
 
+NUMBERS: Final = frozenset({int, float})
+"""The types of most numbers."""
+
+_INF: Final = math.inf
+
 ORDERED: Final = frozenset({int, float, str})
 """Of these, the ones whose values have an order."""
 
 
 def is_number(value: object) -> bool:
     """Tell whether it is an int or a float. A bool is none here."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) in NUMBERS or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def bounded(value: Any) -> Any:
@@ -99,7 +104,7 @@ def unequal(steps: Steps, left: Any, right: Any) -> bool:
 
 def _ordering(name: str, compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
     def ordered(left: Any, right: Any) -> bool:
-        if is_number(left) and is_number(right) or isinstance(left, str) and isinstance(right, str):
+        if (is_number(left) and is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
             return bool(compare(left, right))
         raise Fault(
             f"'{name}' compares two numbers or two texts, not {kind(left)} and {kind(right)}"
@@ -111,7 +116,7 @@ def _ordering(name: str, compare: Callable[[Any, Any], Any]) -> Callable[[Any, A
 
 def _converted(left: object, right: object) -> str:
     """Say how text and a number come together."""
-    if isinstance(left, str) and is_number(right) or isinstance(right, str) and is_number(left):
+    if (isinstance(left, str) and is_number(right)) or (isinstance(right, str) and is_number(left)):
         return "; int(x), float(x) or str(x) converts one of them"
     return "; default(x, other) gives another value for null" if left is None or right is None else ""
 
@@ -124,6 +129,10 @@ greater_or_equal = _ordering(">=", operator.ge)
 
 def inside(steps: Steps, value: Any, container: Any) -> bool:
     """``value in container``."""
+    if type(container) is list and type(value) in SIMPLE:
+        if len(container) > FREE:
+            take(steps, len(container))
+        return bool(value in container)
     if isinstance(container, str):
         if not isinstance(value, str):
             raise Fault(f"'in' looks for text in text, not for {kind(value)}")
@@ -137,8 +146,6 @@ def inside(steps: Steps, value: Any, container: Any) -> bool:
         spend(steps, len(container))
         if type(container) is range:
             return value in container
-        if type(value) in SIMPLE:
-            return bool(value in container)
         return any(value is one or equal(steps, value, one) for one in container)
     raise Fault(f"'in' looks into text, lists and dicts, not into {kind(container)}")
 
@@ -153,6 +160,10 @@ def outside(steps: Steps, value: Any, container: Any) -> bool:
 
 def add(steps: Steps, left: Any, right: Any) -> Any:
     """``left + right``."""
+    if type(left) is str and type(right) is str:
+        if (size := len(left) + len(right)) > FREE:
+            take(steps, size)
+        return left + right
     if isinstance(left, str) and isinstance(right, str):
         spend(steps, len(left) + len(right))
         return str.__add__(left, right)
@@ -171,11 +182,19 @@ def add(steps: Steps, left: Any, right: Any) -> Any:
 
 def subtract(left: Any, right: Any) -> Any:
     """``left - right``."""
-    return bounded(_numbers("-", left, right)[0] - right)
+    if type(left) in NUMBERS and type(right) in NUMBERS and -_INF < (made := left - right) < _INF:
+        return made
+    _numbers("-", left, right)
+    return bounded(left - right)
 
 
 def multiply(left: Any, right: Any) -> Any:
     """``left * right``."""
+    if type(left) is int and type(right) is int and left.bit_length() + right.bit_length() <= MAX_BITS:
+        return left * right
+    is_float = (type(left) is float and type(right) in NUMBERS) or (type(right) is float and type(left) is int)
+    if is_float and -_INF < (made := left * right) < _INF:
+        return made
     _numbers("*", left, right)
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS + 1:
         raise Fault(f"the number is too large: ints have at most {MAX_BITS:,} bits")
@@ -184,6 +203,8 @@ def multiply(left: Any, right: Any) -> Any:
 
 def divide(left: Any, right: Any) -> Any:
     """``left / right``."""
+    if type(left) is float and type(right) in NUMBERS and right and -_INF < (made := left / right) < _INF:
+        return made
     _numbers("/", left, right, divides=True)
     return bounded(left / right)
 
@@ -196,6 +217,8 @@ def floor_divide(left: Any, right: Any) -> Any:
 
 def modulo(left: Any, right: Any) -> Any:
     """``left % right``."""
+    if type(left) is type(right) is float and right and -_INF < left < _INF:
+        return left % right
     _numbers("%", left, right, divides=True)
     return bounded(left % right)
 

@@ -53,11 +53,11 @@ def plain(steps: Steps, value: Any, depth: int = 0) -> Any:
         if not all(isinstance(key, str) for key in value):
             raise Fault("json: a dict with a key that is no str")
         return {str.__str__(key): plain(steps, one, depth + 1) for key, one in value.items()}
-    if isinstance(value, (Sequence, AbstractSet)) and not isinstance(value, (bytes, bytearray, memoryview)):
-        if not fields_of(value):
-            take(steps, len(value))
-            return [plain(steps, one, depth + 1) for one in value]
     fields = fields_of(value)
+    is_list = isinstance(value, (Sequence, AbstractSet)) and not isinstance(value, (bytes, bytearray, memoryview))
+    if is_list and not fields:
+        take(steps, len(value))
+        return [plain(steps, one, depth + 1) for one in value]
     if not fields:
         raise Fault(f"json: {kind(value)} cannot be written")
     return {name: plain(steps, getattr(value, name), depth + 1) for name in fields}

@@ -55,11 +55,14 @@ def _declared(cls: Any) -> Iterable[str]:
         if base in _told:
             return _told[base]
     if issubclass(cls, msgspec.Struct):
-        return cls.__struct_fields__
+        declared: tuple[str, ...] = cls.__struct_fields__
+        return declared
     if _FIELDS in cls.__dict__ or any(_FIELDS in base.__dict__ for base in cls.__mro__):
         return [name for name, field in getattr(cls, _FIELDS).items() if field._field_type.name == "_FIELD"]
     if issubclass(cls, tuple):
-        names = cls.__dict__.get("_fields") or next((b.__dict__["_fields"] for b in cls.__mro__ if "_fields" in b.__dict__), ())
+        names = cls.__dict__.get("_fields") or next(
+            (b.__dict__["_fields"] for b in cls.__mro__ if "_fields" in b.__dict__), ()
+        )
         return [name for name in names if isinstance(name, str)]
     return _NONE
 
@@ -67,7 +70,7 @@ def _declared(cls: Any) -> Iterable[str]:
 def found(value: Any, key: str) -> Any:
     """Return the field or the key of ``value``, or MISSING. :raises Fault: if ``value`` has neither keys nor fields."""
     if isinstance(value, Mapping):
-        return value[key] if key in value else MISSING
+        return value.get(key, MISSING)
     fields = fields_of(value)
     if key in fields:
         return getattr(value, key)
@@ -96,7 +99,9 @@ def missing(value: Any, key: object) -> Fault:
     """Say that a key is not there, and which is near."""
     names: Collection[Any] = value if isinstance(value, Mapping) else fields_of(value)
     about = f"there is no key {shown(key)}" if isinstance(key, str) else f"there is no such key, {kind(key)},"
-    return Fault(f"{about} in {kind(value)}{nearest(key, names)}; default(..., other) gives another value where there is none")
+    return Fault(
+        f"{about} in {kind(value)}{nearest(key, names)}; default(..., other) gives another value where there is none"
+    )
 
 
 def read_or_missing(value: Any, key: str) -> Any:
@@ -106,6 +111,8 @@ def read_or_missing(value: Any, key: str) -> Any:
 
 def item(value: Any, index: Any) -> Any:
     """``value[index]``."""
+    if type(value) is list and type(index) is int and -len(value) <= index < len(value):
+        return value[index]
     got = _item(value, index)
     if got is not MISSING:
         return got
@@ -128,7 +135,7 @@ def _item(value: Any, index: Any) -> Any:
     if isinstance(value, Mapping):
         if not isinstance(index, (str, int, float)) and index is not None:
             raise Fault(f"a key must be a str or a number, not {kind(index)}")
-        return value[index] if index in value else MISSING
+        return value.get(index, MISSING)
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
         if isinstance(index, int) and not isinstance(index, bool):
             return value[index] if -len(value) <= index < len(value) else MISSING

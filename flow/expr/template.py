@@ -150,7 +150,7 @@ def template(
 
 
 def _parts(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the parts of a text: one of text with -1, of an expression with its place. :raises Refusal: if one is bad."""
+    """Yield the parts of a text: plain text with -1, an expression with its start. :raises Refusal: if it is bad."""
     if len(text) > MAX_TEXT:
         raise Refusal(f"the text has {len(text):,} characters, and at most {MAX_TEXT:,} are read", 1, 1)
     at = count = size = 0

@@ -12,6 +12,8 @@ from flow.expr.reading import fields_of
 
 def as_text(function: str, name: str, value: Any) -> str:
     """Take text."""
+    if type(value) is str:
+        return value
     if not isinstance(value, str):
         hint = "; str(x) makes text of a number or a bool" if is_number(value) or isinstance(value, bool) else ""
         raise Fault(f"{function}: {name} must be a str, not {kind(value)}{hint}")
@@ -37,7 +39,9 @@ def whole(function: str, name: str, value: Any, least: int, most: int) -> int:
 
 def items_of(function: str, name: str, value: Any) -> Sequence[Any]:
     """Take a list, or what is like one."""
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
+    if type(value) is list or (
+        isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
+    ):
         return value
     hint = ""
     if isinstance(value, Mapping):

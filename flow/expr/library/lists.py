@@ -9,9 +9,10 @@ from typing import Any, Final
 from flow.errors import nearest
 from flow.expr.faults import Fault, Steps, kind, spend, take
 from flow.expr.functions import STEPS, Function, collector
-from flow.expr.library.arguments import items_of, mapping, as_text, whole
-from flow.expr.limits import MAX_DEPTH
+from flow.expr.library.arguments import as_text, items_of, mapping, whole
+from flow.expr.limits import FREE, MAX_DEPTH
 from flow.expr.operations import (
+    ORDERED,
     SIMPLE,
     comparable,
     equal,
@@ -21,6 +22,7 @@ from flow.expr.operations import (
     is_number,
     less,
     less_or_equal,
+    unequal,
 )
 from flow.expr.reading import fields_of, item_or_missing, missing, read_or_missing, sized
 from flow.types import MISSING
@@ -121,7 +123,7 @@ def sort(steps: Steps, items: Any, by: Any = None, reverse: Any = False) -> list
     if not isinstance(reverse, bool):
         raise Fault(f"sort: reverse must be true or false, not {kind(reverse)}")
     spend(steps, 4 * len(found))
-    ranks = found if by is None else _each("sort", found, as_text("sort", "by", by))
+    ranks = found if by is None else _each(found, as_text("sort", "by", by))
     if not (all(map(is_number, ranks)) or all(isinstance(rank, str) for rank in ranks)):
         raise Fault("sort: a list of numbers alone, or of text alone, has an order; sort(x, by='key') orders dicts")
     if by is None:
@@ -192,31 +194,54 @@ def pluck(steps: Steps, items: Any, key: Any, default: Any = MISSING) -> list[An
     """A list of what each item has under a key; ``default`` where it has none."""
     found = items_of("pluck", "items", items)
     spend(steps, len(found))
-    return _each("pluck", found, as_text("pluck", "key", key), default)
+    return _each(found, as_text("pluck", "key", key), default)
 
 
-def _each(function: str, items: Sequence[Any], key: str, default: Any = MISSING) -> list[Any]:
-    found = []
-    for item in items:
-        value = item[key] if type(item) is dict and key in item else read_or_missing(item, key)
-        if value is MISSING:
-            if default is MISSING:
-                raise missing(item, key)
-            value = default
-        found.append(value)
-    return found
+def _each(items: Sequence[Any], key: str, default: Any = MISSING) -> list[Any]:
+    try:
+        return [item[key] if type(item) is dict else _other(item, key, default) for item in items]
+    except KeyError:
+        return [_other(item, key, default) for item in items]
+
+
+def _other(item: Any, key: str, default: Any) -> Any:
+    """What an item has under a key, or what is taken where it has none."""
+    if type(item) is dict and key in item:
+        return item[key]
+    found = read_or_missing(item, key)
+    if found is not MISSING:
+        return found
+    if default is MISSING:
+        raise missing(item, key)
+    return default
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Steps, Any, Any], bool]:
+    """An order, in which null passes no test."""
+    return lambda steps, left, right: left is not None and compare(left, right)
 
 
 _TESTS: Final[dict[str, Callable[[Steps, Any, Any], bool]]] = {
     "==": equal,
-    "!=": lambda steps, left, right: not equal(steps, left, right),
-    "<": lambda steps, left, right: less(left, right),
-    "<=": lambda steps, left, right: less_or_equal(left, right),
-    ">": lambda steps, left, right: greater(left, right),
-    ">=": lambda steps, left, right: greater_or_equal(left, right),
+    "!=": unequal,
+    "<": _ordered(less),
+    "<=": _ordered(less_or_equal),
+    ">": _ordered(greater),
+    ">=": _ordered(greater_or_equal),
     "in": inside,
     "contains": lambda steps, left, right: inside(steps, right, left),
 }
+# fmt: off
+_QUICK: Final[dict[str, Callable[[Sequence[Any], str, Any, type, Callable[[Any], bool]], list[Any]]]] = {
+    "==": lambda x, k, y, t, slow: [i for i in x if (v == y if type(i) is dict and type(v := i[k]) is t else slow(i))],
+    "!=": lambda x, k, y, t, slow: [i for i in x if (v != y if type(i) is dict and type(v := i[k]) is t else slow(i))],
+    "<": lambda x, k, y, t, slow: [i for i in x if (v < y if type(i) is dict and type(v := i[k]) is t else slow(i))],
+    "<=": lambda x, k, y, t, slow: [i for i in x if (v <= y if type(i) is dict and type(v := i[k]) is t else slow(i))],
+    ">": lambda x, k, y, t, slow: [i for i in x if (v > y if type(i) is dict and type(v := i[k]) is t else slow(i))],
+    ">=": lambda x, k, y, t, slow: [i for i in x if (v >= y if type(i) is dict and type(v := i[k]) is t else slow(i))],
+}
+# fmt: on
+"""The tests again, for dicts whose values have the type ``t``. :raises KeyError: if one lacks the key."""
 
 
 @_listed(STEPS)
@@ -225,21 +250,27 @@ def where(steps: Steps, items: Any, key: Any, *test: Any) -> list[Any]:
     found = items_of("where", "items", items)
     name = as_text("where", "key", key)
     spend(steps, len(found))
-    ranks = _each("where", found, name, None)
     if not test:
-        return [item for item, value in zip(found, ranks, strict=True) if value]
+        return [item for item in found if _other(item, name, None)]
     if len(test) > 2:
         raise Fault("where: takes a list, a key, and a value, or a test and a value")
-    how, wanted = ("==", test[0]) if len(test) == 1 else test
+    wanted = test[-1]
+    how = test[0] if len(test) == 2 else "=="
     if not isinstance(how, str) or how not in _TESTS:
         raise Fault(f"where: the test is one of {', '.join(_TESTS)}{nearest(how, list(_TESTS))}")
     passes = _TESTS[how]
-    ordering = how[0] in "<>"
-    return [
-        item
-        for item, value in zip(found, ranks, strict=True)
-        if not (ordering and value is None) and passes(steps, value, wanted)
-    ]
+
+    def slow(item: Any) -> bool:
+        return passes(steps, _other(item, name, None), wanted)
+
+    if how in _QUICK and type(wanted) in ORDERED:
+        if type(wanted) is str:
+            take(steps, len(found) * len(wanted) // FREE)
+        try:
+            return _QUICK[how](found, name, wanted, type(wanted), slow)
+        except KeyError:
+            pass
+    return [item for item in found if slow(item)]
 
 
 @_listed(STEPS, name="any")

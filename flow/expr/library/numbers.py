@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from flow.expr.faults import Fault, Steps, kind, spend
 from flow.expr.functions import SCOPE, STEPS, Function, collector
-from flow.expr.library.arguments import items_of, number, as_text, whole
+from flow.expr.library.arguments import as_text, items_of, number, whole
 from flow.expr.limits import MAX_BITS, MAX_RANGE
 from flow.expr.operations import bounded, is_number
 from flow.expr.plain import in_text, parsed, written
@@ -51,8 +51,8 @@ def ceil(x: Any) -> int:
     return math.ceil(_finite("ceil", x))
 
 
-def _finite(function: str, x: Any) -> Any:
-    value = number(function, "x", x)
+def _finite(function: str, x: Any) -> float:
+    value: float = number(function, "x", x)
     if not math.isfinite(value):
         raise Fault(f"{function}: x is no finite number")
     return value

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from flow.expr.faults import Fault, Steps, kind, spend
+from flow.expr.faults import Fault, Steps, kind, spend, take
 from flow.expr.functions import STEPS, Function, collector
-from flow.expr.library.arguments import items_of, as_text
-from flow.expr.limits import MAX_WIDTH
+from flow.expr.library.arguments import as_text, items_of
+from flow.expr.limits import FREE, MAX_WIDTH
 from flow.expr.plain import in_text
 
 FUNCTIONS: list[Function] = []
 _listed = collector(FUNCTIONS)
+
+_FEW: Final = 16
+"""Texts that are joined at once: what they make is no more than so many times the largest."""
 
 _PIECE: Final = re.compile(r"\{\{|\}\}|\{(\w*)(?::([^{}]*))?\}|[{}]")
 _SPEC: Final = re.compile(r"(?:.?[<>=^])?[+ -]?0?(\d{0,4})[,_]?(?:\.(\d{1,4}))?([bdeEfFgGosxX%]?)")
@@ -22,7 +25,8 @@ _SPEC: Final = re.compile(r"(?:.?[<>=^])?[+ -]?0?(\d{0,4})[,_]?(?:\.(\d{1,4}))?(
 def upper(steps: Steps, text: Any) -> str:
     """Text in capitals."""
     value = text if type(text) is str else as_text("upper", "text", text)
-    spend(steps, 3 * len(value))
+    if len(value) > FREE:
+        take(steps, 3 * len(value))
     return value.upper()
 
 
@@ -30,7 +34,8 @@ def upper(steps: Steps, text: Any) -> str:
 def lower(steps: Steps, text: Any) -> str:
     """Text in small letters."""
     value = text if type(text) is str else as_text("lower", "text", text)
-    spend(steps, 3 * len(value))
+    if len(value) > FREE:
+        take(steps, 3 * len(value))
     return value.lower()
 
 
@@ -63,24 +68,38 @@ def split(steps: Steps, text: Any, separator: Any = None) -> list[str]:
 @_listed(STEPS)
 def join(steps: Steps, items: Any, separator: Any = "") -> str:
     """One text of the items of a list (text, numbers, bools), with a separator between them."""
+    if type(items) is list and type(separator) is str and len(items) <= _FEW >= len(separator):
+        try:
+            made = separator.join(items)
+        except TypeError:  # not all of them are text
+            pass
+        else:
+            if len(made) > FREE:
+                take(steps, len(made))
+            return made
     values = items_of("join", "items", items)
     between = as_text("join", "separator", separator)
-    spend(steps, len(values) * (1 + len(between)))
-    pieces = []
-    for value in values:
-        piece = value if type(value) is str else in_text(value)
-        if piece is None:
-            raise Fault(f"join: items holds {kind(value)}, which is no text, number or bool; json(x) makes text of it")
-        spend(steps, len(piece))
-        pieces.append(piece)
-    spend(steps, sum(map(len, pieces)))
+    pieces = [value if type(value) is str else _piece(value) for value in values]
+    if (size := sum(map(len, pieces)) + len(pieces) * (1 + len(between))) > FREE:
+        take(steps, size)
     return between.join(pieces)
+
+
+def _piece(value: Any) -> str:
+    piece = in_text(value)
+    if piece is None:
+        raise Fault(f"join: items holds {kind(value)}, which is no text, number or bool; json(x) makes text of it")
+    return piece
 
 
 @_listed(STEPS)
 def replace(steps: Steps, text: Any, old: Any, new: Any) -> str:
     """Text with each ``old`` replaced by ``new``."""
-    value, before, after = as_text("replace", "text", text), as_text("replace", "old", old), as_text("replace", "new", new)
+    value, before, after = (
+        as_text("replace", "text", text),
+        as_text("replace", "old", old),
+        as_text("replace", "new", new),
+    )
     if not before:
         raise Fault("replace: old must not be empty")
     spend(steps, len(value))
@@ -129,7 +148,7 @@ def format_(steps: Steps, text: Any, /, *values: Any, **named: Any) -> str:
 
 
 def _field(name: str, taken: int, values: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    if not name or name.isascii() and name.isdigit():
+    if not name or (name.isascii() and name.isdigit()):
         index = taken if not name else int(name[:6])
         if index >= len(values):
             raise Fault(f"format: text takes more values than the {len(values)} that follow it")
@@ -147,7 +166,9 @@ def _shaped(value: Any, spec: str) -> str:
         return plain
     fits = _SPEC.fullmatch(spec)
     if fits is None or any(int(digits or 0) > MAX_WIDTH for digits in fits.group(1, 2)):
-        raise Fault(f"format: what follows ':' is not understood, or wider than {MAX_WIDTH}; write {{:.2f}}, {{:>10}}, {{:,}}")
+        raise Fault(
+            f"format: what follows ':' is not understood, or wider than {MAX_WIDTH}; write {{:.2f}}, {{:>10}}, {{:,}}"
+        )
     base = plain if isinstance(value, (str, bool)) else float(value) if isinstance(value, float) else int(value)
     try:
         return format(base, spec)

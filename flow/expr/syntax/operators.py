@@ -9,6 +9,7 @@ import ast
 from typing import Any, Final
 
 from flow.expr import operations
+from flow.expr.limits import FREE
 from flow.expr.syntax import refusals
 from flow.expr.syntax.values import constant_of
 from flow.expr.syntax.writer import Visit, Writer
@@ -24,6 +25,13 @@ _BINARY: Final[dict[type, tuple[str, str]]] = {
     ast.Add: ("+", "add"), ast.Sub: ("-", "subtract"), ast.Mult: ("*", "multiply"), ast.Div: ("/", "divide"),
     ast.FloorDiv: ("//", "floordivide"), ast.Mod: ("%", "modulo"),
 }  # fmt: skip
+
+
+_SMALL: Final = 2**31
+"""Ints below this have a product that is small too."""
+
+_LARGE: Final = 1e200
+"""Floats below this, times such a number, are no larger than floats get."""
 
 
 def _slow(writer: Writer, name: str) -> str:
@@ -124,7 +132,8 @@ def _with_constant(writer: Writer, node: ast.Compare, sign: str, name: str, dept
     writer.check_constant(right, depth)
     writer.out.append(f"({one}{sign}{value!r} if type(")
     writer.hold(one, left, depth)
-    writer.out.append(f") is {type(value).__name__} else")
+    either = f" or type({one}) is float" if type(value) is int else ""
+    writer.out.append(f") is {type(value).__name__}{either} else")
     writer.line(node, f"{_slow(writer, name)}{one},{value!r}))")
     return True
 
@@ -154,9 +163,10 @@ def _constant_in(writer: Writer, node: ast.Compare, sign: str, name: str, depth:
         return False
     two = writer.new()
     writer.check_constant(node.left, depth)
-    writer.out.append(f"({fixed[0]!r}{sign}{two} if type(")
+    writer.out.append("(")
+    writer.line(node, f"{fixed[0]!r}{sign}{two} if type(")
     writer.hold(two, node.comparators[0], depth)
-    writer.out.append(") is dict else")
+    writer.out.append(f") is dict or type({two}) is list and len({two})<={FREE} else")
     writer.line(node, f"{_slow(writer, name)}{fixed[0]!r},{two}))")
     return True
 
@@ -172,13 +182,17 @@ def _arithmetic(writer: Writer, node: ast.BinOp, depth: int) -> None:
     _check_operands(writer, node, sign)
     fixed = constant_of(node.right)
     value = fixed[0] if fixed is not None and type(fixed[0]) is int else 0
+    if sign in "+-*" and _with_fixed(writer, node, sign, name, depth):
+        return
     one, two = writer.new(), writer.new()
-    if sign in ("+", "-"):  # two ints make none that is much larger
+    if sign in ("+", "-", "*"):
         writer.out.append(f"({one}{sign}{two} if type(")
         writer.hold(one, node.left, depth)
         writer.out.append(") is type(")
         writer.hold(two, node.right, depth)
-        writer.out.append(") is int else")
+        # Two ints make no sum that is much larger than they are.
+        small = f" and -{_SMALL}<{one}<{_SMALL} and -{_SMALL}<{two}<{_SMALL}" if sign == "*" else ""
+        writer.out.append(f") is int{small} else")
         writer.line(node, f"{_slow(writer, name)}{one},{two}))")
     elif sign in ("%", "//") and value > 0:
         writer.check_constant(node.right, depth)
@@ -192,6 +206,30 @@ def _arithmetic(writer: Writer, node: ast.BinOp, depth: int) -> None:
         writer.out.append(",")
         writer.visit(node.right, depth)
         writer.out.append(")")
+
+
+def _with_fixed(writer: Writer, node: ast.BinOp, sign: str, name: str, depth: int) -> bool:
+    """Write an operation with one operand that is a constant. Tell whether it was."""
+    for fixed, other, is_left in ((node.left, node.right, True), (node.right, node.left, False)):
+        found = constant_of(fixed)
+        value: Any = found[0] if found is not None else None
+        kind = type(value)
+        if kind not in operations.ORDERED or (kind is not str and not -_SMALL < value < _SMALL):
+            continue
+        one = writer.new()
+        writer.check_constant(fixed, depth)
+        left, right = (repr(value), one) if is_left else (one, repr(value))
+        limits = {
+            str: f" and len({one})<={FREE}",
+            int: f" and -{_SMALL}<{one}<{_SMALL}" if sign == "*" else "",
+            float: f" and -{_LARGE}<{one}<{_LARGE}",
+        }
+        writer.out.append(f"({left}{sign}{right} if type(")
+        writer.hold(one, other, depth)
+        writer.out.append(f") is {kind.__name__}{limits[kind]} else")
+        writer.line(node, f"{_slow(writer, name)}{left},{right}))")
+        return True
+    return False
 
 
 def _check_operands(writer: Writer, node: ast.BinOp, sign: str) -> None:

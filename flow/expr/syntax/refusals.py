@@ -13,20 +13,22 @@ _LONGEST: Final = 40
 """Characters of a part of the source that a message repeats."""
 
 OTHER_NAMES: Final = {
-    "length": "len(x)", "count": "len(x)", "size": "len(x)", "string": "str(x)", "number": "float(x)", "type_of": "type(x)",
-    "flat": "flatten(x)", "reversed": "reverse(x)", "starts_with": "startswith(x, 'a')", "ends_with": "endswith(x, 'a')",
-    "match": "matches(x, 'pattern')", "search": "matches(x, 'pattern')", "regex_match": "matches(x, 'pattern')",
-    "to_json": "json(x)", "tojson": "json(x)", "from_json": "parse_json(x)", "fromjson": "parse_json(x)",
-    "from_json_string": "parse_json(x)", "sorted": "sort(x)", "uniq": "unique(x)", "distinct": "unique(x)", "set": "unique(x)",
-    "concat": "a + b", "lowercase": "lower(x)", "uppercase": "upper(x)", "strip": "trim(x)", "lstrip": "trim(x)",
-    "rstrip": "trim(x)", "coalesce": "default(x, other)", "d": "default(x, other)", "map": "pluck(x, 'key')",
-    "selectattr": "where(x, 'key', '==', y)", "filter": "where(x, 'key', '==', y)", "rejectattr": "where(x, 'key', '!=', y)",
-    "list": "the list itself", "dict": "{'a': x}", "tuple": "[a, b]", "getattr": "x.key", "attr": "x.key", "hasattr": "get(x, 'key')",
-    "has": "'key' in x", "has_key": "'key' in x", "exists": "default(x, null) != null", "index": "x[0]", "slice": "x[1:3]",
-    "enumerate": "zip(range(len(x)), x)", "isinstance": "type(x) == 'str'", "print": "", "repr": "json(x)", "pow": "x * x",
-    "ternary": "a if test else b", "iif": "a if test else b", "append": "x + [y]", "extend": "x + y", "update": "merge(x, y)",
-    "removeprefix": "replace(x, 'a', '')", "avg": "sum(x) / len(x)", "mean": "sum(x) / len(x)", "average": "sum(x) / len(x)",
-    "is_null": "x == null", "isnull": "x == null", "is_defined": "default(x, null) != null", "in": "x in y",
+    "length": "len(x)", "count": "len(x)", "size": "len(x)", "string": "str(x)", "number": "float(x)",
+    "type_of": "type(x)", "flat": "flatten(x)", "reversed": "reverse(x)", "starts_with": "startswith(x, 'a')",
+    "ends_with": "endswith(x, 'a')", "match": "matches(x, 'pattern')", "search": "matches(x, 'pattern')",
+    "regex_match": "matches(x, 'pattern')", "to_json": "json(x)", "tojson": "json(x)", "from_json": "parse_json(x)",
+    "fromjson": "parse_json(x)", "from_json_string": "parse_json(x)", "sorted": "sort(x)", "uniq": "unique(x)",
+    "distinct": "unique(x)", "set": "unique(x)", "concat": "a + b", "lowercase": "lower(x)", "uppercase": "upper(x)",
+    "strip": "trim(x)", "lstrip": "trim(x)", "rstrip": "trim(x)", "coalesce": "default(x, other)",
+    "d": "default(x, other)", "map": "pluck(x, 'key')", "selectattr": "where(x, 'key', '==', y)",
+    "filter": "where(x, 'key', '==', y)", "rejectattr": "where(x, 'key', '!=', y)", "list": "the list itself",
+    "dict": "{'a': x}", "tuple": "[a, b]", "getattr": "x.key", "attr": "x.key", "hasattr": "get(x, 'key')",
+    "has": "'key' in x", "has_key": "'key' in x", "exists": "default(x, null) != null", "index": "x[0]",
+    "slice": "x[1:3]", "enumerate": "zip(range(len(x)), x)", "isinstance": "type(x) == 'str'", "print": "",
+    "repr": "json(x)", "pow": "x * x", "ternary": "a if test else b", "iif": "a if test else b", "append": "x + [y]",
+    "extend": "x + y", "update": "merge(x, y)", "removeprefix": "replace(x, 'a', '')", "avg": "sum(x) / len(x)",
+    "mean": "sum(x) / len(x)", "average": "sum(x) / len(x)", "is_null": "x == null", "isnull": "x == null",
+    "is_defined": "default(x, null) != null", "in": "x in y",
 }  # fmt: skip
 """By a name that Python or another engine has, what is written here."""
 
@@ -108,7 +110,11 @@ def _comprehension(node: Any, source: Source) -> str:
         written = [f"where({items}, {_test(element, name, source)})"]
     if isinstance(element, ast.Attribute) and isinstance(element.value, ast.Name) and element.value.id == name:
         written = [f"pluck({items}, {element.attr!r})"]
-    said = written[0] if written else "pluck(users, 'name'), where(users, 'age', '>', 17), or do it in a map or a function of a node"
+    said = (
+        written[0]
+        if written
+        else "pluck(users, 'name'), where(users, 'age', '>', 17), or do it in a map or a function of a node"
+    )
     return f"'for' is not allowed; write {said}"
 
 
@@ -150,7 +156,9 @@ def method(node: ast.Call, source: Source, functions: Functions) -> str:
 def unknown_function(name: str, functions: Functions) -> str:
     """Say that there is no such function, and which is near."""
     other = OTHER_NAMES.get(name)
-    hint = f"; write {other}" if other else nearest(name, list(functions)) or f"; there are {', '.join(sorted(functions))}"
+    hint = (
+        f"; write {other}" if other else nearest(name, list(functions)) or f"; there are {', '.join(sorted(functions))}"
+    )
     return f"there is no function {shown(name)}{hint}"
 
 

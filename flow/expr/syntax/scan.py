@@ -1,8 +1,8 @@
 """Looks at the characters of a source before Python's parser does.
 
-It bounds what the parser is given (length, brackets, chains of signs), finds the end of an expression in a template, and
-says of common mistakes what to write instead, where the parser would only say "invalid syntax". Whether a source is safe
-is not decided here: that is what the allow-list of :mod:`flow.expr.syntax.analysis` is for.
+It bounds what the parser is given (length, brackets, chains of signs), finds the end of an expression in a template,
+and says of common mistakes what to write instead, where the parser would only say "invalid syntax". It does not decide
+whether a source is safe: the allow-list of :mod:`flow.expr.syntax.analysis` does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ TOKEN: Final = re.compile(
 )
 TEXT, NAME, NUMBER, OPERATOR = 1, 2, 3, 4
 
-_HIDDEN: Final = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_HIDDEN: Final = re.compile(
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 _ESCAPE: Final = re.compile(r"\\(?:[\\'\"nrt]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|(.))")
 
 _OPEN: Final = {"(": ")", "[": "]", "{": "}"}
@@ -64,16 +66,17 @@ _OTHERS: Final = {
     '"': "a quote is not closed",
 }
 _LOOKS: Final = {
-    **dict.fromkeys("\u201c\u201d\u201e\u2018\u2019\u201a\uff07\uff02", "'"), **dict.fromkeys("\u2212\u2013\u2014\uff0d", "-"),
-    "\u00d7": "*", "\u00f7": "/", "\u2264": "<=", "\u2265": ">=", "\u2260": "!=", "\uff08": "(", "\uff09": ")", "\uff0c": ",",
-    "\uff0e": ".", "\uff1a": ":", "\uff3b": "[", "\uff3d": "]", "\uff5b": "{", "\uff5d": "}", "\uff0b": "+", "\uff1d": "==",
+    **dict.fromkeys("\u201c\u201d\u201e\u2018\u2019\u201a\uff07\uff02", "'"),
+    **dict.fromkeys("\u2212\u2013\u2014\uff0d", "-"), "\u00d7": "*", "\u00f7": "/", "\u2264": "<=", "\u2265": ">=",
+    "\u2260": "!=", "\uff08": "(", "\uff09": ")", "\uff0c": ",", "\uff0e": ".", "\uff1a": ":", "\uff3b": "[",
+    "\uff3d": "]", "\uff5b": "{", "\uff5d": "}", "\uff0b": "+", "\uff1d": "==",
 }  # fmt: skip
 """Characters that look like one that is allowed."""
 
-_STATEMENTS: Final = frozenset(
-    "as assert async break class continue def del elif except finally from global import nonlocal pass raise return try "
-    "while with".split()
-)
+_STATEMENTS: Final = frozenset({
+    "as", "assert", "async", "break", "class", "continue", "def", "del", "elif", "except", "finally", "from", "global",
+    "import", "nonlocal", "pass", "raise", "return", "try", "while", "with",
+})  # fmt: skip
 
 
 def check(source: str) -> None:
@@ -90,7 +93,11 @@ def check(source: str) -> None:
         )
     hidden = _HIDDEN.search(source)
     if hidden is not None:
-        _refuse(f"the character U+{ord(hidden[0]):04X} is not allowed; in text write it as {_escaped(hidden[0])}", source, hidden.start())
+        _refuse(
+            f"the character U+{ord(hidden[0]):04X} is not allowed; in text write it as {_escaped(hidden[0])}",
+            source,
+            hidden.start(),
+        )
     stack: list[tuple[str, int, bool]] = []
     signs = 0
     before, at = "", 0
@@ -103,7 +110,13 @@ def check(source: str) -> None:
                 _name(token, before, source, at)
         elif which == OPERATOR:
             if token in _OPEN:
-                stack.append((token, at, token == "(" and (before[-1:].isalnum() or before[-1:] in ")]_") and not iskeyword(before)))
+                stack.append(
+                    (
+                        token,
+                        at,
+                        token == "(" and (before[-1:].isalnum() or before[-1:] in ")]_") and not iskeyword(before),
+                    )
+                )
                 if len(stack) > MAX_DEPTH:
                     _refuse(f"brackets nest more than {MAX_DEPTH} deep", source, at)
             elif token in _CLOSE:
@@ -189,7 +202,11 @@ def _text(token: str, source: str, at: int) -> None:
     if "\\" in token and not prefix:
         for found in _ESCAPE.finditer(token):
             if found[1]:
-                _refuse(f"'\\{found[1]}' means nothing in text; write '\\\\{found[1]}' for a backslash", source, at + found.start())
+                _refuse(
+                    f"'\\{found[1]}' means nothing in text; write '\\\\{found[1]}' for a backslash",
+                    source,
+                    at + found.start(),
+                )
 
 
 def _number(token: str, before: str, source: str, at: int, end: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from flow.errors import shown
 from flow.expr.limits import MAX_BITS
-from flow.expr.syntax.writer import KEY, NAME, Use, Visit, Writer
+from flow.expr.syntax.writer import INDEX, KEY, NAME, Use, Visit, Writer
 
 CONSTANTS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
 """Names of constants, besides Python's own."""
@@ -93,6 +93,14 @@ def _subscript(writer: Writer, node: ast.Subscript, depth: int, soft: bool = Fal
             else:
                 writer.visit(bound, depth)
         writer.out.append(")")
+    elif not soft and isinstance(index, ast.Constant) and type(index.value) is int:
+        one = writer.new()
+        writer.check_constant(index, depth)
+        writer.out.append("(")
+        writer.line(node, f"{one}[{index.value!r}] if type(", INDEX, one)
+        writer.hold(one, node.value, depth)
+        writer.out.append(") is list else")
+        writer.line(node, f"item({one},{index.value!r}))")
     else:
         writer.line(node, "softitem(" if soft else "item(")
         if soft:

@@ -11,7 +11,7 @@ from flow.expr.functions import Functions
 from flow.expr.limits import MAX_DEPTH
 from flow.expr.syntax import refusals
 
-NAME, KEY, OTHER = range(3)
+NAME, KEY, INDEX, OTHER = range(4)
 
 TOO_DEEP: Final = f"the expression nests more than {MAX_DEPTH} deep"
 
@@ -19,7 +19,8 @@ TOO_DEEP: Final = f"the expression nests more than {MAX_DEPTH} deep"
 class Use(NamedTuple):
     """A name that an expression uses.
 
-    :ivar name: the name. :ivar key: the first key read of it, if that is a constant: ``x`` in ``a.x.y`` and ``a["x"].y``.
+    :ivar name: the name.
+    :ivar key: the first key read of it, if that is a constant: ``x`` in ``a.x.y`` and ``a["x"].y``.
     :ivar guarded: it stands in ``default(...)``, which takes care of its being missing.
     :ivar by: the function that is given the name itself, not its value: ``succeeded`` in ``succeeded(validate)``.
     :ivar line: where it stands, from 1. :ivar column: from 1.
@@ -37,8 +38,8 @@ class Spot(NamedTuple):
     """A line of the code: the place in the source that it comes from, and what may fail there.
 
     :ivar line: of the parsed text. :ivar offset: in its bytes.
-    :ivar kind: NAME of a value, KEY of an exact dict, or OTHER.
-    :ivar held: of a key, the variable that holds the dict. :ivar key: the name or the key.
+    :ivar kind: NAME of a value, KEY of an exact dict, INDEX of an exact list, or OTHER.
+    :ivar held: the variable that holds that dict or list. :ivar key: the name or the key.
     """
 
     line: int
@@ -61,7 +62,7 @@ class Writer:
         self.functions = functions
         self.visits = visits
         self.out: list[str] = []
-        self.spots: list[Spot] = [Spot(1, 1)]
+        self.spots: list[tuple[int, int, int, str, str]] = [Spot(1, 1)]
         self.uses: list[Use] = []
         self.calls: set[str] = set()
         self.counts = False
@@ -86,7 +87,9 @@ class Writer:
 
     def line(self, node: Any, code: str, kind: int = OTHER, held: str = "", key: str = "", at: int = -1) -> None:
         """Begin a line. What fails on it comes from ``node``, or from the byte ``at`` of the node's line."""
-        self.spots.append(Spot(node.lineno, node.col_offset if at < 0 else at, kind, held, key))
+        self.spots.append(
+            (node.lineno, node.col_offset if at < 0 else at, kind, held, key)
+        )  # a Spot: few are looked at
         self.out.append(f"\n{code}")
 
     def steps(self) -> str:
