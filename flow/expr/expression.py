@@ -222,7 +222,7 @@ def _problem(error: Exception, spot: Spot, trace: TracebackType | None) -> str:
         return f"there is not enough memory, within {MAX_STEPS:,} steps"
     if isinstance(error, KeyError) and trace is not None and trace.tb_next is None:
         if spot.kind == KEY:
-            return str(missing(trace.tb_frame.f_locals.get(spot.held), spot.key))
+            return str(missing(trace.tb_frame.f_locals.get(spot.held), spot.key, is_written=True))
         if spot.kind == NAME:
             return _no_name(spot.key, trace.tb_frame.f_locals.get("s"))
     if isinstance(error, IndexError) and spot.kind == INDEX and trace is not None and trace.tb_next is None:

@@ -75,10 +75,13 @@ def function(call: Callable[..., Any], *, name: str = "", given: str = PLAIN, ab
     :param name: default: that of ``call``, without underscores at its end.
     :param given: see :class:`Function`.
     :param about: one sentence; default: the first of its docstring.
-    :raises UsageError: if it is no plain Python function, or ``given`` is unknown.
+    :raises UsageError: if it is no plain Python function, its name is no public one, or ``given`` is unknown.
     """
     if not isinstance(call, FunctionType) or given not in GIVEN:
         raise UsageError(f"a function of expressions is a Python function, and given= one of {', '.join(GIVEN)}")
+    name = name or call.__name__.rstrip("_")
+    if not name.isidentifier() or name.startswith("_"):
+        raise UsageError(f"{shown(name)} is no name of a function of expressions")
     code = call.__code__
     names = code.co_varnames[: code.co_argcount][0 if given == PLAIN else 1 :]
     only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
@@ -89,7 +92,6 @@ def function(call: Callable[..., Any], *, name: str = "", given: str = PLAIN, ab
     shown_ = [_parameter(n, defaults) for n in names] + ([f"*{rest}"] if rest else [])
     shown_ += [_parameter(n, defaults) for n in only]
     any_keywords = bool(code.co_flags & _VARKEYWORDS)
-    name = name or call.__name__.rstrip("_")
     about = about or (call.__doc__ or "").partition("\n")[0]
     signature = f"{name}({', '.join(shown_ + (['...=...'] if any_keywords else []))})"
     required = sum(n not in defaults for n in names)

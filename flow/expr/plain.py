@@ -49,14 +49,14 @@ def plain(steps: Steps, value: Any, depth: int = 0) -> Any:
         raise Fault(f"json: lists and dicts nested more than {MAX_DEPTH} deep")
     take(steps, 1)
     if isinstance(value, Mapping):
-        take(steps, len(value))
+        take(steps, 2 * len(value))
         if not all(isinstance(key, str) for key in value):
             raise Fault("json: a dict with a key that is no str")
         return {str.__str__(key): plain(steps, one, depth + 1) for key, one in value.items()}
     fields = fields_of(value)
     is_list = isinstance(value, (Sequence, AbstractSet)) and not isinstance(value, (bytes, bytearray, memoryview))
     if is_list and not fields:
-        take(steps, len(value))
+        take(steps, 2 * len(value))
         return [plain(steps, one, depth + 1) for one in value]
     if not fields:
         raise Fault(f"json: {kind(value)} cannot be written")
@@ -74,8 +74,9 @@ def parsed(steps: Steps, text: str) -> Any:
     try:
         return json.loads(text, parse_int=_int, parse_float=_float, parse_constant=_constant)
     except json.JSONDecodeError as error:
+        what = error.msg.partition(":")[0]  # what follows may repeat the text
         at = f"line {error.lineno}, column {error.colno}"
-        raise Fault(f"parse_json: the text is no JSON: {error.msg} at its {at}") from None
+        raise Fault(f"parse_json: the text is no JSON: {what} at its {at}") from None
     except RecursionError:
         raise Fault("parse_json: the text is nested too deeply") from None
 

@@ -76,7 +76,7 @@ def found(value: Any, key: str) -> Any:
         return getattr(value, key)
     if fields:
         return MISSING
-    raise Fault(f"{kind(value)} has no keys: {shown(key)} cannot be read{_otherwise(value)}")
+    raise Fault(f"{kind(value)} has no keys{_otherwise(value)}")
 
 
 def _otherwise(value: object) -> str:
@@ -91,14 +91,14 @@ def read(value: Any, key: str) -> Any:
     """``value.key`` or ``value["key"]``."""
     got = found(value, key)
     if got is MISSING:
-        raise missing(value, key)
+        raise missing(value, key, is_written=True)
     return got
 
 
-def missing(value: Any, key: object) -> Fault:
-    """Say that a key is not there, and which is near."""
+def missing(value: Any, key: object, is_written: bool = False) -> Fault:
+    """Say that a key is not there, and which is near. The key itself is said if it ``is_written`` in the source."""
     names: Collection[Any] = value if isinstance(value, Mapping) else fields_of(value)
-    about = f"there is no key {shown(key)}" if isinstance(key, str) else f"there is no such key, {kind(key)},"
+    about = f"there is no key {shown(key)}" if is_written else "there is no such key"
     return Fault(
         f"{about} in {kind(value)}{nearest(key, names)}; default(..., other) gives another value where there is none"
     )

@@ -248,7 +248,11 @@ class Structure:
         return f"Structure({shown(self.source)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self.source, self.where, self._functions)
+        return _rebuilt, (self.source, self.where, self._functions)
+
+
+def _rebuilt(source: Any, where: Place | None, functions: Functions | None) -> Structure:
+    return structure(source, where=where, functions=functions)
 
 
 def structure(

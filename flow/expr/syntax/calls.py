@@ -7,7 +7,7 @@ from typing import Final
 
 from flow.expr.functions import NODES, SCOPE, STEPS, Function
 from flow.expr.syntax import refusals
-from flow.expr.syntax.values import CONSTANTS, check_name, soften
+from flow.expr.syntax.values import CONSTANTS, DEFAULT, check_name, write_default
 from flow.expr.syntax.writer import Use, Visit, Writer
 
 PREFIX: Final = "f_"
@@ -38,8 +38,8 @@ def _call(writer: Writer, node: ast.Call, depth: int) -> None:
     writer.calls.add(name)
     if function.given == NODES:
         _of_nodes(writer, node, name)
-    elif name == "default" and len(node.args) == 2:
-        _default(writer, node, depth)
+    elif name == DEFAULT and len(node.args) == 2:
+        write_default(writer, node, depth)
     else:
         _of_values(writer, node, function, depth)
 
@@ -55,16 +55,6 @@ def _of_values(writer: Writer, node: ast.Call, function: Function, depth: int) -
         writer.out.append(f"{word.arg}=" if word.arg in function.parameters else f"**{{{word.arg!r}:")
         writer.visit(word.value, depth)
         writer.out.append("," if word.arg in function.parameters else "},")
-    writer.out.append(")")
-
-
-def _default(writer: Writer, node: ast.Call, depth: int) -> None:
-    one = writer.new()
-    writer.out.append(f"({one} if (")
-    writer.out.append(f"{one}:=")
-    soften(writer, node.args[0], depth)
-    writer.out.append(f") is not None and {one} is not M else ")
-    writer.visit(node.args[1], depth)
     writer.out.append(")")
 
 

@@ -170,6 +170,11 @@ def _identity(node: ast.Compare, source: Source) -> str:
     return f"'is' is not allowed; write {source.of(node.left)} {sign} {right}"
 
 
+def _tuple(node: ast.Tuple, source: Source) -> str:
+    items = ", ".join(map(source.of, node.elts)) if len(node.elts) < 8 else ""
+    return f"a tuple is not allowed; write a list: [{items or 'a, b'}]"
+
+
 def _same(text: str) -> Callable[[Any, Source], str]:
     return lambda node, source: text
 
@@ -190,6 +195,6 @@ _SAID: Final[dict[type, Callable[[Any, Source], str]]] = {
     ast.YieldFrom: _same("'yield' is not allowed"),
     ast.Starred: _same("'*' before a value is not allowed; write a + b to put lists together"),
     ast.Set: _same("a set is not allowed; write a list: [a, b]"),
-    ast.Tuple: lambda node, source: f"a tuple is not allowed; write a list: [{', '.join(map(source.of, node.elts))}]",
+    ast.Tuple: _tuple,
     ast.Slice: _same("a slice stands alone in its brackets: x[1:3]"),
 }

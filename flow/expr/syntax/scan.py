@@ -31,12 +31,13 @@ TOKEN: Final = re.compile(
 TEXT, NAME, NUMBER, OPERATOR = 1, 2, 3, 4
 
 _HIDDEN: Final = re.compile(
-    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]|\r(?!\n)"
 )
 _ESCAPE: Final = re.compile(r"\\(?:[\\'\"nrt]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|(.))")
 
 _OPEN: Final = {"(": ")", "[": "]", "{": "}"}
 _CLOSE: Final = frozenset(_OPEN.values())
+_BEFORE_UNPACKING: Final = frozenset({"(", "{", ","})
 _SIGNS: Final = frozenset({"-", "+", "not"})
 
 _OPERATORS: Final = {
@@ -74,7 +75,7 @@ _LOOKS: Final = {
 """Characters that look like one that is allowed."""
 
 _STATEMENTS: Final = frozenset({
-    "as", "assert", "async", "break", "class", "continue", "def", "del", "elif", "except", "finally", "from", "global",
+    "as", "assert", "async", "break", "class", "continue", "def", "del", "elif", "except", "finally", "global",
     "import", "nonlocal", "pass", "raise", "return", "try", "while", "with",
 })  # fmt: skip
 
@@ -122,7 +123,7 @@ def check(source: str) -> None:
             elif token in _CLOSE:
                 if not stack or _OPEN[stack.pop()[0]] != token:
                     _refuse(f"'{token}' closes nothing", source, at)
-            elif token in _OPERATORS:
+            elif token in _OPERATORS and not (token == "**" and before in _BEFORE_UNPACKING):
                 _refuse(_OPERATORS[token], source, at)
             elif token == "=" and not (stack and stack[-1][2]):
                 _refuse("'=' is not allowed: an expression assigns nothing; write '==' to compare", source, at)

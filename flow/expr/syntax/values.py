@@ -13,6 +13,9 @@ from flow.expr.syntax.writer import INDEX, KEY, NAME, Use, Visit, Writer
 CONSTANTS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
 """Names of constants, besides Python's own."""
 
+DEFAULT: Final = "default"
+"""The function whose arguments may be missing."""
+
 _SIMPLE: Final = (str, int, float, bool, type(None))
 
 
@@ -68,13 +71,12 @@ def check_name(writer: Writer, node: ast.Name) -> None:
 
 
 def _attribute(writer: Writer, node: ast.Attribute, depth: int, soft: bool = False) -> None:
-    if node.attr.startswith("_"):
-        raise writer.refused(
-            node, f"'.{node.attr}' is not allowed: what begins with '_' is private; of a dict, ['{node.attr}'] reads it"
-        )
     at = -1
     if node.end_lineno == node.lineno:
         at = (node.end_col_offset or 0) - len(node.attr.encode())  # the key, not what it is read of
+    if node.attr.startswith("_"):
+        hint = f"what begins with '_' is private; of a dict, ['{node.attr}'] reads it"
+        raise writer.refused(node, f"'.{node.attr}' is not allowed: {hint}", at)
     _read(writer, node, node.attr, at, depth, soft)
 
 
@@ -139,6 +141,28 @@ def soften(writer: Writer, node: Any, depth: int) -> None:
     soft(writer, node, depth + 1)
 
 
+def write_default(writer: Writer, node: ast.Call, depth: int, soft: bool = False) -> None:
+    """Write ``default(x, other)``. ``soft`` if ``other`` may be missing too: it stands in another one."""
+    one = writer.new()
+    writer.out.append(f"({one} if (")
+    writer.out.append(f"{one}:=")
+    soften(writer, node.args[0], depth)
+    writer.out.append(f") is not None and {one} is not M else ")
+    if soft:
+        soften(writer, node.args[1], depth)
+    else:
+        writer.visit(node.args[1], depth)
+    writer.out.append(")")
+
+
+def _soft_call(writer: Writer, node: ast.Call, depth: int) -> None:
+    if isinstance(node.func, ast.Name) and node.func.id == DEFAULT and len(node.args) == 2 and not node.keywords:
+        writer.calls.add(DEFAULT)
+        write_default(writer, node, depth, soft=True)
+    else:
+        writer.visit(node, depth - 1)
+
+
 # -- displays ----------------------------------------------------------------------------------
 
 
@@ -181,4 +205,5 @@ _SOFT: Final[dict[type, Any]] = {
     ast.Name: lambda writer, node, depth: write_name(writer, node, soft=True),
     ast.Attribute: lambda writer, node, depth: _attribute(writer, node, depth, soft=True),
     ast.Subscript: lambda writer, node, depth: _subscript(writer, node, depth, soft=True),
+    ast.Call: _soft_call,
 }

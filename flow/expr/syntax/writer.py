@@ -81,9 +81,9 @@ class Writer:
         if depth > MAX_DEPTH:
             raise self.refused(node, TOO_DEEP)
 
-    def refused(self, node: Any, problem: str) -> Refusal:
-        """Make the Refusal of a node."""
-        return Refusal(problem, *self.source.at(node.lineno, node.col_offset))
+    def refused(self, node: Any, problem: str, at: int = -1) -> Refusal:
+        """Make the Refusal of a node, or of the byte ``at`` of its line."""
+        return Refusal(problem, *self.source.at(node.lineno, node.col_offset if at < 0 else at))
 
     def line(self, node: Any, code: str, kind: int = OTHER, held: str = "", key: str = "", at: int = -1) -> None:
         """Begin a line. What fails on it comes from ``node``, or from the byte ``at`` of the node's line."""
