@@ -69,7 +69,15 @@ class Level(IntEnum):
 
 
 SCOPE: dict[str, Any] = {
-    "inputs": {"env": "prod", "n": 3, "ratio": 0.5, "tags": ["a", "b"], "none": None, "_id": 9, "deep": {"er": {"est": 1}}},
+    "inputs": {
+        "env": "prod",
+        "n": 3,
+        "ratio": 0.5,
+        "tags": ["a", "b"],
+        "none": None,
+        "_id": 9,
+        "deep": {"er": {"est": 1}},
+    },
     "nodes": {"build-image": {"id": 7}},
     "users": [{"name": "ada", "age": 36}, {"name": "bob", "age": 17}, {"name": "eve", "age": 36}],
     "a": 3,
@@ -108,32 +116,60 @@ def fails(source: str, **names: Any) -> ExpressionError:
 
 FORMS: dict[str, Any] = {
     # names and constants
-    "a": 3, "true": True, "false": False, "null": None, "True": True, "False": False, "None": None, "1": 1, "1_000": 1000, "2.5": 2.5, "1e3": 1000.0, "'x'": "x", '"x"': "x",
-    "'a' 'b'": "ab", "'it\\'s'": "it's", "'\\n\\t\\x41\\u00e9'": "\n\tAé", "r'\\d'": "\\d", "  a  ": 3, "(a)": 3, "a\n+\nb": 7, "'größe'": "größe",
+    "a": 3, "true": True, "false": False, "null": None, "True": True, "False": False, "None": None, "1": 1,
+    "1_000": 1000, "2.5": 2.5, "1e3": 1000.0, "'x'": "x", '"x"': "x",
+    "'a' 'b'": "ab", "'it\\'s'": "it's", "'\\n\\t\\x41\\u00e9'": "\n\tAé", "r'\\d'": "\\d", "  a  ": 3, "(a)": 3,
+    "a\n+\nb": 7, "'größe'": "größe",
     # reading
-    "inputs.env": "prod", "inputs['env']": "prod", "inputs.deep.er.est": 1, "inputs['deep'].er['est']": 1, "nodes['build-image'].id": 7, "inputs['_id']": 9, "inputs.tags[0]": "a", "inputs.tags[-1]": "b",
-    "inputs.tags[a - 3]": "a", "t[0]": "t", "t[1:3]": "ex", "t[::-1]": "txet", "inputs.tags[1:]": ["b"], "inputs.tags[:]": ["a", "b"], "pairs[1]": 2, "pairs[1:]": [2, 3], "pairs[:2][0]": 1, "users[1].name": "bob",
-    "view.k": 1, "view['k']": 1, "auto.k": 1, "inputs[t] if t in inputs else 0": 0, "{'k': 1}['k']": 1, "'abc'[1]": "b", "[1, 2][1]": 2, "range(9)[2:4]": [2, 3],
-    "job.name": "build", "job['size']": 1, "host.name": "web", "host.port": 80, "fast.speed": 9, "fast.name": "cdn", "point.x": 1, "point[1]": 2, "point['y']": 2,
+    "inputs.env": "prod", "inputs['env']": "prod", "inputs.deep.er.est": 1, "inputs['deep'].er['est']": 1,
+    "nodes['build-image'].id": 7, "inputs['_id']": 9, "inputs.tags[0]": "a", "inputs.tags[-1]": "b",
+    "inputs.tags[a - 3]": "a", "t[0]": "t", "t[1:3]": "ex", "t[::-1]": "txet", "inputs.tags[1:]": ["b"],
+    "inputs.tags[:]": ["a", "b"], "pairs[1]": 2, "pairs[1:]": [2, 3], "pairs[:2][0]": 1, "users[1].name": "bob",
+    "view.k": 1, "view['k']": 1, "auto.k": 1, "inputs[t] if t in inputs else 0": 0, "{'k': 1}['k']": 1,
+    "'abc'[1]": "b", "[1, 2][1]": 2, "range(9)[2:4]": [2, 3],
+    "job.name": "build", "job['size']": 1, "host.name": "web", "host.port": 80, "fast.speed": 9, "fast.name": "cdn",
+    "point.x": 1, "point[1]": 2, "point['y']": 2,
     # logic
-    "yes and a": 3, "none or 'x'": "x", "not yes": False, "not none": True, "a and none and b": None, "none or false or 0": 0, "'x' if yes else 'y'": "x", "1 if none else 2 if none else 3": 3,
+    "yes and a": 3, "none or 'x'": "x", "not yes": False, "not none": True, "a and none and b": None,
+    "none or false or 0": 0, "'x' if yes else 'y'": "x", "1 if none else 2 if none else 3": 3,
     # comparisons
-    "a == 3": True, "a != 3": False, "a == 3.0": True, "f == 2.5": True, "f > 2": True, "a == 'x'": False, "3 == a": True, "t == 'text'": True, "t != 'text'": False, "t < 'u'": True, "a < b <= 4 < f * 2": True,
-    "a < b > 9": False, "a == a == 3": True, "none == null": True, "none != null": False, "a == null": False, "null == none": True, "yes == true": True, "1 == true": True, "yes != false": True, "yes == 'true'": False,
-    "inputs.tags == ['a', 'b']": True, "inputs.tags != ['a']": True, "users[0] == {'name': 'ada', 'age': 36}": True, "job == job": True, "a in [1, 2, 3]": True, "a not in [1, 2]": True, "t in ['text']": True, "none in [null]": True,
-    "inputs.tags in [['a', 'b']]": True, "'env' in inputs": True, "'x' not in inputs": True, "'a' in inputs.tags": True, "'ex' in t": True, "t in inputs": False, "3 in pairs": True, "a in range(5)": True, "'a' in chosen": True, "[a] in [[3], 4]": True,
-    "'k' in view": True, "a in []": False, "a in [b, 3]": True, "a in [1] in [false]": False, "level == 3": True, "colour == 'red'": True, "level > 2": True, "level in [3]": True, "2 <= a": True, "f >= a": False,
+    "a == 3": True, "a != 3": False, "a == 3.0": True, "f == 2.5": True, "f > 2": True, "a == 'x'": False,
+    "3 == a": True, "t == 'text'": True, "t != 'text'": False, "t < 'u'": True, "a < b <= 4 < f * 2": True,
+    "a < b > 9": False, "a == a == 3": True, "none == null": True, "none != null": False, "a == null": False,
+    "null == none": True, "yes == true": True, "1 == true": True, "yes != false": True, "yes == 'true'": False,
+    "inputs.tags == ['a', 'b']": True, "inputs.tags != ['a']": True, "users[0] == {'name': 'ada', 'age': 36}": True,
+    "job == job": True, "a in [1, 2, 3]": True, "a not in [1, 2]": True, "t in ['text']": True,
+    "none in [null]": True,
+    "inputs.tags in [['a', 'b']]": True, "'env' in inputs": True, "'x' not in inputs": True,
+    "'a' in inputs.tags": True, "'ex' in t": True, "t in inputs": False, "3 in pairs": True, "a in range(5)": True,
+    "'a' in chosen": True, "[a] in [[3], 4]": True,
+    "'k' in view": True, "a in []": False, "a in [b, 3]": True, "a in [1] in [false]": False, "level == 3": True,
+    "colour == 'red'": True, "level > 2": True, "level in [3]": True, "2 <= a": True, "f >= a": False,
     # arithmetic
-    "a + b": 7, "a - b": -1, "a * b": 12, "a / b": 0.75, "7 // 2": 3, "b // a": 1, "7 % 4": 3, "-7 % 4": 1, "-7 // 2": -4, "b % a": 1, "-a": -3, "+a": 3, "--a": 3, "- 5": -5, "-2.5": -2.5, "f + 1": 3.5, "1 + f": 3.5, "f * 2": 5.0, "2 * f": 5.0,
-    "f - 1.5": 1.0, "f / 2": 1.25, "f % 2": 0.5, "f // 2": 1.0, "f * f": 6.25, "f + f": 5.0, "a * 2.0": 6.0, "t + '!'": "text!", "'<' + t": "<text", "t + t": "texttext", "t + '' + t": "texttext", "[1] + [2]": [1, 2], "pairs + [4]": [1, 2, 3, 4],
-    "a * 5000000000": 15000000000, "5000000000 * 5000000000": 25000000000000000000, "2 + 3 * 4": 14, "(2 + 3) * 4": 20, "level + 1": 4, "1.5 % 1.0": 0.5, "colour + '!'": "red!", "b - f": 1.5, "f * 1e300 - 1": 2.5e300, "1e300 * f": 2.5e300,
+    "a + b": 7, "a - b": -1, "a * b": 12, "a / b": 0.75, "7 // 2": 3, "b // a": 1, "7 % 4": 3, "-7 % 4": 1,
+    "-7 // 2": -4, "b % a": 1, "-a": -3, "+a": 3, "--a": 3, "- 5": -5, "-2.5": -2.5, "f + 1": 3.5, "1 + f": 3.5,
+    "f * 2": 5.0, "2 * f": 5.0,
+    "f - 1.5": 1.0, "f / 2": 1.25, "f % 2": 0.5, "f // 2": 1.0, "f * f": 6.25, "f + f": 5.0, "a * 2.0": 6.0,
+    "t + '!'": "text!", "'<' + t": "<text", "t + t": "texttext", "t + '' + t": "texttext", "[1] + [2]": [1, 2],
+    "pairs + [4]": [1, 2, 3, 4],
+    "a * 5000000000": 15000000000, "5000000000 * 5000000000": 25000000000000000000, "2 + 3 * 4": 14,
+    "(2 + 3) * 4": 20, "level + 1": 4, "1.5 % 1.0": 0.5, "colour + '!'": "red!", "b - f": 1.5,
+    "f * 1e300 - 1": 2.5e300, "1e300 * f": 2.5e300,
     # displays
-    "[]": [], "[a, [b]]": [3, [4]], "{}": {}, "{'a': a, t: {'b': [b]}}": {"a": 3, "text": {"b": [4]}}, "[a, b,]": [3, 4],
+    "[]": [], "[a, [b]]": [3, [4]], "{}": {}, "{'a': a, t: {'b': [b]}}": {"a": 3, "text": {"b": [4]}},
+    "[a, b,]": [3, 4],
     # default
-    "default(a, 1)": 3, "default(nope, 1)": 1, "default(none, 1)": 1, "default(nope.x.y, 1)": 1, "default(inputs.nope, 1)": 1, "default(inputs.none.x, 1)": 1, "default(inputs.env, 1)": "prod", "default(inputs['nope'], [])": [],
-    "default(users[9].name, 'x')": "x", "default(users[0].nope, 'x')": "x", "default(users[0].name, 'x')": "ada", "default(inputs[t], 2)": 2, "default(inputs.tags[0], 2)": "a", "default(false, 1)": False, "default(0, 1)": 0, "default('', 1)": "",
-    "default(default(x, y.z), 5)": 5, "default(upper(t), 1)": "TEXT", "default(job.nope, 1)": 1, "default(job.name, 1)": "build", "default(nope[0][1:], 1)" if False else "default(t[1:], 1)": "ext", "default(none, nope2 if false else 4)": 4,
-    "default((nope), 3)": 3, "default(null, 3)": 3, "default(view.x, 3)": 3, "default(point.z, 3)": 3, "default([1][3], 9)": 9,
+    "default(a, 1)": 3, "default(nope, 1)": 1, "default(none, 1)": 1, "default(nope.x.y, 1)": 1,
+    "default(inputs.nope, 1)": 1, "default(inputs.none.x, 1)": 1, "default(inputs.env, 1)": "prod",
+    "default(inputs['nope'], [])": [],
+    "default(users[9].name, 'x')": "x", "default(users[0].nope, 'x')": "x", "default(users[0].name, 'x')": "ada",
+    "default(inputs[t], 2)": 2, "default(inputs.tags[0], 2)": "a", "default(false, 1)": False, "default(0, 1)": 0,
+    "default('', 1)": "",
+    "default(default(x, y.z), 5)": 5, "default(upper(t), 1)": "TEXT", "default(job.nope, 1)": 1,
+    "default(job.name, 1)": "build", "default(nope[0][1:], 1)" if False else "default(t[1:], 1)": "ext",
+    "default(none, nope2 if false else 4)": 4,
+    "default((nope), 3)": 3, "default(null, 3)": 3, "default(view.x, 3)": 3, "default(point.z, 3)": 3,
+    "default([1][3], 9)": 9,
 }  # fmt: skip
 
 
@@ -155,7 +191,12 @@ def test_generated_code_can_name_nothing_but_what_it_needs() -> None:
     assert CODE["__builtins__"] == {}
     for name, held in CODE.items():
         module = getattr(held, "__module__", "builtins")
-        assert name == "__builtins__" or module in ("builtins", "flow.types") or module.startswith("flow.expr.") or name == "M"
+        assert (
+            name == "__builtins__"
+            or module in ("builtins", "flow.types")
+            or module.startswith("flow.expr.")
+            or name == "M"
+        )
 
 
 # -- what is refused ---------------------------------------------------------------------------
@@ -271,7 +312,7 @@ REFUSED = {
     "(a]": (3, "']' closes nothing"),
     "": (1, "the expression is empty"),
     "  \n ": (1, "the expression is empty"),
-    "“a”": (1, "U+201C (left double quotation mark) is not allowed; write \"'\""),
+    "“a”": (1, 'U+201C (left double quotation mark) is not allowed; write "\'"'),
     "a ≤ b": (3, "write '<='"),
     "a § b": (3, "U+00A7 (section sign) is not allowed"),
     "іnputs": (1, "mixes alphabets: U+0456"),
@@ -319,9 +360,12 @@ def test_depth_and_length_that_are_just_allowed() -> None:
 @pytest.mark.parametrize(
     ("pattern", "start"),
     [
-        ("({}) == a", "a"), ("a == ({})", "a"), ("({}) in [a]", "a"), ("t in [({})]", "t"), ("({}) < a < b", "a"), ("({}) + a", "a"), ("a * ({})", "a"), ("({}) * b", "a"), ("({}) % 7", "a"),
-        ("({}) and a", "a"), ("not ({})", "a"), ("-({})", "a"), ("[({})][0]", "a"), ("{{'k': ({})}}.k", "a"), ("abs({})", "a"), ("default({}, 1)", "a"), ("default(1, {})", "a"), ("(a if ({}) else b)", "a"),
-        ("({} if a else b)", "a"), ("(a if a else {})", "a"), ("[a, b][0:({})]", "a"), ("str({}) + 'x'", "a"), ("'x' in [({})]", "a"), ("({}) == null", "a"), ("[a][({}) - a]", "a"), ("get({}, 'k')", "inputs"),
+        ("({}) == a", "a"), ("a == ({})", "a"), ("({}) in [a]", "a"), ("t in [({})]", "t"), ("({}) < a < b", "a"),
+        ("({}) + a", "a"), ("a * ({})", "a"), ("({}) * b", "a"), ("({}) % 7", "a"),
+        ("({}) and a", "a"), ("not ({})", "a"), ("-({})", "a"), ("[({})][0]", "a"), ("{{'k': ({})}}.k", "a"),
+        ("abs({})", "a"), ("default({}, 1)", "a"), ("default(1, {})", "a"), ("(a if ({}) else b)", "a"),
+        ("({} if a else b)", "a"), ("(a if a else {})", "a"), ("[a, b][0:({})]", "a"), ("str({}) + 'x'", "a"),
+        ("'x' in [({})]", "a"), ("({}) == null", "a"), ("[a][({}) - a]", "a"), ("get({}, 'k')", "inputs"),
     ],
 )  # fmt: skip
 def test_the_code_of_the_deepest_expressions_compiles(pattern: str, start: str) -> None:
@@ -505,30 +549,83 @@ def test_errors_show_the_part_of_a_long_source() -> None:
 
 def test_no_message_repeats_a_value() -> None:
     secret = "hunter2"
-    for source in ("x < 1", "x.y", "x[9]", "upper([x])", "int(x)", "float(x)", "bool(x)", "parse_json(x)", "format('{}', [x])", "{'a': 1}[x]", "sum([x])", "x + 1", "range(x)", "x in 1", "where([], 'a', x, 1)"):
+    for source in (
+        "x < 1",
+        "x.y",
+        "x[9]",
+        "upper([x])",
+        "int(x)",
+        "float(x)",
+        "bool(x)",
+        "parse_json(x)",
+        "format('{}', [x])",
+        "{'a': 1}[x]",
+        "sum([x])",
+        "x + 1",
+        "range(x)",
+        "x in 1",
+        "where([], 'a', x, 1)",
+    ):
         assert secret not in str(fails(source, x=secret)), source
 
 
 # -- functions ---------------------------------------------------------------------------------
 
 CALLS: dict[str, Any] = {
-    "len('abc')": 3, "len([1])": 1, "len({'a': 1})": 1, "len(pairs)": 3, "len(view)": 1, "len(chosen)": 2, "upper('aé')": "AÉ", "lower('AB')": "ab", "trim('  a ')": "a", "trim('--a-', '-')": "a",
-    "split('a b  c')": ["a", "b", "c"], "split('a,b,', ',')": ["a", "b", ""], "split('a', separator=',')": ["a"], "join(['a', 'b'])": "ab", "join(['a', 1, 2.5, true], '-')": "a-1-2.5-true", "join([], ',')": "", "join(pairs, ',')": "1,2,3",
-    "join([colour, 'x'], ' ')": "red x", "join(split('" + "a," * 40 + "', ','), ';')": "a;" * 40, "replace('aXbX', 'X', '--')": "a--b--", "contains('abc', 'b')": True, "contains([1, 2], 3)": False, "contains(inputs, 'env')": True, "startswith('abc', 'ab')": True, "endswith('abc', 'ab')": False,
-    "keys({'a': 1, 'b': 2})": ["a", "b"], "values({'a': 1})": [1], "items({'a': 1})": [["a", 1]], "keys(job)": ["name", "size"], "values(point)": [1, 2], "get(inputs, 'env')": "prod", "get(inputs, 'x')": None, "get(inputs, 'x', 5)": 5, "get([1, 2], 1)": 2, "get([1], 7, 'no')": "no",
-    "get(none, 'x', 1)": 1, "get(job, 'name')": "build", "merge({'a': 1, 'b': 2}, {'b': 3})": {"a": 1, "b": 3}, "merge()": {}, "merge(view, {'x': 1})": {"k": 1, "x": 1}, "first([1, 2])": 1, "last([1, 2])": 2, "first([], 'none')": "none", "last([], null)": None,
-    "sort([3, 1, 2])": [1, 2, 3], "sort(['b', 'a'])": ["a", "b"], "sort([3, 1], reverse=true)": [3, 1], "sort([])": [], "pluck(sort(users, 'age'), 'name')": ["bob", "ada", "eve"], "pluck(sort(users, by='name', reverse=true), 'name')": ["eve", "bob", "ada"], "sort(pairs)": [1, 2, 3],
-    "reverse([1, 2])": [2, 1], "reverse(pairs)": [3, 2, 1], "unique([1, 2, 1, 1.0, true])": [1, 2], "unique([[1], [1], {'a': [1]}, {'a': [1]}, {'a': 2}])": [[1], {"a": [1]}, {"a": 2}], "len(unique([job, job, host, pairs, pairs]))": 3, "flatten([1, [2, [3]], pairs])": [1, 2, [3], 1, 2, 3],
-    "flatten([[1, [2, [3]]]], 2)": [1, 2, [3]], "flatten([[1]], depth=5)": [1], "zip([1, 2], ['a', 'b', 'c'])": [[1, "a"], [2, "b"]], "zip([1], [2, 3], pad=null)": [[1, 2], [None, 3]], "zip()": [], "pluck(users, 'name')": ["ada", "bob", "eve"], "pluck([job, {'name': 'x'}], 'name')": ["build", "x"],
-    "pluck([{'a': 1}, {}, null], 'a', 0)": [1, 0, 0], "pluck([], 'a')": [], "pluck(where(users, 'age', 36), 'name')": ["ada", "eve"], "len(where(users, 'age', '!=', 36))": 1, "len(where(users, 'age', '<', 18))": 1, "len(where(users, 'age', '<=', 17))": 1, "len(where(users, 'age', '>=', 17.0))": 3,
-    "len(where(users, 'name', '>', 'b'))": 2, "len(where(users, 'name', 'in', ['ada', 'bob']))": 2, "len(where(users, 'name', 'contains', 'a'))": 1, "where([{'a': 1}, {'a': 0}, {}], 'a')": [{"a": 1}], "where([{'a': 1}, {}], 'a', '>', 0)": [{"a": 1}], "where([{'a': null}, {}], 'a', null)": [{"a": None}, {}],
-    "where([{'a': 1}, {'a': 2.0}, {'a': 'x'}], 'a', '!=', 1)": [{"a": 2.0}, {"a": "x"}], "len(where([job], 'name', 'build'))": 1, "any([0, 1])": True, "any([])": False, "all([1, 0])": False, "all([])": True, "format('{} and {}', 1, 'x')": "1 and x", "format('{1}{0}', 1, 2)": "21", "format('{n:>4}|', n=3)": "   3|",
-    "format('{:.2f} {:,} {:05d}', 3.14159, 12345, 42)": "3.14 12,345 00042", "format('{{}} {}', yes)": "{} true", "format('{:>6}', 'ab')": "    ab", "format('{:x}', 255)": "ff", "format('')": "", "format('{:^5}|{:<5}|', 'a', yes)": "  a  |true |", "format('{:.1%}', 0.256)": "25.6%", "format('{:d}', level)": "3",
-    "abs(-3)": 3, "abs(-2.5)": 2.5, "round(2.5)": 2, "round(3.7)": 4, "round(2.567, 1)": 2.6, "round(1234, -2)": 1200, "floor(2.9)": 2, "floor(-2.1)": -3, "ceil(2.1)": 3, "ceil(3)": 3, "min(3, 1, 2)": 1, "min([3, 1])": 1, "max('a', 'b')": "b", "max([1, 2.5])": 2.5, "sum([1, 2, 3])": 6, "sum([])": 0, "sum([0.5, 1])": 1.5,
-    "sum(pairs)": 6, "range(3)": [0, 1, 2], "range(1, 7, 2)": [1, 3, 5], "range(3, 0, -1)": [3, 2, 1], "range(0)": [], "int('42')": 42, "int(' -7 ')": -7, "int(3.9)": 3, "int(-3.9)": -3, "int(true)": 1, "float('2.5')": 2.5, "float('1e3')": 1000.0, "float(2)": 2.0, "float('.5')": 0.5, "float(yes)": 1.0, "str(1)": "1",
-    "str(2.50)": "2.5", "str(true)": "true", "str('x')": "x", "str(colour)": "red", "str(level)": "3", "bool(1)": True, "bool(0)": False, "bool('true')": True, "bool(' False ')": False, "bool([])": False, "bool({'a': 1})": True, "bool(null)": False, "type(null)": "null", "type(1)": "int", "type(1.5)": "float", "type('')": "str",
-    "type([])": "list", "type({})": "dict", "type(true)": "bool", "type(job)": "object", "json({'a': [1, 2.5, true, null, 'é']})": '{"a": [1, 2.5, true, null, "é"]}', "json(job)": '{"name": "build", "size": 1}', "json(point)": '{"x": 1, "y": 2}', "json([host, pairs, chosen == 1])": '[{"name": "web", "port": 80}, [1, 2, 3], false]',
-    "json(colour)": '"red"', "json(level)": "3", "parse_json('{\"a\": [1, 2.5, null]}')": {"a": [1, 2.5, None]}, "parse_json('\"x\"')": "x", "parse_json(json(users)) == users": True, "parse_json('-12')": -12,
+    "len('abc')": 3, "len([1])": 1, "len({'a': 1})": 1, "len(pairs)": 3, "len(view)": 1, "len(chosen)": 2,
+    "upper('aé')": "AÉ", "lower('AB')": "ab", "trim('  a ')": "a", "trim('--a-', '-')": "a",
+    "split('a b  c')": ["a", "b", "c"], "split('a,b,', ',')": ["a", "b", ""], "split('a', separator=',')": ["a"],
+    "join(['a', 'b'])": "ab", "join(['a', 1, 2.5, true], '-')": "a-1-2.5-true", "join([], ',')": "",
+    "join(pairs, ',')": "1,2,3",
+    "join([colour, 'x'], ' ')": "red x", "join(split('" + "a," * 40 + "', ','), ';')": "a;" * 40,
+    "replace('aXbX', 'X', '--')": "a--b--", "contains('abc', 'b')": True, "contains([1, 2], 3)": False,
+    "contains(inputs, 'env')": True, "startswith('abc', 'ab')": True, "endswith('abc', 'ab')": False,
+    "keys({'a': 1, 'b': 2})": ["a", "b"], "values({'a': 1})": [1], "items({'a': 1})": [["a", 1]],
+    "keys(job)": ["name", "size"], "values(point)": [1, 2], "get(inputs, 'env')": "prod", "get(inputs, 'x')": None,
+    "get(inputs, 'x', 5)": 5, "get([1, 2], 1)": 2, "get([1], 7, 'no')": "no",
+    "get(none, 'x', 1)": 1, "get(job, 'name')": "build", "merge({'a': 1, 'b': 2}, {'b': 3})": {"a": 1, "b": 3},
+    "merge()": {}, "merge(view, {'x': 1})": {"k": 1, "x": 1}, "first([1, 2])": 1, "last([1, 2])": 2,
+    "first([], 'none')": "none", "last([], null)": None,
+    "sort([3, 1, 2])": [1, 2, 3], "sort(['b', 'a'])": ["a", "b"], "sort([3, 1], reverse=true)": [3, 1],
+    "sort([])": [], "pluck(sort(users, 'age'), 'name')": ["bob", "ada", "eve"],
+    "pluck(sort(users, by='name', reverse=true), 'name')": ["eve", "bob", "ada"], "sort(pairs)": [1, 2, 3],
+    "reverse([1, 2])": [2, 1], "reverse(pairs)": [3, 2, 1], "unique([1, 2, 1, 1.0, true])": [1, 2],
+    "unique([[1], [1], {'a': [1]}, {'a': [1]}, {'a': 2}])": [[1], {"a": [1]}, {"a": 2}],
+    "len(unique([job, job, host, pairs, pairs]))": 3, "flatten([1, [2, [3]], pairs])": [1, 2, [3], 1, 2, 3],
+    "flatten([[1, [2, [3]]]], 2)": [1, 2, [3]], "flatten([[1]], depth=5)": [1],
+    "zip([1, 2], ['a', 'b', 'c'])": [[1, "a"], [2, "b"]], "zip([1], [2, 3], pad=null)": [[1, 2], [None, 3]],
+    "zip()": [], "pluck(users, 'name')": ["ada", "bob", "eve"], "pluck([job, {'name': 'x'}], 'name')": ["build", "x"],
+    "pluck([{'a': 1}, {}, null], 'a', 0)": [1, 0, 0], "pluck([], 'a')": [],
+    "pluck(where(users, 'age', 36), 'name')": ["ada", "eve"], "len(where(users, 'age', '!=', 36))": 1,
+    "len(where(users, 'age', '<', 18))": 1, "len(where(users, 'age', '<=', 17))": 1,
+    "len(where(users, 'age', '>=', 17.0))": 3,
+    "len(where(users, 'name', '>', 'b'))": 2, "len(where(users, 'name', 'in', ['ada', 'bob']))": 2,
+    "len(where(users, 'name', 'contains', 'a'))": 1, "where([{'a': 1}, {'a': 0}, {}], 'a')": [{"a": 1}],
+    "where([{'a': 1}, {}], 'a', '>', 0)": [{"a": 1}], "where([{'a': null}, {}], 'a', null)": [{"a": None}, {}],
+    "where([{'a': 1}, {'a': 2.0}, {'a': 'x'}], 'a', '!=', 1)": [{"a": 2.0}, {"a": "x"}],
+    "len(where([job], 'name', 'build'))": 1, "any([0, 1])": True, "any([])": False, "all([1, 0])": False,
+    "all([])": True, "format('{} and {}', 1, 'x')": "1 and x", "format('{1}{0}', 1, 2)": "21",
+    "format('{n:>4}|', n=3)": "   3|",
+    "format('{:.2f} {:,} {:05d}', 3.14159, 12345, 42)": "3.14 12,345 00042", "format('{{}} {}', yes)": "{} true",
+    "format('{:>6}', 'ab')": "    ab", "format('{:x}', 255)": "ff", "format('')": "",
+    "format('{:^5}|{:<5}|', 'a', yes)": "  a  |true |", "format('{:.1%}', 0.256)": "25.6%",
+    "format('{:d}', level)": "3",
+    "abs(-3)": 3, "abs(-2.5)": 2.5, "round(2.5)": 2, "round(3.7)": 4, "round(2.567, 1)": 2.6, "round(1234, -2)": 1200,
+    "floor(2.9)": 2, "floor(-2.1)": -3, "ceil(2.1)": 3, "ceil(3)": 3, "min(3, 1, 2)": 1, "min([3, 1])": 1,
+    "max('a', 'b')": "b", "max([1, 2.5])": 2.5, "sum([1, 2, 3])": 6, "sum([])": 0, "sum([0.5, 1])": 1.5,
+    "sum(pairs)": 6, "range(3)": [0, 1, 2], "range(1, 7, 2)": [1, 3, 5], "range(3, 0, -1)": [3, 2, 1], "range(0)": [],
+    "int('42')": 42, "int(' -7 ')": -7, "int(3.9)": 3, "int(-3.9)": -3, "int(true)": 1, "float('2.5')": 2.5,
+    "float('1e3')": 1000.0, "float(2)": 2.0, "float('.5')": 0.5, "float(yes)": 1.0, "str(1)": "1",
+    "str(2.50)": "2.5", "str(true)": "true", "str('x')": "x", "str(colour)": "red", "str(level)": "3",
+    "bool(1)": True, "bool(0)": False, "bool('true')": True, "bool(' False ')": False, "bool([])": False,
+    "bool({'a': 1})": True, "bool(null)": False, "type(null)": "null", "type(1)": "int", "type(1.5)": "float",
+    "type('')": "str",
+    "type([])": "list", "type({})": "dict", "type(true)": "bool", "type(job)": "object",
+    "json({'a': [1, 2.5, true, null, 'é']})": '{"a": [1, 2.5, true, null, "é"]}',
+    "json(job)": '{"name": "build", "size": 1}', "json(point)": '{"x": 1, "y": 2}',
+    "json([host, pairs, chosen == 1])": '[{"name": "web", "port": 80}, [1, 2, 3], false]',
+    "json(colour)": '"red"', "json(level)": "3", "parse_json('{\"a\": [1, 2.5, null]}')": {"a": [1, 2.5, None]},
+    "parse_json('\"x\"')": "x", "parse_json(json(users)) == users": True, "parse_json('-12')": -12,
 }  # fmt: skip
 
 
@@ -627,7 +724,21 @@ def test_every_function_is_tested_well_and_badly() -> None:
 
     told = {"default", "now", "matches"}  # elsewhere
     assert set(STANDARD) - told <= called(CALLS)
-    total = {"get", "reverse", "items", "values", "unique", "zip", "type", "all", "upper", "lower", "startswith", "endswith", "ceil"}
+    total = {
+        "get",
+        "reverse",
+        "items",
+        "values",
+        "unique",
+        "zip",
+        "type",
+        "all",
+        "upper",
+        "lower",
+        "startswith",
+        "endswith",
+        "ceil",
+    }
     assert set(STANDARD) - told - total <= called(BAD_CALLS)
 
 
@@ -738,10 +849,20 @@ def test_functions_that_take_nodes_get_their_names() -> None:
         ("build", None, "succeeded", True), ("nodes", "build-image", "succeeded", True), ("a", None, "", False),
     ]  # fmt: skip
     assert dict(made.names) == {"a": ()}
-    for bad in ("succeeded('build')", "succeeded(build.x)", "succeeded(nodes[a])", "succeeded(true)", "succeeded(nodes)" if False else "succeeded(a + b)"):
+    for bad in (
+        "succeeded('build')",
+        "succeeded(build.x)",
+        "succeeded(nodes[a])",
+        "succeeded(true)",
+        "succeeded(nodes)" if False else "succeeded(a + b)",
+    ):
         with pytest.raises(ExpressionSyntaxError, match="takes the name of a node"):
             expr.compile(bad, functions=OWN)
-    for bad, says in {"succeeded(_x)": "begin with '_'", "succeeded(upper)": "is a function", "succeeded(x=a)": "no argument 'x'"}.items():
+    for bad, says in {
+        "succeeded(_x)": "begin with '_'",
+        "succeeded(upper)": "is a function",
+        "succeeded(x=a)": "no argument 'x'",
+    }.items():
         with pytest.raises(ExpressionSyntaxError, match=says):
             expr.compile(bad, functions=OWN)
 
@@ -795,7 +916,10 @@ def test_the_fields_of_many_classes() -> None:
 
 
 def test_names_are_those_that_are_read() -> None:
-    made = expr.compile("inputs.env == 'prod' and inputs['n'] + a > nodes['build-image'].id and users[0].name and users[i] and upper(t) or true")
+    made = expr.compile(
+        "inputs.env == 'prod' and inputs['n'] + a > nodes['build-image'].id and users[0].name and users[i] "
+        "and upper(t) or true"
+    )
     assert dict(made.names) == {
         "inputs": ("env", "n"), "a": (), "nodes": ("build-image",), "users": (), "i": (), "t": (),
     }  # fmt: skip
@@ -806,7 +930,8 @@ def test_names_are_those_that_are_read() -> None:
 def test_uses_say_where_each_stands() -> None:
     made = expr.compile("default(a.x, b)\n + é.y + a")
     assert [tuple(use) for use in made.uses] == [
-        ("a", "x", True, "", 1, 9), ("b", None, False, "", 1, 14), ("é", "y", False, "", 2, 4), ("a", None, False, "", 2, 10),
+        ("a", "x", True, "", 1, 9), ("b", None, False, "", 1, 14), ("é", "y", False, "", 2, 4),
+        ("a", None, False, "", 2, 10),
     ]  # fmt: skip
     assert expr.compile("a", where=expr.Place(3, 5, "f")).place(1, 2) == expr.Place(3, 6, "f")
     assert expr.compile("a").place(2, 2) == expr.Place(2, 2)
@@ -883,9 +1008,16 @@ def test_a_full_call_stack_is_our_error() -> None:
 # -- templates ---------------------------------------------------------------------------------
 
 TEMPLATES: dict[str, Any] = {
-    "": "", "text": "text", "}} { } {": "}} { } {", "{{ a }}": 3, "{{a}}": 3, "{{ users }}": SCOPE["users"], "{{ none }}": None, "{{ job }}": SCOPE["job"], "{{\n  a\n}}": 3, "Hello {{ t }}!": "Hello text!", "{{ a }}{{ b }}": "34", " {{ a }}": " 3",
-    "{{ a }}\n": "3\n", "{{ yes }}, {{ f }}, {{ a == 1 }}": "true, 2.5, false", "{{ {'a': {'b': 1}} }}": {"a": {"b": 1}}, "{{ {'a': {'b': 1}}.a.b }}": 1, "{{ '}}' }} {{ \"{{\" }}": "}} {{", r"\{{ a }}": "{{ a }}", r"\\{{ a }}": "\\3", r"\\\{{ a }}": "\\{{ a }}", r"a\b {{ a }}": r"a\b 3",
-    r"C:\\{{ t }}\x": "C:\\text\\x", "{{ [1, [2]][1] }}": [2], "{ {{ a }} }": "{ 3 }", "{{ colour }}-{{ level }}": "red-3", "{{ join(inputs.tags, ', ') }} and {{ json(inputs.tags) }}": 'a, b and ["a", "b"]', "é{{ t }}é": "étexté", "{{ 'é' }}": "é", "{% if x %}": "{% if x %}",
+    "": "", "text": "text", "}} { } {": "}} { } {", "{{ a }}": 3, "{{a}}": 3, "{{ users }}": SCOPE["users"],
+    "{{ none }}": None, "{{ job }}": SCOPE["job"], "{{\n  a\n}}": 3, "Hello {{ t }}!": "Hello text!",
+    "{{ a }}{{ b }}": "34", " {{ a }}": " 3",
+    "{{ a }}\n": "3\n", "{{ yes }}, {{ f }}, {{ a == 1 }}": "true, 2.5, false",
+    "{{ {'a': {'b': 1}} }}": {"a": {"b": 1}}, "{{ {'a': {'b': 1}}.a.b }}": 1, "{{ '}}' }} {{ \"{{\" }}": "}} {{",
+    r"\{{ a }}": "{{ a }}", r"\\{{ a }}": "\\3", r"\\\{{ a }}": "\\{{ a }}", r"a\b {{ a }}": r"a\b 3",
+    r"C:\\{{ t }}\x": "C:\\text\\x", "{{ [1, [2]][1] }}": [2], "{ {{ a }} }": "{ 3 }",
+    "{{ colour }}-{{ level }}": "red-3",
+    "{{ join(inputs.tags, ', ') }} and {{ json(inputs.tags) }}": 'a, b and ["a", "b"]', "é{{ t }}é": "étexté",
+    "{{ 'é' }}": "é", "{% if x %}": "{% if x %}",
 }  # fmt: skip
 
 
@@ -950,7 +1082,13 @@ def test_the_text_that_a_template_makes_is_bounded() -> None:
 
 
 def test_structures_render_as_a_whole() -> None:
-    nested = {"env": "{{ inputs.env }}", "n": 3, "list": ["{{ a }}", "x{{ b }}", None, ("{{ users[0].name }}", "plain")], "sub": {"k": [True, {}]}, 5: "{{ a }}"}
+    nested = {
+        "env": "{{ inputs.env }}",
+        "n": 3,
+        "list": ["{{ a }}", "x{{ b }}", None, ("{{ users[0].name }}", "plain")],
+        "sub": {"k": [True, {}]},
+        5: "{{ a }}",
+    }
     made = expr.structure(nested)
     expected = {"env": "prod", "n": 3, "list": [3, "x4", None, ["ada", "plain"]], "sub": {"k": [True, {}]}, 5: 3}
     first, second = made.evaluate(SCOPE), made(**SCOPE)
@@ -958,7 +1096,12 @@ def test_structures_render_as_a_whole() -> None:
     assert first["sub"] is not second["sub"] and first["list"] is not second["list"]  # new each time
     assert dict(made.names) == {"inputs": ("env",), "a": (), "b": (), "users": ()} and made.calls == frozenset()
     assert len(made.expressions) == len(made.uses) == 5
-    assert made == expr.structure(nested) and made != expr.structure([]) and made != nested and hash(made) == hash(expr.structure(nested))
+    assert (
+        made == expr.structure(nested)
+        and made != expr.structure([])
+        and made != nested
+        and hash(made) == hash(expr.structure(nested))
+    )
     assert repr(expr.structure(["x"])) == "Structure(['x'])"
     assert pickle.loads(pickle.dumps(made)).evaluate(SCOPE) == expected
 

@@ -60,41 +60,66 @@ SCOPE: dict[str, Any] = {
 }
 
 WALKS = [
-    "a.__class__", "''.__class__.__mro__[1].__subclasses__()", "().__class__.__base__", "[].__len__()", "t.__init__.__globals__",
-    "spy.secret", "spy['secret']", "spy.__dict__", "spy()", "fn()", "fn.__globals__", "fn.__code__.co_code", "fn['__globals__']",
-    "cls.__subclasses__", "cls.mro", "cls(1, 2)", "cls._make", "point._fields", "point._replace(x=3)", "point.count", "point.index",
-    "mod.modules", "mod.exit()", "mod['modules']", "a.real", "a.bit_length", "b.hex", "b.is_integer()", "t.format", "t.upper", "rows.append",
-    "inputs.keys", "inputs.pop('env')", "inputs.update", "inputs.__getitem__('env')", "inputs._id", "inputs['__class__']", "none.__class__",
-    "getattr(a, 'real')", "globals()", "locals()", "vars()", "dir()", "eval('1')", "exec('1')", "open('/etc/passwd')", "__import__('os')",
-    "compile('1', '', 'eval')", "type(a).__name__", "type(a, [], {})", "breakpoint()", "input()", "exit()", "__builtins__", "__name__", "_1", "b._", "s",
-    "M", "f_upper(t)", "read(a, 'real')", "len.__self__", "upper.__globals__", "default.x", "json.loads", "str.format('{0.__class__}', a)",
-    "format('{0.__class__}', a)", "format('{0[__class__]}', a)", "format('{x.y}', x=a)", "format('{!r}', spy)", "format('{}', spy)",
-    "format('{:{}}', a, 9)", "format('{:1000000000}', a)", "format('{:.1000000000f}', b)", "format('{:>99999}', t)", "format('{9999999999}', a)",
+    "a.__class__", "''.__class__.__mro__[1].__subclasses__()", "().__class__.__base__", "[].__len__()",
+    "t.__init__.__globals__",
+    "spy.secret", "spy['secret']", "spy.__dict__", "spy()", "fn()", "fn.__globals__", "fn.__code__.co_code",
+    "fn['__globals__']",
+    "cls.__subclasses__", "cls.mro", "cls(1, 2)", "cls._make", "point._fields", "point._replace(x=3)", "point.count",
+    "point.index",
+    "mod.modules", "mod.exit()", "mod['modules']", "a.real", "a.bit_length", "b.hex", "b.is_integer()", "t.format",
+    "t.upper", "rows.append",
+    "inputs.keys", "inputs.pop('env')", "inputs.update", "inputs.__getitem__('env')", "inputs._id",
+    "inputs['__class__']", "none.__class__",
+    "getattr(a, 'real')", "globals()", "locals()", "vars()", "dir()", "eval('1')", "exec('1')", "open('/etc/passwd')",
+    "__import__('os')",
+    "compile('1', '', 'eval')", "type(a).__name__", "type(a, [], {})", "breakpoint()", "input()", "exit()",
+    "__builtins__", "__name__", "_1", "b._", "s",
+    "M", "f_upper(t)", "read(a, 'real')", "len.__self__", "upper.__globals__", "default.x", "json.loads",
+    "str.format('{0.__class__}', a)",
+    "format('{0.__class__}', a)", "format('{0[__class__]}', a)", "format('{x.y}', x=a)", "format('{!r}', spy)",
+    "format('{}', spy)",
+    "format('{:{}}', a, 9)", "format('{:1000000000}', a)", "format('{:.1000000000f}', b)", "format('{:>99999}', t)",
+    "format('{9999999999}', a)",
     "pluck([spy], 'secret')", "pluck([a], '__class__')", "pluck([point], '_fields')", "sort([point], by='__class__')",
-    "get(a, '__class__')", "get(point, '_fields').x", "default(a.__class__, 1)", "default(spy.secret, 1)", "keys(spy)", "values(fn)", "items(mod)",
-    "json(spy)", "json(fn)", "json(mod)", "str(spy)", "join([spy])", "len(spy)", "int(spy)", "float(fn)", "bool(spy)", "sum([spy])", "-spy", "spy + spy",
-    "spy < spy", "a in spy", "spy in t", "spy[0]", "spy[1:]", "min(spy)", "flatten(spy)", "zip(spy)", "range(spy)", "replace(spy, 'a', 'b')",
+    "get(a, '__class__')", "get(point, '_fields').x", "default(a.__class__, 1)", "default(spy.secret, 1)",
+    "keys(spy)", "values(fn)", "items(mod)",
+    "json(spy)", "json(fn)", "json(mod)", "str(spy)", "join([spy])", "len(spy)", "int(spy)", "float(fn)", "bool(spy)",
+    "sum([spy])", "-spy", "spy + spy",
+    "spy < spy", "a in spy", "spy in t", "spy[0]", "spy[1:]", "min(spy)", "flatten(spy)", "zip(spy)", "range(spy)",
+    "replace(spy, 'a', 'b')",
 ]  # fmt: skip
 
 LOOKALIKES = [
-    "іnputs.env", "inputs.еnv == 1", "ａ", "𝐚", "a．b", "a.＿＿class＿＿", "a.__ｃlass__", "ﬁ", "“a”", "‘a’", "a − b", "a × b", "a ≤ b",
-    "a\u200b", "a\u202e == b", "\ufeffa", "'\u202e'", "a\u00a0+ b", "a\u2028b", "a\x0cb", "a\0", "\0", "'\0'", "a\x1b[31m", "\ud800", "'\udfff'",
+    "іnputs.env", "inputs.еnv == 1", "ａ", "𝐚", "a．b", "a.＿＿class＿＿", "a.__ｃlass__", "ﬁ", "“a”", "‘a’", "a − b",
+    "a × b", "a ≤ b",
+    "a\u200b", "a\u202e == b", "\ufeffa", "'\u202e'", "a\u00a0+ b", "a\u2028b", "a\x0cb", "a\0", "\0", "'\0'",
+    "a\x1b[31m", "\ud800", "'\udfff'",
     "'\\ud800'", "'\\N{BULLET}'", "a;b", "٣", "²", "1_٣", "ⅷ", "trueﾠ",
 ]  # fmt: skip
 
 SIZES = [
-    "range(1000000000)", "range(0, 100000000000000, 1)", "range(100001)", "range(-99999999999999999999, 0)", "'a' * 1000000000", "[0] * 1000000000",
-    "1000000000 * 'a'", "t * 1000000000", "rows * 100000000", "10 ** 10 ** 10", "9 ** 9", "1 << 1000000", "1e400", "-1e400", "1e400 - 1e400",
-    "'%1000000000d' % 1", "t % a", "huge * huge", "huge + huge - huge * 2", "huge % (huge - 1)", "huge // 3.5", "float(huge)", "int(b * 1e308 * 10)",
-    "str(huge)", "format('{}', huge)", "json(huge)", "int('9' + '9' * 5000)", "round(huge)", "int('" + "9" * 3000 + "')", "parse_json('" + "9" * 3000 + "')",
-    "parse_json('1e400')", "parse_json('NaN')", "parse_json('[' + '[')", "1" * 4000, "0x" + "f" * 300, "1" * 400, "b * 1e308 * 1e308", "round(b, 999999999)",
-    "replace(big, 'x', big)", "replace(replace(replace(t, 'e', big), 'x', big), 'x', big)", "join([big, big, big, big, big, big, big, big, big, big, big], big)",
-    "join(many, big)", "split(big + big + big + big + big + big, 'x')", "big + big + big + big + big + big + big + big + big + big + big",
-    "flatten([many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many])",
-    "many + many + many + many + many + many + many + many + many", "items(merge({}, spy))", "sort(many + many + many + many + many)",
+    "range(1000000000)", "range(0, 100000000000000, 1)", "range(100001)", "range(-99999999999999999999, 0)",
+    "'a' * 1000000000", "[0] * 1000000000",
+    "1000000000 * 'a'", "t * 1000000000", "rows * 100000000", "10 ** 10 ** 10", "9 ** 9", "1 << 1000000", "1e400",
+    "-1e400", "1e400 - 1e400",
+    "'%1000000000d' % 1", "t % a", "huge * huge", "huge + huge - huge * 2", "huge % (huge - 1)", "huge // 3.5",
+    "float(huge)", "int(b * 1e308 * 10)",
+    "str(huge)", "format('{}', huge)", "json(huge)", "int('9' + '9' * 5000)", "round(huge)",
+    "int('" + "9" * 3000 + "')", "parse_json('" + "9" * 3000 + "')",
+    "parse_json('1e400')", "parse_json('NaN')", "parse_json('[' + '[')", "1" * 4000, "0x" + "f" * 300, "1" * 400,
+    "b * 1e308 * 1e308", "round(b, 999999999)",
+    "replace(big, 'x', big)", "replace(replace(replace(t, 'e', big), 'x', big), 'x', big)",
+    "join([big, big, big, big, big, big, big, big, big, big, big], big)",
+    "join(many, big)", "split(big + big + big + big + big + big, 'x')",
+    "big + big + big + big + big + big + big + big + big + big + big",
+    f"flatten([{', '.join(['many'] * 20)}])",
+    "many + many + many + many + many + many + many + many + many", "items(merge({}, spy))",
+    "sort(many + many + many + many + many)",
     "matches(big + big, '" + "a" * 2000 + "')",
-    "where(where(where(many, 'x'), 'y'), 'z')", "startswith(t, 3)", "parse_json(replace(big, 'x', '[],'))", "json([many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many, many])",
-    "sum(many, many)", "max([])", "min()", "range(1, 2, 0)", "t[::0]", "t[0:1:'a']", "many[999999999999999999999]", "many[1e3]", "many[true]", "t['a']",
+    "where(where(where(many, 'x'), 'y'), 'z')", "startswith(t, 3)", "parse_json(replace(big, 'x', '[],'))",
+    f"json([{', '.join(['many'] * 21)}])",
+    "sum(many, many)", "max([])", "min()", "range(1, 2, 0)", "t[::0]", "t[0:1:'a']", "many[999999999999999999999]",
+    "many[1e3]", "many[true]", "t['a']",
 ]  # fmt: skip
 
 ANSWERED = {
@@ -114,22 +139,35 @@ ANSWERED = {
 """Large or odd, and still within the limits."""
 
 NESTING = [
-    "(" * 20_000 + ")" * 20_000, "(" * 2_000 + "1" + ")" * 2_000, "[" * 1_000 + "]" * 1_000, "{'a':" * 700 + "1" + "}" * 700, "(" * 60 + "1" + ")" * 60,
-    "-" * 4_000 + "1", "not " * 1_000 + "a", "+" * 60 + "1", "- - " * 900 + "1", "a" + ".b" * 2_000, "a" + "[0]" * 1_000, "1" + "+1" * 2_000,
-    "a" + " if a else a" * 300, "a" + "(" * 1_000, "upper(" * 40 + "t" + ")" * 60, "len([" * 400 + "1" + "])" * 400, "a == " * 600 + "(", "a or " * 900 + "lambda: 1",
-    "x" * 300_000, "a." + "b" * 300_000, "'" + "x" * 300_000 + "'", " " * 300_000 + "a b", "(" * 100, ")" * 100, "[" + "a," * 2_040 + "(", "{" * 49 + "}" * 49,
-    "default(" * 60 + "a" + ", 1)" * 60, "a" + "[1:]" * 60, "lambda: " * 500 + "1", "a if " * 800 + "b", "*" * 3_000, "a," * 2_000, "'" * 4_001, "\\" * 4_000,
+    "(" * 20_000 + ")" * 20_000, "(" * 2_000 + "1" + ")" * 2_000, "[" * 1_000 + "]" * 1_000,
+    "{'a':" * 700 + "1" + "}" * 700, "(" * 60 + "1" + ")" * 60,
+    "-" * 4_000 + "1", "not " * 1_000 + "a", "+" * 60 + "1", "- - " * 900 + "1", "a" + ".b" * 2_000,
+    "a" + "[0]" * 1_000, "1" + "+1" * 2_000,
+    "a" + " if a else a" * 300, "a" + "(" * 1_000, "upper(" * 40 + "t" + ")" * 60, "len([" * 400 + "1" + "])" * 400,
+    "a == " * 600 + "(", "a or " * 900 + "lambda: 1",
+    "x" * 300_000, "a." + "b" * 300_000, "'" + "x" * 300_000 + "'", " " * 300_000 + "a b", "(" * 100, ")" * 100,
+    "[" + "a," * 2_040 + "(", "{" * 49 + "}" * 49,
+    "default(" * 60 + "a" + ", 1)" * 60, "a" + "[1:]" * 60, "lambda: " * 500 + "1", "a if " * 800 + "b", "*" * 3_000,
+    "a," * 2_000, "'" * 4_001, "\\" * 4_000,
 ]  # fmt: skip
 
 SYNTAX = [
-    "", " ", "\n", "#", "a # b", "lambda: 1", "lambda x=a: x", "[x for x in many]", "{x for x in many}", "{x: 1 for x in many}", "(x for x in many)", "f'{a}'",
-    "f'{a.__class__}'", "F\"{spy}\"", "rf'{a}'", "b'a'", "u'a'", "t'{a}'", "(x := 1)", "x = 1", "a += 1", "a; b", "import os", "from os import *", "del a", "await a",
-    "yield a", "(yield)", "(yield from many)", "*many", "[*many]", "{**inputs}", "{*many}", "len(*rows)", "format(**inputs)", "a, b", "(a,)", "()", "{1, 2}", "a is b", "a is not b",
-    "a @ b", "a & b", "a | b", "a ^ b", "~a", "a << 1", "a >> 1", "a ** b", "...", "1j", "a ? b : c", "a && b", "a || b", "!a", "a -> b", "$a", "`a`", "@a", "a\\\nb", "'a\nb'",
-    "'''a'''", '"""a"""', "'a", "a b", "a.", ".a", "a..b", "a.1", "1a", "0x1f", "0b1", "1__0", "007", "a[", "a]", "a[]", "a[1,2]", "a[1:2,3]", "a(b)(c)", "upper(t)(t)", "[upper][0](t)",
-    "print(a)", "len", "true()", "null.x.y", "True = 1", "and", "a and", "or a", "if a", "a if b", "for x in a", "async a", "global a", "with a", "try", "raise a", "assert a",
-    "def f(): 1", "class A: 1", "return a", "len(x=1, x=2)", "upper(text=t, text=t)", "upper(t, t)", "upper()", "upper(_x=t)", "format('{}', __class__=1)", "a)(b", "1) or (1", ")(", "a}}{{b",
-    "a)\n(b", "'a' 'b", "eval", "a.b.c.d.e.f.g", "{'a': }", "{a}", "{'a' 'b'}", "{1: 2}", "{[1]: 2}", "{null: 2}", "{a: 1}",
+    "", " ", "\n", "#", "a # b", "lambda: 1", "lambda x=a: x", "[x for x in many]", "{x for x in many}",
+    "{x: 1 for x in many}", "(x for x in many)", "f'{a}'",
+    "f'{a.__class__}'", "F\"{spy}\"", "rf'{a}'", "b'a'", "u'a'", "t'{a}'", "(x := 1)", "x = 1", "a += 1", "a; b",
+    "import os", "from os import *", "del a", "await a",
+    "yield a", "(yield)", "(yield from many)", "*many", "[*many]", "{**inputs}", "{*many}", "len(*rows)",
+    "format(**inputs)", "a, b", "(a,)", "()", "{1, 2}", "a is b", "a is not b",
+    "a @ b", "a & b", "a | b", "a ^ b", "~a", "a << 1", "a >> 1", "a ** b", "...", "1j", "a ? b : c", "a && b",
+    "a || b", "!a", "a -> b", "$a", "`a`", "@a", "a\\\nb", "'a\nb'",
+    "'''a'''", '"""a"""', "'a", "a b", "a.", ".a", "a..b", "a.1", "1a", "0x1f", "0b1", "1__0", "007", "a[", "a]",
+    "a[]", "a[1,2]", "a[1:2,3]", "a(b)(c)", "upper(t)(t)", "[upper][0](t)",
+    "print(a)", "len", "true()", "null.x.y", "True = 1", "and", "a and", "or a", "if a", "a if b", "for x in a",
+    "async a", "global a", "with a", "try", "raise a", "assert a",
+    "def f(): 1", "class A: 1", "return a", "len(x=1, x=2)", "upper(text=t, text=t)", "upper(t, t)", "upper()",
+    "upper(_x=t)", "format('{}', __class__=1)", "a)(b", "1) or (1", ")(", "a}}{{b",
+    "a)\n(b", "'a' 'b", "eval", "a.b.c.d.e.f.g", "{'a': }", "{a}", "{'a' 'b'}", "{1: 2}", "{[1]: 2}", "{null: 2}",
+    "{a: 1}",
 ]  # fmt: skip
 
 ALL = [*WALKS, *LOOKALIKES, *SIZES, *NESTING, *SYNTAX]
@@ -205,9 +243,12 @@ def test_the_list_is_long() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "{{", "{{ a", "{{ a }", "{{ }}", "{{}}", "{{ {{ a }} }}", "{{ a }} {{", "{{ 'a }}", "{{ a.__class__ }}", "{{ spy }} x", "x {{ none }}", "x {{ rows }}", "x {{ inputs }}",
-        "x {{ huge }}", "{{ a }}" * 1_000, "{{ a + " + "a + " * 1_000 + "a }}", ("{{ " + "a" * 4_000 + " }}") * 10, "{{" * 400_000, "x" * 1_000_001, "{{ '" + "x" * 1_000_000 + "' }}",
-        "{{ a }}\0{{ b c }}", "{{ {'a': {'b': 1}} }} x", "{{ \\'a }}", "\\\\{{ a", "{{ big }}" * 11, "{{ (a }}", "{{ a) }}", "{{ } }}", "{{ lambda: 1 }}",
+        "{{", "{{ a", "{{ a }", "{{ }}", "{{}}", "{{ {{ a }} }}", "{{ a }} {{", "{{ 'a }}", "{{ a.__class__ }}",
+        "{{ spy }} x", "x {{ none }}", "x {{ rows }}", "x {{ inputs }}",
+        "x {{ huge }}", "{{ a }}" * 1_000, "{{ a + " + "a + " * 1_000 + "a }}", ("{{ " + "a" * 4_000 + " }}") * 10,
+        "{{" * 400_000, "x" * 1_000_001, "{{ '" + "x" * 1_000_000 + "' }}",
+        "{{ a }}\0{{ b c }}", "{{ {'a': {'b': 1}} }} x", "{{ \\'a }}", "\\\\{{ a", "{{ big }}" * 11, "{{ (a }}",
+        "{{ a) }}", "{{ } }}", "{{ lambda: 1 }}",
     ],
     ids=lambda text: text[:30],
 )  # fmt: skip
@@ -253,17 +294,45 @@ def test_a_subclass_of_str_is_read_as_the_text_it_is() -> None:
 # -- fuzz --------------------------------------------------------------------------------------
 
 _PIECES = [
-    *SCOPE, *STANDARD, "true", "false", "null", "None", "and", "or", "not", "in", "is", "if", "else", "for", "lambda", "await", "yield", "import", "__class__", "_x", "é", "ﬁ",
-    "0", "1", "-1", "2.5", "1e400", "9" * 50, "''", "'a'", "'env'", '"b"', "r'\\d'", "f'{a}'", "'\\n'", "'\\d'", "'{}'", "'\\ud800'", "{{", "}}", "{", "}", "(", ")", "[", "]", ",", ":", ".", "..", "=",
-    "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "//", "%", "**", "<<", "|", "&", "^", "~", "@", ":=", "->", "?", "!", ";", "#", "$", "\\", "'", '"', " ", "\n", "\0", "\ud800", "\u202e",
+    *SCOPE, *STANDARD, "true", "false", "null", "None", "and", "or", "not", "in", "is", "if", "else", "for", "lambda",
+    "await", "yield", "import", "__class__", "_x", "é", "ﬁ",
+    "0", "1", "-1", "2.5", "1e400", "9" * 50, "''", "'a'", "'env'", '"b"', "r'\\d'", "f'{a}'", "'\\n'", "'\\d'",
+    "'{}'", "'\\ud800'", "{{", "}}", "{", "}", "(", ")", "[", "]", ",", ":", ".", "..", "=",
+    "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "//", "%", "**", "<<", "|", "&", "^", "~", "@", ":=", "->",
+    "?", "!", ";", "#", "$", "\\", "'", '"', " ", "\n", "\0", "\ud800", "\u202e",
     ".env", ".age", ".__class__", "[0]", "['env']", "[1:]", "(a)", "(rows)", "(t, 'e')", "(many, 'age')",
 ]  # fmt: skip
-_names = st.sampled_from(["a", "b", "t", "rows", "many", "inputs", "none", "point", "spy", "fn", "inputs.env", "rows[0].age", "1", "2.5", "'a'", "null", "true", "[]", "{}", "x"])
+_names = st.sampled_from(
+    [
+        "a",
+        "b",
+        "t",
+        "rows",
+        "many",
+        "inputs",
+        "none",
+        "point",
+        "spy",
+        "fn",
+        "inputs.env",
+        "rows[0].age",
+        "1",
+        "2.5",
+        "'a'",
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "x",
+    ]
+)
 
 
 def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     one, two = inner, st.tuples(inner, inner)
-    operators = st.sampled_from(["+", "-", "*", "/", "//", "%", "==", "!=", "<", ">=", " in ", " not in ", " and ", " or "])
+    operators = st.sampled_from(
+        ["+", "-", "*", "/", "//", "%", "==", "!=", "<", ">=", " in ", " not in ", " and ", " or "]
+    )
     calls = st.tuples(st.sampled_from(sorted(STANDARD)), st.lists(inner, max_size=4))
     return st.one_of(
         st.tuples(two, operators).map(lambda t: f"({t[0][0]}{t[1]}{t[0][1]})"),
