@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import defaultdict, namedtuple
 from enum import IntEnum, StrEnum
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,11 +22,12 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from flow import expr
 from flow.errors import EvaluationError, ExpressionError, ExpressionSyntaxError, UsageError
 from flow.expr.library import STANDARD, patterns
 from flow.expr.limits import MAX_DEPTH, MAX_SOURCE
 from flow.expr.syntax.analysis import ALLOWED, CODE
+
+expr: Any = import_module("flow.expr")  # the room: `flow.expr` may be a function
 
 
 class Job(msgspec.Struct):
@@ -768,10 +770,12 @@ def test_regular_expressions_need_re2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patterns, "re2", None)
     assert "needs the package google-re2" in fails("matches(t, 'x')").problem
     monkeypatch.setattr(patterns, "re2", FakeRe2)
+    patterns._compiled.cache_clear()
     assert value("matches(t, r'^te.t$')") is True
     assert value("matches(t, 'no')") is False
     assert "no regular expression of RE2" in fails("matches(t, '(')").problem
     assert "at most 1,000 characters" in fails("matches(t, '" + "a" * 1_001 + "')").problem
+    patterns._compiled.cache_clear()
 
 
 def test_regular_expressions_by_re2_itself() -> None:
@@ -1143,3 +1147,30 @@ def test_flow_alone_does_not_import_it() -> None:
     code = "import sys, flow; print([m for m in sys.modules if m.startswith('flow.expr')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_lists_every_function() -> None:
+    section = (ROOT / "docs" / "expressions.md").read_text("utf-8").partition("## Functions\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", section, re.MULTILINE)
+    assert rows == [(one.signature, one.about.replace("``", "`")) for one in STANDARD.values()]
+    assert all(one.about.endswith(".") for one in STANDARD.values())
+
+
+def test_the_page_names_the_limits() -> None:
+    text = " ".join((ROOT / "docs" / "expressions.md").read_text("utf-8").split())
+    limits = import_module("flow.expr.limits")
+    for words in (
+        f"at most {limits.MAX_SOURCE:,} characters", f"at most {limits.MAX_DEPTH} deep", f"{limits.MAX_STEPS:,} steps",
+        f"shorter than {limits.FREE} is free", f"{limits.MAX_BITS:,} bits", f"at most {limits.MAX_RANGE:,} numbers",
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_what_the_page_says_to_write_is_right() -> None:
+    section = (ROOT / "docs" / "expressions.md").read_text("utf-8").partition("## What is refused")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| (`.+) \| (.+) \|$", section, re.MULTILINE):
+        refused, instead = (re.findall(r"`([^`]+)`", cell.replace("\\|", "|")) for cell in row)
+        for source in refused:
+            assert isinstance(fails(source, name="a", x=Opaque()), ExpressionSyntaxError), source
+        for source in instead:
+            expr.compile(source)

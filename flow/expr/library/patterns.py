@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from flow.expr.faults import Fault, Steps, spend
 from flow.expr.functions import STEPS, Function, collector
@@ -13,6 +14,9 @@ try:
     import re2  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
     re2 = None
+
+_KEPT: Final = 64
+"""Patterns that are kept compiled."""
 
 FUNCTIONS: list[Function] = []
 _listed = collector(FUNCTIONS)
@@ -27,9 +31,14 @@ def matches(steps: Steps, text: Any, pattern: Any) -> bool:
     if len(expression) > MAX_PATTERN:
         raise Fault(f"matches: pattern must have at most {MAX_PATTERN:,} characters")
     spend(steps, len(value))
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile(expression, options).search(value) is not None
+        return _compiled(expression).search(value) is not None
     except re2.error:
         raise Fault("matches: pattern is no regular expression of RE2") from None
+
+
+@lru_cache(_KEPT)
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(pattern, options)
