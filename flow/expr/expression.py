@@ -6,10 +6,10 @@ import builtins
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from flow.errors import EvaluationError, ExpressionError, ExpressionSyntaxError, nearest, shown
-from flow.expr.faults import Fault, Refusal
+from flow.expr.faults import Fault, Refusal, Steps
 from flow.expr.functions import Functions
 from flow.expr.library import STANDARD
 from flow.expr.limits import MAX_CACHED, MAX_CACHED_SOURCE, MAX_STEPS
@@ -21,6 +21,8 @@ from flow.expr.syntax.refusals import Source
 from flow.expr.syntax.writer import INDEX, KEY, NAME, Spot, Use
 
 _MISSING_HINT: Final = "; default(..., other) gives another value where there is none"
+_Evaluate: TypeAlias = Callable[[Mapping[str, Any], Steps | None], Any]
+
 _kept: dict[tuple[str, int], tuple[Functions, Analysis]] = {}
 
 
@@ -64,26 +66,28 @@ class Expression:
         """The functions that it calls."""
         return self._analysis.calls
 
-    def evaluate(self, scope: Mapping[str, Any]) -> Any:
+    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None) -> Any:
         """Return its value.
 
         The first call writes Python code for it, some 50 us; later ones run that.
 
+        :param steps: those that are left of a larger whole, in a list of one; default: those of one evaluation.
         :param scope: the values of the names. ``now``, if ``now()`` is called: a function that returns the time.
         :raises EvaluationError: if it fails with these values. The cause is what a value's own code raised, if any.
         """
-        kept: Callable[[Mapping[str, Any]], Any] | None = self.__dict__.get("evaluate")
+        kept: _Evaluate | None = self.__dict__.get("evaluate")
         if kept is not None:  # this method was looked up before the first call
-            return kept(scope)
+            return kept(scope, steps)
         failed = partial(_failed, self.source, self.where, self._analysis)
         try:
-            made: Callable[[Mapping[str, Any]], Any] = _code(self._analysis, self._functions)(failed)
+            made: _Evaluate = _code(self._analysis, self._functions)(failed)
         except (RecursionError, MemoryError) as error:
-            raise self.error(_problem(error, self._analysis.spot(0), None)) from None
+            full = isinstance(error, RecursionError)
+            raise self.error("the call stack is nearly full" if full else "there is not enough memory") from None
         self.__dict__["evaluate"] = made  # in place of this method
-        return made(scope)
+        return made(scope, steps)
 
-    def __call__(self, **values: Any) -> Any:
+    def __call__(self, /, **values: Any) -> Any:
         """Return its value: :meth:`evaluate` with the values of its names as arguments."""
         return self.evaluate(values)
 

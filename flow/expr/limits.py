@@ -34,6 +34,9 @@ MAX_EXPRESSIONS: Final = 200
 MAX_EXPRESSION_TEXT: Final = 16_384
 """Characters of all expressions of one template."""
 
+MAX_VALUES: Final = 100_000
+"""Values in a nested list or dict of templates."""
+
 MAX_WIDTH: Final = 100
 """Characters that ``format`` pads a value to, and digits after the point."""
 

@@ -52,19 +52,27 @@ def measure(steps: Steps, value: object) -> None:
     seen = 0
     while todo:
         at = todo.pop()
-        if isinstance(at, str):
-            spend(steps, len(at))
-            continue
-        seen += 1
-        if seen > FREE:
-            spend(steps, seen)
-            seen = 0
-        if isinstance(at, (Mapping, list, tuple, AbstractSet)):
-            if len(at) > steps[0]:
-                spend(steps, len(at))
-            todo += at.values() if isinstance(at, Mapping) else at
-        else:
-            todo += [getattr(at, name) for name in fields_of(at)]
+        kind_of = type(at)
+        if kind_of is str:
+            seen += len(at) // FREE  # type: ignore[arg-type]
+        elif kind_of not in SIMPLE:
+            inner = _inner(at)
+            seen += 4 * len(inner)
+            if seen > FREE:
+                take(steps, seen)
+                seen = 0
+            todo += inner
+
+
+def _inner(value: Any) -> Sequence[Any]:
+    """What a value holds."""
+    if type(value) is list or type(value) is tuple:
+        return value
+    if isinstance(value, Mapping):
+        return list(value.values())
+    if isinstance(value, AbstractSet):
+        return list(value)
+    return [getattr(value, name) for name in fields_of(value)]
 
 
 def equal(steps: Steps, left: Any, right: Any) -> bool:

@@ -159,7 +159,7 @@ def part(steps: Steps, value: Any, start: Any, stop: Any, step: Any) -> Any:
     spend(steps, len(range(*where.indices(len(value)))))
     if isinstance(value, str):
         return str.__getitem__(value, where)
-    return value[where] if type(value) is list else list(value)[where]
+    return value[where] if type(value) is list else list(value[where])
 
 
 def sized(value: Any) -> bool:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, TypeAlias
 
 from flow.errors import ExpressionSyntaxError, shown
 from flow.expr.expression import Expression, compile, names_of, refused
-from flow.expr.faults import Refusal, kind
+from flow.expr.faults import Refusal, Steps, kind
 from flow.expr.functions import Functions
-from flow.expr.limits import MAX_DEPTH, MAX_EXPRESSION_TEXT, MAX_EXPRESSIONS, MAX_STEPS, MAX_TEXT
+from flow.expr.limits import MAX_DEPTH, MAX_EXPRESSION_TEXT, MAX_EXPRESSIONS, MAX_STEPS, MAX_TEXT, MAX_VALUES
 from flow.expr.places import Place, end_of
 from flow.expr.plain import in_text
 from flow.expr.syntax.scan import end_of_expression
 from flow.expr.syntax.writer import Use
-
-_OPENING: Final = re.compile(r"(\\*)\{\{")
 
 
 class Template:
@@ -60,20 +57,21 @@ class Template:
         """The functions that it calls."""
         return frozenset().union(*(one.calls for one in self.expressions))
 
-    def evaluate(self, scope: Mapping[str, Any]) -> Any:
-        """Return its value: see :meth:`Expression.evaluate`.
+    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None) -> Any:
+        """Return its value: see :meth:`Expression.evaluate`. Its expressions share the steps.
 
         :raises EvaluationError: if an expression fails, or has a value in a longer text that cannot stand there.
         """
         parts = self._parts
         if len(parts) == 1:
             only = parts[0]
-            return only if isinstance(only, str) else only.evaluate(scope)
+            return only if isinstance(only, str) else only.evaluate(scope, steps)
+        steps = steps or [MAX_STEPS]
         made: list[str] = []
         size = 0
         for part in parts:
             if isinstance(part, Expression):
-                value = part.evaluate(scope)
+                value = part.evaluate(scope, steps)
                 text = value if type(value) is str else in_text(value)
                 if text is None:
                     raise part.error(_no_text(value, self._blank_around()))
@@ -88,7 +86,7 @@ class Template:
     def _blank_around(self) -> bool:
         return len(self.expressions) == 1 and not any(isinstance(p, str) and p.strip() for p in self._parts)
 
-    def __call__(self, **values: Any) -> Any:
+    def __call__(self, /, **values: Any) -> Any:
         """Return its value: :meth:`evaluate` with the values of its names as arguments."""
         return self.evaluate(values)
 
@@ -155,10 +153,11 @@ def _parts(text: str) -> Iterator[tuple[str, int]]:
         raise Refusal(f"the text has {len(text):,} characters, and at most {MAX_TEXT:,} are read", 1, 1)
     at = count = size = 0
     plain: list[str] = []
-    while (found := _OPENING.search(text, at)) is not None:
-        slashes = len(found[1])
-        plain.append(text[at : found.start()] + "\\" * (slashes // 2))
-        start = at = found.end()
+    while (opening := text.find("{{", at)) >= 0:
+        before = text[at:opening]
+        slashes = len(before) - len(before.rstrip("\\"))
+        plain.append(before[: len(before) - (slashes + 1) // 2])
+        start = at = opening + 2
         if slashes % 2:
             plain.append("{{")
             continue
@@ -167,8 +166,8 @@ def _parts(text: str) -> Iterator[tuple[str, int]]:
         if count > MAX_EXPRESSIONS or size > MAX_EXPRESSION_TEXT:
             most = f"{MAX_EXPRESSIONS} expressions, and {MAX_EXPRESSION_TEXT:,} characters in them"
             raise Refusal(f"a text holds at most {most}", *end_of(text, start - 2))
-        if before := "".join(plain):
-            yield before, -1
+        if joined := "".join(plain):
+            yield joined, -1
         plain.clear()
         yield text[start:end], start
         at = end + 2
@@ -189,6 +188,8 @@ def _end(text: str, start: int) -> int:
 
 # -- nested structures -------------------------------------------------------------------------
 
+_Make: TypeAlias = Callable[[Mapping[str, Any], Steps], Any]
+
 
 class Structure:
     """A nested list or dict of templates, which is evaluated as a whole.
@@ -205,7 +206,7 @@ class Structure:
         where: Place | None,
         functions: Functions | None,
         expressions: tuple[Expression, ...],
-        make: Callable[[Mapping[str, Any]], Any],
+        make: _Make,
     ) -> None:
         self.source = source
         self.where = where
@@ -228,13 +229,16 @@ class Structure:
         """The functions that it calls."""
         return frozenset().union(*(one.calls for one in self.expressions))
 
-    def evaluate(self, scope: Mapping[str, Any]) -> Any:
-        """Return new lists and dicts of the values. O(size). :raises EvaluationError: as of a template."""
-        return self._make(scope)
+    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None) -> Any:
+        """Return new lists and dicts of the values. Its expressions share the steps. O(size).
 
-    def __call__(self, **values: Any) -> Any:
+        :raises EvaluationError: as of a template.
+        """
+        return self._make(scope, steps or [MAX_STEPS])
+
+    def __call__(self, /, **values: Any) -> Any:
         """Return its value: :meth:`evaluate` with the values of its names as arguments."""
-        return self._make(values)
+        return self.evaluate(values)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Structure):
@@ -275,40 +279,43 @@ def structure(
     def checked(text: str) -> Template:
         return template(text, where=where, functions=functions, names=names)
 
-    make = _made(value, found, checked, 0)
+    make = _made(value, found, checked, [MAX_VALUES], 0)
     return Structure(value, where, functions, tuple(found), make)
 
 
-def _constant(value: Any) -> Callable[[Mapping[str, Any]], Any]:
-    return lambda scope: value
+def _constant(value: Any) -> _Make:
+    return lambda scope, steps: value
 
 
 def _made(
-    value: Any, found: list[Expression], checked: Callable[[str], Template], depth: int
-) -> Callable[[Mapping[str, Any]], Any]:
-    """Return what makes a value, and list the templates in it."""
+    value: Any, found: list[Expression], checked: Callable[[str], Template], left: list[int], depth: int
+) -> _Make:
+    """Return what makes a value, and list the expressions in it. ``left`` counts the values that there may be yet."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise ExpressionSyntaxError(f"there are more than {MAX_VALUES:,} values in it, each counted where it stands")
     if isinstance(value, str):
         value = checked(value)
     if isinstance(value, Template):
         if value.is_text:
             return _constant(value.evaluate({}))
         found.extend(value.expressions)
-        return lambda scope: value.evaluate(scope)
+        return lambda scope, steps: value.evaluate(scope, steps)
     if isinstance(value, Expression):
         found.append(value)
-        return lambda scope: value.evaluate(scope)
+        return lambda scope, steps: value.evaluate(scope, steps)
     if not isinstance(value, (dict, list, tuple)):
         return _constant(value)
     if depth >= MAX_DEPTH:
         raise ExpressionSyntaxError(f"lists and dicts nest more than {MAX_DEPTH} deep")
     if isinstance(value, dict):
         for key in value:
-            if isinstance(key, str) and _OPENING.search(key):
+            if isinstance(key, str) and "{{" in key:
                 raise ExpressionSyntaxError(f"a key is no template: {shown(key)}; the values of a dict are", key)
-        pairs = [(key, _made(one, found, checked, depth + 1)) for key, one in value.items()]
-        return lambda scope: {key: make(scope) for key, make in pairs}
-    makes = [_made(one, found, checked, depth + 1) for one in value]
-    return lambda scope: [make(scope) for make in makes]
+        pairs = [(key, _made(one, found, checked, left, depth + 1)) for key, one in value.items()]
+        return lambda scope, steps: {key: make(scope, steps) for key, make in pairs}
+    makes = [_made(one, found, checked, left, depth + 1) for one in value]
+    return lambda scope, steps: [make(scope, steps) for make in makes]
 
 
 def render(value: Any, scope: Mapping[str, Any], *, functions: Functions | None = None) -> Any:

@@ -992,6 +992,48 @@ def test_equal_sources_share_what_is_known_of_them() -> None:
         assert expr.compile(f"a + {n}").evaluate(SCOPE) == 3 + n
 
 
+def test_a_full_call_stack_when_the_code_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> Any:
+        raise RecursionError
+
+    made = expr.compile("a + 987")
+    module = import_module("flow.expr.expression")
+    with monkeypatch.context() as patched, pytest.raises(EvaluationError, match="the call stack is nearly full"):
+        patched.setattr(module, "_code", full)
+        made.evaluate(SCOPE)
+    assert made.evaluate(SCOPE) == 990
+    analysis = import_module("flow.expr.syntax.analysis")
+    with monkeypatch.context() as patched, pytest.raises(ExpressionSyntaxError, match="nests more than 50 deep"):
+        patched.setattr(analysis.ast, "parse", full)
+        expr.compile("a + 988")
+
+
+def test_a_scope_whose_own_code_lacks_a_key() -> None:
+    class Scope(collections.UserDict):  # type: ignore[type-arg]
+        pass
+
+    with pytest.raises(EvaluationError, match=r"there is no name 'inptus' here"):
+        expr.compile("inptus").evaluate(Scope(inputs=1))
+
+
+def test_memory_that_there_is_not() -> None:
+    class Full(collections.UserDict):  # type: ignore[type-arg]
+        def get(self, key: str, default: Any = None) -> Any:
+            raise MemoryError
+
+    assert "not enough memory" in fails("x.y", x=Full()).problem
+
+
+def test_values_that_nest_deeper_than_the_stack() -> None:
+    def nested() -> list[Any]:
+        found: list[Any] = []
+        for _ in range(100_000):
+            found = [found]
+        return found
+
+    assert "nested too deeply" in fails("x == y", x=nested(), y=nested()).problem
+
+
 def test_a_full_call_stack_is_our_error() -> None:
     def deep(n: int) -> Any:
         return value("a + upper(t)") if n == 0 else deep(n - 1)
@@ -1131,6 +1173,38 @@ def test_structures_are_checked() -> None:
         expr.render(["{{ inputs.x }}"], SCOPE)
 
 
+def test_structures_count_what_they_share() -> None:
+    """A value that stands in many places is many values."""
+    bomb: Any = ["{{ a }}"]
+    for _ in range(20):
+        bomb = [bomb, bomb]
+    with pytest.raises(ExpressionSyntaxError, match="more than 100,000 values"):
+        expr.structure(bomb)
+
+
+def test_the_expressions_of_a_whole_share_its_steps() -> None:
+    one = "{{ len(sort(range(90000))) }}"
+    assert expr.template(one).evaluate({}) == expr.structure([one]).evaluate({})[0] == 90_000
+    assert expr.template(f"{one} {one}").evaluate({}) == "90000 90000"
+    for whole in (
+        expr.template(f"{one} {one} {one}"),
+        expr.structure([one, one, one]),
+        expr.structure({"a": [f"{one}{one}", one]}),
+    ):
+        with pytest.raises(EvaluationError, match="more than 1,000,000 steps"):
+            whole.evaluate({})
+    left = [1_000_000]
+    expr.compile("sort(range(90000))").evaluate({}, left)
+    assert left == [1_000_000 - 5 * 90_000]
+
+
+def test_names_of_every_spelling_can_be_given() -> None:
+    made = expr.compile("self + scope + steps + b + s")
+    assert made(self=1, scope=2, steps=3, b=4, s=5) == 15
+    assert expr.template("{{ self }}-{{ steps }}")(self=1, steps=2) == "1-2"
+    assert expr.structure(["{{ self }}"])(self=1) == [1]
+
+
 # -- the room ----------------------------------------------------------------------------------
 
 
@@ -1167,7 +1241,9 @@ def test_the_page_names_the_limits() -> None:
 
 
 def test_what_the_page_says_to_write_is_right() -> None:
-    section = (ROOT / "docs" / "expressions.md").read_text("utf-8").partition("## What is refused")[2].partition("\n## ")[0]
+    section = (
+        (ROOT / "docs" / "expressions.md").read_text("utf-8").partition("## What is refused")[2].partition("\n## ")[0]
+    )
     for row in re.findall(r"^\| (`.+) \| (.+) \|$", section, re.MULTILINE):
         refused, instead = (re.findall(r"`([^`]+)`", cell.replace("\\|", "|")) for cell in row)
         for source in refused:

@@ -59,6 +59,7 @@ SCOPE: dict[str, Any] = {
     "point": Point(1, 2),
     "none": None,
     "huge": 10**5000,
+    "endless": range(10**12),
 }
 
 WALKS = [
@@ -136,9 +137,20 @@ ANSWERED = {
     "inputs['_id']": 7,
     "keys(point)": ["x", "y"],
     "huge == huge": True,
+    "endless[5:8]": [5, 6, 7],
+    "endless[7]": 7,
+    "len(endless)": 10**12,
     "huge > 1": True,
 }
 """Large or odd, and still within the limits."""
+
+ENDLESS = [
+    "join(endless)", "flatten(endless)", "sort(endless)", "sum(endless)", "reverse(endless)", "unique(endless)",
+    "'a' in endless", "endless[1:]", "zip(endless, endless)",
+    "any(endless)", "all(endless)", "min(endless)", "pluck(endless, 'a')", "where(endless, 'a')", "json(endless)",
+    "endless + [1]", "first(endless) + last(endless) + endless[10000000000000]", "[endless] == [endless, 1] + endless",
+    "values(endless)", "contains(endless, 'a')", "where([endless], 0)",
+]  # fmt: skip
 
 NESTING = [
     "(" * 20_000 + ")" * 20_000, "(" * 2_000 + "1" + ")" * 2_000, "[" * 1_000 + "]" * 1_000,
@@ -172,7 +184,7 @@ SYNTAX = [
     "{a: 1}",
 ]  # fmt: skip
 
-ALL = [*WALKS, *LOOKALIKES, *SIZES, *NESTING, *SYNTAX]
+ALL = [*WALKS, *LOOKALIKES, *SIZES, *ENDLESS, *NESTING, *SYNTAX]
 
 _seen: list[tuple[str, str]] | None = None
 _HARMLESS = frozenset({"builtins.id", "compile", "exec"})
@@ -264,6 +276,22 @@ def test_hostile_templates_are_refused(text: str) -> None:
             tracemalloc.stop()
     assert isinstance(error, ExpressionError), f"{text[:60]!r} gave {str(error)[:60]}"
     assert peak < 50_000_000 and seen == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("\\" * 900_000, "\\" * 900_000),
+        ("\\{{" * 200_000, "{{" * 200_000),
+        ("{ " * 400_000, "{ " * 400_000),
+        ("{{ a" + " " * 4_000 + "}}", 3),
+        ("{{ {'a': a" + " " * 4_000 + "}.a }}", 3),
+        ("}}" * 400_000, "}}" * 400_000),
+    ],
+    ids=lambda text: str(text)[:9],
+)
+def test_long_templates_take_no_more_than_their_length(text: str, value: Any) -> None:
+    assert tried(text, template=True) == value
 
 
 def test_a_source_is_text() -> None:
@@ -358,7 +386,7 @@ _sources = st.one_of(
     _sensible,
     st.text(max_size=60),
 )
-_PLAIN = (str, int, float, bool, type(None), list, dict, Spy, Point, type, type(sys), type(a_function))
+_PLAIN = (range, str, int, float, bool, type(None), list, dict, Spy, Point, type, type(sys), type(a_function))
 
 
 def _only_ours(source: str, template: bool) -> None:

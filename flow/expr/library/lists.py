@@ -166,7 +166,9 @@ def unique(steps: Steps, items: Any) -> list[Any]:
 @_listed(STEPS)
 def flatten(steps: Steps, items: Any, depth: Any = 1) -> list[Any]:
     """A list with the items of the lists in it in their place, ``depth`` levels of them."""
-    flat = list(items_of("flatten", "items", items))
+    found = items_of("flatten", "items", items)
+    spend(steps, len(found))
+    flat = list(found)
     for _ in range(whole("flatten", "depth", depth, 1, MAX_DEPTH)):
         if not any(isinstance(value, (list, tuple)) for value in flat):
             break
@@ -252,10 +254,10 @@ def where(steps: Steps, items: Any, key: Any, *test: Any) -> list[Any]:
     spend(steps, len(found))
     if not test:
         return [item for item in found if _other(item, name, None)]
-    if len(test) > 2:
+    given: list[Any] = ["==", *test] if len(test) == 1 else [*test]
+    if len(given) > 2:
         raise Fault("where: takes a list, a key, and a value, or a test and a value")
-    wanted = test[-1]
-    how = test[0] if len(test) == 2 else "=="
+    how, wanted = given
     if not isinstance(how, str) or how not in _TESTS:
         raise Fault(f"where: the test is one of {', '.join(_TESTS)}{nearest(how, list(_TESTS))}")
     passes = _TESTS[how]

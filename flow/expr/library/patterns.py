@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Final
 
 from flow.expr.faults import Fault, Steps, spend
@@ -10,10 +12,9 @@ from flow.expr.functions import STEPS, Function, collector
 from flow.expr.library.arguments import as_text
 from flow.expr.limits import MAX_PATTERN
 
-try:
-    import re2  # type: ignore[import-not-found, unused-ignore]
-except ImportError:
-    re2 = None
+re2: Any = None
+with suppress(ImportError):
+    re2 = import_module("re2")
 
 _KEPT: Final = 64
 """Patterns that are kept compiled."""

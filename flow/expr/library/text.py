@@ -79,6 +79,7 @@ def join(steps: Steps, items: Any, separator: Any = "") -> str:
             return made
     values = items_of("join", "items", items)
     between = as_text("join", "separator", separator)
+    spend(steps, len(values))
     pieces = [value if type(value) is str else _piece(value) for value in values]
     if (size := sum(map(len, pieces)) + len(pieces) * (1 + len(between))) > FREE:
         take(steps, size)

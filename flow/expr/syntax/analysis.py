@@ -44,8 +44,8 @@ CODE: Final[dict[str, Any]] = {
 ALLOWED: Final = {**values.VISITS, **operators.VISITS, **calls.VISITS}
 """The allow-list: what writes a node, by its type."""
 
-_HEAD: Final = "def made(failed):\n def evaluate(s):\n  try:\n"
-_STEPS: Final = f"   b=[{MAX_STEPS}]\n"
+_HEAD: Final = "def made(failed):\n def evaluate(s,b=None):\n  try:\n"
+_STEPS: Final = f"   b=b or [{MAX_STEPS}]\n"
 _RETURN: Final = "   return ("
 _TAIL: Final = ")\n  except Exception as error:\n   raise failed(error)\n return evaluate\n"
 

@@ -19,7 +19,7 @@ from flow.expr.limits import MAX_DEPTH, MAX_SOURCE
 from flow.expr.places import end_of
 
 TOKEN: Final = re.compile(
-    r"""[ \t\r\n]*(?:
+    r"""[ \t\r\n]*+(?:
     ([A-Za-z]{0,2}'(?:[^'\\\n]|\\.)*'|[A-Za-z]{0,2}"(?:[^"\\\n]|\\.)*")  # 1: text
     |([^\W\d]\w*)  # 2: a name
     |((?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d[\d_]*)?)  # 3: a number
@@ -102,7 +102,7 @@ def check(source: str) -> None:
     stack: list[tuple[str, int, bool]] = []
     signs = 0
     before, at = "", 0
-    for found in TOKEN.finditer(source):
+    for found in TOKEN.finditer(source.rstrip()):
         which = found.lastindex or 0
         token = found[which]
         at = found.start(which)
