@@ -4,6 +4,7 @@
 these. All three have ``names``, ``uses`` and ``evaluate(scope)``. It imports no other room but errors, reprs and types.
 """
 
+from flow.exports import only
 from flow.expr.expression import Expression, compile
 from flow.expr.faults import Fault
 from flow.expr.functions import Function, Functions, function
@@ -30,3 +31,4 @@ __all__ = [
     "structure",
     "template",
 ]
+__dir__ = only(__all__)

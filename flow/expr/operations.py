@@ -83,6 +83,11 @@ def equal(steps: Steps, left: Any, right: Any) -> bool:
         measure(steps, left)
     elif type(left) is str is type(right):
         spend(steps, len(left))
+    return same(left, right)
+
+
+def same(left: Any, right: Any) -> bool:
+    """``left == right``, where one of them is a constant: nothing is counted."""
     answer = left == right
     if type(answer) is not bool:
         raise Fault(f"comparing {kind(left)} with {kind(right)} gave {kind(answer)}, not true or false")
@@ -103,6 +108,21 @@ def comparable(steps: Steps, value: Any, depth: int = 0) -> Any:
         pairs = [(key, comparable(steps, one, depth + 1)) for key, one in value.items()]
         return MISSING if any(part is MISSING for _, part in pairs) else (dict, frozenset(pairs))
     return MISSING
+
+
+def differs(left: Any, right: Any) -> bool:
+    """``left != right``, where one of them is a constant."""
+    return not same(left, right)
+
+
+def among(value: Any, constants: Sequence[Any]) -> bool:
+    """``value in constants``."""
+    return any(same(value, one) for one in constants)
+
+
+def not_among(value: Any, constants: Sequence[Any]) -> bool:
+    """``value not in constants``."""
+    return not among(value, constants)
 
 
 def unequal(steps: Steps, left: Any, right: Any) -> bool:

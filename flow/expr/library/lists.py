@@ -254,10 +254,10 @@ def where(steps: Steps, items: Any, key: Any, *test: Any) -> list[Any]:
     spend(steps, len(found))
     if not test:
         return [item for item in found if _other(item, name, None)]
-    given: list[Any] = ["==", *test] if len(test) == 1 else [*test]
-    if len(given) > 2:
+    if len(test) > 2:
         raise Fault("where: takes a list, a key, and a value, or a test and a value")
-    how, wanted = given
+    how: Any = test[0] if len(test) == 2 else "=="
+    wanted: Any = test[len(test) - 1]
     if not isinstance(how, str) or how not in _TESTS:
         raise Fault(f"where: the test is one of {', '.join(_TESTS)}{nearest(how, list(_TESTS))}")
     passes = _TESTS[how]

@@ -20,7 +20,6 @@ from flow.errors import shown
 from flow.expr import operations, reading
 from flow.expr.faults import Refusal
 from flow.expr.functions import Functions
-from flow.expr.limits import MAX_STEPS
 from flow.expr.syntax import calls, operators, values
 from flow.expr.syntax.refusals import Source
 from flow.expr.syntax.scan import check
@@ -32,7 +31,8 @@ CODE: Final[dict[str, Any]] = {
     "type": type, "str": str, "int": int, "float": float, "bool": bool, "dict": dict, "list": list, "len": len,
     "Exception": Exception, "M": MISSING, "SIMPLE": operations.SIMPLE, "ORDERED": operations.ORDERED,
     "read": reading.read, "soft": reading.read_or_missing, "item": reading.item, "softitem": reading.item_or_missing,
-    "part": reading.part, "equal": operations.equal, "unequal": operations.unequal, "less": operations.less,
+    "part": reading.part, "same": operations.same, "differs": operations.differs, "among": operations.among,
+    "notamong": operations.not_among, "equal": operations.equal, "unequal": operations.unequal, "less": operations.less,
     "most": operations.less_or_equal, "more": operations.greater, "least": operations.greater_or_equal,
     "inside": operations.inside, "outside": operations.outside, "add": operations.add,
     "subtract": operations.subtract, "multiply": operations.multiply, "divide": operations.divide,
@@ -45,7 +45,6 @@ ALLOWED: Final = {**values.VISITS, **operators.VISITS, **calls.VISITS}
 """The allow-list: what writes a node, by its type."""
 
 _HEAD: Final = "def made(failed):\n def evaluate(s,b=None):\n  try:\n"
-_STEPS: Final = f"   b=b or [{MAX_STEPS}]\n"
 _RETURN: Final = "   return ("
 _TAIL: Final = ")\n  except Exception as error:\n   raise failed(error)\n return evaluate\n"
 
@@ -83,7 +82,7 @@ def analysed(source: str, functions: Functions) -> Analysis:
         raise Refusal(TOO_DEEP, 1, 1) from None
     writer = Writer(Source(source), functions, ALLOWED)
     writer.visit(tree.body, 1)
-    head = f"{_HEAD}{_STEPS if writer.counts else ''}{_RETURN}"
+    head = f"{_HEAD}{_RETURN}"
     code = f"{head}{''.join(writer.out)}{_TAIL}"
     return Analysis(tuple(writer.uses), frozenset(writer.calls), code, head.count("\n") + 1, tuple(writer.spots))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from typing import Final
 
-from flow.expr.functions import NODES, SCOPE, STEPS, Function
+from flow.expr.functions import NODES, SCOPE, Function
+from flow.expr.functions import STEPS as GIVEN_STEPS
 from flow.expr.syntax import refusals
 from flow.expr.syntax.values import CONSTANTS, DEFAULT, check_name, write_default
-from flow.expr.syntax.writer import Use, Visit, Writer
+from flow.expr.syntax.writer import STEPS, Use, Visit, Writer
 
 PREFIX: Final = "f_"
 """What stands before a function's name in the code."""
@@ -45,7 +46,7 @@ def _call(writer: Writer, node: ast.Call, depth: int) -> None:
 
 
 def _of_values(writer: Writer, node: ast.Call, function: Function, depth: int) -> None:
-    first = writer.steps() if function.given == STEPS else "s," if function.given == SCOPE else ""
+    first = STEPS if function.given == GIVEN_STEPS else "s," if function.given == SCOPE else ""
     writer.line(node, f"{PREFIX}{function.name}({first}")
     for one in node.args:
         writer.visit(one, depth)

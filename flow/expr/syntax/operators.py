@@ -12,12 +12,15 @@ from flow.expr import operations
 from flow.expr.limits import FREE
 from flow.expr.syntax import refusals
 from flow.expr.syntax.values import constant_of
-from flow.expr.syntax.writer import Visit, Writer
+from flow.expr.syntax.writer import STEPS, Visit, Writer
 
 _COMPARE: Final[dict[type, tuple[str, str]]] = {
     ast.Eq: ("==", "equal"), ast.NotEq: ("!=", "unequal"), ast.Lt: ("<", "less"), ast.LtE: ("<=", "most"),
     ast.Gt: (">", "more"), ast.GtE: (">=", "least"), ast.In: (" in ", "inside"), ast.NotIn: (" not in ", "outside"),
 }  # fmt: skip
+_FIXED: Final = {"equal": "same", "unequal": "differs", "inside": "among", "outside": "notamong"}
+"""What stands for these where one side is constant: it takes no steps."""
+
 _COUNTING: Final = frozenset({"equal", "unequal", "inside", "outside", "add"})
 """Functions that take steps."""
 
@@ -34,8 +37,8 @@ _LARGE: Final = 1e200
 """Floats below this, times such a number, are no larger than floats get."""
 
 
-def _slow(writer: Writer, name: str) -> str:
-    return f"{name}({writer.steps() if name in _COUNTING else ''}"
+def _slow(name: str) -> str:
+    return f"{name}({STEPS if name in _COUNTING else ''}"
 
 
 # -- logic -------------------------------------------------------------------------------------
@@ -94,7 +97,7 @@ def _compare(writer: Writer, node: ast.Compare, depth: int) -> None:
         one = left if isinstance(left, str) else writer.new()
         two = writer.new()
         if name in ("inside", "outside"):
-            writer.line(node, _slow(writer, name))
+            writer.line(node, _slow(name))
             writer.hold(one, left, depth)
             writer.out.append(",")
             writer.hold(two, right, depth)
@@ -106,7 +109,7 @@ def _compare(writer: Writer, node: ast.Compare, depth: int) -> None:
             writer.hold(two, right, depth)
             group = "SIMPLE" if sign in ("==", "!=") else "ORDERED"
             writer.out.append(f") and type({two}) in {group} else")
-            writer.line(node, f"{_slow(writer, name)}{one},{two}))")
+            writer.line(node, f"{_slow(name)}{one},{two}))")
         left = two
     if chained:
         writer.out.append(")")
@@ -134,7 +137,7 @@ def _with_constant(writer: Writer, node: ast.Compare, sign: str, name: str, dept
     writer.hold(one, left, depth)
     either = f" or type({one}) is float" if type(value) is int else ""
     writer.out.append(f") is {type(value).__name__}{either} else")
-    writer.line(node, f"{_slow(writer, name)}{one},{value!r}))")
+    writer.line(node, f"{_FIXED.get(name, name)}({one},{value!r}))")
     return True
 
 
@@ -152,7 +155,7 @@ def _in_constants(writer: Writer, node: ast.Compare, sign: str, name: str, depth
     writer.out.append(f"({one}{sign}({words}) if type(")
     writer.hold(one, node.left, depth)
     writer.out.append(") in SIMPLE else")
-    writer.line(node, f"{_slow(writer, name)}{one},[{words}]))")
+    writer.line(node, f"{_FIXED[name]}({one},[{words}]))")
     return True
 
 
@@ -167,7 +170,7 @@ def _constant_in(writer: Writer, node: ast.Compare, sign: str, name: str, depth:
     writer.line(node, f"{fixed[0]!r}{sign}{two} if type(")
     writer.hold(two, node.comparators[0], depth)
     writer.out.append(f") is dict or type({two}) is list and len({two})<={FREE} else")
-    writer.line(node, f"{_slow(writer, name)}{fixed[0]!r},{two}))")
+    writer.line(node, f"{_slow(name)}{fixed[0]!r},{two}))")
     return True
 
 
@@ -193,15 +196,15 @@ def _arithmetic(writer: Writer, node: ast.BinOp, depth: int) -> None:
         # Two ints make no sum that is much larger than they are.
         small = f" and -{_SMALL}<{one}<{_SMALL} and -{_SMALL}<{two}<{_SMALL}" if sign == "*" else ""
         writer.out.append(f") is int{small} else")
-        writer.line(node, f"{_slow(writer, name)}{one},{two}))")
+        writer.line(node, f"{_slow(name)}{one},{two}))")
     elif sign in ("%", "//") and value > 0:
         writer.check_constant(node.right, depth)
         writer.out.append(f"({one}{sign}{value!r} if type(")
         writer.hold(one, node.left, depth)
         writer.out.append(") is int else")
-        writer.line(node, f"{_slow(writer, name)}{one},{value!r}))")
+        writer.line(node, f"{_slow(name)}{one},{value!r}))")
     else:
-        writer.line(node, _slow(writer, name))
+        writer.line(node, _slow(name))
         writer.visit(node.left, depth)
         writer.out.append(",")
         writer.visit(node.right, depth)
@@ -227,7 +230,7 @@ def _with_fixed(writer: Writer, node: ast.BinOp, sign: str, name: str, depth: in
         writer.out.append(f"({left}{sign}{right} if type(")
         writer.hold(one, other, depth)
         writer.out.append(f") is {kind.__name__}{limits[kind]} else")
-        writer.line(node, f"{_slow(writer, name)}{left},{right}))")
+        writer.line(node, f"{_slow(name)}{left},{right}))")
         return True
     return False
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from flow.errors import shown
 from flow.expr.limits import MAX_BITS
-from flow.expr.syntax.writer import INDEX, KEY, NAME, Use, Visit, Writer
+from flow.expr.syntax.writer import INDEX, KEY, NAME, STEPS, Use, Visit, Writer
 
 CONSTANTS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
 """Names of constants, besides Python's own."""
@@ -86,7 +86,7 @@ def _subscript(writer: Writer, node: ast.Subscript, depth: int, soft: bool = Fal
         writer.check_constant(index, depth)
         _read(writer, node, index.value, index.col_offset if index.lineno == node.lineno else -1, depth, soft)
     elif isinstance(index, ast.Slice):
-        writer.line(node, f"part({writer.steps()}")
+        writer.line(node, f"part({STEPS}")
         writer.visit(node.value, depth)
         for bound in (index.lower, index.upper, index.step):
             writer.out.append(",")

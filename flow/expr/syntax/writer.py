@@ -8,10 +8,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from flow.expr.faults import Refusal
 from flow.expr.functions import Functions
-from flow.expr.limits import MAX_DEPTH
+from flow.expr.limits import MAX_DEPTH, MAX_STEPS
 from flow.expr.syntax import refusals
 
 NAME, KEY, INDEX, OTHER = range(4)
+
+STEPS: Final = f"b or(b:=[{MAX_STEPS}]),"
+"""The argument that holds the steps that are left: what never counts does not make it."""
 
 TOO_DEEP: Final = f"the expression nests more than {MAX_DEPTH} deep"
 
@@ -55,7 +58,7 @@ class Writer:
     :param visits: what writes a node, by its type. What is not there is refused.
     """
 
-    __slots__ = ("calls", "counts", "functions", "out", "source", "spots", "temporaries", "uses", "visits")
+    __slots__ = ("calls", "functions", "out", "source", "spots", "temporaries", "uses", "visits")
 
     def __init__(self, source: refusals.Source, functions: Functions, visits: Mapping[type, Visit]) -> None:
         self.source = source
@@ -65,7 +68,6 @@ class Writer:
         self.spots: list[tuple[int, int, int, str, str]] = [Spot(1, 1)]
         self.uses: list[Use] = []
         self.calls: set[str] = set()
-        self.counts = False
         self.temporaries = 0
 
     def visit(self, node: Any, depth: int) -> None:
@@ -91,11 +93,6 @@ class Writer:
             (node.lineno, node.col_offset if at < 0 else at, kind, held, key)
         )  # a Spot: few are looked at
         self.out.append(f"\n{code}")
-
-    def steps(self) -> str:
-        """Return the argument that holds the steps that are left."""
-        self.counts = True
-        return "b,"
 
     def new(self) -> str:
         """Return the name of a new variable of the code."""
