@@ -66,13 +66,13 @@ class Expression:
         """The functions that it calls."""
         return self._analysis.calls
 
-    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None) -> Any:
+    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
         """Return its value.
 
         The first call writes Python code for it, some 50 us; later ones run that.
 
-        :param steps: those that are left of a larger whole, in a list of one; default: those of one evaluation.
         :param scope: the values of the names. ``now``, if ``now()`` is called: a function that returns the time.
+        :param steps: those that are left of a larger whole, in a list of one; default: those of one evaluation.
         :raises EvaluationError: if it fails with these values. The cause is what a value's own code raised, if any.
         """
         kept: _Evaluate | None = self.__dict__.get("evaluate")

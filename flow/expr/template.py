@@ -57,7 +57,7 @@ class Template:
         """The functions that it calls."""
         return frozenset().union(*(one.calls for one in self.expressions))
 
-    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None) -> Any:
+    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
         """Return its value: see :meth:`Expression.evaluate`. Its expressions share the steps.
 
         :raises EvaluationError: if an expression fails, or has a value in a longer text that cannot stand there.
@@ -229,7 +229,7 @@ class Structure:
         """The functions that it calls."""
         return frozenset().union(*(one.calls for one in self.expressions))
 
-    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None) -> Any:
+    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
         """Return new lists and dicts of the values. Its expressions share the steps. O(size).
 
         :raises EvaluationError: as of a template.

@@ -974,6 +974,19 @@ def test_the_method_is_kept_however_it_is_looked_up() -> None:
     assert made.evaluate is made.evaluate is not early
 
 
+def test_refusals_that_the_scan_comes_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("flow.expr.syntax.analysis"), "check", lambda source: None)
+    monkeypatch.setattr(import_module("flow.expr.expression"), "MAX_CACHED_SOURCE", -1)
+    for source, says in {
+        "~a": "write 'not x'", "a ** b": "'**' is not allowed", "a << b": "'<<' is not allowed", "b'a'": "bytes is not",
+        "1j": "a complex number", "...": "'...' is not allowed", "f'{a}'": "format('Hello {}', name)",
+        "[(x := 1)]": "':='",
+        "a\0": "", "'\ud800'": "", "a @ b": "'@' is not allowed",
+    }.items():  # fmt: skip
+        error = fails(source)
+        assert type(error) is ExpressionSyntaxError and says in error.problem, source
+
+
 def test_threads_share_an_expression() -> None:
     made = expr.compile("a + len(t)")
     found: list[int] = []
@@ -1196,6 +1209,8 @@ def test_the_expressions_of_a_whole_share_its_steps() -> None:
     left = [1_000_000]
     expr.compile("sort(range(90000))").evaluate({}, left)
     assert left == [1_000_000 - 5 * 90_000]
+    with pytest.raises(TypeError):
+        expr.compile("1").evaluate(scope={})  # the same for the first call and those after it
 
 
 def test_names_of_every_spelling_can_be_given() -> None:

@@ -250,6 +250,18 @@ def test_hostile_expressions_are_refused(source: str) -> None:
     assert error.__cause__ is None and error.problem
 
 
+@pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("source", WALKS + LOOKALIKES + SYNTAX + NESTING, ids=lambda source: ascii(source)[:30])
+def test_the_allow_list_alone_is_safe(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scan of the characters before says what to write instead. What is safe does not depend on it."""
+    monkeypatch.setattr(import_module("flow.expr.syntax.analysis"), "check", lambda source: None)
+    monkeypatch.setattr(import_module("flow.expr.expression"), "MAX_CACHED_SOURCE", -1)
+    with watched() as seen:
+        found = tried(source)
+    assert seen == []
+    assert isinstance(found, (ExpressionError, *_PLAIN)) and found is not SCOPE["spy"].__class__
+
+
 def test_the_list_is_long() -> None:
     assert len(set(ALL)) == len(ALL) > 300
 

@@ -80,6 +80,8 @@ def analysed(source: str, functions: Functions) -> Analysis:
         raise _syntax(error, source) from None
     except (RecursionError, MemoryError):
         raise Refusal(TOO_DEEP, 1, 1) from None
+    except ValueError:  # characters that the scan refuses before
+        raise Refusal("the expression cannot be read", 1, 1) from None
     writer = Writer(Source(source), functions, ALLOWED)
     writer.visit(tree.body, 1)
     head = f"{_HEAD}{_RETURN}"
