@@ -987,6 +987,21 @@ def test_refusals_that_the_scan_comes_before(monkeypatch: pytest.MonkeyPatch) ->
         assert type(error) is ExpressionSyntaxError and says in error.problem, source
 
 
+@pytest.mark.parametrize("source", ["a", " a ", "inputs.env", "\tinputs.deep.er.est ", "users", "a" + ".b" * 48])
+def test_a_path_is_read_as_the_parser_reads_it(source: str) -> None:
+    analysis = import_module("flow.expr.syntax.analysis")
+    assert ast.dump(analysis._path(source), include_attributes=True) == ast.dump(
+        analysis._tree(source), include_attributes=True
+    )
+
+
+@pytest.mark.parametrize(
+    "source", ["a.class", "None.x", "not", "a.b" * 40 + ".c" * 50, "a.", "é", "_a", "a._b", "a b", "a\n", "x" * 5_000]
+)
+def test_what_is_no_plain_path_goes_to_the_parser(source: str) -> None:
+    assert import_module("flow.expr.syntax.analysis")._path(source) is None
+
+
 def test_threads_share_an_expression() -> None:
     made = expr.compile("a + len(t)")
     found: list[int] = []
