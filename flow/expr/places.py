@@ -21,8 +21,8 @@ class Place(NamedTuple):
     def at(self, line: int, column: int) -> Place:
         """Return the place of line ``line``, column ``column`` of the text that begins here."""
         if line == 1:
-            return self._replace(column=self.column + column - 1)
-        return self._replace(line=self.line + line - 1, column=self.indent + column)
+            return Place(self.line, self.column + column - 1, self.file, self.indent)
+        return Place(self.line + line - 1, self.indent + column, self.file, self.indent)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.file else f"line {self.line}, column {self.column}"
