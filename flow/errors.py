@@ -22,6 +22,9 @@
     ├── LoopLimit        RuntimeError  a loop has run all the rounds that it may, and its condition does not hold
     ├── OutputInvalid    TypeError   a node returned what its ``validated`` middleware refuses
     ├── MapError         ExceptionGroup  several items of a map failed; ``indices`` says which
+    ├── ExpressionError  ValueError  an expression or a template that cannot be used
+    │   ├── ExpressionSyntaxError    ... because of its text: it is refused before anything runs
+    │   └── EvaluationError          ... because of the values that it got
     ├── NodeAborted                  a node raised a BaseException that ends the run (observers see it)
     └── RunError         ExceptionGroup  a run that failed: the users' exceptions, and the partial Result
     BlockingNodeWarning  RuntimeWarning  a node held the event loop
@@ -188,6 +191,44 @@ class LoopLimit(FlowError, RuntimeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.loop, self.rounds, self._place)
+
+
+class ExpressionError(FlowError, ValueError):
+    """An expression or a template cannot be used. Its message says where, what is wrong and what to write instead.
+
+    No message repeats a value: what an expression reads may be secret.
+
+    :ivar problem: what is wrong, and what to do.
+    :ivar source: the text of the expression.
+    :ivar line: the line in that text, from 1.
+    :ivar column: the character of that line, from 1.
+    :ivar place: ``file:line:column``, where the expression comes from a file; else empty.
+    """
+
+    def __init__(self, problem: str, source: str = "", line: int = 1, column: int = 1, place: str = "") -> None:
+        self.problem = problem
+        self.source = source
+        self.line = line
+        self.column = column
+        self.place = place
+        lines = source.split("\n")
+        text = lines[line - 1] if line <= len(lines) else ""
+        start = max(0, min(column - MAX_VALUE_SHOWN // 2, len(text) - MAX_VALUE_SHOWN)) if column > 0 else 0
+        part = text[start : start + MAX_VALUE_SHOWN]
+        within = shown(("..." if start else "") + part + ("..." if text[start + MAX_VALUE_SHOWN :] else ""), 100)
+        at = f"line {line}, column {column}" if len(lines) > 1 else f"column {column}"
+        super().__init__(f"{place}: in {within}: {problem}" if place else f"expression {within}, {at}: {problem}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problem, self.source, self.line, self.column, self.place)
+
+
+class ExpressionSyntaxError(ExpressionError):
+    """The text of an expression or a template is refused, before anything runs."""
+
+
+class EvaluationError(ExpressionError):
+    """An expression failed with the values that it got."""
 
 
 class MissingOutput(FlowError, KeyError):
