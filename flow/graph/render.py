@@ -1,7 +1,8 @@
 """Draw a graph as SVG, or as Mermaid or Graphviz text.
 
 A solid edge passes data, a dotted one is pure ordering, a dashed one brought nothing in a run. Nodes that choose are
-diamonds (in SVG hexagons), merges have round ends; edges tell their keys and conditions. In the texts nodes are
+diamonds (in SVG hexagons), merges have round ends, loops a double line and their rounds; edges tell their keys and
+conditions. In the texts nodes are
 ``n0, n1, ...`` in definition order with their names as quoted labels, so no name can break the syntax. All functions
 are O(nodes + edges), iterative, and need little memory beyond the text itself.
 """
@@ -11,14 +12,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from io import StringIO
+from types import MappingProxyType
 from typing import Final, Literal
 
 from flow.errors import UsageError, shown
 from flow.exports import only
 from flow.graph.dag import Dag
 from flow.graph.interop import plan_of
-from flow.plan.marks import marks_of
+from flow.plan.marks import Marks, marks_of
 from flow.plan.plan import Plan
+from flow.reprs import counted
 from flow.tracebacks import ends_at_user
 from flow.types import Status
 
@@ -80,22 +83,34 @@ def to_dot(graph: Plan | Dag, *, status: Mapping[str, Status] | None = None) -> 
 
 
 def text_of(
-    plan: Plan, form: Literal["mermaid", "dot"], status: Mapping[int, Status], dead: Set[tuple[int, int]] = frozenset()
+    plan: Plan,
+    form: Literal["mermaid", "dot"],
+    status: Mapping[int, Status],
+    dead: Set[tuple[int, int]] = frozenset(),
+    rounds: Mapping[int, int] = MappingProxyType({}),
 ) -> str:
     """Return the text of a picture. O(nodes + edges).
 
     :param status: by node index. :param dead: edges over which nothing came, by upstream and downstream.
+    :param rounds: how many each loop has run.
     """
-    return _text((_mermaid if form == "mermaid" else _dot)(plan, status, dead))
+    marks = marks_of(plan._nodes)
+    loops = {i: counted(rounds[i], "round") if i in rounds else said for i, said in marks.loops.items()}
+    return _text((_mermaid if form == "mermaid" else _dot)(plan, marks, loops, status, dead))
 
 
-def _mermaid(plan: Plan, shown: Mapping[int, Status], dead: Set[tuple[int, int]]) -> Iterator[str]:
-    marks, lost = marks_of(plan._nodes), []
+def _mermaid(
+    plan: Plan, marks: Marks, loops: Mapping[int, str], shown: Mapping[int, Status], dead: Set[tuple[int, int]]
+) -> Iterator[str]:
+    lost: list[int] = []
     yield "flowchart TD\n"
     for i, name in enumerate(plan.names):
         style = f":::{shown[i].value}" if i in shown else ""
         opens, closes = ("{", "}") if i in marks.routers else ("([", "])") if i in marks.merges else ("[", "]")
-        yield f'    n{i}{opens}"{_mermaid_label(name)}"{closes}{style}\n'
+        label = _mermaid_label(name)
+        if i in loops:
+            opens, closes, label = "[[", "]]", f"{label}<br/>{loops[i]}"
+        yield f'    n{i}{opens}"{label}"{closes}{style}\n'
     for k, (upstream, downstream, is_data) in enumerate(plan._nodes.edges()):
         edge = upstream, downstream
         label = f'|"{_mermaid_label(marks.labels[edge])}"|' if edge in marks.labels else ""
@@ -111,8 +126,9 @@ def _mermaid(plan: Plan, shown: Mapping[int, Status], dead: Set[tuple[int, int]]
             yield f"    classDef {status.value} fill:{fill},stroke:{border},color:#212121{dashed}\n"
 
 
-def _dot(plan: Plan, shown: Mapping[int, Status], dead: Set[tuple[int, int]]) -> Iterator[str]:
-    marks = marks_of(plan._nodes)
+def _dot(
+    plan: Plan, marks: Marks, loops: Mapping[int, str], shown: Mapping[int, Status], dead: Set[tuple[int, int]]
+) -> Iterator[str]:
     yield f'digraph "{_dot_label(plan.name)}" {{\n    node [shape=box];\n'
     for i, name in enumerate(plan.names):
         styles, colours = ["rounded"] if i in marks.merges else [], ""
@@ -120,9 +136,10 @@ def _dot(plan: Plan, shown: Mapping[int, Status], dead: Set[tuple[int, int]]) ->
             fill, border = COLOURS[shown[i]]
             styles += ["filled", "dashed"] if shown[i] is Status.BYPASSED else ["filled"]
             colours = f', fillcolor="{fill}", color="{border}"'
-        shape = ", shape=diamond" if i in marks.routers else ""
+        shape = ", shape=diamond" if i in marks.routers else ", peripheries=2" if i in loops else ""
         style = "" if not styles else f", style={styles[0]}" if len(styles) == 1 else f', style="{",".join(styles)}"'
-        yield f'    n{i} [label="{_dot_label(name)}"{shape}{style}{colours}];\n'
+        label = _dot_label(name) + (f"\\n{loops[i]}" if i in loops else "")
+        yield f'    n{i} [label="{label}"{shape}{style}{colours}];\n'
     for upstream, downstream, is_data in plan._nodes.edges():
         edge = upstream, downstream
         said = [f'label="{_dot_label(marks.labels[edge])}"'] if edge in marks.labels else []

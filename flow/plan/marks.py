@@ -1,4 +1,4 @@
-"""What pictures show of a plan that routes: which nodes choose and merge, and what edges wait for."""
+"""What pictures show of a plan that routes or loops: which nodes choose, merge and loop, and what edges wait for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flow.errors import printable, shown
 from flow.plan.merging import Merge
 from flow.plan.nodes import Nodes
 from flow.plan.routes import Choice
+from flow.policy.looping import Looped
 
 _KEYS: Final = 3  # in one label
 _KEY: Final = 24  # characters
@@ -21,21 +22,25 @@ class Marks(msgspec.Struct, frozen=True):
     """By node index.
 
     :ivar labels: by edge: the keys of a router that lead over it, and a condition other than "completed".
+    :ivar loops: what is said of loops: the most rounds, and the nodes of a Dag.
     """
 
     routers: Set[int] = frozenset()
     merges: Set[int] = frozenset()
     labels: Mapping[tuple[int, int], str] = {}
+    loops: Mapping[int, str] = {}
 
 
 NOTHING: Final = Marks()
 
 
 def marks_of(nodes: Nodes) -> Marks:
-    """Return the marks of a plan. O(edges of routers and with conditions, and keys), nothing if it does not route."""
+    """Return the marks of a plan. O(nodes with policies, edges of routers and with conditions, and keys)."""
     routes = nodes.routes
+    fns: list[tuple[int, object]] = [(i, binder.fn) for i, binder in nodes.binders.items()]
+    loops = {i: ", ".join(fn.said()) for i, fn in fns if isinstance(fn, Looped)}
     if routes is None:
-        return NOTHING
+        return Marks(loops=loops) if loops else NOTHING
     labels: dict[tuple[int, int], str] = {}
     for i, choice in routes.routers.items():
         for at, keys in _keys_of(choice).items():
@@ -44,7 +49,7 @@ def marks_of(nodes: Nodes) -> Marks:
         for i, condition in by_node.items():
             labels[i, s] = f"{labels[i, s]}: {condition}" if (i, s) in labels else condition
     merges = frozenset([i for i in routes.joins if isinstance(nodes.fns[i], Merge)])
-    return Marks(frozenset(routes.routers), merges, labels)
+    return Marks(frozenset(routes.routers), merges, labels, loops)
 
 
 def told(nodes: Nodes, i: int) -> Iterator[str]:

@@ -417,7 +417,9 @@ def _graph(result: Result, format: str) -> str:
         return draw(result._picture(), alone=True)
     run = result._run
     status = {i: run.status(i) for i in range(len(result.plan))}
-    return render.text_of(result.plan, "mermaid" if format == "mermaid" else "dot", status, dead_edges(run))
+    rounds = {} if run._extras is None else run._extras.rounds
+    form: Literal["mermaid", "dot"] = "mermaid" if format == "mermaid" else "dot"
+    return render.text_of(result.plan, form, status, dead_edges(run), rounds)
 
 
 def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:

@@ -268,3 +268,25 @@ class TestPlansThatDoNotRoute:
         for text in (result.graph(), result.graph("mermaid"), result.graph("dot"), result._repr_html_()):
             for mark in ("polygon", 'stroke-dasharray="', "linkStyle", "style=dashed", "diamond", "opacity="):
                 assert mark not in text
+
+
+class TestLoops:
+    """A loop has a double line, the most rounds before a run, and after it those that it has run."""
+
+    def dag(self) -> flow.Dag:
+        body = flow.Dag("body")
+        body.add("better", lambda draft: draft + 1)
+        dag = flow.Dag("d")
+        dag.loop("polish", body, carry={"draft": "better"}, until=lambda better: better > 2, max_iterations=5)
+        dag.add("after", lambda polish: polish)
+        return dag
+
+    def test_before(self) -> None:
+        assert 'n0[["polish<br/>up to 5 rounds, 1 node"]]' in flow.render.to_mermaid(self.dag())
+        assert 'n0 [label="polish\\nup to 5 rounds, 1 node", peripheries=2];' in flow.render.to_dot(self.dag())
+
+    def test_after(self) -> None:
+        result = flow.run(self.dag(), {"draft": 0})
+        assert 'n0[["polish<br/>3 rounds"]]:::completed' in result.graph("mermaid")
+        assert 'n0 [label="polish\\n3 rounds", peripheries=2, style=filled' in result.graph("dot")
+        assert "3 rounds" in result.graph("svg")
