@@ -105,7 +105,7 @@ class GatedResolver(WaitingResolver):
         if type(join) is int:
             starts = len(self._counted[i]) >= join
         else:
-            starts = _starts(join, flags) and (join != "some" or self._dead.get(i) != len(self._dependencies[i]))
+            starts = _starts(join, flags) and (join != "some" or self._dead.get(i, 0) < len(self._dependencies[i]))
         if starts:
             return 0
         return SKIPPED if flags & _DEAD_FAILED and join != "failed" else BYPASSED

@@ -215,6 +215,9 @@ class Standing:
         """Stop handing out nodes. Taken nodes may still end, and their failures skip others."""
         self._halted, self._fast = True, False
 
+    def tell_known(self) -> None:
+        """Tell, once the run has begun, which nodes known ones have left out."""
+
     def _not_taken(self, i: int, what: str) -> UsageError:
         return UsageError(f"node {i} cannot be {what}: it is {self.status(i)}, not running (take it first)")
 

@@ -5,8 +5,9 @@ or a choice left its node or its edge out). A node counts down its edges whateve
 when the last one has come. Only two decisions are taken before: a join that no failure may precede skips its node at
 the first failed token, and a join of ``k`` starts its node at the ``k``-th live one.
 
-A tolerated failure sends live tokens on, but for edges of readers that cannot do without its output. A node that was
-skipped only for tolerated failures does so, too, once that is certain: when all its tokens have come.
+A tolerated failure sends live tokens on, but for edges of readers that cannot do without its output, and of a router to
+its targets: it has chosen none. A node that was skipped only for tolerated failures sends live ones to readers with a
+default, once that is certain: when all its tokens have come.
 """
 
 from __future__ import annotations
@@ -169,9 +170,14 @@ class Sending(Resolver):
         tolerated = i in self._may_fail if state == FAILED else not self._flags[i] & HARD
         if not tolerated:
             return HARD
-        if condition == "failed" or i in routes.needs.get(s, ()):
+        reads, spared = i in self._uses[s], i in self._spared.get(s, ())
+        if condition == "failed" or i in routes.needs.get(s, ()) or (reads and not spared):
             return SOFT
-        return SOFT if i in self._uses[s] and i not in self._spared.get(s, ()) else LIVE
+        if spared or (s in routes.whens and i in routes.whens[s].slots):
+            return LIVE  # into a parameter with a default
+        if state == SKIPPED:
+            return SOFT
+        return BYPASS if i in routes.routers and s in routes.routers[i].targets else LIVE  # it has chosen none
 
     def _note_choice(self, i: int) -> None:
         if i in self._routes.routers:
@@ -189,9 +195,10 @@ class TokenResolver(Sending):
     :ivar early: the run ends at a failure that no node is left to handle.
     """
 
-    __slots__ = ("_dependencies", "_failing", "_lost", "_telling", "_wants", "early")
+    __slots__ = ("_before", "_dependencies", "_failing", "_lost", "_telling", "_wants", "early")
 
     early: bool
+    _before: list[tuple[list[int], int]]  # what known nodes have left out before the run, with these
     _dependencies: Sequence[Sequence[int]]
     _failing: bool  # a node has failed
     _lost: bool  # a failure that nobody may handle any more
@@ -227,11 +234,17 @@ class TokenResolver(Sending):
             self.state[i] = DONE
             self._note_choice(i)
         self._set_ready(nodes.sources)
+        self._before = []
         for i in known:
-            self._tell(self._send(i), i)
+            self._before.append((self._send(i), i))
             if self._step is not None:
                 self._step(i)
         return self
+
+    def tell_known(self) -> None:
+        before, self._before = self._before, []
+        for left_out, cause in before:
+            self._tell(left_out, cause)
 
     def forget(self) -> None:
         self._decisions = self._wants = None
@@ -268,9 +281,10 @@ class TokenResolver(Sending):
         if state[i] != TAKEN:
             raise self._not_taken(i, "done")
         state[i] = DONE
+        left_out: list[int] = []
         if self._watched[i]:
             self._note_choice(i)
-            self._tell(self._send(i), i)
+            left_out = self._send(i)
         else:
             waiting, flags = self._waiting, self._flags
             for s in self.successors[i]:  # of most nodes all tokens are live
@@ -278,11 +292,12 @@ class TokenResolver(Sending):
                 if left:
                     waiting[s] = left
                 elif flags[s]:
-                    self._tell(self._send_one(i, s), i)
+                    left_out += self._send_one(i, s)
                 elif not state[s]:
                     self._start(s)
         if self._step is not None:
             self._step(i)
+        self._tell(left_out, i)  # last: a hook may raise
 
     def advance(self, i: int) -> int:
         state = self.state
@@ -290,24 +305,27 @@ class TokenResolver(Sending):
             self.done(i)
             return self.take()
         state[i] = DONE
-        waiting, flags, ready, fast = self._waiting, self._flags, self._ready, True
+        waiting, flags, ready = self._waiting, self._flags, self._ready
         latest = -1  # as in Resolver.advance
+        left_out: list[int] = []
         for s in self.successors[i]:
             left = waiting[s] - 1
             if left:
                 waiting[s] = left
             elif flags[s]:
-                self._tell(self._send_one(i, s), i)
-                fast = self._fast  # not if an async hook is told of a node, or a failure cannot be handled any more
+                left_out += self._send_one(i, s)
             else:
                 state[s] = READY
                 if latest >= 0:
                     heappush(ready, latest)
                 latest = s
-        if not fast:
+        if left_out:
             if latest >= 0:
                 heappush(ready, latest)
-            return self.take()
+                latest = -1
+            self._tell(left_out, i)
+            if not self._fast:  # an async hook is told of a node, or a failure cannot be handled any more
+                return self.take()
         if latest >= 0:
             i = heappushpop(ready, latest)
         elif ready:

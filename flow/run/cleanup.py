@@ -7,6 +7,7 @@ on. It is not masked: what cleanup raises is among the nodes' errors, or noted o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flow.errors import described, note
@@ -14,6 +15,7 @@ from flow.plan.gates import GatedResolver
 from flow.plan.resolver import CANCELLED
 from flow.run.drive.inline import count_down
 from flow.run.drive.last import drive_last
+from flow.run.hooks import HookFailed
 from flow.run.state import PlanRun
 
 
@@ -50,9 +52,13 @@ def _with_grace(run: PlanRun, ends: float, call: Any) -> Any:
 # -- on an event loop -----------------------------------------------------------------------
 
 
-async def drive_and_clean_up(run: PlanRun, driver: Any) -> None:
-    """Drive ``run`` to its end, and what cleans up to its own."""
+async def drive_and_clean_up(run: PlanRun, driver: Any, enter: Callable[[PlanRun], None]) -> None:
+    """Drive ``run`` to its end, and what cleans up to its own.
+
+    :param enter: what begins it.
+    """
     try:
+        enter(run)
         await driver.drive()
     except GeneratorExit:  # closed from outside: waiting is no longer possible
         raise
@@ -80,21 +86,23 @@ async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -
     until = driver.grace()
     if not resolver.begin_cleanup() or driver.last or driver.now() >= until:
         return
-    cut_off = run.cut_off
-    last = type(driver)(run, driver.outer)
-    last.owns_loop, last.outermost, last.last = driver.owns_loop, driver.outermost or driver, True
-    last.ending_since = driver.ending_since
-    interrupted = False
-    try:
-        interrupted = await drive_last(last, until)
-    except BaseException as error:
-        if original is None:
-            raise
-        _note_on(original, error)
-    finally:
-        run.cut_off = cut_off
-    if original is not None:
-        run.attach_errors(original)
+    cut_off, interrupted, ended = run.cut_off, False, original
+    goes_on = True
+    while goes_on:
+        last = type(driver)(run, driver.outer)
+        last.owns_loop, last.outermost, last.last = driver.owns_loop, driver.outermost or driver, True
+        last.ending_since, goes_on = driver.ending_since, False
+        try:
+            interrupted = await drive_last(last, until) or interrupted
+        except BaseException as error:
+            goes_on = _goes_on_after(error, ended) and driver.now() < until and resolver.begin_cleanup()
+            ended = _first(ended, error)
+        finally:
+            run.cut_off = cut_off
+    if ended is not None:
+        run.attach_errors(_users(ended))
+        if ended is not original:
+            raise ended
     elif interrupted and driver.outer is None and driver.owns_loop:  # Ctrl-C
         from asyncio import CancelledError
 
@@ -104,18 +112,38 @@ async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -
         driver.cancel_again()
 
 
-def _note_on(original: BaseException, error: BaseException) -> None:
-    """``error``, which is no node's failure, has ended cleanup after ``original`` had ended the run."""
-    note(original, f"cleanup ended early: {described(error)}")
+def _goes_on_after(error: BaseException, ended: BaseException | None) -> bool:
+    """Tell whether the other nodes still clean up after ``error``, which is no node's failure: not after a second exit.
+
+    :param ended: what has ended the run, or its cleanup, before.
+    """
+    is_exit = not isinstance(error, (Exception, HookFailed))
+    was_exit = ended is not None and not isinstance(ended, (Exception, HookFailed))
+    return not isinstance(error, GeneratorExit) and not (is_exit and was_exit)
+
+
+def _first(ended: BaseException | None, error: BaseException) -> BaseException:
+    """Return what goes on of what ended the run, or its cleanup, and of a later ``error`` that is no node's failure."""
+    if ended is None or ended is error:
+        return error
+    note(_users(ended), f"cleanup ended early: {described(_users(error))}")
+    return ended
+
+
+def _users(error: BaseException) -> BaseException:
+    """Return what the caller gets for ``error``."""
+    inner = error.error if isinstance(error, HookFailed) else None
+    return error if inner is None else inner
 
 
 # -- without one ----------------------------------------------------------------------------
 
 
-def run_and_clean_up(run: PlanRun) -> None:
+def run_and_clean_up(run: PlanRun, enter: Callable[[PlanRun], None]) -> None:
     """Call every node of a plan without async nodes on this thread; those that clean up whatever happens."""
     delayed: list[tuple[float, int]] = []
     try:
+        enter(run)
         count_down(run, run.resolver, delayed)
     except BaseException as error:
         _clean_up_inline(run, delayed, error)
@@ -129,17 +157,20 @@ def _clean_up_inline(run: PlanRun, delayed: list[tuple[float, int]], original: B
     assert isinstance(resolver, GatedResolver)
     if not resolver.begin_cleanup([i for _, i in delayed]):
         return
-    timed_out, extras.grace = run.timed_out, _ends_of(run, original)
-    try:
-        count_down(run, resolver)
-    except BaseException as error:
-        if original is None:
-            raise
-        _note_on(original, error)
-    finally:
-        run.timed_out, extras.grace = timed_out, None
-    if original is not None:
-        run.attach_errors(original)
+    timed_out, ends, ended, goes_on = run.timed_out, _ends_of(run, original), original, True
+    while goes_on:
+        extras.grace, goes_on = ends, False
+        try:
+            count_down(run, resolver)
+        except BaseException as error:
+            goes_on = _goes_on_after(error, ended) and run.clock.now() < ends and resolver.begin_cleanup(())
+            ended = _first(ended, error)
+        finally:
+            run.timed_out, extras.grace = timed_out, None
+    if ended is not None:
+        run.attach_errors(_users(ended))
+        if ended is not original:
+            raise ended
 
 
 def _ends_of(run: PlanRun, original: BaseException | None) -> float:

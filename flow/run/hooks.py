@@ -87,6 +87,11 @@ class HookFailed(BaseException):
         super().__init__()
         self._error: BaseException | None = error
 
+    @property
+    def error(self) -> BaseException | None:
+        """What the hook has raised; None once it was let go."""
+        return self._error
+
     def let_go(self) -> BaseException:
         """Return the hook's exception after the end of the run, and drop all references to it here."""
         error, self._error = self._error, None  # an event loop's task may keep this

@@ -135,3 +135,4 @@ def take_known(run: PlanRun) -> None:
             for s in leave_out(i):
                 if s != i:
                     run.skipped(s, run.nodes.names[i])
+    resolver.tell_known()

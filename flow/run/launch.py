@@ -53,6 +53,11 @@ def begin(run: PlanRun) -> None:
             bind_cleanup(run)
         if config.observers:
             run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at))
+
+
+def _enter(run: PlanRun) -> None:
+    """Take what is known, and let nodes wait. Hooks and conditions are called here: what they raise ends the run."""
+    extras, nodes = run._extras, run.nodes
     if extras is not None and extras.known:
         from flow.run.known import take_known
 
@@ -68,7 +73,11 @@ def drive_inline(run: PlanRun) -> None:
     try:
         try:
             begin(run)
-            (run_and_clean_up if run.nodes.cleans else run_inline)(run)
+            if run.nodes.cleans:
+                run_and_clean_up(run, _enter)
+            else:
+                _enter(run)
+                run_inline(run)
         finally:
             run.end()
     except BaseException:
@@ -94,7 +103,10 @@ def driver_for(run: Calls, outer: Any = None) -> Any:
 
 def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
     """Return what drives ``run`` to its end, and its cleanup. (To be awaited where the run is: it adds no frame.)"""
-    drives: Awaitable[None] = drive_and_clean_up(run, driver) if run.nodes.cleans else driver.drive()
+    if run.nodes.cleans:
+        return drive_and_clean_up(run, driver, _enter)
+    _enter(run)
+    drives: Awaitable[None] = driver.drive()
     return drives
 
 

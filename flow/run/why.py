@@ -60,7 +60,8 @@ def _cleaned(run: PlanRun, i: int) -> str:
 
 
 def _failed(run: PlanRun, i: int) -> str:
-    what = f": {described(run.errors[i])}"
+    error = run.errors.get(i)  # of a run that an exit has ended there is none
+    what = "" if error is None else f": {described(error)}"
     if i in run.refused:
         what = f", as its condition (when) could not be asked{what}"
     resolver, names = run.resolver, run.nodes.names

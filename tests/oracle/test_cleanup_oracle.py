@@ -155,7 +155,8 @@ def expected(nodes: Sequence[Node]) -> dict[str, str]:
     for node in nodes:
         if not node.cleans:
             hard = any(bad.get(name) == "hard" for name in node.before)
-            soft = any(bad.get(name) == "soft" for name in node.takes)
+            needed = [name for name in node.before if name in node.takes or status[name] == "skipped"]
+            soft = any(bad.get(name) == "soft" for name in needed)
             status[node.name] = "skipped" if hard or soft else "failed" if node.fails else "completed"
             if status[node.name] == "skipped":
                 bad[node.name] = "hard" if hard else "soft"

@@ -201,7 +201,11 @@ def expected(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, list[str]
             return FAILED
         if condition == "failed" or other in node.required or other in node.insists:
             return SOFT
-        return LIVE  # order, or a reading with a default
+        if other in (*node.reads, *node.asks):
+            return LIVE  # a reading with a default
+        if found == "failed":
+            return BYPASSED if node.name in source.to else LIVE  # order; a router that failed chose none
+        return SOFT
 
     for node in nodes:
         others = dict.fromkeys([*node.edges, *[router.name for router in routers[node.name]]])

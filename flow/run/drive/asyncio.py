@@ -201,6 +201,8 @@ class AsyncioDriver(AsyncioWaits):
                 resolver = run.resolver
             if i >= 0:
                 run.resolver.put_back(i)
+        except BaseException as error:  # a hook's, which was told of a node left out: no task would say so
+            self.broke(error)
         finally:
             self.pumping = False
             if joined is not None:
@@ -271,9 +273,6 @@ class AsyncioDriver(AsyncioWaits):
     def _end_grace(self) -> None:
         self.last = True
         self._cancel_tasks()
-
-    def now(self) -> float:
-        return self.loop.time()
 
     def cancel_requested(self) -> bool:
         return self.joined is not None and self.joined.cancelled()

@@ -33,6 +33,9 @@ class AsyncioWaits(LoopDriver):
         await self.run.clock.wait(seconds)
         fn(i)
 
+    def now(self) -> float:
+        return self.loop.time()
+
     def hold(self, waits: Any) -> None:
         self.alive[waits] = waits  # where tasks stand, which are cancelled
 
