@@ -76,6 +76,17 @@ class Shape(msgspec.Struct, frozen=True):
         return tuple([p for p in self.parameters if not (p.keyword_only or p.is_context)])
 
 
+class Placed:
+    """What a node calls that is ours, and stands for a line of the user's.
+
+    :ivar location: that line, as ``file:line``.
+    """
+
+    __slots__ = ()
+
+    location: str
+
+
 class Composite:
     """What stands where a node's function stands and is not to be called: binding the node to a run replaces it."""
 
@@ -237,6 +248,8 @@ def location_of(fn: Any, show: Show = shown) -> str:
     if issubclass(type(fn), Composite):
         inner = getattr(fn, "fn", None)  # of a map
         return str(fn.location) if inner is None else location_of(inner, show)
+    if issubclass(type(fn), Placed):
+        return str(fn.location)
     code = code_of(fn)
     if code is not None:
         return f"{_cell_of(code.co_filename) or code.co_filename}:{code.co_firstlineno}"

@@ -14,6 +14,7 @@ an error comes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from types import CodeType, FrameType, TracebackType
@@ -90,3 +91,11 @@ def package_of(frame: FrameType) -> Any:
     """Return the name of the package that a frame's code stands in; None if it has none."""
     name = frame.f_globals.get("__name__")
     return name.partition(".")[0] if isinstance(name, str) else None
+
+
+def users_line() -> str:
+    """Return the line of the user's that has called us, as ``file:line``."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and package_of(frame) == OURS:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -9,12 +9,12 @@ from msgspec import structs
 
 from flow.errors import UsageError, shown
 from flow.graph.loops import Loops
-from flow.graph.options import NodeOptions, Ref
+from flow.graph.options import NodeOptions, Ref, unknown_options
 from flow.plan.definition import Policy, Router, Routing
 from flow.plan.merging import Merge
 from flow.plan.plan import Plan
 from flow.signature import qualname_of, shape_of
-from flow.tracebacks import ends_at_user
+from flow.tracebacks import ends_at_user, users_line
 from flow.types import MISSING, NodeRef, references
 
 T = TypeVar("T")
@@ -71,7 +71,9 @@ class Choices(Loops):
     ) -> NodeRef[Any]: ...  # fmt: skip
 
     @ends_at_user
-    def merge(self, name: str, *, of: Any, pick: Any = None, after: Any = (), replace: bool = False) -> NodeRef[Any]:
+    def merge(
+        self, name: str, *, of: Any = (), pick: Any = None, after: Any = (), replace: bool = False, **wrong: Any
+    ) -> NodeRef[Any]:
         """Add a node whose output is that of the one node among several that ran.
 
         It runs under ``join="some"``: it waits for all of them, is skipped if one of them failed, and bypassed if none
@@ -82,6 +84,8 @@ class Choices(Loops):
             are a :class:`flow.errors.RouteError`.
         :raises UsageError: if ``of`` is no list, is empty, or names a node twice, or ``pick`` is something else.
         """
+        if wrong:
+            raise unknown_options("node", name, wrong, ["of", "pick", "after", "replace"])
         if pick not in (None, "first"):
             raise UsageError(f"merge(pick=...) is 'first' or None, not {shown(pick)}")
         if isinstance(of, (set, frozenset)):
@@ -95,7 +99,7 @@ class Choices(Loops):
         if len(set(names)) < len(names):
             twice = next(name for k, name in enumerate(names) if name in names[:k])
             raise UsageError(f"merge(of=...) names {shown(twice)} more than once")
-        merge = Merge(tuple(names), pick == "first")
+        merge = Merge(tuple(names), pick == "first", users_line())
         return self.add(name, merge, needs=refs, after=after, join="some", replace=replace)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from flow.graph.options import WaitOptions, unknown_options
@@ -10,7 +9,7 @@ from flow.graph.routes import WAITS
 from flow.graph.teardowns import Teardowns
 from flow.plan.definition import Policy
 from flow.plan.waits import Signal, Timer
-from flow.tracebacks import OURS, ends_at_user, package_of
+from flow.tracebacks import ends_at_user, users_line
 from flow.types import NodeRef
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Waits(Teardowns):
         :raises UsageError: for an option that there is not. Options that are about the call of a function are faults
             when the Dag is compiled.
         """
-        return _added(self, "signal", name, Signal(type, timeout, _callers_line()), ("type", "timeout"), options)
+        return _added(self, "signal", name, Signal(type, timeout, users_line()), ("type", "timeout"), options)
 
     @ends_at_user
     def timer(
@@ -71,7 +70,7 @@ class Waits(Teardowns):
         :param options: as of :meth:`signal`.
         :raises UsageError: as :meth:`signal`.
         """
-        return _added(self, "timer", name, Timer(seconds, at, _callers_line()), ("seconds", "at"), options)
+        return _added(self, "timer", name, Timer(seconds, at, users_line()), ("seconds", "at"), options)
 
 
 def _added(dag: Waits, place: str, name: str, wait: Any, own: tuple[str, ...], options: Any) -> NodeRef[Any]:
@@ -79,14 +78,6 @@ def _added(dag: Waits, place: str, name: str, wait: Any, own: tuple[str, ...], o
     if unknown:
         raise unknown_options(place, name, unknown, [*WaitOptions.__annotations__, *own])
     return dag.add(name, wait, **{**options, WAITS: True})
-
-
-def _callers_line() -> str:
-    """Return the line of the user's that defines the node, as ``file:line``."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and package_of(frame) == OURS:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 __all__ = ["Waits"]

@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from flow.errors import RouteError, shown
+from flow.signature import Placed
 from flow.types import MISSING
 
 
-class Merge:
+class Merge(Placed):
     """Returns the one value that is there; of several the first, if ``first``.
 
-    :ivar names: those of the nodes that the values are of.
+    :ivar names: those of the nodes that the values are of. :ivar location: the user's line that has made it.
     """
 
-    __slots__ = ("first", "names")
+    __slots__ = ("first", "location", "names")
 
-    def __init__(self, names: tuple[str, ...], first: bool) -> None:
+    def __init__(self, names: tuple[str, ...], first: bool, location: str) -> None:
         self.names = names
         self.first = first
+        self.location = location
 
     def __call__(self, *values: Any) -> Any:
         there = [k for k, value in enumerate(values) if value is not MISSING]

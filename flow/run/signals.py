@@ -13,6 +13,7 @@ from flow.config import Config
 from flow.errors import UsageError, shown
 from flow.plan.plan import Plan
 from flow.plan.waits import Signal, plan_within
+from flow.policy.looping import Looped
 from flow.signature import Nested
 
 _SHOWN = 5
@@ -22,11 +23,13 @@ class Step(msgspec.Struct, frozen=True):
     """One node on the way to a signal that runs the plan with the rest of the way.
 
     :ivar node: its index in its plan. :ivar counted: it runs that plan several times, as a map and a loop do.
+    :ivar rounds: of a loop, the most; else None.
     """
 
     node: int
     name: str
     counted: bool
+    rounds: int | None = None
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -57,6 +60,11 @@ class Address(msgspec.Struct, frozen=True):
         """Return what matches it, with a group for each number."""
         steps = [re.escape(step.name) + (r"#(0|[1-9]\d*)" if step.counted else "") for step in self.steps]
         return re.compile(r"\.".join([*steps, re.escape(self.name)]))
+
+    def has(self, numbers: Iterable[str]) -> bool:
+        """Tell whether there may be rounds of these numbers: those of a loop go from 1 to the most."""
+        counted = [step.rounds for step in self.steps if step.counted]
+        return all(most is None or 1 <= int(number) <= most for most, number in zip(counted, numbers, strict=True))
 
     def prefixes(self, numbers: Iterable[str]) -> list[str]:
         """Return the address of each step: ``pages#7``, ``pages#7.inner``."""
@@ -98,7 +106,7 @@ class Signals:
             return found, found.prefixes(())
         for pattern, numbered in self._numbered:
             match = pattern.fullmatch(address)
-            if match is not None:
+            if match is not None and numbered.has(match.groups()):
                 return numbered, numbered.prefixes(match.groups())
         return None
 
@@ -149,7 +157,8 @@ def _waits(plan: Plan) -> Iterator[Address]:
         for i in sorted(nodes.holders, reverse=True):
             fn, binder = nodes.fns[i], nodes.binders[i]
             limit = binder.timeout or getattr(binder.fn, "timeout", None)  # of a map: its items'
-            step = Step(i, nodes.names[i], not isinstance(fn, Nested))
+            most = fn.most if isinstance(fn, Looped) else None
+            step = Step(i, nodes.names[i], not isinstance(fn, Nested), most)
             todo.append((plan_within(fn), (*steps, step), bounded or limit is not None))
 
 

@@ -169,3 +169,37 @@ def test_cleanup_that_joins_edges_which_the_targets_leave_out_does_not_run(join:
     dag.add("b", lambda: 1)
     dag.add("close", lambda: 1, after=["a"], join=join, cleanup=True)
     assert str(flow.run(dag, targets="b").status["close"]) == "bypassed"
+
+
+class TestMerges:
+    def test_its_place_is_the_users_line(self) -> None:
+        dag = flow.Dag("d")
+        dag.add("a", lambda: 1)
+        dag.add("b", lambda: 2)
+        dag.merge("both", of=["a", "b"])
+        with pytest.raises(flow.RunError) as caught:
+            flow.run(dag)
+        (note,) = caught.value.exceptions[0].__notes__
+        assert "test_routing_broken.py" in note
+
+    def test_options_that_it_has_not(self) -> None:
+        with pytest.raises(flow.UsageError, match="node 'm' takes no option 'join'"):
+            flow.Dag("d").merge("m", of=["a"], join="all")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(("address", "sent"), [("again#0.ask", False), ("again#1.ask", True), ("again#4.ask", False)])
+def test_a_round_that_there_cannot_be_is_sent_nothing(address: str, sent: bool) -> None:
+    body = flow.Dag("body")
+    body.signal("ask", timeout=0.01, fallback=True)
+    dag = flow.Dag("d")
+    dag.loop("again", body, until=lambda ask: ask, max_iterations=3)
+
+    async def asked() -> None:
+        async with flow.start(dag) as run:
+            run.send(address, True)
+
+    if sent:
+        asyncio.run(asked())
+    else:
+        with pytest.raises(flow.errors.SignalError, match="has no signal"):
+            asyncio.run(asked())
