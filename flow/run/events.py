@@ -14,12 +14,13 @@ from flow.types import Status
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag=True):
-    """A run begins."""
+    """A run begins. ``path`` leads to it through the runs around it: ``("pages[7]",)``; an outermost run has none."""
 
     run_id: str
     dag: str
     nodes: int
     at: float
+    path: tuple[str, ...] = ()
 
 
 class RunFinished(msgspec.Struct, frozen=True, tag=True):
@@ -52,11 +53,15 @@ class NodeStarted(msgspec.Struct, frozen=True, tag=True):
 
 
 class NodeWaiting(msgspec.Struct, frozen=True, tag=True):
-    """A node begins to wait for a signal or a time. At its end comes a NodeFinished, NodeFailed or NodeCancelled."""
+    """A node begins to wait for a signal or a time. At its end comes a NodeFinished, NodeFailed or NodeCancelled.
+
+    ``address`` is what a signal is sent to, ``"pages#7.approve"``.
+    """
 
     run_id: str
     node: str
     at: float
+    address: str = ""
 
 
 class NodeFinished(msgspec.Struct, frozen=True, tag=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -56,7 +56,9 @@ class RunHandle:
     Any thread may call :meth:`send` and :meth:`cancel`, and ask for what is waiting; the rest is for that of the run.
     """
 
-    __slots__ = ("_background", "_cancelled", "_fatal", "_loop", "_mailbox", "_make", "_raised", "_result", "_state")
+    __slots__ = (
+        "_background", "_cancelled", "_fatal", "_loop", "_mailbox", "_make", "_raised", "_result", "_seen", "_state",
+    )  # fmt: skip
 
     def __init__(self, make: Callable[[], PlanRun]) -> None:
         self._make: Callable[[], PlanRun] | None = make
@@ -67,6 +69,7 @@ class RunHandle:
         self._result: Result | None = None
         self._fatal: BaseException | None = None
         self._raised = self._cancelled = False
+        self._seen: set[str] | None = None  # what next_waiting has returned
 
     async def __aenter__(self) -> Self:
         make, self._make = self._make, None
@@ -108,6 +111,7 @@ class RunHandle:
             not raise again then.
         """
         _, background = self._entered()
+        self._check_loop("result")
         await background.wait()
         try:
             return self._end(told=True)
@@ -115,6 +119,25 @@ class RunHandle:
             self._raised = True
             end_at_user(failure)
             raise
+
+    async def next_waiting(self) -> str | None:
+        """Wait until a node waits for a signal, and return its address; each once, in the order in which they began to.
+
+        :return: None once the run has ended.
+        """
+        _, background = self._entered()
+        self._check_loop("next_waiting")
+        mailbox, self._seen = self._mailbox, self._seen or set()
+        seen = self._seen
+        assert mailbox is not None
+        while not background.ended:
+            change = mailbox.watch()  # before the look, so that none is missed
+            for address in mailbox.waiting():
+                if address not in seen:
+                    seen.add(address)
+                    return address
+            await _either(change.wait, background.wait)
+        return None
 
     @ends_at_user
     def send(self, address: str | NodeRef[Any], payload: Any = None) -> None:
@@ -181,6 +204,16 @@ class RunHandle:
         how = "ended" if background.ended else "going on"
         return f"<RunHandle of {state.plan.name!r}: {how}, run id {state.run_id!r}>"
 
+    def _check_loop(self, method: str) -> None:
+        """:raises UsageError: unless the event loop of the run is the one that runs here."""
+        if _this_loop() is not self._loop:
+            error = UsageError(
+                f"await run.{method}() on the event loop of the run: this is another one. From a thread, "
+                "asyncio.run_coroutine_threadsafe and anyio.from_thread.run lead there"
+            )
+            end_at_user(error)
+            raise error
+
     def _entered(self) -> tuple[PlanRun, Background]:
         if self._state is None or self._background is None:
             raise UsageError("this run has not begun: enter it by 'async with flow.start(...) as run'")
@@ -213,6 +246,19 @@ def _result_of(state: PlanRun) -> Result:
             state.resolver.cancel_rest(taken=True)
         return result_so_far(state)
     return Result(settled(state) if state.errors or state._extras is not None else state)
+
+
+async def _either(first: Callable[[], Awaitable[None]], second: Callable[[], Awaitable[None]]) -> None:
+    """Wait for one of two."""
+    from anyio import create_task_group
+
+    async def wait(of: Callable[[], Awaitable[None]]) -> None:
+        await of()
+        group.cancel_scope.cancel()
+
+    async with create_task_group() as group:
+        group.start_soon(wait, first)
+        group.start_soon(wait, second)
 
 
 def _this_loop() -> Any:

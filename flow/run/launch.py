@@ -52,7 +52,7 @@ def begin(run: PlanRun) -> None:
         if run.nodes.cleans:
             bind_cleanup(run)
         if config.observers:
-            run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at))
+            run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at, run.path))
 
 
 def _enter(run: PlanRun) -> None:

@@ -41,13 +41,14 @@ class Mailbox:
     :param run: the run, a :class:`flow.run.state.PlanRun`.
     """
 
-    __slots__ = ("_boxes", "_lock", "_over", "_run", "_runs")
+    __slots__ = ("_boxes", "_changed", "_lock", "_over", "_run", "_runs")
 
     def __init__(self, run: Any) -> None:
         self._run = run
         self._boxes: dict[str, Box] = {}
         self._runs: dict[str, Any] | None = None  # nested runs by their place, made at the first; None once ended
         self._over = False
+        self._changed: Any = None  # made by who waits for the next signal that is waited for
         self._lock = Lock()
 
     def send(self, address: str | NodeRef[Any], payload: Any) -> None:
@@ -102,6 +103,14 @@ class Mailbox:
             boxes = self._boxes.items()
             return tuple([at for at, box in boxes if box.receiver is not None and box.payload is MISSING])
 
+    def watch(self) -> Any:
+        """Return an event that is set when another signal is waited for."""
+        if self._changed is None:
+            from anyio import Event
+
+            self._changed = Event()
+        return self._changed
+
     # -- what runs say, on the thread of the event loop --------------------------------------
 
     def wait(self, address: str, receiver: Receiver, i: int) -> None:
@@ -115,6 +124,9 @@ class Mailbox:
             box = self._boxes.pop(address, None) or Box()
             self._boxes[address] = box
             box.receiver, box.i, box.over = receiver, i, ""
+            changed, self._changed = self._changed, None
+            if changed is not None:
+                changed.set()
             if box.payload is not MISSING:
                 receiver.deliver(i, box.payload)
 

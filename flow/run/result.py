@@ -11,7 +11,7 @@ from flow.draw.rich import Rich
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.bynode import ByNode, always
 from flow.reprs import counted
-from flow.run.state import PlanRun
+from flow.run.state import PlanRun, output_test
 from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef, Status
 
@@ -116,7 +116,7 @@ class Result(_Outputs, Rich):
     def outputs(self) -> Mapping[str, Any]:
         """Outputs of the completed nodes, by name."""
         whole = self._run.counts.get(Status.COMPLETED) == len(self.plan)
-        has = always if whole and self._run.config.keep == "all" else self._run.has_output
+        has = always if whole and self._run.config.keep == "all" else output_test(self._run)
         return ByNode(self.plan, self._run.values.__getitem__, has)
 
     # -- how it went -------------------------------------------------------------------------

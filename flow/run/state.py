@@ -636,6 +636,15 @@ def _has_made(run: PlanRun, slot: int, value: Any) -> bool:
     return any(outer.made(at, value) for at in handed_in)
 
 
+def output_test(run: RunRecord) -> Callable[[int], bool]:
+    """Return what :meth:`RunRecord.has_output` tells of a run that has ended. It does not hold the run."""
+    values = run.values
+    if run.resolver is None:
+        return lambda i: values[i] is not MISSING
+    state = run.resolver.state
+    return lambda i: state[i] == DONE and values[i] is not MISSING
+
+
 def is_sync_run(plan: Plan, config: Config) -> bool:
     """Tell whether a run needs no event loop at all."""
     return plan._nodes.all_sync and config.mode in ("auto", "inline") and config.executor == "inline"

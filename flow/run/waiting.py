@@ -64,12 +64,12 @@ class Waiting:
             self._driver.hold(self)
         seconds = wait.seconds(run.clock)
         self._timers[i] = None if seconds is None else self._driver.later(seconds, self._due, i)
-        if run.started is not None:
-            now = run.started[i] = run.clock.now()
-            if run.config.observers:
-                run.emit(events.NodeWaiting(run.run_id, run.nodes.names[i], now))
         if mailbox is not None and not isinstance(wait, Timer):
             mailbox.wait(self._address(i), self, i)
+        if run.started is not None:
+            now = run.started[i] = run.clock.now()
+            if run.config.observers:  # after it can be answered
+                run.emit(events.NodeWaiting(run.run_id, run.nodes.names[i], now, self._address(i)))
 
     def deliver(self, i: int, payload: Any) -> None:
         self._driver.soon(self._deliver, i, payload)

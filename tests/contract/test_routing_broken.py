@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -203,3 +204,21 @@ def test_a_round_that_there_cannot_be_is_sent_nothing(address: str, sent: bool) 
     else:
         with pytest.raises(flow.errors.SignalError, match="has no signal"):
             asyncio.run(asked())
+
+
+def test_an_inner_run_that_left_a_node_out_is_freed_without_the_garbage_collector() -> None:
+    inner = flow.Dag("inner")
+    inner.route("choose", lambda: "a", to={"a": "a", "b": "b"})
+    inner.add("a", lambda: 1)
+    inner.add("b", lambda: 2)
+    dag = flow.Dag("d")
+    dag.add("sub", inner)
+    plan = dag.compile()
+    assert flow.run(plan)["sub"] == {"choose": ("a",), "a": 1}
+    gc.collect()
+    gc.disable()
+    try:
+        flow.run(plan)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -648,3 +648,69 @@ async def test_nothing_is_left_of_a_run(how: str) -> None:
         assert [one() for one in seen] == [None, None]
     finally:
         gc.enable()
+
+
+class TestNextWaiting:
+    @pytest.mark.anyio
+    async def test_each_once_until_the_end(self) -> None:
+        page = flow.Dag("page")
+        page.add("shown", lambda item: item)
+        page.signal("ask")
+        dag = flow.Dag("d")
+        dag.map("pages", page, over="rows")
+        dag.signal("last", after=["pages"])
+        asked: list[str] = []
+        async with flow.start(dag, {"rows": [0, 1]}) as run:
+            while (address := await run.next_waiting()) is not None:
+                asked.append(address)
+                run.send(address)
+            result = await run.result()
+        assert sorted(asked[:2]) == ["pages#0.ask", "pages#1.ask"]
+        assert asked[2:] == ["last"]
+        assert result.ok
+
+    @pytest.mark.anyio
+    async def test_a_run_that_fails(self) -> None:
+        """Polling would go on for ever."""
+
+        def fails() -> None:
+            raise OSError("no")
+
+        dag = flow.Dag("d")
+        dag.add("fails", fails)
+        dag.signal("ask", after=["fails"])
+        with pytest.raises(flow.RunError):
+            async with flow.start(dag) as run:
+                assert await run.next_waiting() is None
+
+    @pytest.mark.anyio
+    async def test_the_event_has_the_address_and_can_be_answered(self) -> None:
+        body = flow.Dag("body")
+        body.signal("ask", type=int)
+        dag = flow.Dag("d")
+        dag.loop("again", body, until=lambda ask: ask > 1, max_iterations=3)
+        started: list[tuple[str, ...]] = []
+
+        def watch(event: flow.events.Event) -> None:
+            if isinstance(event, flow.events.NodeWaiting):
+                assert event.address in run.waiting
+                run.send(event.address, len(started))
+            elif isinstance(event, flow.events.RunStarted):
+                started.append(event.path)
+
+        async with flow.start(dag, config=flow.Config(observers=(watch,))) as run:
+            result = await run.result()
+        assert result["again"]["ask"] == 2
+        assert started == [(), ("again#1",)]
+
+    @pytest.mark.anyio
+    async def test_another_event_loop_is_refused(self) -> None:
+        dag = flow.Dag("d")
+        dag.signal("ask", timeout=0.2, fallback=1)
+
+        def elsewhere() -> None:
+            anyio.run(run.result)
+
+        async with flow.start(dag) as run:
+            with pytest.raises(flow.UsageError, match="another one"):
+                await anyio.to_thread.run_sync(elsewhere)
