@@ -281,7 +281,7 @@ class TokenResolver(Sending):
         if state[i] != TAKEN:
             raise self._not_taken(i, "done")
         state[i] = DONE
-        left_out: list[int] = []
+        left_out: Any = ()
         if self._watched[i]:
             self._note_choice(i)
             left_out = self._send(i)
@@ -292,12 +292,13 @@ class TokenResolver(Sending):
                 if left:
                     waiting[s] = left
                 elif flags[s]:
-                    left_out += self._send_one(i, s)
+                    left_out = _both(left_out, self._send_one(i, s))
                 elif not state[s]:
                     self._start(s)
         if self._step is not None:
             self._step(i)
-        self._tell(left_out, i)  # last: a hook may raise
+        if left_out:
+            self._tell(left_out, i)  # last: a hook may raise
 
     def advance(self, i: int) -> int:
         state = self.state
@@ -307,13 +308,13 @@ class TokenResolver(Sending):
         state[i] = DONE
         waiting, flags, ready = self._waiting, self._flags, self._ready
         latest = -1  # as in Resolver.advance
-        left_out: list[int] = []
+        left_out: Any = ()
         for s in self.successors[i]:
             left = waiting[s] - 1
             if left:
                 waiting[s] = left
             elif flags[s]:
-                left_out += self._send_one(i, s)
+                left_out = _both(left_out, self._send_one(i, s))
             else:
                 state[s] = READY
                 if latest >= 0:
@@ -444,6 +445,14 @@ def _has_amiss(resolver: TokenResolver, order: Iterable[int], dependencies: Sequ
             if not (failed or skipped) or not handled or not amiss.isdisjoint(skipped):
                 amiss.add(i)
     return bool(amiss)
+
+
+def _both(left_out: Any, more: list[int]) -> Any:
+    """Return both lists as one, the first extended. (Few nodes leave any out: () stands for an empty one.)"""
+    if not left_out:
+        return more
+    left_out += more
+    return left_out
 
 
 def _starts(join: Any, flags: int) -> bool:

@@ -137,9 +137,10 @@ class TestPlan:
         pauses = [found.text for found in signals.waits if found.name == "pause"]
         assert pauses == ["one.box.pause", "one.again#N.pause"]
         assert signals.unbounded == ["one.again#N.ask"]
-        found = signals.find("one.again#12.ask")
+        found = signals.find("one.again#2.ask")
         assert found is not None
-        assert found[1] == ["one", "one.again#12"]
+        assert found[1] == ["one", "one.again#2"]
+        assert signals.find("one.again#12.ask") is None  # of three rounds
         assert signals.find("one.again#N.ask") is None
         assert plan.subgraph("top")._nodes.holders == set()
 
