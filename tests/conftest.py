@@ -50,6 +50,17 @@ def loops(*names: str, long: str = "") -> list[Any]:
     return [pytest.param(name, marks=marks(name)) for name in names or WAYS]
 
 
+def _anyio_backends() -> list[Any]:
+    options = {"asyncio": ("asyncio", {}), "uvloop": ("asyncio", {"use_uvloop": True}), "trio": ("trio", {})}
+    return [pytest.param(options[loop.values[0]], id=loop.values[0], marks=loop.marks) for loop in loops()]
+
+
+@pytest.fixture(params=_anyio_backends())
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    """The event loops on which tests run that are coroutines (``pytest.mark.anyio``)."""
+    return request.param
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("flow")
     group.addoption(

@@ -16,31 +16,15 @@ from flow.expr.syntax.scan import end_of_expression
 from flow.expr.syntax.writer import Use
 
 
-class Template:
-    """A text with ``{{ expressions }}``.
+class _Composed:
+    """What expressions stand in.
 
-    One that is an expression and nothing else has the expression's value, of any type. In a longer text only text,
-    numbers and bools can stand. Two are equal if their sources and functions are; pickled by these too.
-
-    :ivar source: the text. :ivar where: where its first character stands, or None.
     :ivar expressions: those in it, in order.
     """
 
-    __slots__ = ("__dict__", "_functions", "_parts", "expressions", "source", "where")
+    __slots__ = ("expressions",)
 
-    def __init__(
-        self, source: str, where: Place | None, functions: Functions | None, parts: tuple[str | Expression, ...]
-    ) -> None:
-        self.source = source
-        self.where = where
-        self._functions = functions
-        self._parts = parts
-        self.expressions = tuple(part for part in parts if isinstance(part, Expression))
-
-    @property
-    def is_text(self) -> bool:
-        """True if it holds no expression: :meth:`evaluate` gives the same text each time."""
-        return not self.expressions
+    expressions: tuple[Expression, ...]
 
     @property
     def names(self) -> Mapping[str, tuple[str, ...]]:
@@ -56,6 +40,41 @@ class Template:
     def calls(self) -> frozenset[str]:
         """The functions that it calls."""
         return frozenset().union(*(one.calls for one in self.expressions))
+
+    def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
+        """Return its value. Its expressions share the steps."""
+        raise NotImplementedError
+
+    def __call__(self, /, **values: Any) -> Any:
+        """Return its value: :meth:`evaluate` with the values of its names as arguments."""
+        return self.evaluate(values)
+
+
+class Template(_Composed):
+    """A text with ``{{ expressions }}``.
+
+    One that is an expression and nothing else has the expression's value, of any type. In a longer text only text,
+    numbers and bools can stand. Two are equal if their sources and functions are; pickled by these too.
+
+    :ivar source: the text. :ivar where: where its first character stands, or None.
+    :ivar expressions: those in it, in order.
+    """
+
+    __slots__ = ("_functions", "_parts", "source", "where")
+
+    def __init__(
+        self, source: str, where: Place | None, functions: Functions | None, parts: tuple[str | Expression, ...]
+    ) -> None:
+        self.source = source
+        self.where = where
+        self._functions = functions
+        self._parts = parts
+        self.expressions = tuple(part for part in parts if isinstance(part, Expression))
+
+    @property
+    def is_text(self) -> bool:
+        """True if it holds no expression: :meth:`evaluate` gives the same text each time."""
+        return not self.expressions
 
     def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
         """Return its value: see :meth:`Expression.evaluate`. Its expressions share the steps.
@@ -85,10 +104,6 @@ class Template:
 
     def _blank_around(self) -> bool:
         return len(self.expressions) == 1 and not any(isinstance(p, str) and p.strip() for p in self._parts)
-
-    def __call__(self, /, **values: Any) -> Any:
-        """Return its value: :meth:`evaluate` with the values of its names as arguments."""
-        return self.evaluate(values)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Template):
@@ -191,14 +206,14 @@ def _end(text: str, start: int) -> int:
 _Make: TypeAlias = Callable[[Mapping[str, Any], Steps], Any]
 
 
-class Structure:
+class Structure(_Composed):
     """A nested list or dict of templates, which is evaluated as a whole.
 
     :ivar source: what it was made of. :ivar where: the place that its messages name, or None.
     :ivar expressions: those in it, in order.
     """
 
-    __slots__ = ("_functions", "_make", "expressions", "source", "where")
+    __slots__ = ("_functions", "_make", "source", "where")
 
     def __init__(
         self,
@@ -214,31 +229,12 @@ class Structure:
         self.expressions = expressions
         self._make = make
 
-    @property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """The names that it reads, as :attr:`Expression.names`."""
-        return names_of(self.uses)
-
-    @property
-    def uses(self) -> tuple[Use, ...]:
-        """Every use of a name; lines and columns are those of the expression that it stands in."""
-        return tuple(use for one in self.expressions for use in one.uses)
-
-    @property
-    def calls(self) -> frozenset[str]:
-        """The functions that it calls."""
-        return frozenset().union(*(one.calls for one in self.expressions))
-
     def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
         """Return new lists and dicts of the values. Its expressions share the steps. O(size).
 
         :raises EvaluationError: as of a template.
         """
         return self._make(scope, steps or [MAX_STEPS])
-
-    def __call__(self, /, **values: Any) -> Any:
-        """Return its value: :meth:`evaluate` with the values of its names as arguments."""
-        return self.evaluate(values)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Structure):

@@ -10,17 +10,6 @@ import pytest
 from flow.clock import on_asyncio
 from flow.run.background import in_background
 
-BACKENDS = [
-    pytest.param(("asyncio", {}), id="asyncio"),
-    pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),
-    pytest.param(("trio", {}), id="trio"),
-]
-
-
-@pytest.fixture(params=BACKENDS)
-def anyio_backend(request: pytest.FixtureRequest) -> object:
-    return request.param
-
 
 async def gives() -> int:
     await anyio.sleep(0)
