@@ -69,7 +69,7 @@ class Expression:
     def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
         """Return its value.
 
-        The first call writes Python code for it, some 50 us; later ones run that.
+        The first call writes Python code for it; later ones run that.
 
         :param scope: the values of the names. ``now``, if ``now()`` is called: a function that returns the time.
         :param steps: those that are left of a larger whole, in a list of one; default: those of one evaluation.
@@ -122,7 +122,7 @@ def compile(
     functions: Functions | None = None,
     names: Collection[str] | None = None,
 ) -> Expression:
-    """Check a source, and return its expression. O(length): some 20 to 60 us for one line.
+    """Check a source, and return its expression. O(length).
 
     :param where: where its first character stands, for messages.
     :param functions: what it may call; default: :data:`STANDARD`.

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from flow.errors import a_kind
 from flow.expr.limits import FREE, MAX_STEPS
 
 Steps = list[int]
 """The steps that an evaluation has left, in a list of one: what counts takes from it."""
-
-_KINDS: Final = {
-    type(None): "null", bool: "a bool", int: "an int", float: "a float", str: "a str", list: "a list", dict: "a dict",
-}  # fmt: skip
 
 
 class Fault(Exception):
@@ -34,7 +28,7 @@ class Refusal(Exception):
 
 def kind(value: object) -> str:
     """Say what a value is, never the value itself: ``a list``."""
-    return _KINDS.get(type(value)) or a_kind(value)
+    return "null" if value is None else a_kind(value)
 
 
 def spend(steps: Steps, count: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from flow.expr.faults import Fault, Steps, kind, spend, take
 from flow.expr.limits import FREE, MAX_BITS, MAX_DEPTH
-from flow.expr.reading import fields_of
+from flow.expr.reading import fields_of, is_list
 from flow.types import MISSING
 
 SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
@@ -134,10 +134,8 @@ def _ordering(name: str, compare: Callable[[Any, Any], Any]) -> Callable[[Any, A
     def ordered(left: Any, right: Any) -> bool:
         if (is_number(left) and is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
             return bool(compare(left, right))
-        raise Fault(
-            f"'{name}' compares two numbers or two texts, not {kind(left)} and {kind(right)}"
-            + (_converted(left, right) or "")
-        )
+        hint = _converted(left, right)
+        raise Fault(f"'{name}' compares two numbers or two texts, not {kind(left)} and {kind(right)}{hint}")
 
     return ordered
 
@@ -170,7 +168,7 @@ def inside(steps: Steps, value: Any, container: Any) -> bool:
         if not (isinstance(value, (str, int, float)) or value is None):
             raise Fault(f"'in' looks for a str, a number or null in {kind(container)}, not for {kind(value)}")
         return bool(value in container)
-    if isinstance(container, Sequence) and not isinstance(container, (bytes, bytearray, memoryview)):
+    if is_list(container):
         spend(steps, len(container))
         if type(container) is range:
             return value in container
@@ -272,20 +270,17 @@ INSTEAD: Final = {
 """What is said of an operator that Python has for text and lists."""
 
 
-def _numbers(name: str, left: Any, right: Any, divides: bool = False) -> tuple[Any, Any]:
+def _numbers(name: str, left: Any, right: Any, divides: bool = False) -> None:
+    """Refuse what is no number, or larger than they get, and a division by zero."""
     if not is_number(left) or not is_number(right):
         sequences = isinstance(left, (str, list, tuple)) or isinstance(right, (str, list, tuple))
-        hint = INSTEAD.get(name) if sequences else ""
-        more = _converted(left, right) if name not in ("*", "%") or not hint else ""
-        raise Fault(
-            f"'{name}' takes two numbers, not {kind(left)} and {kind(right)}" + (f": {hint}" if hint else "") + more
-        )
+        hint = f": {INSTEAD[name]}" if sequences and name in INSTEAD else _converted(left, right)
+        raise Fault(f"'{name}' takes two numbers, not {kind(left)} and {kind(right)}{hint}")
     if divides and right == 0:
         raise Fault("division by zero")
     for value in (left, right):
         if isinstance(value, int):
             bounded(value)
-    return left, right
 
 
 def text_key(value: Any) -> str:

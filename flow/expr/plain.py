@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from flow.expr.faults import Fault, Steps, kind, spend, take
 from flow.expr.limits import MAX_BITS, MAX_DEPTH
-from flow.expr.reading import fields_of
+from flow.expr.reading import fields_of, is_list
 
 _TWICE: Final = 2
 """Steps for a character of JSON: an item of it can be as short as two characters."""
@@ -54,8 +54,7 @@ def plain(steps: Steps, value: Any, depth: int = 0) -> Any:
             raise Fault("json: a dict with a key that is no str")
         return {str.__str__(key): plain(steps, one, depth + 1) for key, one in value.items()}
     fields = fields_of(value)
-    is_list = isinstance(value, (Sequence, AbstractSet)) and not isinstance(value, (bytes, bytearray, memoryview))
-    if is_list and not fields:
+    if not fields and (is_list(value) or isinstance(value, AbstractSet)):
         take(steps, 2 * len(value))
         return [plain(steps, one, depth + 1) for one in value]
     if not fields:

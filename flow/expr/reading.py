@@ -136,7 +136,7 @@ def _item(value: Any, index: Any) -> Any:
         if not isinstance(index, (str, int, float)) and index is not None:
             raise Fault(f"a key must be a str or a number, not {kind(index)}")
         return value.get(index, MISSING)
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+    if is_list(value):
         if isinstance(index, int) and not isinstance(index, bool):
             return value[index] if -len(value) <= index < len(value) else MISSING
         if not (isinstance(index, str) and fields_of(value)):
@@ -160,6 +160,11 @@ def part(steps: Steps, value: Any, start: Any, stop: Any, step: Any) -> Any:
     if isinstance(value, str):
         return str.__getitem__(value, where)
     return value[where] if type(value) is list else list(value[where])
+
+
+def is_list(value: Any) -> bool:
+    """Tell whether it is a list, or what is like one: text too, but no bytes."""
+    return isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview))
 
 
 def sized(value: Any) -> bool:

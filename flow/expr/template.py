@@ -276,7 +276,14 @@ def structure(
         return template(text, where=where, functions=functions, names=names)
 
     make = _made(value, found, checked, [MAX_VALUES], 0)
-    return Structure(value, where, functions, tuple(found), make)
+    return Structure(_copied(value), where, functions, tuple(found), make)
+
+
+def _copied(value: Any) -> Any:
+    """Copy the lists and dicts that templates stand in: what is done to the caller's changes nothing here."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    return [_copied(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _constant(value: Any) -> _Make:

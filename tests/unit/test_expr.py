@@ -1280,3 +1280,23 @@ def test_what_the_page_says_to_write_is_right() -> None:
             assert isinstance(fails(source, name="a", x=Opaque()), ExpressionSyntaxError), source
         for source in instead:
             expr.compile(source)
+
+
+class TestReviewed:
+    """What a reader of the whole change found."""
+
+    def test_default_by_name(self) -> None:
+        assert expr.compile("default(x, other=5)")() == 5
+        assert expr.compile("default(other=5, x=x)")(x=None) == 5
+        assert expr.compile("default(default(x, other=y), 3)")() == 3
+
+    def test_a_function_of_ones_own_called_default(self) -> None:
+        functions = STANDARD.extended(expr.function(lambda x, other: "mine", name="default"))
+        assert expr.compile("default(1, 2)", functions=functions)() == "mine"
+
+    def test_a_structure_does_not_follow_what_it_was_made_of(self) -> None:
+        source = {"a": ["{{ x }}"]}
+        made = expr.structure(source)
+        source["a"].append("{{ y }}")
+        assert made.source == {"a": ["{{ x }}"]}
+        assert pickle.loads(pickle.dumps(made)).evaluate({"x": 1}) == {"a": [1]}

@@ -7,7 +7,7 @@ from typing import Any
 
 from flow.expr.faults import Fault, kind
 from flow.expr.operations import is_number
-from flow.expr.reading import fields_of
+from flow.expr.reading import fields_of, is_list
 
 
 def as_text(function: str, name: str, value: Any) -> str:
@@ -39,9 +39,7 @@ def whole(function: str, name: str, value: Any, least: int, most: int) -> int:
 
 def items_of(function: str, name: str, value: Any) -> Sequence[Any]:
     """Take a list, or what is like one."""
-    if type(value) is list or (
-        isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
-    ):
+    if type(value) is list or (is_list(value) and not isinstance(value, str)):
         return value
     hint = ""
     if isinstance(value, Mapping):

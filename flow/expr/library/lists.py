@@ -95,14 +95,14 @@ def merge(steps: Steps, *dicts: Any) -> dict[Any, Any]:
     return {key: value for one in found for key, value in one.items()}
 
 
-@_listed(STEPS)
-def first(steps: Steps, items: Any, default: Any = MISSING) -> Any:
+@_listed()
+def first(items: Any, default: Any = MISSING) -> Any:
     """The first item of a list; ``default`` if it is empty."""
     return _end("first", items, 0, default)
 
 
-@_listed(STEPS)
-def last(steps: Steps, items: Any, default: Any = MISSING) -> Any:
+@_listed()
+def last(items: Any, default: Any = MISSING) -> Any:
     """The last item of a list; ``default`` if it is empty."""
     return _end("last", items, -1, default)
 

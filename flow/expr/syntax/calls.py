@@ -7,8 +7,9 @@ from typing import Final
 
 from flow.expr.functions import NODES, SCOPE, Function
 from flow.expr.functions import STEPS as GIVEN_STEPS
+from flow.expr.library.lists import default
 from flow.expr.syntax import refusals
-from flow.expr.syntax.values import CONSTANTS, DEFAULT, check_name, write_default
+from flow.expr.syntax.values import CONSTANTS, check_name, write_default
 from flow.expr.syntax.writer import STEPS, Use, Visit, Writer
 
 PREFIX: Final = "f_"
@@ -39,7 +40,7 @@ def _call(writer: Writer, node: ast.Call, depth: int) -> None:
     writer.calls.add(name)
     if function.given == NODES:
         _of_nodes(writer, node, name)
-    elif name == DEFAULT and len(node.args) == 2:
+    elif function.call is default:
         write_default(writer, node, depth)
     else:
         _of_values(writer, node, function, depth)

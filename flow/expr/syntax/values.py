@@ -7,21 +7,18 @@ import math
 from typing import Any, Final
 
 from flow.errors import shown
+from flow.expr.library.lists import default
 from flow.expr.limits import MAX_BITS
+from flow.expr.operations import SIMPLE
 from flow.expr.syntax.writer import INDEX, KEY, NAME, STEPS, Use, Visit, Writer
 
 CONSTANTS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
 """Names of constants, besides Python's own."""
 
-DEFAULT: Final = "default"
-"""The function whose arguments may be missing."""
-
-_SIMPLE: Final = (str, int, float, bool, type(None))
-
 
 def constant_of(node: Any) -> tuple[Any] | None:
     """Return the value of a constant as a tuple of one, or None."""
-    if isinstance(node, ast.Constant) and type(node.value) in _SIMPLE:
+    if isinstance(node, ast.Constant) and type(node.value) in SIMPLE:
         return (node.value,)
     if isinstance(node, ast.Name) and node.id in CONSTANTS:
         return (CONSTANTS[node.id],)
@@ -30,7 +27,7 @@ def constant_of(node: Any) -> tuple[Any] | None:
 
 def _constant(writer: Writer, node: ast.Constant, depth: int) -> None:
     value = node.value
-    if type(value) not in _SIMPLE:
+    if type(value) not in SIMPLE:
         what = "bytes" if type(value) is bytes else "a complex number" if type(value) is complex else "'...'"
         raise writer.refused(node, f"{what} is not allowed")
     if type(value) is int and value.bit_length() > MAX_BITS:
@@ -142,22 +139,24 @@ def soften(writer: Writer, node: Any, depth: int) -> None:
 
 
 def write_default(writer: Writer, node: ast.Call, depth: int, soft: bool = False) -> None:
-    """Write ``default(x, other)``. ``soft`` if ``other`` may be missing too: it stands in another one."""
-    one = writer.new()
-    writer.out.append(f"({one} if (")
-    writer.out.append(f"{one}:=")
-    soften(writer, node.args[0], depth)
+    """Write ``default(x, other)``, by position or by name.
+
+    :param soft: ``other`` may be missing too: it stands in another one.
+    """
+    one, by_name = writer.new(), {word.arg: word.value for word in node.keywords}
+    x, other = [*node.args, *(by_name[name] for name in ("x", "other")[len(node.args) :])]
+    writer.out.append(f"({one} if ({one}:=")
+    soften(writer, x, depth)
     writer.out.append(f") is not None and {one} is not M else ")
-    if soft:
-        soften(writer, node.args[1], depth)
-    else:
-        writer.visit(node.args[1], depth)
+    (soften if soft else Writer.visit)(writer, other, depth)
     writer.out.append(")")
 
 
 def _soft_call(writer: Writer, node: ast.Call, depth: int) -> None:
-    if isinstance(node.func, ast.Name) and node.func.id == DEFAULT and len(node.args) == 2 and not node.keywords:
-        writer.calls.add(DEFAULT)
+    function = writer.functions.get(node.func.id) if isinstance(node.func, ast.Name) else None
+    words = tuple(one.arg or "" for one in node.keywords)
+    if function is not None and function.call is default and not function.fault(len(node.args), words):
+        writer.calls.add(function.name)
         write_default(writer, node, depth, soft=True)
     else:
         writer.visit(node, depth - 1)

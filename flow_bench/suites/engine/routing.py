@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -61,7 +61,7 @@ def _data() -> list[Contender]:
         on_graph(BY_HAND, counter_loop),
         _contender(COUNTING, _counted),
         _contender(WHEN, _when),
-        _contender(WHEN_READS, _when_reads),
+        _contender(WHEN_READS, partial(_when, reads=True)),
     ]
 
 
@@ -75,16 +75,12 @@ def _order() -> list[Contender]:
     ]
 
 
-def _contender(
-    label: str, plan_of: Callable[[Work, str], flow.Plan], *, bypassed: bool = False
-) -> Contender:
+def _contender(label: str, plan_of: Callable[[Work], flow.Plan], *, bypassed: bool = False) -> Contender:
     """A run of a plan made once, all nodes of which complete, or half of them."""
-    plans: list[flow.Plan] = []
+    plan_once = cache(plan_of)
 
     def make(work: Work) -> Operation:
-        if not plans:
-            plans.append(plan_of(work, "sync"))
-        return partial(flow.run, plans[0], config=LOOP)
+        return partial(flow.run, plan_once(work), config=LOOP)
 
     def check(result: flow.Result, work: Work) -> str | None:
         wanted = {flow.Status.COMPLETED: len(work.names)}
@@ -95,24 +91,17 @@ def _contender(
     return Contender(label, make, check)
 
 
-def _counted(work: Work, kind: str) -> flow.Plan:
-    dag = work.dag(kind)
-    dag.add(work.names[0], work.kinds[kind][0], join="done", replace=True)
+def _counted(work: Work) -> flow.Plan:
+    dag = work.dag("sync")
+    dag.add(work.names[0], work.kinds["sync"][0], join="done", replace=True)
     return dag.compile()
 
 
-def _when(work: Work, kind: str) -> flow.Plan:
+def _when(work: Work, *, reads: bool = False) -> flow.Plan:
+    """:param reads: each condition has a parameter, which is the first node before."""
     dag = flow.Dag("when")
-    for name, fn, needs in zip(work.names, work.kinds[kind], work.needs, strict=True):
-        dag.add(name, fn, needs=needs, when=agrees)
-    return dag.compile()
-
-
-def _when_reads(work: Work, kind: str) -> flow.Plan:
-    """Each condition has a parameter, which is the first node before."""
-    dag = flow.Dag("when")
-    for name, fn, needs in zip(work.names, work.kinds[kind], work.needs, strict=True):
-        dag.add(name, fn, needs=needs, when=_reading(needs[0]) if needs else agrees)
+    for name, fn, needs in zip(work.names, work.kinds["sync"], work.needs, strict=True):
+        dag.add(name, fn, needs=needs, when=_reading(needs[0]) if reads and needs else agrees)
     return dag.compile()
 
 
@@ -121,20 +110,20 @@ def _reading(name: str) -> Callable[..., bool]:
     return reads
 
 
-def _ordered(work: Work, kind: str, join: Any = "all", condition: Any = "completed", first: Any = "") -> flow.Plan:
+def _ordered(work: Work, join: Any = "all", condition: Any = "completed", first: Any = "") -> flow.Plan:
     """:param first: the join of the first node."""
     dag = flow.Dag("ordered")
-    for name, fn, needs in zip(work.names, work.kinds[kind], work.needs, strict=True):
+    for name, fn, needs in zip(work.names, work.kinds["sync"], work.needs, strict=True):
         dag.add(name, fn, after=dict.fromkeys(needs, condition), join=first or join)
         first = ""
     return dag.compile()
 
 
-def _routers(work: Work, kind: str) -> flow.Plan:
+def _routers(work: Work) -> flow.Plan:
     """Every tenth node with others after it is a router that chooses all of these."""
     dag = flow.Dag("routers")
     for i, (name, fn, needs, after) in enumerate(
-        zip(work.names, work.kinds[kind], work.needs, work.successors, strict=True)
+        zip(work.names, work.kinds["sync"], work.needs, work.successors, strict=True)
     ):
         if i % 10 or not after:
             dag.add(name, fn, after=needs)
@@ -150,10 +139,10 @@ def _choosing(targets: Sequence[str]) -> Callable[[], Sequence[str]]:
     return lambda: targets
 
 
-def _handlers(work: Work, kind: str) -> flow.Plan:
+def _handlers(work: Work) -> flow.Plan:
     """After each node one that runs only if that fails: the figure is per node that is handled."""
     dag = flow.Dag("handlers")
-    for name, fn, needs in zip(work.names, work.kinds[kind], work.needs, strict=True):
+    for name, fn, needs in zip(work.names, work.kinds["sync"], work.needs, strict=True):
         dag.add(name, fn, after=needs)
         dag.add(f"{name}-handler", noop, after={name: "failed"})
     return dag.compile()
