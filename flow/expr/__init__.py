@@ -1,7 +1,7 @@
 """Expressions and templates: Python's syntax and an allow-list, for workflow files and conditions.
 
 ``compile`` checks an expression, ``template`` a text with expressions in it, ``structure`` a nested list or dict of
-these. All three have ``names``, ``uses`` and ``evaluate(scope)``. It imports no other room but errors, exports and types.
+these. All three have ``names``, ``uses`` and ``evaluate(scope)``. It imports no room but errors, exports and types.
 """
 
 from flow.exports import only
