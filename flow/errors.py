@@ -185,8 +185,8 @@ class LoopLimit(FlowError, RuntimeError):
         self.rounds = rounds
         self._place = place
         super().__init__(
-            f"loop {loop!r} has run {rounds} rounds, the most it may (max_iterations), and until ({place}) has "
-            "returned False after each: raise max_iterations, or take the last round with on_limit='return'"
+            f"loop {loop!r} has run {rounds} round{'s' * (rounds != 1)}, the most it may (max_iterations), and until "
+            f"({place}) has returned False after each: raise max_iterations, or take the last round with on_limit='return'"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -596,6 +596,9 @@ __all__ = [
     "CycleError",
     "DataError",
     "DefinitionError",
+    "EvaluationError",
+    "ExpressionError",
+    "ExpressionSyntaxError",
     "FlowError",
     "InputError",
     "LoopLimit",
@@ -608,6 +611,7 @@ __all__ = [
     "OutputInvalid",
     "RouteError",
     "RunError",
+    "SignalError",
     "ThreadsExhausted",
     "TraceError",
     "TransitionError",

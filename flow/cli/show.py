@@ -158,6 +158,8 @@ def _waits(plan: Plan, i: int) -> Iterator[str]:
         yield f"join={routes.joins[i]}"
     if i in routes.whens:
         yield "when"
+    if i in routes.gated:
+        yield "cleanup" if i in routes.cleanup else "teardown"
 
 
 def _routing(plan: Plan, i: int) -> dict[str, Any]:
@@ -172,6 +174,10 @@ def _routing(plan: Plan, i: int) -> dict[str, Any]:
         found["after"] = {names[d]: condition for d, condition in routes.conditions[i].items()}
     if i in routes.whens:
         found["when"] = True
+    if i in routes.cleanup:
+        found["cleanup"] = True
+    if i in routes.setups:
+        found["teardown_of"] = names[routes.setups[i]]
     choice = _chosen(plan, i)
     if choice is not None:
         found["to"] = {key if type(key) is str else shown(key): name for key, name in choice.to.items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 from flow.awaits import is_unawaited
-from flow.config.fields import is_int
+from flow.config.fields import is_int, is_one_of
 from flow.errors import DefinitionError, Hints, described, shown
 from flow.graph.maps import Maps
 from flow.graph.options import NodeOptions, Ref, unknown_options
@@ -125,7 +125,7 @@ def _looped(name: Any, body: Any, until: Any, most: Any, carry: Any, on_limit: A
     is_dag = issubclass(type(body), Loops)
     fn = Nested.of(body) if is_dag else body
     nested = fn if is_dag else _nested(name, body, faults)
-    looped = Looped(fn, nested, most, _is_text(on_limit) and on_limit == "return", history is True)
+    looped = Looped(fn, nested, most, is_one_of(on_limit, ("return",)), history is True)
     faults += _setting_faults(most, on_limit, history)
     if nested is not None:
         reading = _Reading(nested.plan, None if is_dag else 0, faults)
@@ -144,7 +144,7 @@ def _setting_faults(most: Any, on_limit: Any, history: Any) -> list[str]:
         found.append("a loop needs max_iterations=..., the most rounds: without it, it might never end")
     elif not is_int(most) or most < 1:
         found.append(f"max_iterations must be an integer of at least 1, not {shown(most)}")
-    if not _is_text(on_limit) or on_limit not in _WORDS:
+    if not is_one_of(on_limit, _WORDS):
         meant = Hints().nearest(on_limit, _WORDS) if _is_text(on_limit) else ""
         found.append(f"on_limit must be one of 'fail', 'return', not {shown(on_limit)}{meant}")
     if type(history) is not bool:

@@ -2,9 +2,8 @@
 
 A solid edge passes data, a dotted one is pure ordering, a dashed one brought nothing in a run. Nodes that choose are
 diamonds (in SVG hexagons), merges have round ends, loops a double line and their rounds; edges tell their keys and
-conditions. In the texts nodes are
-``n0, n1, ...`` in definition order with their names as quoted labels, so no name can break the syntax. All functions
-are O(nodes + edges), iterative, and need little memory beyond the text itself.
+conditions. In the texts nodes are ``n0, n1, ...`` in definition order with their names as quoted labels, so no name can
+break the syntax. All functions are O(nodes + edges), iterative, and need little memory beyond the text itself.
 """
 
 from __future__ import annotations

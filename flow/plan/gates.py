@@ -127,17 +127,8 @@ class GatedResolver(WaitingResolver):
     def goes_on_after(self, i: int) -> bool:
         return i in self._gated or super().goes_on_after(i)
 
-    def _may_be_handled(self, i: int) -> bool:
-        if i in self._may_fail:
-            return True
-        routes, state, gated = self._routes, self.state, self._gated
-        return any(routes.may_handle(i, s) and state[s] <= DONE and s not in gated for s in self.successors[i])
-
     def _look_for_lost(self, gone: Iterable[int]) -> None:
         super()._look_for_lost([i for i in gone if i not in self._gated])
-
-    def handlers(self, i: int) -> list[int]:
-        return [s for s in super().handlers(i) if s not in self._gated]
 
     # -- a run that stops early --------------------------------------------------------------
 

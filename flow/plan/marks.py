@@ -63,6 +63,8 @@ def told(nodes: Nodes, i: int) -> Iterator[str]:
         yield f"join={routes.joins[i]!r}"
     if i in routes.whens:
         yield "has a condition (when)"
+    if i in routes.gated:
+        yield "cleans up" if i in routes.cleanup else "is a teardown"
 
 
 def _keys_of(choice: Choice) -> dict[int, list[str]]:

@@ -58,8 +58,7 @@ class Nodes:
     __slots__ = (
         "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
         "binders", "cleans", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "holders",
-        "index",
-        "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
+        "index", "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
         "priorities", "required_inputs", "retries", "routes", "shapes", "spared",
     )  # fmt: skip
 

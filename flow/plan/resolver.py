@@ -16,7 +16,7 @@ What changes::
        |                                |  '--put_back--|
        '---a dependency failed--------> SKIPPED         '---cancelled--> CANCELLED
 
-A node that waits for a signal or a time is AWAITING between being taken and its end (:mod:`flow.plan.tokens`).
+A node that waits for a signal or a time is AWAITING between being taken and its end (:mod:`flow.plan.awaiting`).
 
 A tolerated failure lets two kinds of nodes run: nodes that only come after it, and nodes that have a default for its
 output. A node that was skipped only because of tolerated failures has the same effect. This is known when all its

@@ -106,10 +106,14 @@ class Routes(msgspec.Struct):
 
     def may_handle(self, i: int, s: int) -> bool:
         """Tell whether node ``s`` may run after node ``i`` has failed."""
+        if s in self.gated:
+            return False
         return self.condition(i, s) != "completed" or self.joins.get(s) in ("failed", "done")
 
     def handles(self, i: int, s: int) -> bool:
         """Tell whether the failure of node ``i`` is handled once node ``s`` has completed."""
+        if s in self.gated:
+            return False
         return self.condition(i, s) == "failed" or self.joins.get(s) == "failed"
 
     def doubtful(self, arguments: Sequence[tuple[int, ...]], i: int) -> dict[int, int]:

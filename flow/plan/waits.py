@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime
+from typing import Any, Final
 
 from msgspec import structs
 
@@ -13,9 +14,6 @@ from flow.errors import shown
 from flow.plan.checks import policy_faults
 from flow.plan.definition import PLAIN, Policy
 from flow.signature import Composite, Nested, Shape
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 _SHAPE: Final = Shape((), False, False, True, 0, inferred=())
 
@@ -126,8 +124,6 @@ class Timer(Wait):
         return max(0.0, self.at.timestamp() - epoch_of(clock) - clock.now())
 
     def own_faults(self) -> Iterator[str]:
-        from datetime import datetime  # here: few Dags have a timer
-
         delay, at = self.delay, self.at
         if (delay is None) == (at is None):
             yield "a timer takes seconds=... or at=..., and one of them only"

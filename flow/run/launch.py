@@ -19,7 +19,6 @@ from flow.policy.mapping import Folded, Mapped
 from flow.run import events
 from flow.run.binding import bind
 from flow.run.calls import Calls, OutOfTime
-from flow.run.cleanup import bind_cleanup, drive_and_clean_up, run_and_clean_up
 from flow.run.drive.inline import run_inline
 from flow.run.pacing import Pace, pause
 from flow.run.result import Result, raise_failure
@@ -50,6 +49,8 @@ def begin(run: PlanRun) -> None:
     ):
         bind(run, partial(expanded, run))
         if run.nodes.cleans:
+            from flow.run.cleanup import bind_cleanup
+
             bind_cleanup(run)
         if config.observers:
             run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at, run.path))
@@ -74,6 +75,8 @@ def drive_inline(run: PlanRun) -> None:
         try:
             begin(run)
             if run.nodes.cleans:
+                from flow.run.cleanup import run_and_clean_up
+
                 run_and_clean_up(run, _enter)
             else:
                 _enter(run)
@@ -104,6 +107,8 @@ def driver_for(run: Calls, outer: Any = None) -> Any:
 def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
     """Return what drives ``run`` to its end, and its cleanup. (To be awaited where the run is: it adds no frame.)"""
     if run.nodes.cleans:
+        from flow.run.cleanup import drive_and_clean_up
+
         return drive_and_clean_up(run, driver, _enter)
     _enter(run)
     drives: Awaitable[None] = driver.drive()

@@ -30,7 +30,9 @@ def load(plan: Plan, driver: object, threads: bool) -> bool:
     if any(isinstance(fn, Looped) for fn in fns):
         import flow.run.rounds
     if any(options.pipelined and options.batch_size is not None for options in maps):
-        import flow.run.items.batched  # noqa: F401
+        import flow.run.items.batched
+    if any(at._nodes.cleans for at in (plan, *_plans(fns))):
+        import flow.run.cleanup  # noqa: F401
     timed = any(options.batch_wait is not None for options in maps)
     if driver is not None and (threads or timed or _waits(plan, fns)):
         import anyio
@@ -56,9 +58,13 @@ def _functions(plan: Plan) -> list[Any]:
     return found
 
 
+def _plans(fns: list[Any]) -> list[Plan]:
+    return [fn.plan for fn in fns if isinstance(fn, Nested)]
+
+
 def _waits(plan: Plan, fns: list[Any]) -> bool:
     """Tell whether a node has a time limit, or runs in a thread: both need anyio."""
-    plans = [plan, *(fn.plan for fn in fns if isinstance(fn, Nested))]
+    plans = [plan, *_plans(fns)]
     policies: list[Any] = [binder for p in plans for binder in p._nodes.binders.values()]
     policies += [fn for fn in fns if isinstance(fn, Mapped)]
     return any(one.executor not in (None, "inline") or one.timeout is not None for one in policies)
