@@ -186,7 +186,8 @@ class LoopLimit(FlowError, RuntimeError):
         self._place = place
         super().__init__(
             f"loop {loop!r} has run {rounds} round{'s' * (rounds != 1)}, the most it may (max_iterations), and until "
-            f"({place}) has returned False after each: raise max_iterations, or take the last round with on_limit='return'"
+            f"({place}) has returned False after each: raise max_iterations, or take the last round with "
+            "on_limit='return'"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

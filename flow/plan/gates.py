@@ -11,12 +11,12 @@ If the run has to stop early, what is ordinary is cancelled, which opens the gat
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flow.plan.awaiting import WaitingResolver
 from flow.plan.nodes import Nodes
 from flow.plan.resolver import BYPASSED, CANCELLED, DONE, FAILED, SKIPPED, TAKEN, WAITING, Step
-from flow.plan.tokens import _DEAD_FAILED, _SENT, HARD, LIVE, TokenResolver, _starts
+from flow.plan.tokens import _DEAD_FAILED, _SENT, HARD, LIVE, _starts
 
 if TYPE_CHECKING:
     from flow.plan.routes import Routes
@@ -164,9 +164,4 @@ class GatedResolver(WaitingResolver):
         return True
 
 
-def resolver_type(routes: Any) -> type[TokenResolver]:
-    """Return the resolver of a plan with these rules."""
-    return GatedResolver if routes.gated else WaitingResolver if routes.waits else TokenResolver
-
-
-__all__ = ["GatedResolver", "resolver_type"]
+__all__ = ["GatedResolver"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from flow.awaits import NEVER_AWAITED, discard
 from flow.data.outcome import received_outcome
 from flow.errors import RouteError, Show, UsageError, ends_tasks, listing, shower, shown
-from flow.plan.gates import resolver_type
 from flow.plan.resolver import Step
 from flow.plan.routes import Choice, When
 from flow.plan.tokens import LIVE, TokenResolver
@@ -150,10 +149,22 @@ def _raising(error: BaseException, is_async: bool) -> Call:
     return call_awaiting if is_async else call
 
 
+def _resolver_type(routes: Any) -> type[TokenResolver]:
+    """Return the resolver of a plan with these rules. (Few plans clean up or wait: ``import flow`` loads neither.)"""
+    if routes.gated:
+        from flow.plan.gates import GatedResolver
+
+        return GatedResolver
+    if routes.waits:
+        from flow.plan.awaiting import WaitingResolver
+
+        return WaitingResolver
+    return TokenResolver
+
+
 def routed_resolver(run: Any, done: Iterable[int], steps: Sequence[Step]) -> TokenResolver:
     """Make the resolver of a run of a plan that routes."""
-    make = resolver_type(run.nodes.routes)
-    resolver = make.begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
+    resolver = _resolver_type(run.nodes.routes).begun(run.nodes, done, RunDecisions(run), run.ranks, steps)
     resolver.early = run.config.on_error == "fail_fast"
     return resolver
 
