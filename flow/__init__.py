@@ -36,30 +36,48 @@ if TYPE_CHECKING:
     from flow import clock as clock
     from flow import config as config
     from flow import data as data
+    from flow import http as http
     from flow import memory, observe, testing
+    from flow import metrics as metrics
     from flow import plan as plan
+    from flow import spec as spec
+    from flow import store as store
     from flow import tuning as tuning
     from flow import types as types
     from flow.graph import interop, render, topologies, traces
+    from flow.masking import Secret
     from flow.policy import middleware
+    from flow.policy.expressed import expr as expr
+    from flow.policy.expressed import template as template
     from flow.run.handle import RunHandle, start
     from flow.run.streaming import stream
+    from flow.spec.called.marked import action
+    from flow.store.recovery import recover
     from flow.tuning.api import tune
 else:  # so that a type checker refuses what is not there
     __getattr__ = at_first_use(
         "flow",
         {
+            "action": "flow.spec.called.marked",
+            "expr": "flow.expr",
+            "http": "flow.http",
             "interop": "flow.graph.interop",
             "memory": "flow.memory",
+            "metrics": "flow.metrics",
             "middleware": "flow.policy.middleware",
             "observe": "flow.observe",
             "RunHandle": "flow.run.handle",
+            "Secret": "flow.masking",
+            "recover": "flow.store.recovery",
             "render": "flow.graph.render",
             "start": "flow.run.handle",
             "stream": "flow.run.streaming",
+            "template": "flow.policy.expressed",
             "testing": "flow.testing",
             "topologies": "flow.graph.topologies",
             "traces": "flow.graph.traces",
+            "spec": "flow.spec",
+            "store": "flow.store",
             "tune": "flow.tuning.api",
             "tuning": "flow.tuning",
         },
@@ -85,21 +103,29 @@ __all__ = [
     "Retry",
     "RunError",
     "RunHandle",
+    "Secret",
     "Status",
     "Timeout",
     "UsageError",
     "WorkflowData",
+    "action",
     "errors",
     "events",
     "execute",
+    "expr",
+    "http",
     "interop",
     "memory",
+    "metrics",
     "middleware",
     "observe",
+    "recover",
     "render",
     "run",
     "start",
+    "store",
     "stream",
+    "template",
     "testing",
     "topologies",
     "traces",

@@ -4,7 +4,9 @@
 
     FlowError                        catch-all
     ├── DefinitionError  ValueError  a Dag that cannot be compiled; lists every fault
-    │   └── CycleError               ... whose one fault is a cycle; ``cycle`` holds its path
+    │   ├── CycleError               ... whose one fault is a cycle; ``cycle`` holds its path
+    │   ├── SpecError                ... that a workflow file describes; each fault has its line and column
+    │   └── DumpError                ... that no workflow file can describe; each fault has its node
     ├── ConfigError      ValueError  settings or a run id out of range; lists every fault
     │   └── UnknownSetting   TypeError   ... or given by a name that there is not
     ├── InputError       ValueError  run inputs missing or unknown
@@ -20,11 +22,22 @@
     ├── ThreadsExhausted RuntimeError  no thread is left: all are held by calls that were abandoned
     ├── NodeCancelled                a node ended itself by raising its loop's cancellation
     ├── LoopLimit        RuntimeError  a loop has run all the rounds that it may, and its condition does not hold
+    ├── ActionFailed     RuntimeError  an action of a workflow file failed; ``data`` says more
+    ├── ArgumentInvalid  TypeError   ``with`` of a workflow file passes what a parameter does not take
     ├── OutputInvalid    TypeError   a node returned what its ``validated`` middleware refuses
     ├── MapError         ExceptionGroup  several items of a map failed; ``indices`` says which
     ├── ExpressionError  ValueError  an expression or a template that cannot be used
     │   ├── ExpressionSyntaxError    ... because of its text: it is refused before anything runs
     │   └── EvaluationError          ... because of the values that it got
+    ├── StoreError       RuntimeError  a store of durable runs cannot do what it was asked for
+    │   ├── NotStorable  TypeError   a value that a store cannot keep; says where in the value
+    │   ├── DamagedRow               what a store holds is not what was written; says which row
+    │   ├── UnknownRun   KeyError    a run id that the store does not hold
+    │   ├── RunConflict              a run id that is another run's: another dag, other inputs
+    │   ├── RunOwned                 a run that another process is driving
+    │   ├── Fenced                   another process has taken this run over
+    │   └── DagChanged               a dag that no longer fits what a run of it has completed
+    ├── StoredError                  what a node once raised, as a store has kept it
     ├── NodeAborted                  a node raised a BaseException that ends the run (observers see it)
     └── RunError         ExceptionGroup  a run that failed: the users' exceptions, and the partial Result
     BlockingNodeWarning  RuntimeWarning  a node held the event loop
@@ -96,11 +109,13 @@ class DefinitionError(FlowError, ValueError):
     :ivar cycle: the names along one cycle, first name repeated at the end; empty if there is none.
     """
 
+    _says = "dag {} cannot be compiled"
+
     def __init__(self, dag: str, faults: Sequence[str], cycle: Sequence[str] = ()) -> None:
         self.dag = dag
         self.faults = tuple(faults)
         self.cycle = tuple(cycle)
-        super().__init__(listing(f"dag {shown(dag)} cannot be compiled", self.faults, _HELD))
+        super().__init__(listing(self._says.format(shown(dag)), self.faults, _HELD))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.dag, self.faults, self.cycle)
@@ -108,6 +123,18 @@ class DefinitionError(FlowError, ValueError):
 
 class CycleError(DefinitionError):
     """The Dag's only fault is a cycle; :attr:`cycle` holds the path of one."""
+
+
+class SpecError(DefinitionError):
+    """A workflow file cannot be loaded. Each of :attr:`faults` begins with ``file:line:column``."""
+
+    _says = "workflow {} cannot be loaded"
+
+
+class DumpError(DefinitionError):
+    """A Dag cannot be written as a workflow file. Each of :attr:`faults` names the node and where it was defined."""
+
+    _says = "dag {} cannot be written as a workflow file"
 
 
 class ConfigError(FlowError, ValueError):
@@ -314,6 +341,103 @@ class OutputInvalid(FlowError, TypeError):
     """A node returned what its ``validated`` middleware does not allow."""
 
 
+class ActionFailed(FlowError, RuntimeError):
+    """An action that ships failed: ``fail``, an HTTP status that was not expected, an exit code other than 0.
+
+    :ivar action: its name. :ivar data: what there is to know besides: the answer, or the outputs of the program.
+    """
+
+    def __init__(self, text: str, action: str = "", data: Any = None) -> None:
+        super().__init__(text)
+        self.action = action
+        self.data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.action, self.data)
+
+
+class ArgumentInvalid(FlowError, TypeError):
+    """A computed value of ``with`` in a workflow file does not fit the annotation of its parameter.
+
+    No message repeats the value, which may be secret.
+
+    :ivar node: the node. :ivar parameter: the parameter of its function.
+    """
+
+    def __init__(self, text: str, node: str = "", parameter: str = "") -> None:
+        super().__init__(text)
+        self.node = node
+        self.parameter = parameter
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.node, self.parameter)
+
+
+class StoreError(FlowError, RuntimeError):
+    """A store of durable runs cannot do what it was asked for. Its message names the store and the cause."""
+
+
+class NotStorable(StoreError, TypeError):
+    """A value that a store cannot keep. Its message says where in the value the trouble stands, and what to do."""
+
+    final = True  # the same if the node were tried again
+
+
+class DamagedRow(StoreError):
+    """What a store holds is not what was written. Its message names the run and the row."""
+
+
+class UnknownRun(StoreError, KeyError):
+    """A store was asked for a run that it does not hold."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return str(self.args[0])
+
+
+class RunConflict(StoreError):
+    """A run id belongs to another run: one of another dag, or with other inputs. Nothing was changed."""
+
+
+class RunOwned(StoreError):
+    """Another process is driving this run, or did so until a moment ago. Nothing was changed."""
+
+
+class Fenced(StoreError):
+    """Another process has taken this run over: what this one has done since is not stored."""
+
+
+class DagChanged(StoreError):
+    """A dag no longer fits what a stored run of it has completed. :attr:`faults` lists every node."""
+
+    def __init__(self, dag: str, faults: Sequence[str]) -> None:
+        self.dag = dag
+        self.faults = tuple(faults)
+        super().__init__(listing(f"dag {shown(dag)} does not fit the stored run", self.faults, _HELD))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.dag, self.faults)
+
+
+class StoredError(FlowError):
+    """What a node once raised, as a store has kept it: ``except*`` and handlers see this after a resume.
+
+    :ivar type: the name of the exception's class, with its module unless that is ``builtins``.
+    :ivar text: its message. :ivar traceback: its traceback, as text.
+    :ivar final: True if its node is not tried again for it.
+    """
+
+    final = False
+
+    def __init__(self, type: str, text: str, traceback: str = "") -> None:
+        self.type = type
+        self.text = text
+        self.traceback = traceback
+        super().__init__(f"{type}: {text}" if text else type)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoredError, (self.type, self.text, self.traceback), _notes_of(self)
+
+
 class NodeAborted(FlowError):
     """Tells observers of a BaseException (KeyboardInterrupt, SystemExit) that ends the run; the caller gets that."""
 
@@ -433,7 +557,7 @@ class Hints:
             return ""
         name = str.__str__(name)
         self._left -= len(known) // 8  # looking through them takes time as well
-        candidates = [str.__str__(k) for k in known if isinstance(k, str)]
+        candidates = list(dict.fromkeys([str.__str__(k) for k in known if isinstance(k, str)]))
         for size in (2, 3, 4, 6, 8):  # among very many: those of about its length that begin or end alike
             if len(candidates) <= MAX_COMPARED:
                 break
@@ -540,6 +664,8 @@ def _first_line(error: BaseException) -> str:
         text = _message(error)
     except Exception:
         return f"{kind} (its message cannot be shown)"
+    if isinstance(error, StoredError):
+        kind, text = error.type, error.text
     line = next(filter(None, map(str.strip, text.lstrip()[: 4 * MAX_MESSAGE_SHOWN].splitlines())), "")
     if len(line) > MAX_MESSAGE_SHOWN:
         line = line[: MAX_MESSAGE_SHOWN - 3] + "..."
@@ -592,14 +718,20 @@ def listing(headline: str, faults: Sequence[str], rest: str = "") -> str:
 
 
 __all__ = [
+    "ActionFailed",
+    "ArgumentInvalid",
     "BlockingNodeWarning",
     "ConfigError",
     "CycleError",
+    "DagChanged",
+    "DamagedRow",
     "DataError",
     "DefinitionError",
+    "DumpError",
     "EvaluationError",
     "ExpressionError",
     "ExpressionSyntaxError",
+    "Fenced",
     "FlowError",
     "InputError",
     "LoopLimit",
@@ -609,13 +741,20 @@ __all__ = [
     "NodeAborted",
     "NodeCancelled",
     "NodeTimeout",
+    "NotStorable",
     "OutputInvalid",
     "RouteError",
+    "RunConflict",
     "RunError",
+    "RunOwned",
     "SignalError",
+    "SpecError",
+    "StoreError",
+    "StoredError",
     "ThreadsExhausted",
     "TraceError",
     "TransitionError",
+    "UnknownRun",
     "UnknownSetting",
     "UsageError",
     "WrongType",

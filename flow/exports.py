@@ -35,12 +35,16 @@ def at_first_use(module: str, rooms: Mapping[str, str]) -> Callable[[str], Any]:
 
 def _elsewhere(module: str, name: str, rooms: Mapping[str, str]) -> str:
     """Say which public module of ``module`` has a name that is not there itself; nothing if none has."""
+    from importlib.util import find_spec  # here: only needed once something is wrong
+
     if name.startswith("_"):  # asked for by tools
+        return ""
+    if hasattr(sys.modules[module], "__path__") and find_spec(f"{module}.{name}"):  # by "from module import part"
         return ""
     for room in ("errors", "plan", "types", "clock", "data", *rooms):
         try:
             known = getattr(import_module(rooms.get(room, f"{module}.{room}")), "__all__", ())
-        except ImportError:  # no module, or one of an extra that is not installed
+        except Exception:  # no module, or one of an extra that is not installed, which may say so by its own error
             continue
         if name in known:
             return f": it is {module}.{room}.{name}"

@@ -33,13 +33,16 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "node": (
         "retry", "timeout", "thread", "executor", "continue_on_error", "priority", "middleware", "cost", "fallback",
         "abandon_on_timeout", "admission", "join", "when", "cleanup", "after", "needs", "replace",
+        "store",
     ),
     "map": ("concurrency", "take", "pipelined", "on_error", "batch_size", "batch_wait", "key"),
     "reduce": ("start",),
     "loop": ("until", "max_iterations", "carry", "on_limit", "history"),
     "signal": ("type", "timeout"),
     "timer": ("seconds", "at"),
-    "run": ("inputs", "targets", "known", "config", "run_id"),
+    "run": (
+        "inputs", "targets", "known", "config", "run_id", "store", "on_conflict", "on_change", "on_wait",
+    ),
     "Retry": ("attempts", "delay", "backoff", "multiplier", "max_delay", "jitter", "retry_if"),
     "Timeout": ("attempt", "node"),
     "DataConfig": (
@@ -111,6 +114,8 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "when": "condition run_if only_if run_when",
     "cleanup": "finally always_run is_teardown run_always finalizer on_exit exit_handler",
     "cleanup_timeout": "grace grace_period shutdown_timeout termination_grace_period graceful_shutdown_timeout",
+    "store": "persist persisted persistent durable durability checkpoint checkpoints checkpointed save save_result "
+    "save_output cache cached cache_result cache_policy persist_result store_result store_output result_storage",
     "priority": "priority_weight weight queue_priority",
     "cost": "weight duration estimate expected_duration expected_seconds",
     "middleware": "wrapper wrappers decorators around middlewares hooks",
@@ -165,7 +170,7 @@ for _ours, _others in _OTHER_NAMES.items():
         if _ours not in _OURS_FOR.setdefault(plain(_other), []):
             _OURS_FOR[plain(_other)].append(_ours)
 
-_FLAGS: Final = frozenset(("timing", "optimize", "show_values", "history"))
+_FLAGS: Final = frozenset(("timing", "optimize", "show_values", "history", "store"))
 """Names of ours under which a suggestion repeats True or False that was given to another name."""
 
 _EXAMPLES: Final[Mapping[str, Any]] = {
@@ -391,6 +396,6 @@ def _given(kind: str, word: str, ours: str, value: Any) -> Any:
     repeats = same or (flag and ours in _FLAGS) or (type(value) in (int, float) and ours not in ("after", "start"))
     if repeats and ours in FITS[kind] and FITS[kind][ours].has(value):
         return value
-    if value is False and ours in ("thread", "continue_on_error"):
+    if value is False and ours in ("thread", "continue_on_error", "store") and kind != "run":
         return False
     return _Code("ConnectionError") if ours == "retry_if" else _EXAMPLES.get(ours, ...)

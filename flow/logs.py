@@ -10,6 +10,9 @@ from flow.errors import described, printable
 NAME: Final = "flow"
 """The name of the logger."""
 
+ACTIONS: Final = "flow.actions"
+"""The name of the logger of the action ``log``."""
+
 SILENT: Final = ContextVar("flow_silent", default=False)
 """True where runs log no failures: in trials, of which there are many."""
 

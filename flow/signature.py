@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from functools import partial
 from types import CodeType, FunctionType, MethodType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -20,7 +20,21 @@ from flow.errors import Show, shown
 from flow.types import ABSENT, MISSING
 
 VARARGS: Final = 0x04
-_VARKEYWORDS: Final = 0x08
+VARKEYWORDS: Final = 0x08
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What provides the value of a parameter that says so itself.
+
+    :ivar name: of the node or run input.
+    :ivar kind: "node" or "input"; empty if it may be either, a node first.
+    :ivar condition: of the edge from a node whose Outcome the parameter gets; empty: "done"; "handled": "done" too,
+        and the node handles a failure of that one.
+    """
+
+    name: str
+    kind: Literal["", "node", "input"] = ""
+    condition: str = ""
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -28,6 +42,8 @@ class Parameter(msgspec.Struct, frozen=True):
 
     It is :data:`flow.types.ABSENT` where the parameter must be left out of the call if nothing fills it: the default
     that a signature shows need not be the object that the function has for it.
+
+    :ivar source: what fills it; None: what has its name, by the usual rule.
     """
 
     name: str
@@ -35,6 +51,12 @@ class Parameter(msgspec.Struct, frozen=True):
     keyword_only: bool = False
     is_context: bool = False
     is_outcome: bool = False
+    source: Source | None = None
+
+    @property
+    def source_name(self) -> str:
+        """The name of the node or run input that fills it."""
+        return self.name if self.source is None else self.source.name
 
     @property
     def is_left_out(self) -> bool:
@@ -87,10 +109,69 @@ class Placed:
     location: str
 
 
-class Composite:
-    """What stands where a node's function stands and is not to be called: binding the node to a run replaces it."""
+class Shaped(Placed):
+    """What a node calls that is ours, and says itself which parameters it has. All go by position."""
 
     __slots__ = ()
+
+    def shape(self) -> Shape:
+        """Its parameters."""
+        raise NotImplementedError
+
+
+class Written(Shaped):
+    """An expression or a template in a function's place.
+
+    :ivar text: what the user has written, for messages and pictures.
+    :ivar direct: a plain function that does the same, for calls by position. It cannot be pickled.
+    """
+
+    __slots__ = ()
+
+    text: str
+    direct: Any
+
+
+def is_text(fn: Any) -> bool:
+    """Tell whether ``fn`` is an expression or template, for messages. (By type: an object may raise when asked.)"""
+    return issubclass(type(fn), Written)
+
+
+def direct_of(fn: Any) -> Any:
+    """Return what is called in the place of ``fn`` where that is done often, and only in this process."""
+    return fn.direct if is_text(fn) else fn
+
+
+class Around(Shaped):
+    """What is done before and after a composite runs; its parameters take the place of the composite's own.
+
+    :ivar sources: the parameters whose values a map goes over as they are.
+    :ivar secret: the parameters of which secret inputs of the composite are made.
+    """
+
+    __slots__ = ()
+
+    sources: Sequence[str] = ()
+    secret: Collection[str] = ()
+
+    def given(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return what the composite is called with, of the values of the parameters."""
+        raise NotImplementedError
+
+    def output(self, made: Any, values: Sequence[Any]) -> Any:
+        """Return the node's output, of what the composite has made."""
+        raise NotImplementedError
+
+
+class Composite:
+    """What stands where a node's function stands and is not to be called: binding the node to a run replaces it.
+
+    :ivar around: what is done before and after it; None if nothing is.
+    """
+
+    __slots__ = ()
+
+    around: Around | None
 
     @property
     def is_async(self) -> bool:
@@ -119,10 +200,11 @@ class Composite:
 class Nested(Composite):
     """A compiled Dag standing where a node's function stands; its parameters are the Dag's run inputs."""
 
-    __slots__ = ("_turns", "inputs", "plan")
+    __slots__ = ("_turns", "around", "inputs", "plan")
 
     def __init__(self, plan: Any) -> None:
         self.plan = plan
+        self.around: Around | None = None
         self.inputs: tuple[str, ...] = tuple(plan.inputs)
         inner = [binder.fn for binder in plan._nodes.binders.values()]
         self._turns = any(issubclass(type(fn), Composite) and fn.turns for fn in inner)
@@ -145,10 +227,17 @@ class Nested(Composite):
 
     def shape(self) -> Shape:
         """The run inputs as parameters."""
+        if self.around is not None:
+            return wrapped(self.around, self.is_async)
         required = set(self.plan.required_inputs)
         parameters = tuple(Parameter(name, () if name in required else (ABSENT,)) for name in self.inputs)
         # Neither exact nor inferred: always wired with care, which gives it the Binder it needs.
         return Shape(parameters, False, False, self.is_async)
+
+
+def wrapped(around: Around, is_async: bool) -> Shape:
+    """Return the shape of a composite that something is done around."""
+    return msgspec.structs.replace(around.shape(), is_async=is_async)
 
 
 def shape_of(fn: Any) -> Shape:
@@ -161,7 +250,7 @@ def shape_of(fn: Any) -> Shape:
             return _from_code(fn)
         if not ("__wrapped__" in fn.__dict__ or "__signature__" in fn.__dict__):
             return _lift(_from_code(fn), fn)
-    elif isinstance(fn, Composite):
+    elif isinstance(fn, (Composite, Shaped)):
         return fn.shape()
     elif type(fn) is MethodType and type(fn.__func__) is FunctionType:
         inner = shape_of(fn.__func__)
@@ -246,6 +335,8 @@ def location_of(fn: Any, show: Show = shown) -> str:
     A notebook's cell is ``"In[3]:12"``.
     """
     if issubclass(type(fn), Composite):
+        if fn.around is not None:
+            return str(fn.around.location)
         inner = getattr(fn, "fn", None)  # of a map
         return str(fn.location) if inner is None else location_of(inner, show)
     if issubclass(type(fn), Placed):
@@ -254,6 +345,27 @@ def location_of(fn: Any, show: Show = shown) -> str:
     if code is not None:
         return f"{_cell_of(code.co_filename) or code.co_filename}:{code.co_firstlineno}"
     return show(fn)
+
+
+def said_of(fn: Any, show: Show = shown) -> str:
+    """Return :func:`location_of`, and before it the text of what is written as text."""
+    place = location_of(fn, show)
+    return f"{shown(fn.text)} at {place}" if is_text(fn) else place
+
+
+def only_stars(fn: Any, shape: Shape) -> str:
+    """Return ``*args`` or ``**kwargs`` if a function has no parameter but these, which nothing fills; else nothing."""
+    code = code_of(fn)
+    if code is None or shape.parameters:
+        return ""
+    if shape.varargs and code.co_flags & VARARGS:
+        return "*args"
+    return "**kwargs" if shape.varkeywords and code.co_flags & VARKEYWORDS else ""
+
+
+def remedy_of(fn: Any) -> str:
+    """Say how ``fn`` can do without a value that may not come."""
+    return "write default(..., other) around it" if issubclass(type(fn), Shaped) else "give it a default"
 
 
 def _cell_of(file: str) -> str:
@@ -280,6 +392,8 @@ def _code_within(fn: Any) -> Any:
         if inner is fn:
             break
         fn = inner
+    if isinstance(fn, Placed):  # ours: it stands for a line of the user's
+        return None
     if isinstance(fn, type):  # where its constructor is written, if it is in Python
         return getattr(getattr(fn, "__init__", None), "__code__", None)
     return getattr(fn, "__code__", None) or getattr(getattr(type(fn), "__call__", None), "__code__", None)  # noqa: B004
@@ -291,7 +405,7 @@ def _from_code(fn: FunctionType) -> Shape:
     count = code.co_argcount
     size = count + code.co_kwonlyargcount
     parameters = _parameters(fn, code.co_varnames[:size], count) if size else ()
-    return _shape(parameters, flags & VARARGS != 0, flags & _VARKEYWORDS != 0, flags & COROUTINE != 0)
+    return _shape(parameters, flags & VARARGS != 0, flags & VARKEYWORDS != 0, flags & COROUTINE != 0)
 
 
 def _parameters(fn: FunctionType, names: tuple[str, ...], count: int) -> tuple[Parameter, ...]:
@@ -335,7 +449,7 @@ def _from_partial(fn: partial[Any]) -> Shape:
             settled = True
         else:
             keyword_only = p.keyword_only or settled
-            parameters.append(Parameter(p.name, p.default, keyword_only, p.is_context, p.is_outcome))
+            parameters.append(Parameter(p.name, p.default, keyword_only, p.is_context, p.is_outcome, p.source))
     varargs = inner.varargs and not settled
     return _shape(tuple(parameters), varargs, inner.varkeywords, inner.is_async, inner.gaps[given:])
 
@@ -371,7 +485,7 @@ def _from_inspect(fn: Callable[..., Any]) -> Shape:
 
 def _takes_by_name(fn: Any, name: str) -> bool:
     """Tell whether ``fn`` itself takes ``name`` by keyword: a wrapper of ``*args`` shows more than it takes."""
-    if type(fn) is not FunctionType or fn.__code__.co_flags & _VARKEYWORDS:
+    if type(fn) is not FunctionType or fn.__code__.co_flags & VARKEYWORDS:
         return True
     code = fn.__code__
     return name in code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]

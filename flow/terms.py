@@ -92,7 +92,7 @@ FITS: Final[Mapping[str, Mapping[str, Fits]]] = {
     "node": {
         "timeout": _DURATION, "thread": _FLAG, "executor": _BUILT_IN, "continue_on_error": _FLAG,
         "priority": Fits(-sys.maxsize, sys.maxsize, whole=True), "cost": Fits(0, none=True), "replace": _FLAG,
-        "cleanup": _FLAG, "after": Fits(words=None),
+        "cleanup": _FLAG, "after": Fits(words=None), "store": Fits(words=("pickle",), flag=True),
     },
     "map": {
         "concurrency": _AT_ONCE, "take": Fits(0, sys.maxsize, whole=True, none=True), "pipelined": _FLAG,
@@ -421,6 +421,34 @@ _OF_RUNS: Final = _on_errors("Config", "on_error", "fail_fast", "collect")
 _OF_NODES: Final = _on_errors("node", "continue_on_error", False, True)
 _OF_MAPS: Final = _on_errors("map", "on_error", "fail", "collect")
 
+_STORED: Final = Term("node", {"store": True}, "this is the default")
+_UNSTORED: Final = Term(
+    "node",
+    {"store": False},
+    "its output is not stored, and it runs again when something needs it after a resume",
+    _STORED,
+)
+_STORING: Final[tuple[tuple[str, Term], ...]] = (
+    (
+        "pickle pickled pickling use_pickle allow_pickle by_pickle with_pickle",
+        Term("node", {"store": "pickle"}, "it is stored by pickle, if nothing else can encode it", _STORED),
+    ),
+    (
+        "no_store not_stored unstored do_not_store skip_store transient ephemeral volatile no_persist no_checkpoint "
+        "ignore_result",
+        _UNSTORED,
+    ),
+)
+"""Whether durable runs store what a node returns."""
+_IN_RUNS: Final[tuple[tuple[str, Term], ...]] = (
+    (
+        "store durable durability checkpoint checkpoints checkpointed save_result persist_result store_result",
+        Term("run", {"store": ...}, "it makes the run durable"),
+    ),
+    ("cache cached", Term("run", {"known": ...}, "outcomes that are there, of nodes that need not run")),
+)
+"""Names that stand for the store of a run where other things are set up."""
+
 _PRESETS: Final[tuple[tuple[str, Term], ...]] = (
     (
         "high_concurrency high_contention concurrent parallel high_throughput lock_free",
@@ -479,12 +507,14 @@ def _indexed(rows: tuple[tuple[str, Term], ...]) -> dict[str, Term]:
 
 SETTINGS: Final = _indexed(_SETTINGS)
 IN_PLACES: Final = {
-    "DataConfig": _indexed(_IN_STORES),
-    "Config": _indexed(_OF_RUNS),
+    "DataConfig": _indexed(_IN_STORES + _IN_RUNS),
+    "Config": _indexed(_OF_RUNS + _IN_RUNS),
+    "Dag": _indexed(_IN_RUNS),
     "run": _indexed(_OF_RUNS),
-    "node": _indexed(_OF_NODES),
-    "reduce": _indexed(_OF_NODES),
-    "map": _indexed(_IN_MAPS + _OF_MAPS),
+    "node": _indexed(_OF_NODES + _STORING),
+    "reduce": _indexed(_OF_NODES + _STORING),
+    "loop": _indexed(_STORING),
+    "map": _indexed(_IN_MAPS + _OF_MAPS + _STORING),
 }
 """Consulted before :data:`SETTINGS` where the name is typed in that place."""
 PRESETS: Final = _indexed(_PRESETS)

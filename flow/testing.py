@@ -1,4 +1,4 @@
-"""For tests of code that uses `flow`: a Context made by hand, and a clock without waiting."""
+"""For tests of code that uses `flow`: a Context made by hand, a clock without waiting, and what stores must do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from heapq import heapify, heappush
 from itertools import count
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flow.clock import SYSTEM_CLOCK, Clock, epoch_of
 from flow.data.context import Context, Scope
@@ -17,7 +17,15 @@ from flow.data.standalone import Standalone
 from flow.data.store import WorkflowData
 from flow.data.system import dated
 from flow.errors import UsageError, shown
-from flow.exports import only
+from flow.exports import at_first_use, only
+
+if TYPE_CHECKING:
+    from flow.store.codec.fidelity import roundtrip
+    from flow.store.conformance import store_suite
+else:
+    __getattr__ = at_first_use(
+        "flow.testing", {"roundtrip": "flow.store.codec.fidelity", "store_suite": "flow.store.conformance"}
+    )
 
 
 def context(
@@ -38,14 +46,14 @@ def context(
         is a child, like that of an item of a map: it writes to an overlay, and its published values
         appear after ``parent.gather([ctx])``.
     :param workflow: the name of the Dag, as ``ctx.system`` has it.
-    :param clock: by which ``ctx.system`` has its dates; it starts now.
+    :param clock: by which ``ctx.system`` has its dates, and actions sleep; it starts now.
     """
     epoch, began = epoch_of(clock), clock.now()
 
     def dates() -> tuple[datetime, datetime]:
         return dated(epoch + began), dated(epoch + clock.now())
 
-    shared = Standalone(data or WorkflowData(), workflow, dates)
+    shared = Standalone(data or WorkflowData(), workflow, dates, clock=clock)
     scope = Scope(run_id, node, MappingProxyType(dict(inputs or {})), shared)
     mine = Context(scope, attempt)
     if item is None and index is None:
@@ -183,5 +191,5 @@ async def _all_else_waits() -> None:
     )
 
 
-__all__ = ["Emission", "FakeClock", "context", "emitted"]
+__all__ = ["Emission", "FakeClock", "context", "emitted", "roundtrip", "store_suite"]
 __dir__ = only(__all__)

@@ -15,6 +15,7 @@ an error comes.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from types import CodeType, FrameType, TracebackType
@@ -91,6 +92,14 @@ def package_of(frame: FrameType) -> Any:
     """Return the name of the package that a frame's code stands in; None if it has none."""
     name = frame.f_globals.get("__name__")
     return name.partition(".")[0] if isinstance(name, str) else None
+
+
+def warn_user(text: str, category: type[Warning]) -> None:
+    """Issue a warning at the line of the user's code that called us."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and package_of(frame) == OURS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
 
 
 def users_line() -> str:

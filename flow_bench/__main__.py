@@ -39,9 +39,14 @@ RUN_SUITES = {
     "memory": "suites.engine.memory",
     "adaptive": "suites.engine.adaptive",
     "tune": "suites.engine.tune",
+    "spec": "suites.spec.suite",
+    "durable": "peers.durable",
+    "api": "suites.api.suite",
     "peers": "peers.suite",
 }
 """Suites that interleave contenders themselves: the module has ``run(effort)``, ``Effort``, ``QUICK``, ``SECTIONS``."""
+EXTRAS = {"api": "bench,http,metrics"}
+"""What suites need that the extra ``bench`` does not have."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"flow_bench: {error}", file=sys.stderr)
         return REFUSED
     except ModuleNotFoundError as error:
-        print(f"flow_bench: {error.name} is not installed: pip install '.[bench]'", file=sys.stderr)
+        extras = EXTRAS.get(options.suite, "bench")
+        print(f"flow_bench: {error.name} is not installed: pip install '.[{extras}]'", file=sys.stderr)
         return UNAVAILABLE
     if options.json:
         Path(options.json).write_text(json.dumps(document), encoding="utf-8")
@@ -96,6 +102,8 @@ def parser() -> argparse.ArgumentParser:
     for name in (*CASE_SUITES, *[one for one in RUN_SUITES if one != "core"]):
         which = suites.add_parser(name, parents=[common], help=report.SUITES[name])
         which.add_argument("--only", action="append", default=[], metavar="SECTION", help="these sections alone")
+        if name == "api":
+            which.add_argument("--long", action="store_true", help="the section long too: a million requests")
         if name in CASE_SUITES:
             many = "rounds of a row, where every sample is of many calls"
             which.add_argument("--rounds", type=_count, metavar="N", help=many)
@@ -168,6 +176,8 @@ def suite_tables(options: argparse.Namespace) -> tuple[Any, Iterator[list[Row]]]
             effort = replace(effort, rounds=options.rounds, large_rounds=max(3, options.rounds // 7))
     else:
         effort = suite.QUICK if options.quick else suite.Effort()
+    if getattr(options, "long", False):
+        effort = replace(effort, long=True)
     effort = shared(effort, options.share)
     if options.only:
         effort = replace(effort, sections=tuple(options.only))

@@ -3,7 +3,7 @@
 extras=bench
 for flag in "$@"; do
     case "$flag" in
-        --all | --peers) extras=bench,peers ;;  # the other libraries, only on request
+        --all | --peers | --durable | --api) extras=bench,http,metrics,peers ;;  # the other libraries, only on request
     esac
 done
 . "$(dirname -- "$0")/venv.sh"

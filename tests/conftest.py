@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import pkgutil
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
 WAYS = ("asyncio", "uvloop", "trio")
 LAST = ("docs", "bench")
+_ADDRESS = re.compile(r" at 0x[0-9a-f]*")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell makes what it starts in the background ignore Ctrl-C, programs that tests start included.
@@ -80,6 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--fast and --long are opposites: give one of them")
     global _share
     _share = 0.1 if config.option.fast else 5.0 if config.option.long else 1.0
+    os.environ.pop("PYTEST_XDIST_WORKER", None)  # sessions of pytest that tests begin are alone: they do measure
     settings.register_profile("flow", max_examples=int(100 * _share))
     settings.load_profile("flow")
 
@@ -99,6 +103,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dropped = set(gone)
         items[:] = [item for item in items if item not in dropped]
     items.sort(key=lambda item: item.path.parent.name in LAST)
+
+
+def named(value: object) -> str:
+    """Return the id of a test's parameter: without addresses, since processes that share the tests must agree on it."""
+    return _ADDRESS.sub("", str(value))
 
 
 def share() -> float:

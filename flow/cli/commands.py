@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import contextlib
-import html
 import io
 import platform
 import re
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
+from click.core import ParameterSource
 
 import flow
-from flow import files
 from flow.blame import where
-from flow.cli import log, replay, report, show
+from flow.cli import durable, show
 from flow.cli import options as given
-from flow.cli.target import is_trace, load, load_trace
-from flow.cli.terminal import columns, ended, say, say_json, tell, unwritable
+from flow.cli.authoring import convert, new, schema
+from flow.cli.check import check, compiled
+from flow.cli.keys import keys
+from flow.cli.metrics import metrics
+from flow.cli.running import FACTOR, only_ours_on_stdout, run, write_file
+from flow.cli.runs import runs
+from flow.cli.serve import serve
+from flow.cli.target import TargetError, graph_of, is_trace, module_names
+from flow.cli.terminal import ended, say, say_json, tell, unwritable
 from flow.cli.tune import tune
-from flow.config import Config
-from flow.errors import DefinitionError, FlowError, RunError, TraceError, described
-from flow.graph.dag import Dag
+from flow.cli.workflow import allow_option, is_workflow
+from flow.errors import (
+    DefinitionError,
+    FlowError,
+    RunConflict,
+    SpecError,
+    StoreError,
+    TraceError,
+    UnknownRun,
+    described,
+)
 from flow.plan.plan import Plan
 from flow.reprs import counted
-from flow.run.result import Result
 
-DEFAULT_SCALE = 1e-4
-"""Replays of sleep and cpu work run 10,000 times faster than what was measured."""
 PYTHON = f"{platform.python_implementation()} {platform.python_version()}"
-FACTOR = "Factor on a trace's runtimes."
 
 
 class Guard(click.Group):
@@ -65,10 +73,10 @@ class Guard(click.Group):
             tell("interrupted")
             ctx.exit(130)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError) as error:
-            _trace(ctx, error.__cause__)
+            given.traced(ctx, error.__cause__)
             raise
         except Exception as error:
-            _trace(ctx, error)
+            given.traced(ctx, error)
             _fail(ctx, error)
 
 
@@ -86,27 +94,29 @@ def _with_what_serves(error: click.NoSuchOption) -> click.UsageError:
     return click.UsageError(meant, ctx=error.ctx)
 
 
-def _trace(ctx: click.Context, error: BaseException | None) -> None:
-    if error is None or not ctx.meta.get(given.DEBUG):
-        return
-    try:
-        tell("".join(traceback.format_exception(error)).rstrip("\n"))
-    except Exception:  # an exception of the user's can be such that it cannot even be formatted
-        tell(described(error))
-
-
-_IN_PYTHON: Final = re.compile(r"pass inputs=\{'(\w+)': \.\.\.\}")
+_INPUTS: Final = re.compile(r"pass inputs=\{'(\w+)': \.\.\.\}")
+_WAITS: Final = re.compile(r"Run it by 'async with flow\.start\(\.\.\.\) as run', or give the signal a timeout=\.\.\.")
 """What errors say to do in a program."""
 
+_FAILURES: Final = (DefinitionError, TraceError, StoreError)
+"""Errors that are no wrong usage."""
 
-def _here(found: re.Match[str]) -> str:
-    return f"pass --input {found[1]}=..."
+_UNSENT: Final = "Give the signal a timeout, or the run --timeout S; to a run with --store FILE, `flow runs send` sends"
+
+
+def _here(error: FlowError) -> str:
+    """Return what an error says, with what to do on the command line."""
+    text = _INPUTS.sub(lambda found: f"pass --input {found[1]}=...", str(error))
+    return durable.here(_WAITS.sub(lambda _: _UNSENT, text))
 
 
 def _fail(ctx: click.Context, error: Exception) -> NoReturn:
+    if isinstance(error, SpecError):
+        tell(*error.faults, f"Error: {error.dag} cannot be loaded: {counted(len(error.faults), 'fault')}")
+        ctx.exit(1)
     if isinstance(error, FlowError):
-        tell(f"Error: {_IN_PYTHON.sub(_here, str(error))}")
-        ctx.exit(1 if isinstance(error, (DefinitionError, TraceError)) else 2)
+        tell(f"Error: {_here(error)}")
+        ctx.exit(1 if isinstance(error, _FAILURES) and not isinstance(error, (UnknownRun, RunConflict)) else 2)
     place = where(error)  # an object of the user's that does what none of its kind does
     tell(f"Error: {described(error)}{f' ({place})' if place else ''}; --debug shows more")
     ctx.exit(1)
@@ -115,143 +125,15 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
 @click.group(cls=Guard, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(flow.__version__, message=f"flow %(version)s ({PYTHON})")
 def cli() -> None:
-    """Run, tune, show and check DAGs of plain functions, and traces of real workflows.
+    """Run, serve, tune, show and check DAGs of plain functions, workflow files, and traces of real workflows.
 
     TARGET is module:dag, file.py:dag (a Dag, a Plan, or a function without arguments that returns
-    one; ":dag" may be left out) or a WfFormat trace (.json, .json.gz).
+    one; ":dag" may be left out), a workflow file (.yaml, .yml, or .json with the key "flow"), or a WfFormat trace
+    (.json, .json.gz). What a workflow file calls must be allowed: by --allow, or by flow.toml beside it.
 
     Exit codes: 0 ok, 1 the run failed, TARGET has faults, or a result could not be written, 2 wrong usage,
     130 interrupted.
     """
-
-
-@cli.command(cls=log.Logged)
-@click.argument("target")
-@given.input_options
-@click.option("--target", "targets", multiple=True, metavar="NODE", help="Run only this and what it needs. Repeatable.")
-@given.config_option
-@click.option("--mode", type=click.Choice(["auto", "inline", "tasks", "workers"]), default="auto", show_default=True)
-@click.option("--limit", type=given.LimitType(min=1), metavar="N|auto", help="Most in flight.  [default: unbounded]")
-@click.option("--on-error", type=click.Choice(["fail_fast", "collect"]), default="fail_fast", show_default=True)
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds for the whole run.")
-@click.option("--backend", type=click.Choice(["asyncio", "uvloop", "trio"]), default="asyncio", show_default=True)
-@click.option("--order", type=click.Choice(["definition", "critical_path"]), default="definition", show_default=True)
-@click.option(
-    "--executor", type=click.Choice(["inline", "thread"]), default="inline", show_default=True,
-    help="Where sync nodes run.",
-)  # fmt: skip
-@click.option(
-    "--timeline", type=click.Path(path_type=Path, readable=False), callback=given.timeline_path, metavar="FILE",
-    help="Draw when each node ran: .svg, .html, or as Mermaid text .mmd, .md.",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
-@click.option("--all", "everything", is_flag=True, help="Do not cut the list of outputs.")
-@click.option("--progress/--no-progress", default=None, help="[default: on a terminal, except for noop replays]")
-@click.option(
-    "--log", type=click.Choice(log.LEVELS, case_sensitive=False), metavar="[LEVEL]",
-    help="Print what happens on stderr: debug, info or warning.  [LEVEL: info]",
-)  # fmt: skip
-@click.option("--work", type=click.Choice(["noop", "sleep", "cpu"]), help="What a trace's nodes do.  [default: noop]")
-@click.option("--scale", type=click.FloatRange(min=0), metavar="S", help=f"{FACTOR}  [default: 1e-4]")
-@given.debug_option
-@click.pass_context
-def run(ctx: click.Context, /, target: str, as_json: bool, **options: Any) -> None:
-    """Run TARGET to its end.
-
-    A trace's replay also prints how close it came to the least possible time.
-    """
-    trace = is_trace(target)
-    if not trace and (options["work"] is not None or options["scale"] is not None):
-        raise click.UsageError("--work and --scale are for traces only (.json, .json.gz)")
-    work: replay.Work = options["work"] or "noop"
-    scale = DEFAULT_SCALE if options["scale"] is None else options["scale"]
-    with _only_ours_on_stdout(as_json):
-        inputs = given.inputs_from(options["inputs"], options["inputs_file"])
-        graph = load_trace(target, work, scale) if trace else load(target)
-        if isinstance(graph, Plan):
-            inputs = given.typed(inputs, options["inputs"], graph)
-            tell(*show.left_out(graph))
-        quiet = (trace and work == "noop") or options["log"] is not None
-        observers = [*given.observers_from(options["progress"], quiet), *log.observers_of(options["log"])]
-        config = given.config_from(ctx, options, observers)
-        if work == "sleep":
-            replay.warm_up(config)
-        result, error = _run(ctx, graph, inputs, options, config)
-    try:
-        figures = replay.figures(result, work, scale, config) if trace and result.ok else None
-        if as_json:
-            say_json(report.as_json(result, **({} if figures is None else {"replay": figures})))
-            _explain(ctx, result, error)
-        else:
-            _explain(ctx, result, error)
-            width = columns(sys.stdout)
-            outputs = [] if figures else report.sinks(result, options["everything"], width)
-            say(*outputs, report.headline(result, width), *(replay.lines(figures) if figures else ()))
-    finally:  # a failure of one must not cost the other
-        _draw(result, options["timeline"])
-    if not result.ok:
-        ctx.exit(1)
-
-
-def _run(
-    ctx: click.Context, graph: Dag | Plan, inputs: dict[str, Any], options: dict[str, Any], config: Config
-) -> tuple[Result, RunError | None]:
-    try:
-        with log.reported():
-            return flow.run(graph, inputs, targets=options["targets"] or None, config=config), None
-    except RunError as error:
-        return error.result, error
-    except KeyboardInterrupt as error:
-        result: Result | None = getattr(error, "result", None)
-        tell("interrupted" if result is None else f"interrupted: {report.summary(result)}")
-        if result is not None and result._run.started is not None:
-            _draw(result, options["timeline"])
-        ctx.exit(130)
-    except (SystemExit, GeneratorExit) as error:  # a node's: it ends the run, and there is no Result
-        _trace(ctx, error)
-        tell(f"Error: a node ended the run: {described(error)} ({where(error)})")
-        ctx.exit(1)
-
-
-def _explain(ctx: click.Context, result: Result, error: RunError | None) -> None:
-    """Tell on stderr what failed, and why nodes did not run."""
-    if error is not None and error.timed_out:
-        tell(f"Error: {error.message}")
-    width = columns(sys.stderr)
-    tell(*report.failures(result, width), *report.items_lost(result, width), *report.stand_ins(result, width))
-    tell(*report.reasons(result, width))
-    for failed in [*result.errors.values(), *report.stood_in_for(result)]:
-        _trace(ctx, failed)
-
-
-def _draw(result: Result, file: Path | None) -> None:
-    if file is None:
-        return
-    suffix = file.suffix.lower()
-    text = result.timeline("svg" if suffix in (".svg", ".html") else "mermaid")
-    if suffix == ".html":
-        head = f'<meta charset="utf-8"><title>{html.escape(result.plan.name)}</title>'
-        text = f"<!doctype html>\n<html><head>{head}</head><body>\n{text}</body></html>\n"
-    elif suffix == ".md":
-        text = f"```mermaid\n{text}```\n"
-    _write(file, text)
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        files.write(str(file), text)
-    except OSError as error:
-        raise click.ClickException(f"{str(file)!r} cannot be written: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _only_ours_on_stdout(wanted: bool) -> Iterator[None]:
-    """Send what the user's code prints to stderr, so that stdout is one JSON document."""
-    if not wanted:
-        yield
-        return
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
 
 
 @cli.command(name="show")
@@ -266,13 +148,24 @@ def _only_ours_on_stdout(wanted: bool) -> Iterator[None]:
     help="Draw the graph, too.",
 )  # fmt: skip
 @click.option("--scale", type=click.FloatRange(min=0), default=1.0, show_default=True, help=FACTOR)
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print a Dag of functions as a workflow file.")
+@allow_option
 @given.debug_option
-def show_command(target: str, form: str, everything: bool, svg: Path | None, scale: float) -> None:
-    """Show TARGET's nodes, levels and critical path, or draw it."""
-    with _only_ours_on_stdout(form != "table"):
-        plan = _compiled(target, scale)
+@click.pass_context
+def show_command(
+    ctx: click.Context, target: str, form: str, everything: bool, svg: Path | None, scale: float, as_yaml: bool,
+    allow: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Show TARGET's nodes, levels and critical path, or draw it, or write it as a workflow file."""
+    if as_yaml:
+        if svg is not None or ctx.get_parameter_source("form") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--yaml excludes --format and --svg")
+        _show_yaml(target)
+        return
+    with only_ours_on_stdout(form != "table"):
+        plan = compiled(target, scale, allow)
     if svg is not None:
-        _write(svg, flow.render.to_svg(plan))
+        write_file(svg, flow.render.to_svg(plan))
     if form == "json":
         say_json(show.as_json(plan))
     else:
@@ -280,31 +173,21 @@ def show_command(target: str, form: str, everything: bool, svg: Path | None, sca
         say(*show.lines(plan, form, everything))
 
 
-@cli.command()
-@click.argument("target")
-@click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings.")
-@given.debug_option
-@click.pass_context
-def check(ctx: click.Context, target: str, strict: bool) -> None:
-    """Validate TARGET without running it; list all its faults, and what is most likely wrong."""
-    try:
-        plan = _compiled(target, 1.0)
-    except DefinitionError as error:
-        _trace(ctx, error)
-        tell(f"{error.dag}: {counted(len(error.faults), 'fault')}", *(f"  - {fault}" for fault in error.faults))
-        ctx.exit(1)
-    needed = f"; needs inputs: {', '.join(plan.required_inputs)}" if plan.required_inputs else ""
-    warnings = show.warned(plan)
-    tell(*warnings)
-    refused = strict and bool(warnings)
-    verdict = f"{counted(len(warnings), 'warning')}, refused by --strict" if refused else "ok"
-    (tell if refused else say)(f"{plan.name}: {verdict}: {show.size(plan)}{needed}")
-    if refused:
-        ctx.exit(1)
+def _show_yaml(target: str) -> None:
+    """Print a Dag as a workflow file, and tell what its modules must offer."""
+    if is_trace(target) or is_workflow(target):
+        what = "a trace" if is_trace(target) else "a workflow file already"
+        raise TargetError(f"--yaml writes a Dag of functions, module:dag or file.py:dag, and {target!r} is {what}")
+    from flow.spec.dumping.dag import dump, unoffered
+
+    with only_ours_on_stdout(True):
+        graph = graph_of(target)
+    if isinstance(graph, Plan):
+        raise TargetError(f"{target!r} is a Plan: --yaml writes the Dag that it is compiled of")
+    modules = module_names(target)
+    say(dump(graph, modules=modules).rstrip("\n"))
+    tell(*unoffered(graph, modules))
 
 
-def _compiled(target: str, scale: float) -> Plan:
-    return load_trace(target, "noop", scale).compile() if is_trace(target) else load(target)
-
-
-cli.add_command(tune)
+for command in (run, tune, check, schema, new, convert, runs, serve, keys, metrics):
+    cli.add_command(command)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 from click.core import ParameterSource
 
 from flow import files
+from flow.cli.terminal import tell
 from flow.config import Config
+from flow.errors import described
 from flow.plan.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,24 +39,63 @@ def debug_option(command: F) -> F:
     )(command)
 
 
+def traced(ctx: click.Context, error: BaseException | None) -> None:
+    """Print the traceback of an error, if ``--debug`` is given."""
+    if error is None or not ctx.meta.get(DEBUG):
+        return
+    try:
+        tell("".join(traceback.format_exception(error)).rstrip("\n"))
+    except Exception:  # an exception of the user's can be such that it cannot even be formatted
+        tell(described(error))
+
+
 def input_options(command: F) -> F:
-    """Add ``--input`` and ``--inputs``."""
-    one = click.option(
-        "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="A run input: JSON, else text. Repeatable."
-    )
-    return one(
+    """Add ``--input``, ``--input-env``, and ``--inputs``, which is ``--input-file`` as well."""
+
+    def from_environment(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> None:
+        ctx.meta[_FROM_ENVIRONMENT] = [_of_environment(item, ctx, param) for item in value]
+
+    def joined(ctx: click.Context, _: click.Parameter, value: Sequence[str]) -> list[str]:
+        return [*ctx.meta.get(_FROM_ENVIRONMENT, ()), *value]
+
+    options = (
         click.option(
-            "--inputs", "inputs_file", type=click.Path(path_type=Path),
+            "--input", "inputs", multiple=True, metavar="NAME=VALUE", callback=joined,
+            help="A run input: JSON, else text. Repeatable.",
+        ),
+        click.option(
+            "--input-env", multiple=True, metavar="NAME=VARIABLE", callback=from_environment, is_eager=True,
+            expose_value=False, help="A run input from the environment, for what no shell should keep. Repeatable.",
+        ),
+        click.option(
+            "--inputs", "--input-file", "inputs_file", type=click.Path(path_type=Path),
             metavar="FILE.json", help="Run inputs as a JSON object; --input goes over it.",
-        )(command)
+        ),
     )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_FROM_ENVIRONMENT: Final = "flow.inputs"
+
+
+def _of_environment(item: str, ctx: click.Context, param: click.Parameter) -> str:
+    """Return ``NAME=VALUE`` of ``NAME=VARIABLE``."""
+    name, equals, variable = item.partition("=")
+    if not equals or not name or not variable:
+        raise click.BadParameter(f"{item!r} is not NAME=VARIABLE", ctx, param)
+    value = os.environ.get(variable)
+    if value is None:
+        raise click.BadParameter(f"there is no environment variable {variable!r}", ctx, param)
+    return f"{name}={value}"
 
 
 def config_option(command: F) -> F:
     """Add ``--config``."""
     return click.option(
         "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE.toml",
-        help="Settings to start from: the table [flow] of a TOML file.",
+        help="Settings to start from, not the Dag's own: the table [flow] of a TOML file.",
     )(command)  # fmt: skip
 
 
@@ -129,17 +172,27 @@ def typed(inputs: dict[str, Any], given: Sequence[str], plan: Plan) -> dict[str,
     return {name: declared.read(name, value, texts.get(name)) for name, value in inputs.items()}
 
 
-def config_from(ctx: click.Context, options: dict[str, Any], observers: Sequence[Any]) -> Config:
-    """Build the run's Config: of ``--config``, and over it the options that are given on the command line.
+def base_config(file: Path | None, graph: object) -> Config:
+    """Return the Config of ``--config``; without that the Dag's own, or the default.
 
     :raises ConfigError: listing what is wrong with the file.
     """
-    base = Config() if options["config_file"] is None else Config.load(options["config_file"])
+    if file is not None:
+        return Config.load(file)
+    return (graph.config if isinstance(graph, Plan) else None) or Config()
+
+
+def config_from(ctx: click.Context, options: dict[str, Any], observers: Sequence[Any], graph: Any = None) -> Config:
+    """Build the run's Config: :func:`base_config`, and over it the options that are given on the command line.
+
+    :raises ConfigError: as :func:`base_config`.
+    """
+    base = base_config(options["config_file"], graph)
     fields = ("mode", "limit", "on_error", "timeout", "backend", "order", "executor")
     return base.replace(
         **{field: options[field] for field in fields if ctx.get_parameter_source(field) is not ParameterSource.DEFAULT},
         timing=base.timing or options["timeline"] is not None,
-        observers=tuple(observers),
+        observers=(*base.observers, *observers),
     )
 
 

@@ -11,11 +11,13 @@ import msgspec
 from flow.blame import item_of, shortened, where
 from flow.cli.terminal import Styled, styled
 from flow.data.mapresult import MapResult
-from flow.errors import described, printable, shown
+from flow.errors import printable
 from flow.plan.tokens import TokenResolver
-from flow.reprs import MIN_NAME, beginning, cells, counted, cut, fitted
+from flow.reprs import MIN_NAME, cells, counted, cut, fitted
+from flow.run.plain import brief, encoded
 from flow.run.result import Result, duration
 from flow.signature import location_of
+from flow.store.told import said, stored_place
 from flow.types import Status
 
 MAX_ROWS: Final = 20
@@ -26,9 +28,6 @@ MAX_REASONS: Final = 10
 
 MAX_SINKS: Final = 10
 """Outputs that are listed, without ``--all``."""
-
-MAX_OUTPUT: Final = 100
-"""Characters of an output that are shown."""
 
 _IDLE: Final = frozenset((Status.SKIPPED, Status.BYPASSED))
 
@@ -41,6 +40,7 @@ def headline(result: Result, width: int | None = None) -> Styled:
     name = printable(result.plan.name)
     name = name if width is None else fitted(name, width // 2)
     verdict = styled("ok", fg="green") if result.ok else styled("FAILED", fg="red", bold=True)
+    verdict = styled("waiting", fg="yellow") if result.waiting else verdict
     return Styled(f"{name}: {verdict}, {summary(result)}")
 
 
@@ -62,7 +62,7 @@ def sinks(result: Result, everything: bool, width: int | None) -> list[str]:
     outputs = [(name, result[name]) for name in names if name in result and result[name] is not None]
     lines = []
     for name, value in outputs if everything else outputs[:MAX_SINKS]:
-        name, text = printable(name), brief(value)
+        name, text = printable(name), without_secrets(result, value)
         if width is not None:
             name = fitted(name, width // 2)
             text = cut(text, max(MIN_NAME, width - cells(name) - 5))
@@ -78,7 +78,7 @@ def failures(result: Result, width: int | None) -> list[str]:
     for name, error in list(result.errors.items())[:MAX_ROWS]:
         tries = result.attempts.get(name, 1)
         place = _place(result, name, error)
-        rows.append((name, described(error) + item_of(error), f"{place} (attempt {tries})" if tries > 1 else place))
+        rows.append((name, said(error) + item_of(error), f"{place} (attempt {tries})" if tries > 1 else place))
     count = len(result.errors)
     heading = f"{counted(count, 'node')} failed:"
     return _listed(heading, "red", ("node", "error", "at"), rows, count, "failed node", width)
@@ -118,7 +118,7 @@ def items_lost(result: Result, width: int | None) -> list[str]:
     rows = []
     for name, errors in lost[:MAX_ROWS]:
         error = next(iter(errors.values()))
-        rows.append((name, described(error) + item_of(error) + _more(len(errors)), _place(result, name, error)))
+        rows.append((name, said(error) + item_of(error) + _more(len(errors)), _place(result, name, error)))
     heading = f"{counted(sum(len(errors) for _, errors in lost), 'item')} failed:"
     return _listed(heading, "yellow", ("map", "error", "at"), rows, len(lost), "map", width)
 
@@ -129,7 +129,7 @@ def stand_ins(result: Result, width: int | None) -> list[str]:
     rows = []
     for (name, found), error in zip(list(fallbacks.items())[:MAX_ROWS], stood_in_for(result), strict=False):
         more = _more(len(found)) if isinstance(found, dict) else ""
-        rows.append((name, described(error) + item_of(error) + more, _place(result, name, error)))
+        rows.append((name, said(error) + item_of(error) + more, _place(result, name, error)))
     heading = f"{counted(len(fallbacks), 'fallback')} taken:"
     return _listed(heading, "yellow", ("node", "fallback after", "at"), rows, len(fallbacks), "fallback", width)
 
@@ -139,7 +139,7 @@ def _more(count: int) -> str:
 
 
 def _place(result: Result, name: str, error: BaseException) -> str:
-    return where(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
+    return where(error) or stored_place(error) or shortened(location_of(result.plan._nodes.fns[result.plan.find(name)]))
 
 
 def _listed(
@@ -185,9 +185,9 @@ def table(rows: Sequence[Sequence[str]], colour: str | None = None) -> list[str]
 
 def as_json(result: Result, **more: Any) -> bytes:
     """``Result.to_dict`` as one JSON document; what JSON cannot hold is given as a short repr."""
-    document = result.to_dict(outputs=False)
+    document, masks = result.to_dict(outputs=False), result._run.masks
     for name, value in result.outputs.items():
-        document["nodes"][name]["output"] = _encoded(value)
+        document["nodes"][name]["output"] = encoded(value, masks)
     for node in document["nodes"].values():
         if "error" in node:
             node["error"] = _text(node["error"])
@@ -202,30 +202,7 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _encoded(value: Any) -> msgspec.Raw:
-    try:
-        return msgspec.Raw(msgspec.json.encode(value, enc_hook=_plain))
-    except Exception:  # keys that are no text, cycles, lone surrogates, too deep: each is possible
-        return msgspec.Raw(msgspec.json.encode(brief(value)))
-
-
-def _plain(value: Any) -> Any:
-    return value.to_dict() if isinstance(value, MapResult) else brief(value)
-
-
-def brief(value: Any) -> str:
-    """``repr(value)`` on one line, shortened and printable."""
-    try:
-        return printable(_repr(value))
-    except Exception:  # its repr, its length or its class can be such
-        return f"<{type(value).__name__} without a usable repr>"
-
-
-def _repr(value: Any) -> str:
-    if isinstance(value, MapResult):
-        failed = f", {value.failed:,} failed" if value.failed else ""
-        return f"{value.completed:,} of {counted(len(value), 'item')} completed{failed}"
-    if isinstance(value, (bytes, bytearray, str)) and len(value) > MAX_OUTPUT:
-        return shown(value) if isinstance(value, str) else f"<{len(value):,} bytes>"
-    text = beginning(value, MAX_OUTPUT + 1)
-    return text if len(text) <= MAX_OUTPUT else text[: MAX_OUTPUT - 3] + "..."
+def without_secrets(result: Result, value: Any) -> str:
+    """As :func:`brief`, of an output of ``result``."""
+    masks = result._run.masks
+    return brief(value) if masks is None else masks.text(brief(masks.value(value)))

@@ -157,7 +157,8 @@ def _waits(plan: Plan, i: int) -> Iterator[str]:
     if i in routes.joins:
         yield f"join={routes.joins[i]}"
     if i in routes.whens:
-        yield "when"
+        said = routes.whens[i].said
+        yield "when" if said == "when" else f"when {said}"
     if i in routes.gated:
         yield "cleanup" if i in routes.cleanup else "teardown"
 
@@ -173,7 +174,8 @@ def _routing(plan: Plan, i: int) -> dict[str, Any]:
     if i in routes.conditions:
         found["after"] = {names[d]: condition for d, condition in routes.conditions[i].items()}
     if i in routes.whens:
-        found["when"] = True
+        said = routes.whens[i].said
+        found["when"] = True if said == "when" else said
     if i in routes.cleanup:
         found["cleanup"] = True
     if i in routes.setups:

@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -21,13 +21,16 @@ import click
 from flow import files
 from flow.blame import where
 from flow.cli.replay import Work
+from flow.cli.workflow import is_workflow, load_workflow, see
 from flow.errors import DefinitionError, DefinitionWarning, described, nearest
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
 from flow.signature import takes_nothing
 
 DEFAULT_NAME: Final = "dag"
-FORMS: Final = "TARGET is module:dag, file.py:dag or a WfFormat trace (.json, .json.gz)"
+FORMS: Final = (
+    "TARGET is module:dag, file.py:dag, a workflow file (.yaml, .yml, .json) or a WfFormat trace (.json, .json.gz)"
+)
 T = TypeVar("T")
 
 
@@ -38,42 +41,64 @@ class TargetError(click.ClickException):
 
 
 def is_trace(target: str) -> bool:
-    """Tell whether ``target`` is to be read as a trace file."""
-    return target.lower().endswith((".json", ".json.gz"))
+    """Tell whether ``target`` is to be read as a trace file. O(size of a file that may be a workflow instead)."""
+    return target.lower().endswith((".json", ".json.gz")) and not is_workflow(target)
 
 
-def load_trace(target: str, work: Work, scale: float) -> Dag:
+def load_trace(target: str, work: Work, scale: float, allow: Sequence[str]) -> Dag:
     """Load a trace as a Dag.
 
-    :raises TargetError: if there is no such file. :raises TraceError: if it is no usable trace.
+    :raises TargetError: if there is no such file, or anything is allowed. :raises TraceError: if it is no usable trace.
     """
     from flow.graph import traces
 
+    _refuse_allow(target, allow)
     _existing(target)
     return traces.load(target, work=work, scale=scale)
 
 
-def load(target: str) -> Plan:
-    """Import what ``module:dag`` or ``file.py:dag`` names; call it if it is a function; compile it.
+def load(target: str, allow: Sequence[str] = (), imports: bool = True) -> Plan:
+    """Compile what :func:`graph_of` gives.
 
-    :raises TargetError: saying what is not there, or what the user's code raised and where.
-    :raises DefinitionError: if the Dag, or another that the user's code compiles, is faulty.
+    :raises TargetError, DefinitionError: as that.
     """
-    place, name = split(target)
-    if place.lower().endswith(".py"):
-        module = _import_file(_existing(place))
-    elif os.path.isfile(target):
-        raise TargetError(f"{target!r} is neither Python nor a trace: {FORMS}")
-    elif all(part.isidentifier() for part in place.split(".")):
-        module = _import_module(place)
-    else:
-        raise TargetError(f"there is no {target!r}: {FORMS}")
-    graph = _guarded(f"reading {target!r}", lambda: _called(target, _attribute(place, module, name)))
+    graph = graph_of(target, allow, imports)
     if isinstance(graph, Plan):
         return graph
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DefinitionWarning)  # the commands print what the plan itself says
         return _guarded(f"compiling {target!r}", graph.compile)
+
+
+def graph_of(target: str, allow: Sequence[str] = (), imports: bool = True) -> Dag | Plan:
+    """Read a workflow file, or import what ``module:dag`` or ``file.py:dag`` names, and call it if it is a function.
+
+    :param allow, imports: of workflow files: see :func:`flow.cli.workflow.load_workflow`.
+    :raises TargetError: saying what is not there, or what the user's code raised and where.
+    :raises DefinitionError: if the file, the Dag, or another that the user's code compiles, is faulty.
+    """
+    if is_workflow(target):
+        _existing(target)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DefinitionWarning)
+            return load_workflow(target, allow, imports)
+    _refuse_allow(target, allow)
+    place, name = split(target)
+    if place.lower().endswith(".py"):
+        module = _import_file(_existing(place))
+    elif os.path.isfile(target):
+        raise TargetError(f"{target!r} is neither Python, a workflow nor a trace: {FORMS}")
+    elif all(part.isidentifier() for part in place.split(".")):
+        module = _import_module(place)
+    else:
+        raise TargetError(f"there is no {target!r}: {FORMS}")
+    return _guarded(f"reading {target!r}", lambda: _called(target, _attribute(place, module, name)))
+
+
+def _refuse_allow(target: str, allow: Sequence[str]) -> None:
+    """:raises TargetError: if ``--allow`` is given for something else than a workflow file."""
+    if allow:
+        raise TargetError(f"--allow is for workflow files (.yaml, .yml, .json), and {target!r} is none")
 
 
 def split(target: str, splitdrive: Callable[[str], tuple[str, str]] = os.path.splitdrive) -> tuple[str, str]:
@@ -103,15 +128,25 @@ def _beside(path: Path) -> list[str]:
         return []
 
 
+def module_names(target: str) -> dict[str, str]:
+    """Return what a workflow file beside ``target`` calls the module that it is imported as."""
+    place, _ = split(target)
+    return {_name_of(Path(place).resolve()): Path(place).stem} if place.lower().endswith(".py") else {}
+
+
+def _name_of(path: Path) -> str:
+    # Not its bare name: a json.py must not become the json of everyone else.
+    return f"_flow_target_{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
+
+
 def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
-    # Not its bare name: a json.py must not become the json of everyone else.
-    name = f"_flow_target_{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
+    name = _name_of(path)
     loader = SourceFileLoader(name, str(path))  # whatever the case of its ending
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    _see(str(path.parent))
+    see(str(path.parent))
     sys.modules[name] = module  # dataclasses, pickle and annotations look there
     try:
         _guarded(f"importing {str(path)!r}", lambda: loader.exec_module(module))
@@ -123,7 +158,7 @@ def _import_file(path: Path) -> ModuleType:
 
 def _import_module(name: str) -> ModuleType:
     with contextlib.suppress(OSError):  # the current folder has been removed
-        _see(str(Path.cwd()))  # as `python -m` does
+        see(str(Path.cwd()))  # as `python -m` does
     try:
         return _guarded(f"importing module {name!r}", lambda: importlib.import_module(name))
     except TargetError as error:
@@ -132,11 +167,6 @@ def _import_module(name: str) -> ModuleType:
             hint = f" (a file is named with its ending: {name}.py)" if os.path.isfile(f"{name}.py") else ""
             raise TargetError(f"there is no module {missing.name!r}{hint}: {FORMS}") from missing
         raise
-
-
-def _see(folder: str) -> None:
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
 
 
 def _attribute(place: str, module: ModuleType, name: str) -> Any:

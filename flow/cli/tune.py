@@ -18,7 +18,7 @@ from flow.cli import options as given
 from flow.cli import report
 from flow.cli.target import is_trace, load, load_trace
 from flow.cli.terminal import columns, say, tell
-from flow.config import Config
+from flow.cli.workflow import allow_option
 from flow.config.writing import refuse_loss
 from flow.errors import FlowError, RunError, described
 from flow.run.result import duration
@@ -66,6 +66,7 @@ def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path 
     "--write", type=click.Path(path_type=Path, readable=False), callback=writable, metavar="FILE.toml",
     help="Write the best config, for `flow run --config`.",
 )  # fmt: skip
+@allow_option
 @click.option("--work", type=click.Choice(["noop", "sleep", "cpu"]), help="Run stand-ins in place of the nodes.")
 @click.option("--scale", type=click.FloatRange(min=0), metavar="S", help="Factor on the stand-ins' seconds.")
 @given.debug_option
@@ -81,17 +82,17 @@ def tune(ctx: click.Context, /, target: str, **options: Any) -> None:
     work, scale = options["work"], options["scale"]
     if scale is not None and work is None:
         raise click.UsageError("--scale is for --work sleep and --work cpu")
-    base = Config() if options["config_file"] is None else Config.load(options["config_file"])
-    if options["write"] is not None:
-        refuse_loss(options["write"], base)  # before anything runs
     with _silence():
         inputs = given.inputs_from(options["inputs"], options["inputs_file"])
         if is_trace(target):
-            graph: Any = load_trace(target, work or "noop", 1e-4 if scale is None else scale)
+            graph: Any = load_trace(target, work or "noop", 1e-4 if scale is None else scale, options["allow"])
             work = scale = None
         else:
-            graph = load(target)
+            graph = load(target, options["allow"])
             inputs = given.typed(inputs, options["inputs"], graph)
+        base = given.base_config(options["config_file"], graph)
+        if options["write"] is not None:
+            refuse_loss(options["write"], base)  # before anything runs
         if work is None and not is_trace(target):
             tell(RUNS.format(graph.name, duration(options["budget"])))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -54,6 +55,13 @@ class Settings(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
         except FlowError as error:
             end_at_user(error)
             raise
+
+    def _changed(self, **changes: Any) -> Self:
+        """As :meth:`replace`, without checking what has been checked."""
+        made = copy(self)
+        for name, value in changes.items():
+            msgspec.structs.force_setattr(made, name, value)
+        return made
 
 
 def misnamed(kind: Any, values: tuple[Any, ...], settings: dict[str, Any]) -> UnknownSetting | None:

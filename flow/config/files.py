@@ -56,7 +56,7 @@ def load(path: str | os.PathLike[str], kind: type[S], data: type[Settings], pres
     what = f"config file {shown(name)}"
     text = text_of(name, what)
     place: Keys = ("tool", "flow") if os.path.basename(name) == "pyproject.toml" else ("flow",)
-    reader = _Reader(_lines(text), data, presets)
+    reader = Reader(lines_of(text), data, presets)
     table = reader.table(parsed(text, what), place)
     config = None if table is None else reader.config(kind, table, place)
     if config is None or reader.faults:
@@ -102,7 +102,7 @@ def parsed(text: str, what: str) -> dict[str, Any]:
         raise ConfigError(what, [f"it is not TOML: {error}"]) from None
 
 
-class _Reader:
+class Reader:
     """Makes settings from tables, and collects their faults."""
 
     def __init__(self, lines: Mapping[Keys, int], data: type[Settings], presets: Mapping[str, Any]) -> None:
@@ -130,6 +130,8 @@ class _Reader:
     def config(self, kind: type[S], table: dict[str, Any], place: Keys) -> S | None:
         """Make the Config."""
         plain = [field for field in kind.__struct_fields__ if field not in NOT_IN_FILES]
+        if len(place) > 1:  # in pyproject.toml, [tool.flow.spec] lies within it: that is for workflow files
+            table = {key: value for key, value in table.items() if key != "spec"}
         values = self.known(table, plain, place)
         given = values.pop("data", None)
         if given is not None:
@@ -186,13 +188,18 @@ class _Reader:
             return None
 
     def fault(self, keys: Keys, text: str) -> None:
-        """Note a fault, with its line, or that of the table it is in, if one was found."""
-        places = (keys[:length] for length in range(len(keys), 0, -1))
-        line = next((self.lines[place] for place in places if place in self.lines), None)
-        self.faults.append(text if line is None else f"line {line}: {text}")
+        """Note a fault, with its line."""
+        self.faults.append(at_line(self.lines, keys, text))
 
 
-def _lines(text: str) -> dict[Keys, int]:
+def at_line(lines: Mapping[Keys, int], keys: Keys, text: str) -> str:
+    """Return a fault with the line of its key, or of the table that the key is in, if one was found."""
+    places = (keys[:length] for length in range(len(keys), 0, -1))
+    line = next((lines[place] for place in places if place in lines), None)
+    return text if line is None else f"line {line}: {text}"
+
+
+def lines_of(text: str) -> dict[Keys, int]:
     """Line numbers of tables and keys, as far as a look at each line alone can tell."""
     found: dict[Keys, int] = {}
     table: Keys = ()

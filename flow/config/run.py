@@ -155,7 +155,8 @@ class Config(Settings, frozen=True, kw_only=True):
             found.append(f"observers must be a tuple of callables, not {shown(self.observers)}")
         else:
             found += [f"an observer {UNAWAITED}, not {shown(o)}" for o in self.observers if is_unawaited(o)]
-            found += [f"{o.__name__} makes an observer: call it" for o in self.observers if is_maker(o, "flow.observe")]
+            made = [o for o in self.observers if is_maker(o, "flow.observe") or is_maker(o, "flow.metrics")]
+            found += [f"{o.__name__} makes an observer: call it" for o in made]
         if self.on_outcome is not None:
             found += _faults_of_factory("on_outcome", self.on_outcome)
         if self.before_call is not None:

@@ -31,7 +31,7 @@ def to_toml(config: Config, heading: Iterable[str] = (), notes: Mapping[str, str
     """
     notes = notes or {}
     lines = [_comment(text) for text in heading]
-    left_out = _left_out(config)
+    left_out = not_written(config)
     lines += ["[flow]", *_assignments(config, notes, "", ("data", *left_out))]
     if left_out:
         lines.append(f"# {' and '.join(left_out)}: not written, give to flow.Config")
@@ -42,7 +42,7 @@ def to_toml(config: Config, heading: Iterable[str] = (), notes: Mapping[str, str
     return "\n".join(lines) + "\n"
 
 
-def _left_out(config: Config) -> list[str]:
+def not_written(config: Config) -> list[str]:
     """Return the settings that no file can hold, as far as they are not the default."""
     found = [name for name in NOT_IN_FILES if getattr(config, name) != getattr(DEFAULT_CONFIG, name)]
     if config.executor in config.executors:  # a name that means nothing without them

@@ -24,10 +24,12 @@ from flow.tracebacks import OUR_ERRORS, end_at_user
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from flow.clock import Clock
     from flow.config import DataConfig
     from flow.data.exported import ContextExport
     from flow.data.store import WorkflowData
     from flow.data.within import Runnable, RunResult, Targets
+    from flow.masking import Masks
 
 Merge: TypeAlias = Literal["last", "append"] | Callable[[Any, Any], Any]
 """How published values meet: the last one stays, all are listed, or a function folds them two by two."""
@@ -52,6 +54,11 @@ class Shared(Protocol):
     @property
     def workflow(self) -> str:
         """The name of the run's Dag."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The run's clock."""
         ...
 
     @property
@@ -80,6 +87,7 @@ class Scope(msgspec.Struct):
 
     :ivar published: values that the items of a map have published, by index; None outside of a map.
     :ivar calls: whose calls these are, if not those of ``shared``: a map's.
+    :ivar recorded: makes the store, as a node of a durable run sees it: what the node writes is noted.
     """
 
     run_id: str
@@ -88,6 +96,13 @@ class Scope(msgspec.Struct):
     shared: Shared
     published: dict[int, list[Published]] | None = None
     calls: Any = None
+    recorded: Callable[[WorkflowData], WorkflowData] | None = None
+
+    @property
+    def data(self) -> WorkflowData:
+        """The store of the run, as the node sees it."""
+        data = self.shared.data
+        return data if self.recorded is None else self.recorded(data)
 
 
 class _Own(msgspec.Struct):
@@ -135,6 +150,11 @@ class Context(msgspec.Struct, frozen=True):
         return self._scope.node
 
     @property
+    def idempotency_key(self) -> str:
+        """32 digits: the same in every attempt, and after a resume, so that a service does a thing once."""
+        return _digest_of(self._scope, self._call().index)
+
+    @property
     def inputs(self) -> Mapping[str, Any]:
         """The run's inputs, read-only."""
         return self._scope.inputs
@@ -146,7 +166,7 @@ class Context(msgspec.Struct, frozen=True):
         No other context sees the writes and deletions of a child. To hand a value up, :meth:`publish` it.
         """
         if self._parent is None:
-            return self._scope.shared.data
+            return self._scope.shared.data if self._scope.recorded is None else self._scope.data
         own = self._written()
         if own.data is None:
             own.data = self._parent.data.child()
@@ -165,15 +185,19 @@ class Context(msgspec.Struct, frozen=True):
     def export(self) -> ContextExport:
         """Return all that this context holds at this moment, as a value of its own. O(inputs + nodes + keys).
 
-        Values are taken by reference, not copied. What was published and is not merged yet is no part of it.
+        Values are taken by reference, not copied. What was published and is not merged yet is no part of it. Of secret
+        inputs there is ``***``, also where outputs and data hold their texts (in copies of these).
         """
         from flow.data.exported import ContextExport  # here: a run that exports nothing needs none of it
 
-        scope = self._scope
-        shared = scope.shared
-        values = dict(scope.inputs), dict(shared.outputs), dict(self.data.items())
+        scope, masks, item = self._scope, self._masks(), self.item
+        shared: Any = scope.shared
+        inputs, outputs, data = dict(scope.inputs), dict(shared.outputs), dict(self.data.items())
+        if masks is not None:
+            item, outputs, data = masks.value(item), masks.named(outputs, ()), masks.named(data, ())
+            inputs = masks.named(inputs, shared.nodes.secret)
         show_values = self._show() is shown
-        return ContextExport(self.system, *values, self.item, self._parent is not None, show_values)
+        return ContextExport(self.system, inputs, outputs, data, item, self._parent is not None, show_values)
 
     @classmethod
     def from_export(cls, export: ContextExport, config: DataConfig = DEFAULT_DATA_CONFIG) -> Context:
@@ -286,8 +310,7 @@ class Context(msgspec.Struct, frozen=True):
 
         :raises UsageError: in a run without an event loop, where there is no slot to give back.
         """
-        own = self._written()
-        own.released += 1
+        (own := self._written()).released += 1
         try:
             if own.released > 1:
                 yield
@@ -329,6 +352,10 @@ class Context(msgspec.Struct, frozen=True):
         """How messages say a value, as the run's Config has it."""
         config = getattr(self._scope.shared, "config", None)
         return shown if config is None else shower(config)
+
+    def _masks(self) -> Masks | None:
+        """What must not be shown of the run; None if nothing is secret."""
+        return getattr(self._scope.shared, "masks", None)
 
     def _written(self) -> _Own:
         if self._own is None:
@@ -380,7 +407,7 @@ class LeasedContext(Context, frozen=True):
         if own.data is None:
             from flow.data.leased import leased
 
-            store = self._scope.shared.data if self._parent is None else self._parent.data.child()
+            store = self._scope.data if self._parent is None else self._parent.data.child()
             own.data = leased(store, self._lease.check)
         return own.data
 
@@ -398,6 +425,21 @@ class LeasedContext(Context, frozen=True):
     def run(self, target: Runnable, inputs: Mapping[str, Any] | None = None, *, targets: Targets = None) -> RunResult:
         self._lease.check()
         return Context.run(self, target, inputs, targets=targets)
+
+
+def _digest_of(scope: Scope, index: int | None) -> str:
+    """Return a digest of the run's id, the path to a node, the node, and the item: its key, if it has one."""
+    from hashlib import blake2b
+
+    outermost: Any = scope.shared
+    while getattr(outermost, "outer", None) is not None:
+        outermost = outermost.outer
+    run_id = scope.run_id if outermost is scope.shared else outermost.run_id
+    parts = [run_id, *getattr(scope.shared, "path", ()), scope.node]
+    if index is not None:
+        keys = getattr(getattr(scope.calls, "source", None), "keys", None)
+        parts.append(f"[{index}]" if keys is None or index >= len(keys) else f"key {keys[index]!r}")
+    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def context_of(scope: Scope, attempt: int, item: Any = None, index: int | None = None, parent: Any = None) -> Context:

@@ -28,6 +28,8 @@ class MapResult(Rich, Generic[T]):
 
     __slots__ = ("_outcomes", "errors", "keys", "name")
 
+    __record_fields__ = __slots__
+
     def __init__(
         self, name: str, outcomes: Sequence[Any], errors: Mapping[int, Exception], keys: Sequence[Any] | None
     ) -> None:
@@ -55,6 +57,11 @@ class MapResult(Rich, Generic[T]):
     def failed(self) -> int:
         """Number of items that failed."""
         return len(self.errors)
+
+    @property
+    def failed_keys(self) -> list[Any]:
+        """The keys of the items that failed; their indices, if the map has no keys."""
+        return list(self.errors) if self.keys is None else [self.keys[index] for index in self.errors]
 
     @property
     def ok(self) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from flow.clock import SYSTEM_CLOCK, Clock
 from flow.data.emissions import Emission, Emitter, Texts
 from flow.data.store import WorkflowData
 from flow.errors import UsageError, shown
@@ -23,10 +24,11 @@ class Standalone:
     :param workflow: the name of the Dag that they say they are of.
     :param dates: gives the start of the run and the present time.
     :param outputs: those of the run, by node.
+    :param clock: by which what a node awaits may wait.
     :ivar emissions: what its contexts have emitted.
     """
 
-    __slots__ = ("_dates", "_texts", "config", "data", "emissions", "outputs", "workflow")
+    __slots__ = ("_dates", "_texts", "clock", "config", "data", "emissions", "outputs", "workflow")
 
     def __init__(
         self,
@@ -34,11 +36,13 @@ class Standalone:
         workflow: str,
         dates: Callable[[], tuple[datetime, datetime]],
         outputs: Mapping[str, Any] = _NOTHING,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.data = data
         self.config = data._settings  # which say, too, whether messages may repeat values
         self.workflow = workflow
         self.outputs = outputs
+        self.clock = clock
         self._dates = dates
         self._texts = Texts()
         self.emissions: list[Emission] = []

@@ -15,9 +15,10 @@ from flow.expr.library import STANDARD
 from flow.expr.limits import MAX_CACHED, MAX_CACHED_SOURCE, MAX_STEPS
 from flow.expr.places import Place
 from flow.expr.reading import missing, short
-from flow.expr.syntax.analysis import CODE, Analysis, analysed
+from flow.expr.syntax.analysis import CODE, FIRST, analysed
 from flow.expr.syntax.calls import PREFIX
 from flow.expr.syntax.refusals import Source
+from flow.expr.syntax.shapes import Analysis
 from flow.expr.syntax.writer import INDEX, KEY, NAME, Spot, Use
 
 _MISSING_HINT: Final = "; default(..., other) gives another value where there is none"
@@ -190,9 +191,13 @@ def _analysis(source: str, functions: Functions) -> Analysis:
 
 
 def _code(analysis: Analysis, functions: Functions) -> Callable[..., Any]:
-    """Compile the code of an expression. What it may name lies in one dict for all expressions with these functions."""
+    """Compile the code of an expression. What it may name lies in one dict for all expressions with these functions.
+
+    (By its ``__name__`` tracebacks see that the code is ours. No expression can name it: its names are in the scope.)
+    """
     if not functions.code:
-        functions.code = {**{PREFIX + name: one.call for name, one in functions.items()}, **CODE}
+        calls = {PREFIX + name: one.call for name, one in functions.items()}
+        functions.code = {"__name__": "flow.expr", **calls, **CODE}
     made: dict[str, Any] = {}
     exec(builtins.compile(analysis.code, "<expression>", "exec", dont_inherit=True), functions.code, made)
     found: Callable[..., Any] = made["made"]
@@ -206,7 +211,7 @@ def _error(problem: str, source: str, where: Place | None, line: int, column: in
 def _failed(source: str, where: Place | None, analysis: Analysis, error: Exception) -> ExpressionError:
     """Make the error that an evaluation raises from what its code raised."""
     trace = error.__traceback__
-    spot = analysis.spot(trace.tb_lineno if trace is not None else 0)
+    spot = analysis.spot(trace.tb_lineno - FIRST if trace is not None else 0)
     found = _error(_problem(error, spot, trace), source, where, *Source(source).at(spot.line, spot.offset))
     own = isinstance(error, (Fault, RecursionError, MemoryError)) or trace is None or trace.tb_next is None
     found.__cause__ = None if own else error

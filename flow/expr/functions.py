@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -120,6 +120,9 @@ class Functions(Mapping[str, Function]):
         self._by_name = {one.name: one for one in functions}
         self.code: dict[str, Any] = {}
         """What generated code of expressions with these functions uses: filled by its writer."""
+        self.reserved: Collection[str] = ()
+        self.shapes: dict[str, Any] = {}
+        """What is known of sources that differ in names and numbers alone: :mod:`flow.expr.syntax.shapes`."""
 
     def extended(self, *functions: Function) -> Functions:
         """Return these functions and others."""

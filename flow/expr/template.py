@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, TypeAlias
 
 from flow.errors import ExpressionSyntaxError, shown
 from flow.expr.expression import Expression, compile, names_of, refused
@@ -14,6 +15,8 @@ from flow.expr.places import Place, end_of
 from flow.expr.plain import in_text
 from flow.expr.syntax.scan import end_of_expression
 from flow.expr.syntax.writer import Use
+
+_Make: TypeAlias = Callable[..., Any]
 
 
 class _Composed:
@@ -34,12 +37,14 @@ class _Composed:
     @property
     def uses(self) -> tuple[Use, ...]:
         """Every use of a name; lines and columns are those of the expression that it stands in."""
-        return tuple(use for one in self.expressions for use in one.uses)
+        found = self.expressions
+        return found[0].uses if len(found) == 1 else tuple([use for one in found for use in one.uses])
 
     @property
     def calls(self) -> frozenset[str]:
         """The functions that it calls."""
-        return frozenset().union(*(one.calls for one in self.expressions))
+        found = self.expressions
+        return found[0].calls if len(found) == 1 else frozenset().union(*[one.calls for one in found])
 
     def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
         """Return its value. Its expressions share the steps."""
@@ -60,7 +65,7 @@ class Template(_Composed):
     :ivar expressions: those in it, in order.
     """
 
-    __slots__ = ("_functions", "_parts", "source", "where")
+    __slots__ = ("__dict__", "_functions", "_parts", "source", "where")
 
     def __init__(
         self, source: str, where: Place | None, functions: Functions | None, parts: tuple[str | Expression, ...]
@@ -69,36 +74,52 @@ class Template(_Composed):
         self.where = where
         self._functions = functions
         self._parts = parts
-        self.expressions = tuple(part for part in parts if isinstance(part, Expression))
+        self.expressions = tuple([part for part in parts if isinstance(part, Expression)])
 
     @property
     def is_text(self) -> bool:
         """True if it holds no expression: :meth:`evaluate` gives the same text each time."""
         return not self.expressions
 
+    @property
+    def is_alone(self) -> bool:
+        """True if it is one expression and nothing else, so its value may be of any type."""
+        return len(self._parts) == 1 and len(self.expressions) == 1
+
     def evaluate(self, scope: Mapping[str, Any], steps: Steps | None = None, /) -> Any:
         """Return its value: see :meth:`Expression.evaluate`. Its expressions share the steps.
 
         :raises EvaluationError: if an expression fails, or has a value in a longer text that cannot stand there.
         """
+        kept: _Make | None = self.__dict__.get("evaluate")
+        if kept is not None:  # this method was looked up before the first call
+            return kept(scope, steps)
         parts = self._parts
         if len(parts) == 1:
             only = parts[0]
             return only if isinstance(only, str) else only.evaluate(scope, steps)
         steps = steps or [MAX_STEPS]
+        made = self._joined([one.evaluate(scope, steps) for one in self.expressions])
+        if len(self.expressions) <= _FEW and len(self.source) <= MAX_STEPS // 2:
+            known = [part if isinstance(part, str) else part.evaluate for part in parts]
+            kinds = "".join(["t" if isinstance(part, str) else "e" for part in parts])
+            self.__dict__["evaluate"] = _joiner(kinds)(self._joined, *known)  # in place of this method
+        return made
+
+    def _joined(self, values: Sequence[Any]) -> str:
+        """Put the values of its expressions into the text."""
         made: list[str] = []
-        size = 0
-        for part in parts:
-            if isinstance(part, Expression):
-                value = part.evaluate(scope, steps)
-                text = value if type(value) is str else in_text(value)
-                if text is None:
-                    raise part.error(_no_text(value, self._blank_around()))
-                made.append(text)
-            else:
+        left = iter(values)
+        for part in self._parts:
+            if isinstance(part, str):
                 made.append(part)
-            size += len(made[-1])
-        if size > MAX_STEPS:
+                continue
+            value = next(left)
+            text = value if type(value) is str else in_text(value)
+            if text is None:
+                raise part.error(_no_text(value, self._blank_around()))
+            made.append(text)
+        if sum(map(len, made)) > MAX_STEPS:
             raise self.expressions[0].error(f"the text has more than {MAX_STEPS:,} characters: make it in a node")
         return "".join(made)
 
@@ -118,6 +139,34 @@ class Template(_Composed):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.source, self.where, self._functions)
+
+
+_FEW: Final = 8
+"""Expressions of a text up to which there is code of its own, for each order of texts and expressions."""
+
+
+@cache
+def _joiner(kinds: str) -> Callable[..., _Make]:
+    """Return what makes a function that evaluates a template, of its parts.
+
+    Texts and ints that are not too long are put together at once; all else is left to what is given first.
+
+    :param kinds: ``t`` for each text, ``e`` for each expression.
+    """
+    names = [f"{kind}{n}" for n, kind in enumerate(kinds)]
+    values = [f"v{name}" for name in names if name[0] == "e"]
+    most, room = 2**62, MAX_STEPS // (2 * _FEW)
+    known = " and ".join([
+        f"(type({v}) is str and len({v}) <= {room} or type({v}) is int and -{most} < {v} < {most})" for v in values
+    ])  # fmt: skip
+    text = "".join(f"{{v{name}}}" if name[0] == "e" else f"{{{name}}}" for name in names)
+    code = f"def made(joined, {', '.join(names)}):\n def evaluate(s, b=None, /):\n  b = b or [{MAX_STEPS}]\n"
+    code += "".join(f"  {value} = {value[1:]}(s, b)\n" for value in values)
+    code += f"  if {known}:\n   return f'{text}'\n  return joined(({', '.join(values)},))\n return evaluate\n"
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(code, scope)
+    found: Callable[..., _Make] = scope["made"]
+    return found
 
 
 def _again(source: str, where: Place | None, functions: Functions | None) -> Template:
@@ -184,7 +233,8 @@ def _parts(text: str) -> Iterator[tuple[str, int]]:
         if joined := "".join(plain):
             yield joined, -1
         plain.clear()
-        yield text[start:end], start
+        inner = text[start:end]
+        yield inner.strip(), start + len(inner) - len(inner.lstrip())
         at = end + 2
     if rest := "".join([*plain, text[at:]]):
         yield rest, -1
@@ -202,9 +252,6 @@ def _end(text: str, start: int) -> int:
 
 
 # -- nested structures -------------------------------------------------------------------------
-
-_Make: TypeAlias = Callable[[Mapping[str, Any], Steps], Any]
-
 
 class Structure(_Composed):
     """A nested list or dict of templates, which is evaluated as a whole.

@@ -7,6 +7,7 @@ from functools import partial
 from types import EllipsisType, FunctionType
 from typing import Any, Final, TypeVar, Unpack, overload
 
+from flow.config import Config
 from flow.config.fields import unknown_arguments
 from flow.errors import DefinitionError, UsageError, shown
 from flow.graph.inline import cleanup_of_part, inline
@@ -36,6 +37,8 @@ class Dag(Waits):
         fields give each a type and perhaps a default. A required parameter that neither a node nor one of these fills
         is a fault then, and one with a default is left out. ``...`` (also at the end of a list) lets runs give any
         other input as well. None: every parameter that no node fills is a run input.
+    :param config: the :class:`flow.Config` of runs that are given none. Where this Dag is a node of another one, or is
+        included in it, the run's own holds.
 
     Adding checks nothing (but compiles a Dag added as a node): :meth:`compile` validates the whole and lists all faults
     in one error. Building costs O(1) per node, one entry in each of four lists.
@@ -49,12 +52,13 @@ class Dag(Waits):
         *,
         middleware: Sequence[Middleware] = (),
         inputs: Sequence[str | EllipsisType] | type[Any] | EllipsisType | None = None,
+        config: Config | None = None,
         **wrong: Unpack[Nothing],
     ) -> None:
         if wrong:
             raise unknown_arguments("Dag", "flow.Dag", wrong)
         name = str.__str__(name) if isinstance(name, str) else name  # a member of a StrEnum, say
-        self._definition = Definition(name, references(middleware), inputs)
+        self._definition = Definition(name, references(middleware), inputs, config)
         self._plan: Plan | None = None
         self._plan_edges = 0
 
@@ -87,8 +91,7 @@ class Dag(Waits):
         :param needs: a sequence passes those nodes' outputs by position, a mapping by parameter.
             Each parameter left is filled by the usual rule: one named after a node receives its output, one annotated
             ``flow.Context`` the Context, any other is a run input (optional if it has a default).
-        :param retry: how to try again; None does not.
-        :param timeout: seconds per attempt, or a :class:`flow.Timeout`.
+        :param retry: how to try again; None does not. :param timeout: seconds per attempt, or a :class:`flow.Timeout`.
         :param thread: run this sync function in a worker thread, contextvars carried over: the short word for
             ``executor="thread"``.
         :param continue_on_error: a failure is recorded but does not end the run, and nodes that come ``after`` this
@@ -105,9 +108,11 @@ class Dag(Waits):
         :param admission: called with the ``flow.Context`` before each attempt, and awaited if what it returns can be,
             without holding a slot meanwhile: a place for rate limiters, budgets and circuit breakers.
         :param join: which edges must be live: "all", "some", "none_failed", "done", "failed", or a number of them.
-        :param when: a sync function, wired by its parameters, asked once when the node could run: False bypasses it.
+        :param when: a sync function or ``flow.expr(...)``, wired by what it reads, asked once: False bypasses the node.
         :param cleanup: it runs after all other nodes, whatever became of them, and however the run ends (within
             ``Config.cleanup_timeout``). What it reads of them needs defaults, or ``flow.Outcome`` as annotation.
+        :param store: False: what the node returns is not stored by a durable run; the node runs again when something
+            unfinished needs it after a resume (connections, generators). "pickle": by pickle, if nothing else can.
         :param replace: take the place of the node of this name, if there is one: a notebook's cell can run again.
             Function, dependencies and options are all new; its place in the order, and edges of :meth:`edge`, stay.
         :return: a typed reference, usable wherever a name is, and as a key of a Result.
@@ -149,6 +154,7 @@ class Dag(Waits):
         self, fn: None = None, /, *, name: str | None = None, **options: Unpack[NodeOptions]
     ) -> Callable[[F], F]: ...
 
+    @ends_at_user
     def node(self, fn: F | None = None, /, *, name: str | None = None, **options: Any) -> F | Callable[[F], F]:
         """Decorate a function to add it as the node of its own name (or ``name``).
 
@@ -159,11 +165,7 @@ class Dag(Waits):
         """
         if fn is None:
             return partial(_decorated, self, name, options)
-        try:
-            return _decorated(self, name, options, fn)
-        except OUR_ERRORS as error:
-            end_at_user(error)
-            raise
+        return _decorated(self, name, options, fn)
 
     def edge(self, upstream: Ref, downstream: Ref) -> None:
         """Make ``downstream`` wait for ``upstream``: ``edge(a, b)`` draws ``a -> b``, a runs first. No data passes."""
@@ -204,7 +206,6 @@ class Dag(Waits):
             raise UsageError(f"include() takes a flow.Dag, not {shown(other)}")
         if inputs is not None and not isinstance(inputs, Mapping):
             raise UsageError(f"include(inputs=...) maps {shown(other.name)}'s run inputs to nodes; got {shown(inputs)}")
-
         given, starts = dict(inputs or {}), references(after)
         if inline(self._definition, other._definition, other.compile(), prefix, given, starts, replace):
             self._plan = None
@@ -287,7 +288,7 @@ def _part_of(source: Definition, plan: Plan, part: Plan) -> Dag:
     if declared is not None:  # (of included Dags, too)
         still = set(part.required_inputs)
         d.inputs = declared.narrowed([name for name in declared.names if name not in still])
-    d.middleware = source.middleware
+    d.middleware, d.config = source.middleware, source.config
     cleanup = () if plan._nodes.routes is None else plan._nodes.routes.gated
     for i in sorted(keep):
         needs, after = source.needs[i], source.after[i]

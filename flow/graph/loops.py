@@ -9,12 +9,22 @@ from flow.awaits import is_unawaited
 from flow.config.fields import is_int, is_one_of
 from flow.errors import DefinitionError, Hints, described, shown
 from flow.graph.maps import Maps
-from flow.graph.options import NodeOptions, Ref, unknown_options
+from flow.graph.options import TEARDOWN, NodeOptions, Ref, unknown_options
 from flow.plan.compile import compile_definition
 from flow.plan.definition import Definition
 from flow.plan.plan import Plan
 from flow.policy.looping import Looped, Until
-from flow.signature import Composite, Nested, Parameter, is_async_callable, location_of, shape_of
+from flow.signature import (
+    Composite,
+    Nested,
+    Parameter,
+    is_async_callable,
+    is_text,
+    location_of,
+    only_stars,
+    said_of,
+    shape_of,
+)
 from flow.tracebacks import OUR_ERRORS, end_at_user
 from flow.types import NodeRef, is_name
 
@@ -108,7 +118,7 @@ class Loops(Maps):
         """
         settings = (until, max_iterations, carry, on_limit, history)
         try:
-            if not options.keys() <= _OPTIONS:
+            if not options.keys() <= {*_OPTIONS, TEARDOWN}:
                 raise unknown_options("loop", name, options, {*_OPTIONS, *_OWN})
             return self.add(name, _looped(name, body, *settings), **options)
         except OUR_ERRORS as error:
@@ -255,12 +265,13 @@ class _Reading:
         except Exception as error:  # of the function's own attributes
             self.faults.append(f"the parameters of until ({location_of(fn)}) cannot be read: {described(error)}")
             return None
-        if shape.varargs and not shape.parameters:
-            self.faults.append(f"until ({location_of(fn)}) takes *args: let it name the outputs that it looks at")
+        if star := only_stars(fn, shape):
+            self.faults.append(f"until ({location_of(fn)}) takes {star}: let it name the outputs that it looks at")
             return None
         for p in shape.parameters:
             if p.is_outcome:
-                self.faults.append(f"until ({location_of(fn)}) takes outputs, not a flow.Outcome: drop that annotation")
+                how = f"do not ask how {shown(p.source_name)} ended" if is_text(fn) else "drop that annotation"
+                self.faults.append(f"until ({said_of(fn)}) takes outputs, not a flow.Outcome: {how}")
         ordered = sorted(shape.parameters, key=lambda p: p.keyword_only)
         contexts = [at for at, p in enumerate(ordered) if p.is_context]
         if len(contexts) > 1:
@@ -284,16 +295,18 @@ class _Reading:
         nodes, own = self.nodes, self._own_name(parameters, carry)
         slots: list[int | None] = []
         for p in parameters:
-            slot = None
-            if self.output is None:
-                slot = nodes.index.get(p.name)
-            elif p.name == own:
+            slot, name, kind = None, p.source_name, "" if p.source is None else p.source.kind
+            if kind == "input":
+                pass
+            elif self.output is None:
+                slot = nodes.index.get(name)
+            elif name == own:
                 slot = self.output
-            if slot is None and p.name in nodes.inputs:
-                slot = nodes.inputs[p.name][0]
-            if slot is None and not p.default:
+            if slot is None and kind != "node" and name in nodes.inputs:
+                slot = nodes.inputs[name][0]
+            if slot is None and (p.source is not None or not p.default):
                 why = self._not_there(p, own)
-                self.faults.append(f"until ({location_of(fn)}) takes {shown(p.name)}, which is {why}")
+                self.faults.append(f"until ({said_of(fn)}) takes {shown(p.name)}, which is {why}")
             slots.append(slot)
         return slots
 
@@ -301,14 +314,19 @@ class _Reading:
         """Return the name that ``until`` has for the return value of a function: that of its first free parameter."""
         if _is_text(carry):
             return str.__str__(carry)
-        free = [p for p in parameters if p.name not in self.nodes.inputs]
-        return next((p.name for p in free if not p.default), free[0].name if free else "")
+        ours = [p for p in parameters if p.source is None or p.source.kind != "input"]
+        free = [p for p in ours if p.source_name not in self.nodes.inputs]
+        return next((p.source_name for p in free if not p.default), free[0].source_name if free else "")
 
     def _not_there(self, p: Parameter, own: str) -> str:
+        name, inputs = p.source_name, self.nodes.inputs
+        if p.source is not None and p.source.kind == "input":
+            what = "run input of the body" if self.output is None else "parameter of the function"
+            return f"no {what}{self.hints.nearest(name, inputs)}"
         if self.output is None:
-            meant = self.hints.nearest(p.name, [*self.nodes.names, *self.nodes.inputs])
+            meant = self.hints.nearest(name, [*self.nodes.names, *inputs])
             return f"neither an output nor a run input of the body{meant}"
-        meant = self.hints.nearest(p.name, [own, *self.nodes.inputs])
+        meant = self.hints.nearest(name, [own, *inputs])
         return f"no parameter of the function; its return value is {shown(own)}{meant}"
 
 

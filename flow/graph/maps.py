@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, Unpack, o
 
 from flow.draw.rich import Rich
 from flow.errors import shown
-from flow.graph.options import FoldOptions, ItemOptions, Ref, Sources, unknown_options
+from flow.graph.options import TEARDOWN, FoldOptions, ItemOptions, Ref, Sources, unknown_options
 from flow.policy.mapping import DEFAULT_CONCURRENCY, Folded, MapOptions, Mapped, OnError, Over
 from flow.signature import Nested, identity_of
 from flow.tracebacks import OUR_ERRORS, end_at_user
@@ -286,7 +286,7 @@ def _add_map(dag: Maps, name: str, fn: Any, over: Any, options: Mapping[str, Any
     if issubclass(type(fn), Maps):  # a Dag: nothing else has these methods
         fn = Nested.of(fn)
     known = {*ItemOptions.__annotations__, *settings} - {"outcome"}
-    if not options.keys() <= known:
+    if not options.keys() <= {*known, TEARDOWN}:
         given = {setting: value for setting, value in settings.items() if value is not None and setting in known}
         raise unknown_options("map", name, {**given, **options}, known)
     settings.update({setting: options.get(setting, default) for setting, default in _OWN.items()})
@@ -304,7 +304,7 @@ def _add_over(
     place: str = "map",
 ) -> NodeRef[Any]:
     """Add what ``make`` gives for its sources' parameter names: those of the nodes, where they have names."""
-    if not options.keys() <= known:
+    if not options.keys() <= {*known, TEARDOWN}:
         raise unknown_options(place, name, options, known)
     refs, faults = _sources(over)
     needs: dict[Any, Any] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from flow.config import Retry, Timeout
 from flow.errors import UsageError, shown
@@ -20,6 +20,10 @@ Sources: TypeAlias = Ref | Sequence[Ref]
 
 Condition: TypeAlias = Literal["completed", "failed", "done"]
 """How a node in ``after`` must end, so that its edge is live."""
+
+
+TEARDOWN: Final = "teardown: setup"
+"""The option of a teardown that names its setup. No keyword of a caller's can have such a name."""
 
 
 class PolicyOptions(TypedDict, total=False):
@@ -39,6 +43,7 @@ class PolicyOptions(TypedDict, total=False):
     join: Literal["all", "some", "none_failed", "done", "failed"] | int
     when: Callable[..., bool] | None
     cleanup: bool
+    store: bool | Literal["pickle"]
 
 
 class CommonOptions(PolicyOptions, total=False):
@@ -93,6 +98,7 @@ def unknown_options(place: str, name: Any, given: Mapping[str, Any], known: Coll
 
 
 __all__ = [
+    "TEARDOWN",
     "CommonOptions",
     "Condition",
     "FoldOptions",

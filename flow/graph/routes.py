@@ -9,7 +9,7 @@ from msgspec import structs
 
 from flow.errors import UsageError, shown
 from flow.graph.loops import Loops
-from flow.graph.options import NodeOptions, Ref, unknown_options
+from flow.graph.options import TEARDOWN, NodeOptions, Ref, unknown_options
 from flow.plan.definition import Policy, Router, Routing
 from flow.plan.merging import Merge
 from flow.plan.plan import Plan
@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 _CONDITIONS = "after: conditions"  # no keyword of a caller's can have such a name
 _ROUTER = "route: router"
-TEARDOWN = "teardown: setup"
 WAITS = "waits: yes"
+_OWN = frozenset({_CONDITIONS, _ROUTER, TEARDOWN, WAITS})
 
 
 class Choices(Loops):
@@ -62,17 +62,27 @@ class Choices(Loops):
     def merge(
         self, name: str, *, of: Sequence[NodeRef[T]], pick: Literal["first"] | None = None,
         after: Ref | Iterable[Ref] | Mapping[Any, str] = (), replace: bool = False,
+        store: bool | Literal["pickle"] = True,
     ) -> NodeRef[T]: ...  # fmt: skip
 
     @overload
     def merge(
         self, name: str, *, of: Sequence[Ref], pick: Literal["first"] | None = None,
         after: Ref | Iterable[Ref] | Mapping[Any, str] = (), replace: bool = False,
+        store: bool | Literal["pickle"] = True,
     ) -> NodeRef[Any]: ...  # fmt: skip
 
     @ends_at_user
     def merge(
-        self, name: str, *, of: Any = (), pick: Any = None, after: Any = (), replace: bool = False, **wrong: Any
+        self,
+        name: str,
+        *,
+        of: Any = (),
+        pick: Any = None,
+        after: Any = (),
+        replace: bool = False,
+        store: Any = True,
+        **wrong: Any,
     ) -> NodeRef[Any]:
         """Add a node whose output is that of the one node among several that ran.
 
@@ -82,10 +92,11 @@ class Choices(Loops):
         :param of: the nodes, one at least.
         :param pick: "first" takes the output of the first of several that ran, in the order of ``of``. None: several
             are a :class:`flow.errors.RouteError`.
+        :param store: as of :meth:`add`.
         :raises UsageError: if ``of`` is no list, is empty, or names a node twice, or ``pick`` is something else.
         """
         if wrong:
-            raise unknown_options("node", name, wrong, ["of", "pick", "after", "replace"])
+            raise unknown_options("node", name, wrong, ["of", "pick", "after", "replace", "store"])
         if pick not in (None, "first"):
             raise UsageError(f"merge(pick=...) is 'first' or None, not {shown(pick)}")
         if isinstance(of, (set, frozenset)):
@@ -100,7 +111,7 @@ class Choices(Loops):
             twice = next(name for k, name in enumerate(names) if name in names[:k])
             raise UsageError(f"merge(of=...) names {shown(twice)} more than once")
         merge = Merge(tuple(names), pick == "first", users_line())
-        return self.add(name, merge, needs=refs, after=after, join="some", replace=replace)
+        return self.add(name, merge, needs=refs, after=after, join="some", replace=replace, store=store)
 
 
 def _name_of(ref: Any) -> str:
@@ -167,6 +178,8 @@ def after_of(plan: Plan, i: int) -> list[int]:
 
 def routing_of(options: dict[str, Any]) -> Routing | None:
     """Take the conditions and the choice out of a node's ``options``; None if there are none."""
+    if _OWN.isdisjoint(options):
+        return None
     conditions, router = options.pop(_CONDITIONS, ()), options.pop(_ROUTER, None)
     setup, waits = options.pop(TEARDOWN, MISSING), options.pop(WAITS, False)
     if router is not None or setup is not MISSING or (conditions and options.get("cleanup") is True):
@@ -176,4 +189,4 @@ def routing_of(options: dict[str, Any]) -> Routing | None:
     return Routing(conditions, router)
 
 
-__all__ = ["TEARDOWN", "WAITS", "Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]
+__all__ = ["WAITS", "Choices", "after_of", "conditional", "in_part", "prefixed", "routing_of"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, Unpack, overload
 
-from flow.graph.options import NodeOptions, Ref
-from flow.graph.routes import TEARDOWN, Choices
+from flow.graph.options import TEARDOWN, NodeOptions, Ref
+from flow.graph.routes import Choices
 from flow.tracebacks import ends_at_user
 from flow.types import NodeRef
 

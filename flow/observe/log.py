@@ -94,6 +94,10 @@ def _retried(event: events.NodeRetried | events.ItemRetried) -> Said:
     return "attempt %d failed, the next begins in %g s: %s", (event.attempt, event.delay, reason_of(event.error))
 
 
+def _bypassed(event: events.NodeBypassed) -> Said:
+    return ("bypassed by its condition", ()) if event.cause == event.node else ("bypassed, by %s", (event.cause,))
+
+
 def _map_started(event: events.MapStarted) -> Said:
     return ("goes over items", ()) if event.items is None else ("goes over %d items", (event.items,))
 
@@ -105,11 +109,12 @@ _SAID: Final[dict[type, Callable[[Any], Said]]] = {
     events.NodeStarted: lambda event: ("attempt %d begins", (event.attempt,)),
     events.NodeWaiting: lambda event: ("begins to wait", ()),
     events.NodeFinished: lambda event: ("completed in %s", (duration(event.duration),)),
+    events.NodeStored: lambda event: ("is stored", ()),
     events.NodeFallback: _fell_back,
     events.NodeFailed: _failed,
     events.NodeRetried: _retried,
     events.NodeSkipped: lambda event: ("skipped, for %s", (event.cause,)),
-    events.NodeBypassed: lambda event: ("bypassed, by %s", (event.cause,)),
+    events.NodeBypassed: _bypassed,
     events.NodeCancelled: lambda event: ("cancelled", ()),
     events.NodeEmitted: lambda event: ("emits %s", (event.key,)),
     events.MapStarted: _map_started,

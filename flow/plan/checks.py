@@ -8,10 +8,10 @@ from itertools import islice
 from typing import Any, Final
 
 from flow.awaits import is_maker
-from flow.config import Retry, Timeout
+from flow.config import Config, Retry, Timeout
 from flow.config.fields import is_int, is_number
 from flow.config.policy import UNLIMITED, per_attempt
-from flow.errors import shown
+from flow.errors import a_kind, shown
 from flow.plan.definition import Policy
 from flow.policy.fallback import fallback_faults
 from flow.signature import location_of
@@ -56,9 +56,11 @@ def _uncalled(middleware: Iterable[Any]) -> list[str]:
     return [f"{m.__name__} makes a middleware: call it" for m in middleware if is_maker(m, "flow.policy.middleware")]
 
 
-def dag_faults(name: Any, middleware: tuple[Any, ...]) -> list[str]:
+def dag_faults(name: Any, middleware: tuple[Any, ...], config: Any = None) -> list[str]:
     """Return the faults of the Dag's own settings."""
     faults = [] if is_name(name) else [f"dag name {shown(name)} is refused: {NAME_RULE}"]
+    if config is not None and not issubclass(type(config), Config):
+        faults.append(f"dag config must be a flow.Config, not {shown(config)} ({a_kind(config)})")
     faults += [f"dag middleware must be callables (next, ctx), not {shown(m)}" for m in middleware if not callable(m)]
     faults += _uncalled(middleware)
     return faults
@@ -107,9 +109,15 @@ def policy_faults(policy: Policy, is_async: bool, folds: bool = False) -> list[s
         found.append(f"cost must be a number of seconds >= 0, not {shown(policy.cost)}")
     found += [f"middleware must be callables (next, ctx), not {shown(m)}" for m in policy.middleware if not callable(m)]
     found += _uncalled(policy.middleware)
+    if policy.store is not True and policy.store is not False and not _is_pickle(policy.store):
+        found.append(f"store must be True, False or 'pickle', not {shown(policy.store)}")
     if policy.admission is not None and not callable(policy.admission):
         found.append(f"admission must be a callable (ctx) or None, not {shown(policy.admission)}")
     return found
+
+
+def _is_pickle(store: Any) -> bool:
+    return issubclass(type(store), str) and str.__str__(store) == "pickle"
 
 
 def generator_faults(policy: Policy, by_item: bool) -> list[str]:

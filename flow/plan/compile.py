@@ -33,8 +33,9 @@ from flow.plan.pipelines import join_pipelines
 from flow.plan.plan import Plan
 from flow.plan.routing import give_defaults, routes_of
 from flow.plan.spare import provide_defaults
-from flow.plan.waits import Wait, waits_within
+from flow.plan.waits import Wait
 from flow.plan.wiring import InputSlots, Wirer
+from flow.plan.within import note_within, secret_inputs
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
 from flow.policy.looping import Looped
@@ -63,7 +64,9 @@ def compile_definition(definition: Definition, previous: Plan | None = None) -> 
         or any(i >= before.count and policy.routes for i, policy in definition.policies.items())
     ):
         before = None
-    return _Compilation(definition, before).plan_or_faults()
+    plan = _Compilation(definition, before).plan_or_faults()
+    plan._nodes.config, plan._nodes.secret = definition.config, secret_inputs(plan._nodes)
+    return plan
 
 
 def _takes_over_an_input(new_names: list[Any], previous: Nodes) -> bool:
@@ -82,7 +85,7 @@ class _Compilation:
         self.previous = previous
         self.start = start = 0 if previous is None else previous.count
         self.nodes = nodes = Nodes(len(d.names)) if previous is None else previous.extended(len(d.names))
-        self.faults = dag_faults(d.name, d.middleware)
+        self.faults = dag_faults(d.name, d.middleware, d.config)
         nodes.names.extend(checked_names(d.names, start, d.fns, self.faults))
         nodes.fns.extend(d.fns[start:] if start else d.fns)
         self.inputs = InputSlots(nodes.inputs, nodes.input_defaults)
@@ -228,15 +231,15 @@ class _Compilation:
             if wiring.optional and not composite:  # those leave out what is missing themselves
                 binder = structs.replace(binder, optional=optionals_of(shape))
             self.nodes.binders[i] = binder
-        if composite and waits_within(fn):
-            self.nodes.holders.add(i)
+        if composite:
+            note_within(self.nodes, i, fn)
         if isinstance(fn, Over):
-            self._check_over(i, fn, wiring.slots[: len(fn.sources)])
+            self._check_over(i, fn, fn.source_slots(wiring.slots))
         elif isinstance(fn, Looped):
             self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in fn.faults()]
         return wiring.slots
 
-    def _check_over(self, i: int, over: Over, sources: tuple[int, ...]) -> None:
+    def _check_over(self, i: int, over: Over, sources: Sequence[int]) -> None:
         self.faults += [f"{self.wirer.where(i)}: {fault}" for fault in over.faults()]
         if isinstance(over, Mapped) and over.options.is_pipelined:
             self.pipelined.append(i)
@@ -339,6 +342,8 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
         nodes.priorities[i] = policy.priority
     if policy.cost is not None:
         nodes.costs[i] = float(policy.cost)
+    if policy.store is not True:
+        nodes.storing[i] = False if policy.store is False else "pickle"
     fn = nodes.fns[i]
     layers, timeout = () if issubclass(type(fn), Wait) else (*dag_middleware, *policy.middleware), policy.timeout
     if timeout is not None and not isinstance(timeout, Timeout):

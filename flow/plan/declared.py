@@ -9,11 +9,12 @@ import types
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_args, get_origin
 
 import msgspec
 
 from flow.errors import Hints, Show, a_kind, described, shown
+from flow.masking import Masks, is_secret, texts_in, unmarked
 from flow.plan.definition import Definition
 from flow.plan.wiring import InputSlots
 from flow.signature import qualname_of
@@ -40,6 +41,7 @@ class Declared(msgspec.Struct, frozen=True):
     :ivar infers: a parameter that neither a node nor a declared input fills is a run input, as without a declaration.
     :ivar anything: a run may give other inputs as well.
     :ivar source: the class that declares them, if one does.
+    :ivar secret: inputs whose values are not shown.
     """
 
     names: tuple[str, ...]
@@ -50,6 +52,7 @@ class Declared(msgspec.Struct, frozen=True):
     infers: bool = False
     anything: bool = False
     source: Any = None
+    secret: frozenset[str] = frozenset()
 
     def narrowed(self, dropped: Iterable[str]) -> Declared:
         """Return the same declaration in which ``dropped`` are not required."""
@@ -59,16 +62,19 @@ class Declared(msgspec.Struct, frozen=True):
         """Return the declaration without ``names``, for a Dag that includes the nodes of this one."""
         dropped = set(names)
         kept = tuple([name for name in self.names if name not in dropped])
-        return msgspec.structs.replace(self, names=kept, required=self.required.intersection(kept), source=None)
+        return msgspec.structs.replace(
+            self, names=kept, required=self.required.intersection(kept), source=None, secret=self.secret - dropped
+        )
 
     def filled(self, given: Mapping[str, Any], show: Show) -> tuple[dict[str, Any], list[str]]:
-        """Return the checked ``given`` with defaults for other inputs, and the faults."""
+        """Return the checked ``given`` with defaults for other inputs, and the faults, without secrets in them."""
         values: dict[str, Any] = dict(given)
         faults: list[str] = []
         for name in self.names:
             if name in given:
                 if name in self.types:
-                    values[name], fault = checked(given[name], self.types[name], show)
+                    shows = a_kind if name in self.secret else show
+                    values[name], fault = checked(given[name], self.types[name], shows)
                     if fault:
                         kind = type_text(self.types[name])
                         faults.append(f"input {name!r} is not of its declared type {kind}{fault}")
@@ -81,7 +87,17 @@ class Declared(msgspec.Struct, frozen=True):
                     faults.append(f"the default of input {name!r} cannot be made: {described(error)}")
         if not faults and hasattr(self.source, "__post_init__") and all(name in values for name in self.names):
             faults += self._made(values)
+        if faults and self.secret:
+            faults = self._masked(faults, [*values.items(), *given.items()])
         return values, faults
+
+    def _masked(self, faults: list[str], values: Sequence[tuple[str, Any]]) -> list[str]:
+        """Return ``faults`` without the texts of secret values: a class may repeat any in what it raises."""
+        try:
+            masks = Masks(texts_in([value for name, value in values if name in self.secret]))
+        except ValueError:  # there are too many: the run is refused for that
+            return [fault.partition(":")[0] for fault in faults]
+        return [masks.text(fault) for fault in faults]
 
     def _made(self, values: dict[str, Any]) -> list[str]:
         """Let the class's ``__post_init__`` check the values together, and take over the values that it sets."""
@@ -101,7 +117,7 @@ class Declared(msgspec.Struct, frozen=True):
             return value
         for said in (value,) if text is None or text is value else (value, text):
             try:
-                return msgspec.convert(said, self.types[name], strict=text is None, dec_hook=_path)
+                return msgspec.convert(said, self.types[name], strict=text is None, dec_hook=path_of)
             except Exception:  # the check of all inputs reports it
                 continue
         return value
@@ -177,11 +193,11 @@ def declaration(d: Definition, previous: Declared | None, names: Sequence[Any]) 
         if name in nodes
     ]
     for other in d.included:
-        own = _joined(own, other.without([*own.names, *nodes]))
+        own = _joined(own, other.without([*own.names, *nodes]), other.secret.difference(nodes))
     return own, faults
 
 
-def _joined(own: Declared, other: Declared) -> Declared:
+def _joined(own: Declared, other: Declared, secret: frozenset[str]) -> Declared:
     return msgspec.structs.replace(
         own,
         names=(*own.names, *other.names),
@@ -189,6 +205,7 @@ def _joined(own: Declared, other: Declared) -> Declared:
         defaults={**{name: other.defaults[name] for name in other.names if name in other.defaults}, **own.defaults},
         factories={**{name: other.factories[name] for name in other.names if name in other.factories}, **own.factories},
         required=own.required | other.required,
+        secret=own.secret | secret,
     )
 
 
@@ -260,12 +277,14 @@ def _of_class(cls: Any) -> Declared:
         elif field.default_factory is not nothing:
             factories[field.name] = field.default_factory
     required = frozenset(hints).difference(defaults, factories, optional)
-    return Declared(tuple(hints), hints, defaults, factories, required, source=cls)
+    secret = frozenset([name for name, hint in hints.items() if is_secret(hint)])
+    kinds = {name: unmarked(hint) if name in secret else hint for name, hint in hints.items()}
+    return Declared(tuple(hints), kinds, defaults, factories, required, source=cls, secret=secret)
 
 
 def _of_typed_dict(cls: Any, hints: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """Return the types of a TypedDict's keys, without Required and NotRequired, and the keys that may be left out."""
-    from typing import NotRequired, Required, get_args, get_origin
+    from typing import NotRequired, Required
 
     plain: dict[str, Any] = {}
     optional = set(cls.__optional_keys__)
@@ -305,7 +324,7 @@ def _in_python(text: str) -> str:
 
 def is_instance(value: Any, kind: Any) -> bool | None:
     """Tell whether ``value`` is of the type ``kind``; None if that cannot be decided."""
-    from typing import Annotated, Any, Union, get_args, get_origin
+    from typing import Union
 
     origin = get_origin(kind)
     if kind is Any:
@@ -325,15 +344,19 @@ def is_instance(value: Any, kind: Any) -> bool | None:
 
 
 def type_text(kind: Any) -> str:
-    """Return a type roughly as its author wrote it."""
-    return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else shown(kind)
+    """Return a type roughly as its author wrote it, without what limits its values."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if isinstance(kind, type) and not hasattr(kind, "__args__"):
+        return kind.__name__
+    return shown(kind).replace("typing.", "")
 
 
-def _path(kind: Any, value: Any) -> Any:
+def path_of(kind: Any, value: Any) -> Any:
     """Make a path from text, which msgspec does not do."""
     from pathlib import PurePath
 
     return kind(value) if isinstance(kind, type) and issubclass(kind, PurePath) and isinstance(value, str) else value
 
 
-__all__ = ["Declared", "DeclaredSlots", "checked", "declaration", "is_instance", "type_text"]
+__all__ = ["Declared", "DeclaredSlots", "checked", "declaration", "is_instance", "path_of", "type_text"]

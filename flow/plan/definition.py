@@ -8,7 +8,7 @@ reads it. Redefining and removing nodes are for notebooks: adding one pays nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -65,6 +65,7 @@ class Policy(msgspec.Struct, frozen=True):
     when: Callable[..., Any] | None = None
     cleanup: bool = False
     routing: Routing | None = None
+    store: bool | Literal["pickle"] = True
 
     @property
     def routes(self) -> bool:
@@ -92,12 +93,15 @@ class Definition:
     """The growing description of a Dag. What is appended leaves a compiled prefix valid; all else does not."""
 
     __slots__ = (
-        "_indexed", "_places", "_twice", "after", "edges", "fns", "former", "included", "inputs", "middleware", "name",
-        "names", "needs", "policies",
+        "_indexed", "_places", "_twice", "after", "config", "edges", "fns", "former", "included", "inputs",
+        "middleware", "name", "names", "needs", "policies",
     )  # fmt: skip
 
-    def __init__(self, name: str, middleware: tuple[Callable[..., Any], ...] = (), inputs: Any = None) -> None:
+    def __init__(
+        self, name: str, middleware: tuple[Callable[..., Any], ...] = (), inputs: Any = None, config: Any = None
+    ) -> None:
         self.name = name
+        self.config = config  # of runs that are given none
         self.inputs = inputs  # as the user declares them; None: every unfilled parameter is an input
         self.included: list[Any] = []  # the declarations of included Dags
         self.middleware = middleware

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,17 +16,18 @@ from flow.plan.assignable import UNKNOWN, item_of, list_of
 from flow.plan.declared import Declared, type_text
 from flow.plan.near import Known
 from flow.plan.nodes import Nodes, fallback_of
+from flow.policy.expressed import Expressed
 from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped, Over
 from flow.signature import Nested, location_of, qualname_of
-from flow.tracebacks import OURS, package_of
+from flow.tracebacks import warn_user
 
 
 class Finding(msgspec.Struct, frozen=True):
     """One thing in a plan that is most likely wrong.
 
     :ivar kind: "name" (a parameter has a name similar to another), "type" (annotations contradict) or "route" (several
-        routers lead to one node, and all must choose it).
+        routers lead to one node, and all must choose it; or a node asks whether one has failed, and is skipped then).
     :ivar text: the warning in one sentence, with the places in the code.
     :ivar node: the node that takes ``parameter``, or that the routers lead to (``parameter`` is empty then).
     :ivar source: the node or input with the similar name, or whose value does not fit.
@@ -45,18 +44,26 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def findings(
-    nodes: Nodes, start: int = 0, *, names: bool = True, types: bool = True, routes: bool = True
+    nodes: Nodes,
+    start: int = 0,
+    *,
+    names: bool = True,
+    types: bool = True,
+    routes: bool = True,
+    conditions: bool = False,
 ) -> tuple[Finding, ...]:
     """Return the findings about the nodes from ``start`` on and within Dags that are nodes, outermost first.
 
     O(nodes + arguments), and for each parameter that no node fills the names that begin with the same letter.
+
+    :param conditions: also conditions that are never asked after the failure which they ask about.
     """
     found: list[Finding] = []
     todo: list[tuple[Nodes, int, str]] = [(nodes, start, "")]
     seen: set[int] = set()
     for at, first, within in todo:  # grows on the way
         several = [*(_of_names(at, first) if names else ()), *(_of_types(at, first) if types else ())]
-        several += _of_routes(at, first) if routes else ()
+        several += [*(_of_routes(at, first) if routes else ()), *(_of_conditions(at, first) if conditions else ())]
         found += [msgspec.structs.replace(each, text=f"{within}{each.text}") for each in several]
         for i in range(first, at.count):
             fn: Any = at.fns[i]
@@ -70,10 +77,7 @@ def findings(
 def warn_of(found: Iterable[Finding]) -> None:
     """Issue a warning for each finding, at the line of the user's code that called us."""
     for each in found:
-        level, frame = 1, sys._getframe()
-        while frame.f_back is not None and package_of(frame) == OURS:
-            level, frame = level + 1, frame.f_back
-        warnings.warn(each.text, DefinitionWarning, stacklevel=level)
+        warn_user(each.text, DefinitionWarning)
 
 
 # -- names -----------------------------------------------------------------------------------
@@ -87,7 +91,8 @@ def _of_names(nodes: Nodes, start: int) -> Iterator[Finding]:
     for i in range(start, nodes.count):
         if not nodes.arguments[i] or min(nodes.arguments[i]) >= 0:
             continue
-        for slot, name in zip(nodes.arguments[i], nodes.parameters(i), strict=False):
+        for slot, parameter in zip(nodes.arguments[i], nodes.parameters(i), strict=False):
+            name = parameter.removeprefix("inputs.")  # (of an expression)
             if slot < 0 and name not in meant:
                 unfilled.setdefault(name, []).append(i)
     if not unfilled:
@@ -129,6 +134,34 @@ def _of_routes(nodes: Nodes, start: int) -> Iterator[Finding]:
                 f"({', '.join(map(shown, names[:3]))}{', ...' if len(names) > 3 else ''}): is join='some' meant?"
             )
             yield Finding("route", text, nodes.names[i], "", names[0])
+
+
+def _of_conditions(nodes: Nodes, start: int) -> Iterator[Finding]:
+    """Find conditions that ask whether a node has failed, of nodes that are skipped then: what is between them is."""
+    routes = nodes.routes
+    for i, when in {} if routes is None else routes.whens.items():
+        if i < start or routes is None or not isinstance(when.fn, Expressed) or not _is_skipped(nodes, i):
+            continue
+        asked = [use for use in when.fn.made.uses if use.by in ("failed", "timed_out")]
+        found = {nodes.index.get(use.node, -1) for use in asked}
+        found -= {-1, *nodes.may_fail}
+        for at in nodes.dependencies[i] if found else ():
+            if at in found or routes.condition(at, i) != "completed" or not _is_skipped(nodes, at):
+                continue
+            for x in found.intersection(nodes.dependencies[at]):
+                if routes.condition(x, at) == "completed":
+                    failed, before = shown(nodes.names[x]), shown(nodes.names[at])
+                    text = (
+                        f"{_where(nodes, i)} asks whether {failed} has failed, and is skipped then, since {before} "
+                        "before it is: is join='done' meant?"
+                    )
+                    yield Finding("route", text, nodes.names[i], "", nodes.names[at])
+
+
+def _is_skipped(nodes: Nodes, i: int) -> bool:
+    """Tell whether a failure before a node skips it."""
+    routes = nodes.routes
+    return routes is None or (routes.joins.get(i, "all") in ("all", "some", "none_failed") and i not in routes.cleanup)
 
 
 # -- types -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from flow.plan.definition import Definition
 from flow.plan.nodes import Nodes
 from flow.policy.looping import Looped
 from flow.policy.mapping import Mapped
-from flow.signature import Nested
+from flow.signature import Composite, Nested
 
 
 def mark_generators(nodes: Nodes, d: Definition, start: int, ids: set[int]) -> None:
@@ -50,6 +50,10 @@ def _fault(where: str, all_names: Sequence[str], readers: Sequence[int]) -> str:
 
 def _reads(fn: Any, at: int) -> int:
     """How often a node goes over what comes at position ``at``: several times (2), if each item or round does."""
+    around = fn.around if issubclass(type(fn), Composite) else None
+    if around is not None:
+        name = around.shape().positional[at].name
+        return 1 if name in around.sources or isinstance(fn, Nested) else 2
     if isinstance(fn, Mapped):
         if at >= len(fn.sources):
             return 2

@@ -34,9 +34,10 @@ class Kept:
     :ivar loaded: ways the plan has been run, for which all modules are there.
     :ivar unchecked: nodes that no run has completed.
     :ivar signals: the signals in it and in the plans that its nodes run, once a run has asked.
+    :ivar structure: how it is wired, as durable runs store it, once one has asked.
     """
 
-    __slots__ = ("inline", "limits", "loaded", "on_loop", "signals", "unchecked")
+    __slots__ = ("inline", "limits", "loaded", "on_loop", "signals", "structure", "unchecked")
 
     def __init__(self, count: int, sync: int) -> None:
         """Begin for a plan of ``count`` nodes, ``sync`` of which await nothing."""
@@ -48,3 +49,4 @@ class Kept:
         self.loaded: tuple[Any, ...] = ()
         self.unchecked: Sequence[int] = range(count)
         self.signals: Any = None
+        self.structure: Any = None

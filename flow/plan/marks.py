@@ -62,7 +62,8 @@ def told(nodes: Nodes, i: int) -> Iterator[str]:
     if i in routes.joins:
         yield f"join={routes.joins[i]!r}"
     if i in routes.whens:
-        yield "has a condition (when)"
+        said = routes.whens[i].said
+        yield "has a condition (when)" if said == "when" else f"when {said}"
     if i in routes.gated:
         yield "cleans up" if i in routes.cleanup else "is a teardown"
 

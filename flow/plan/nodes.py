@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from flow.config import Retry
+from flow.config import Config, Retry
 from flow.plan.order import extended_successors, inverse, successors_of, topological_order
 from flow.plan.paths import Durations, longest_below, weights
 from flow.policy.mapping import Mapped
@@ -28,7 +28,7 @@ T = TypeVar("T")
 _COPIED: Final = (
     "names", "index", "fns", "arguments", "dependencies", "is_async", "named",
     "binders", "retries", "priorities", "costs", "may_fail", "fallbacks", "spared", "generators", "pipelines", "shapes",
-    "holders",
+    "holders", "guarded", "storing",
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ class Nodes:
     :ivar dependencies: per node, the indices it waits for (data first, then pure ordering).
     :ivar is_async: 1 for nodes whose call returns an awaitable.
     :ivar binders: how those nodes are called that need more than ``fn(*values)``.
-    :ivar may_fail: nodes with ``continue_on_error``.
+    :ivar may_fail: nodes with ``continue_on_error``. ``storing``: what those say that have another ``store`` than True.
     :ivar spared: per node, those whose outputs it can do without: it has defaults.
     :ivar generators: nodes whose output is a generator, which can be gone over once.
     :ivar pipelines: per map, those that take its items as they come.
@@ -51,15 +51,18 @@ class Nodes:
     :ivar declared: what the Dag declares of its inputs; None if it declares nothing. ``left_out`` are parameters that
         neither a node nor one of these fills.
     :ivar routes: what decides which nodes run; None if all do unless one fails.
+    :ivar config: the Config of runs that are given none; None if the Dag has none either.
     :ivar named: nodes that say by which of ``Config.executors`` they are called.
     :ivar holders: nodes that run a plan in which a node waits for a signal or a time.
+    :ivar secret: run inputs whose values are not shown; ``guarded`` are nodes that run a plan which has some.
     """
 
     __slots__ = (
         "_critical_order", "_in_degrees", "_known", "_parameters", "_sources", "_successors", "all_sync", "arguments",
-        "binders", "cleans", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators", "holders",
-        "index", "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names", "order", "pipelines",
-        "priorities", "required_inputs", "retries", "routes", "shapes", "spared",
+        "binders", "cleans", "config", "costs", "count", "declared", "dependencies", "fallbacks", "fns", "generators",
+        "guarded", "holders", "index", "input_defaults", "inputs", "is_async", "left_out", "may_fail", "named", "names",
+        "order", "pipelines", "priorities", "required_inputs", "retries", "routes", "secret", "shapes", "spared",
+        "storing",
     )  # fmt: skip
 
     def __init__(self, count: int) -> None:
@@ -79,13 +82,17 @@ class Nodes:
         self.spared: dict[int, frozenset[int]] = {}
         self.generators: set[int] = set()
         self.named: set[int] = set()
+        self.storing: dict[int, Literal[False, "pickle"]] = {}
         self.holders: set[int] = set()
+        self.guarded: set[int] = set()
+        self.secret: frozenset[str] = frozenset()
         self.pipelines: dict[int, tuple[int, ...]] = {}
         self.shapes: dict[int, Shape] = {}
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.input_defaults: tuple[Any, ...] = ()
         self.required_inputs: tuple[str, ...] = ()
         self.declared: Declared | None = None
+        self.config: Config | None = None
         self.left_out: frozenset[str] = frozenset()
         self.routes: Routes | None = None
         self.order: Sequence[int] = ()
@@ -246,11 +253,10 @@ class Nodes:
             part.arguments.append(slots)
             part.dependencies.append(slots if shared else tuple([new[d] for d in dependencies if d in new]))
         called = {i: at for i, at in new.items() if i not in known} if known else new
-        part.binders = _of(called, self.binders)
-        part.retries = _of(called, self.retries)
+        part.binders, part.retries = _of(called, self.binders), _of(called, self.retries)
         part.priorities, part.costs = _of(new, self.priorities), _of(new, self.costs)
+        part.storing, part.fallbacks = _of(new, self.storing), _of(called, self.fallbacks)
         part.may_fail = {new[i] for i in self.may_fail if i in new}
-        part.fallbacks = _of(called, self.fallbacks)
         spared = {i: frozenset([new[d] for d in without if d in new]) for i, without in self.spared.items()}
         part.spared = _of(called, spared)
         part.pipelines = {
@@ -261,18 +267,17 @@ class Nodes:
         part.named = {new[i] for i in self.named if i in called}
         part.holders = {new[i] for i in self.holders if i in called}
         part.generators = {new[i] for i in self.generators if i in new}
-        part.shapes = self.shapes
         # Nothing kept waits for anything dropped, so what is left of the order is the part's own.
         whole = isinstance(self.order, range)
         part.order = range(len(kept)) if whole else [new[i] for i in self.order if i in new]
         part.all_sync = 1 not in part.is_async
-        part.inputs, part.input_defaults = self.inputs, self.input_defaults
+        part.inputs, part.input_defaults, part.shapes = self.inputs, self.input_defaults, self.shapes
         part.routes = None if self.routes is None else self.routes.part(new, called, absent)
         part.cleans = part.routes is not None and part.routes.count_gates(part)
         if part.cleans:
             part.input_defaults = (MISSING, *part.input_defaults)  # at ``absent``
         used = {slot for slots in part.reads for slot in slots if slot < 0 and part.input_defaults[slot] is MISSING}
-        part.declared, taken = self.declared, self.inputs
+        part.config, part.declared, part.secret, taken = self.config, self.declared, self.secret, self.inputs
         part.required_inputs = tuple([
             name for name in self.required_inputs if not taken[name] or not used.isdisjoint(taken[name])
         ])  # fmt: skip

@@ -16,6 +16,7 @@ from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef
 
 if TYPE_CHECKING:
+    from flow.config import Config
     from flow.plan.findings import Finding
 
 MAX_SUBGRAPHS: Final = 32
@@ -101,6 +102,11 @@ class Plan(Rich):
         return {names[i]: cost for i, cost in self._nodes.costs.items()}
 
     @property
+    def config(self) -> Config | None:
+        """The Config of runs that are given none (``flow.Dag(config=...)``); None if the Dag has none."""
+        return self._nodes.config
+
+    @property
     def all_sync(self) -> bool:
         """True if no node needs an event loop."""
         return self._nodes.all_sync
@@ -116,24 +122,10 @@ class Plan(Rich):
             if found is not None:
                 return found
         try:
-            return self._running(name)
+            return _running(self, name)
         except UsageError as error:
             end_at_user(error)
             raise
-
-    def _running(self, name: Any) -> int:
-        """The index of the one node that runs a function. :raises UsageError: as :meth:`find`."""
-        nodes = self._nodes
-        if isinstance(name, str):
-            raise UsageError(f"plan {self.name!r} has no node {shown(name)}{nearest(name, nodes.names)}")
-        indices = [i for i, fn in enumerate(nodes.fns) if is_same(fn, name)] if callable(name) else []
-        if len(indices) == 1:
-            return indices[0]
-        what = f"no node runs it{namesake(name, nodes.index)}"
-        if indices:
-            what = f"{len(indices)} nodes run it: say which one"
-        label = shown(qualname_of(name) or name)
-        raise UsageError(f"plan {self.name!r}: {label} is no node's name, and {what}")
 
     # -- shape -------------------------------------------------------------------------------
 
@@ -234,7 +226,7 @@ class Plan(Rich):
         """
         from flow.plan.findings import findings  # here: no run needs it
 
-        return findings(self._nodes)
+        return findings(self._nodes, conditions=True)
 
     # -- a part of it ------------------------------------------------------------------------
 
@@ -272,6 +264,21 @@ class Plan(Rich):
                 self._parts.pop(next(iter(tuple(self._parts))), None)  # another thread may be doing the same
             self._parts[key] = found
         return found
+
+
+def _running(plan: Plan, name: Any) -> int:
+    """The index of the one node that runs a function. :raises UsageError: as :meth:`Plan.find`."""
+    nodes = plan._nodes
+    if isinstance(name, str):
+        raise UsageError(f"plan {plan.name!r} has no node {shown(name)}{nearest(name, nodes.names)}")
+    indices = [i for i, fn in enumerate(nodes.fns) if is_same(fn, name)] if callable(name) else []
+    if len(indices) == 1:
+        return indices[0]
+    what = f"no node runs it{namesake(name, nodes.index)}"
+    if indices:
+        what = f"{len(indices)} nodes run it: say which one"
+    label = shown(qualname_of(name) or name)
+    raise UsageError(f"plan {plan.name!r}: {label} is no node's name, and {what}")
 
 
 def find_all(plan: Plan, refs: Iterable[Any], where: str) -> list[int]:

@@ -198,9 +198,13 @@ class Standing:
                 return i
         return -1
 
-    def claim(self, i: int) -> None:
-        """Take the ready node ``i``, whatever its rank. :raises UsageError: if it is not ready."""
-        if self.state[i] != READY:
+    def claim(self, i: int, *, waiting: bool = False) -> None:
+        """Take the ready node ``i``, whatever its rank.
+
+        :param waiting: take it also if dependencies of it have not ended yet.
+        :raises UsageError: if it is not ready.
+        """
+        if self.state[i] != READY and not (waiting and self.state[i] == WAITING):
             raise UsageError(f"node {i} is {self.status(i)}; only a ready node can be taken")
         self.state[i] = TAKEN  # what is left of it in the heap is passed over
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import structs
 
+from flow.errors import printable
 from flow.plan.waits import Wait
+from flow.signature import direct_of, is_text
 
 NO_CONDITIONS: Final[Mapping[int, str]] = {}
 
 ASKS: Final = 1
 """Kind of held nodes: they have a condition of their own."""
+
+SAID: Final = 60
+"""Most characters of a condition's text in messages and pictures."""
 
 GATED: Final = 2
 """Kind of held nodes: they clean up, and decide when they are taken."""
@@ -33,16 +38,26 @@ class Choice(msgspec.Struct, frozen=True):
 class When(msgspec.Struct, frozen=True):
     """The condition of a node: called with the values at ``slots``, the last ones by keyword.
 
-    ``defaults`` are 1-tuples by position among them; ``context`` as in :class:`flow.plan.wiring.Wiring`.
+    ``defaults`` are 1-tuples by position among them; ``context`` as in :class:`flow.plan.wiring.Wiring`. ``outcomes``
+    are the positions among them that get an Outcome.
     ``plain`` says that there is nothing but values that are always there.
     """
 
-    fn: Callable[..., Any]
+    fn: Any
     slots: tuple[int, ...]
     keywords: tuple[str, ...]
     context: int | str
     defaults: dict[int, tuple[Any, ...]]
     plain: bool
+    outcomes: tuple[int, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """What messages and pictures call it: an expression by its text, shortened; a function "when"."""
+        if not is_text(self.fn):
+            return "when"
+        text = printable(" ".join(self.fn.text.split()))
+        return text if len(text) <= SAID else f"{text[: SAID - 1]}\u2026"
 
 
 class Routes(msgspec.Struct):
@@ -62,6 +77,7 @@ class Routes(msgspec.Struct):
     :ivar waits: nodes that wait for a signal or a time.
     :ivar teardowns: those of each setup.
     :ivar open_counts: if there are teardowns, per ordinary node 1 and the number of its ordinary dependants.
+    :ivar handlers: per node, those whose failure its condition asks for, besides what conditions of edges say.
     :ivar deciding: nodes whose join may not start them when all their tokens are live.
     """
 
@@ -82,6 +98,7 @@ class Routes(msgspec.Struct):
     open_counts: list[int] = []
     waits: dict[int, Wait] = {}
     deciding: list[int] = []
+    handlers: dict[int, set[int]] = {}
 
     def hold(self, count: int) -> None:
         """Set ``held``, ``asked`` and ``deciding`` of ``count`` nodes, once all else is there."""
@@ -114,7 +131,8 @@ class Routes(msgspec.Struct):
         """Tell whether the failure of node ``i`` is handled once node ``s`` has completed."""
         if s in self.gated:
             return False
-        return self.condition(i, s) == "failed" or self.joins.get(s) == "failed"
+        asks = i in self.handlers.get(s, ())
+        return asks or self.condition(i, s) == "failed" or self.joins.get(s) == "failed"
 
     def doubtful(self, arguments: Sequence[tuple[int, ...]], i: int) -> dict[int, int]:
         """Return the arguments of node ``i`` whose edges may be dead when it runs: slots by position."""
@@ -145,6 +163,10 @@ class Routes(msgspec.Struct):
         """Return what cleans up in a run of the nodes ``part``: all cleanup, and the teardowns of setups among them."""
         return frozenset(self.cleanup).union([i for i, setup in self.setups.items() if setup in part])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle all but what :meth:`hold` makes: of expressions that is code."""
+        return _held_again, (type(self), structs.astuple(structs.replace(self, asked=[])), len(self.held))
+
     def part(self, new: Mapping[int, int], called: Mapping[int, int], absent: int = 0) -> Routes:
         """Return the rules of a part of the plan. (It may have none, and known nodes that are bypassed.)
 
@@ -165,6 +187,7 @@ class Routes(msgspec.Struct):
         }
         needs = {at: frozenset(of(dict.fromkeys(found), new)) for at, found in of(self.needs, called).items()}
         part = Routes(of(self.joins, called), conditions, routers, whens, of(self.outcomes, called), needs)
+        part.handlers = {at: set(of(dict.fromkeys(found), new)) for at, found in of(self.handlers, called).items()}
         part.masked = frozenset(of(dict.fromkeys(self.masked), called))
         part.watched = [self.watched[i] for i in new]
         part.waits = of(self.waits, called)
@@ -176,11 +199,17 @@ class Routes(msgspec.Struct):
         return part
 
 
+def _held_again(kind: type[Routes], fields: tuple[Any, ...], count: int) -> Routes:
+    routes = kind(*fields)
+    routes.hold(count)
+    return routes
+
+
 def _asked(when: When) -> tuple[Any, int, Any]:
     if not when.plain:
         return when, -1, None
     count = len(when.slots)
-    return when.fn, count, when.slots[0] if count == 1 else when.slots
+    return direct_of(when.fn), count, when.slots[0] if count == 1 else when.slots
 
 
 __all__ = ["ASKS", "GATED", "NO_CONDITIONS", "WAITS", "Choice", "Routes", "When"]

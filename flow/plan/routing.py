@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
 
-from flow.errors import Hints, described, shown
+from flow.errors import Hints, shown
 from flow.plan.cleanup import give_gates, read_cleanup
 from flow.plan.definition import Definition, Policy, Router, Routing
 from flow.plan.merging import Merge
 from flow.plan.nodes import Nodes
 from flow.plan.order import distinct, reach
-from flow.plan.routes import Choice, Routes, When
+from flow.plan.routes import Choice, Routes
 from flow.plan.spare import defaults_of, optionals
 from flow.plan.waits import Wait
+from flow.plan.whens import needed_by, settle_asked, when_faults, when_of
 from flow.policy.bind import Binder
-from flow.signature import Composite, Shape, is_async_callable, location_of, shape_of
+from flow.signature import Composite, Shaped, remedy_of
 
 if TYPE_CHECKING:
     from flow.plan.wiring import Wirer
@@ -46,6 +47,7 @@ class _Reading:
         self.hints = Hints()
         self.lost = False  # an edge leads nowhere, and may be lacking at any node
         self.routers: dict[int, list[int]] = {}  # by target
+        self.asked: dict[int, dict[int, str]] = {}  # by node, what its condition says of edges
 
     def routes(self, sound: bool) -> tuple[Routes | None, list[str]]:
         found, policies = self.found, self.d.policies
@@ -55,7 +57,7 @@ class _Reading:
         dependencies = self.nodes.dependencies
         for at, routers in self.routers.items():  # of all routers at once: thousands may lead to one node
             dependencies[at] = distinct((*dependencies[at], *routers))
-        self._read_outcomes()
+        self._read_outcomes(settle_asked(found, self.asked))
         if found.cleanup or found.setups:
             for i, fault in give_gates(found, self.nodes, self.d, self.wirer):
                 self._fault(i, fault)
@@ -67,7 +69,8 @@ class _Reading:
             found.watched[i] = 1
         found.hold(self.nodes.count)
         self._check_readers()
-        self._check_whens()
+        for i, fault in when_faults(found, self.nodes.names):
+            self._fault(i, fault)
         self._check_joins()
         if sound:  # else there may be no pipelines
             self._check_pipelines()
@@ -137,28 +140,18 @@ class _Reading:
         return ""
 
     def _read_when(self, i: int, fn: Any, reads: Any) -> None:
-        if not callable(fn) or is_async_callable(fn) or isinstance(fn, Composite):
-            kind = "an async function, and nothing would await it" if callable(fn) else shown(fn)
-            self._fault(i, f"when must be a sync function that returns True or False, not {kind}")
+        made = when_of(i, fn, reads, self.wirer)
+        if isinstance(made, str):
+            self._fault(i, made)
             return
-        try:
-            shape = shape_of(fn)
-        except Exception as error:  # of the function's own attributes
-            self._fault(i, f"the parameters of when ({location_of(fn)}) cannot be read: {described(error)}")
-            return
-        if any(p.is_outcome for p in shape.parameters):
-            self._fault(i, f"when ({location_of(fn)}) takes outputs, not a flow.Outcome: drop that annotation")
-            return
-        wiring = self.wirer.wire(i, shape, reads)
-        defaults = _by_position(shape, wiring.slots, wiring.keywords)
-        plain = not wiring.keywords and wiring.context == -1 and not defaults
-        self.found.whens[i] = When(fn, wiring.slots, wiring.keywords, wiring.context, defaults, plain)
-        read = [slot for slot in wiring.slots if slot >= 0]
-        self.found.needs[i] = frozenset([s for at, s in enumerate(wiring.slots) if s >= 0 and at not in defaults])
+        when, self.asked[i] = made
+        self.found.whens[i] = when
+        read = [slot for slot in when.slots if slot >= 0]
+        self.found.needs[i] = needed_by(when)
         self.nodes.dependencies[i] = distinct((*self.nodes.dependencies[i], *read))
         self.wirer.forward = self.wirer.forward or any(slot >= i for slot in read)
 
-    def _read_outcomes(self) -> None:
+    def _read_outcomes(self, kept: set[tuple[int, int]]) -> None:
         """Find the parameters that get an Outcome; their edges are live however their node ends."""
         nodes = self.nodes
         for i in self.wirer.outcomes:
@@ -169,7 +162,7 @@ class _Reading:
                 self.found.outcomes[i] = tuple(places)
             plain = {slot for at, slot in enumerate(slots) if at not in places}
             for at in places:
-                if slots[at] not in plain:
+                if slots[at] not in plain and (i, slots[at]) not in kept:
                     self.found.conditions.setdefault(i, {}).setdefault(slots[at], "done")
 
     # -- what follows ------------------------------------------------------------------------
@@ -193,10 +186,12 @@ class _Reading:
                 if at not in defaults and not _takes_dead(nodes, i):
                     why = f"join={found.joins[i]!r}" if i in found.joins else f"{found.condition(slot, i)!r}"
                     why = "before cleanup" if i in found.gated else f"under {why}"
+                    reads = issubclass(type(nodes.fns[i]), Shaped)
+                    how = remedy_of(nodes.fns[i]) + ("" if reads else ", or annotate it flow.Outcome")
                     self._fault(
                         i,
                         f"parameter {shown(names[at])} takes the output of {shown(nodes.names[slot])}, which may not "
-                        f"come {why}: give it a default, or annotate it flow.Outcome",
+                        f"come {why}: {how}",
                     )
         masked = {i for i in readers if found.doubtful(nodes.arguments, i)}
         found.masked = frozenset(masked.union(found.outcomes))
@@ -210,16 +205,6 @@ class _Reading:
                 self._fault(i, f"join={join} waits for {join} live edges, and {count} lead to this node")
             elif join in ("some", "failed") and not count:
                 self._fault(i, f"join={join!r} looks at the nodes before this one, and there is none")
-
-    def _check_whens(self) -> None:
-        nodes, found = self.nodes, self.found
-        for i in found.whens:
-            needs = found.needs[i] - {found.setups.get(i, -1)}
-            all_of_them, own = i in found.joins or i in found.gated, found.conditions.get(i, ())
-            wrong = [slot for slot in sorted(needs) if all_of_them or slot in own]
-            if wrong:
-                names = ", ".join([shown(nodes.names[slot]) for slot in wrong])
-                self._fault(i, f"when takes the output of {names}, which may not come: give its parameter a default")
 
     def _check_pipelines(self) -> None:
         nodes, found = self.nodes, self.found
@@ -254,15 +239,6 @@ def give_defaults(nodes: Nodes) -> None:
 def _takes_dead(nodes: Nodes, i: int) -> bool:
     """Tell whether the function of node ``i`` takes what is missing itself, as a merge does."""
     return isinstance(nodes.fns[i], Merge)
-
-
-def _by_position(shape: Shape, slots: Sequence[int], keywords: Sequence[str]) -> dict[int, tuple[Any, ...]]:
-    """The defaults of parameters, each a 1-tuple, by position among the values."""
-    by_name = {p.name: p.default for p in shape.parameters}
-    first = len(slots) - len(keywords)
-    found = {at: p.default for at, p in enumerate(shape.positional[:first])}
-    found.update({first + k: by_name.get(name, ()) for k, name in enumerate(keywords)})
-    return {at: default for at, default in found.items() if default}
 
 
 def _name(ref: Any) -> Any:

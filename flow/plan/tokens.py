@@ -232,6 +232,7 @@ class TokenResolver(Sending):
         known = list(done)
         for i in known:
             self.state[i] = DONE
+            flags[i] = _SENT  # a token that still comes to it, of a node that runs all the same, starts nothing
             self._note_choice(i)
         self._set_ready(nodes.sources)
         self._before = []
@@ -339,8 +340,8 @@ class TokenResolver(Sending):
         self._leave_out(i, BYPASSED)
         return self.take()
 
-    def claim(self, i: int) -> None:
-        super().claim(i)
+    def claim(self, i: int, *, waiting: bool = False) -> None:
+        super().claim(i, waiting=waiting)
         self._fast = False  # as what is left of it in the heap is to be passed over
 
     def cancel_rest(self, *, taken: bool = False) -> None:

@@ -18,7 +18,7 @@ from flow.signature import Composite, Nested, Shape
 _SHAPE: Final = Shape((), False, False, True, 0, inferred=())
 
 _NO_CALL: Final = (
-    "retry", "timeout", "thread", "executor", "middleware", "admission", "abandon_on_timeout", "priority",
+    "retry", "timeout", "thread", "executor", "middleware", "admission", "abandon_on_timeout", "priority", "store",
 )  # fmt: skip
 """Options of a node that say how its function is called."""
 
@@ -31,6 +31,7 @@ class Wait(Composite):
 
     __slots__ = ("_location",)
 
+    around = None
     word = "wait"
     """What messages call it."""
 
@@ -44,6 +45,10 @@ class Wait(Composite):
     @property
     def location(self) -> str:
         return self._location
+
+    def define_at(self, location: str) -> None:
+        """Say where it was defined, if that is no line of a program: in a workflow file."""
+        self._location = location
 
     @property
     def output_type(self) -> Any:
@@ -145,10 +150,4 @@ def plan_within(fn: Any) -> Any:
     return fn.plan if issubclass(type(fn), Nested) else None
 
 
-def waits_within(fn: Any) -> bool:
-    """Tell whether a node waits in the plan that a node with the function ``fn`` runs."""
-    plan = plan_within(fn)
-    return plan is not None and plan._nodes.waits
-
-
-__all__ = ["Signal", "Timer", "Wait", "plan_within", "waits_within"]
+__all__ = ["Signal", "Timer", "Wait", "plan_within"]

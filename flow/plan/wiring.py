@@ -15,11 +15,12 @@ import msgspec
 from flow.data.outcome import received_outcome
 from flow.errors import Hints, shown
 from flow.plan.definition import Needs
-from flow.signature import Shape, identity_of, location_of, namesake, qualname_of
+from flow.signature import Parameter, Shape, Source, identity_of, location_of, namesake, qualname_of
 from flow.types import ABSENT, MISSING, NodeRef, Status
 
 _LACKING: Any = object()
-"""The slot of a parameter of cleanup that reads a node which a part of the Dag lacks (``needs`` says ABSENT)."""
+"""The slot of a parameter of cleanup that reads a node which a part of the Dag lacks (``needs`` says ABSENT); and of
+one with a fault."""
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -203,8 +204,8 @@ class Wirer:
         given = [()] * (len(names) - len(defaults)) + [(value,) for value in defaults]
         return tuple(map(self._infer_one, names, given))
 
-    def wire(self, i: int, shape: Shape, needs: Needs) -> Wiring:
-        """Wire node ``i``: explicit ``needs`` first, then each parameter left by the usual rule.
+    def wire(self, i: int, shape: Shape, needs: Needs, *, of_condition: bool = False) -> Wiring:
+        """Wire node ``i``, or its condition: explicit ``needs`` first, then each parameter left by the usual rule.
 
         The usual rule: a Context annotation gets the Context; a parameter named after a node gets
         its output; any other is a run input, optional if it has a default.
@@ -219,7 +220,7 @@ class Wirer:
             self._by_name(i, shape, needs, given, extra_keywords)
         elif needs is not None:
             self.faults.append(f"{self.where(i)}: needs is a set, which has no order: give a list or a mapping")
-        if any(p.is_outcome for p in shape.parameters):
+        if not of_condition and any(p.is_outcome for p in shape.parameters):
             self.outcomes.append(i)
         context: int | str = -1
         optional = False
@@ -231,7 +232,12 @@ class Wirer:
                     self.faults.append(f"{self.where(i)} asks for the Context twice: one parameter is enough")
                 context = p.name if p.keyword_only else len(slots)
                 continue
-            slot = given[p.name] if p.name in given else self._infer_one(p.name, p.default)
+            if p.name in given:
+                slot = given[p.name]
+            elif p.source is None:
+                slot = self._infer_one(p.name, p.default)
+            else:
+                slot = self._provided(i, p, p.source, of_condition)
             if slot is _LACKING:
                 slot = self.inputs.nameless(p.default[0] if p.default else received_outcome(Status.PENDING))
             optional = optional or (slot < 0 and p.is_left_out)
@@ -250,6 +256,30 @@ class Wirer:
             self.foresee()
             node = self.index.get(name, -1)
         return self.inputs.slot(name, default) if node < 0 else node
+
+    def _provided(self, i: int, p: Parameter, source: Source, of_condition: bool) -> Any:
+        """Return the slot of what a parameter says that it takes, or note what is wrong."""
+        name = source.name
+        node, declared = self.find(name), self.inputs.declared
+        if node >= 0 and source.kind != "input":
+            return node
+        inputs = None if declared is None or declared.infers else declared.names  # None: there may be any
+        if node >= 0:
+            said = (
+                f"inputs.{name}, and {shown(name)} is a node of this dag: write {name} for the output of the node, or "
+                f"rename one of them (a dag that is included: say include(inputs={{{name!r}: ...}}))"
+            )
+        elif source.kind == "node":
+            said = f"{shown(name)}, which is no node of this dag{self._hints.nearest(name, self.index)}"
+        elif inputs is None or name in inputs:
+            return self.inputs.slot(name, p.default)
+        elif source.kind:
+            said = f"inputs.{name}, which is no declared input{self._hints.nearest(name, inputs)}"
+        else:
+            meant = self._hints.nearest(name, [*self.index, *inputs])
+            said = f"{shown(name)}, which is neither a node nor a declared input{meant}"
+        self.faults.append(f"{self.where(i)}{': its when' if of_condition else ''} reads {said}")
+        return _LACKING  # the fault is noted: go on, to find the others
 
     def _by_position(self, i: int, shape: Shape, needs: Sequence[Any], given: dict[str, int], extra: list[int]) -> None:
         positional = shape.positional

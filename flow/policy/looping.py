@@ -9,7 +9,7 @@ import msgspec
 
 from flow.errors import shown
 from flow.reprs import counted
-from flow.signature import Composite, Nested, Shape, location_of
+from flow.signature import Around, Composite, Nested, Shape, location_of, wrapped
 
 
 class Until(msgspec.Struct, frozen=True):
@@ -46,11 +46,12 @@ class Looped(Composite):
     :ivar found: what is wrong, one sentence each.
     """
 
-    __slots__ = ("body", "carried", "fn", "found", "history", "most", "output", "returns", "until")
+    __slots__ = ("around", "body", "carried", "fn", "found", "history", "most", "output", "returns", "until")
 
     def __init__(self, fn: Any, body: Nested | None, most: int, returns: bool, history: bool) -> None:
         self.fn = fn
         self.body = body
+        self.around: Around | None = None
         self.most = most
         self.returns = returns
         self.history = history
@@ -73,6 +74,8 @@ class Looped(Composite):
 
     def shape(self) -> Shape:
         """The run inputs of the body as parameters."""
+        if self.around is not None:
+            return wrapped(self.around, self.is_async)
         return Shape((), True, True, False) if self.body is None else self.body.shape()
 
     def faults(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import reduce
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, Literal, TypeAlias
@@ -15,7 +15,18 @@ from flow.config import Retry, Timeout
 from flow.config.fields import is_int, is_number, is_one_of
 from flow.errors import Show, UsageError, a_kind, described, note, shown
 from flow.policy.fresh import fresh, fresh_faults
-from flow.signature import Composite, Parameter, Shape, by_position, is_async_callable, location_of, shape_of
+from flow.signature import (
+    Around,
+    Composite,
+    Parameter,
+    Shape,
+    by_position,
+    is_async_callable,
+    is_text,
+    location_of,
+    shape_of,
+    wrapped,
+)
 from flow.types import MISSING
 
 DEFAULT_CONCURRENCY: Final = 50
@@ -76,6 +87,11 @@ class MapOptions(msgspec.Struct, frozen=True):
             found.append(f"key must be a function of the item, or None, not {shown(self.key)}")
         elif self.key is not None and is_unawaited(self.key):
             found.append(f"key {UNAWAITED} of the item, not {shown(self.key)}")
+        elif self.key is not None and is_text(self.key):
+            read = [p.name for p in shape_of(self.key).parameters]
+            if read != ["item"]:
+                others = ", ".join([shown(name) for name in read if name != "item"]) or "nothing"
+                found.append(f"key is an expression of 'item' alone, and {shown(self.key)} reads {others}")
         if not isinstance(self.pipelined, bool):
             found.append(f"pipelined must be True or False, not {shown(self.pipelined)}")
         if self.key is not None and self.is_pipelined:
@@ -137,11 +153,12 @@ class Over(Composite):
     :ivar misnamed: what is wrong with how the sources were named, one sentence each.
     """
 
-    __slots__ = ("fn", "misnamed", "sources")
+    __slots__ = ("around", "fn", "misnamed", "sources")
 
     def __init__(self, fn: Any, sources: tuple[str, ...]) -> None:
         self.fn = fn
         self.sources = sources
+        self.around: Around | None = None
         self.misnamed: tuple[str, ...] = ()
 
     @property
@@ -155,6 +172,16 @@ class Over(Composite):
     @property
     def location(self) -> str:
         return location_of(self.fn)
+
+    def source_slots(self, slots: Sequence[int]) -> Sequence[int]:
+        """Return which of the slots that the node is called with hold what it goes over.
+
+        -1 stands for what is made of them (:class:`flow.signature.Around`), and is no output of a node.
+        """
+        if self.around is None:
+            return slots[: len(self.sources)]
+        names = [p.name for p in self.around.shape().positional]
+        return [slots[names.index(name)] for name in self.around.sources] or [-1] * len(self.sources)
 
     def awaiting(self) -> Over:
         """Return what does the same for items that must be awaited."""
@@ -190,6 +217,8 @@ class Folded(Over):
         if not callable(self.fn):
             raise TypeError(f"{shown(self.fn)} is not callable: give a function of what was folded so far and an item")
         shape = shape_of(self.fn)
+        if is_text(self.fn):
+            raise TypeError(f"reduce calls a function of two values in this order, not {shown(self.fn)}")
         free = [p for p in shape.parameters if not p.keyword_only]
         required = [p.name for p in shape.parameters if not p.default]
         if len(required) > 2 or (len(free) < 2 and not shape.varargs):
@@ -279,7 +308,7 @@ class Mapped(Over):
         """Return a copy whose items are retried, limited, let in, run and replaced as given."""
         copy = Mapped(self.fn, self.sources, self.options)
         copy.retry, copy.timeout, copy.executor, copy.abandons = retry, timeout, executor, abandons
-        copy.fallback, copy.admission, copy._roles = fallback, admission, self._roles
+        copy.fallback, copy.admission, copy._roles, copy.around = fallback, admission, self._roles, self.around
         return copy
 
     @property
@@ -302,13 +331,17 @@ class Mapped(Over):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parameters of the node: the sources, then what the function needs besides its item."""
+        """What it is called with: the sources, then what the function needs besides its item."""
         if self._names is None:
-            self._names = tuple([p.name for p in self.shape().parameters])
+            self._names = tuple([p.name for p in self._own_shape().parameters])
         return self._names
 
     def shape(self) -> Shape:
-        """The sources, then what the function needs besides its item."""
+        """The sources, then what the function needs besides its item; or what is done around it needs."""
+        own = self._own_shape()
+        return own if self.around is None else wrapped(self.around, own.is_async)
+
+    def _own_shape(self) -> Shape:
         extras = [p for p in self.roles.extras if p.name not in self.sources]
         outcomes = [p.name for p in extras if p.is_outcome]
         if outcomes:
@@ -316,7 +349,7 @@ class Mapped(Over):
                 f"the function of this map takes {', '.join(map(repr, outcomes))} as a flow.Outcome, and a map gives "
                 "outputs: drop the annotation, or let a node before the map take the Outcome"
             )
-        parameters = (*map(Parameter, self.sources), *[Parameter(p.name, p.default) for p in extras])
+        parameters = (*map(Parameter, self.sources), *[Parameter(p.name, p.default, source=p.source) for p in extras])
         return Shape(parameters, False, False, self.is_async)
 
     def __repr__(self) -> str:
@@ -378,6 +411,8 @@ def roles_of(fn: Any, sources: int) -> Roles:
     shape = shape_of(fn)
     names = {p.name for p in shape.parameters}
     free = [p.name for p in shape.parameters if not (p.keyword_only or p.is_context or p.name in ("index", "key"))]
+    if is_text(fn) and "item" not in names:
+        raise TypeError(f"the expression of this map must read its item as 'item', and {shown(fn)} does not")
     if isinstance(fn, Composite) and "item" not in names:
         free = _only_required(shape)
     if "item" in names:

@@ -157,6 +157,9 @@ def logged(logger: logging.Logger | str = "flow", level: int = 20) -> Middleware
             return value
 
         def failed(error: BaseException) -> None:
+            masks = ctx._masks()
+            if masks is not None:
+                masks.conceal(error)
             log.log(level, "run %s: node %s raised %s", ctx.run_id, ctx.node, reason_of(error), extra=extra)
 
         return around(next, done, failed)

@@ -1,4 +1,7 @@
-"""Wrappers of a call, for the hooks of a run and the admission of a node. O(1) per call; other calls have none."""
+"""Wrappers of a call, for the hooks and the journal of a run and the admission of a node.
+
+O(1) per call; other calls have none.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from flow.data.context import Context
 from flow.errors import UsageError
 from flow.policy.middleware import is_awaitable
 from flow.run.calls import Calls
+from flow.run.journal import WINDOW, Answer, Journal
 from flow.run.unawaited import never_awaited, refuse_unless_async
 from flow.types import Status
 
@@ -59,6 +63,80 @@ def told(run: Calls, i: int, call: Call, is_async: bool) -> Call:
         return value
 
     return telling_awaiting if is_async else telling
+
+
+def kept(run: Calls, i: int, call: Call, is_async: bool) -> Call:
+    """Let the run's journal, if it has one, keep the output of ``call`` before any dependant gets it."""
+    journal = run.journal
+    if journal is None:
+        return call
+    commits = journal.commits
+    begins, completed, lasts = journal.begins, journal.completed, run.outlasts(i)
+
+    def keeping(*values: Any) -> Any:
+        begun = begins(run, i)
+        if type(begun) is Answer:
+            return run.answered(i, begun.outcome)
+        value = call(*values)
+        if type(value) is CoroutineType:
+            raise never_awaited(run, i, value)
+        completed(run, i, run.output_of(i, value), run.fallback_of(i), begun)
+        if commits and not (lasts and journal.broken is not None):
+            journal.commit()
+        return value
+
+    async def keeping_awaiting(*values: Any) -> Any:
+        begun = begins(run, i)
+        if type(begun) is Answer:
+            return run.answered(i, begun.outcome)
+        value = await call(*values)
+        if type(value) is CoroutineType:
+            refuse_unless_async(run, i, value)
+        completed(run, i, run.output_of(i, value), run.fallback_of(i), begun)
+        if commits and not (lasts and journal.broken is not None):
+            await journal.committed()
+        return value
+
+    return keeping_awaiting if is_async else keeping
+
+
+def plain_keepers(run: Any, journal: Journal) -> tuple[Call, Call]:
+    """Return what keeps nothing of a node but its output and its times, for a sync and for an async call.
+
+    They are made once per run, and called with the node and its call before the values.
+    """
+    entries, idle, wake, now = journal.entries, journal.idle, journal.wake, run.clock.now
+    keep, encode, (plain, pack, tag) = entries.append, journal.encode, journal.plain
+
+    def keeping(i: int, call: Call, *values: Any) -> Any:
+        began = now()
+        value = call(*values)
+        if type(value) is CoroutineType:
+            raise never_awaited(run, i, value)
+        try:  # journal.encode, written out
+            data = tag + pack(value) if type(value) in plain else encode(value)
+        except Exception:
+            data = encode(value)
+        keep((run, i, run.attempts.get(i, 1), data, began, now()))
+        if idle or not len(entries) % WINDOW:
+            wake()
+        return value
+
+    async def keeping_awaiting(i: int, call: Call, *values: Any) -> Any:
+        began = now()
+        value = await call(*values)
+        if type(value) is CoroutineType:
+            refuse_unless_async(run, i, value)
+        try:
+            data = tag + pack(value) if type(value) in plain else encode(value)
+        except Exception:
+            data = encode(value)
+        keep((run, i, run.attempts.get(i, 1), data, began, now()))
+        if idle or not len(entries) % WINDOW:
+            wake()
+        return value
+
+    return keeping, keeping_awaiting
 
 
 def lifted(run: Calls, i: int, call: Call) -> Callable[..., Awaitable[Any]]:

@@ -56,23 +56,26 @@ class Background:
         raise NotImplementedError
 
 
-def in_background(body: Body) -> Background:
+def in_background(body: Body, outlives_exits: bool = False) -> Background:
     """Start ``body()`` as a task of the running event loop, in a copy of the caller's contextvars.
 
     It may begin before this returns (asyncio from Python 3.12 on), or at the next turn of the loop.
+
+    :param outlives_exits: an exit (SystemExit, KeyboardInterrupt) that it raises does not end the loop of asyncio.
     """
     if on_asyncio():
-        return _OnAsyncio(body)
+        return _OnAsyncio(body, outlives_exits)
     return _OnTrio(body)
 
 
 class _OnAsyncio(Background):
-    __slots__ = ("_task",)
+    __slots__ = ("_outlives_exits", "_task")
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, outlives_exits: bool) -> None:
         super().__init__()
         import asyncio
 
+        self._outlives_exits = outlives_exits
         self._task = asyncio.get_running_loop().create_task(self._run(body))
 
     async def _run(self, body: Body) -> None:
@@ -86,7 +89,8 @@ class _OnAsyncio(Background):
             self.error = error
         except BaseException as error:  # an exit: asyncio lets it end the loop as well
             self.error = error
-            raise
+            if not self._outlives_exits:
+                raise
 
     @property
     def ended(self) -> bool:

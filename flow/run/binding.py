@@ -9,23 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
 from flow.errors import Hints, UsageError, listing
+from flow.plan.resolver import DONE
 from flow.policy.bind import Admission, Binder, Expand
 from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
-from flow.run import events
-from flow.run.around import admitted, asked, lifted, told
+from flow.run.around import admitted, asked, kept, lifted, plain_keepers, told
 from flow.run.hooks import Hooks
+from flow.run.journal import Journal
 from flow.run.loading import load
 from flow.run.routing import bind_choices, bind_receivers
-from flow.run.state import NEVER, PlanRun
-from flow.run.unawaited import never_awaited, refuse_unless_async
+from flow.run.state import PlanRun
+from flow.run.watched import takes_times, times, watched
 from flow.signature import Nested, is_async_callable
 
 Call = Callable[..., Any]
+
+_ENDED: Final = bytes([code >= DONE for code in range(256)])
 
 
 def bind(run: PlanRun, expand: Expand) -> None:
@@ -53,11 +55,12 @@ def bind(run: PlanRun, expand: Expand) -> None:
         bind_choices(run)
     if run.hooks is not None:
         _ask(run, run.hooks)
+    if run.journal is not None:
+        _keep(run, run.journal)
     if config.timing or config.observers:
-        run.started = [NEVER] * nodes.count
-        run.finished = [NEVER] * nodes.count
-        make = (_watched_sync, _watched_async)
-        run.fns = [make[run.is_async[i]](run, i, call) for i, call in enumerate(run.fns)]
+        times(run)
+        if not takes_times(run):
+            run.fns = watched(run)
     if run.hooks is not None:
         run.fns = [told(run, i, call, bool(run.is_async[i])) for i, call in enumerate(run.fns)]
     for i, binder in nodes.binders.items():
@@ -92,6 +95,24 @@ def _ask(run: PlanRun, hooks: Hooks) -> None:
     run.fns = [asked(run, i, call, bool(run.is_async[i])) for i, call in enumerate(run.fns)]
 
 
+def _keep(run: PlanRun, journal: Journal) -> None:
+    """Let the run's journal keep every output; where a dependant waits for a commit, every call is awaited."""
+    if journal.commits and run.on_loop:
+        run.fns = [call if run.is_async[i] else lifted(run, i, call) for i, call in enumerate(run.fns)]
+        run.is_async = bytearray(b"\1" * len(run.fns))
+    plainly = journal.kept_plainly(run)
+    keepers, is_async = plain_keepers(run, journal), run.is_async
+    ended: Any = b"" if run.resolver is None else run.resolver.state.translate(_ENDED)
+    run.fns = [
+        call
+        if ended and ended[i]
+        else partial(keepers[is_async[i]], i, call)
+        if i in plainly
+        else kept(run, i, call, bool(is_async[i]))
+        for i, call in enumerate(run.fns)
+    ]
+
+
 def _faults(run: PlanRun) -> Iterator[str]:
     """Say which nodes cannot run where they are to, and why."""
     nodes, config, hooks = run.nodes, run.config, run.hooks
@@ -117,72 +138,3 @@ def _faults(run: PlanRun) -> Iterator[str]:
             why = why_not_pickled(config.executors[place], fn, binder)
             if why:
                 yield f"{where} cannot run in executor {place!r}: {why}"
-
-
-# -- who watches ----------------------------------------------------------------------------
-
-
-def _watched_sync(run: PlanRun, i: int, call: Call) -> Call:
-    def watched(*values: Any) -> Any:
-        began = _begin(run, i)
-        try:
-            result = call(*values)
-            if type(result) is CoroutineType:
-                raise never_awaited(run, i, result)
-        except Exception:
-            _raised(run, i, began)
-            raise
-        finally:
-            ended = _end(run, i, began)
-        _completed(run, i, began, ended)
-        return result
-
-    return watched
-
-
-def _watched_async(run: PlanRun, i: int, call: Call) -> Call:
-    async def watched(*values: Any) -> Any:
-        began = _begin(run, i)
-        try:
-            result = await call(*values)
-            if type(result) is CoroutineType:
-                refuse_unless_async(run, i, result)
-        except Exception:
-            _raised(run, i, began)
-            raise
-        finally:
-            ended = _end(run, i, began)
-        _completed(run, i, began, ended)
-        return result
-
-    return watched
-
-
-def _begin(run: PlanRun, i: int) -> float:
-    now = run.clock.now()
-    assert run.started is not None
-    attempt = run.attempts.get(i, 1)
-    if attempt == 1:
-        run.started[i] = now
-    if run.config.observers:
-        run.emit(events.NodeStarted(run.run_id, run.nodes.names[i], attempt, now))
-    return now
-
-
-def _raised(run: PlanRun, i: int, began: float) -> None:
-    if i in run.nodes.fallbacks:
-        run.extras.began[i] = began
-
-
-def _end(run: PlanRun, i: int, began: float) -> float:
-    assert run.finished is not None
-    now = run.finished[i] = run.clock.now()
-    if i in run.nodes.retries:
-        run.extras.tries.setdefault(i, []).append((began, now))
-    return now
-
-
-def _completed(run: PlanRun, i: int, began: float, ended: float) -> None:
-    if run.config.observers:
-        attempt = run.attempts.get(i, 1)
-        run.emit(events.NodeFinished(run.run_id, run.nodes.names[i], attempt, ended - began, ended))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from warnings import warn_explicit
 
 from flow.config import Config, Retry
@@ -17,6 +17,8 @@ from flow.errors import (
     BlockingNodeWarning,
     NodeAborted,
     NodeTimeout,
+    NotStorable,
+    StoredError,
     UsageError,
     a_kind,
     described,
@@ -33,10 +35,16 @@ from flow.signature import is_async_callable
 from flow.types import Status
 
 if TYPE_CHECKING:
+    from flow.masking import Masks
     from flow.policy.bind import ThreadLimit
     from flow.run.adaptive import LimitSearch
     from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome
+    from flow.run.journal import Journal
     from flow.run.queue import ItemResolver
+
+
+_FINAL: Final = (UsageError, NotStorable, StoredError)
+"""Errors of ours that may be the same if the node were tried again: they say so (``final``)."""
 
 
 class OutOfTime(BaseException):
@@ -91,6 +99,33 @@ class CallFacts:
 
     ordered = False
     """It begins with a fixed order, of which what is left can be told."""
+
+    @property
+    def masks(self) -> Masks | None:
+        """What must not be shown; None if nothing is secret."""
+        return None
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """What is told outcomes and asked before calls; None if nothing is."""
+        return None
+
+    @property
+    def journal(self) -> Journal | None:
+        """What keeps the outcomes of a durable run; None if nothing does."""
+        return None
+
+    @property
+    def lifts(self) -> bool:
+        """Tell whether on an event loop something is awaited after each call: an async hook, or a commit."""
+        hooks, journal = self.hooks, self.journal
+        return (hooks is not None and hooks.awaits) or (journal is not None and journal.commits)
+
+    def conceal(self, error: BaseException) -> None:
+        """Mask secrets in what a node has raised, before anybody sees it."""
+        masks = self.masks
+        if masks is not None:
+            masks.conceal(error)
 
     def name_of(self, i: int) -> str:
         """Return node ``i``'s name."""
@@ -206,11 +241,6 @@ class Calls(CallFacts):
         """The feed of a map whose function takes the item and nothing else, with nothing around it."""
         return None
 
-    @property
-    def hooks(self) -> Hooks | None:
-        """What is told outcomes and asked before calls; None if nothing is."""
-        return None
-
     def adaptive(self) -> LimitSearch | None:
         """Return what moves the limit while it runs; None if nothing does."""
         return None
@@ -257,6 +287,7 @@ class Calls(CallFacts):
             raise answer.error
         value = self.accepted(i, answer.value)
         if answer.error is not None:
+            self.conceal(answer.error)
             self.note_fallback(i, answer.error)
         return value
 
@@ -281,7 +312,9 @@ class Calls(CallFacts):
 
     def tell(self, i: int, status: Status, output: Any, error: BaseException | None = None, final: bool = True) -> None:
         """Tell the outcome hook, if there is one: at once, or (an async one) before the driver takes another call."""
-        hooks = self.hooks
+        journal, hooks = self.journal, self.hooks
+        if journal is not None:
+            journal.ended_as(self, i, status, output, error, final)
         if hooks is None or not hooks.tells:
             return
         record = self.outcome_of(i, status, output, error, final)
@@ -341,8 +374,9 @@ class Calls(CallFacts):
         attempt = self.attempts.get(i, 1)
         if retry is None or attempt >= retry.attempts:
             return None
-        if (isinstance(error, NodeTimeout) and error.overall) or (isinstance(error, UsageError) and error.final):
+        if (isinstance(error, NodeTimeout) and error.overall) or (isinstance(error, _FINAL) and error.final):
             return None
+        self.conceal(error)
         try:
             if not retry.wants(error):
                 return None
@@ -384,7 +418,8 @@ class Calls(CallFacts):
         return len(self.errors)
 
     def attach_errors(self, fatal: BaseException) -> None:
-        """Note on what has ended the run what nodes have raised meanwhile."""
+        """Note on what has ended the run what nodes have raised meanwhile. Secrets in it are masked."""
+        self.conceal(fatal)
         for i, error in self.errors.items():
             text = f"while the run ended, node {self.name_of(i)!r} raised {described(error)}"
             if not isinstance(error, NodeAborted) and text not in getattr(fatal, "__notes__", ()):

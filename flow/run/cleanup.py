@@ -83,6 +83,8 @@ async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -
     """
     resolver = run.resolver
     assert isinstance(resolver, GatedResolver)
+    if _rests(run):
+        return
     until = driver.grace()
     if not resolver.begin_cleanup() or driver.last or driver.now() >= until:
         return
@@ -110,6 +112,16 @@ async def _clean_up(run: PlanRun, driver: Any, original: BaseException | None) -
     elif interrupted:  # what has ended the run is raised, as from a TaskGroup, and the caller's next await gets this
         run.cut_off = True
         driver.cancel_again()
+
+
+def _rests(run: PlanRun) -> bool:
+    """Tell whether the outermost run was ended because it only waits for signals: nothing is over then."""
+    if run.journal is None:
+        return False
+    outermost = run
+    while outermost.outer is not None:
+        outermost = outermost.outer
+    return outermost.rests
 
 
 def _goes_on_after(error: BaseException, ended: BaseException | None) -> bool:

@@ -39,6 +39,9 @@ class EmittingCalls(Calls):
         """
         if not self.config.observers or self.wall_time == self.wall_time:
             return
+        masks = self.masks
+        if masks is not None:
+            value = masks.value(value)
         of_item = call._parent is not None
         keeper: Any = call._written() if of_item else self.extras  # what an item has emitted goes with it
         if keeper.texts is None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -13,7 +14,7 @@ from flow.exports import only
 from flow.types import Status
 
 
-class RunStarted(msgspec.Struct, frozen=True, tag=True):
+class RunStarted(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A run begins. ``path`` leads to it through the runs around it: ``("pages[7]",)``; an outermost run has none."""
 
     run_id: str
@@ -23,7 +24,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag=True):
     path: tuple[str, ...] = ()
 
 
-class RunFinished(msgspec.Struct, frozen=True, tag=True):
+class RunFinished(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A run has ended, well (``ok``) or not. ``counts`` are nodes by status."""
 
     run_id: str
@@ -34,7 +35,7 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class NodeKnown(msgspec.Struct, frozen=True, tag=True):
+class NodeKnown(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The outcome of a node was known before the run (``known=``): it is not called and has no other event."""
 
     run_id: str
@@ -43,7 +44,7 @@ class NodeKnown(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class NodeStarted(msgspec.Struct, frozen=True, tag=True):
+class NodeStarted(msgspec.Struct, frozen=True, tag=True, gc=False):
     """An attempt of a node begins."""
 
     run_id: str
@@ -52,7 +53,7 @@ class NodeStarted(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class NodeWaiting(msgspec.Struct, frozen=True, tag=True):
+class NodeWaiting(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A node begins to wait for a signal or a time. At its end comes a NodeFinished, NodeFailed or NodeCancelled.
 
     ``address`` is what a signal is sent to, ``"pages#7.approve"``.
@@ -64,7 +65,7 @@ class NodeWaiting(msgspec.Struct, frozen=True, tag=True):
     address: str = ""
 
 
-class NodeFinished(msgspec.Struct, frozen=True, tag=True):
+class NodeFinished(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A node has completed; ``duration`` (seconds) is that of its last attempt, or of its waiting."""
 
     run_id: str
@@ -72,6 +73,19 @@ class NodeFinished(msgspec.Struct, frozen=True, tag=True):
     attempt: int
     duration: float
     at: float
+
+
+class NodeStored(msgspec.Struct, frozen=True, tag=True):
+    """The outcome of a node of a durable run is stored.
+
+    ``path`` leads to it through the runs around it. ``index``: of an item of a map.
+    """
+
+    run_id: str
+    node: str
+    at: float
+    path: tuple[str, ...] = ()
+    index: int | None = None
 
 
 class NodeFallback(msgspec.Struct, frozen=True, tag=True):
@@ -105,7 +119,7 @@ class NodeRetried(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class NodeSkipped(msgspec.Struct, frozen=True, tag=True):
+class NodeSkipped(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A node will not run, because ``cause`` failed upstream."""
 
     run_id: str
@@ -114,7 +128,7 @@ class NodeSkipped(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class NodeBypassed(msgspec.Struct, frozen=True, tag=True):
+class NodeBypassed(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A node will not run, because a condition or a choice left it out: its own condition, or what ``cause`` chose."""
 
     run_id: str
@@ -123,7 +137,7 @@ class NodeBypassed(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class NodeCancelled(msgspec.Struct, frozen=True, tag=True):
+class NodeCancelled(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The run ended before the node did."""
 
     run_id: str
@@ -148,7 +162,7 @@ class NodeEmitted(msgspec.Struct, frozen=True, tag=True):
     index: int | None = None
 
 
-class MapStarted(msgspec.Struct, frozen=True, tag=True):
+class MapStarted(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A map begins with its items; ``items`` is None if their number is not known before."""
 
     run_id: str
@@ -157,7 +171,7 @@ class MapStarted(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class ItemFinished(msgspec.Struct, frozen=True, tag=True):
+class ItemFinished(msgspec.Struct, frozen=True, tag=True, gc=False):
     """An item of a map has completed. (With ``batch_size``, here and below, an item is a batch.)"""
 
     run_id: str
@@ -200,7 +214,7 @@ class ItemRetried(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class RoundStarted(msgspec.Struct, frozen=True, tag=True):
+class RoundStarted(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A round of a loop begins; ``round`` counts from 1. The run of its body has events of its own."""
 
     run_id: str
@@ -209,7 +223,7 @@ class RoundStarted(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class RoundFinished(msgspec.Struct, frozen=True, tag=True):
+class RoundFinished(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A round of a loop has completed: its body has run, and ``until`` has said whether it was the last one."""
 
     run_id: str
@@ -225,6 +239,7 @@ Event: TypeAlias = (
     | NodeStarted
     | NodeWaiting
     | NodeFinished
+    | NodeStored
     | NodeFallback
     | NodeFailed
     | NodeRetried
@@ -240,6 +255,19 @@ Event: TypeAlias = (
     | RoundStarted
     | RoundFinished
 )
+
+
+def is_wanted(kind: type, observers: Iterable[Callable[[Any], object]]) -> bool:
+    """Tell whether one of ``observers`` takes events of this type.
+
+    An observer may have an attribute ``wants``, the types that it takes: what nobody wants need not be made. (What
+    another wants comes to it as well.) One without it takes all.
+    """
+    for observer in observers:
+        wants = getattr(observer, "wants", None)
+        if wants is None or kind in wants:
+            return True
+    return False
 
 
 __all__ = [
@@ -259,6 +287,7 @@ __all__ = [
     "NodeRetried",
     "NodeSkipped",
     "NodeStarted",
+    "NodeStored",
     "NodeWaiting",
     "RoundFinished",
     "RoundStarted",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from flow.clock import on_asyncio
 from flow.config import Config
@@ -14,15 +14,18 @@ from flow.errors import UsageError
 from flow.graph.dag import Dag
 from flow.graph.options import Ref
 from flow.plan.plan import Plan
-from flow.run.api import raises, state_on_loop
+from flow.run.api import durability, has_ended, raises, state_on_loop
 from flow.run.background import Background, in_background
 from flow.run.hooks import HookFailed
+from flow.run.journal import Durable, OnChange, OnConflict, OnWait, ends_quietly
 from flow.run.launch import drive_alone
 from flow.run.mailbox import Mailbox
 from flow.run.result import Result, raise_failure, result_so_far
 from flow.run.state import PlanRun, settled
 from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef, Nothing, Status
+
+T = TypeVar("T")
 
 
 def start(
@@ -34,6 +37,10 @@ def start(
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
+    store: Durable | None = None,
+    on_conflict: OnConflict | None = None,
+    on_change: OnChange = "fail",
+    on_wait: OnWait = "block",
     **wrong: Unpack[Nothing],
 ) -> RunHandle:
     """Return a run that goes on in the background of an ``async with`` block, on the running event loop.
@@ -46,7 +53,13 @@ def start(
     end of the block awaits the run, and raises what :func:`flow.execute` would raise. An exception that leaves the
     block, or its cancellation, cancels the run; the block ends when the run has ended, with that same exception.
     """
-    make = partial(state_on_loop, "flow.start", target, inputs, targets, known, config, run_id, data, wrong, sends=True)
+    how = (store, on_conflict, on_change, on_wait)
+
+    def make() -> PlanRun:
+        return state_on_loop(
+            "flow.start", target, inputs, targets, known, config, run_id, data, wrong, True, durability(*how)
+        )
+
     return RunHandle(make)
 
 
@@ -57,7 +70,8 @@ class RunHandle:
     """
 
     __slots__ = (
-        "_background", "_cancelled", "_fatal", "_loop", "_mailbox", "_make", "_raised", "_result", "_seen", "_state",
+        "_background", "_cancelled", "_elsewhere", "_fatal", "_loop", "_mailbox", "_make", "_outlives_exits", "_raised",
+        "_result", "_seen", "_state",
     )  # fmt: skip
 
     def __init__(self, make: Callable[[], PlanRun]) -> None:
@@ -68,22 +82,28 @@ class RunHandle:
         self._loop: Any = None
         self._result: Result | None = None
         self._fatal: BaseException | None = None
-        self._raised = self._cancelled = False
+        self._raised = self._cancelled = self._outlives_exits = False
         self._seen: set[str] | None = None  # what next_waiting has returned
+        self._elsewhere: Callable[[Callable[[], Any]], Any] | None = None  # has a thread call what asks the store
 
     async def __aenter__(self) -> Self:
         make, self._make = self._make, None
         try:
             if make is None:
                 raise UsageError("a run of flow.start is entered once: call flow.start again for another run")
-            state = make()
+            state, ended = _begun(make) if self._elsewhere is None else await self._away(partial(_begun, make))
         except Exception as error:
             end_at_user(error)
             raise
         self._state = state
         self._mailbox = Mailbox(state)
         self._loop = _this_loop()
-        self._background = in_background(partial(drive_alone, state, owns_loop=False, mailbox=self._mailbox))
+        if ended:
+            self._mailbox.end()
+            self._background = in_background(_nothing)
+        else:
+            drive = partial(drive_alone, state, owns_loop=False, mailbox=self._mailbox)
+            self._background = in_background(drive, self._outlives_exits)
         return self
 
     async def __aexit__(
@@ -94,7 +114,10 @@ class RunHandle:
             await background.end()
             if self._result is None and self._fatal is None:
                 state.attach_errors(error)
-                state.forget()
+                if self._elsewhere is None:
+                    state.forget()  # a durable run can go on: it was interrupted
+                else:
+                    await self._away(state.forget)
             return
         await background.join()
         try:
@@ -114,6 +137,8 @@ class RunHandle:
         self._check_loop("result")
         await background.wait()
         try:
+            if self._elsewhere is not None:
+                return await self._away(partial(self._end, True))
             return self._end(told=True)
         except BaseException as failure:
             self._raised = True
@@ -204,6 +229,22 @@ class RunHandle:
         how = "ended" if background.ended else "going on"
         return f"<RunHandle of {state.plan.name!r}: {how}, run id {state.run_id!r}>"
 
+    async def _away(self, call: Callable[[], T]) -> T:
+        """Call something that asks the store in a thread. A cancellation comes once that has ended."""
+        from asyncio import CancelledError, shield, wait
+
+        assert self._elsewhere is not None
+        future = self._elsewhere(call)
+        try:
+            found: T = await shield(future)
+            return found
+        except CancelledError:
+            await wait((future,))
+            begun = None if future.cancelled() or future.exception() is not None else future.result()
+            if isinstance(begun, tuple):  # it has begun, and is not to go on
+                begun[0].forget()
+            raise
+
     def _check_loop(self, method: str) -> None:
         """:raises UsageError: unless the event loop of the run is the one that runs here."""
         if _this_loop() is not self._loop:
@@ -228,11 +269,22 @@ class RunHandle:
         if self._fatal is None and background.error is not None:
             fatal, background.error = background.error, None
             self._fatal = fatal.let_go() if isinstance(fatal, HookFailed) else fatal
-            end_at_user(self._fatal)  # frames of ours hold this: no cycle
-            state.forget()
+            if ends_quietly(self._fatal):
+                self._fatal = None
+            else:
+                end_at_user(self._fatal)  # frames of ours hold this: no cycle
+                state.forget()
         if self._fatal is not None:
             raise self._fatal
         if self._result is None:
+            journal = state.journal
+            if journal is not None:
+                if background.cancelled:
+                    journal.cancel_asked = self._cancelled
+                if self._cancelled or not background.cancelled:
+                    journal.finish(state)
+                else:
+                    journal.interrupt()
             self._result = _result_of(state)
         result = self._result
         if (told or result._run.cut_off) if background.cancelled else raises(result._run):
@@ -246,6 +298,22 @@ def _result_of(state: PlanRun) -> Result:
             state.resolver.cancel_rest(taken=True)
         return result_so_far(state)
     return Result(settled(state) if state.errors or state._extras is not None else state)
+
+
+def _begun(make: Callable[[], PlanRun]) -> tuple[PlanRun, bool]:
+    """Make the state of a run; tell whether it had ended before.
+
+    A durable run is made this process's own, so that the beginning of the block raises what refuses that.
+    """
+    state = make()
+    ended = has_ended(state)
+    if state.journal is not None and not ended:
+        state.journal.claim()
+    return state, ended
+
+
+async def _nothing() -> None:
+    """What a run does that had ended before."""
 
 
 async def _either(first: Callable[[], Awaitable[None]], second: Callable[[], Awaitable[None]]) -> None:

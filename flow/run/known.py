@@ -6,12 +6,13 @@ A known node is not called, and waits for nothing: what only known nodes need is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flow.config import Config
 from flow.errors import RouteError, UsageError, a_kind, listing, nearest, shower, shown
 from flow.plan.nodes import ends_of
 from flow.plan.plan import Plan, find_all
+from flow.plan.resolver import READY, WAITING
 from flow.plan.routes import Choice
 from flow.run import events
 from flow.run.hooks import Outcome
@@ -19,7 +20,10 @@ from flow.run.result import Result
 from flow.run.routing import choice_known, output_for, some_of
 from flow.run.spent import is_iterator
 from flow.run.state import PlanRun
-from flow.types import Status
+from flow.types import MISSING, Status
+
+if TYPE_CHECKING:
+    from flow.run.journal import Journal
 
 _LEFT_OUT = (Status.SKIPPED, Status.BYPASSED)
 
@@ -114,23 +118,77 @@ def give(run: PlanRun, known: Mapping[str, Outcome]) -> None:
     run.resolve(done)
 
 
+def prime(run: PlanRun, journal: Journal) -> None:
+    """Let a durable ``run`` keep its outcomes in ``journal``, and begin with those that are stored."""
+    try:
+        _prime(run, journal)
+    except BaseException:
+        journal.interrupt()
+        raise
+
+
+def _prime(run: PlanRun, journal: Journal) -> None:
+    run.extras.journal, known = journal, journal.known
+    if known is None:
+        if run.resolver is not None:
+            run.resolve()  # its decisions are kept
+        return
+    index, done = run.nodes.index, []
+    if known.attempts:
+        run.attempts = {index[name]: attempt for name, attempt in known.attempts.items() if name in index}
+    routes, values = run.nodes.routes, run.values
+    routers = {} if routes is None else routes.routers
+    for name, value in known.outputs.items():
+        i = index[name]
+        done.append(i)
+        if value is not MISSING:
+            values[i] = output_for(run, i, value) if i in routers else value
+    mine = {index[name]: outcome for name, outcome in known.outcomes.items() if name in index}
+    run.extras.known = mine
+    for i, outcome in mine.items():
+        if outcome.status is Status.COMPLETED:
+            done.append(i)
+            if outcome.value is not MISSING:
+                run.values[i] = output_for(run, i, outcome.value)
+            if outcome.error is not None:
+                run.fallbacks[i] = outcome.error
+    run.resolve(done)
+
+
+def replay(run: PlanRun) -> None:
+    """Let a durable ``run`` that has ended before be as it was then: nothing is driven, nobody is told."""
+    journal = run.journal
+    assert journal is not None
+    run.started_at = run.clock.now()
+    config, run.config = run.config, run.config._changed(observers=())
+    take_known(run)
+    journal.restore(run)
+    run.end()
+    run.config = config
+
+
 def take_known(run: PlanRun) -> None:
     """At the run's start, take known failures and skips: what is skipped for them is."""
     resolver, config = run.resolver, run.config
     assert resolver is not None
-    known, run.extras.known = run.extras.known, dict.fromkeys(run.extras.known)  # outputs may be freed
+    known, journal = run.extras.known, run.journal  # outputs may be freed
+    for name in () if journal is None or not config.observers else journal.known_names():
+        run.emit(events.NodeKnown(run.run_id, name, Status.COMPLETED, run.started_at))
+    run.extras.known = dict.fromkeys(known) if run.journal is None else {}  # a durable run has had them itself
     for i, outcome in known.items():
         assert outcome is not None
+        if outcome.error is not None:
+            run.conceal(outcome.error)
         if config.observers:
             name, status = run.nodes.names[i], Status(outcome.status)
             run.emit(events.NodeKnown(run.run_id, name, status, run.started_at))
         if outcome.status is Status.FAILED:
             assert outcome.error is not None
-            resolver.claim(i)
+            resolver.claim(i, waiting=True)  # what it depends on runs again, perhaps: that is not stored
             run.take_failure(i, outcome.error, known=True)
             if config.on_error == "fail_fast" and not resolver.goes_on_after(i):
                 resolver.halt()
-        elif outcome.status in (Status.SKIPPED, Status.BYPASSED) and resolver.is_runnable(i):
+        elif outcome.status in (Status.SKIPPED, Status.BYPASSED) and resolver.state[i] in (WAITING, READY):
             leave_out = resolver.skip if outcome.status is Status.SKIPPED else resolver.bypass
             for s in leave_out(i):
                 if s != i:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from msgspec.structs import force_setattr
 
 from flow.clock import on_asyncio
 from flow.config import Config
@@ -20,16 +17,18 @@ from flow.run import events
 from flow.run.binding import bind
 from flow.run.calls import Calls, OutOfTime
 from flow.run.drive.inline import run_inline
+from flow.run.journal import ends_quietly
 from flow.run.pacing import Pace, pause
 from flow.run.result import Result, raise_failure
 from flow.run.state import PlanRun, settled
 from flow.run.unawaited import looked_at
-from flow.signature import Composite, Nested, is_async_callable
+from flow.signature import Around, Composite, Nested, is_async_callable
 from flow.types import ABSENT, Status
 
 if TYPE_CHECKING:
     from flow.run.items.pipeline import PipelineRun
     from flow.run.items.run import MapRun
+    from flow.run.journal import Journal
     from flow.run.mailbox import Mailbox
 
 T = TypeVar("T")
@@ -41,9 +40,15 @@ def begin(run: PlanRun) -> None:
     The clock starts here, once the event loop runs and what drives the run is imported.
     """
     run.started_at = run.clock.now()
-    config, extras = run.config, run._extras
-    hooked = extras is not None and extras.hooks is not None
     nodes = run.nodes
+    if nodes.secret:
+        from flow.run.secrets import hide
+
+        hide(run)
+    config, extras = run.config, run._extras
+    if extras is not None and extras.journal is not None and extras.outer is None:
+        extras.journal.start(run)
+    hooked = extras is not None and (extras.hooks is not None or (extras.journal is not None and not _is_plain(run)))
     if nodes.binders or nodes.routes is not None or config.observers or config.timing or hooked or (
         config.executor != "inline"
     ):
@@ -56,10 +61,26 @@ def begin(run: PlanRun) -> None:
             run.emit(events.RunStarted(run.run_id, run.plan.name, nodes.count, run.started_at, run.path))
 
 
+def _is_plain(run: PlanRun) -> bool:
+    """Tell whether nodes are called as they stand, in the plan's order, and a journal keeps nothing but their outputs.
+
+    (:func:`flow.run.drive.inline.run_inline` then hands it all outputs itself.)
+    """
+    config, nodes, journal = run.config, run.nodes, run.journal
+    assert journal is not None
+    if run.on_loop or run.outer is not None or run.resolver is not None or run.hooks is not None:
+        return False
+    if nodes.binders or config.observers or config.timing or config.timeout is not None:
+        return False
+    return journal.stores_plainly(run)
+
+
 def _enter(run: PlanRun) -> None:
     """Take what is known, and let nodes wait. Hooks and conditions are called here: what they raise ends the run."""
     extras, nodes = run._extras, run.nodes
-    if extras is not None and extras.known:
+    if extras is not None and (
+        extras.known or (extras.journal is not None and extras.outer is None and extras.journal.known is not None)
+    ):
         from flow.run.known import take_known
 
         take_known(run)
@@ -83,8 +104,10 @@ def drive_inline(run: PlanRun) -> None:
                 run_inline(run)
         finally:
             run.end()
-    except BaseException:
-        run.forget()
+    except BaseException as error:
+        run.conceal(error)
+        if run.outer is not None or not ends_quietly(error):  # else its Result shows what it has
+            run.forget()
         raise
 
 
@@ -94,14 +117,18 @@ def driver_for(run: Calls, outer: Any = None) -> Any:
     :param outer: what drives the run around it.
     """
     if outer is not None:
-        return type(outer)(run, outer)
-    if on_asyncio():
+        driver = type(outer)(run, outer)
+    elif on_asyncio():
         from flow.run.drive.asyncio import AsyncioDriver
 
-        return AsyncioDriver(run)
-    from flow.run.drive.trio import TrioDriver
+        driver = AsyncioDriver(run)
+    else:
+        from flow.run.drive.trio import TrioDriver
 
-    return TrioDriver(run)
+        driver = TrioDriver(run)
+    if run.journal is not None:
+        run.journal.drives(driver)
+    return driver
 
 
 def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
@@ -115,6 +142,17 @@ def driving(run: PlanRun, driver: Any) -> Awaitable[None]:
     return drives
 
 
+def mailbox_for(run: PlanRun, driver: Any, mailbox: Mailbox | None = None) -> Mailbox | None:
+    """Let signals reach an outermost run: by ``mailbox``, or if it is durable by one of its own."""
+    if mailbox is None and run.journal is not None and run.nodes.waits:
+        from flow.run.mailbox import Mailbox
+
+        mailbox = Mailbox(run)
+    if mailbox is not None:
+        driver.mailbox = mailbox
+    return mailbox
+
+
 async def drive_alone(run: PlanRun, owns_loop: bool = True, mailbox: Mailbox | None = None) -> None:
     """Drive an outermost ``run`` to its end on an event loop.
 
@@ -122,8 +160,7 @@ async def drive_alone(run: PlanRun, owns_loop: bool = True, mailbox: Mailbox | N
     """
     driver = driver_for(run)
     driver.owns_loop = owns_loop
-    if mailbox is not None:
-        driver.mailbox = mailbox
+    mailbox = mailbox_for(run, driver, mailbox)
     try:
         begin(run)
         await driving(run, driver)
@@ -142,6 +179,20 @@ def expanded(run: PlanRun, fn: Composite, i: int, executor: str, at: str) -> tup
     :param executor: where sync functions run there; a name holds for those of a Dag, too.
     :param at: the place in ``run`` that the nodes of a Dag are said to be at.
     """
+    call, awaited = _expanded(run, fn, i, executor, at)
+    return (call if fn.around is None else _with(fn.around, call, awaited)), awaited
+
+
+def _with(around: Around, call: Callable[..., Any], awaited: bool) -> Callable[..., Any]:
+    """Return ``call`` with what is done before and after it."""
+
+    async def called_async(*values: Any) -> Any:
+        return around.output(await call(*around.given(values)), values)
+
+    return called_async if awaited else lambda *values: around.output(call(*around.given(values)), values)
+
+
+def _expanded(run: PlanRun, fn: Composite, i: int, executor: str, at: str) -> tuple[Callable[..., Any], bool]:
     if isinstance(fn, Mapped):
         return partial(map_on_loop if run.on_loop else map_inline, run, i, fn), run.on_loop
     if isinstance(fn, Folded):
@@ -151,7 +202,7 @@ def expanded(run: PlanRun, fn: Composite, i: int, executor: str, at: str) -> tup
     assert isinstance(fn, Nested)
     named = executor not in ("inline", "thread")
     turns = named or (fn.turns and executor == "inline")
-    awaited = fn.is_async or (run.on_loop and (turns or (run.hooks is not None and run.hooks.awaits)))
+    awaited = fn.is_async or (run.on_loop and (turns or run.lifts))
     nest = partial(execute_nested, executor=executor) if awaited else run_nested
 
     def call(*values: Any) -> Any:
@@ -173,12 +224,21 @@ def run_nested(plan: Plan, inputs: Mapping[str, Any], outer: PlanRun, at: str) -
     """Run a sync plan as a node of another run; a failure of it is that node's."""
     config = config_inline(outer.config)
     run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
+    extras: Any = run._extras
+    if extras.journal is not None:
+        _know_by(run, extras.journal, inputs, at)
     return _outputs_of(drive_inline_within(run))
+
+
+def _know_by(run: PlanRun, journal: Journal, inputs: Mapping[str, Any], at: str) -> None:
+    """Let the run of an item of a durable run be known again by what it is given."""
+    if at.endswith("]"):
+        journal.begins_run(run, inputs)
 
 
 def config_inline(config: Config) -> Config:
     """Return the config of a run without an event loop within a run that has this one."""
-    return _changed(config, mode="auto", executor="inline", timeout=None, limit=None, keep="all")
+    return config._changed(mode="auto", executor="inline", timeout=None, limit=None, keep="all")
 
 
 def drive_inline_within(run: PlanRun) -> PlanRun:
@@ -200,6 +260,9 @@ def execute_nested(
     """Run a plan as a node of another run. It has the outer limit for itself, so nesting cannot deadlock."""
     config = config_within(outer.config, executor)
     run = PlanRun(plan, _declared(plan, inputs, config), config, None, outer=outer, at=at)
+    extras: Any = run._extras
+    if extras.journal is not None:
+        _know_by(run, extras.journal, inputs, at)
     return drive_within(run, _outputs_of)
 
 
@@ -209,8 +272,8 @@ def config_within(config: Config, executor: str = "inline") -> Config:
     :param executor: where sync functions run there, if that is a name.
     """
     if executor != config.executor and executor not in ("inline", "thread"):
-        return _changed(config, timeout=None, keep="all", executor=executor)
-    return _changed(config, timeout=None, keep="all")
+        return config._changed(timeout=None, keep="all", executor=executor)
+    return config._changed(timeout=None, keep="all")
 
 
 async def drive_within(run: PlanRun, then: Callable[[PlanRun], T]) -> T:
@@ -242,14 +305,6 @@ def _declared(plan: Plan, inputs: Mapping[str, Any], config: Config) -> Mapping[
     if faults:
         raise InputError(plan.name, faults)
     return values
-
-
-def _changed(config: Config, **changes: Any) -> Config:
-    """As ``config.replace``, without checking what has been checked."""
-    made = copy(config)
-    for name, value in changes.items():
-        force_setattr(made, name, value)
-    return made
 
 
 def _count_if_hooked(run: PlanRun) -> None:
@@ -330,7 +385,7 @@ def _pipeline(first: MapRun, node: int) -> PipelineRun | None:
 def _looping(run: PlanRun, looped: Looped, i: int, executor: str, at: str) -> tuple[Callable[..., Any], bool]:
     """As :func:`expanded`, of a loop."""
     assert looped.body is not None
-    awaits = looped.is_async or (run.hooks is not None and run.hooks.awaits)
+    awaits = looped.is_async or run.lifts
     if not run.on_loop or (executor == "thread" and not awaits):
         return partial(loop_inline, run, i, looped, at), False
     if awaits or executor not in ("inline", "thread") or looped.body.turns:

@@ -6,6 +6,8 @@ from threading import Lock
 from typing import Any, Protocol
 
 from flow.errors import Hints, SignalError, shower, shown
+from flow.logs import NAME as LOGGER
+from flow.logs import fields
 from flow.plan.resolver import DONE
 from flow.run.signals import Address, Signals, signals_of
 from flow.types import MISSING, NodeRef
@@ -51,8 +53,25 @@ class Mailbox:
         self._changed: Any = None  # made by who waits for the next signal that is waited for
         self._lock = Lock()
 
-    def send(self, address: str | NodeRef[Any], payload: Any) -> None:
-        """Take what is sent. :raises SignalError: if the run does not take it."""
+    def take(self, address: str, payload: Any) -> None:
+        """Take what somebody has sent by way of the store. What the run does not take is logged."""
+        try:
+            self.send(address, payload, stored=True)
+        except SignalError as error:
+            if error.reason != "sent":
+                import logging
+
+                run = self._run.run_id
+                logging.getLogger(LOGGER).warning("run %r: %s", run, error, extra=fields(None, run))
+            if error.reason == "invalid":
+                self._run.journal.rejects(address)
+
+    def send(self, address: str | NodeRef[Any], payload: Any, stored: bool = False) -> None:
+        """Take what is sent.
+
+        :param stored: it comes from the store of a durable run; else it goes there first.
+        :raises SignalError: if the run does not take it.
+        """
         address = address.name if isinstance(address, NodeRef) else address
         signals = signals_of(self._run.plan)
         found = signals.find(address) if isinstance(address, str) else None
@@ -73,6 +92,9 @@ class Mailbox:
             over = self._ended(signal, prefixes) if box is None or not box.over else box.over
             if over:
                 raise SignalError(f"signal {address!r} takes nothing any more: {over}", "ended")
+            journal = self._run.journal
+            if journal is not None and not stored and not journal.sent(address, payload):
+                raise SignalError(f"signal {address!r} has been sent before, and takes one payload", "sent")
             if box is None:
                 box = self._boxes[address] = Box()
             box.payload = value

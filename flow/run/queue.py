@@ -102,6 +102,11 @@ class ItemResolver:
         more = not (self.ended or self.halted) and self.pulled != self.total
         return count(TAKEN) + count(READY) + more
 
+    @property
+    def taken_count(self) -> int:
+        """Items that have been taken, and have not ended."""
+        return self.state[: self.pulled].count(TAKEN)
+
     def status(self, i: int) -> Status:
         """Return item ``i``'s status."""
         return STATUS_OF[self.state[i]]

@@ -11,7 +11,7 @@ from flow.draw.rich import Rich
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.bynode import ByNode, always
 from flow.reprs import counted
-from flow.run.state import PlanRun, output_test
+from flow.run.state import PlanRun, output_test, shown_inputs
 from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef, Status
 
@@ -116,7 +116,8 @@ class Result(_Outputs, Rich):
     def outputs(self) -> Mapping[str, Any]:
         """Outputs of the completed nodes, by name."""
         whole = self._run.counts.get(Status.COMPLETED) == len(self.plan)
-        has = always if whole and self._run.config.keep == "all" else output_test(self._run)
+        kept = self._run.config.keep == "all" and (self._run.journal is None or self._run.journal.known is None)
+        has = always if whole and kept else output_test(self._run)
         return ByNode(self.plan, self._run.values.__getitem__, has)
 
     # -- how it went -------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class Result(_Outputs, Rich):
     @property
     def attempts(self) -> Mapping[str, int]:
         """Number of calls of each node that ran."""
-        attempts, known = self._run.attempts, self._known
+        attempts, known = self._run.attempts, _known(self._run)
         ran = lambda i: self._run.status(i) in _RAN and i not in known  # noqa: E731
         return ByNode(self.plan, lambda i: attempts.get(i, 1), ran)
 
@@ -186,14 +187,14 @@ class Result(_Outputs, Rich):
         return self._run.counts
 
     @property
-    def known(self) -> tuple[str, ...]:
-        """The nodes whose outcomes were known before the run (``known=``). They were not called."""
-        return tuple([self.plan.names[i] for i in self._known])
+    def waiting(self) -> tuple[str, ...]:
+        """The signals that a durable run waits for which has returned for that (``on_wait="return"``); else empty."""
+        return _waiting(self._run)
 
     @property
-    def _known(self) -> Mapping[int, Any]:
-        extras = self._run._extras
-        return {} if extras is None else extras.known
+    def known(self) -> tuple[str, ...]:
+        """The nodes whose outcomes were known before the run (``known=``). They were not called."""
+        return _known_names(self._run)
 
     @property
     def limits(self) -> dict[str, AdaptedLimit]:
@@ -224,8 +225,8 @@ class Result(_Outputs, Rich):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """The inputs the run was given, read-only."""
-        return MappingProxyType(self._run.inputs)
+        """The inputs the run was given, read-only; of secret ones ``***``."""
+        return MappingProxyType(shown_inputs(self._run))
 
     @property
     def data(self) -> WorkflowData:
@@ -258,7 +259,7 @@ class Result(_Outputs, Rich):
     # -- show --------------------------------------------------------------------------------
 
     def to_dict(self, *, outputs: bool = True) -> dict[str, Any]:
-        """Return plain data for logs and JSON: errors as text, outputs as they are (or left out)."""
+        """Return plain data for logs and JSON: errors as text, outputs as they are, without secrets (or left out)."""
         return _plain(self, self._run, outputs)
 
     @ends_at_user
@@ -303,6 +304,23 @@ class Result(_Outputs, Rich):
         from flow.run.card import card
 
         return card(self._run, repr(self))
+
+
+def _known(run: PlanRun) -> Mapping[int, Any]:
+    extras = run._extras
+    return {} if extras is None else extras.known
+
+
+def _known_names(run: PlanRun) -> tuple[str, ...]:
+    journal = run.journal
+    if journal is None or journal.known is None:
+        return tuple([run.nodes.names[i] for i in _known(run)])
+    return (*journal.known.outputs, *journal.known.outcomes)
+
+
+def _waiting(run: PlanRun) -> tuple[str, ...]:
+    extras = run._extras
+    return () if extras is None or extras.rests is None else extras.rests
 
 
 def _bars_of(result: Result) -> list[Bar]:
@@ -365,7 +383,7 @@ def _error_of(result: Result, run: PlanRun, tolerated: bool) -> RunError | None:
     part = f"{len(failed)} of {counted(len(plan), 'node')} failed"
     what = f"{part}: {_some(names)}" if failed else "the run was cancelled"
     if run.timed_out:
-        limit = run.config.timeout
+        limit = run.config.timeout if run.journal is None else run.journal.limit
         what = f"the run exceeded its limit of {limit:g} s" + (f"; {what}" if failed else "")
         exceptions.append(TimeoutError(f"run limit of {limit:g} s{_unfinished(result, '; not finished: ')}"))
     elif not run.is_intolerable():
@@ -423,7 +441,7 @@ def _graph(result: Result, format: str) -> str:
 
 
 def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:
-    fallbacks, known = result.fallbacks, result._known
+    fallbacks, known, masks = result.fallbacks, _known(run), run.masks
     nodes: dict[str, dict[str, Any]] = {}
     spans = result.spans() if run.started is not None else {}
     rounds = {} if run._extras is None else run._extras.rounds
@@ -442,7 +460,7 @@ def _plain(result: Result, run: PlanRun, outputs: bool) -> dict[str, Any]:
         if name in spans:
             node["started"], node["ended"] = spans[name]
         if outputs and run.has_output(i):
-            node["output"] = run.values[i]
+            node["output"] = run.values[i] if masks is None else masks.value(run.values[i])
         nodes[name] = node
     return {
         "run_id": result.run_id,
@@ -479,6 +497,8 @@ def _in_words(found: Any) -> Any:
 
 def _why_missing(result: Result, run: PlanRun, i: int) -> str:
     name, status = result.plan.names[i], run.status(i)
+    if status is Status.COMPLETED and run.journal is not None and run.config.keep == "all":
+        return f"node {name!r} completed, and its output is not stored (store=False): only a run that needs it has it"
     if status is Status.COMPLETED:
         return _why_freed(name, run.config.keep)
     error = run.errors.get(i)

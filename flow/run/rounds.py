@@ -18,10 +18,11 @@ from flow.reprs import counted
 from flow.run import events
 from flow.run.calls import OutOfTime
 from flow.run.drive.threads import job_at_hand
+from flow.run.journal import Journal
 from flow.run.result import Result
 from flow.run.spans import RoundSpans
 from flow.run.state import PlanRun, settled
-from flow.signature import location_of
+from flow.signature import remedy_of, said_of
 from flow.types import ABSENT, MISSING
 
 
@@ -37,8 +38,8 @@ class Rounds:
     """
 
     __slots__ = (
-        "_at", "_began", "_config", "_copy", "_declares", "_fill", "_job", "_limit", "_node", "_spans", "_until",
-        "_watched", "history", "inputs", "last", "looped", "name", "number", "outer", "plan",
+        "_at", "_began", "_config", "_copy", "_declares", "_fill", "_job", "_journal", "_limit", "_node", "_spans",
+        "_until", "_watched", "history", "inputs", "last", "looped", "name", "number", "outer", "plan",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +72,7 @@ class Rounds:
         if config.timing:
             self._spans = outer.extras.items[node] = RoundSpans()  # of the loop's last attempt
         self._watched = config.timing or bool(config.observers)
+        self._journal = outer.journal
 
     def begin(self) -> PlanRun:
         """Return the run of the next round.
@@ -102,7 +104,7 @@ class Rounds:
             run = self._settled(run)
         if self.looped.history:
             self.history.append(self._output_of(run))
-        done = self._holds(run)
+        done = self._holds(run) if self._journal is None else self._decided(run, self._journal)
         if self._watched:
             self._finished()
         if done or self.number >= self.looped.most:
@@ -124,7 +126,7 @@ class Rounds:
         """What the loop's node returns. :raises LoopLimit: if none of the rounds was to be the last."""
         self.outer.extras.rounds[self._node] = self.number
         if self.last is None:
-            raise LoopLimit(self.name, self.number, location_of(self._until.fn, shower(self._config)))
+            raise LoopLimit(self.name, self.number, said_of(self._until.fn, shower(self._config)))
         return tuple(self.history) if self.looped.history else self._output_of(self.last)
 
     # -- a round's end -----------------------------------------------------------------------
@@ -172,6 +174,14 @@ class Rounds:
 
     # -- the condition -----------------------------------------------------------------------
 
+    def _decided(self, run: PlanRun, journal: Journal) -> bool:
+        """Ask the condition about a round of a durable run, unless its answer is stored."""
+        done = journal.last_round(run)
+        if done is None:
+            done = self._holds(run)
+            journal.decide_round(run, done)
+        return done
+
     def _holds(self, run: PlanRun) -> bool:
         """Ask the condition about a round."""
         until, values = self._until, run.values
@@ -191,7 +201,7 @@ class Rounds:
         if type(answer) in NEVER_AWAITED:
             discard(answer)
         said = shower(self._config)
-        wrong = UsageError(f"until ({location_of(self._until.fn, said)}) returns True or False, not {said(answer)}")
+        wrong = UsageError(f"until ({said_of(self._until.fn, said)}) returns True or False, not {said(answer)}")
         wrong.final = True
         raise wrong
 
@@ -241,8 +251,8 @@ def _asking(until: Until, found: list[Any], context: Context) -> Any:
     for at, (name, value) in enumerate(zip(until.names, found, strict=True)):
         if value is MISSING or value is ABSENT:
             if at not in until.defaults:
-                place = location_of(until.fn)
-                raise UsageError(f"until ({place}) takes {name!r}, which this round does not have: give it a default")
+                place, how = said_of(until.fn), remedy_of(until.fn)
+                raise UsageError(f"until ({place}) takes {name!r}, which this round does not have: {how}")
             value = until.defaults[at][0]
         given.append((name, value))
     if until.context:

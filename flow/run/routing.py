@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flow.awaits import NEVER_AWAITED, discard
@@ -14,7 +15,7 @@ from flow.plan.routes import Choice, When
 from flow.plan.tokens import LIVE, TokenResolver
 from flow.policy.fallback import note_broken, value_for
 from flow.run import events
-from flow.signature import location_of
+from flow.signature import said_of
 from flow.types import ABSENT, MISSING, Status
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ class RunDecisions:
         self.wants: Any = _wants(run)  # (pyright takes a Callable in a slot for a method)
 
     def left_out(self, nodes: Sequence[int], cause: int) -> bool:
-        """Tell observers and hooks, if there are any; return whether an async hook is told."""
+        """Tell observers, hooks and the journal, if there are any; return whether an async hook is told."""
         run = self._run
         hooks = run.hooks
-        if hooks is None and not run.config.observers:
+        if hooks is None and not run.config.observers and run.journal is None:
             return False
         for i in nodes:
             run.skipped(i, run.nodes.names[cause])
@@ -76,6 +77,23 @@ class RunDecisions:
 
 def _wants(run: Any) -> Callable[[int], bool]:
     """Return what asks the condition of a node. (A closure: a method would cost nodes with conditions 3 % more.)"""
+    if run.journal is not None:
+        return partial(_wants_kept, run, _asks(run))
+    return _asks(run)
+
+
+def _wants_kept(run: Any, ask: Callable[[int], bool], i: int) -> bool:
+    """Ask the condition of a node of a durable run, unless it is known to hold."""
+    journal = run.journal
+    if journal.wanted(run, i):
+        return True
+    wanted = ask(i)
+    if wanted and i not in run.refused:
+        journal.wants(run, i)
+    return wanted
+
+
+def _asks(run: Any) -> Callable[[int], bool]:
     values, asked = run.values, run.nodes.routes.asked
     copy = copy_context().copy  # a condition has contextvars of its own, as a node has
 
@@ -108,7 +126,7 @@ def _refuse(run: Any, i: int, found: object) -> NoReturn:
     if type(found) in NEVER_AWAITED:
         discard(found)
     fn = run.nodes.routes.whens[i].fn
-    raise UsageError(f"when ({location_of(fn)}) returns True or False, not {shower(run.config)(found)}")
+    raise UsageError(f"when ({said_of(fn)}) returns True or False, not {shower(run.config)(found)}")
 
 
 def _let_fail(run: Any, i: int, error: BaseException) -> None:
@@ -122,6 +140,8 @@ def _let_fail(run: Any, i: int, error: BaseException) -> None:
 def _asking(run: Any, i: int, when: When) -> Any:
     """Call a condition as a node is called: defaults for what has not come, keywords, the Context."""
     received = received_by(run, i, when.slots)
+    for at in when.outcomes:
+        received[at] = _outcome(run, i, when.slots[at])
     values = [
         when.defaults[at][0] if value is MISSING and at in when.defaults else value for at, value in enumerate(received)
     ]

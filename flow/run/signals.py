@@ -58,7 +58,7 @@ class Address(msgspec.Struct, frozen=True):
 
     def pattern(self) -> re.Pattern[str]:
         """Return what matches it, with a group for each number."""
-        steps = [re.escape(step.name) + (r"#(0|[1-9]\d*)" if step.counted else "") for step in self.steps]
+        steps = [re.escape(step.name) + (r"#(0|[1-9]\d{0,8})" if step.counted else "") for step in self.steps]
         return re.compile(r"\.".join([*steps, re.escape(self.name)]))
 
     def has(self, numbers: Iterable[str]) -> bool:

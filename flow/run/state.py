@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import length_hint
 from threading import RLock
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, MappingProxyType
@@ -18,7 +19,7 @@ from flow.errors import NodeAborted, note, shower
 from flow.plan.bynode import ByNode
 from flow.plan.nodes import Nodes
 from flow.plan.plan import Plan
-from flow.plan.resolver import CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN, WAITING, Resolver, Step
+from flow.plan.resolver import AWAITING, CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN, WAITING, Resolver, Step
 from flow.run import events
 from flow.run.calls import Calls
 from flow.run.emitting import EmittingCalls
@@ -30,6 +31,7 @@ from flow.run.log import log_survived
 from flow.run.routing import fallback_for, output_for, routed_resolver
 from flow.run.unawaited import never_awaited
 from flow.run.view import LiveView
+from flow.run.watched import NEVER
 from flow.signature import is_async_callable, location_of
 from flow.types import ABSENT, MISSING, Status
 
@@ -38,14 +40,13 @@ if TYPE_CHECKING:
 
     from flow.data.emissions import Texts
     from flow.data.store import WorkflowData
+    from flow.masking import Masks
     from flow.run.adaptive import LimitSearch
+    from flow.run.journal import Journal
     from flow.run.spans import ItemSpans
 
 NOTHING: Any = {}
 """What few runs have any of: errors, further attempts, inputs. Dicts are made at the first."""
-
-NEVER: Final = float("nan")
-"""Time of what did not happen; unlike any number it is not equal to itself."""
 
 UNBOUNDED: Final = 1 << 62
 
@@ -84,13 +85,19 @@ class Extras:
     :ivar refused: nodes whose condition has raised: they fail, whatever their retries and fallbacks.
     :ivar nested: runs that contexts of nodes have started: by node its attempt, and how many; None if there are none.
     :ivar texts: those that nodes have emitted; None if there are none.
+    :ivar masks: the texts of its secret inputs, and of the runs around it; None if it has none.
     :ivar ended_at: of an outermost run without an event loop, when an exit has ended it.
     :ivar grace: when cleanup that outlasts the run must have ended, by its clock, without an event loop.
+    :ivar journal: what keeps its outcomes, and those of the runs around it; None if it is not durable.
+    :ivar path: :attr:`RunRecord.path`, once something has asked for it. :ivar writes: what attempts of its nodes have
+        written to the store so far, by node, if it is durable.
+    :ivar rests: the signals that an outermost run waited for when it ended for that (``on_wait="return"``).
     """
 
     __slots__ = (
         "abandoned", "at", "began", "caught", "data", "ended_at", "epoch", "fallbacks", "grace", "hooks", "items",
-        "known", "limits", "nested", "outer", "refused", "round", "rounds", "stages", "steps", "texts", "tries", "view",
+        "journal", "known", "limits", "masks", "nested", "outer", "path", "refused", "rests", "round", "rounds",
+        "stages", "steps", "texts", "tries", "view", "writes",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -116,7 +123,13 @@ class Extras:
         self.texts: Texts | None = None
         self.grace: float | None = None
         self.ended_at: float | None = None
-        self.hooks: Hooks | None = None if outer is None else outer.hooks
+        around = None if outer is None else outer._extras
+        self.hooks: Hooks | None = None if around is None else around.hooks
+        self.masks: Masks | None = None if around is None else around.masks
+        self.journal: Journal | None = None if around is None else around.journal
+        self.path: tuple[str, ...] | None = None
+        self.writes: dict[int, dict[str, Any]] = NOTHING
+        self.rests: tuple[str, ...] | None = None
 
     @property
     def place(self) -> str:
@@ -124,7 +137,32 @@ class Extras:
         return self.at if self.round is None else f"{self.at}#{self.round}"
 
 
-class RunRecord(EmittingCalls, Limited):
+class Equipped(EmittingCalls, Limited):
+    """What only some runs have, as drivers and calls ask for it. See :class:`Extras`."""
+
+    __slots__ = ()
+
+    _extras: Extras | None
+
+    @property
+    def hooks(self) -> Hooks | None:
+        return None if self._extras is None else self._extras.hooks
+
+    @property
+    def journal(self) -> Journal | None:
+        return None if self._extras is None else self._extras.journal
+
+    @property
+    def masks(self) -> Masks | None:
+        return None if self._extras is None else self._extras.masks
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether a durable run was ended because it only waits for signals."""
+        return self._extras is not None and self._extras.rests is not None
+
+
+class RunRecord(Equipped):
     """What one run knows: what it was given, its parts made at first use, and how it stands.
 
     :param data: the store behind ``ctx.data``; if none is given, one is made when first asked for.
@@ -139,7 +177,6 @@ class RunRecord(EmittingCalls, Limited):
 
     resolver: Resolver | None
     started_at: float
-    _extras: Extras | None
 
     def __init__(
         self,
@@ -211,11 +248,6 @@ class RunRecord(EmittingCalls, Limited):
         return None if self._extras is None else self._extras.outer
 
     @property
-    def hooks(self) -> Hooks | None:
-        """What is told outcomes and asked before calls; None if nothing is."""
-        return None if self._extras is None else self._extras.hooks
-
-    @property
     def fallbacks(self) -> dict[int, Any]:
         """See :class:`Extras`."""
         return self.extras.fallbacks
@@ -227,9 +259,13 @@ class RunRecord(EmittingCalls, Limited):
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The places in the runs around this one that lead to it, the outermost first. O(depth)."""
+        """The places in the runs around this one that lead to it, the outermost first. O(depth), then O(1)."""
         extras = self._extras
-        return () if extras is None or extras.outer is None else (*extras.outer.path, extras.place)
+        if extras is None:
+            return ()
+        if extras.path is None:
+            extras.path = () if extras.outer is None else (*extras.outer.path, extras.place)
+        return extras.path
 
     @property
     def data(self) -> WorkflowData:
@@ -348,7 +384,7 @@ class RunRecord(EmittingCalls, Limited):
         """True at the end if every node completed, apart from failures that ``continue_on_error`` allows."""
         if self.resolver is None:
             return True
-        if self.timed_out or self.is_intolerable():
+        if self.timed_out or self.is_intolerable() or self.rests:
             return False
         return not self.resolver.has_amiss(self.nodes.order, self.nodes.dependencies)
 
@@ -406,17 +442,20 @@ class PlanRun(RunRecord):
 
     def context(self, i: int) -> Context:
         """Make the Context of node ``i``'s present attempt."""
-        return Context(self._scope(i), self.attempts.get(i, 1))
+        return Context(self.scope(i), self.attempts.get(i, 1))
 
-    def _scope(self, i: int) -> Scope:
-        return Scope(self.run_id, self.nodes.names[i], MappingProxyType(self.inputs), self)
+    def scope(self, i: int, published: dict[int, list[Any]] | None = None, calls: Any = None) -> Scope:
+        """Make what all contexts of node ``i`` share. :param published: as of a map, and ``calls``."""
+        extras, name, inputs = self._extras, self.nodes.names[i], MappingProxyType(self.inputs)
+        recorded = None if extras is None or extras.journal is None else partial(recorded_for, self, i)
+        return Scope(self.run_id, name, inputs, self, published, calls, recorded)
 
     def given(self, i: int) -> Sequence[bool]:
         return [self.values[slot] is not ABSENT for slot in self.nodes.arguments[i]]
 
     def leased_context(self, i: int) -> Context:
         """Make it for an attempt that may be left behind in its thread."""
-        return context_of(self._scope(i), self.attempts.get(i, 1))
+        return context_of(self.scope(i), self.attempts.get(i, 1))
 
     def made(self, slot: int, value: Any) -> bool:
         """Tell whether the value at ``slot`` is a generator that a node has made, of this run or one around it.
@@ -507,15 +546,20 @@ class PlanRun(RunRecord):
         :return: True if the run must end.
         """
         assert self.resolver is not None
-        nodes = self.nodes
+        nodes, journal = self.nodes, self.journal
+        if journal is not None and isinstance(error, NodeAborted):
+            journal.aborts()
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if i in nodes.retries else ""
+        self.conceal(error)
         keep_users_frames(error, nodes.fns[i])
         note(error, f"in node {nodes.names[i]!r} ({location_of(nodes.fns[i], shower(self.config))}){tries}")
         value = MISSING if i in self.refused else fallback_for(self, i, error)
         if value is not MISSING:
             self._fall_back(i, attempt, error, value)
             return False
+        if i in nodes.fallbacks:
+            self.conceal(error)  # which has a note now of what its fallback has raised
         if not isinstance(error, NodeAborted):
             self.tell(i, Status.FAILED, None, error)
             if self.survives(i):
@@ -569,7 +613,9 @@ class PlanRun(RunRecord):
     def end(self) -> None:
         """Cancel what never ended, take the wall time, tell observers."""
         resolver = self.resolver
-        if resolver is not None and resolver.unfinished:
+        if resolver is not None and self.rests:
+            _go_on_waiting(self.nodes.holders, resolver.state)
+        elif resolver is not None and resolver.unfinished:
             resolver.cancel_rest(taken=True)
         if resolver is not None:
             resolver.forget()
@@ -596,20 +642,14 @@ class PlanRun(RunRecord):
         self.wall_time = now - self.started_at
         if extras is not None and extras.view is not None:
             extras.view.ended(self.resolver)
-        if self.config.observers:
-            self._emit_end(now)
-
-    def _emit_end(self, now: float) -> None:
-        if self.resolver is not None:
-            for i, code in enumerate(self.resolver.state):
-                if code == CANCELLED:
-                    self.emit(events.NodeCancelled(self.run_id, self.nodes.names[i], now))
-        counts = {str(status): count for status, count in self.counts.items()}
-        self.emit(events.RunFinished(self.run_id, self.plan.name, self.ok, counts, self.wall_time, now))
+        if self.config.observers and (self.journal is None or self.outer is not None):
+            emit_end(self, now)
 
     def forget(self) -> None:
         """Let go of errors, whose frames hold this object, and of outputs with errors: this run gets no Result."""
         self.errors, extras = NOTHING, self._extras
+        if extras is not None and extras.journal is not None and extras.outer is None:
+            extras.journal.interrupt()
         held = [] if extras is None else [*extras.caught, *_errors_in(extras.fallbacks)]
         if extras is None or not held:
             return
@@ -620,6 +660,19 @@ class PlanRun(RunRecord):
         self.values = [MISSING] * len(self.values)  # in another list: the caller's store shows the first
         for error in held:
             let_go(error)
+
+
+def emit_end(run: PlanRun, now: float, ok: bool = True) -> None:
+    """Tell observers of the nodes that were cancelled, and of the end. (Of a durable run, once that is stored.)
+
+    :param ok: False if it is not.
+    """
+    if run.resolver is not None:
+        for i, code in enumerate(run.resolver.state):
+            if code == CANCELLED:
+                run.emit(events.NodeCancelled(run.run_id, run.nodes.names[i], now))
+    counts = {str(status): count for status, count in run.counts.items()}
+    run.emit(events.RunFinished(run.run_id, run.plan.name, ok and run.ok, counts, run.wall_time, now))
 
 
 def _has_made(run: PlanRun, slot: int, value: Any) -> bool:
@@ -643,6 +696,12 @@ def output_test(run: RunRecord) -> Callable[[int], bool]:
         return lambda i: values[i] is not MISSING
     state = run.resolver.state
     return lambda i: state[i] == DONE and values[i] is not MISSING
+
+
+def shown_inputs(run: RunRecord) -> Mapping[str, Any]:
+    """Return the inputs of a run as they may be shown: without secrets."""
+    masks = run.masks
+    return run.inputs if masks is None else masks.named(run.inputs, run.nodes.secret)
 
 
 def is_sync_run(plan: Plan, config: Config) -> bool:
@@ -698,6 +757,23 @@ def _errors_in(fallbacks: Mapping[int, Any]) -> list[Any]:
     for one in fallbacks.values():
         found += one.values() if isinstance(one, dict) else [one]
     return found
+
+
+def _go_on_waiting(holders: Collection[int], state: bytearray) -> None:
+    """Nodes whose runs waited when theirs was ended for that have not been cancelled: they wait."""
+    for i in holders:
+        if state[i] in (CANCELLED, TAKEN):
+            state[i] = AWAITING
+
+
+def recorded_for(run: PlanRun, i: int, data: WorkflowData) -> WorkflowData:
+    """Return the store of a durable run as the present attempt of node ``i`` sees it: what it writes is noted."""
+    from flow.data.recorded import recorded
+
+    extras = run.extras
+    if extras.writes is NOTHING:
+        extras.writes = {}
+    return recorded(data, extras.writes.setdefault(i, {}))
 
 
 def _new_store(config: Config) -> WorkflowData:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
-
-from msgspec.structs import force_setattr
 
 from flow.awaits import UNAWAITED, discard
 from flow.config import Config, DataConfig
@@ -35,6 +32,4 @@ def ruled(config: Config, plan: Plan) -> Config:
         got = f"must return a flow.DataConfig for dag {plan.name!r}, not {shower(config)(settings)}"
         meant = " (the default is flow.DataConfig())" if settings is None else ""
         raise ConfigError("Config", [f"{asked} {got}{meant}"])
-    made = copy(config)  # as replace, without checking what has been checked
-    force_setattr(made, "data", settings)
-    return made
+    return config._changed(data=settings)

@@ -11,17 +11,17 @@ import msgspec
 
 from flow.clock import on_asyncio
 from flow.config import Config
-from flow.config.run import DEFAULT_CONFIG
 from flow.data.store import WorkflowData
 from flow.errors import UsageError
 from flow.exports import only
 from flow.graph.dag import Dag, Ref
 from flow.plan.plan import Plan
-from flow.run.api import _hook, _refusal, _start, finished
+from flow.run.api import _hook, _refusal, _start, durability, finished, has_ended
 from flow.run.background import Background, in_background
 from flow.run.drive.threads import TrioWaiter
 from flow.run.events import Event
 from flow.run.hooks import HookFailed
+from flow.run.journal import Durable, OnChange, OnConflict, OnWait, ends_quietly
 from flow.run.launch import drive_alone
 from flow.run.mailbox import Mailbox
 from flow.run.result import Result
@@ -239,6 +239,10 @@ def stream(
     config: Config | None = None,
     run_id: str | None = None,
     data: WorkflowData | None = None,
+    store: Durable | None = None,
+    on_conflict: OnConflict | None = None,
+    on_change: OnChange = "fail",
+    on_wait: OnWait = "block",
     **wrong: Unpack[Nothing],
 ) -> Stream:
     """Run a Dag or Plan on the running event loop, and iterate over its events as they come, then its Result.
@@ -265,11 +269,9 @@ def stream(
     try:
         if wrong:
             raise _refusal("flow.stream", target, wrong)
-        config = DEFAULT_CONFIG if config is None else config
         unread = Unread()
-        if isinstance(config, Config):  # else refused below
-            config = config.replace(observers=(*config.observers, unread.put))
-        state = _start(target, inputs, targets, known, config, run_id, data, sends=True)
+        durable = durability(store, on_conflict, on_change, on_wait)
+        state = _start(target, inputs, targets, known, config, run_id, data, True, unread.put, durable)
         mailbox = Mailbox(state)
         return Stream(state.run_id, partial(_run, state, unread, mailbox), unread, mailbox)
     except OUR_ERRORS as error:
@@ -281,12 +283,16 @@ async def _run(state: PlanRun, unread: Unread, mailbox: Mailbox) -> Result:
     """Run to the end, as :func:`flow.execute` does."""
     config = state.config
     try:
+        if has_ended(state):
+            return finished(state)
         if config.on_outcome is not None or config.before_call is not None:
             _hook(state, on_loop=True)
         try:
             await drive_alone(state, owns_loop=False, mailbox=mailbox)
         except HookFailed as error:
             failed = error.let_go()
+            if ends_quietly(failed):
+                return finished(state)
         except BaseException:
             state.forget()
             raise

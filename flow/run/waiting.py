@@ -63,6 +63,8 @@ class Waiting:
             self._holds = True
             self._driver.hold(self)
         seconds = wait.seconds(run.clock)
+        if run.journal is not None:
+            seconds = run.journal.waits(run, i, seconds)
         self._timers[i] = None if seconds is None else self._driver.later(seconds, self._due, i)
         if mailbox is not None and not isinstance(wait, Timer):
             mailbox.wait(self._address(i), self, i)

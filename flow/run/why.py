@@ -63,7 +63,7 @@ def _failed(run: PlanRun, i: int) -> str:
     error = run.errors.get(i)  # of a run that an exit has ended there is none
     what = "" if error is None else f": {described(error)}"
     if i in run.refused:
-        what = f", as its condition (when) could not be asked{what}"
+        what = f", as its condition ({_condition(run, i)}) could not be asked{what}"
     resolver, names = run.resolver, run.nodes.names
     handlers = resolver.handlers(i) if isinstance(resolver, TokenResolver) else []
     by = f"handled by {_some([names[s] for s in handlers])}" if handlers else ""
@@ -103,18 +103,23 @@ def _bypassed(run: PlanRun, i: int) -> str:
     if join == "failed":
         if not any(resolver.token(d, i) not in (LIVE, BYPASS) for d in dependencies):
             return ": no node before it failed (join='failed')"
-        return ": its condition (when) said no"
+        return f": its condition ({_condition(run, i)}) said no"
     if type(join) is int and len(dependencies) - len(dead) < join:
         return f": {len(dependencies) - len(dead)} of the {join} live edges that it waits for came (join={join})"
     starts = not dead or join in ("done", "none_failed") or type(join) is int
     if starts or (join == "some" and len(dead) < len(dependencies)):
-        return ": its condition (when) said no"
+        return f": its condition ({_condition(run, i)}) said no"
     cause = dead[0]
     if resolver.state[cause] == BYPASSED:
         return f": node {names[cause]!r} before it was bypassed"
     if resolver.state[cause] == DONE and cause in resolver.choices and names[i] not in resolver.choices[cause]:
         return f": router {names[cause]!r} chose {_some(list(resolver.choices[cause]))}"
     return f": node {names[cause]!r} completed, and this one runs if that fails"
+
+
+def _condition(run: PlanRun, i: int) -> str:
+    when = None if run.nodes.routes is None else run.nodes.routes.whens.get(i)
+    return "when" if when is None else when.said
 
 
 def _some(names: list[str]) -> str:

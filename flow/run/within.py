@@ -102,6 +102,8 @@ def _nested(context: Context, plan: Plan, inputs: Mapping[str, Any] | None, oute
             outermost = outermost.outer
         check_waits(plan, outermost.config, sends=False)
     nested = StartedRun(plan, checked, config, None, outer=outer, at=_place(context, outer))
+    if nested.journal is not None:
+        nested.journal.begins_run(nested, checked)
     if isinstance(context, LeasedContext):
         nested.extras.steps = (partial(_stop_if_left, context._lease),)
         nested.resolve()
@@ -149,5 +151,5 @@ def _result(nested: PlanRun) -> Result:
     assert outer is not None
     if extras.data is None and outer._extras is not None and outer._extras.data is not None:
         assert nested.data is not None  # made now, over the store of that run
-    extras.outer = None
+    extras.outer = extras.journal = None  # which goes on
     return finished(nested)

@@ -76,8 +76,8 @@ def tune(
     :param objective: ``throughput``: the median time of back-to-back runs; ``latency``: the 95th percentile of runs one
         by one; ``memory``: the most bytes that a run holds at a time, as :mod:`tracemalloc` counts them.
     :param budget: seconds that tuning may take, to within a few runs of the DAG.
-    :param config: your present config, which others must beat; None is the default. Its ``on_error``, ``timeout``,
-        ``observers``, ``timing``, ``blocking_after``, ``backend`` and ``clock`` are kept.
+    :param config: your present config, which others must beat; None is that of the Dag, or the default. Its
+        ``on_error``, ``timeout``, ``observers``, ``timing``, ``blocking_after``, ``backend`` and ``clock`` are kept.
     :param candidates: try these configs, and nothing else.
     :param targets: as for :func:`flow.run`.
     :param work: run stand-ins that do nothing (``noop``), or ``sleep`` or compute (``cpu``) for their node's ``cost``;
@@ -92,13 +92,13 @@ def tune(
     """
     silent = SILENT.set(True)
     try:
-        config = DEFAULT_CONFIG if config is None else config
         given = list(candidates) if isinstance(candidates, Iterable) else candidates
-        _check(target, inputs, objective, budget, config, given, work, scale, timer, say)
+        wanted = DEFAULT_CONFIG if config is None else config
+        _check(target, inputs, objective, budget, wanted, given, work, scale, timer, say)
         _refuse_on_a_loop()
         began = timer()
         plan = target.compile() if isinstance(target, Dag) else target
-        config = ruled(config, plan)
+        config = ruled((plan.config or DEFAULT_CONFIG) if config is None else config, plan)
         given = None if given is None else [ruled(candidate, plan) for candidate in given]
         names = None if targets is None else [plan.names[plan.find(ref)] for ref in references(targets)]
         if work is not None:

@@ -58,16 +58,24 @@ def cpu_of(values: Iterable[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Target:
-    """The most a figure (or its ratio to the baseline) may be; ``aim`` is what would please."""
+    """The most a figure (or its ratio to the baseline) may be; ``aim`` is what would please.
+
+    :ivar least: it is the least that the figure may be, not the most.
+    """
     at_most: float
     aim: float | None = None
     of: Literal["ratio", "figure"] = "ratio"
     binding: bool = sys.version_info >= (3, 13)
+    least: bool = False
 
     def __str__(self) -> str:
         unit = "x" if self.of == "ratio" else ""
         aim = f" (aim {self.aim:g}{unit})" if self.aim is not None else ""
-        return f"<= {self.at_most:g}{unit}{aim}"
+        return f"{'>=' if self.least else '<='} {self.at_most:g}{unit}{aim}"
+
+    def is_met(self, value: float) -> bool:
+        """Tell whether a figure (or ratio) is as it should be."""
+        return value >= self.at_most if self.least else value <= self.at_most
 
 
 @dataclass
@@ -86,7 +94,9 @@ class Row:
     suite: str = ""
     each: bool = False  # every sample is one call, so percentiles of the samples mean calls
     figures: dict[str, float] = field(default_factory=dict)  # more of the same row, by name: efficiency, p99, bytes
-    better: Literal["lower", "higher", "zero"] = "lower"  # "zero": a growth, say, of which no ratio means anything
+    better: Literal["lower", "higher", "zero", "none"] = "lower"
+    """``zero``: a growth, say, of which no ratio means anything. ``none``: it is told, and runs are not compared by it,
+    since it is mostly the machine's: a percentile, say."""
     cpu: list[float] = field(default_factory=list)  # the ratios again, of CPU time, where that was taken
 
     def __post_init__(self) -> None:
@@ -117,7 +127,7 @@ class Row:
         judged = self.ratio if self.target is not None and self.target.of == "ratio" else self.figure
         if self.target is None or judged is None:
             return ""
-        met = judged <= self.target.at_most
+        met = self.target.is_met(judged)
         if self.target.binding:
             return "PASS" if met else "MISS"
         return "pass" if met else "miss"

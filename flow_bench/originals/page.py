@@ -24,6 +24,8 @@ what it left allocated while its result was alive; Go counts every byte ever all
 """
 CALLS = {"mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99", "overhead": "overhead"}
 """Figures in the row's own unit, and what they are called."""
+OF_CALLS = {"requests/s": "ms"}
+"""By unit of a row that counts calls a second, that of what it tells of single calls."""
 GROWTH = "blocks_per_1000"
 ROUNDS = ("ns", "us", "ms", "s")
 
@@ -78,7 +80,7 @@ def shown(ours: Ours, row: Row | None) -> str:
     found = [_amount(row.figure, row.unit, ours.times)]
     for name, word in CALLS.items():
         if name in row.figures:
-            found.append(f"{word} {_amount(row.figures[name], row.unit, ours.times)}")
+            found.append(f"{word} {_amount(row.figures[name], OF_CALLS.get(row.unit, row.unit), ours.times)}")
     if BELOW in row.figures:
         found.append(f"below 1 ms: {share(row.figures[BELOW])}")
     if "speed_up" in row.figures:

@@ -46,13 +46,18 @@ def prepare(graph: Graph) -> tuple[Graph, list[Node]]:
 
 
 def build(prepared: tuple[Graph, list[Node]]) -> Built:
+    return built_with(prepared, None)
+
+
+def built_with(prepared: tuple[Graph, list[Node]], saver: Any) -> Built:
+    """Build it with what keeps checkpoints, or None."""
     graph, nodes = prepared
     builder: Any = StateGraph(State)
     for name, node in zip(graph.names, nodes, strict=True):
         builder.add_node(name, node)
     for name, needs in zip(graph.names, graph.needs, strict=True):
         builder.add_edge(needs if len(needs) > 1 else needs[0] if needs else START, name)
-    return builder.compile(), {"recursion_limit": len(nodes) + 1}
+    return builder.compile(checkpointer=saver), {"recursion_limit": len(nodes) + 1}
 
 
 def run(built: Built) -> Any:

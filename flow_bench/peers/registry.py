@@ -13,7 +13,8 @@ class Library:
     :ivar module: imported by the worker. It has ``build(graph)``, which makes something that can be run; ``run(built)``
         and the async ``run_async(built)``, one or both, which return all nodes' outputs, by name or in order; and,
         if the user has to write more than the nodes' functions, ``prepare(graph)``, what is then given to ``build``.
-        Building and running are timed, preparing is not.
+        Building and running are timed, preparing is not. If it stores outputs, ``stored(built)`` tells how many nodes
+        of the last run another connection finds.
     :ivar package: the distribution that must be installed, whose version is printed; empty if none need be.
     :ivar engine: whether it is a library that runs a graph for its user; False for a loop by hand on primitives.
     :ivar sync: whether it runs sync nodes.

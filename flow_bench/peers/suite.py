@@ -91,8 +91,11 @@ class Trial:
         except PeerFault as fault:
             self.fault = str(fault)
             return
-        if answer.get("done", len(work.names)) != len(work.names):
-            raise Refused(self.contender.label, [f"a timed run left {answer['done']} outputs, not {len(work.names)}"])
+        for what in ("done", "stored"):
+            found, nodes = answer.get(what, len(work.names)), len(work.names)
+            if found != nodes:
+                word = "stored outputs" if what == "stored" else "outputs"
+                raise Refused(self.contender.label, [f"a timed run left {found} {word}, not {nodes}"])
         took = answer["seconds"]
         if turn >= 0:
             self.seconds[operation][turn] = took
@@ -109,7 +112,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
     wanted = [section for section in SECTIONS if not effort.sections or section in effort.sections]
     with ExitStack() as stack:
         peers = [stack.enter_context(closing(Peer(one, effort.patience))) for one in effort.contenders]
-        imports, missing = _started(peers)
+        imports, missing = started(peers)
         if "import" in wanted:
             yield imports
         for nodes in effort.nodes:
@@ -121,7 +124,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
             yield from filter(None, found.values())
 
 
-def _started(peers: Sequence[Peer]) -> tuple[list[Row], dict[str, str]]:
+def started(peers: Sequence[Peer]) -> tuple[list[Row], dict[str, str]]:
     """Start all workers, one after another; return a row of each, and by label why one cannot be had."""
     rows, missing = [], {}
     for peer in peers:
@@ -152,7 +155,7 @@ def _of_graph(
         trials = [Trial(peer, missing.get(peer.contender.label, "")) for peer in mine]
         if not operations or not trials:
             continue
-        _measure(trials, operations, work, mode == "async", effort)
+        measure(trials, operations, work, mode == "async", effort)
         if mode in wanted:
             found[mode] = _rows(mode, "run", trials, topology, work)
         if "build" in wanted:
@@ -163,7 +166,7 @@ def _of_graph(
     return found
 
 
-def _measure(trials: Sequence[Trial], operations: Sequence[str], work: Work, is_async: bool, effort: Effort) -> None:
+def measure(trials: Sequence[Trial], operations: Sequence[str], work: Work, is_async: bool, effort: Effort) -> None:
     with ThreadPoolExecutor(cores()) as threads:  # nothing is timed in a check
         list(threads.map(lambda trial: trial.check(work, is_async), trials))
     for turn, which in schedule(len(trials), effort.rounds):

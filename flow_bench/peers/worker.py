@@ -31,6 +31,7 @@ class Worker:
         self._build = library.build
         self._run: Any = getattr(library, "run", None)
         self._run_async: Any = getattr(library, "run_async", None)
+        self._stored: Any = getattr(library, "stored", None)
         self._runner = asyncio.Runner()
         self._graph = Graph([])
         self._prepared: Any = None
@@ -65,13 +66,17 @@ class Worker:
         return {"seconds": took / repeat}
 
     def run(self, repeat: int) -> dict[str, Any]:
-        """Seconds per run, of so many in a row, and the least number of nodes that any of them left done."""
+        """Seconds per run, of so many in a row, and the least number of nodes that any of them left done.
+
+        If the library stores outputs: also how many of the last run are stored.
+        """
         if self._built is None:
             self._built = self._build(self._prepared)
         with uncollected():
             took, runs = self._runner.run(self._timed_async(repeat)) if self._graph.is_async else self._timed(repeat)
         done = min(self._graph.outputs(raw).count(DONE) for raw in runs)
-        return {"seconds": took / repeat, "done": done}
+        stored = {} if self._stored is None else {"stored": self._stored(self._built)}
+        return {"seconds": took / repeat, "done": done} | stored
 
     def _timed(self, repeat: int) -> tuple[float, list[Any]]:
         run, built = self._run, self._built

@@ -15,7 +15,8 @@ in Reasonable Time*, ISMM 2013). On the logarithms of the passes' values:
    so it is averaged with the typical one of all rows of its kind, which counts as :data:`PRIOR` degrees of freedom
    (G. K. Smyth, *Linear models and empirical Bayes methods*, Stat. Appl. Genet. Mol. Biol. 3, 2004).
 2. Minutes differ too, by what no pass of a run of two minutes shows. :data:`DRIFT` is added for it; for times by the
-   clock :data:`DRIFT_BY_CLOCK`, and more if the load average of the machine was another.
+   clock :data:`DRIFT_BY_CLOCK`, and more if the load average of the machine was another; for servers
+   :data:`DRIFT_OF_SERVERS`.
 3. Which rows differ is decided for all at once, so that the *false discovery rate* is :data:`RATE`: where no row
    differs, that is the chance that any is called different; where many do, each needs less evidence (Y. Benjamini,
    Y. Hochberg, J. R. Stat. Soc. B 57:1, 1995, on Student's t of each row).
@@ -42,6 +43,9 @@ DRIFT = 0.01
 DRIFT_BY_CLOCK = 0.03
 DRIFT_BY_LOAD = 0.1
 """The same for times by the clock: so much, and so much for each process more that ran beside one of the runs."""
+DRIFT_OF_SERVERS = 0.1
+"""The same for servers: they and what drives them are woken by each other, in the caches and on the cores of all."""
+SERVERS = ("api",)
 
 By = Literal["ratio", "time", "size"]
 Verdict = Literal["slower", "faster", "same"]
@@ -154,6 +158,8 @@ def _pair(old: Mapping[str, Any], new: Mapping[str, Any]) -> Pair | str:
         return new["note"] or old["note"] or "no figure"
     if new.get("better") == "zero":
         return "it should be about zero, where a ratio means nothing"
+    if new.get("better") == "none":
+        return "told alone: what else the machine did makes it"
     if old["unit"] != new["unit"]:
         return f"in {old['unit']} before, in {new['unit']} now"
     by = _by(old, new)
@@ -206,6 +212,8 @@ def _test(pair: Pair, typical: float, load: float) -> tuple[float, float, float]
     degrees = pair.degrees + PRIOR
     moderated = (pair.degrees * pair.variance + PRIOR * typical) / degrees
     drift = DRIFT_BY_CLOCK + DRIFT_BY_LOAD * load if pair.by_clock else DRIFT
+    if pair.row["suite"] in SERVERS and pair.by != "size":
+        drift = max(drift, DRIFT_OF_SERVERS)
     error = sqrt(moderated * (1 / len(pair.before) + 1 / len(pair.after)) + 2 * drift**2)
     difference = fmean(pair.after) - fmean(pair.before)
     return -difference if pair.row.get("better") == "higher" else difference, error, degrees

@@ -135,7 +135,7 @@ class TestRun:
             return command.chosen(parser().parse_args(["run", *flags]))
 
         assert chosen() == [name for name in session.SUITES if name not in session.ON_REQUEST]
-        assert {"peers", "scale", "tune", "adaptive", "experiments"} == set(session.ON_REQUEST)
+        assert {"durable", "api", "peers", "scale", "tune", "adaptive", "experiments"} == set(session.ON_REQUEST)
         assert chosen("--all", "--quick") == list(session.SUITES)
         assert chosen("--traces", "--core") == ["core", "traces"]
         assert chosen("--peers") == ["peers"]
@@ -200,7 +200,9 @@ class TestUsage:
             main(arguments)
         assert said in capsys.readouterr().err
 
-    @pytest.mark.parametrize("suite", ["dag", "memory", "concurrency", "workflow", "adaptive", "tune", "peers"])
+    @pytest.mark.parametrize(
+        "suite", ["dag", "memory", "concurrency", "workflow", "adaptive", "tune", "spec", "durable", "api", "peers"]
+    )
     def test_sections(self, suite: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([suite, "--quick", "--only", "nonsense"]) == USAGE
         found = capsys.readouterr()
@@ -337,7 +339,7 @@ class TestStore:
         ("content", "told"),
         [
             (b"no archive", "is not a .tar.gz"), (b"", "is not a .tar.gz"),
-            (gzip.compress(b"x" * 600), "is not a .tar.gz"),
+            (gzip.compress(b"x" * 600, mtime=0), "is not a .tar.gz"),
             (b"", "is not a .tar.gz"), (None, "is not a run of flow_bench"),
         ],
     )  # fmt: skip

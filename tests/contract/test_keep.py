@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
-from conftest import DRIVERS, dag_of, examples
+from conftest import DRIVERS, dag_of, examples, named
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -553,7 +553,7 @@ def passes_plainly(next: Any, ctx: flow.Context) -> Any:
         {"thread": True},
         {"thread": True, "timeout": 60.0, "middleware": [passes_plainly]},
     ],
-    ids=str,
+    ids=named,
 )
 @pytest.mark.parametrize("watched", [False, True])
 def test_bound_nodes_hold_nothing(backend: str, options: dict[str, Any], watched: bool) -> None:

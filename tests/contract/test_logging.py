@@ -515,3 +515,13 @@ def test_a_retry_on_a_loop_of_ones_own(records: Records) -> None:
     dag.add("n", fails_late, retry=flow.Retry(2, delay=0), fallback=1)
     asyncio.run(flow.execute(dag, run_id="r1"))  # type: ignore[arg-type]
     assert [said(record)[:2] for record in records()] == [("INFO", "NodeRetried"), ("WARNING", "NodeFallback")]
+
+
+def test_what_left_a_node_out_is_told(records: Records) -> None:
+    dag = flow.Dag("d")
+    dag.add("own", lambda: 1, when=lambda: False)
+    dag.add("after", lambda own: own)
+    run(dag, "asyncio", observers=(flow.observe.logging(),))
+    texts = [record.getMessage() for record in records()]
+    assert "run r1: own: bypassed by its condition" in texts
+    assert "run r1: after: bypassed, by own" in texts

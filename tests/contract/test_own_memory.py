@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import named
 from memories import Copied, Pickled, Values
 
 import flow
@@ -49,7 +50,7 @@ class TestUse:
         assert (result["count"], result.data.items()) == (2, [("rows", [1]), ("n", 2)])
         assert [one.kept for one in made] == [{"rows": [1], "n": 2}]
 
-    @pytest.mark.parametrize("memory", [dict, OrderedDict, partial(Values), lambda: Values()], ids=str)
+    @pytest.mark.parametrize("memory", [dict, OrderedDict, partial(Values), lambda: Values()], ids=named)
     def test_any_callable_makes_it(self, memory: Any) -> None:
         data = store(memory)
         data["a"] = 1
@@ -277,7 +278,7 @@ class TestRefused:
             (ReadOnly, "memory must make a mutable mapping .*, which <class '.*ReadOnly'> is not"),
             (Unfinished, "memory must make a mutable mapping, and <class '.*Unfinished'> lacks copy"),
         ],
-        ids=str,
+        ids=named,
     )
     def test_in_the_config(self, memory: Any, message: str) -> None:
         with pytest.raises(flow.errors.ConfigError, match=message) as caught:

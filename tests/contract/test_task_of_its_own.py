@@ -177,3 +177,25 @@ def test_nodes_that_leave_nothing_share_a_task() -> None:
         dag.add(f"n{i}", node, needs=[f"n{i - 1}"] if i else [])
     flow.run(dag)
     assert len(set(tasks)) == 1
+
+
+def test_a_node_takes_a_lock_of_its_event_loop(backend: str) -> None:
+    """Trio's asks for the state of the coroutine of the task that takes it."""
+    import anyio
+
+    lock: list[anyio.Lock] = []
+    within: list[int] = []
+
+    async def holds(n: int) -> int:
+        if not lock:
+            lock.append(anyio.Lock())
+        async with lock[0]:
+            within.append(len(within))
+            await anyio.sleep(0)
+            assert within.pop() == 0
+        return n
+
+    dag = flow.Dag("locks")
+    dag.add("numbers", lambda: list(range(5)))
+    dag.map("held", holds, over="numbers", concurrency=3)
+    assert flow.run(dag, config=flow.Config(backend=backend))["held"] == list(range(5))

@@ -3,6 +3,9 @@
 * A ```` ```python ```` block runs, with the blocks before it on its page. ``expression  # -> repr`` and
   ``print(...)  # -> what it prints`` are compared. A ```` ```text ```` block right after it is all that it
   prints. ``python no-run`` is left out.
+* A block whose first line is a comment with the name of a file (``# deploy.yaml``, ``# steps.py``, ``# flow.toml``) is
+  that file: the blocks of its page, and its commands, run in a folder that has it. Another ```` ```yaml ```` block is a
+  part of a workflow, and is read as one.
 * In a ```` ```console ```` block each ``$ flow ...`` or ``$ python -m flow ...`` prints what follows it; what
   was measured (the seconds of ``flow run``) may differ. Other commands are left out.
 * Every program in docs/examples prints what is listed here.
@@ -18,6 +21,7 @@ import linecache
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +31,7 @@ from conftest import ROOT
 DOCS = ROOT / "docs"
 PAGES = [page for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if page.exists()]
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (?P<name>[\w./-]+\.(?:ya?ml|py|toml))\n")
 EXPECTED = re.compile(r"#\s*->\s*(?P<value>.+)$")
 MEASURED = re.compile(r"[\d.]+(?:e[+-]?\d+)? (?:us|ms|s)\b|[\d.]+%")
 
@@ -38,6 +43,32 @@ class Block(NamedTuple):
     body: str
     line: int
     follows: bool
+
+
+def file_of(block: Block) -> str:
+    """Return the name of the file that a block is; empty if it is none."""
+    found = FILE.match(block.body) if block.info in ("yaml", "python", "toml") else None
+    return found["name"] if found is not None else ""
+
+
+def folder_of(page: Path, tmp_path: Path) -> Path:
+    """Return where the code of a page runs: the root, or a folder with the files that the page shows."""
+    blocks = [block for block in blocks_of(page) if file_of(block)]
+    for block in blocks:
+        path = tmp_path / file_of(block)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.body, encoding="utf-8")
+    return tmp_path if blocks else ROOT
+
+
+@pytest.fixture
+def modules_of_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Let the modules that a page shows be imported, and forgotten afterwards."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -87,9 +118,10 @@ def run_block(block: Block, name: str, namespace: dict[str, Any]) -> str:
     return out.getvalue()
 
 
+@pytest.mark.usefixtures("modules_of_pages")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(folder_of(page, tmp_path))
     place = ""
 
     def same(value: object, expected: str) -> None:
@@ -104,8 +136,24 @@ def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             printed = None
             continue
         assert not printed, f"what the block before {place} prints is not shown"
-        printed = run_block(block, "example.py", namespace) if block.info == "python" else None
+        runs = block.info == "python" and not file_of(block)
+        printed = run_block(block, "example.py", namespace) if runs else None
     assert not printed
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "spec-errors.md"], ids=lambda page: page.name)
+def test_yaml_blocks_are_workflows(page: Path) -> None:
+    """One with a name is used by a later block; another one is a part of a file, without faults."""
+    blocks = blocks_of(page)
+    for k, block in enumerate(blocks):
+        if block.info == "yaml" and (name := file_of(block)):
+            users = [later for later in blocks[k + 1 :] if name in later.body]
+            assert users, f"{page.name}:{block.line}: no later block uses this one"
+        elif block.info == "yaml":
+            from flow.spec.loading import Session
+
+            pytest.importorskip("yaml", reason="PyYAML is not installed: pip install -e '.[spec]'")
+            assert Session(imports=False).loads(f"flow: 1\n{block.body}", f"{page.name}:{block.line}", None)
 
 
 def commands_of(page: Path) -> list[Any]:
@@ -115,16 +163,19 @@ def commands_of(page: Path) -> list[Any]:
             for part in re.split(r"^\$ ", block.body, flags=re.MULTILINE)[1:]:
                 command, _, output = part.partition("\n")
                 if command.startswith(("flow ", "python -m flow ")):
-                    commands.append(pytest.param(command, output, id=f"{page.name}-{command}"))
+                    commands.append(pytest.param(page, command, output, id=f"{page.name}-{command}"))
     return commands
 
 
-@pytest.mark.parametrize(("command", "output"), [c for page in PAGES for c in commands_of(page)])
-def test_commands_print_what_is_shown(command: str, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("modules_of_pages")
+@pytest.mark.parametrize(("page", "command", "output"), [c for page in PAGES for c in commands_of(page)])
+def test_commands_print_what_is_shown(
+    page: Path, command: str, output: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     testing = pytest.importorskip("click.testing")
     from flow.cli.commands import cli
 
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(folder_of(page, tmp_path))
     words = shlex.split(command.removeprefix("python -m "))
     printed = testing.CliRunner().invoke(cli, words[1:], terminal_width=80, prog_name="flow").output
     if words[1] == "run":
@@ -234,6 +285,24 @@ refused by Bob (approve)
 refused by nobody (approve)
 not sent: what was sent to 'approve' is not of its type Approval: Expected `bool`, got `str` - at `$.yes`
 """,
+    "approval_later": """\
+monday: waiting for approve approve
+tuesday: Ann is heard: True
+tuesday: Bob is heard: False
+wednesday: invoice-1: invoice over 500: Ann says yes
+still waiting: invoice-2 (drafted [500, 90])
+""",
+    "mounted": """\
+200 {'total': 47}
+422
+  /inputs/items: Expected `array`, got `str`
+  /inputs/rat: there is no such input (did you mean 'rate'?)
+completed
+""",
+    "training": """\
+night: MemoryError('the model does not fit') after 5 calls
+morning: 0.22 vowels per letter; called: model
+""",
     "saga": """\
 nothing fails: have a nice trip; in order: True
 payment fails: no trip: hotel 17 undone, flight 17 undone; in order: True
@@ -260,6 +329,8 @@ node 'price' returned 'twenty': Expected `int`, got `str`
 def test_example_prints(path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(path.parent))  # where another process can import it, too
     monkeypatch.delitem(sys.modules, path.stem, raising=False)
+    if path.stem == "mounted":
+        pytest.importorskip("starlette", reason="Starlette is not installed: pip install -e '.[http]'")
     try:
         importlib.import_module(path.stem).main()
     finally:

@@ -39,7 +39,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         path.write_text(module_of(page), encoding="utf-8")
         checked[str(path)] = page.relative_to(ROOT).as_posix()
     compared = [DOCS / "compare" / name for name in ("work.py", "count.py")]  # the others need the other libraries
-    compared.append(DOCS / "guide" / "figures.py")
+    compared += [DOCS / "guide" / "figures.py", DOCS / "guide" / "faults.py", *DOCS.glob("examples/files/*.py")]
     for program in (*DOCS.glob("examples/*.py"), *compared, *DOCS.glob("compare/*_flow.py")):
         path = folder / (f"examples_{program.name}" if program.parent.name == "examples" else program.name)
         path.write_text(program.read_text(encoding="utf-8"), encoding="utf-8")

@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.errors import EvaluationError, ExpressionSyntaxError
+from flow.expr.faults import Refusal
+from flow.expr.library import STANDARD
+from flow.expr.syntax import analysis
 
 expr: Any = import_module("flow.expr")  # the room: `flow.expr` may be a function
 
@@ -144,6 +147,7 @@ STRICTER = (
 
 @given(_any)
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")  # Python's compiler, of what can only fail
 @examples(1_000)
 def test_expressions_are_python(source: str) -> None:
     try:
@@ -225,3 +229,26 @@ def test_values_of_every_shape(one: Any, two: Any) -> None:
     assert same(expr.template("{{ x }}").evaluate(scope), one)
     unique = expr.compile("unique([x, y, x, [x], [x]])").evaluate(scope)
     assert unique == ([one, [one]] if one == two else [one, two, [one]] if two != [one] else [one, two])
+
+
+_NAMES = st.sampled_from(["a", "bc", "retries", "_u", "len", "true", "null", "None", "and", "nodes", "x9", "Qz000z"])
+_PIECES = st.one_of(
+    _NAMES, _NAMES,
+    st.sampled_from(["0", "1", "7", "42", "007", "123456789", "1234567890", "1.5", ".5", "1e3", "2e-", "987654000"]),
+    st.sampled_from(["'x'", '"it\'s"', "'Qz000z'", "'a b'", "'{'", "r'x'", "'\\n'"]),
+    st.sampled_from([*"+-*/%<>()[]{},.:= ", "==", " and ", " if ", " else ", "not ", " in ", "//", "upper(", "."]),
+)  # fmt: skip
+
+
+@given(st.one_of(_any, st.lists(_PIECES, min_size=1, max_size=12).map("".join)))
+@examples(400)
+def test_what_is_filled_into_a_known_form_is_what_analysing_the_source_gives(source: str) -> None:
+    def known(of: Any) -> Any:
+        try:
+            found = of()
+        except Refusal as refusal:
+            return refusal.args, refusal.line, refusal.column
+        return found.uses, found.calls, found.code, [found.spot(at) for at in range(found.code.count("\n"))]
+
+    whole = known(lambda: analysis._written(source, STANDARD).filled())
+    assert known(lambda: analysis.analysed(source, STANDARD)) == whole

@@ -7,7 +7,7 @@ and says what the table in docs/routing.md says. So it agrees with a run only if
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,17 @@ from flow.types import Status
 LIVE, BYPASSED, FAILED, SOFT = "live", "bypassed", "failed", "failed, tolerated"
 JOINS: Sequence[Any] = ("all", "all", "all", "some", "none_failed", "done", "failed", 1, 2)
 CONDITIONS = ("completed", "completed", "failed", "done")
+TEXTS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "failed({0})": ("failed", ["failed"]),
+    "true and failed({0}) and len(errors({0})) == 1": ("failed", ["failed"]),
+    "failed({0}) or timed_out({0})": ("handled", ["failed"]),
+    "true and (failed({0}, {0}))": ("handled", ["failed"]),
+    "succeeded({0})": ("completed", ["completed"]),
+    "not failed({0})": ("done", ["completed", "bypassed", "skipped"]),
+    "bypassed({0}) or succeeded({0})": ("done", ["completed", "bypassed"]),
+    "not (succeeded({0}) and true)": ("done", ["failed", "bypassed", "skipped"]),
+}
+"""Expressions: the condition that they give to the edge, and the statuses of the node for which they are true."""
 
 
 class Node:
@@ -29,6 +40,8 @@ class Node:
     :ivar edges: the nodes before it, and how each must end; ``after`` are those of them that are said to be.
     :ivar reads: those whose output is a parameter, with a default but for what is ``required``.
     :ivar asks: those whose output its condition reads.
+    :ivar told: those whose Outcome its condition takes. :ivar saw: what it was given of them.
+    :ivar text: the expression that its condition is, about the one node in ``told``; empty if it is a function.
     """
 
     def __init__(self, rng: random.Random, i: int) -> None:
@@ -60,11 +73,36 @@ class Node:
         free = [name for name in plain if name not in self.outcomes]
         self.asks = [name for name in free if self.when is not None and rng.random() < 0.3]
         self.insists = {name for name in self.asks if strict and rng.random() < 0.5}
-        read = {*self.reads, *self.asks, self.over}
-        self.after = {name: how for name, how in self.edges.items() if name not in read or rng.random() < 0.5}
+        self.saw: dict[str, str] = {}
+        self.told, self.text = self._asking(rng)
+        read = {*self.reads, *self.asks, *self.told, self.over}
+        self.after = {
+            name: how
+            for name, how in self.edges.items()
+            if name not in read or how != "completed" or rng.random() < 0.5
+        }
         self.pauses = rng.choice((0, 0, 1, 1, 2, 4))
         self.to: list[str] = []
         self.chosen: list[str] = []
+
+    def _asking(self, rng: random.Random) -> tuple[list[str], str]:
+        """Choose what the condition is told of nodes. (Such an edge may be dead: what else reads it has a default.)"""
+        firm = {*self.required, *self.asks, self.over}
+        free = [name for name in self.edges if name not in firm]
+        if not free or rng.random() < 0.8:
+            return [], ""
+        if self.when is None and not self.counts:
+            self.when = "text"
+            return [rng.choice(free)], rng.choice(list(TEXTS))
+        return [name for name in free if self.when is not None and rng.random() < 0.5], ""
+
+    def condition(self, other: str) -> str:
+        """How ``other`` must end, so that its edge to this node is live."""
+        how = self.edges.get(other, "completed")
+        if how == "completed" and other in self.told:
+            said = TEXTS[self.text][0] if self.text else "done"
+            return "done" if said == "handled" else said
+        return "done" if how == "completed" and other in self.outcomes else how
 
     @property
     def counts(self) -> bool:
@@ -124,15 +162,21 @@ def _every_other_time() -> Any:
 
 def _saying(node: Node) -> Any:
     """A condition, whose parameters are the nodes that it reads."""
+    if node.text:
+        return flow.expr(node.text.format(*node.told))
     parameters = [name if name in node.insists else f"{name}=None" for name in node.asks]
+    parameters += [f"{name}: Outcome{'=None' if node.counts else ''}" for name in node.told]
 
-    def said() -> bool:
+    def said(*told: Any) -> bool:
+        node.saw = {name: str(one.status) for name, one in zip(node.told, told, strict=True) if one is not None}
         if node.when == "raises":
             raise LookupError(node.name)
         return bool(node.when)
 
     parameters.sort(key=lambda text: "=" in text)
-    return eval(f"lambda {', '.join(parameters)}: said()", {"said": said})
+    namespace: dict[str, Any] = {"said": said, "Outcome": flow.Outcome}
+    exec(f"def when({', '.join(parameters)}): return said({', '.join(node.told)})", namespace)
+    return namespace["when"]
 
 
 @cache
@@ -186,10 +230,8 @@ def expected(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, list[str]
     soft: dict[str, bool] = {}  # of what was skipped: only tolerated failures have led to it
 
     def token(node: Node, other: str) -> str:
-        found, condition = status[other], node.edges.get(other, "completed")
+        found, condition = status[other], node.condition(other)
         source = by_name[other]
-        if other in node.outcomes and condition == "completed":  # else the condition is what counts
-            condition = "done"
         if found == "completed" and node.name in source.to and node.name not in source.chosen:
             return BYPASSED
         if condition == "done" or condition == found:
@@ -201,8 +243,8 @@ def expected(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, list[str]
             return FAILED
         if condition == "failed" or other in node.required or other in node.insists:
             return SOFT
-        if other in (*node.reads, *node.asks):
-            return LIVE  # a reading with a default
+        if other in (*node.reads, *node.asks, *node.told):
+            return LIVE  # a reading with a default, or of a condition that gets an Outcome
         if found == "failed":
             return BYPASSED if node.name in source.to else LIVE  # order; a router that failed chose none
         return SOFT
@@ -224,7 +266,7 @@ def expected(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, list[str]
             skipped = failed and node.join != "failed"
             status[node.name] = "skipped" if skipped else "bypassed"
             soft[node.name] = FAILED not in tokens
-        elif node.when is False:
+        elif node.when is False or (node.text and status[node.told[0]] not in TEXTS[node.text][1]):
             status[node.name] = "bypassed"
         else:
             status[node.name] = "failed" if node.ends_badly else "completed"
@@ -237,7 +279,11 @@ def is_ok(nodes: Sequence[Node], status: dict[str, str], causes: dict[str, list[
     def handled(node: Node) -> bool:
         return any(
             status[other.name] == "completed"
-            and (other.edges.get(node.name) == "failed" or (other.join == "failed" and waits_for(other, node)))
+            and (
+                other.condition(node.name) == "failed"
+                or (other.join == "failed" and waits_for(other, node))
+                or (node.name in other.told and TEXTS.get(other.text, ("",))[0] == "handled")
+            )
             for other in nodes
         )
 
@@ -325,6 +371,9 @@ def check_run(nodes: Sequence[Node], rng: random.Random, kind: str, settings: di
     found = {name: str(status) for name, status in result.status.items()}
     assert found == want, (kind, settings)
     ran = [node for node in nodes if want[node.name] == "completed" and not node.fails]
+    for node in nodes:  # (a run of a join of k may ask before all have ended)
+        assert {name: want[name] for name in node.saw} == node.saw
+        assert node.text or node.counts or node not in ran or [*node.saw] == node.told
     assert {*called} == {node.name for node in ran}
     plain = {node.name for node in nodes if not (node.is_map or node.is_loop)}
     for node in nodes:

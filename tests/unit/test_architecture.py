@@ -12,13 +12,13 @@ import flow
 
 RANKS = {
     "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0, "exports": 0,
-    "keywords": 0, "terms": 0, "logs": 0, "tracebacks": 0, "blame": 0, "draw": 0,
+    "keywords": 0, "terms": 0, "logs": 0, "tracebacks": 0, "blame": 0, "draw": 0, "masking": 0,
     "expr": 1, "signature": 1, "annotations": 1, "data": 1, "policy": 1,
     "plan": 2, "memory": 2,
     "graph": 3,
-    "run": 4, "testing": 4,
-    "observe": 5,
-    "tuning": 6,
+    "run": 4,
+    "observe": 5, "spec": 5, "store": 5, "metrics": 5,
+    "tuning": 6, "testing": 6, "http": 6,
     "cli": 7, "__main__": 8, "__init__": 8,
 }  # fmt: skip
 WITHIN_RANK = {
@@ -28,7 +28,7 @@ WITHIN_RANK = {
     ("config", "tracebacks"), ("tracebacks", "errors"),
     ("draw", "types"), ("draw", "reprs"), ("errors", "draw"), ("errors", "blame"),
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
-    ("policy", "data"), ("policy", "signature"),
+    ("policy", "data"), ("policy", "expr"), ("policy", "signature"),
     ("errors", "exports"), ("types", "exports"), ("clock", "exports"), ("config", "exports"),
     ("cli", "__init__"),  # a user like any other
 }  # fmt: skip
@@ -54,9 +54,10 @@ def imports(tree: ast.Module, package: str = "flow") -> set[str]:
 
 
 PUBLIC = {
-    "flow", "flow.clock", "flow.config", "flow.data", "flow.errors", "flow.graph.interop", "flow.graph.render",
-    "flow.graph.topologies", "flow.graph.traces", "flow.memory", "flow.observe", "flow.plan", "flow.policy.middleware",
-    "flow.run.events", "flow.testing", "flow.tuning", "flow.types",
+    "flow", "flow.clock", "flow.config", "flow.data", "flow.errors", "flow.expr", "flow.graph.interop",
+    "flow.graph.render", "flow.graph.topologies", "flow.graph.traces", "flow.http", "flow.memory", "flow.metrics",
+    "flow.observe", "flow.plan",
+    "flow.policy.middleware", "flow.run.events", "flow.spec", "flow.store", "flow.testing", "flow.tuning", "flow.types",
 }  # fmt: skip
 SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "flow").rglob("*.py"))}
 

@@ -359,7 +359,7 @@ MISTAKES: list[tuple[str, list[str], int, str]] = [
     ("missing import", ["run", "imports.py"], 2, "ModuleNotFoundError: No module named 'nowhere' (imports.py:3)"),
     ("raises in another file", ["run", "outer.py"], 2, "failed: RuntimeError: deep down (inner_of_outer.py:2)"),
     ("exits", ["check", "exits.py"], 2, "failed: SystemExit: 3 (exits.py:2)"),
-    ("no trace", ["run", "notes.txt"], 2, "'notes.txt' is neither Python nor a trace"),
+    ("no trace", ["run", "notes.txt"], 2, "'notes.txt' is neither Python, a workflow nor a trace"),
     ("broken trace", ["run", "broken.json"], 1, "trace 'broken.json' cannot be loaded: it is not JSON"),
     ("faulty dag", ["run", "faulty.py"], 1, "dag 'f' cannot be compiled: "),
     ("unknown input", ["run", "good.py", "--input", "fctor=1"], 2, "input 'fctor' is no parameter of any node"),

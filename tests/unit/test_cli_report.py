@@ -14,6 +14,7 @@ click = pytest.importorskip("click")
 
 from flow.cli import report  # noqa: E402
 from flow.cli.terminal import columns, styled  # noqa: E402
+from flow.run.plain import brief  # noqa: E402
 
 LONG = "a_very_long_name_of_a_node_that_stores_the_results_in_the_warehouse_of_north"
 
@@ -101,7 +102,7 @@ def test_many_outputs() -> None:
 
 
 def test_one_of_each() -> None:
-    assert report.brief(flow.MapResult("m", [1], {}, None)) == "1 of 1 item completed"
+    assert brief(flow.MapResult("m", [1], {}, None)) == "1 of 1 item completed"
     assert repr(flow.MapResult("m", [1], {}, None)) == "<MapResult of 'm': 1 of 1 item completed>"
     dag = flow.Dag("d")
     dag.add("n", lambda: 1)

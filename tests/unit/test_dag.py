@@ -83,8 +83,8 @@ class TestDefining:
     def test_defaults_said_aloud_cost_nothing(self) -> None:
         dag = flow.Dag()
         dag.add("a", nothing, after=(), needs=None, retry=None, timeout=None, thread=False, continue_on_error=False,
-                priority=0, middleware=(), cost=None)  # fmt: skip
-        assert dag.compile()._nodes.binders == {}
+                priority=0, middleware=(), cost=None, store=True)  # fmt: skip
+        assert dag.compile()._nodes.binders == dag.compile()._nodes.storing == dag._definition.policies == {}
 
     def test_what_fails_while_adding_leaves_nothing_behind(self) -> None:
         def broken() -> Any:

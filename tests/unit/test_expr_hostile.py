@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -13,8 +11,8 @@ import pytest
 from conftest import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from watching import watched
 
-import flow.errors
 from flow.errors import ExpressionError, ExpressionSyntaxError
 from flow.expr.library import STANDARD
 
@@ -185,32 +183,6 @@ SYNTAX = [
 ]  # fmt: skip
 
 ALL = [*WALKS, *LOOKALIKES, *SIZES, *ENDLESS, *NESTING, *SYNTAX]
-
-_seen: list[tuple[str, str]] | None = None
-_HARMLESS = frozenset({"builtins.id", "compile", "exec"})
-
-
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _seen is None or event in _HARMLESS:
-        return
-    if event == "object.__getattr__" and arguments[1] == "tb_frame":  # of the generated code: which dict lacks a key
-        return
-    _seen.append((event, repr(arguments)[:200]))
-
-
-@contextmanager
-def watched() -> Iterator[list[tuple[str, str]]]:
-    """List what happens meanwhile: imports, files, processes."""
-    global _seen
-    if not hasattr(sys, "_hook_of_expr_tests"):
-        sys.addaudithook(_hook)
-        sys._hook_of_expr_tests = True  # type: ignore[attr-defined]
-    flow.errors.nearest("scor", ["score"])  # imports difflib at its first use
-    _seen = found = []
-    try:
-        yield found
-    finally:
-        _seen = None
 
 
 def tried(source: str, template: bool = False) -> Any:

@@ -203,14 +203,14 @@ def test_lines_of_settings_take_linear_time(piece: str) -> None:
     line = piece * (200_000 // len(piece))
     began = time.process_time()
     for text in (line, f"[{line}", f"{line}=", f"x{line}\n" * 2):
-        config_files._lines(f"[flow]\n{text}\nlimit = 0")
+        config_files.lines_of(f"[flow]\n{text}\nlimit = 0")
     assert not is_name(line)
     assert time.process_time() - began < 5  # quadratic: minutes; cubic: years
 
 
 def test_lines_are_found_as_before() -> None:
     text = "  [ flow ]  # c\n\tlimit\t= 3\n ' a b ' = 1\nx.\"y\" = 2\r\n[[t]]\n= 3\n[flow.data]\nk='''\na = 1\n'''\nz=1"
-    assert config_files._lines(text) == {
+    assert config_files.lines_of(text) == {
         ("flow",): 1,
         ("flow", "limit"): 2,
         ("flow", " a b "): 3,

@@ -383,3 +383,47 @@ def test_files_are_of_the_types_that_typing_has_for_them(asked: Any) -> None:
     source.__annotations__["return"] = list[io.BytesIO] if is_list else plain
     read.__annotations__["x"] = list[IO[bytes]] if is_list else asked
     assert found(reader(dag_of(source=source), "source", read)) == []
+
+
+class TestConditions:
+    """A condition that asks whether a node has failed, of a node that is skipped then."""
+
+    @staticmethod
+    def dag(when: str, **options: Any) -> flow.Dag:
+        dag = flow.Dag("desk")
+        dag.add("restart", ints, **options.pop("restart", {}))
+        dag.add("health", lambda restart=(): {"bad": not restart}, **options.pop("health", {"after": "restart"}))
+        dag.add("ticket", number, when=flow.expr(when), **options)
+        return dag
+
+    @pytest.mark.parametrize("when", [
+        "failed(restart) or health.bad", "timed_out(restart) and default(health.bad, true)",
+        "failed(nodes['restart']) or not health.bad",
+    ])  # fmt: skip
+    def test_it_is_found(self, when: str) -> None:
+        (found,) = self.dag(when).compile().warnings()
+        assert (found.kind, found.node, found.parameter, found.source) == ("route", "ticket", "", "health")
+        assert found.text.endswith(
+            "asks whether 'restart' has failed, and is skipped then, since 'health' before it is: is join='done' meant?"
+        )
+
+    @pytest.mark.parametrize("when, options", [
+        ("failed(restart) or default(health.bad, false)", {"join": "done"}),
+        ("failed(restart)", {}),
+        ("succeeded(restart) and health.bad", {}),
+        ("failed(restart) or failed(health)", {}),
+        ("failed(restart) or health.bad", {"restart": {"continue_on_error": True}}),
+        ("failed(restart) or health.bad", {"health": {"join": "done"}}),
+        ("failed(restart) or health.bad", {"health": {"after": {"restart": "done"}}}),
+    ])  # fmt: skip
+    def test_others_are_not(self, when: str, options: dict[str, Any]) -> None:
+        assert self.dag(when, **options).compile().warnings() == ()
+
+    def test_that_is_what_happens(self) -> None:
+        def broken() -> list[int]:
+            raise ConnectionError("no answer")
+
+        dag = self.dag("failed(restart) or health.bad")
+        dag.add("restart", broken, replace=True)
+        result = flow.run(dag, config=flow.Config(on_error="collect"))
+        assert str(result.status["ticket"]) == "skipped"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import collected, error_of
+from conftest import collected, error_of, named
 
 import flow
 
@@ -66,7 +66,7 @@ def test_on_each_loop(backend: str) -> None:
         {"retry": flow.Retry(2, delay=0)}, {"timeout": 30}, {"thread": True}, {"thread": True, "timeout": 30},
         {"middleware": [lambda next, ctx: next()]}, {"continue_on_error": True},
     ],
-    ids=str,
+    ids=named,
 )  # fmt: skip
 def test_with_policies(options: dict[str, Any]) -> None:
     result = collected(forgetful(**options))

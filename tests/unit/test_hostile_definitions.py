@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import pytest
+from conftest import named
 
 import flow
 
@@ -161,6 +162,8 @@ WAYS: dict[str, Any] = {
     "cost": lambda d, o: d.add("n", lambda: 1, cost=o),
     "thread": lambda d, o: d.add("n", lambda: 1, thread=o),
     "continue_on_error": lambda d, o: d.add("n", lambda: 1, continue_on_error=o),
+    "store": lambda d, o: d.add("n", lambda: 1, store=o),
+    "store of a merge": lambda d, o: d.merge("n", of=["users"], store=o),
 }
 
 
@@ -192,7 +195,7 @@ def test_another_fault_is_found_whatever_is_given(way: str, kind: str) -> None:
         (5, {"middleware": [lambda next, ctx: next()]}), (lambda: 1, {}),
         (functools.partial(annotated, 1, 2), {"retry": flow.Retry(3)}),
     ],
-    ids=str,
+    ids=named,
 )  # fmt: skip
 @pytest.mark.parametrize("dag_middleware", [(), [lambda next, ctx: next()]], ids=["", "dag middleware"])
 def test_a_faulty_map_with_a_policy(fn: Any, options: dict[str, Any], dag_middleware: Any) -> None:
@@ -234,7 +237,9 @@ def settings_without_truth() -> list[Any]:
     for name in flow.Timeout.__struct_fields__:
         give = lambda name=name: compiled(timeout=flow.Timeout(**{name: value}))  # noqa: E731
         found.append(pytest.param(give, id=f"Timeout.{name}"))
-    for name in ("retry", "timeout", "thread", "continue_on_error", "priority", "middleware", "cost", "needs", "after"):
+    for name in (
+        "retry", "timeout", "thread", "continue_on_error", "priority", "middleware", "cost", "needs", "after", "store",
+    ):  # fmt: skip
         found.append(pytest.param(lambda name=name: compiled(**{name: value}), id=name))
     for name in ("concurrency", "batch_size", "on_error", "key", "take", "pipelined", "needs"):
         found.append(pytest.param(lambda name=name: mapped(**{name: value}), id=f"map.{name}"))
@@ -323,7 +328,7 @@ def test_so_have_layers_times_width() -> None:
     [*(flow.DataConfig.preset(name) for name in ("default", "low_memory", "production", "metrics_disabled")),
      flow.DataConfig(memory="slots"), flow.DataConfig(interning="arena"), flow.DataConfig(metrics="timing"),
      flow.DataConfig(locked=True)],
-    ids=str,
+    ids=named,
 )  # fmt: skip
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize("shared", [False, True])

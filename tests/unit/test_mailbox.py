@@ -19,6 +19,7 @@ class Run:
     def __init__(self, plan: flow.Plan, *codes: int) -> None:
         self.plan = plan
         self.config = flow.Config()
+        self.journal = None
         self.codes = list(codes)
 
     def code(self, i: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from conftest import named
 
 import flow
 from flow.graph.options import CommonOptions, ItemOptions, NodeOptions, PolicyOptions
@@ -155,7 +156,7 @@ class TestExecutor:
         assert type(policy_of(with_node(executor=Where.POOL)).runs_in) is str
 
     @everywhere
-    @pytest.mark.parametrize("executor", ["", 5, True, ["pool"], object], ids=repr)
+    @pytest.mark.parametrize("executor", ["", 5, True, ["pool"], object], ids=named)
     def test_what_is_no_name(self, make: Adds, executor: Any) -> None:
         (fault,) = faults_of(make(executor=executor))
         assert fault.startswith("executor must be 'inline', 'thread' or a name in Config(executors=...), not ")
@@ -217,7 +218,7 @@ class TestAdmission:
         assert policy_of(dag).admission is admission
 
     @everywhere
-    @pytest.mark.parametrize("admission", [0, False, "limit", [admit]], ids=repr)
+    @pytest.mark.parametrize("admission", [0, False, "limit", [admit]], ids=named)
     def test_what_cannot_be_called(self, make: Adds, admission: Any) -> None:
         (fault,) = faults_of(make(admission=admission))
         assert fault.startswith("admission must be a callable (ctx) or None, not ")
@@ -227,14 +228,14 @@ class TestCopies:
     """What copies nodes keeps all their options."""
 
     FULL = Policy(
-        flow.Retry(2), 3.0, True, False, 4, (lambda next, ctx: next(),), 5.0, 6, False, "thread", admit
+        flow.Retry(2), 3.0, True, False, 4, (lambda next, ctx: next(),), 5.0, 6, False, "thread", admit, store=False
     )  # fmt: skip
 
     def full(self) -> flow.Dag:
         dag = flow.Dag("full")
         dag.add("first", lambda: 0)
         dag.add("it", one, **msgspec.structs.asdict(self.FULL))
-        dag.map("each", one, "items", executor="pool", admission=aadmit)
+        dag.map("each", one, "items", executor="pool", admission=aadmit, store="pickle")
         return dag
 
     def test_adding_takes_every_one(self) -> None:
@@ -244,7 +245,8 @@ class TestCopies:
         whole = flow.Dag("whole")
         whole.include(self.full(), prefix="p")
         assert policy_of(whole, 1) == self.FULL
-        assert policy_of(whole, 2) == Policy(executor="pool", admission=aadmit)
+        assert policy_of(whole, 2) == Policy(executor="pool", admission=aadmit, store="pickle")
+        assert whole.compile()._nodes.storing == {1: False, 2: "pickle"}
         assert runs_in_thread(whole, "p.it")
 
     def test_include_under_middleware(self) -> None:
@@ -252,16 +254,17 @@ class TestCopies:
             return next()
 
         inner = flow.Dag("inner", middleware=[around])
-        inner.add("it", one, executor="pool", admission=admit)
+        inner.add("it", one, executor="pool", admission=admit, store=False)
         whole = flow.Dag("whole")
         whole.include(inner, prefix="p")
-        assert policy_of(whole) == Policy(middleware=(around,), executor="pool", admission=admit)
+        assert policy_of(whole) == Policy(middleware=(around,), executor="pool", admission=admit, store=False)
 
     def test_subgraph(self) -> None:
         part = self.full().subgraph("each", "it")
         assert part.names == ("it", "each")
         assert policy_of(part, 0) == self.FULL
-        assert policy_of(part, 1) == Policy(executor="pool", admission=aadmit)
+        assert policy_of(part, 1) == Policy(executor="pool", admission=aadmit, store="pickle")
+        assert part.compile()._nodes.storing == {0: False, 1: "pickle"}
 
     def test_graphs_of_networkx(self) -> None:
         networkx = pytest.importorskip("networkx")
@@ -328,6 +331,16 @@ dag.add("a", one, replace=True)
 dag.node(name="b", replace=True)(one)
 dag.map("c", one, over="xs", replace=True)
 dag.reduce("f", add, over="xs", start=0, replace=True)
+dag.add("a", one, store=False)
+dag.node(name="b", store="pickle")(one)
+dag.map("c", one, over="xs", store=True)
+dag.reduce("f", add, over="xs", start=0, store=False)
+dag.merge("m", of=["a", "b"], store=False)
+dag.route("r", one, to={1: "a"}, store="pickle")
+dag.teardown("t", one, of="a", store=False)
+dag.add("a", one, store="json")  # type: ignore[call-overload]
+dag.map("c", one, over="xs", store=1)  # type: ignore[call-overload]
+dag.signal("s", store=False)  # type: ignore[call-overload]
 dag.add("a", one, replace="yes")  # type: ignore[call-overload]
 dag.add("g", one, executor=5)  # type: ignore[call-overload]
 dag.add("h", one, admission=misses)  # type: ignore[arg-type]

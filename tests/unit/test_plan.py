@@ -192,13 +192,14 @@ class TestPart:
 
     def test_policies_move_along(self) -> None:
         dag = flow.Dag()
-        dag.add("dropped", nothing, retry=flow.Retry(2), continue_on_error=True, timeout=1, priority=7)
-        dag.add("a", nothing, retry=flow.Retry(5), continue_on_error=True, timeout=3, priority=4)
+        dag.add("dropped", nothing, retry=flow.Retry(2), continue_on_error=True, timeout=1, priority=7, store=False)
+        dag.add("a", nothing, retry=flow.Retry(5), continue_on_error=True, timeout=3, priority=4, store="pickle")
         dag.add("b", lambda a, *, k=1: None)
         plan = dag.compile()
         part = plan.subgraph("b")
         assert part._nodes.retries == {0: flow.Retry(5)}
         assert part._nodes.priorities == {0: 4}
+        assert part._nodes.storing == {0: "pickle"}
         assert part._nodes.may_fail == {0}
         assert part._nodes.binders == {0: plan._nodes.binders[1], 1: plan._nodes.binders[2]}
 
@@ -284,9 +285,9 @@ def test_critical_order_takes_the_longest_way_down_first(seed: int, count: int) 
 class TestSurface:
     def test_what_is_public_is_what_a_user_would_ask_of_a_graph(self) -> None:
         assert {name for name in dir(Plan) if not name.startswith("_")} == {
-            "all_sync", "ancestors", "costs", "critical_path", "dependencies", "depth", "descendants", "edge_count",
-            "edges", "find", "inputs", "level_of", "levels", "name", "names", "required_inputs", "serial_time",
-            "subgraph", "successors", "topological_order", "warnings", "width",
+            "all_sync", "ancestors", "config", "costs", "critical_path", "dependencies", "depth", "descendants",
+            "edge_count", "edges", "find", "inputs", "level_of", "levels", "name", "names", "required_inputs",
+            "serial_time", "subgraph", "successors", "topological_order", "warnings", "width",
         }  # fmt: skip
 
     def test_nothing_of_it_can_be_set_or_deleted(self, diamond: Plan) -> None:

@@ -13,8 +13,9 @@ import pytest
 import flow
 
 MODULES = (
-    flow, flow.clock, flow.config, flow.data, flow.errors, flow.events, flow.interop, flow.memory, flow.middleware,
-    flow.observe, flow.plan, flow.render, flow.testing, flow.topologies, flow.traces, flow.tuning, flow.types,
+    flow, flow.clock, flow.config, flow.data, flow.errors, flow.events, flow.expr, flow.http, flow.interop, flow.memory,
+    flow.metrics, flow.middleware, flow.observe, flow.plan, flow.render, flow.spec, flow.store, flow.testing,
+    flow.topologies, flow.traces, flow.tuning, flow.types,
 )  # fmt: skip
 NAMES = [(module, name) for module in MODULES for name in module.__all__]
 
@@ -40,9 +41,10 @@ def test_every_public_name_says_what_it_is_and_where_it_is(module: ModuleType, n
 def test_the_top_level_holds_what_most_programs_use() -> None:
     assert flow.__all__ == [
         "Config", "Context", "Dag", "DataConfig", "DefinitionError", "DefinitionWarning", "FlowError", "InputError",
-        "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "Result", "Retry", "RunError", "RunHandle", "Status",
-        "Timeout", "UsageError", "WorkflowData", "errors", "events", "execute", "interop", "memory", "middleware",
-        "observe", "render", "run", "start", "stream", "testing", "topologies", "traces", "tune",
+        "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "Result", "Retry", "RunError", "RunHandle", "Secret",
+        "Status", "Timeout", "UsageError", "WorkflowData", "action", "errors", "events", "execute", "expr", "http",
+        "interop", "memory", "metrics", "middleware", "observe", "recover", "render", "run", "start", "store", "stream",
+        "template", "testing", "topologies", "traces", "tune",
     ]  # fmt: skip
 
 
@@ -83,6 +85,7 @@ def test_all_of_it_is_there_after_one_import() -> None:
 import flow
 before = dir(flow)
 print(flow.plan.Resolver, flow.tuning.TuneReport, flow.types.NodeRef, flow.clock.Clock, flow.data.Snapshot, flow.config)
+print(flow.spec.Allow)
 from flow import *
 assert dir(flow) == before
 print(memory.Arena, observe.tracking, tune, events.NodeFinished, errors.MapError)

@@ -91,8 +91,19 @@ def test_outcomes_of_conditions_and_unreadable_ones() -> None:
     def when(a: flow.Outcome[int]) -> bool:
         return True
 
-    (fault,) = faults_of(lambda d: d.add("x", one, when=when))
-    assert fault.endswith("takes outputs, not a flow.Outcome: drop that annotation")
+    def conditions(**options: Any) -> Any:
+        dag = flow.Dag("d")
+        dag.add("a", one)
+        dag.add("x", one, when=when, **options)
+        return dag.compile()._nodes.routes.conditions.get(1)  # type: ignore[union-attr]
+
+    assert conditions() == {0: "done"}
+    assert conditions(after={"a": "failed"}) == {0: "failed"}
+    (fault,) = faults_of(lambda d: d.add("x", lambda a: a, when=when))
+    assert "parameter 'a' takes the output of 'a', which may not come under 'done': give it a default" in fault
+    (fault,) = faults_of(lambda d: d.add("x", one, when=when, join=1))
+    assert fault.endswith("when asks how 'a' ended, and join=1 may start this node before: join otherwise, or ask in a "
+                          "function whose parameter has a default")  # fmt: skip
 
     class Odd:
         __signature__ = 5

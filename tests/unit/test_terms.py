@@ -208,6 +208,7 @@ def test_the_table_of_a_pyproject_is_named(tmp_path: Path) -> None:
 
 def all_terms() -> list[tuple[str, Term]]:
     own = (terms._IN_STORES, terms._IN_MAPS, terms._OF_RUNS, terms._OF_NODES, terms._OF_MAPS)
+    own = (*own, terms._STORING, terms._IN_RUNS)
     rows = [*terms._SETTINGS, *terms._PRESETS, *(row for table in own for row in table)]
     return [(name, each) for names, one in rows for name in names.split() for each in (one, one.off) if each]
 
@@ -259,14 +260,16 @@ FILLED: dict[str, Any] = {
     "cleanup": True, "cleanup_timeout": 5.0,
     "replace": False, "show_values": True, "direct_reads": False, "abandon_on_timeout": False, "known": None,
     "inputs": None, "config": None, "timing": True, "optimize": True, "fallback": 0, "key": None, "layout": None,
-    "name": "n", "on_error": "collect", "preset": "default", "when": lambda: True, "join": "all",
+    "name": "n", "on_error": "collect", "preset": "default", "when": lambda: True, "join": "all", "store": "pickle",
 }  # fmt: skip
 
 
 def try_settings(place: str, code: str) -> None:
     """Give ``place`` the settings that are written there; ``...`` is filled in."""
     settings = eval(f"dict({code})", IN_CODE)  # noqa: S307
-    settings = {name: FILLED[name] if value is ... else value for name, value in settings.items()}
+    filled = {**FILLED, "store": None, "on_conflict": None, "on_change": "fail", "on_wait": "block"}
+    filled = filled if place == "run" else FILLED
+    settings = {name: filled[name] if value is ... else value for name, value in settings.items()}
     made: Any
     if place in ("Config", "DataConfig"):
         made = getattr(flow, place)(**settings)

@@ -61,6 +61,7 @@ class TestFaults:
         [
             ("retry", flow.Retry(3)), ("thread", True), ("executor", "inline"), ("middleware", [print]),
             ("admission", print), ("priority", 3), ("abandon_on_timeout", True),
+            ("store", False), ("store", "pickle"), ("store", 5),
         ],
     )  # fmt: skip
     def test_options_about_calls(self, option: str, value: Any) -> None:

@@ -12,7 +12,9 @@ from typing import Any, assert_type
 import msgspec
 
 import flow
+import flow.expr as room
 from flow.data.within import RunResult
+from flow.expr import Expression
 from flow.types import NodeRef
 
 dag = flow.Dag("typed")
@@ -32,6 +34,11 @@ def sizes(words: list[str]) -> list[int]:
 
 async def asizes(words: list[str]) -> tuple[int, ...]:
     return tuple(map(len, words))
+
+
+assert_type(flow.action(size)("word"), int)
+assert_type(flow.action(name="other")(size)("word"), int)
+flow.action(name=5)  # type: ignore[call-overload]
 
 
 def rows() -> Iterator[int]:
@@ -64,6 +71,16 @@ assert_type(dag.route("route", lambda: "x", to={"x": one}), NodeRef[tuple[str, .
 assert_type(dag.merge("merge", of=[one, other]), NodeRef[int])
 assert_type(dag.merge("merge2", of=[one, "other"]), NodeRef[Any])
 assert_type(dag.add("joined", lambda: 1, join="some", when=lambda: True, after={one: "failed"}), NodeRef[int])
+assert_type(flow.expr("a > 1")(a=1), Any)
+assert_type(dag.add("asked", lambda: 1, when=flow.expr("succeeded(one)")), NodeRef[int])
+assert_type(dag.add("summed", flow.expr("one + other")), NodeRef[Any])
+assert_type(dag.add("greeting", flow.template("Hello {{ one }}"), when=flow.template("{{ one > 1 }}")), NodeRef[Any])
+assert_type(dag.map("keyed", size, "rows", key=flow.expr("item.name")), NodeRef[Any])
+assert_type(dag.loop("looped", size, until=flow.expr("output > 1"), max_iterations=2), NodeRef[int])
+assert_type(flow.expr.compile("a > 1"), Expression)
+assert_type(flow.expr.template("{{ a }}").source, str)
+assert_type(room.structure([]).evaluate({}), Any)
+flow.expr("a", 3)  # type: ignore[call-arg]
 assert_type(dag.add("closed", size, cleanup=True), NodeRef[int])
 assert_type(dag.teardown("torn_down", size, of=one, retry=flow.Retry(2)), NodeRef[int])
 assert_type(dag.teardown("atorn_down", asize, of="one"), NodeRef[int])

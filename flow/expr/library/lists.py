@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice, zip_longest
+from itertools import product as combinations_of
 from typing import Any, Final
 
 from flow.errors import nearest
@@ -189,6 +190,33 @@ def zip_(steps: Steps, *lists: Any, pad: Any = MISSING) -> list[list[Any]]:
     spend(steps, size * (7 + len(found)))
     pairs = islice(zip(*found, strict=False), size) if pad is MISSING else zip_longest(*found, fillvalue=pad)
     return [list(pair) for pair in pairs]
+
+
+@_listed(STEPS)
+def product(steps: Steps, *lists: Any) -> list[list[Any]]:
+    """A list of ``[a, b]`` for every way to take one item of each list; the last list goes round fastest."""
+    found = [items_of("product", "lists", one) for one in lists]
+    if not found:
+        return []
+    size = 1
+    for one in found:
+        size *= len(one)
+    spend(steps, size * (7 + len(found)))
+    return [list(one) for one in combinations_of(*found)]
+
+
+@_listed(STEPS, name="dict")
+def dict_(steps: Steps, pairs: Any) -> dict[str, Any]:
+    """A dict of ``[key, value]`` pairs: as of ``items(x)``, or ``zip(keys, values)``."""
+    found = items_of("dict", "pairs", pairs)
+    spend(steps, len(found))
+    made: dict[str, Any] = {}
+    for at, pair in enumerate(found):
+        parts = items_of("dict", f"pairs[{at}]", pair)
+        if len(parts) != 2:
+            raise Fault(f"dict: pairs[{at}] has {len(parts)} items, and a pair has a key and a value")
+        made[as_text("dict", f"the key of pairs[{at}]", parts[0])] = parts[1]
+    return made
 
 
 @_listed(STEPS)

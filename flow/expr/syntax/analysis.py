@@ -14,19 +14,18 @@ nothing passes positions around.
 from __future__ import annotations
 
 import ast
-import re
-from keyword import iskeyword
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from flow.errors import shown
 from flow.expr import operations, reading
 from flow.expr.faults import Refusal
 from flow.expr.functions import Functions
-from flow.expr.limits import MAX_DEPTH, MAX_SOURCE
+from flow.expr.limits import MAX_CACHED, MAX_CACHED_SOURCE
 from flow.expr.syntax import calls, operators, values
 from flow.expr.syntax.refusals import Source
 from flow.expr.syntax.scan import check
-from flow.expr.syntax.writer import TOO_DEEP, Spot, Use, Writer
+from flow.expr.syntax.shapes import Analysis, Form, Shape, form_of
+from flow.expr.syntax.writer import TOO_DEEP, Spot, Writer
 from flow.types import MISSING
 
 CODE: Final[dict[str, Any]] = {
@@ -44,63 +43,48 @@ CODE: Final[dict[str, Any]] = {
 }  # fmt: skip
 """What generated code may name, besides the functions: nothing else is there, no builtins either."""
 
-_PATH: Final = re.compile(r"[ \t]*([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*)[ \t]*")
-_LOAD: Final = ast.Load()
-
 ALLOWED: Final = {**values.VISITS, **operators.VISITS, **calls.VISITS}
 """The allow-list: what writes a node, by its type."""
 
-_HEAD: Final = "def made(failed):\n def evaluate(s,b=None):\n  try:\n   return ("
-_FIRST: Final = _HEAD.count("\n") + 1
+_HEAD: Final = "def made(failed):\n def evaluate(s,b=None):\n  try:\n   v=("
+FIRST: Final = _HEAD.count("\n") + 1
 """The first line that may fail."""
 
-_TAIL: Final = ")\n  except Exception as error:\n   raise failed(error)\n return evaluate\n"
-
-
-class Analysis(NamedTuple):
-    """What is known of a source: equal for equal sources and functions.
-
-    :ivar uses: the names in it, in the order of the code. :ivar calls: the functions that it calls.
-    :ivar code: what evaluates it.
-    :ivar spots: the places in the source that its lines come from: each the fields of a :class:`Spot`.
-    """
-
-    uses: tuple[Use, ...]
-    calls: frozenset[str]
-    code: str
-    spots: tuple[tuple[int, int, int, str, str], ...]
-
-    def spot(self, line: int) -> Spot:
-        """Return what a line of the code comes from."""
-        return Spot(*self.spots[min(max(line - _FIRST, 0), len(self.spots) - 1)])
+_TAIL: Final = ")\n  except Exception as error:\n   raise failed(error)\n  return v\n return evaluate\n"
+"""(With a ``return`` in the ``try``, CPython 3.13.0 lets errors of some conditions on several lines pass it by.)"""
 
 
 def analysed(source: str, functions: Functions) -> Analysis:
-    """Check a source, and write its code. O(length).
+    """Check a source, and tell what is known of it: its names, its calls, and its code. O(length).
 
     :raises Refusal: if it is not an expression of the allow-list.
     """
+    form = form_of(source, functions) if len(source) <= MAX_CACHED_SOURCE else None
+    if form is None:
+        return _written(source, functions).filled()
+    if form.key not in functions.shapes:
+        if len(functions.shapes) >= MAX_CACHED:
+            functions.shapes.clear()
+        functions.shapes[form.key] = _shape(form, functions)
+    shape = functions.shapes[form.key]
+    return _written(source, functions).filled() if shape is None else shape.filled(form.tokens)
+
+
+def _shape(form: Form, functions: Functions) -> Shape | None:
+    """Return what is known of a form; None if its sources are analysed one by one, or are refused."""
+    marked = form.marked
+    try:
+        return _written(marked, functions, marked) if marked else None
+    except Refusal:
+        return None
+
+
+def _written(source: str, functions: Functions, marked: str = "") -> Shape:
+    """Check a source, and write its code."""
     writer = Writer(Source(source), functions, ALLOWED)
-    writer.visit(_path(source) or _tree(source), 1)
+    writer.visit(_tree(source), 1)
     code = f"{_HEAD}{''.join(writer.out)}{_TAIL}"
-    return Analysis(tuple(writer.uses), frozenset(writer.calls), code, tuple(writer.spots))
-
-
-def _path(source: str) -> ast.expr | None:
-    """Return the tree of ``a.b.c``, as the parser makes it at a higher price; None for anything else."""
-    found = _PATH.fullmatch(source) if len(source) <= MAX_SOURCE else None
-    if found is None:
-        return None
-    names = found[1].split(".")
-    if len(names) > MAX_DEPTH or any(map(iskeyword, names)):
-        return None
-    start = found.start(1) + 1
-    end = start + len(names[0])
-    made: ast.expr = ast.Name(names[0], _LOAD, lineno=1, col_offset=start, end_lineno=1, end_col_offset=end)
-    for name in names[1:]:
-        end += len(name) + 1
-        made = ast.Attribute(made, name, _LOAD, lineno=1, col_offset=start, end_lineno=1, end_col_offset=end)
-    return made
+    return Shape(writer.uses, writer.calls, code, [Spot(*spot) for spot in writer.spots], marked)
 
 
 def _tree(source: str) -> ast.expr:

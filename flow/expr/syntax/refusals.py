@@ -28,7 +28,14 @@ OTHER_NAMES: Final = {
     "repr": "json(x)", "pow": "x * x", "ternary": "a if test else b", "iif": "a if test else b", "append": "x + [y]",
     "extend": "x + y", "update": "merge(x, y)", "removeprefix": "replace(x, 'a', '')", "avg": "sum(x) / len(x)",
     "mean": "sum(x) / len(x)", "average": "sum(x) / len(x)", "is_null": "x == null", "isnull": "x == null",
-    "is_defined": "default(x, null) != null", "in": "x in y",
+    "is_defined": "default(x, null) != null", "in": "x in y", "to_json_string": "json(x)", "toJson": "json(x)",
+    "toJSON": "json(x)", "fromJson": "parse_json(x)", "fromJSON": "parse_json(x)", "use_none": "default(x, null)",
+    "regex_replace": "replace(x, 'a', 'b')", "regex_search": "matches(x, 'pattern')",
+    "ctx": "inputs.x, vars.x or data.x", "task": "the name of the node, which is its output",
+    "item": "item", "result": "result, in 'publish'",
+    "always": "after: {NODE: done} and join: done", "completed": "succeeded(x) or failed(x)", "success": "succeeded(x)",
+    "failure": "failed(x)", "switch": "a if test else b", "toUpper": "upper(x)", "toLower": "lower(x)",
+    "orderBy": "sort(x, 'key')", "select": "pluck(x, 'key')", "toList": "the list itself",
 }  # fmt: skip
 """By a name that Python or another engine has, what is written here."""
 
@@ -83,6 +90,9 @@ def _filter(node: ast.BinOp, source: Source) -> str:
         rest += [f"{one.arg}={source.of(one.value)}" for one in right.keywords if one.arg]
     if name == "map" and isinstance(right, ast.Call) and right.keywords and right.keywords[0].arg == "attribute":
         return f"pluck({left}, {source.of(right.keywords[0].value)})"
+    if name == "selectattr" and len(rest) in (1, 3):
+        test = [repr(_TESTS.get(rest[1].strip("'\""), "=="))] if rest[1:] else []
+        return f"where({', '.join([left, rest[0], *test, *rest[2:]])})"
     if name in ("first", "last") and not rest:
         return f"{name}({left})"
     if name in ("list", ""):
@@ -90,6 +100,10 @@ def _filter(node: ast.BinOp, source: Source) -> str:
     if name in OTHER_NAMES:
         return _named(OTHER_NAMES[name], left)
     return f"{name}({', '.join([left, *rest])})"
+
+
+_TESTS: Final = {"equalto": "==", "eq": "==", "ne": "!=", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "in": "in"}
+"""Tests of Jinja, as ``where`` writes them."""
 
 
 def _named(pattern: str, x: str) -> str:
@@ -166,7 +180,10 @@ def _identity(node: ast.Compare, source: Source) -> str:
     negated = any(isinstance(op, ast.IsNot) for op in node.ops)
     sign = "!=" if negated else "=="
     right = source.of(node.comparators[-1])
-    right = "null" if right == "None" else right
+    if right in ("defined", "undefined"):
+        negated ^= right == "undefined"
+        return f"'is' is not allowed; write default({source.of(node.left)}, null) {'==' if negated else '!='} null"
+    right = "null" if right in ("None", "none") else right
     return f"'is' is not allowed; write {source.of(node.left)} {sign} {right}"
 
 
@@ -181,7 +198,7 @@ def _same(text: str) -> Callable[[Any, Source], str]:
 
 _SAID: Final[dict[type, Callable[[Any, Source], str]]] = {
     ast.BinOp: _operator,
-    ast.UnaryOp: _same("'~' is not allowed; write 'not x'"),
+    ast.UnaryOp: _same("'~' is not allowed; write a + b to put texts together, or write 'not x'"),
     ast.Compare: _identity,
     ast.Lambda: _same("'lambda' is not allowed: functions are those of the list; write the expression itself"),
     ast.ListComp: _comprehension,

@@ -54,7 +54,7 @@ _OPERATORS: Final = {
 _OTHERS: Final = {
     "&": "'&' is not allowed; write 'and'",
     "^": "'^' is not allowed; write 'x != y' for one of two",
-    "~": "'~' is not allowed; write 'not x'",
+    "~": "'~' is not allowed; write a + b to put texts together, or write 'not x'",
     "@": "'@' is not allowed",
     "!": "'!' is not allowed; write 'not x'",
     "?": "'?' is not allowed; write 'a if test else b', or default(x, b) where x may be missing",
@@ -143,6 +143,21 @@ def check(source: str) -> None:
         _refuse(f"'{stack[-1][0]}' is not closed", source, stack[-1][1])
 
 
+def look_alike(name: str) -> tuple[str, int]:
+    """Say why a name may look like another one, and by which of its characters; nothing if it does not. O(length)."""
+    if name.isascii():
+        return "", 0
+    usual = normalize("NFKC", name)
+    if usual != name:
+        return f"the name {shown(name)} is written with unusual characters; write {shown(usual)}", 0
+    if any(c.isascii() and c.isalpha() for c in name):
+        for offset, c in enumerate(name):
+            if not c.isascii() and c.isalpha() and not name_of(c, "").startswith("LATIN "):
+                said = name_of(c, "a letter").lower()
+                return f"the name {shown(name)} mixes alphabets: U+{ord(c):04X} is {said}", offset
+    return "", 0
+
+
 def end_of_expression(text: str, start: int) -> int:
     """Return where the ``}}`` stands that ends the expression that begins at ``text[start]``; -1 if there is none.
 
@@ -175,16 +190,9 @@ def _name(token: str, before: str, source: str, at: int) -> None:
         _refuse(f"'{token}' is a word of the language; write ['{token}'] to read this key", source, at)
     if token in _STATEMENTS:
         _refuse(f"'{token}' is not allowed: this is an expression, without statements", source, at)
-    if token.isascii():
-        return
-    usual = normalize("NFKC", token)
-    if usual != token:
-        _refuse(f"the name {shown(token)} is written with unusual characters; write {shown(usual)}", source, at)
-    if any(c.isascii() and c.isalpha() for c in token):
-        for offset, c in enumerate(token):
-            if not c.isascii() and c.isalpha() and not name_of(c, "").startswith("LATIN "):
-                said = name_of(c, "a letter").lower()
-                _refuse(f"the name {shown(token)} mixes alphabets: U+{ord(c):04X} is {said}", source, at + offset)
+    problem, offset = look_alike(token)
+    if problem:
+        _refuse(problem, source, at + offset)
 
 
 def _text(token: str, source: str, at: int) -> None:

@@ -36,6 +36,11 @@ class Use(NamedTuple):
     line: int
     column: int
 
+    @property
+    def node(self) -> str:
+        """The node that it names, if it names one: ``x`` in ``x`` and in ``nodes["x"]``."""
+        return str(self.key) if self.name == "nodes" else self.name
+
 
 class Spot(NamedTuple):
     """A line of the code: the place in the source that it comes from, and what may fail there.

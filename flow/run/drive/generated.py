@@ -31,9 +31,11 @@ def generated_heads(driver: LoopDriver, me: Worker) -> Heads | None:
 
 
 def _allowed(driver: LoopDriver, run: PlanRun) -> bool:
-    """Tell if it may use any: not if every call is watched, or in another order, or elsewhere."""
+    """Tell if it may use any: not if every call is watched or kept, or in another order, or elsewhere."""
     if run.started is not None or run.order is not run.nodes.order or run.config.executor != "inline":
         return False
+    if run.journal is not None:
+        return False  # every output is kept
     return driver.blocking_after > 10 * YIELD_EVERY
 
 

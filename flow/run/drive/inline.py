@@ -17,13 +17,18 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.plan.kept import HOT_AFTER
+from flow.run import events
+from flow.run.around import kept
 from flow.run.calls import Calls, OutOfTime
 from flow.run.codegen.stretches import Straight, warm
 from flow.run.drive.calling import isolated
+from flow.run.journal import WINDOW
 from flow.run.state import PlanRun
 from flow.run.unawaited import never_awaited
+from flow.run.watched import raised, takes_times, tried, watched
 
 if TYPE_CHECKING:
+    from flow.run.journal import Journal
     from flow.run.queue import ItemResolver
 
 WORTH: Final = 20e-6
@@ -32,12 +37,21 @@ WORTH: Final = 20e-6
 
 def run_inline(run: PlanRun) -> None:
     """Call every node of a plan without async nodes, in the plan's order, on this thread."""
+    extras = run._extras
     if run.resolver is not None:  # it frees outputs, knows outcomes, or has hooks
         count_down(run, run.resolver)
-        return
-    if run.deadline is not None:
+    elif run.deadline is not None:
         count_down(run, run.resolve())
-        return
+    elif extras is not None and extras.journal is not None and run.fns is run.nodes.fns:
+        _run_kept(run, extras.journal)
+    elif run.started is not None and takes_times(run):
+        _run_timed(run)
+    else:
+        _run_plain(run)
+
+
+def _run_plain(run: PlanRun) -> None:
+    """Call the nodes one after the other, with nothing around the calls."""
     values, fns, arguments, order, code = run.values, run.fns, run.arguments, run.order, run.plan._kept.inline
     straight, optimize = code.made, run.config.optimize
     if straight is not None or optimize is not True:
@@ -83,13 +97,109 @@ def run_inline(run: PlanRun) -> None:
                 _warm(run)
         return
     # Out of the except block: what fails from here on has nothing to do with this error.
+    try:
+        _count_on(run, done, raised)
+    finally:
+        del raised  # its traceback holds this frame: no cycle
+
+
+def _count_on(run: PlanRun, done: int, raised: Exception) -> None:
+    """Count from here on: so many nodes of the order have completed, and the next has raised."""
     resolver = run.count_after(done)
     i = resolver.take()  # the best ready node, as the order had it: the one that raised
     delayed: list[tuple[float, int]] = []
     over = _failed(run, resolver, i, raised, delayed)
-    del raised  # its traceback holds this frame: no cycle
+    del raised  # as above
     if not over:
         count_down(run, resolver, delayed)
+
+
+def _run_kept(run: PlanRun, journal: Journal) -> None:
+    """As :func:`run_inline` without code, for a durable run: each output goes to the journal before anybody gets it."""
+    values, fns, arguments, order = run.values, run.fns, run.arguments, run.order
+    keep, idle, step, i = journal.entries.append, journal.idle, 1 if journal.commits else WINDOW, -1
+    encode, (plain, pack, tag) = journal.encode, journal.plain
+    copy = copy_context().copy
+    try:
+        for start in range(0, len(order), step):
+            for i in order[start : start + step]:
+                slots = arguments[i]
+                count = len(slots)
+                if count == 1:
+                    value = copy().run(fns[i], values[slots[0]])
+                elif not count:
+                    value = copy().run(fns[i])
+                else:
+                    value = copy().run(fns[i], *[values[slot] for slot in slots])
+                if type(value) is CoroutineType:
+                    raise never_awaited(run, i, value)
+                if type(value) in plain:  # journal.encode, written out
+                    try:
+                        keep(tag + pack(value))
+                    except Exception:
+                        keep(encode(value))
+                else:
+                    keep(encode(value))
+                values[i] = value
+                if idle:
+                    journal.wake()
+            journal.window()
+        return
+    except Exception as error:
+        raised = error
+        done = run.order.index(i) if i >= 0 else 0
+    except BaseException:
+        run.count_after(run.completed_ahead())
+        raise
+    run.fns = [kept(run, i, call, False) for i, call in enumerate(fns)]
+    try:
+        _count_on(run, done, raised)
+    finally:
+        del raised  # as above
+
+
+def _run_timed(run: PlanRun) -> None:
+    """As :func:`run_inline` without code, for a run that is timed or observed: the times are taken here.
+
+    (See :func:`flow.run.watched.takes_times`.)
+    """
+    values, fns, arguments, started, finished = run.values, run.fns, run.arguments, run.started, run.finished
+    observers, names, now, i, began = run.config.observers, run.nodes.names, run.clock.now, -1, 0.0
+    starts, ends = events.is_wanted(events.NodeStarted, observers), events.is_wanted(events.NodeFinished, observers)
+    begins, completes, run_id = events.NodeStarted, events.NodeFinished, run.run_id if observers else ""
+    retries = run.nodes.retries
+    assert started is not None
+    assert finished is not None
+    copy = copy_context().copy
+    try:
+        for i in run.order:
+            started[i] = began = now()
+            if starts:
+                run.emit(begins(run_id, names[i], 1, began))
+            value = isolated(copy, fns[i], values, arguments[i])
+            if type(value) is CoroutineType:
+                raise never_awaited(run, i, value)
+            finished[i] = ended = now()
+            if retries and i in retries:
+                tried(run, i, began, ended)
+            if ends:
+                run.emit(completes(run_id, names[i], 1, ended - began, ended))
+            values[i] = value
+        return
+    except Exception as error:
+        failure = error
+        done = run.order.index(i) if i >= 0 else 0
+    except BaseException as error:
+        if i >= 0:
+            raised(run, finished, i, began, error)
+        run.count_after(run.completed_ahead())
+        raise
+    raised(run, finished, i, began, failure)
+    run.fns = watched(run)
+    try:
+        _count_on(run, done, failure)
+    finally:
+        del failure  # as above
 
 
 def _straight(run: PlanRun) -> Straight | None:

@@ -138,6 +138,16 @@ class Worker(Coroutine[Any, Any, None]):
         """Where it stands, for debuggers and for trio."""
         return getattr(self.body, "cr_frame", None)
 
+    @property
+    def cr_running(self) -> bool:
+        """Whether it is being stepped: a lock of trio's asks for the state of the task that takes it."""
+        return getattr(self.body, "cr_running", False)
+
+    @property
+    def cr_suspended(self) -> bool:
+        """Whether it waits for something."""
+        return getattr(self.body, "cr_suspended", False)
+
 
 class LoopDriver(Lasting):
     """Scheduling, whatever the event loop; a subclass starts, cancels and joins tasks on one.

@@ -199,7 +199,10 @@ class TrioDriver(LoopDriver):
         return Pool(most, TrioWaiter, wake, trio.lowlevel.current_clock().current_time)
 
     def cancel_all(self) -> None:
-        self._spawn(self._cancel_soon)
+        if self.nursery is None:
+            self._early.append(self._cancel_soon)
+        else:
+            self._spawn(self._cancel_soon)
 
     async def _cancel_soon(self) -> None:
         await trio.lowlevel.checkpoint()

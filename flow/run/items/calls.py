@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import mul, pos
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.config import Retry
-from flow.data.context import Context, Scope, context_of
+from flow.data.context import Context, context_of
 from flow.errors import shower
 from flow.policy.bind import Expand, ThreadLimit, limited_async, limited_sync
 from flow.policy.mapping import Mapped, Roles
 from flow.policy.middleware import settled
 from flow.run import events
-from flow.run.around import admitted, asked, lifted, told
+from flow.run.around import admitted, asked, kept, lifted, told
 from flow.run.calls import Calls
 from flow.run.items.batches import BatchResolver
 from flow.run.items.caller import Function, ItemCall, caller
@@ -29,7 +28,9 @@ from flow.signature import Composite, is_async_callable
 from flow.types import ABSENT
 
 if TYPE_CHECKING:
+    from flow.masking import Masks
     from flow.run.hooks import Hooks
+    from flow.run.journal import Journal
 
 MIN_WINDOW: Final = 100
 """Items that may wait for a retry while more are pulled, or twice as many as are in flight at once."""
@@ -75,17 +76,18 @@ class MapCalls(Calls):
         self._look = look_of(options, shower(self.config))
         self.source = self._new_source(node, values, before)
         self.index = _index_of(options.batch_size, self.source)
-        self._context = Context(Scope(outer.run_id, self.name, MappingProxyType(outer.inputs), outer, {}, self))
+        self._context = Context(outer.scope(node, {}, self))
         self._executor = mapped.executor or (outer.config.executor if outer.on_loop else "inline")
         self._function, self._awaits = self._new_function(node)
         self._threaded = not self._awaits and outer.on_loop and self._executor == "thread"
-        hooks = outer.hooks
+        hooks, journal = outer.hooks, outer.journal
         self.spans = _timed(outer, node) if self.config.timing else None
         self._plain = plain = (
             roles.bare
             and self.spans is None
             and not self._threaded
             and hooks is None
+            and journal is None
             and mapped.timeout is None
             and mapped.admission is None
             and options.batch_size is None
@@ -93,7 +95,7 @@ class MapCalls(Calls):
             and node not in outer.nodes.holders  # what is sent there tells the items apart
         )
         gate = mapped.admission
-        self._lifts = (hooks is not None and hooks.awaits) or (gate is not None and is_async_callable(gate))
+        self._lifts = (outer.on_loop and outer.lifts) or (gate is not None and is_async_callable(gate))
         fn = self._function(0)
         self._call = fn if plain else self._new_call()
         self.feed = feed = self._resolver_type(before)(
@@ -115,7 +117,7 @@ class MapCalls(Calls):
         if before is not None:
             return Source.handed_over(before.source, self.mapped.options, self.clock)
         nodes, sources = self.outer.nodes, {}
-        slots = nodes.arguments[node]
+        slots = self.mapped.source_slots(nodes.arguments[node])
         for label, slot, value in zip(self.mapped.sources, slots, values, strict=False):
             name = nodes.names[slot] if slot >= 0 else label
             sources[label if name in sources else name] = value
@@ -198,6 +200,8 @@ class MapCalls(Calls):
             call, awaits = lifted(self, i, call), True
         if self.hooks is not None:
             call = asked(self, i, call, awaits)
+        if self.journal is not None:
+            call = kept(self, i, call, awaits)
         if self.spans is not None:
             attempt = partial(self.attempts_of, i)
             call = self.spans.watched(self.index(i), attempt, call, awaits, self.clock)
@@ -244,6 +248,14 @@ class MapCalls(Calls):
     @property
     def hooks(self) -> Hooks | None:
         return self.outer.hooks
+
+    @property
+    def journal(self) -> Journal | None:
+        return self.outer.journal
+
+    @property
+    def masks(self) -> Masks | None:
+        return self.outer.masks
 
     @property
     def run_id(self) -> str:

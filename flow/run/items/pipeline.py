@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flow.run.calls import Calls, OutOfTime
 from flow.run.drive.inline import count_down
@@ -17,6 +17,9 @@ from flow.run.items.results import DROPPED
 from flow.run.items.run import MapRun
 from flow.run.queue import ItemResolver
 from flow.types import Status
+
+if TYPE_CHECKING:
+    from flow.run.journal import Journal
 
 
 class PipelineRun(Calls):
@@ -118,6 +121,10 @@ class PipelineRun(Calls):
     def run_id(self) -> str:
         return self._stages[0].run_id
 
+    @property
+    def journal(self) -> Journal | None:
+        return self._stages[0].journal
+
     def called_elsewhere(self, i: int) -> bool:
         stage, _, k = self._at(i)
         return stage.called_elsewhere(k)
@@ -179,6 +186,10 @@ class PipelineRun(Calls):
     @property
     def unfinished(self) -> int:
         return sum(stage.feed.unfinished for stage in self._stages)
+
+    @property
+    def taken_count(self) -> int:
+        return sum(stage.feed.taken_count for stage in self._stages)
 
     def status(self, i: int) -> Status:
         _, feed, k = self._at(i)

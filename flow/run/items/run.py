@@ -90,6 +90,7 @@ class MapOutcomes(MapCalls):
         """
         attempt = self.attempts.get(i, 1)
         tries = f", attempt {attempt}" if self.mapped.retry is not None else ""
+        self.conceal(error)
         keep_users_frames(error, self.mapped.fn)
         item, what = self.values[i], f"item {i}"
         if self.mapped.options.batch_size is not None:
@@ -97,6 +98,8 @@ class MapOutcomes(MapCalls):
         note(error, f"in {what} ({shower(self.config)(item)}) of map {self.name!r}{tries}")
         if self._fall_back(i, attempt, error):
             return False
+        if self.mapped.fallback is not MISSING:
+            self.conceal(error)  # which has a note now of what its fallback has raised
         if not isinstance(error, NodeAborted):
             self.tell(i, Status.FAILED, None, error)
         self.errors[i] = error
@@ -146,6 +149,8 @@ class MapOutcomes(MapCalls):
             skips, where they are logged.
         """
         closing, self.source.closing = self.source.closing, []
+        for one in closing:
+            self.conceal(one)
         if error is None and self.mapped.options.on_error == "fail":
             error = closing.pop(0)
             note(error, _WHEN_CLOSED)
@@ -234,7 +239,8 @@ class MapRun(MapOutcomes):
     def run_inline(self) -> Any:
         """Call the function with every item on this thread; return what the node returns."""
         self.refuse_stream()
-        counts = self.mapped.timeout or self.mapped.admission or self.hooks or self.config.observers
+        mapped = self.mapped
+        counts = mapped.timeout or mapped.admission or self.hooks or self.journal or self.config.observers
         direct = not counts and self.spans is None and self.deadline is None
         try:
             run_items(self, self.feed, self._call if direct else None, not self._plain)

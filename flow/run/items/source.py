@@ -15,6 +15,7 @@ from flow.data.mapresult import MapResult
 from flow.errors import Show, UsageError, note
 from flow.policy.mapping import MapOptions, check_source, has_made, left
 from flow.run.items.batches import OpenBatch
+from flow.signature import direct_of
 
 _END: Final[Any] = object()
 
@@ -89,7 +90,7 @@ class Source:
         if options.take is not None:
             entries = islice(entries, options.take)
         if options.key is not None:
-            entries = self._keyed(_Keys(name, show), entries, options.key)
+            entries = self._keyed(_Keys(name, show), entries, direct_of(options.key))
         if self.open_batch is not None:
             return self.open_batch.split(entries)
         return entries if options.batch_size is None else _batches(entries, options.batch_size)
@@ -127,7 +128,7 @@ class Source:
         ]
         batch: list[Any] = []
         open_batch = self.open_batch
-        taken = 0
+        taken, key = 0, direct_of(options.key)
         try:
             while taken != options.take:
                 parts = [await anext(it, _END) if hasattr(it, "__anext__") else next(it, _END) for it in iterators]
@@ -136,7 +137,7 @@ class Source:
                 taken += 1
                 item = parts[0] if len(parts) == 1 else tuple(parts)
                 if options.key is not None:
-                    keys.add_by(options.key, item)
+                    keys.add_by(key, item)
                 if options.batch_size is None:
                     yield item
                     continue

@@ -82,29 +82,34 @@ def rows_of(examples: list[Example], rounds: int) -> list[Row]:
     return rows
 
 
+async def check(server: int, ctx: flow.Context) -> int:
+    """Ask a server; some are down, some answer only when asked again."""
+    if server % 250 == 7:
+        raise ConnectionRefusedError(f"srv-{server} is down")
+    if server % 100 == 42 and ctx.attempt == 1:
+        raise TimeoutError(f"srv-{server} did not answer")
+    return 200 if server % 50 else 503
+
+
+def report(checks: flow.MapResult[int]) -> tuple[dict[int, int], int]:
+    """Count what servers answered."""
+    return dict(Counter(checks)), checks.failed
+
+
+def add_checks(dag: flow.Dag) -> None:
+    """Add the nodes of the health check."""
+    retry = flow.Retry(2, delay=0.001, retry_if=TimeoutError)
+    dag.map("checks", check, over="servers", concurrency=100, on_error="collect", retry=retry, timeout=30.0)
+    dag.add("report", report)
+
+
 def health_check(servers: int) -> Example:
     """Ask every server, at most 100 at once; some are down, some answer only when asked again."""
-
-    async def check(server: int, ctx: flow.Context) -> int:
-        if server % 250 == 7:
-            raise ConnectionRefusedError(f"srv-{server} is down")
-        if server % 100 == 42 and ctx.attempt == 1:
-            raise TimeoutError(f"srv-{server} did not answer")
-        return 200 if server % 50 else 503
-
-    def report(checks: flow.MapResult[int]) -> tuple[dict[int, int], int]:
-        return dict(Counter(checks)), checks.failed
-
-    def build(dag: flow.Dag) -> None:
-        retry = flow.Retry(2, delay=0.001, retry_if=TimeoutError)
-        dag.map("checks", check, over="servers", concurrency=100, on_error="collect", retry=retry, timeout=30.0)
-        dag.add("report", report)
-
     down = sum(server % 250 == 7 for server in range(servers))
     bad = sum(server % 50 == 0 for server in range(servers))
     wanted = {status: count for status, count in ((503, bad), (200, servers - bad - down)) if count}
     inputs = {"servers": range(servers)}
-    return Example(f"health check of {servers:,} servers", build, inputs, "report", (wanted, down), servers)
+    return Example(f"health check of {servers:,} servers", add_checks, inputs, "report", (wanted, down), servers)
 
 
 def notifications(users: int) -> tuple[Example, Example]:
@@ -138,12 +143,14 @@ def notifications(users: int) -> tuple[Example, Example]:
     )
 
 
+def entries(count: int) -> Iterator[str]:
+    """Make log entries one by one; one in forty tells of a failure."""
+    for k in range(count):
+        yield f"{SERVICES[k % 3]} {500 if k % 40 == 0 else 200} {k % 97} ms " + f"request {k} " * 80
+
+
 def log_entries(count: int) -> Example:
     """Go through entries that a generator makes one by one, and keep the slowest failure of each service."""
-
-    def entries(count: int) -> Iterator[str]:
-        for k in range(count):
-            yield f"{SERVICES[k % 3]} {500 if k % 40 == 0 else 200} {k % 97} ms " + f"request {k} " * 80
 
     def failed(entry: str) -> bool:
         return entry.split(" ", 2)[1] == "500"

@@ -1,4 +1,4 @@
-"""What the seams cost: hooks that do nothing, known outcomes, executors; each beside the same run without them."""
+"""What the seams cost: hooks, observers, known outcomes, executors; each beside the same run without them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import flow
+from flow.metrics import Counts
 from flow_bench.harness.contender import Contender, Operation, ready
 from flow_bench.harness.interleave import interleave, interleave_on_loop
 from flow_bench.harness.loops import HOT, LOOP, flow_execute, flow_run, on_graph, outputs_of
@@ -59,10 +60,16 @@ def asked(call: object) -> None:
     """Have no answer to a call."""
 
 
+def seen(event: object) -> None:
+    """Do nothing with an event."""
+
+
 HOOKS: Mapping[str, flow.Config] = {
     "on_outcome": flow.Config(on_outcome=lambda: told),
     "async on_outcome": flow.Config(on_outcome=lambda: told_async),
     "before_call": flow.Config(before_call=lambda: asked),
+    "an observer": flow.Config(observers=(seen,)),
+    "the observer of flow.metrics": flow.Config(observers=(Counts().observe,)),
 }
 NONE = "no hook"
 NO_HOOK = {NONE: LOOP, "no hook, generated code": HOT}
@@ -72,7 +79,7 @@ def _sync() -> list[Contender]:
     def known(work: Work) -> Operation:
         return partial(flow.run, work.plan("sync"), known={work.names[0]: DONE}, config=LOOP)
 
-    hooks = {name: HOOKS[name] for name in ("on_outcome", "before_call")}
+    hooks = {name: HOOKS[name] for name in HOOKS if name != "async on_outcome"}
     return [
         *(on_graph(name, partial(flow_run, config=config), outputs_of) for name, config in (NO_HOOK | hooks).items()),
         on_graph("known= one node", known, outputs_of),

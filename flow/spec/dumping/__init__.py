@@ -1,0 +1,1 @@
+"""A Dag as a workflow file."""

@@ -1,0 +1,1 @@
+"""What a workflow file holds, as types: keys, inputs and settings."""

@@ -1,0 +1,1 @@
+"""The suite of the service: real servers, driven over the loopback."""

@@ -1,0 +1,1 @@
+"""Workflow files: loading them, their expressions, and their maps."""
