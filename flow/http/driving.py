@@ -9,16 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from flow.errors import (
+    ConfigError,
     DagChanged,
     DamagedRow,
     Fenced,
     FlowError,
+    InputError,
     NotStorable,
     RunConflict,
     RunError,
     RunOwned,
     StoreError,
     UnknownRun,
+    UsageError,
 )
 from flow.http.answers import CANCELLED, COMPLETED, FAILED, RUNNING, Answer, completed, encoded_answer, ended, failed
 from flow.http.board import STATUSES
@@ -26,7 +29,7 @@ from flow.http.live import LetGo, Live
 from flow.http.logged import FAILURES
 from flow.http.memory import Runs
 from flow.http.places import Places
-from flow.http.problems import message_of
+from flow.http.problems import Problem, message_of
 from flow.http.stored import give_up
 from flow.http.threads import Threads
 from flow.http.workflow import Workflow, part_answered
@@ -54,6 +57,9 @@ _PENDING: Final = _CODES["pending"]
 
 _ABOUT_ONE: Final = (RunConflict, RunOwned, DagChanged, UnknownRun, NotStorable, DamagedRow, Fenced)
 """Errors of a store that are about one run: others can be stored."""
+
+_OF_THE_REQUEST: Final = (RunConflict, RunOwned, DagChanged, UnknownRun, InputError, UsageError, ConfigError)
+"""What keeps a run from its beginning and is told to who asked for it, who can mend it. All else is logged."""
 
 
 class Drives:
@@ -123,7 +129,8 @@ class Drives:
         error = live.why
         if error is None or isinstance(error, (LetGo, RunOwned)):
             return
-        log_broken("run %r in the store cannot go on", live.id, error=error, run=live.id)
+        if isinstance(error, _OF_THE_REQUEST):  # which nobody has made: nobody else is told
+            log_broken("run %r in the store cannot go on", live.id, error=error, run=live.id)
         if type(error) is not StoreError:  # else it may work the next time
             self._hopeless.add(live.id)
 
@@ -190,8 +197,21 @@ class Drives:
                 live.has_place = False
                 self.places.leave()
 
+    def turn_away(self, live: Live, problem: Problem) -> bool:
+        """Take a run that still waits for a place or a thread out of the queue; tell whether it does. O(queue).
+
+        :param problem: is told to all who have asked for the run.
+        """
+        if not live.withdraw(let_go=True):
+            return False
+        self.runs.drop(live)
+        live.refuse(problem)
+        return True
+
     def _left_queue(self, live: Live) -> None:
         """It has ended before it has begun."""
+        if live.has_ended:  # it was turned away
+            return
         if live.cancelled:
             self._end(live, Answer(live.id, CANCELLED, {}, {}, {}, 0.0, "it was cancelled before it began"))
         else:
@@ -254,6 +274,9 @@ class Drives:
             self.store_errors += 1
             self.store_fault = message_of(error)
         if not live.begun.done() or isinstance(error, StoreError):  # (what is stored goes on once the store works)
+            if not isinstance(error, _OF_THE_REQUEST):
+                what = "stopped" if live.begun.done() else "could not begin"
+                FAILURES.broken(live.workflow, live.id, error, what)
             self.runs.drop(live)
             live.refuse(error)
             return

@@ -30,6 +30,9 @@ def app_of(parts: Parts) -> Any:
 
     entries = table()
     routes = [Route(one.path, _Endpoint(parts, one), methods=[one.method]) for one in entries]
+    for one, route in zip(entries, routes, strict=True):
+        if not one.head and route.methods is not None:
+            route.methods.discard("HEAD")  # which Route adds to GET
     app = Starlette(routes=routes, exception_handlers={404: _missing(parts), 405: _missing(parts)})
     app.router.redirect_slashes = False
     return app

@@ -24,6 +24,8 @@ MOST: Final = 20
 
 SECOND: Final = 1.0
 
+FAILED: Final = "failed"
+
 
 class Failures:
     """Logs failed runs at ERROR, up to :data:`MOST` in a second: what fails all the time must not cost the service.
@@ -61,15 +63,18 @@ class Failures:
         trace = "" if error is None else "\n" + "".join(format_exception(error)).rstrip()
         _log(workflow, run_id, node, masks.text(reason), None, masks.text(trace))
 
-    def broken(self, workflow: Workflow, run_id: str, error: BaseException) -> None:
-        """Something else than a node has ended a run: a hook, an exit. Of a run with secrets only its kind is told."""
+    def broken(self, workflow: Workflow, run_id: str, error: BaseException, what: str = FAILED) -> None:
+        """Something else than a node has ended a run: a hook, an exit. Of a run with secrets only its kind is told.
+
+        :param what: has become of the run.
+        """
         if not self._takes():
             return
         if workflow.plan._nodes.secret:
-            _log(workflow, run_id, None, type(error).__name__)
+            _log(workflow, run_id, None, type(error).__name__, what=what)
             return
         end_at_user(error)
-        _log(workflow, run_id, None, reason_of(error), error)
+        _log(workflow, run_id, None, reason_of(error), error, what=what)
 
     def tell_rest(self) -> None:
         """Say how many failed runs have not been logged one by one, if there are some."""
@@ -113,13 +118,14 @@ def _first(found: RunError | None) -> tuple[str | None, BaseException | None]:
 
 
 def _log(
-    workflow: Workflow, run_id: str, node: str | None, reason: str, error: BaseException | None = None, trace: str = ""
-) -> None:
+    workflow: Workflow, run_id: str, node: str | None, reason: str, error: BaseException | None = None,
+    trace: str = "", what: str = FAILED,
+) -> None:  # fmt: skip
     extra: dict[str, Any] = fields("RunFinished", run_id, node)
     # A handler of the user's may raise: the answer does not depend on it.
     with contextlib.suppress(Exception):
-        text = "run %s of %s failed: %s%s"
-        getLogger(NAME).error(text, run_id, workflow.name, printable(reason), trace, exc_info=error, extra=extra)
+        said = (run_id, workflow.name, what, printable(reason), trace)
+        getLogger(NAME).error("run %s of %s %s: %s%s", *said, exc_info=error, extra=extra)
 
 
 __all__ = ["FAILURES", "MOST", "Failures"]

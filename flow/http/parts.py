@@ -150,9 +150,7 @@ class Parts:
         }
         for metric, read in reads.items():
             self.counts.gauge(metric.name, metric.help, read)
-        self.counts.counter(
-            names.STORE_ERRORS.name, names.STORE_ERRORS.help, lambda: self.drives.store_errors
-        )
+        self.counts.counter(names.STORE_ERRORS.name, names.STORE_ERRORS.help, lambda: self.drives.store_errors)
         store = self.store
         if store is not None:
             self.counts.counter(names.FLUSHES.name, names.FLUSHES.help, lambda: store.flushes)

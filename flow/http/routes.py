@@ -64,6 +64,7 @@ class Entry(msgspec.Struct, frozen=True):
     """A route.
 
     :ivar needs: what a key must allow; None is open to all. :ivar counted: it counts against rates.
+    :ivar head: a GET may be a HEAD as well.
     """
 
     method: str
@@ -71,6 +72,7 @@ class Entry(msgspec.Struct, frozen=True):
     needs: Scope | None
     handler: Handler
     counted: bool = True
+    head: bool = True
 
 
 # -- runs ------------------------------------------------------------------------------------
@@ -260,8 +262,6 @@ async def _metrics(parts: Parts, request: Request) -> Reply:
 
 
 async def _login(parts: Parts, request: Request) -> Reply:
-    if request.scope["method"] != "GET":  # a preview of the link in a chat is not to use it up
-        raise Problem(405, detail="this path takes GET", headers=[(b"allow", b"GET")])
     token = request.query.get("token", [""])[-1]
     cookie = await parts.redeem(token)
     behind = request.headers.get(b"x-forwarded-proto", b"")  # who makes it up only keeps the cookie to himself
@@ -314,7 +314,7 @@ def table() -> list[Entry]:
         Entry(get, "/health", "read", _health, False),
         Entry(get, "/health/detailed", "admin", _health_detailed),
         Entry(get, "/metrics", "read", _metrics, False),
-        Entry(get, "/login", None, _login),
+        Entry(get, "/login", None, _login, head=False),  # a preview of the link in a chat is not to use it up
         Entry(get, "/", "read", _index),
         Entry(get, "/runs/{id}", "read", _run_page),
     ]

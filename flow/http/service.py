@@ -64,9 +64,7 @@ class Service(Parts):
         hosts: Sequence[str] | None = None,
         counts: Counts | None = None,
     ) -> None:
-        super().__init__(
-            workflows, store=store, auth=auth, limits=limits, config=config, hosts=hosts, counts=counts
-        )
+        super().__init__(workflows, store=store, auth=auth, limits=limits, config=config, hosts=hosts, counts=counts)
         self._hot = {f"{API}/workflows/{name}/runs": workflow for name, workflow in self.workflows.items()}
         self._hot_counts = self.counts.route(_RUNS, "POST")
         self.direct = Direct(

@@ -165,9 +165,7 @@ class StoredRuns:
         while rows := self.store.runs((RUNNING, WAITING), limit=_PAGE, before=before):
             before = (rows[-1].created, rows[-1].id)
             found += [
-                (self._workflows[row.dag], row.id)
-                for row in rows
-                if row.dag in self._workflows and not is_driven(row)
+                (self._workflows[row.dag], row.id) for row in rows if row.dag in self._workflows and not is_driven(row)
             ]
         return found[::-1]
 

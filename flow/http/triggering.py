@@ -31,6 +31,7 @@ from flow.errors import (
 from flow.http.answers import QUEUED, RUNNING, WAITING, Answer, encoded_answer
 from flow.http.driving import Drives
 from flow.http.live import LetGo, Live
+from flow.http.places import RETRY_AFTER
 from flow.http.problems import Fault, Problem, message_of, without_paths
 from flow.http.replies import Reply, location_of
 from flow.http.stored import check_inputs
@@ -119,9 +120,7 @@ class Trigger:
         quick = workflow.pace.quick and workflow.is_sync and not self._stores
         return quick and b"idempotency-key" not in headers
 
-    def _asked(
-        self, workflow: Workflow, body: Any, headers: Mapping[bytes, bytes], query: bytes, caller: str
-    ) -> Asked:
+    def _asked(self, workflow: Workflow, body: Any, headers: Mapping[bytes, bytes], query: bytes, caller: str) -> Asked:
         if type(body) is not dict:
             raise Problem(422, faults=[Fault("", 'the body is an object: {"inputs": {...}}')])
         hints = Hints()
@@ -244,7 +243,9 @@ class Trigger:
             await asyncio.sleep(0)  # its task has asked for a place then
             if live.status == QUEUED and not self._stores:  # it is known by its id, and no store has to have it
                 return self._told(live, root)
-            await asyncio.wait((live.begun,), timeout=None if self._stores else _FREE)
+            await asyncio.wait((live.begun,), timeout=self._most - wait if self._stores else _FREE)
+            if not live.begun.done() and self._stores and not self._drives.turn_away(live, _busy(self._most)):
+                await asyncio.wait((live.begun,))  # its store is being asked, which does not take long
             if not live.begun.done():
                 return self._told(live, root)
         error = live.begun.exception() or (live.why if isinstance(live.why, StoreError) else None)
@@ -293,6 +294,12 @@ def _conflict(idempotent: bool, run_id: str, theirs: str, mine: str, what: str =
     else:
         detail = f"run {shown(run_id)} was given other {what}"
     return Problem(409, detail=f"{detail}: give another run_id")
+
+
+def _busy(seconds: float) -> Problem:
+    """Return what is said of a run that a store was to have and that no place came free for."""
+    detail = f"the run has waited {seconds:g} s for a place and is not begun: come again later"
+    return Problem(503, "Too many runs", detail, headers=[(b"retry-after", RETRY_AFTER)])
 
 
 def _goes_on(run_id: str, root: str) -> Problem:

@@ -141,18 +141,21 @@ class TestNothing:
     def test_other_methods_say_which_there_are(self, entry: Any) -> None:
         path = entry.path.replace("{id}", "a").replace("{name}", "quick").replace("{address}", "x")
         methods = {one.method for one in table() if one.path == entry.path}
+        head = {"HEAD"} if "GET" in methods and entry.head else set()
         with serving({"quick": quick()}) as client:
             for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "BREW"):
                 got = client.ask(method, path, b"{}")
                 assert got.status == 405
                 allowed = set(got.headers["allow"].split(", "))
-                assert allowed == methods | ({"HEAD"} if "GET" in methods else set())
+                assert allowed == methods | head
                 assert got.json["detail"] == f"{method} is not taken here: use {' or '.join(sorted(allowed))}"
 
     def test_a_link_is_not_opened_by_head(self) -> None:
         with serving({"quick": quick()}) as client:
             got = client.ask("HEAD", "/login?token=x")
             assert (got.status, got.headers["allow"]) == (405, "GET")
+            got = client.ask("POST", "/login?token=x", b"{}")
+            assert (got.status, got.json["detail"]) == (405, "POST is not taken here: use GET")
 
     @pytest.mark.parametrize("path", [path for path in each() if path != "/login"])
     def test_head_is_get_without_its_body(self, path: str) -> None:

@@ -208,3 +208,39 @@ async def test_a_store_that_breaks_when_it_is_asked() -> None:
         backend.broken = ""
         calls.opened.set()
         await eventually(lambda: not door.service.runs.live)
+
+
+@on_loop
+async def test_a_store_is_not_waited_for_without_a_bound() -> None:
+    """A run that no place comes free for leaves the queue, and is not in the store: who has asked may ask again."""
+    calls, store = Calls(), flow.store.memory()
+    async with served(chain(calls), limits=Limits(runs=1, wait=0.05), store=store) as door:
+        first = await door.run_of("chain")
+        await calls.in_node()
+        for headers in ({}, {"prefer": "respond-async"}):
+            got = await door.sent(f"{API}/workflows/chain/runs", {"run_id": "late"}, headers=headers)
+            assert (got.status, got.headers["retry-after"]) == (503, "1")
+            assert got.json["title"] == "Too many runs"
+            assert got.json["detail"] == "the run has waited 0.05 s for a place and is not begun: come again later"
+            assert list(door.service.runs.live) == [first]
+            await eventually(lambda: door.service.places.queued == 0)
+            assert (await door.got(f"{API}/runs/late")).status == 404
+        calls.opened.set()
+        await door.until(first, "completed")
+        got = await door.sent(f"{API}/workflows/chain/runs", {"run_id": "late"})
+        assert (got.status, got.json["status"]) == (200, "completed")
+        assert calls.made == ["a", "b", "c", "tidy"] * 2
+
+
+@on_loop
+async def test_nor_where_threads_are_busy() -> None:
+    calls, store = Calls(), flow.store.memory()
+    async with served(chain(calls), limits=Limits(threads=1, wait=0.05), store=store) as door:
+        first = await door.run_of("chain")
+        await calls.in_node()
+        got = await door.sent(f"{API}/workflows/chain/runs", {"run_id": "late"})
+        assert (got.status, list(door.service.runs.live)) == (503, [first])
+        calls.opened.set()
+        await door.until(first, "completed")
+        await eventually(lambda: door.service.places.taken == 0)
+        assert calls.made == ["a", "b", "c", "tidy"]

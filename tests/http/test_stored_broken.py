@@ -18,6 +18,7 @@ from running import API, Breaking, Calls, Door, breaking, chain, eventually, on_
 
 import flow
 from flow.http import Limits
+from flow.http.logged import Failures
 from flow.store.store import Store
 
 RUNS = f"{API}/workflows/chain/runs"
@@ -52,7 +53,8 @@ async def refused(door: Door, path: str, body: Any = None) -> str:
 
 
 @on_loop
-async def test_a_full_disk(tmp_path: Path) -> None:
+async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flow.http.driving.FAILURES", Failures())
     with flow.store.open(tmp_path / "runs.db") as store:
         async with served({"large": large()}, store=store) as door:
             path, body = f"{API}/workflows/large/runs", {"inputs": {"text": "x" * 100_000}}
@@ -61,6 +63,10 @@ async def test_a_full_disk(tmp_path: Path) -> None:
             with full(store):
                 detail = await refused(door, path, body)
                 assert "full" in detail and str(tmp_path) not in detail
+                (record,) = caplog.records  # who operates the service sees it also where nobody reads the answers
+                assert record.levelname == "ERROR" and "of large could not begin: StoreError" in record.getMessage()
+                assert (await door.sent(path, {"inputs": {"nothing": 1}})).status == 422
+                assert caplog.records == [record], "what is wrong with a request is told to who has sent it"
                 assert (await door.view(done.json["id"]))["status"] == "completed", "reading works"
                 assert (await door.got("/health")).json["status"] == "degraded"
                 detailed = (await door.got("/health/detailed")).json
@@ -130,8 +136,11 @@ async def test_a_file_that_is_locked_holds_nobody_else(tmp_path: Path, monkeypat
 
 
 @on_loop
-async def test_one_that_breaks_while_a_run_goes_on() -> None:
+async def test_one_that_breaks_while_a_run_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run has not failed: who waits is told that the store does not work, and it goes on once that does."""
+    monkeypatch.setattr("flow.http.driving.FAILURES", Failures())
     backend, store = breaking()
     calls = Calls()
     async with served(chain(calls), store=store, limits=Limits(wait=30)) as door:
@@ -142,6 +151,9 @@ async def test_one_that_breaks_while_a_run_goes_on() -> None:
         got = await asked
         assert got.status == 503 and "disk I/O error" in got.json["detail"]
         await eventually(lambda: not door.service.runs.live)
+        assert [one.getMessage()[:30] for one in caplog.records if one.levelname == "ERROR"] == [
+            "run r of chain stopped: StoreE"
+        ]
         backend.broken = ""
         row = store.run("r")
         assert row.status == "running"
