@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +12,6 @@ from flow.errors import (
     DagChanged,
     DamagedRow,
     Fenced,
-    FlowError,
     InputError,
     NotStorable,
     RunConflict,
@@ -23,20 +21,18 @@ from flow.errors import (
     UnknownRun,
     UsageError,
 )
-from flow.http.answers import CANCELLED, COMPLETED, FAILED, RUNNING, Answer, completed, encoded_answer, ended, failed
-from flow.http.board import STATUSES
+from flow.http.answers import CANCELLED, RUNNING, Answer, encoded_answer
+from flow.http.ended import CODES, broken, codes_of, said, was_cancelled
 from flow.http.live import LetGo, Live
 from flow.http.logged import FAILURES
 from flow.http.memory import Runs
 from flow.http.places import Places
 from flow.http.problems import Problem, message_of
-from flow.http.stored import give_up
 from flow.http.threads import Threads
 from flow.http.workflow import Workflow, part_answered
 from flow.logs import log_broken
 from flow.run.api import run as run_plan
 from flow.run.handle import start
-from flow.types import Status
 
 if TYPE_CHECKING:
     from flow.metrics.counts import Counts
@@ -50,10 +46,6 @@ called. Then they are left behind: a thread that never returns keeps no process 
 
 _ASKING: Final = 4
 """Threads in which runs on the event loop ask their store: at their beginning and at their end."""
-
-_CODES = {str(status): code for code, status in enumerate(STATUSES)}
-_PENDING: Final = _CODES["pending"]
-
 
 _ABOUT_ONE: Final = (RunConflict, RunOwned, DagChanged, UnknownRun, NotStorable, DamagedRow, Fenced)
 """Errors of a store that are about one run: others can be stored."""
@@ -134,37 +126,6 @@ class Drives:
         if type(error) is not StoreError:  # else it may work the next time
             self._hopeless.add(live.id)
 
-    def call(self, workflow: Workflow, inputs: Mapping[str, Any], run_id: str, digest: int) -> tuple[str, bytes]:
-        """Run a quick workflow here and now, and return its status and its answer."""
-        created = time.time()
-        try:
-            result = run_plan(workflow.plan, inputs, config=workflow.direct, run_id=run_id)
-        except RunError as error:
-            result = error.result
-        except FlowError:
-            raise
-        except BaseException as error:  # of a hook; and an exit of a node, which must not end the service
-            if workflow.unobserved is not None:
-                workflow.unobserved.broken()
-            answer, data = _broken(workflow, run_id, error)
-            self.runs.end(run_id, workflow, answer.status, created, digest, b"", data)
-            return answer.status, data
-        run = result._run
-        workflow.pace.took(run.wall_time)
-        if run.resolver is None and run._extras is None and not run.errors:  # nothing special: all have completed
-            if workflow.unobserved is not None:
-                workflow.unobserved.completed(run)
-            values = run.values
-            outputs = workflow.outputs({name: values[i] for name, i in workflow.places})
-            data = completed(run_id, outputs, workflow.completed, run.wall_time)
-            self.runs.end(run_id, workflow, COMPLETED, created, digest, b"", data)
-            return COMPLETED, data
-        if workflow.unobserved is not None:
-            workflow.unobserved.ended(result)
-        answer, data = _said(workflow, result, run_id, workflow.answered, False)
-        self.runs.end(run_id, workflow, answer.status, created, digest, _codes_of(result, workflow), data)
-        return answer.status, data
-
     async def _drive(self, live: Live, inputs: Mapping[str, Any] | None, on_conflict: OnConflict | None) -> None:
         try:
             await self.places.enter()
@@ -181,8 +142,8 @@ class Drives:
             self._counts.ended(result)
             self.store_fault = ""
             names = part_answered(live.workflow, live.targets)
-            answer, data = _said(live.workflow, result, live.id, names, _was_cancelled(live, result))
-            self._end(live, answer, data, _codes_of(result, live.workflow))
+            answer, data = said(live.workflow, result, live.id, names, was_cancelled(live, result))
+            self._end(live, answer, data, codes_of(result, live.workflow))
         except LetGo:
             self._let_go(live)
         except asyncio.CancelledError as error:
@@ -262,7 +223,7 @@ class Drives:
             return
         data = data or encoded_answer(answer)
         known = live.board.statuses() if codes is None else None
-        statuses = bytes([_CODES[one] for one in known]) if known is not None else codes or b""
+        statuses = bytes([CODES[one] for one in known]) if known is not None else codes or b""
         self.runs.end(live.id, live.workflow, answer.status, live.created, live.digest, statuses, data)
         live.end(answer.status, data)
 
@@ -280,7 +241,7 @@ class Drives:
             self.runs.drop(live)
             live.refuse(error)
             return
-        self._end(live, *_broken(live.workflow, live.id, error, self.store))
+        self._end(live, *broken(live.workflow, live.id, error, self.store))
 
     def _let_go(self, live: Live) -> None:
         """Another process, or a later one, goes on with the run. (Without a store nobody can.)"""
@@ -328,54 +289,6 @@ class Drives:
             self._let_go(live)
         self._asks.close()
         FAILURES.tell_rest()
-
-
-def _said(
-    workflow: Workflow, result: Result, run_id: str, names: tuple[str, ...], cancelled: bool
-) -> tuple[Answer, bytes]:
-    """Return the answer of a run that has ended, and its JSON."""
-    answer, data = ended(result, run_id, names, cancelled)
-    if answer.status == FAILED:
-        FAILURES.ended(workflow, run_id, result)
-    if workflow.unpacks and answer.outputs:
-        answer.outputs = workflow.outputs(answer.outputs)
-        data = encoded_answer(answer, result._run.masks)
-    return answer, data
-
-
-def _broken(workflow: Workflow, run_id: str, error: BaseException, store: Store | None = None) -> tuple[Answer, bytes]:
-    """Return the answer of a run that something else than its nodes has ended, and its JSON.
-
-    :param store: notes that end of the run.
-    """
-    FAILURES.broken(workflow, run_id, error)
-    answer, data = failed(run_id, error)
-    if store is not None:
-        try:
-            give_up(store, run_id, answer.detail)
-        except StoreError as broken:
-            log_broken("the store could not note the end of run %r", run_id, error=broken, run=run_id)
-    return answer, data
-
-
-def _was_cancelled(live: Live, result: Result) -> bool:
-    """Tell whether somebody has ended a run: here, or in its store."""
-    journal: Any = result._run.journal
-    if live.cancelled or journal is None:
-        return live.cancelled
-    return bool(journal.cancel_asked or (journal.ended and journal.row.status == CANCELLED))
-
-
-def _codes_of(result: Result, workflow: Workflow) -> bytes:
-    """Return the statuses of the nodes as codes; nothing if all have completed. O(nodes).
-
-    Nodes that were not asked for, as targets were, are pending.
-    """
-    names = workflow.plan.names
-    if result.counts.get(Status.COMPLETED, 0) == len(names):
-        return b""
-    status = result.status
-    return bytes([_CODES[str(status[name])] if name in status else _PENDING for name in names])
 
 
 __all__ = ["Drives"]

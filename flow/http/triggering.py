@@ -33,6 +33,7 @@ from flow.http.driving import Drives
 from flow.http.live import LetGo, Live
 from flow.http.places import RETRY_AFTER
 from flow.http.problems import Fault, Problem, message_of, without_paths
+from flow.http.quick import call
 from flow.http.replies import Reply, location_of
 from flow.http.stored import check_inputs
 from flow.http.values import pointer
@@ -96,7 +97,7 @@ class Trigger:
         asked = self._asked(workflow, body, headers, query, caller)
         if not asked.run_id:
             if asked.targets is None and self.calls(workflow, headers):
-                return Reply(200, drives.call(workflow, asked.inputs, new_id(time.time()), 0)[1])
+                return Reply(200, call(drives.runs, workflow, asked.inputs, new_id(time.time())))
             live = drives.start(workflow, asked.inputs, asked.targets, new_id(time.time()), 0)
         else:
             found = await self._known(workflow, asked, root)
@@ -113,7 +114,7 @@ class Trigger:
         if type(body) is not dict or len(body) != 1 or "inputs" not in body:
             return None
         inputs = workflow.inputs.read(body["inputs"])
-        return Reply(200, self._drives.call(workflow, inputs, new_id(time.time()), 0)[1])
+        return Reply(200, call(self._drives.runs, workflow, inputs, new_id(time.time())))
 
     def calls(self, workflow: Workflow, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether a run that nobody has named is called here and now."""

@@ -33,7 +33,9 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the failures that are logged here; those of other tests do not count."""
     clock = Clock()
-    monkeypatch.setattr("flow.http.driving.FAILURES", Failures(clock))
+    failures = Failures(clock)
+    monkeypatch.setattr("flow.http.driving.FAILURES", failures)
+    monkeypatch.setattr("flow.http.ended.FAILURES", failures)
     return clock
 
 
