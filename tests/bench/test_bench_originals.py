@@ -121,6 +121,7 @@ class TestDocumentation:
             assert unknown_sections(options) == ""
 
     @pytest.mark.long
+    @pytest.mark.timeout(600)
     def test_every_row_is_measured(self) -> None:
         rows = measured.measure(SOURCES, quick=True, say=print)
         assert measured.missing(SOURCES, rows) == []

@@ -21,6 +21,7 @@ import linecache
 import re
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,11 +64,12 @@ def folder_of(page: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def modules_of_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Let the modules that a page shows be imported, and forgotten afterwards."""
+    """Let the modules that a page shows be imported, and forgotten afterwards: also those that it writes itself."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    before, folders = set(sys.modules), (str(tmp_path), tempfile.gettempdir())
     yield
     for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+        if name not in before and (getattr(module, "__file__", None) or "").startswith(folders):
             del sys.modules[name]
 
 

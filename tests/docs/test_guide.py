@@ -140,6 +140,7 @@ def test_figures(section: str, figures: ModuleType, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("section", ["threads", "payload", "collector", "cores", "disk"])
 def test_figures_that_take_longer(section: str, figures: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     figures.main([section, "--rounds", "1"])
@@ -147,6 +148,7 @@ def test_figures_that_take_longer(section: str, figures: ModuleType, capsys: pyt
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_figures_of_the_environment(figures: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("psutil")
     pytest.importorskip("uvloop")

@@ -23,6 +23,12 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.headers["Idempotency-Key"] = f"{case.headers['Idempotency-Key'][:200]}{next(_numbers)}"
 
 
+@schemathesis.hook
+def filter_headers(context: Any, headers: Any) -> bool:
+    """Leave out values with blanks around them: HTTP takes these off, and what is left may fit."""
+    return all(str(value) == str(value).strip() for value in (headers or {}).values())
+
+
 @schemathesis.check
 def what_fits_is_taken(ctx: Any, response: Any, case: Any) -> Any:
     if "cursor" in (case.query or {}) or has_whole_floats(case.body):
