@@ -31,7 +31,7 @@ from flow.spec.text.limits import MAX_BYTES, MAX_DEPTH, MAX_EDGES, MAX_FAULTS, M
 pytest.importorskip("yaml", reason="PyYAML is not installed: pip install -e '.[spec]'")
 
 SECONDS = 0.6 if sys.gettrace() is None else 6.0
-"""CPU seconds that a refusal may take: six times 100 ms, for slow and busy machines; more where a tracer counts lines."""
+"""CPU seconds that a refusal may take: six times 100 ms, for slow machines; more where a tracer counts lines."""
 
 OF_OURS = ("object.__getattr__", "sys._getframe")
 """Audit events of reading a function's code, and of looking for the line of a caller."""

@@ -7,6 +7,7 @@ the clock, and its latency is counted from then on, however late it is sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import sys
@@ -36,6 +37,7 @@ class Client:
         self.took = array("d")
         self.refused = self.lost = 0
         self.ends = False
+        self.first = asyncio.Event()
         self.idle: deque[Connection] = deque()
         self.due: deque[float] = deque()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -51,8 +53,8 @@ class Client:
             while self.idle:
                 self.idle.popleft().send(perf_counter())
             await asyncio.sleep(seconds)
-            while not self.took and perf_counter() - began < _FIRST:  # a busy machine, and a short time
-                await asyncio.sleep(0.01)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.first.wait(), _FIRST)  # a busy machine, and a short time
         self.ends = True
         elapsed = perf_counter() - began
         if not self.took:
@@ -128,6 +130,8 @@ class Connection(asyncio.Protocol):
         self.busy = False
         if not client.ends:
             client.took.append(perf_counter() - self.began)
+            if len(client.took) == 1:
+                client.first.set()
             client.refused += self.parser.get_status_code() >= 400
         if self.parser.should_keep_alive():
             client.ready(self)
