@@ -7,6 +7,7 @@ that passwords need would only cost each request their time.
 from __future__ import annotations
 
 import os
+import sys
 import shlex
 import stat
 import time
@@ -446,7 +447,7 @@ def _written(path: str, data: bytes) -> tuple[int, ...]:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-                if hasattr(os, "fchown") and os.geteuid() == 0 and os.path.exists(target):  # a service's, by its root
+                if sys.platform != "win32" and os.geteuid() == 0 and os.path.exists(target):  # a service's, by its root
                     before = os.stat(target)
                     os.fchown(file.fileno(), before.st_uid, before.st_gid)
             os.replace(draft, target)
