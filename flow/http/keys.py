@@ -7,9 +7,9 @@ that passwords need would only cost each request their time.
 from __future__ import annotations
 
 import os
-import sys
 import shlex
 import stat
+import sys
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
