@@ -17,7 +17,7 @@ RANKS = {
     "plan": 2, "memory": 2,
     "graph": 3,
     "run": 4,
-    "observe": 5, "spec": 5, "store": 5, "metrics": 5,
+    "observe": 5, "spec": 5, "store": 5, "metrics": 5, "ai": 5,
     "tuning": 6, "testing": 6, "http": 6,
     "cli": 7, "__main__": 8, "__init__": 8,
 }  # fmt: skip
