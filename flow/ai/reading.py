@@ -152,7 +152,8 @@ class Read:
             tried.append(inner.faults)
             if self._left[0] < 0:
                 break
-        self.faults += min(tried, key=lambda faults: len(faults))
+        best: list[tuple[str, str]] = min(tried, key=len)
+        self.faults += best
         return value
 
     def _has_tags(self, schema: Schema, value: dict[str, Any]) -> bool:
