@@ -36,7 +36,7 @@ class Form:
         hoisted: dict[str, Any] = {}
         try:
             schemas, defs = _components(kind, hoisted)
-            _Dated(defs).mark(schemas[0], msgspec.inspect.type_info(kind))
+            _Completed(defs).mark(schemas[0], msgspec.inspect.type_info(kind))
         except Exception as error:  # it looks into classes of others, which may raise anything
             raise TypeError(_culprit(kind) or _said(error)) from None
         self.schema: Mapping[str, Any] = schemas[0]
@@ -68,8 +68,11 @@ def _components(kind: Any, hoisted: dict[str, Any]) -> tuple[tuple[dict[str, Any
     return msgspec.json.schema_components([kind], schema_hook=hook, ref_template=f"{_REF}{{name}}")
 
 
-class _Dated:
-    """Marks texts that are times: msgspec gives no format to those that may have no time zone."""
+class _Completed:
+    """Adds what msgspec leaves out: that texts are times which may have no zone, and the order of a TypedDict's keys.
+
+    Models write fields in the order in which they are told of them.
+    """
 
     __slots__ = ("_defs", "_seen")
 
@@ -78,7 +81,7 @@ class _Dated:
         self._seen: set[str] = set()
 
     def mark(self, schema: Any, kind: Any) -> None:
-        """Mark those of one schema, which is that of ``kind``, of :mod:`msgspec.inspect`."""
+        """Complete one schema, which is that of ``kind``, of :mod:`msgspec.inspect`. O(schema)."""
         while isinstance(kind, msgspec.inspect.Metadata):
             kind = kind.type
         if not isinstance(schema, dict):
@@ -95,6 +98,9 @@ class _Dated:
             name = named(schema["$ref"])
             if name not in self._seen:
                 self._seen.add(name)
+                if isinstance(kind, msgspec.inspect.TypedDictType):
+                    properties = self._defs[name]["properties"]
+                    self._defs[name]["properties"] = {key: properties[key] for key in get_type_hints(kind.cls)}
                 for field in getattr(kind, "fields", ()):
                     self.mark(self._defs[name].get("properties", {}).get(field.encode_name), field.type)
         elif hasattr(kind, "item_type"):
