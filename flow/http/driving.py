@@ -30,10 +30,12 @@ from flow.http.logged import FAILURES
 from flow.http.memory import Runs
 from flow.http.places import Places
 from flow.http.problems import Problem, message_of
+from flow.http.spent import packed
 from flow.http.stored import give_up
 from flow.http.threads import Threads
 from flow.http.workflow import Workflow, part_answered
 from flow.logs import log_broken
+from flow.metrics.usage import sums_of
 from flow.run.api import run as run_plan
 from flow.run.handle import start
 from flow.types import Status
@@ -162,7 +164,8 @@ class Drives:
         if workflow.unobserved is not None:
             workflow.unobserved.ended(result)
         answer, data = _said(workflow, result, run_id, workflow.answered, False)
-        self.runs.end(run_id, workflow, answer.status, created, digest, _codes_of(result, workflow), data)
+        codes, usage = _codes_of(result, workflow), packed(sums_of(result.reports))
+        self.runs.end(run_id, workflow, answer.status, created, digest, codes, data, usage)
         return answer.status, data
 
     async def _drive(self, live: Live, inputs: Mapping[str, Any] | None, on_conflict: OnConflict | None) -> None:
@@ -263,7 +266,8 @@ class Drives:
         data = data or encoded_answer(answer)
         known = live.board.statuses() if codes is None else None
         statuses = bytes([_CODES[one] for one in known]) if known is not None else codes or b""
-        self.runs.end(live.id, live.workflow, answer.status, live.created, live.digest, statuses, data)
+        usage = packed(live.board.usage())
+        self.runs.end(live.id, live.workflow, answer.status, live.created, live.digest, statuses, data, usage)
         live.end(answer.status, data)
 
     def _broken(self, live: Live, error: BaseException) -> None:
