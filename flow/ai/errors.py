@@ -149,16 +149,32 @@ class BudgetExceeded(AIError):
     """A call could cost more than is left of a budget, and was not made.
 
     :ivar budget: its name. :ivar limit: in USD. :ivar spent: so far. :ivar reserved: by calls that go on.
-    :ivar asked: what the call could cost at most. All but the name are :class:`decimal.Decimal`.
+    :ivar asked: what the call could cost at most. These four are :class:`decimal.Decimal`.
+    :ivar account: of the budget: the value of its ``by=``; "" if it has one account.
+    :ivar window: "run", "hour", "day" or "month". :ivar begins_anew: when the window ends; None for that of a run.
     """
 
-    def __init__(self, message: str, budget: str, limit: Any, spent: Any, reserved: Any, asked: Any) -> None:
-        super().__init__(message, budget, limit, spent, reserved, asked)
+    def __init__(
+        self,
+        message: str,
+        budget: str,
+        limit: Any,
+        spent: Any,
+        reserved: Any,
+        asked: Any,
+        account: str = "",
+        window: str = "",
+        begins_anew: Any = None,
+    ) -> None:
+        super().__init__(message, budget, limit, spent, reserved, asked, account, window, begins_anew)
         self.budget = budget
         self.limit = limit
         self.spent = spent
         self.reserved = reserved
         self.asked = asked
+        self.account = account
+        self.window = window
+        self.begins_anew = begins_anew
 
     def __str__(self) -> str:
         return str(self.args[0])
