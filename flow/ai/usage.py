@@ -12,6 +12,9 @@ import msgspec
 
 from flow.errors import RunError, UsageError, shown
 from flow.reprs import counted
+from flow.run.handle import RunHandle
+from flow.run.reports import all_reports
+from flow.run.result import Result
 
 KIND: Final = "usage"
 """The kind of the reports (``ctx.report``) that hold what one request took."""
@@ -90,10 +93,11 @@ def usage(result: Any) -> UsageReport:
     :raises UsageError: for anything else.
     """
     found = result.result if isinstance(result, RunError) else result
-    reports = getattr(found, "reports", None)
-    if reports is None or isinstance(found, type):
+    if isinstance(found, RunHandle):
+        return usage_of(all_reports(found._entered()[0]) if found._result is None else found._result.reports)
+    if not isinstance(found, Result):
         raise UsageError(f"ai.usage takes a flow.Result, a flow.RunError or a flow.RunHandle, not {shown(result)}")
-    return usage_of(reports)
+    return usage_of(found.reports)
 
 
 def usage_of(reports: Iterable[Any]) -> UsageReport:

@@ -54,7 +54,7 @@ def imports(tree: ast.Module, package: str = "flow") -> set[str]:
 
 
 PUBLIC = {
-    "flow", "flow.clock", "flow.config", "flow.data", "flow.errors", "flow.expr", "flow.graph.interop",
+    "flow", "flow.ai", "flow.clock", "flow.config", "flow.data", "flow.errors", "flow.expr", "flow.graph.interop",
     "flow.graph.render", "flow.graph.topologies", "flow.graph.traces", "flow.http", "flow.memory", "flow.metrics",
     "flow.observe", "flow.plan",
     "flow.policy.middleware", "flow.run.events", "flow.spec", "flow.store", "flow.testing", "flow.tuning", "flow.types",
