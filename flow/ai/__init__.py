@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from flow.ai.providers.scripted import Scripted
     from flow.ai.providers.sdk import from_sdk
     from flow.ai.rates import RateLimiter
+    from flow.ai.rounds import Approval
     from flow.ai.schemas import OutputType
     from flow.ai.tokens import EstimatedTokens, OpenAITokens, TokenCounter
     from flow.ai.tools import Tool, tool
-    from flow.ai.turns import Approval
     from flow.ai.usage import Usage, UsageReport, usage
 else:  # so that a type checker refuses what is not there
     __getattr__ = at_first_use(
@@ -63,7 +63,7 @@ else:  # so that a type checker refuses what is not there
             "AccountStatistics": "flow.ai.budgets",
             "Alert": "flow.ai.budgets",
             "Anthropic": "flow.ai.providers.anthropic",
-            "Approval": "flow.ai.turns",
+            "Approval": "flow.ai.rounds",
             "Budget": "flow.ai.budgets",
             "BudgetExceeded": "flow.ai.errors",
             "Cache": "flow.ai.cache",

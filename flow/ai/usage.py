@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flow.ai.prices.rates import EXACT
 from flow.errors import RunError, UsageError, shown
 from flow.reprs import counted
 from flow.run.handle import RunHandle
@@ -59,8 +60,8 @@ class Usage(msgspec.Struct, frozen=True):
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
-            None if self.cost is None or other.cost is None else self.cost + other.cost,
-            self.known_cost + other.known_cost,
+            None if self.cost is None or other.cost is None else EXACT.add(self.cost, other.cost),
+            EXACT.add(self.known_cost, other.known_cost),
             self.estimated or other.estimated,
             self.cache_hits + other.cache_hits,
         )
@@ -157,11 +158,17 @@ def _cost(value: Any) -> Decimal | None:
     return cost if cost is not None and cost.is_finite() else None
 
 
+def _usd(amount: Decimal) -> str:
+    return f"{amount.normalize(EXACT):f}"
+
+
 def _told(one: Usage) -> str:
     parts = [counted(one.requests, "request"), f"{one.input_tokens:,} tokens in", f"{one.output_tokens:,} out"]
     if one.cache_hits:
         parts.append(counted(one.cache_hits, "cache hit"))
-    parts.append(f"{one.cost:f} USD" if one.cost is not None else f"cost not known (known: {one.known_cost:f} USD)")
+    parts.append(
+        f"{_usd(one.cost)} USD" if one.cost is not None else f"cost not known (known: {_usd(one.known_cost)} USD)"
+    )
     return ", ".join(parts) + (" (estimated)" if one.estimated else "")
 
 

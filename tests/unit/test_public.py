@@ -14,8 +14,8 @@ import flow
 
 MODULES = (
     flow, flow.ai, flow.clock, flow.config, flow.data, flow.errors, flow.events, flow.expr, flow.http, flow.interop,
-    flow.memory, flow.metrics, flow.middleware, flow.observe, flow.plan, flow.render, flow.spec, flow.store, flow.testing,
-    flow.topologies, flow.traces, flow.tuning, flow.types,
+    flow.memory, flow.metrics, flow.middleware, flow.observe, flow.plan, flow.render, flow.spec, flow.store,
+    flow.testing, flow.topologies, flow.traces, flow.tuning, flow.types,
 )  # fmt: skip
 NAMES = [(module, name) for module in MODULES for name in module.__all__]
 
@@ -43,8 +43,8 @@ def test_the_top_level_holds_what_most_programs_use() -> None:
         "Config", "Context", "Dag", "DataConfig", "DefinitionError", "DefinitionWarning", "FlowError", "InputError",
         "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "Result", "Retry", "RunError", "RunHandle", "Secret",
         "Status", "Timeout", "UsageError", "WorkflowData", "action", "ai", "errors", "events", "execute", "expr",
-        "http", "interop", "memory", "metrics", "middleware", "observe", "recover", "render", "run", "start", "store", "stream",
-        "template", "testing", "topologies", "traces", "tune",
+        "http", "interop", "memory", "metrics", "middleware", "observe", "recover", "render", "run", "start",
+        "store", "stream", "template", "testing", "topologies", "traces", "tune",
     ]  # fmt: skip
 
 
