@@ -34,7 +34,7 @@ def calls(*asked: tuple[str, str], **fields: Any) -> Reply:
 
 def cost(tokens: int = 10, output: int = 5) -> Decimal:
     """What these tokens cost by the prices of :func:`model`."""
-    return (IN * tokens + OUT * output) / 1_000_000
+    return (IN * tokens + OUT * output).scaleb(-6)
 
 
 def took(run: Any, kind: str = "usage") -> list[dict[str, Any]]:
