@@ -49,11 +49,12 @@ class _Work(Generic[T]):
 
 async def taken(fn: Callable[[], T], undo: Callable[[T], object]) -> T:
     """Call ``fn`` in a thread and return its result. If that is cancelled meanwhile, ``undo`` is given the result."""
-    from anyio import to_thread  # here: only those need it whose budget has a store
+    from anyio import lowlevel, to_thread  # here: only those need it whose budget has a store
 
     work = _Work(fn)
     try:
         result = await to_thread.run_sync(work.run)
+        await lowlevel.checkpoint_if_cancelled()
     except BaseException:
         work.leave(undo)
         raise
