@@ -250,7 +250,8 @@ import sys, flow
 from flow import ai
 dag = flow.Dag("d")
 provider = ai.Scripted(lambda request: f"from {sys.argv[1]}")
-ai.llm(dag, "ask", model=ai.Model(provider, "m"), prompt="{{ text }}", cache=ai.Cache(path="answers"))
+ai.llm(dag, "ask", model=ai.Model(provider, "m", "0", "0"), prompt="{{ text }}",
+       cache=ai.Cache(path="answers"))
 print(flow.run(dag, {"text": "x"})["ask"])
 """
         found = [
