@@ -16,7 +16,10 @@ from flow.errors import ConfigError
 BASE_URL: Final = "https://api.anthropic.com"
 
 VERSION: Final = "2023-06-01"
-"""Of the protocol; ``headers={"anthropic-version": ...}`` says another."""
+"""Of the protocol; ``headers={"anthropic-version": ...}`` says another.
+
+The next one, 2026-10-21, refuses ``temperature``; this one leaves that to the models. Answers have the same form.
+"""
 
 MAX_OUTPUT_TOKENS: Final = 4_096
 """Of requests that say nothing of it: the protocol wants a number."""

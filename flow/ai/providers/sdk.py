@@ -38,7 +38,8 @@ def from_sdk(client: Any, name: str | None = None) -> Provider:
     Its own retries are switched off, since attempts are counted once: ``retry=`` of the node makes them.
 
     :param client: an ``openai.AsyncOpenAI`` or ``anthropic.AsyncAnthropic``, or one of their kinds. It stays open, and
-        serves the event loop that it was made for.
+        serves the event loop that it was made for. It speaks its SDK's version of the protocol: that of anthropic from
+        2.0 on refuses ``temperature``.
     :param name: in usage, metrics and messages. None: ``anthropic``, or what the host is called.
     :raises UsageError: if it is no such client.
     """
