@@ -75,7 +75,8 @@ class Parameters:
             raise ValueError(listing("the arguments are no JSON", faults))
         reader = Read(self._form.defs, lax=True)
         value = reader.value(self._schema, {} if value is None else value)
-        made, found = self._form.made(value) if isinstance(value, dict) else ({}, [])
+        is_plain = isinstance(value, dict) and not reader.gave_up
+        made, found = self._form.made(value) if is_plain else ({}, [])
         places = [path for path, _ in reader.faults]
         all_of_them = reader.faults + [one for one in found if not any(at.startswith(one[0]) for at in places)]
         if all_of_them:

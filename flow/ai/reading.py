@@ -31,7 +31,7 @@ MAX_DEPTH: Final = 100
 MAX_FAULTS: Final = 20
 """Faults that are told: a model that has made more of them starts anew anyway."""
 
-MAX_TRIALS: Final = 1_000_000
+MAX_TRIALS: Final = 20_000
 """Values that are read in trials of unions, whose branches nothing tells apart: within each other they multiply."""
 
 
@@ -62,7 +62,7 @@ class Read:
         """
         schema = self._whole(schema)
         self._left[0] -= self._is_trial
-        if self._left[0] < 0:
+        if self.gave_up:
             return self._fault(path, "it could be of too many forms to tell which one is meant", value)
         if depth > MAX_DEPTH:
             return self._fault(path, f"lists and objects are nested more than {MAX_DEPTH} deep", value)
@@ -85,6 +85,11 @@ class Read:
         if isinstance(value, float) and kinds is not None and "number" not in kinds:
             return int(value)
         return value
+
+    @property
+    def gave_up(self) -> bool:
+        """True if there were too many ways to read the value: nobody else should try all of them either."""
+        return self._left[0] < 0
 
     def _fault(self, path: str, text: str, value: Any) -> Any:
         self.faults.append((path, text))
@@ -141,16 +146,16 @@ class Read:
                 return self._fault(at, f"expected {either(map(as_json, values))}, got {got(value[name])}", value)
             fitting = tagged or fitting
         if len(fitting) == 1:
-            return self.value(fitting[0], value, path, depth + 1)
+            return self.value(fitting[0], value, path, depth)
         tried: list[list[tuple[str, str]]] = []
         for one in fitting:
             inner = Read(self.defs, self.lax, self.closed)
             inner._left, inner._is_trial = self._left, True
-            made = inner.value(one, value, path, depth + 1)
+            made = inner.value(one, value, path, depth)
             if not inner.faults:
                 return made
             tried.append(inner.faults)
-            if self._left[0] < 0:
+            if self.gave_up:
                 break
         best: list[tuple[str, str]] = min(tried, key=len)
         self.faults += best

@@ -60,7 +60,7 @@ class OutputType:
         reader = Read(self._form.defs, closed=True)
         value = reader.value(self._schema, value)
         inner = value.get(VALUE) if self._wraps and isinstance(value, dict) else value
-        if not self._wraps or (isinstance(value, dict) and VALUE in value):
+        if not reader.gave_up and (not self._wraps or (isinstance(value, dict) and VALUE in value)):
             made, found = self._made(inner)
             if not found and not reader.faults:
                 return made
