@@ -308,6 +308,26 @@ def test_a_run_counts_with_all_runs_within_it() -> None:
     assert len(budget.statistics()) == 2
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "store"])
+def test_a_run_that_is_begun_anew_has_spent_nothing(shared: bool) -> None:
+    with Store(MemoryBackend()) as store:
+        budget = Budget(run="1", store=store if shared else None)
+        dag = flow.Dag("paid")
+
+        @dag.node
+        async def call(ctx: flow.Context) -> None:
+            await spend(ctx, [budget], "1", "1")
+
+        for _ in range(2):
+            flow.run(dag, store=store, run_id="r@1", on_conflict="restart")
+        assert [(one.begins, one.spent) for one in budget.statistics()] == [("r@1", 1)] * 2
+
+
+def test_budgets_of_one_call_have_names_of_their_own() -> None:
+    with pytest.raises(UsageError, match="have names of their own, not default, default"):
+        asyncio.run(spend(context(), [Budget(run=1), Budget(day=1)], "1", "1"))
+
+
 def reported(ctx: Any, cost: str | None, **more: Any) -> None:
     ctx.report("usage", {"provider": "p", "model": "m", "requests": 1, "cost": cost, **more})
 

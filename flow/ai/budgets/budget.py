@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 from flow.ai.amounts import amount, amount_fault, costs_in, counted
 from flow.ai.budgets.ledger import ProcessLedger
 from flow.ai.budgets.records import AccountStatistics, Alert
-from flow.ai.budgets.windows import KEPT, WINDOWS, Window, outermost_of, window_of
+from flow.ai.budgets.windows import KEPT, WINDOWS, Window, place_of, window_of
 from flow.ai.limits import ON_UNKNOWN, OnUnknown
 from flow.clock import Clock, epoch_of
 from flow.config.fields import is_number, is_one_of
@@ -107,7 +107,8 @@ class Budget:
         """
         found = []
         for balance in self._ledger.balances(f"{self.name}/"):
-            _, kind, begins, account = balance.name.split("/", 3)
+            _, kind, key, account = balance.name.split("/", 3)
+            begins = key.partition("~")[0]
             if kind in self._limits:
                 spent, reserved = dollars(balance.spent), dollars(balance.reserved)
                 limit = dollars(self._limits[kind])
@@ -122,7 +123,7 @@ class Budget:
         if by is None:
             return ""
         if by == "workflow":
-            return outermost_of(ctx)[1]
+            return place_of(ctx).workflow
         if by == "node":
             return f"{ctx._scope.shared.workflow}/{ctx.node}"
         found: Any = by(ctx) if callable(by) else by
@@ -135,14 +136,14 @@ class Budget:
 
     def windows(self, ctx: Context, account: str) -> list[tuple[Window, Account]]:
         """Return the present windows, each with its account. O(1), and the reports of a run at its first call."""
-        run = outermost_of(ctx)[0]
+        place = place_of(ctx)
         clock: Clock = ctx._scope.shared.clock if self._clock is None else self._clock
         at = dated(epoch_of(clock) + clock.now())
         found = []
         for kind, limit in self._limits.items():
-            window = window_of(kind, at, run)
+            window = window_of(kind, at, place)
             rest = KEPT if window.ends is None else window.ends - at + KEPT
-            name = f"{self.name}/{kind}/{window.begins}/{account}"
+            name = f"{self.name}/{kind}/{window.key}/{account}"
             is_run = kind == "run"
             least = self._reported(ctx, account) if is_run and not self._ledger.knows(name) else 0
             found.append((window, Account(name, limit, time.time() + rest.total_seconds(), least, is_run)))

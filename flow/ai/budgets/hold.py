@@ -11,7 +11,7 @@ from flow.ai.amounts import cost_of, counted
 from flow.ai.budgets.budget import Budget
 from flow.ai.budgets.certain import surely, taken
 from flow.ai.budgets.records import Alert
-from flow.ai.budgets.windows import Window, outermost_of
+from flow.ai.budgets.windows import Window, place_of
 from flow.ai.errors import BudgetExceeded, UnknownModel
 from flow.data.context import Context
 from flow.errors import UsageError
@@ -32,9 +32,7 @@ class _Part:
 
     def reserve(self, what: str) -> None:
         """:raises BudgetExceeded: if there is no room. :raises StoreError: if the store cannot do it."""
-        found = self.budget.ledger.reserve(
-            outermost_of(self.ctx)[0], [account for _, account in self.windows], self.asked
-        )
+        found = self.budget.ledger.reserve(place_of(self.ctx).run, [account for _, account in self.windows], self.asked)
         self.id = found.id
         if found.id:
             return
@@ -80,7 +78,7 @@ class _Part:
                     self._alert(window, account, balance.spent, fraction)
 
     def _alert(self, window: Window, account: Account, spent: int, fraction: float, refused: bool = False) -> None:
-        run, node, ends = outermost_of(self.ctx)[0], self.ctx.node, window.ends
+        run, node, ends = place_of(self.ctx).run, self.ctx.node, window.ends
         limit, name = dollars(account.limit), self.budget.name
         alert = Alert(name, self.account, window.kind, fraction, limit, dollars(spent), refused, run, node, ends)
         try:
@@ -129,11 +127,15 @@ async def hold(ctx: Context, budgets: Sequence[Budget], asked: Decimal | None, w
     :param asked: in USD; None: not known. :param what: who asks, for messages; the node.
     :raises BudgetExceeded: if one of them has no room for it. Nothing is reserved then.
     :raises UnknownModel: if the cost is not known, and one of them does not ignore that.
+    :raises UsageError: if two of them have one name.
     :raises StoreError: if the store of one of them cannot take it. Nothing is reserved then.
     """
     if not budgets:
         yield Held({})
         return
+    names = [budget.name for budget in budgets]
+    if len(set(names)) < len(names):
+        raise UsageError(f"the budgets of one call have names of their own, not {', '.join(names)}: give them name=")
     if asked is None:
         _refuse_unknown(budgets, what or f"node {ctx.node!r}")
     most = 0 if asked is None else counted(cost_of(asked, "what hold() is asked for"))
