@@ -21,7 +21,7 @@ from flow.ai.spending import Spending, is_providers_fault, report
 from flow.ai.tokens import counted
 from flow.ai.usage import KIND
 from flow.data.context import Context
-from flow.errors import described, note
+from flow.errors import BreakerOpen, described, note
 
 
 class Session:
@@ -87,7 +87,7 @@ class Caller(msgspec.Struct, frozen=True):
         """Return the error that tells of all models that have failed."""
         told = failed[-1]
         if self._passes(told):
-            told = next((error for error in failed if getattr(error, "retryable", False)), told)
+            told = next((error for error in failed if getattr(error, "retryable", True)), told)
         for model, error in zip(self.models, failed, strict=False):
             if error is not told:
                 note(told, f"{model.label} has failed, too: {described(error)}")
@@ -95,7 +95,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     def _passes(self, error: Exception) -> bool:
         """Tell whether the next model may answer."""
-        return is_providers_fault(error) or isinstance(error, _refusals_of(self.breaker))
+        return is_providers_fault(error) or isinstance(error, BreakerOpen)
 
     async def _kept(self, session: Session, model: Resolved, request: Request) -> Reply:
         """Return an answer of the cache, if there is one."""
@@ -136,14 +136,14 @@ class Caller(msgspec.Struct, frozen=True):
                 entered.settle(taken.input + taken.output, model.provider.headroom())
                 if isinstance(error, RateLimited):
                     entered.refused(error.retry_after)
-                spending.report(taken, cost, held.accounts, error)
                 _settled(ctx, breaker, error)
+                spending.report(taken, cost, held.accounts, error)
                 raise
             taken, cost = spending.answered(reply)
             held.settle(cost)
             entered.settle(taken.input + taken.output, model.provider.headroom())
-            spending.report(taken, cost, held.accounts)
             _settled(ctx, breaker, None)
+            spending.report(taken, cost, held.accounts)
         self._capture(ctx, model, request, reply)
         return reply
 
@@ -228,10 +228,6 @@ async def _admitted(ctx: Context, breaker: Any) -> None:
 def _settled(ctx: Context, breaker: Any, error: BaseException | None) -> None:
     if breaker is not None:
         breaker.settled(ctx, error)
-
-
-def _refusals_of(breaker: Any) -> tuple[type[Exception], ...]:
-    return ()
 
 
 @asynccontextmanager

@@ -9,14 +9,14 @@ from flow.ai.tools import Tool
 from flow.data.context import Context
 from flow.graph.dag import Dag
 from flow.plan.plan import Plan
-from flow.signature import Parameter, Shape, Shaped, Source
+from flow.signature import Parameter, Shape, Shaped
 
-ARGUMENTS: Final = "arguments"
+ARGUMENTS: Final = "the arguments"  # no tool can be called that
 """The run input that such a Dag has: what the model gives, by parameter."""
 
 _PARAMETERS: Final = (
     Parameter("the Context", is_context=True),
-    Parameter("the arguments", source=Source(ARGUMENTS, "input")),  # a tool may be called "arguments"
+    Parameter(ARGUMENTS),
 )
 
 

@@ -531,6 +531,23 @@ class TestOtherModels:
         assert flow.run(dag, {"text": "x"})["ask"] == "other"
         assert breaker.told == [] and rate.statistics().let_in == 2 and rate.statistics().in_flight == 0
 
+    def test_an_open_breaker_of_flow_asks_the_next_provider(self) -> None:
+        breaker = flow.Breaker(failures=1, seconds=30.0)
+        down, other = (
+            ai.Scripted(lambda request: broken(ai.ProviderUnavailable)),
+            ai.Scripted(lambda request: reply("other"), name="other"),
+        )
+        dag = self.asks(down, other, breaker=breaker)
+        assert [flow.run(dag, {"text": "x"})["ask"] for _ in range(3)] == ["other"] * 3
+        assert len(down.requests) == 1 and breaker.state == "open"
+        _, cause = failing(self.asks(down, breaker=breaker))
+        assert isinstance(cause, flow.errors.BreakerOpen)
+
+    def test_a_429_does_not_open_it(self) -> None:
+        breaker = flow.Breaker(failures=1)
+        failing(asking(ai.Scripted(broken(ai.RateLimited)), breaker=breaker))
+        assert breaker.state == "closed"
+
     def test_the_breaker_is_told_how_each_request_has_ended(self) -> None:
         breaker = Breaker()
         dag = asking(ai.Scripted(broken(ai.ProviderUnavailable), reply("a")), breaker=breaker, retry=flow.Retry(2))
