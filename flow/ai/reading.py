@@ -34,6 +34,8 @@ MAX_FAULTS: Final = 20
 MAX_TRIALS: Final = 20_000
 """Values that are read in trials of unions, whose branches nothing tells apart: within each other they multiply."""
 
+_TOO_MANY: Final = "it could be of too many forms to tell which one is meant"
+
 
 class Read:
     """How values are read against schemas, and the faults found so far.
@@ -63,7 +65,7 @@ class Read:
         schema = self._whole(schema)
         self._left[0] -= self._is_trial
         if self.gave_up:
-            return self._fault(path, "it could be of too many forms to tell which one is meant", value)
+            return self._fault(path, _TOO_MANY, value)
         if depth > MAX_DEPTH:
             return self._fault(path, f"lists and objects are nested more than {MAX_DEPTH} deep", value)
         branches = self.branches(schema)
@@ -156,7 +158,7 @@ class Read:
                 return made
             tried.append(inner.faults)
             if self.gave_up:
-                break
+                return self._fault(path, _TOO_MANY, value)
         best: list[tuple[str, str]] = min(tried, key=len)
         self.faults += best
         return value

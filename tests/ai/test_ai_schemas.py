@@ -175,7 +175,7 @@ def written(output: OutputType, value: Any) -> Any:
     return {"value": encoded} if list(output.spec.schema["properties"]) == ["value"] and output._wraps else encoded
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_values_of_random_types_come_back(data: Any) -> None:
     kind, values = data.draw(types(PLAIN + FORMATTED))
@@ -225,7 +225,7 @@ def test_the_schema_takes_what_decode_takes(data: Any) -> None:
     assert accepts(output, text) == Draft202012Validator(output.spec.schema).is_valid(value), output.spec.schema
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_decode_takes_no_less_where_fields_are_missing(data: Any) -> None:
     kind, values = data.draw(types(PLAIN))
