@@ -200,12 +200,14 @@ from flow.ai.errors import UnknownModel
 from flow.ai.models import resolve
 from flow.ai.prices.catalogue import listed
 from flow.errors import UsageError
+assert not resolve("openai:gpt-4.1").is_priced
 try:
     listed("openai", "gpt-4.1")
 except UsageError as error:
     assert "pip install 'flow-dag[ai]'" in str(error), error
 found = resolve("openai:gpt-4.1")
 assert found.rates is None and found.context is None
+assert found.is_priced  # there is nothing to wait for
 try:
     found.needed_rates()
 except UnknownModel as error:

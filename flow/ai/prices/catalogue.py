@@ -135,8 +135,8 @@ def listed(provider: str, model: str) -> Listed | None:
 
 
 def is_loaded() -> bool:
-    """Tell whether the data is imported: until then :func:`listed` takes long."""
-    return "genai_prices.data" in sys.modules
+    """Tell whether the data is imported, or cannot be: until then :func:`listed` takes long."""
+    return "genai_prices.data" in sys.modules or _missing
 
 
 def _found(provider: str, model: str) -> Listed | None:
@@ -157,10 +157,16 @@ def nearest_listed(provider: str, model: str) -> str:
     return "" if one is None else Hints().nearest(model, [info.id for info in one.models])
 
 
+_missing = False
+"""Whether genai-prices was looked for, and is not installed."""
+
+
 def _providers() -> list[Provider]:
+    global _missing
     try:
         from genai_prices.data_snapshot import get_snapshot  # here: see the module
     except ImportError:
+        _missing = True
         text = "prices of models need genai-prices: pip install 'flow-dag[ai]', or give the Model its own prices"
         raise UsageError(text) from None
     return get_snapshot().providers
