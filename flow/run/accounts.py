@@ -24,8 +24,8 @@ _SWEPT: Final = 256
 
 
 def dollars(amount: int) -> Decimal:
-    """Return an amount as USD, exactly."""
-    return Decimal(amount).scaleb(-DIGITS, EXACT)
+    """Return an amount as USD, exactly, with as many decimals as :func:`usd` writes."""
+    return Decimal(usd(Decimal(amount).scaleb(-DIGITS, EXACT)))
 
 
 def usd(value: Decimal) -> str:

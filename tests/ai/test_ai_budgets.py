@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pickle import dumps, loads
-from threading import Event, Thread
+from threading import Event, Thread, get_ident
 from typing import Any
 
 import anyio
@@ -447,6 +447,45 @@ def test_a_cancellation_while_the_store_works(backend: str, natively: bool, when
     assert store.ended.wait(10.0)
     (one,) = budget.statistics()
     assert (one.spent, one.reserved) == (0 if when == "reserve" else Decimal("0.5"), 0)
+
+
+@pytest.mark.parametrize("backend", loops("asyncio", "trio"))
+def test_what_was_spent_is_settled_in_a_thread_also_after_a_cancellation(backend: str) -> None:
+    """The event loop does not wait for a disk."""
+    store, threads = Slow(), list[int]()
+    store.go_on.set()
+    budget = Budget(run="1", store=store)
+    store._wait = lambda: threads.append(get_ident())  # type: ignore[method-assign]
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            async with hold(context(), [budget], Decimal(1)) as held:
+                held.settle(Decimal("0.5"))
+                scope.cancel()
+                await anyio.sleep(1.0)
+
+    anyio.run(main, backend=backend)
+    assert budget.statistics()[0].spent == Decimal("0.5")
+    assert len(threads) == 2 and get_ident() not in threads
+
+
+def test_a_task_that_is_cancelled_before_a_thread_begins_settles_all_the_same() -> None:
+    store = Slow()
+    store.go_on.set()
+    budget = Budget(run="1", store=store)
+
+    async def call() -> None:
+        async with hold(context(), [budget], Decimal(1)) as held:
+            held.settle(Decimal("0.5"))
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(call())
+    assert store.ended.wait(10.0)
+    (one,) = budget.statistics()
+    assert (one.spent, one.reserved) == (Decimal("0.5"), 0)
 
 
 def test_a_store_that_cannot_write_lets_no_call_be_made() -> None:
