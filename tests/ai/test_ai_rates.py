@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 from threading import Barrier, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -341,6 +343,35 @@ def test_with_cancellations_nothing_is_lost(backend: str, data: st.DataObject) -
 async def _one_more(limiter: RateLimiter, clock: FakeClock) -> None:
     async with enter(context(clock=clock), limiter, 1_000):
         assert limiter.statistics().in_flight == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_call_that_is_cancelled_before_it_has_a_slot_again_was_not_made(backend: str) -> None:
+    limiter, clock = RateLimiter(requests_per_minute=1, concurrency=1), FakeClock()
+
+    @asynccontextmanager
+    async def released() -> AsyncIterator[None]:
+        yield
+        await anyio.sleep_forever()  # all slots are taken
+
+    ctx: Any = SimpleNamespace(node="n", _scope=context(clock=clock)._scope, released=released)
+
+    async def call() -> None:
+        async with enter(ctx, limiter, 1):
+            raise AssertionError
+
+    async def main() -> None:
+        async with enter(context(clock=clock), limiter, 1) as entered:
+            entered.settle(1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            while limiter.statistics().let_in < 2:
+                await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
+        found = limiter.statistics()
+        assert (found.in_flight, found.waiting, found.requests, clock.now()) == (0, 0, 0, 60.0)
+
+    on(backend, main)
 
 
 @examples(200)
