@@ -52,7 +52,7 @@ async def serve(mail: str, approval: ai.Approval) -> None:
 
 def main() -> None:
     asyncio.run(serve("The lamp is broken", ai.Approval(yes=True, by="Ann")))
-    asyncio.run(serve("I want more money", ai.Approval(yes=False, by="Bob", comment="it was refunded")))
+    asyncio.run(serve("I want more money", ai.Approval(yes=False, by="Bob", comment="done")))
 
 
 if __name__ == "__main__":

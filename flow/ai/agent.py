@@ -127,7 +127,7 @@ def agent(
     assert caller is not None
     assert prompting is not None
     rounds = Rounds(Asking(caller, request, kind, given["repair"]), made, guarded, max_rounds, on_limit == "answer")
-    body = round_of(name if is_name(name) else "agent", rounds, concurrency, bool(guarded), given["retry"])
+    body = round_of(name if is_name(name) else "agent", rounds, prompting, concurrency, bool(guarded), given["retry"])
     carry: dict[str, Any] = {"talk": "talked"}
     ref = dag.loop(name, body, until=_has_answered, max_iterations=max_rounds, carry=carry, **given[NODE])
     _looped(dag, name).around = _Framed(prompting, kind, output)

@@ -9,10 +9,12 @@ import msgspec
 
 from flow.ai.calling import Caller, Session
 from flow.ai.errors import OutputMismatch, Refused, Truncated
+from flow.ai.identity import digest_of
 from flow.ai.messages import Message, Reply, Request
 from flow.ai.prompts import AsyncPrompt, Prompt
 from flow.ai.schemas import OutputType
 from flow.data.context import Context
+from flow.errors import shown
 from flow.signature import Parameter, Shape, Shaped
 
 REPAIR = "{fault}\n\nWrite the whole answer again, in the form that was asked for, without any words around it."
@@ -66,10 +68,16 @@ class Asking(msgspec.Struct, frozen=True):
             try:
                 return Answer(self.output.decode(reply.text), reply, tuple(taken))
             except OutputMismatch as error:
+                if not left and ctx._show() is not shown:  # Config(show_values=False): faults repeat values
+                    raise OutputMismatch("the answer does not have the form that was asked for", error.text) from None
                 if not left:
                     raise
                 taken.append(Message("user", REPAIR.format(fault=error)))
         raise AssertionError("the last round returns or raises")
+
+    def digest(self, prompt: Prompt) -> str:
+        """Return a digest of what is asked."""
+        return digest_of([model.label for model in self.caller.models], self.request, prompt)
 
     def _is_fit(self, reply: Reply) -> bool:
         """Tell whether an answer is one that a cache may keep."""
@@ -103,9 +111,10 @@ class LlmCall(Shaped):
     """What an ``llm`` node calls.
 
     :param whole: its output is the :class:`flow.ai.Reply`.
+    :ivar source: a digest of what it asks, by which a store tells that it is another node now.
     """
 
-    __slots__ = ("_asking", "_prompt", "_shape", "_whole", "location", "returns")
+    __slots__ = ("_asking", "_prompt", "_shape", "_whole", "location", "returns", "source")
 
     def __init__(self, asking: Asking, prompt: Prompt, returns: Any, whole: bool) -> None:
         self._asking, self._prompt, self._whole = asking, prompt, whole
@@ -115,6 +124,7 @@ class LlmCall(Shaped):
         self._shape = Shape(parameters, False, False, True)
         self.location = prompt.location
         self.returns = (returns,)
+        self.source = asking.digest(prompt)
 
     def shape(self) -> Shape:
         return self._shape

@@ -6,13 +6,14 @@ nothing again that it has an answer to.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from flow.ai.asking import Asking
 from flow.ai.messages import Message, ToolCall
+from flow.ai.prompts import Prompt
 from flow.ai.toolruns import ARGUMENTS, plan_of
 from flow.ai.tools import Tool
 from flow.ai.usage import KIND
@@ -21,6 +22,7 @@ from flow.data.context import Context
 from flow.errors import NodeAborted, RunError, described, shown
 from flow.graph.dag import Dag
 from flow.run.signals import place_of
+from flow.signature import Shape, Shaped, shape_of
 
 APPROVE: Final = "approve"
 """The node of a round in which calls wait for a person, and the key under which they are emitted."""
@@ -95,6 +97,10 @@ class Rounds:
         self._plans = {tool.name: plan_of(tool) for tool in tools}
         self._most = most
         self._answers = answers
+
+    def digest(self, prompt: Prompt) -> str:
+        """Return a digest of what is asked."""
+        return self._asking.digest(prompt)
 
     async def model(self, talk: Talk, ctx: Context) -> Turn:
         """Ask the model."""
@@ -183,25 +189,60 @@ def _reason(errors: Sequence[BaseException]) -> str:
     return "The tool has failed: " + "; ".join(described(error) for error in errors)
 
 
-def round_of(name: str, rounds: Rounds, concurrency: int | None, waits: bool, retry: Retry | None) -> Dag:
+class _Step(Shaped):
+    """What a node of a round calls.
+
+    :ivar source: by which a store tells that it is another one now. (Not by its code: that is ours, and may be another
+        in the next version.)
+    """
+
+    __slots__ = ("_fn", "_shape", "location", "returns", "source")
+
+    def __init__(self, fn: Callable[..., Any], returns: Any, location: str, source: str = "") -> None:
+        self._fn = fn
+        self._shape = shape_of(fn)
+        self.returns = (returns,)
+        self.location = location
+        self.source = f"flow.ai {fn.__name__} {source}"
+
+    def shape(self) -> Shape:
+        return self._shape
+
+    def __call__(self, *values: Any) -> Any:
+        return self._fn(*values)
+
+
+class _AwaitedStep(_Step):
+    """The same, of an async function."""
+
+    __slots__ = ()
+
+    async def __call__(self, *values: Any) -> Any:
+        return await self._fn(*values)
+
+
+def round_of(
+    name: str, rounds: Rounds, prompt: Prompt, concurrency: int | None, waits: bool, retry: Retry | None
+) -> Dag:
     """Return the Dag of one round.
 
     :param waits: some calls need approval. :param retry: of the node that asks the model.
     """
-    dag = Dag(name)
-    dag.add("model", rounds.model, retry=retry)
-    dag.add("calls", rounds.free)
-    dag.map("tools", rounds.called, over="calls", concurrency=concurrency)
+    dag, at = Dag(name), prompt.location
+    dag.add("model", _AwaitedStep(rounds.model, Turn, at, rounds.digest(prompt)), retry=retry)
+    dag.add("calls", _Step(rounds.free, list[Asked], at))
+    dag.map("tools", _AwaitedStep(rounds.called, Told, at), over="calls", concurrency=concurrency)
     if not waits:
-        dag.add("talked", rounds.talked, store=False)
+        dag.add("talked", _Step(rounds.talked, Talk, at), store=False)
         return dag
     asks = Dag("ask")
-    asks.add("call", rounds.shown)
+    asks.add("call", _Step(rounds.shown, dict[str, str], at))
     asks.signal(ANSWER, type=Approval, after="call")
-    dag.add("guarded", rounds.guarded)
+    dag.add("guarded", _Step(rounds.guarded, list[Asked], at))
     dag.map(APPROVE, asks, over="guarded", concurrency=None)
-    dag.map("approved", rounds.decided, over=["guarded", APPROVE], concurrency=concurrency)
-    dag.add("talked", rounds.talked_of_all, store=False)
+    decided, sources = _AwaitedStep(rounds.decided, Told, at), ["guarded", APPROVE]
+    dag.map("approved", decided, over=sources, concurrency=concurrency, after="tools")
+    dag.add("talked", _Step(rounds.talked_of_all, Talk, at), store=False)
     return dag
 
 

@@ -79,6 +79,14 @@ class TestRounds:
         usage = ai.usage(result)
         assert usage.by_node == {"research": usage.total} and usage.total.cost == cost() * 3
 
+    def test_a_prompt_may_take_the_context(self) -> None:
+        def prompt(ctx: flow.Context, question: str) -> str:
+            return f"{ctx.node}: {question}"
+
+        provider = ai.Scripted(reply("a"))
+        assert run(agent_of(provider, prompt))["research"] == "a"
+        assert provider.requests[0].messages == (Message("user", "research: q"),)
+
     def test_an_answer_at_once_calls_nothing(self) -> None:
         assert run(agent_of(ai.Scripted(reply("a")), tools=[]))["research"] == "a"
 

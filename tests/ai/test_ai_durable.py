@@ -88,6 +88,72 @@ class TestLlm:
         assert not list(flow.testing.roundtrip(dag, {"text": "x"}))
 
 
+class TestChanges:
+    """A prompt is what the code of a function is: another one is told."""
+
+    def crashing(self, **settings: Any) -> flow.Dag:
+        dag = flow.Dag("d")
+        ai.llm(dag, "ask", **{"model": model(ai.Scripted(reply("a"), reply("b"))), "prompt": "{{ text }}", **settings})
+        dag.add("after", lambda ask, fails: 1 / (not fails))
+        return dag
+
+    def both(self, before: dict[str, Any], now: dict[str, Any], **how: Any) -> str:
+        store = flow.store.memory()
+        with pytest.raises(flow.RunError):
+            flow.run(self.crashing(**before), {"text": "x", "fails": True}, run_id="r", store=store)
+        store.fork("r", "s")
+        dag = self.crashing(**now)
+        result = flow.run(
+            dag, run_id="s", store=store, on_conflict="retry", config=flow.Config(on_error="collect"), **how
+        )
+        return str(result["ask"])
+
+    def look(text: str) -> str:  # type: ignore[misc]
+        return text.upper()
+
+    def other(text: str) -> str:  # type: ignore[misc]
+        return text.lower()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"prompt": "{{ text }}!"}, {"system": "s"}, {"temperature": 1.0}, {"model": model(ai.Scripted(), "n")},
+            {"messages": [{"role": "user", "content": "m"}]}, {"prompt": look}, {"stop": ["x"]},
+        ],
+        ids=lambda change: next(iter(change)),
+    )  # fmt: skip
+    def test_what_is_asked_is_another(self, change: dict[str, Any]) -> None:
+        with pytest.warns(RuntimeWarning, match=r"has changed \(ask\)"):
+            assert self.both({}, change) == "a"
+
+    def test_it_is_asked_anew_if_that_is_wanted(self) -> None:
+        assert self.both({}, {"prompt": "{{ text }}!"}, on_change="rerun") == "a"
+
+    @pytest.mark.parametrize("same", [{}, {"prompt": look}, {"system": flow.template("{{ text }}")}])
+    def test_the_same_is_the_same(self, same: dict[str, Any]) -> None:
+        assert self.both(same, same) == "a"
+
+    def test_another_function_is_another(self) -> None:
+        with pytest.warns(RuntimeWarning, match=r"has changed \(ask\)"):
+            self.both({"prompt": TestChanges.look}, {"prompt": TestChanges.other})
+
+    def test_of_an_agent(self) -> None:
+        def tool(n: int) -> int:
+            """Tool."""
+            raise KeyboardInterrupt
+
+        def build(fails: bool, **settings: Any) -> flow.Dag:
+            fn = tool if fails else ai.tool(lambda n: n, name="tool", description="Tool.")
+            return researching(provider, fn, **settings)  # type: ignore[arg-type]
+
+        provider = ai.Scripted(calls(("tool", '{"n": 1}')), lambda request: reply("a"))
+        store = flow.store.memory()
+        with pytest.raises(KeyboardInterrupt):
+            flow.run(build(True), {"question": "q"}, run_id="r", store=store)
+        with pytest.warns(RuntimeWarning, match=r"\(research#1/model\)"):
+            flow.run(build(False, system="Be brief."), run_id="r", store=store)
+
+
 def researching(provider: Any, *tools: Callable[..., Any], **settings: Any) -> flow.Dag:
     dag = flow.Dag("d")
     ai.agent(dag, "research", model=model(provider), prompt="{{ question }}", tools=list(tools), **settings)

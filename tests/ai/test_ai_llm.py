@@ -138,6 +138,12 @@ class TestOutput:
         assert isinstance(cause, ai.OutputMismatch) and cause.text == "no json"
         assert took(error) == [used()] * (repair + 1)  # and no other attempt: the model has been told
 
+    @pytest.mark.parametrize("show_values", [True, False])
+    def test_the_error_repeats_values_only_where_they_may_be_shown(self, show_values: bool) -> None:
+        provider = ai.Scripted(lambda request: reply('{"title": 4711}'))
+        _, cause = failing(asking(provider, output=Summary), show_values=show_values)
+        assert ("4711" in str(cause)) == show_values and "4711" in str(provider.requests[1].messages[-1].content)
+
     @pytest.mark.parametrize("output", [str, Summary])
     def test_an_answer_that_is_cut_off(self, output: Any) -> None:
         provider = ai.Scripted(reply("one two", finish="length"))

@@ -282,7 +282,7 @@ tea costs 3; coffee costs 6; 6 of tea are left
 refund {"number": 7, "amount": 30}? yes
 Your money is on its way (3 requests, paid [(7, 30)])
 refund {"number": 7, "amount": 30}? no
-I am sorry: This call was refused by Bob: it was refunded. Do not ask for it again as it is. (3 requests, paid [(7, 30)])
+I am sorry: This call was refused by Bob: done. Do not ask for it again as it is. (3 requests, paid [(7, 30)])
 """,
     "ai_extraction": """\
 F-17 120.5 due 2026-04-01
