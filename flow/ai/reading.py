@@ -31,6 +31,12 @@ MAX_DEPTH: Final = 100
 MAX_FAULTS: Final = 20
 """Faults that are told: a model that has made more of them starts anew anyway."""
 
+MAX_PATH: Final = 200
+"""Characters of the path of a fault: it may hold what a model has made up."""
+
+MAX_WORDS: Final = 500
+"""Characters of a fault: a class of the user's may have worded it."""
+
 MAX_TRIALS: Final = 20_000
 """Values that are read in trials of unions, whose branches nothing tells apart: within each other they multiply."""
 
@@ -206,7 +212,7 @@ class Read:
             else:
                 meant = hints.nearest(name, [*properties]) if len(self.faults) < MAX_FAULTS else ""
                 meant = meant or f"; there are: {', '.join(properties) or 'none'}"
-                self.faults.append((at[:200], f"there is no such field{meant}"))
+                self.faults.append((at, f"there is no such field{meant}"))
         for name in required:
             if name not in value:
                 at = f"{path}.{name}" if path else name
@@ -259,11 +265,11 @@ def _bounds(schema: Schema, value: Any) -> list[str]:
 
 
 def told(faults: Sequence[tuple[str, str]], root: str) -> list[str]:
-    """Return faults as sentences, each place once with what is wrong there first.
+    """Return faults as sentences, bounded in length and number.
 
     :param root: what a fault without a path is about.
     """
-    found = [f"{path or root}: {text}" for path, text in dict.fromkeys(faults)]
+    found = [f"{path[:MAX_PATH] or root}: {text[:MAX_WORDS]}" for path, text in dict.fromkeys(faults)]
     return found if len(found) <= MAX_FAULTS else [*found[:MAX_FAULTS], f"and {len(found) - MAX_FAULTS} more"]
 
 

@@ -32,6 +32,11 @@ class Item(msgspec.Struct):
     count: int = 1
 
 
+class Cart:
+    def __init__(self, owner: str, size: int = 2) -> None:
+        self.size = size
+
+
 class Filter(pydantic.BaseModel):
     field: str
     least: int = 0
@@ -163,6 +168,26 @@ class TestSpec:
             return search(*args, **kwargs)
 
         assert tool_of(wrapper).spec == tool_of(search).spec
+
+    def test_types_around_the_function(self) -> None:
+        class Place(msgspec.Struct):
+            city: str
+
+        def go(to: Place, times: int = 1) -> Place:
+            return Place(to.city * times)
+
+        assert tool_of(go).read('{"to": {"city": "Rome"}}') == {"to": Place("Rome")}
+        bought = tool_of(Cart, name="cart")
+        assert list(bought.spec.schema["properties"]) == ["owner", "size"]
+        assert bought(**bought.read('{"owner": "ada"}')).size == 2
+
+    def test_defaults_that_no_json_says(self) -> None:
+        def take(a: Any = object(), b: Item = Item("pen")) -> Any:
+            return a, b
+
+        properties = tool_of(take).spec.schema["properties"]
+        assert "default" not in properties["a"]
+        assert properties["b"]["default"] == {"name": "pen", "count": 1}
 
     def test_as_a_decorator(self) -> None:
         @tool
@@ -297,6 +322,7 @@ class TestRead:
             ('{"query": "a"', "the arguments are no JSON: Expecting ',' delimiter (line 1, column 14)"),
             ('{"query": "a", "query": "b"}', "an object has the key 'query' 2 times"),
             ('{"query": NaN}', "NaN is no JSON"),
+            (json.dumps({"query": "a", "x" * 10_000: 1}), "x" * 200 + ": there is no such field"),
         ],
     )
     def test_refused_where_it_is(self, written: str, said: str) -> None:
