@@ -22,6 +22,7 @@ from flow.ai.errors import (
     ReplyInvalid,
     RequestRejected,
 )
+from flow.ai.messages import Image, Message, Request
 
 ALL = (*OURS, *SDKS)
 
@@ -258,3 +259,33 @@ def test_errors_travel_whole() -> None:
         found = anyio.run(go, switch)
     copy: Any = pickle.loads(pickle.dumps(found))
     assert (type(copy), str(copy), vars(copy)) == (type(found), str(found), vars(found))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_the_protocol_cannot_say(kind: str, switch: Switch) -> None:
+    request = Request("m", (Message("user", (Image(data=b"abc"),)),))
+
+    async def go() -> None:
+        async with asker(kind, switch.server) as provider:
+            before = len(switch.server.requests)
+            for ask in (partial(provider.complete, request), partial(streamed, provider, request)):
+                found = await failure(ask)
+                assert type(found) is RequestRejected
+                assert "give its media_type" in str(found)
+            assert len(switch.server.requests) == before
+
+    anyio.run(go)
+
+
+@pytest.mark.parametrize("kind", SDKS)
+def test_secrets_of_the_clients_own_headers(kind: str, switch: Switch) -> None:
+    """A client may have its credentials anywhere; what it sent as such is hidden."""
+    switch.answer = Answer(status=400, error=("odd", "your token is tok-of-the-client"))
+
+    async def go() -> None:
+        async with asker(kind, switch.server) as provider:
+            provider._client = provider._client.with_options(default_headers={"x-session-token": "tok-of-the-client"})
+            for ask in (partial(provider.complete, REQUEST), partial(streamed, provider)):
+                assert "your token is ***" in str(await failure(ask))
+
+    anyio.run(go)

@@ -35,7 +35,7 @@ def whole(stream: bytes) -> list[Event]:
     return events
 
 
-@examples(400)
+@examples(150)
 @given(st.lists(st.sampled_from(WORDS), max_size=40).map(b"".join), st.data())
 def test_chunks_may_begin_anywhere(stream: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
@@ -48,7 +48,7 @@ def test_chunks_may_begin_anywhere(stream: bytes, data: st.DataObject) -> None:
     assert found == whole(stream)
 
 
-@examples(100)
+@examples(50)
 @given(st.lists(st.tuples(st.sampled_from(["", "e", "ä"]), st.lists(st.text(max_size=5), min_size=1, max_size=3))))
 def test_what_is_written_is_read(events: list[tuple[str, list[str]]]) -> None:
     def line(text: str) -> str:

@@ -360,6 +360,17 @@ class TestKeys:
             assert type(found) is AccessDenied
             assert f"environment variable {provider.name.upper()}_API_KEY" in str(found) and "api_key=" in str(found)
 
+    def test_the_header_may_have_it_instead(self, keyed: pytest.MonkeyPatch) -> None:
+        keyed.setenv("OPENAI_API_KEY", "of-the-environment")
+        headers = {"Authorization": f"Basic {KEY}"}
+        with serving(lambda asked: Answer(status=401, error=("odd", f"not {KEY}"))) as server:
+            provider = OpenAICompatible(server.openai, name="openai", headers=headers)
+            anyio.run(failure, partial(provider.complete, REQUEST))
+            assert server.requests[0].headers["authorization"] == f"Basic {KEY}"
+
+    def test_none_is_sent_where_none_is_needed(self, keyed: pytest.MonkeyPatch) -> None:
+        assert self.sent(lambda server: OpenAICompatible(server.openai, "")) == [""]
+
     @pytest.mark.parametrize("key", [f"{KEY}\nx-evil: 1", "schlüssel-0123", f"{KEY}\x00"])
     def test_what_can_be_no_key(self, key: str) -> None:
         with serving() as server:
@@ -394,12 +405,17 @@ class TestKeys:
         assert str(found).endswith("(odd): *** and ***")
 
     def test_older_keys_of_a_function_are_hidden_too(self) -> None:
-        keys = iter([KEY, "second-key"])
-        with serving("fine", Answer(status=401, error=("odd", f"not {KEY}, not second-key"))) as server:
-            provider = OpenAICompatible(server.openai, lambda: next(keys))
-            anyio.run(provider.complete, REQUEST)
-            found = anyio.run(failure, partial(provider.complete, REQUEST))
-        assert "not ***, not ***" in str(found)
+        keys = iter([*(f"key-number-{i}" for i in range(20)), KEY, "last-key"])
+
+        async def go(server: Server) -> Any:
+            provider = OpenAICompatible(server.openai, lambda: next(keys), headers={"x-token": "of-the-header"})
+            for _ in range(21):
+                await provider.complete(REQUEST)
+            return await failure(partial(provider.complete, REQUEST))
+
+        refused = Answer(status=401, error=("odd", f"not {KEY}, not last-key, not of-the-header"))
+        with serving(lambda asked: refused if asked.key == "last-key" else "fine") as server:
+            assert "not ***, not ***, not ***" in str(anyio.run(go, server))
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -435,17 +451,22 @@ def test_what_is_left_of_rates(kind: str) -> None:
         (lambda: OpenAICompatible("http://host:99999"), "base_url must begin with http"),
         (lambda: OpenAICompatible(None), "base_url must begin with http"),  # type: ignore[arg-type]
         (lambda: OpenAICompatible("https://me:secret@host/v1"), "no user or password"),
-        (lambda: OpenAICompatible(api_key=3), "it must be a text, a function"),  # type: ignore[arg-type]
+        (lambda: OpenAICompatible(api_key=3), "api_key must be a text, a function"),  # type: ignore[arg-type]
         (lambda: OpenAICompatible(name=""), "a text that is not empty"),
         (lambda: OpenAICompatible(tokens_field="most"), "'max_completion_tokens' or 'max_tokens'"),  # type: ignore[arg-type]
         (lambda: OpenAICompatible(headers={"x-key": f"{KEY}\r\nx: y"}), "'x-key' has characters"),
         (lambda: OpenAICompatible(headers={"a b": "c"}), "'a b' has characters"),
         (lambda: OpenAICompatible(headers={"a": 3}), "a mapping from names to texts"),  # type: ignore[dict-item]
+        (lambda: OpenAICompatible(headers=["a"]), "a mapping from names to texts"),  # type: ignore[arg-type]
+        (lambda: Anthropic(headers=3), "a mapping from names to texts"),  # type: ignore[arg-type]
+        (lambda: OpenAICompatible(auth_header="a b"), "the name of a header field"),
+        (lambda: OpenAICompatible(auth_header=None), "the name of a header field"),  # type: ignore[arg-type]
+        (lambda: Anthropic(name=3), "name must be a text"),  # type: ignore[arg-type]
         (lambda: OpenAICompatible(timeout=0), "timeout must be"),
         (lambda: OpenAICompatible(timeout=float("inf")), "timeout must be"),
         (lambda: OpenAICompatible(connect_timeout=-1), "connect_timeout must be"),
         (lambda: OpenAICompatible(max_bytes=0), "max_bytes must be"),
-        (lambda: OpenAICompatible("nowhere", timeout=0, max_bytes=0), "3 faults"),
+        (lambda: OpenAICompatible("nowhere", 3, "", tokens_field="x", timeout=0, max_bytes=0), "6 faults"),  # type: ignore[arg-type]
         (lambda: Anthropic(base_url="nowhere"), "base_url must begin with http"),
         (lambda: Anthropic(max_output_tokens=0), "at least 1"),
         (lambda: Anthropic(structured="json"), "'format' or 'tool'"),  # type: ignore[arg-type]

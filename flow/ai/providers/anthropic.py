@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from flow.ai.providers.keys import Key, KeySource
-from flow.ai.providers.openai import below, check_key, variable_of
+from flow.ai.providers.keys import KeySource
+from flow.ai.providers.openai import below
 from flow.ai.providers.over_http import HTTPProvider
 from flow.ai.providers.transport import CONNECT_SECONDS, MAX_BYTES, READ_SECONDS, Transport
 from flow.ai.providers.wire_anthropic import Messages, Structured
 from flow.config.fields import is_int
-from flow.errors import ConfigError
 
 BASE_URL: Final = "https://api.anthropic.com"
 
@@ -59,21 +58,24 @@ class Anthropic(HTTPProvider):
         max_bytes: int = MAX_BYTES,
         client: Any = None,
     ) -> None:
-        check_key(api_key)
+        faults = []
         if not is_int(max_output_tokens) or max_output_tokens < 1:
-            raise ConfigError("max_output_tokens", ["it must be an integer of at least 1"])
+            faults.append("max_output_tokens must be an integer of at least 1")
         if structured not in ("format", "tool"):
-            raise ConfigError("structured", ["it must be 'format' or 'tool'"])
+            faults.append("structured must be 'format' or 'tool'")
         transport = Transport(
             name,
             below(base_url, "v1/messages"),
-            Key(api_key, variable_of(name), required=True),
-            auth=(auth_header.lower(), "Bearer " if auth_header.lower() == "authorization" else ""),
-            fields={"anthropic-version": VERSION, **(headers or {})},
+            api_key,
+            required=True,
+            auth_header=auth_header,
+            headers=headers,
+            defaults={"anthropic-version": VERSION},
             timeout=timeout,
             connect_timeout=connect_timeout,
             max_bytes=max_bytes,
             client=client,
+            faults=faults,
         )
         super().__init__(Messages(max_output_tokens, structured), transport)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from flow.ai.errors import (
@@ -55,16 +54,18 @@ _WORDS: Final[Mapping[str, type[ProviderError]]] = {
 """Errors within an answer of status 200, as in the middle of a stream, have no status: their words say which."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Where:
     """Whose request failed: makes the errors about it.
 
-    :ivar redact: hides the key in a text.
+    :param redact: hides the key in a text.
     """
 
-    provider: str
-    model: str
-    redact: Callable[[str], str]
+    __slots__ = ("model", "provider", "redact")
+
+    def __init__(self, provider: str, model: str, redact: Callable[[str], str]) -> None:
+        self.provider = provider
+        self.model = model
+        self.redact = redact
 
     def error(self, kind: type[_E], said: str, **facts: Any) -> _E:
         """Make an error whose message names the provider and the model, and holds no key."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Final
 
@@ -13,7 +12,7 @@ LONGEST: Final = 86_400.0
 """Most seconds that an answer can make one wait: a day, which is the longest of the periods that providers count by."""
 
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
+_SPAN: Final = r"(\d+(?:\.\d+)?)(ms|d|h|m|s)"
 
 _OPENAI: Final = "x-ratelimit-{1}-{0}"
 _ANTHROPIC: Final = "anthropic-ratelimit-{0}-{1}"
@@ -74,7 +73,7 @@ def _span(text: str, fields: Mapping[str, str]) -> float | None:
     seconds = _number(text)
     if seconds is not None:
         return seconds
-    parts = _SPAN.findall(text)
+    parts = re.findall(_SPAN, text)
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _UNITS[unit] for number, unit in parts)
     try:
@@ -92,8 +91,12 @@ def _until(when: datetime | None, fields: Mapping[str, str]) -> float | None:
 
 
 def _date(text: str) -> datetime | None:
+    if not text:
+        return None
+    from email.utils import parsedate_to_datetime
+
     try:
-        return parsedate_to_datetime(text) if text else None
+        return parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
 

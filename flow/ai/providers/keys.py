@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import isawaitable
 from typing import Any, Final, Self, TypeAlias
-from urllib.parse import quote
 
 KeySource: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
 """A key, a function that returns it (or an awaitable of it), or None: an environment variable has it."""
@@ -16,11 +14,11 @@ SHORTEST: Final = 4
 """Characters of the shortest text that is hidden: shorter ones are no secrets, and parts of many words."""
 
 REMEMBERED: Final = 8
-"""Keys of a function that are hidden: the newest ones. Tokens that expire are replaced by others."""
+"""Keys that are hidden: the newest ones. A function may return others and others, as those that expire."""
 
 HIDDEN: Final = "***"
 
-_SECRET: Final = re.compile("key|auth|token|secret|cookie|password|credential|signature", re.IGNORECASE)
+_SECRET: Final = ("key", "auth", "token", "secret", "cookie", "password", "credential", "signature")
 
 
 class KeyMissing(Exception):
@@ -31,16 +29,17 @@ class Key:
     """Where a key comes from, and which texts are hidden because of it.
 
     :param variable: the environment variable that is read at the first request if ``source`` is None.
-    :param required: whether requests make no sense without a key.
+    :param required: whether requests make no sense without a key. :param also: other texts that are hidden.
     """
 
-    __slots__ = ("_hidden", "_required", "_source", "variable")
+    __slots__ = ("_always", "_recent", "_required", "_source", "variable")
 
-    def __init__(self, source: KeySource, variable: str, *, required: bool = True) -> None:
+    def __init__(self, source: KeySource, variable: str, *, required: bool = True, also: Iterable[str] = ()) -> None:
         self._source = source
         self.variable = variable
         self._required = required
-        self._hidden: tuple[str, ...] = ()
+        self._always = _secrets(also)
+        self._recent: dict[str, None] = {}  # the newest is the last
 
     async def text(self) -> str:
         """Return the key; empty if there is none, and none is needed.
@@ -66,14 +65,18 @@ class Key:
         return key
 
     def hide(self, texts: Iterable[str]) -> None:
-        """Remember texts that :meth:`redact` hides from now on."""
-        for text in texts:
-            if len(text) >= SHORTEST and text not in self._hidden:
-                self._hidden = (text, *self._hidden)[:REMEMBERED]
+        """Remember what :meth:`redact` hides: values of header fields, and of ``Bearer x`` the ``x``. O(1) for each."""
+        for text in _secrets(texts):
+            self._recent.pop(text, None)
+            self._recent[text] = None
+        while len(self._recent) > REMEMBERED:
+            del self._recent[next(iter(self._recent))]
 
     def redact(self, text: str) -> str:
         """Return ``text`` with ``***`` for every key in it, also where it is written as in a URL."""
-        for secret in sorted(self._hidden, key=len, reverse=True):
+        from urllib.parse import quote
+
+        for secret in sorted({*self._always, *self._recent}, key=len, reverse=True):
             text = text.replace(secret, HIDDEN).replace(quote(secret, safe=""), HIDDEN)
         return text
 
@@ -94,9 +97,20 @@ class Key:
         )
 
 
+def _secrets(values: Iterable[str]) -> tuple[str, ...]:
+    texts = (text for value in values for text in (value, value.rpartition(" ")[2]))
+    return tuple(text for text in texts if len(text) >= SHORTEST)
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable that has the key of the provider ``name``: ``OPENAI_API_KEY``."""
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name.upper()) + "_API_KEY"
+
+
 def is_secret(field: str) -> bool:
     """Tell whether the header ``field`` is likely to hold something secret. O(len(field))."""
-    return _SECRET.search(field) is not None
+    name = field.lower()
+    return any(word in name for word in _SECRET)
 
 
-__all__ = ["HIDDEN", "Key", "KeyMissing", "KeySource", "is_secret"]
+__all__ = ["HIDDEN", "Key", "KeyMissing", "KeySource", "is_secret", "variable_of"]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit, urlunsplit
 
-from flow.ai.providers.keys import Key, KeySource
+from flow.ai.providers.keys import KeySource
 from flow.ai.providers.over_http import HTTPProvider
 from flow.ai.providers.transport import CONNECT_SECONDS, MAX_BYTES, READ_SECONDS, Transport
 from flow.ai.providers.wire_openai import ChatCompletions
-from flow.errors import ConfigError
 
 BASE_URL: Final = "https://api.openai.com/v1"
 
@@ -39,7 +36,7 @@ class OpenAICompatible(HTTPProvider):
     :param base_url: requests go to ``/chat/completions`` below it. A query (``?api-version=...``) is kept.
     :param api_key: a text, or a function that returns one (or an awaitable of one), called for each request. None is
         the environment variable ``<NAME>_API_KEY``, read at the first request; servers other than OpenAI's may have
-        none, and are asked without a key then. Empty: without a key.
+        none, and are asked without a key then. Empty: without a key, as if ``headers`` have the field for it.
     :param name: in usage, metrics and messages. None: known by the host, else the host itself.
     :param headers: further header fields.
     :param auth_header: the field that holds the key: ``authorization`` (as ``Bearer``), or another, as it is
@@ -66,37 +63,30 @@ class OpenAICompatible(HTTPProvider):
         max_bytes: int = MAX_BYTES,
         client: Any = None,
     ) -> None:
-        check_key(api_key)
-        if name is not None and not (isinstance(name, str) and name):
-            raise ConfigError("name", ["it must be a text that is not empty"])
-        if tokens_field not in (None, "max_completion_tokens", "max_tokens"):
-            raise ConfigError("tokens_field", ["it must be 'max_completion_tokens' or 'max_tokens'"])
         known = name_of(base_url)
-        field = tokens_field or tokens_field_of(known)
-        called = name or known
+        faults = []
+        if tokens_field not in (None, "max_completion_tokens", "max_tokens"):
+            faults.append("tokens_field must be 'max_completion_tokens' or 'max_tokens'")
         transport = Transport(
-            called,
+            known if name is None else name,
             below(base_url, "chat/completions"),
-            Key(api_key, variable_of(called), required=known in _NAMES.values()),
-            auth=(auth_header.lower(), "Bearer " if auth_header.lower() == "authorization" else ""),
-            fields=headers or {},
+            api_key,
+            required=known in _NAMES.values(),
+            auth_header=auth_header,
+            headers=headers,
             timeout=timeout,
             connect_timeout=connect_timeout,
             max_bytes=max_bytes,
             client=client,
+            faults=faults,
         )
-        super().__init__(ChatCompletions(field), transport)
-
-
-def check_key(api_key: object) -> None:
-    """:raises ConfigError: if this can be no key. It is not in the message."""
-    if not (api_key is None or isinstance(api_key, str) or callable(api_key)):
-        fault = "it must be a text, a function that returns one, or None for the environment variable"
-        raise ConfigError("api_key", [fault])
+        super().__init__(ChatCompletions(tokens_field or tokens_field_of(known)), transport)
 
 
 def name_of(base_url: object) -> str:
     """Return what the provider at a URL is called: by a table, else its host."""
+    from urllib.parse import urlsplit
+
     try:
         host = (urlsplit(base_url).hostname or "") if isinstance(base_url, str) else ""
     except ValueError:
@@ -110,13 +100,10 @@ def tokens_field_of(name: str) -> str:
     return "max_completion_tokens" if name in _NEWER else "max_tokens"
 
 
-def variable_of(name: str) -> str:
-    """Return the environment variable that has the key of the provider ``name``: ``OPENAI_API_KEY``."""
-    return re.sub("[^A-Z0-9]+", "_", name.upper()) + "_API_KEY"
-
-
 def below(base_url: Any, path: str) -> Any:
     """Return the URL of ``path`` below ``base_url``, with its query. What is no URL is returned as it is."""
+    from urllib.parse import urlsplit, urlunsplit
+
     try:
         parts = urlsplit(base_url)
         return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}", fragment=""))
@@ -124,4 +111,4 @@ def below(base_url: Any, path: str) -> Any:
         return base_url
 
 
-__all__ = ["BASE_URL", "OpenAICompatible", "below", "check_key", "name_of", "tokens_field_of", "variable_of"]
+__all__ = ["BASE_URL", "OpenAICompatible", "below", "name_of", "tokens_field_of"]

@@ -22,7 +22,7 @@ Scriptable: TypeAlias = Any
 exception to raise; or a function ``(Request) -> any of these``, also an async one.
 """
 
-_PIECES: Final = re.compile(r"\s*\S+|\s+$")
+_PIECES: Final = r"\s*\S+|\s+$"
 
 
 class Scripted:
@@ -74,7 +74,7 @@ class Scripted:
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
         """Answer word by word; the last piece has the whole reply."""
         reply = await self.complete(request)
-        for piece in _PIECES.findall(reply.text):
+        for piece in re.findall(_PIECES, reply.text):
             yield Delta(piece)
         yield Delta(reply=reply, tokens=reply.tokens)
 
@@ -132,7 +132,7 @@ def _cut(reply: Reply, request: Request) -> Reply:
     most = request.max_output_tokens
     if most is None or reply.tokens is None or reply.tokens.output <= most:
         return reply
-    text = "".join(_PIECES.findall(reply.text)[:most])
+    text = "".join(re.findall(_PIECES, reply.text)[:most])
     tokens = msgspec.structs.replace(reply.tokens, output=most)
     return msgspec.structs.replace(reply, text=text, tokens=tokens, finish="length")
 

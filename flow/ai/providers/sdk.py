@@ -15,7 +15,7 @@ from flow.ai.provider import Provider
 from flow.ai.providers.anthropic import MAX_OUTPUT_TOKENS
 from flow.ai.providers.failures import Where
 from flow.ai.providers.fields import has_rates, rates_left
-from flow.ai.providers.keys import Key
+from flow.ai.providers.keys import Key, is_secret
 from flow.ai.providers.openai import name_of, tokens_field_of
 from flow.ai.providers.over_http import added, answered, body_of, check_complete
 from flow.ai.providers.reading import Body, EventStream, abandon
@@ -120,6 +120,7 @@ class SDKProvider:
         except Exception as error:
             failed = self._failed(where, error)
         else:
+            self._hide(raw.http_response)
             if has_rates(raw.headers):
                 self._said = raw.headers
             return raw
@@ -133,8 +134,17 @@ class SDKProvider:
         self._key.hide(key for key in found if isinstance(key, str))
         return self._key.redact(text)
 
+    def _hide(self, sent: Any) -> None:
+        """Hide what is secret in a request, whatever the client has put there: keys, tokens, fields of its own.
+
+        :param sent: the answer or the exception that has the request.
+        """
+        fields = getattr(getattr(sent, "request", None), "headers", {})
+        self._key.hide(value for field, value in fields.items() if is_secret(field))
+
     def _failed(self, where: Where, error: Exception) -> Exception:
         """Return the error to raise for one of the SDK. It is not its cause: it has the request with the key."""
+        self._hide(error)
         response = getattr(error, "response", None)
         fields = getattr(response, "headers", None)
         if fields is not None and has_rates(fields):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -12,7 +11,7 @@ from flow.ai.errors import AccessDenied, ReplyInvalid, RequestRejected
 from flow.ai.providers.clients import client_of_loop, load
 from flow.ai.providers.failures import Where
 from flow.ai.providers.fields import has_rates, rates_left
-from flow.ai.providers.keys import Key, KeyMissing, is_secret
+from flow.ai.providers.keys import Key, KeyMissing, KeySource, is_secret, variable_of
 from flow.ai.providers.reading import Body, EventStream, beginning, too_long, whole, words_of
 from flow.config.fields import is_int, is_number
 from flow.errors import ConfigError, shown
@@ -30,47 +29,65 @@ WRITE_SECONDS: Final = 60.0
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
 
+EMPTY: Final[Mapping[str, str]] = {}
+
 
 class Transport:
     """Sends the requests of one provider.
 
-    :param url: where they go. Its query is kept, and is in no message.
-    :param fields: further header fields. The values of those that look secret are hidden like the key.
-    :param auth: the field that holds the key, and what stands before the key in it.
+    :param name: of the provider. :param url: where they go. Its query is kept, and is in no message.
+    :param api_key: see :data:`flow.ai.providers.keys.KeySource`. None: ``<NAME>_API_KEY`` of the environment has it, or
+        ``headers`` have what is needed. :param required: whether there has to be a key.
+    :param auth_header: the field that holds the key. In ``authorization`` it stands after ``Bearer``.
+    :param headers: further fields. The values of those that look secret are hidden like the key. None: there are none.
+    :param defaults: fields that ``headers`` may replace.
     :param timeout: seconds of silence within an answer after which it is given up.
     :param connect_timeout: seconds until there is a connection.
     :param max_bytes: longest body of an answer.
     :param client: an ``httpx2.AsyncClient`` of the user's. It is not closed. None: one of ours, per event loop.
-    :raises ConfigError: for arguments that cannot be used.
+    :param faults: what else is wrong with the provider's arguments.
+    :raises ConfigError: for arguments that cannot be used; it has all faults.
     """
 
     def __init__(
         self,
         name: str,
         url: str,
-        key: Key,
+        api_key: KeySource,
         *,
-        auth: tuple[str, str],
-        fields: Mapping[str, str],
+        required: bool,
+        auth_header: str,
+        headers: Mapping[str, str] | None,
+        defaults: Mapping[str, str] = EMPTY,
         timeout: float = READ_SECONDS,
         connect_timeout: float = CONNECT_SECONDS,
         max_bytes: int = MAX_BYTES,
         client: Any = None,
+        faults: Sequence[str] = (),
     ) -> None:
-        faults = [*_url_faults(url), *_field_faults(fields), *_bound_faults(timeout, connect_timeout, max_bytes)]
-        if faults:
-            raise ConfigError(f"the provider {shown(name)}", faults)
+        headers = {} if headers is None else headers
+        found = [*faults, *_name_faults(name), *_url_faults(url), *_key_faults(api_key)]
+        found += [
+            *_auth_faults(auth_header),
+            *_field_faults(headers),
+            *_bound_faults(timeout, connect_timeout, max_bytes),
+        ]
+        if found:
+            raise ConfigError(f"the provider {shown(name)}", found)
+        fields = {field.lower(): value for field, value in headers.items()}
+        auth = auth_header.lower()
+        source = "" if api_key is None and auth in fields else api_key
+        secrets = [value for field, value in fields.items() if is_secret(field)]
         self.name = name
         self.place = place_of(url)
         self._url: Any = url
-        self._key = key
-        self._auth = auth
-        self._fields = {"user-agent": "flow", **{field.lower(): value for field, value in fields.items()}}
+        self._key = Key(source, variable_of(name), required=required, also=secrets)
+        self._auth = (auth, "Bearer " if auth == "authorization" else "")
+        self._fields = {"user-agent": "flow", **defaults, **fields}
         self._timeout = {"connect": connect_timeout, "read": timeout, "write": max(WRITE_SECONDS, connect_timeout)}
         self._max_bytes = max_bytes
         self._client = client
         self._said: Mapping[str, str] = {}
-        key.hide(value for field, value in fields.items() if is_secret(field))
 
     def headroom(self) -> dict[str, float]:
         """Return what the last answer that said it had said of rates: see :class:`flow.ai.Provider`."""
@@ -192,6 +209,8 @@ class Transport:
 
 def place_of(url: str) -> str:
     """Return ``url`` without what may be secret: its user, its query. Empty if it cannot be read."""
+    from urllib.parse import urlsplit, urlunsplit
+
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -218,6 +237,8 @@ def _told(body: bytes, content_type: str) -> Any:
 
 
 def _url_faults(url: object) -> list[str]:
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -226,6 +247,21 @@ def _url_faults(url: object) -> list[str]:
     if not usable:
         return ["base_url must begin with http:// or https:// and name a host"]
     return ["base_url must hold no user or password: give api_key="] if "@" in parts.netloc else []
+
+
+def _name_faults(name: object) -> list[str]:
+    return [] if isinstance(name, str) and name else ["name must be a text that is not empty"]
+
+
+def _key_faults(api_key: object) -> list[str]:
+    if api_key is None or isinstance(api_key, str) or callable(api_key):
+        return []
+    return ["api_key must be a text, a function that returns one, or None for the environment variable"]
+
+
+def _auth_faults(auth_header: object) -> list[str]:
+    faults = _field_faults({auth_header: ""}) if isinstance(auth_header, str) else ["it is no text"]
+    return ["auth_header must be the name of a header field"] if faults else []
 
 
 def _field_faults(fields: object) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -310,7 +310,7 @@ def _block(part: Part) -> dict[str, Any]:
 def _source(image: Image) -> dict[str, str]:
     if not image.url:
         kind = image.media_type or media_type(image.data)
-        return {"type": "base64", "media_type": kind, "data": b64encode(image.data).decode()}
+        return {"type": "base64", "media_type": kind, "data": b2a_base64(image.data, newline=False).decode()}
     if not image.url.startswith("data:"):
         return {"type": "url", "url": image.url}
     kind, comma, data = image.url.removeprefix("data:").partition(",")

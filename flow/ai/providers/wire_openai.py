@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -262,7 +262,10 @@ def _message(message: Message) -> dict[str, Any]:
 def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
-    url = part.url or f"data:{part.media_type or media_type(part.data)};base64,{b64encode(part.data).decode()}"
+    url = (
+        part.url
+        or f"data:{part.media_type or media_type(part.data)};base64,{b2a_base64(part.data, newline=False).decode()}"
+    )
     return {"type": "image_url", "image_url": {"url": url}}
 
 
