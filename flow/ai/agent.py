@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar, overload
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 from flow.ai.asking import Asking
-from flow.ai.budgets import Budget
-from flow.ai.cache import Cache
-from flow.ai.limits import UsageLimits
-from flow.ai.messages import Message, Reply
+from flow.ai.messages import Reply
 from flow.ai.models import Model
+from flow.ai.options import AskOptions
 from flow.ai.prompts import AsyncPrompt, Prompt
-from flow.ai.rates import RateLimiter
 from flow.ai.rounds import Rounds, Talk, Turn, round_of
 from flow.ai.schemas import OutputType
 from flow.ai.settings import NODE, Settings
-from flow.config import Retry
 from flow.errors import shown
 from flow.graph.dag import Dag
 from flow.policy.looping import Looped
@@ -52,21 +48,26 @@ class _Framed(Around):
 
 @overload
 def agent(
-    dag: Dag, name: str, *, model: str | Model, prompt: str | Callable[..., Any] | None = None,
-    system: str | Callable[..., Any] | None = None,
-    messages: Sequence[Message | Mapping[str, Any]] | Callable[..., Any] | None = None,
-    tools: Iterable[Any] = (), max_rounds: int = 8, output: type[T], limits: UsageLimits | None = None,
-    budget: Budget | Sequence[Budget] | None = None, rate: RateLimiter | None = None, breaker: Any = None,
-    retry: Retry | None = None, fallback_models: Sequence[str | Model] = (), cache: Cache | None = None,
-    temperature: float | None = None, max_output_tokens: int | None = None, stop: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None, stream: bool | None = None, repair: int = 1,
+    dag: Dag, name: str, *, model: str | Model, tools: Iterable[Any] = (), max_rounds: int = 8,
     concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
-    capture: bool = False, **node_options: Any,
+    **options: Unpack[AskOptions],
+) -> NodeRef[str]: ...  # fmt: skip
+
+
+@overload
+def agent(
+    dag: Dag, name: str, *, model: str | Model, output: type[T], tools: Iterable[Any] = (), max_rounds: int = 8,
+    concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
+    **options: Unpack[AskOptions],
 ) -> NodeRef[T]: ...  # fmt: skip
 
 
 @overload
-def agent(dag: Dag, name: str, *, model: str | Model, **arguments: Any) -> NodeRef[str]: ...
+def agent(
+    dag: Dag, name: str, *, model: str | Model, output: Any, tools: Iterable[Any] = (), max_rounds: int = 8,
+    concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
+    **options: Unpack[AskOptions],
+) -> NodeRef[Any]: ...  # fmt: skip
 
 
 @ends_at_user

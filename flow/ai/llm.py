@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar, overload
+from collections.abc import Iterable
+from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 from flow.ai.asking import Asking, LlmCall
-from flow.ai.budgets import Budget
-from flow.ai.cache import Cache
-from flow.ai.limits import UsageLimits
-from flow.ai.messages import Message, Reply
+from flow.ai.messages import Reply
 from flow.ai.models import Model
-from flow.ai.rates import RateLimiter
+from flow.ai.options import AskOptions
 from flow.ai.settings import NODE, Settings
-from flow.config import Retry
 from flow.errors import shown
 from flow.graph.dag import Dag
 from flow.tracebacks import ends_at_user
@@ -26,20 +22,23 @@ _OURS: Final = ("model", "output", "tools", "on_truncated")
 
 @overload
 def llm(
-    dag: Dag, name: str, *, model: str | Model, prompt: str | Callable[..., Any] | None = None,
-    system: str | Callable[..., Any] | None = None,
-    messages: Sequence[Message | Mapping[str, Any]] | Callable[..., Any] | None = None,
-    output: type[T], tools: Iterable[Any] = (), limits: UsageLimits | None = None,
-    budget: Budget | Sequence[Budget] | None = None, rate: RateLimiter | None = None, breaker: Any = None,
-    retry: Retry | None = None, fallback_models: Sequence[str | Model] = (), cache: Cache | None = None,
-    temperature: float | None = None, max_output_tokens: int | None = None, stop: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None, stream: bool | None = None, repair: int = 1,
-    on_truncated: Literal["fail", "keep"] = "fail", capture: bool = False, **node_options: Any,
+    dag: Dag, name: str, *, model: str | Model, tools: Iterable[Any] = (),
+    on_truncated: Literal["fail", "keep"] = "fail", **options: Unpack[AskOptions],
+) -> NodeRef[str]: ...  # fmt: skip
+
+
+@overload
+def llm(
+    dag: Dag, name: str, *, model: str | Model, output: type[T], tools: Iterable[Any] = (),
+    on_truncated: Literal["fail", "keep"] = "fail", **options: Unpack[AskOptions],
 ) -> NodeRef[T]: ...  # fmt: skip
 
 
 @overload
-def llm(dag: Dag, name: str, *, model: str | Model, **arguments: Any) -> NodeRef[str]: ...
+def llm(
+    dag: Dag, name: str, *, model: str | Model, output: Any, tools: Iterable[Any] = (),
+    on_truncated: Literal["fail", "keep"] = "fail", **options: Unpack[AskOptions],
+) -> NodeRef[Any]: ...  # fmt: skip
 
 
 @ends_at_user

@@ -30,6 +30,7 @@ WITHIN_RANK = {
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "expr"), ("policy", "signature"),
     ("errors", "exports"), ("types", "exports"), ("clock", "exports"), ("config", "exports"),
+    ("spec", "ai"),  # files that ask models
     ("cli", "__init__"),  # a user like any other
 }  # fmt: skip
 
