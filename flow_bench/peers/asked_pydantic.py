@@ -6,8 +6,8 @@ from pydantic_ai import Agent  # type: ignore[import-not-found,unused-ignore]
 from pydantic_ai.models.openai import OpenAIChatModel  # type: ignore[import-not-found,unused-ignore]
 from pydantic_ai.providers.openai import OpenAIProvider  # type: ignore[import-not-found,unused-ignore]
 
+from flow_bench.harness.rules import MODEL
 from flow_bench.suites.ai.callers import KEY, look_up
-from flow_bench.suites.ai.rules import MODEL
 
 
 class Caller:

@@ -15,11 +15,11 @@ from flow_bench.harness.contender import Refused, require
 from flow_bench.harness.interleave import schedule
 from flow_bench.harness.processes import resident
 from flow_bench.harness.rows import US, Measured, Row, ratios
+from flow_bench.harness.rules import answer_to
 from flow_bench.peers.asked_worker import NAME
 from flow_bench.peers.peer import Peer, PeerFault
 from flow_bench.peers.registry import Library
 from flow_bench.suites.ai import suite
-from flow_bench.suites.ai.rules import answer_to
 from flow_bench.suites.ai.server import ModelServer, refuse_unless_asked
 
 BARE = Library("flow_bench.suites.ai.callers.bare", "httpx2 and msgspec by hand", "httpx2", engine=False)

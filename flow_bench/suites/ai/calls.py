@@ -16,9 +16,9 @@ from typing import Any
 from flow_bench.harness.contender import Contender, require
 from flow_bench.harness.interleave import interleave_on_loop
 from flow_bench.harness.rows import Row, Target
+from flow_bench.harness.rules import answer_to
 from flow_bench.suites.ai.callers import bare as by_hand
 from flow_bench.suites.ai.callers import node as of_flow
-from flow_bench.suites.ai.rules import answer_to
 from flow_bench.suites.ai.server import ModelServer
 
 MOST = 1.15

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import flow
 from flow import ai
-from flow.ai.messages import Reply, Request, Tokens
 from flow.testing import FakeClock
 from flow_bench.harness.contender import require
+from flow_bench.harness.provider import Counter, Rules
 from flow_bench.harness.rows import Row, Target
-from flow_bench.suites.ai.in_process import Counter, Rules
-from flow_bench.suites.ai.rules import MODEL, answer_to
+from flow_bench.harness.rules import MODEL, answer_to
 
 PER_MINUTE = 60_000
 MOST_OUTPUT = 100
@@ -55,12 +54,12 @@ class Slow(Rules):
         self.clock = clock
         self.let: list[Let] = []
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ai.Request) -> ai.Reply:
         text = str(request.messages[-1].content)
         taken = tokens_of(text)
         self.let.append(Let(self.clock.now(), taken.input + taken.output))
         await self.clock.wait(SECONDS)
-        return Reply(answer_to(text), tokens=taken, model=MODEL)
+        return ai.Reply(answer_to(text), tokens=taken, model=MODEL)
 
 
 def text_of(number: int) -> str:
@@ -68,9 +67,9 @@ def text_of(number: int) -> str:
     return f"{number} {'word ' * (9 + number * 37 % 291)}".strip()
 
 
-def tokens_of(text: str) -> Tokens:
+def tokens_of(text: str) -> ai.Tokens:
     """Return what a call takes: its words, and half of the most output or all of it."""
-    return Tokens(len(text.split()), MOST_OUTPUT if int(text.split()[0]) % 2 else MOST_OUTPUT // 2)
+    return ai.Tokens(len(text.split()), MOST_OUTPUT if int(text.split()[0]) % 2 else MOST_OUTPUT // 2)
 
 
 def called(calls: int) -> list[Let]:

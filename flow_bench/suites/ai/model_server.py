@@ -1,4 +1,4 @@
-"""The model of :mod:`flow_bench.suites.ai.rules` as a server: a process of its own, which says its port first.
+"""The model of :mod:`flow_bench.harness.rules` as a server: a process of its own, which says its port first.
 
 For each line that it reads it tells what it has been asked so far. It ends with its parent's pipe.
 """
@@ -14,7 +14,7 @@ from typing import cast
 
 import msgspec
 
-from flow_bench.suites.ai.rules import reply_to
+from flow_bench.harness.rules import reply_to
 
 PATH = "/v1/chat/completions"
 HEADERS = "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"

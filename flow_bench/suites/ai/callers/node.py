@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import flow
 from flow import ai
+from flow_bench.harness.rules import INPUT_PRICE, MODEL, OUTPUT_PRICE
 from flow_bench.suites.ai.callers import KEY, look_up
-from flow_bench.suites.ai.rules import INPUT_PRICE, MODEL, OUTPUT_PRICE
 
 
 class Caller:

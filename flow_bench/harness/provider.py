@@ -1,4 +1,4 @@
-"""The model of the suite without a server: a provider whose answers are there at once."""
+"""A model in this process: a provider of :mod:`flow.ai` whose answers are there at once."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from flow.ai.messages import Delta, Reply, Request, Tokens
-from flow_bench.suites.ai.rules import MODEL, answer_to
+from flow import ai
+from flow_bench.harness.rules import MODEL, answer_to
 
 
 class Rules:
-    """A provider that answers as :func:`flow_bench.suites.ai.rules.answer_to`, after one turn of the event loop.
+    """A provider that answers as :func:`flow_bench.harness.rules.answer_to`, after one turn of the event loop.
 
     :param name: by which usage is told.
     """
@@ -23,18 +23,18 @@ class Rules:
     def name(self) -> str:
         return self._name
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ai.Request) -> ai.Reply:
         """Answer the last message."""
         await asyncio.sleep(0)
         text = str(request.messages[-1].content)
         answer = answer_to(text)
-        return Reply(answer, tokens=Tokens(len(text.split()), len(answer.split())), model=MODEL)
+        return ai.Reply(answer, tokens=ai.Tokens(len(text.split()), len(answer.split())), model=MODEL)
 
-    async def stream(self, request: Request) -> AsyncIterator[Delta]:
+    async def stream(self, request: ai.Request) -> AsyncIterator[ai.Delta]:
         """Answer in one piece."""
         reply = await self.complete(request)
-        yield Delta(reply.text)
-        yield Delta(reply=reply)
+        yield ai.Delta(reply.text)
+        yield ai.Delta(reply=reply)
 
     def headroom(self) -> Mapping[str, float]:
         return {}
@@ -43,7 +43,7 @@ class Rules:
 class Counter:
     """Counts a token for each word, as the model does."""
 
-    def count(self, request: Request) -> tuple[int, bool]:
+    def count(self, request: ai.Request) -> tuple[int, bool]:
         """Count those of all messages."""
         return sum(len(str(message.content).split()) for message in request.messages), False
 
@@ -51,8 +51,6 @@ class Counter:
         return len(text.split()), False
 
 
-def message_of(text: str, **more: Any) -> Request:
+def message_of(text: str, **more: Any) -> ai.Request:
     """Return the request that a node with this prompt makes."""
-    from flow.ai.messages import Message
-
-    return Request(MODEL, (Message("user", text),), **more)
+    return ai.Request(MODEL, (ai.Message("user", text),), **more)

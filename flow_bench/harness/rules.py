@@ -1,4 +1,4 @@
-"""What the model of this suite answers: it goes by rules, so that every answer can be checked.
+"""What a model answers that goes by rules, so that every answer can be checked.
 
 It speaks as chat completions do, without streaming. To a text it answers that text and :data:`ANSWERED`. Where a form
 is asked for, it fills that in. Where tools are offered and none has been called yet, it asks for the first. A token is
