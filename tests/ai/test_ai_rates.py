@@ -346,6 +346,41 @@ async def _one_more(limiter: RateLimiter, clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_when_the_first_in_the_queue_is_cancelled_the_next_one_waits_for_its_time(backend: str) -> None:
+    limiter, clock = RateLimiter(requests_per_minute=1), FakeClock()
+
+    async def call(scope: anyio.CancelScope) -> None:
+        with scope:
+            async with enter(context(clock=clock), limiter, 1) as entered:
+                entered.settle(1)
+
+    async def main() -> None:
+        await call(anyio.CancelScope())
+        first, second = anyio.CancelScope(), anyio.CancelScope()
+        async with anyio.create_task_group() as group:
+            group.start_soon(call, first)
+            while limiter.statistics().waiting < 1:
+                await anyio.sleep(0)
+            group.start_soon(call, second)
+            while limiter.statistics().waiting < 2:
+                await anyio.sleep(0)
+            first.cancel()
+        assert clock.now() == 60.0 and limiter.statistics().let_in == 2
+
+    with_limit(backend, main)
+
+
+def with_limit(backend: str, main: Callable[..., Any]) -> None:
+    """Fail where it would hang."""
+
+    async def limited() -> None:
+        with anyio.fail_after(20.0):
+            await main()
+
+    on(backend, limited)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_call_that_is_cancelled_before_it_has_a_slot_again_was_not_made(backend: str) -> None:
     limiter, clock = RateLimiter(requests_per_minute=1, concurrency=1), FakeClock()
 
