@@ -688,6 +688,15 @@ class TestPydantic:
             OutputType(Open)
         assert "names: a mapping" in str(raised.value)
 
+    def test_classes_that_take_more_are_closed(self) -> None:
+        class Loose(pydantic.BaseModel, extra="allow"):
+            a: int
+
+        output = OutputType(Loose)
+        assert output.spec.schema["additionalProperties"] is False
+        assert output.decode('{"a": 1}') == Loose(a=1)
+        assert refusal(Loose, '{"a": 1, "b": 2}').endswith("b: there is no such field; there are: a")
+
     def test_unions_that_nothing_tells_apart_end(self) -> None:
         """Each level has two forms, and what is wrong stands at the bottom: 2**60 ways to read it."""
 
