@@ -33,6 +33,7 @@ from flow.run.result import Result
 from flow.types import Status
 
 if TYPE_CHECKING:
+    from flow import ai as ai
     from flow import clock as clock
     from flow import config as config
     from flow import data as data
@@ -59,6 +60,7 @@ else:  # so that a type checker refuses what is not there
         "flow",
         {
             "action": "flow.spec.called.marked",
+            "ai": "flow.ai",
             "expr": "flow.expr",
             "http": "flow.http",
             "interop": "flow.graph.interop",
@@ -109,6 +111,7 @@ __all__ = [
     "UsageError",
     "WorkflowData",
     "action",
+    "ai",
     "errors",
     "events",
     "execute",

@@ -110,9 +110,14 @@ class Placed:
 
 
 class Shaped(Placed):
-    """What a node calls that is ours, and says itself which parameters it has. All go by position."""
+    """What a node calls that is ours, and says itself which parameters it has. All go by position.
+
+    :ivar returns: the type of what it returns, as an annotation says it, in a 1-tuple; nothing if that is not known.
+    """
 
     __slots__ = ()
+
+    returns: tuple[Any, ...] = ()
 
     def shape(self) -> Shape:
         """Its parameters."""

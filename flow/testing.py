@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flow.clock import SYSTEM_CLOCK, Clock, epoch_of
 from flow.data.context import Context, Scope
 from flow.data.emissions import Emission
+from flow.data.reports import Report
 from flow.data.standalone import Standalone
 from flow.data.store import WorkflowData
 from flow.data.system import dated
@@ -76,6 +77,22 @@ def emitted(ctx: Context) -> list[Emission]:
             "in a run, observers get what is emitted"
         )
     return list(shared.emissions)
+
+
+def reported(ctx: Context) -> list[Report]:
+    """Return what was reported by a Context that :func:`context` has made, and by its children, in order.
+
+    Each has the fields of a report of a run: ``kind, value, node, path, index, attempt, at``.
+
+    :raises UsageError: if ``ctx`` belongs to a run: its Result has what is reported there.
+    """
+    shared = ctx._scope.shared if isinstance(ctx, Context) else None
+    if not isinstance(shared, Standalone):
+        raise UsageError(
+            f"reported takes a Context that flow.testing.context() has made, not {shown(ctx)}: "
+            "in a run, Result.reports has what is reported"
+        )
+    return list(shared.reports.all())
 
 
 class FakeClock:
@@ -191,5 +208,5 @@ async def _all_else_waits() -> None:
     )
 
 
-__all__ = ["Emission", "FakeClock", "context", "emitted", "roundtrip", "store_suite"]
+__all__ = ["Emission", "FakeClock", "Report", "context", "emitted", "reported", "roundtrip", "store_suite"]
 __dir__ = only(__all__)

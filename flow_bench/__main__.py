@@ -42,10 +42,11 @@ RUN_SUITES = {
     "spec": "suites.spec.suite",
     "durable": "peers.durable",
     "api": "suites.api.suite",
+    "ai": "peers.asking",
     "peers": "peers.suite",
 }
 """Suites that interleave contenders themselves: the module has ``run(effort)``, ``Effort``, ``QUICK``, ``SECTIONS``."""
-EXTRAS = {"api": "bench,http,metrics"}
+EXTRAS = {"api": "bench,http,metrics", "ai": "ai,bench"}
 """What suites need that the extra ``bench`` does not have."""
 
 

@@ -242,6 +242,53 @@ OF_NODES: Sequence[Part] = (
     ),
 )  # fmt: skip
 
+MODEL = "workflow, provider, model"
+DEAREST = f"topk(20, {increase('workflow_ai_cost_usd_total', RUNS, MODEL)})"
+
+
+def of_model(metric: str, more: str = "") -> str:
+    """A further column of the table of models."""
+    return f"sum by ({MODEL}) (increase({metric}{{{RUNS}{more}}}[$__range]))"
+
+
+OF_AI: Sequence[Part] = (
+    Graph(
+        "Cost, by workflow", "currencyUSD", "USD per hour, of the requests whose cost is known.",
+        [Query(f"3600 * {rate('workflow_ai_cost_usd_total', RUNS, 'workflow')}", "{{workflow}}")], stacked=True,
+    ),
+    Graph(
+        "Tokens, by kind", "short", "Per second. cached is a part of input, reasoning a part of output.",
+        [Query(rate("workflow_ai_tokens_total", RUNS, "kind"), "{{kind}}")],
+    ),
+    Graph(
+        "Requests to models", "reqps", "Per second, by model; answers from a cache; requests of unknown cost.",
+        [
+            Query(rate("workflow_ai_requests_total", RUNS, "provider, model"), "{{provider}}:{{model}}"),
+            Query(rate("workflow_ai_cache_hits_total", RUNS), "from the cache"),
+            Query(rate("workflow_ai_unknown_cost_requests_total", RUNS), "of unknown cost"),
+        ],
+    ),
+    Graph(
+        "P95 of requests to models", "s", "The ten slowest.",
+        [
+            Query(
+                f"topk(10, {quantile(0.95, 'workflow_ai_request_duration_seconds', RUNS, 'provider, model')})",
+                "{{provider}}:{{model}}",
+            )
+        ],
+    ),
+    Table(
+        "Models, the most expensive first", "Over the time shown.", ["workflow", "provider", "model"],
+        [
+            ("cost", "currencyUSD", DEAREST),
+            ("requests", "short", of_model("workflow_ai_requests_total")),
+            ("input tokens", "short", of_model("workflow_ai_tokens_total", ', kind="input"')),
+            ("output tokens", "short", of_model("workflow_ai_tokens_total", ', kind="output"')),
+        ],
+        16,
+    ),
+)  # fmt: skip
+
 OF_API: Sequence[Part] = (
     Graph(
         "Requests, by route", "reqps", "Per second.",
@@ -301,7 +348,8 @@ OF_PROCESS: Sequence[Part] = (
 )  # fmt: skip
 
 ROWS: Sequence[tuple[str, Sequence[Part]]] = (
-    ("What is broken", BROKEN), ("Runs", OF_RUNS), ("Nodes", OF_NODES), ("API", OF_API), ("Processes", OF_PROCESS),
+    ("What is broken", BROKEN), ("Runs", OF_RUNS), ("Nodes", OF_NODES), ("AI", OF_AI), ("API", OF_API),
+    ("Processes", OF_PROCESS),
 )  # fmt: skip
 HEIGHTS = {Figure: 4, Table: 9, Graph: 7}
 
@@ -362,7 +410,7 @@ def table_of(part: Table) -> Any:
         )
     )
     for name, unit, _ in part.columns:
-        decimals = 3 if unit == "s" else 0
+        decimals = {"s": 3, "currencyUSD": 2}.get(unit, 0)
         values = {"unit": unit, "decimals": decimals}
         panel.override_by_name(name, [models.DynamicConfigValue(key, value) for key, value in values.items()])
     link = {"title": "Only this workflow", "url": "/d/flow?${datasource:queryparam}&${__url_time_range}"

@@ -1,4 +1,5 @@
-"""Count what each program takes: ``python docs/compare/count.py`` prints the table of docs/compare/README.md.
+"""Count what each program takes: ``python docs/compare/count.py`` prints the table of docs/compare/README.md, and with
+the argument ``ai`` that of docs/compare/ai/README.md.
 
 A line counts if code stands on it: blank lines, comments and docstrings do not. A statement over several lines counts
 as several. ``work.py``, what all versions of a program share, is not counted.
@@ -6,6 +7,7 @@ as several. ``work.py``, what all versions of a program share, is not counted.
 
 import ast
 import io
+import sys
 import tokenize
 from pathlib import Path
 
@@ -18,7 +20,10 @@ TITLES = {
     "dask": "Dask",
     "langgraph": "LangGraph",
     "pydantic_graph": "pydantic-graph",
+    "pydantic_ai": "pydantic-ai",
 }
+AI_PROGRAMS = ("summaries", "agent", "route", "extract")
+AI_PEERS = ("flow", "langgraph", "pydantic_ai")
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -34,27 +39,32 @@ def lines(source: str) -> int:
     return len(code)
 
 
-def counts() -> dict[str, dict[str, int]]:
-    """Lines by program and peer; a version that is not there is left out."""
+def counts(folder: str = "") -> dict[str, dict[str, int]]:
+    """Lines by program and peer; a version that is not there is left out.
+
+    :param folder: beside this file: nothing, or ``ai``.
+    """
+    programs, peers = (AI_PROGRAMS, AI_PEERS) if folder else (PROGRAMS, PEERS)
     return {
         program: {
             peer: lines(path.read_text(encoding="utf-8"))
-            for peer in PEERS
-            if (path := HERE / f"{program}_{peer}.py").exists()
+            for peer in peers
+            if (path := HERE / folder / f"{program}_{peer}.py").exists()
         }
-        for program in PROGRAMS
+        for program in programs
     }
 
 
-def table() -> str:
+def table(folder: str = "") -> str:
     """The table in Markdown; what is shorter than flow's version is in bold."""
+    peers = AI_PEERS if folder else PEERS
     rows = [
-        "| program | " + " | ".join(TITLES.get(peer, peer) for peer in PEERS) + " |",
-        "|---" * (len(PEERS) + 1) + "|",
+        "| program | " + " | ".join(TITLES.get(peer, peer) for peer in peers) + " |",
+        "|---" * (len(peers) + 1) + "|",
     ]
-    for program, found in counts().items():
+    for program, found in counts(folder).items():
         cells = []
-        for peer in PEERS:
+        for peer in peers:
             lines = found.get(peer)
             cells.append("" if lines is None else f"**{lines}**" if lines < found["flow"] else str(lines))
         rows.append(f"| {program} | " + " | ".join(cells) + " |")
@@ -62,4 +72,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(table(*sys.argv[1:2]))

@@ -17,6 +17,7 @@ import flow
 from flow.blame import where
 from flow.cli import durable, show
 from flow.cli import options as given
+from flow.cli.ai import ai
 from flow.cli.authoring import convert, new, schema
 from flow.cli.check import check, compiled
 from flow.cli.keys import keys
@@ -189,5 +190,5 @@ def _show_yaml(target: str) -> None:
     tell(*unoffered(graph, modules))
 
 
-for command in (run, tune, check, schema, new, convert, runs, serve, keys, metrics):
+for command in (run, tune, check, schema, new, convert, runs, serve, keys, metrics, ai):
     cli.add_command(command)

@@ -91,7 +91,10 @@ def list_runs(store: str, statuses: tuple[str, ...], dag: str | None, limit: int
 )  # fmt: skip
 @given.debug_option
 def show_run(run_id: str, store: str, values: bool, everything: bool, as_json: bool, svg: Path | None) -> None:
-    """Show a stored run: its nodes in the order of their ends, errors, what it waits for, and what happened when."""
+    """Show a stored run: its nodes in the order of their ends, errors, what it waits for, and what happened when.
+
+    If nodes have asked language models, it shows what that took: requests, tokens and cost.
+    """
     with existing(store) as opened:
         from flow.cli import stored as printed
         from flow.store.story import story_of

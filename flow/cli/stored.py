@@ -106,6 +106,7 @@ def lines_of(store: Store, stored: Stored, story: Story, everything: bool, value
     return [
         *_head(store, stored, story, values),
         *_nodes(store, story, stored.row.created, everything, values),
+        *_spent(story, everything),
         *_errors(story),
         *_timeline(story, stored.row.created, everything),
     ]
@@ -162,6 +163,14 @@ def _nodes(store: Store, story: Story, zero: float, everything: bool, values: bo
     if len(listed) < len(wanted):
         lines.append(f"  ... and {counted(len(wanted) - len(listed), 'more row')} (--all shows them)")
     return lines
+
+
+def _spent(story: Story, everything: bool) -> list[str]:
+    if not story.reports:
+        return []
+    from flow.cli import spent  # here: few runs have any
+
+    return spent.lines_of(story.reports, None if everything else MAX_ROWS)
 
 
 def _node_status(node: Node, items: Counter[tuple[tuple[str, ...], str]]) -> str:
@@ -224,7 +233,15 @@ def as_json(store: Store, stored: Stored, story: Story, values: bool) -> bytes:
     waits = [{**msgspec.to_builtins(one), **({"until": iso(one.until)} if one.until else {})} for one in story.waits]
     timeline = [{"at": iso(event.at), "what": event.what} for event in story.events]
     whole = {"store": store.name, **row_as_dict(stored.row), "inputs": inputs, "waits": waits}
-    return _json({**whole, "nodes": nodes, "timeline": timeline})
+    return _json({**whole, **_spent_as_dict(story), "nodes": nodes, "timeline": timeline})
+
+
+def _spent_as_dict(story: Story) -> dict[str, Any]:
+    if not story.reports:
+        return {}
+    from flow.cli import spent
+
+    return spent.as_dict(story.reports)
 
 
 def _input(store: Store, data: bytes | None, values: bool) -> dict[str, Any]:

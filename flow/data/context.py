@@ -14,9 +14,10 @@ import msgspec
 
 from flow.awaits import UNAWAITED, is_unawaited
 from flow.config.data import DEFAULT_DATA_CONFIG
-from flow.data.emissions import Texts, check_emission
+from flow.data.emissions import Texts
 from flow.data.key import plain_key
 from flow.data.system import System
+from flow.data.telling import Telling
 from flow.data.within import nesting
 from flow.errors import Show, UsageError, note, shower, shown
 from flow.tracebacks import OUR_ERRORS, end_at_user
@@ -81,6 +82,18 @@ class Shared(Protocol):
         """
         ...
 
+    def report(self, call: Context, kind: str, value: Any) -> None:
+        """Keep what a node or an item reports. :param value: plain data, which nobody changes."""
+        ...
+
+    def reported(self, call: Context, kind: str) -> list[Any]:
+        """Return what a node or an item has reported so far."""
+        ...
+
+    def run_reported(self, kind: str) -> list[Any]:
+        """Return what has been reported so far in the whole outermost run."""
+        ...
+
 
 class Scope(msgspec.Struct):
     """The part that all contexts of one node share, by reference.
@@ -119,7 +132,7 @@ class _Own(msgspec.Struct):
     texts: Texts | None = None
 
 
-class Context(msgspec.Struct, frozen=True):
+class Context(Telling, msgspec.Struct, frozen=True):
     """The run, as one of its nodes sees it.
 
     A node gets a Context by annotating a parameter (of any name) with ``flow.Context``; other nodes pay
@@ -258,21 +271,6 @@ class Context(msgspec.Struct, frozen=True):
             if not isinstance(child, Context):
                 raise UsageError(f"gather takes contexts that child() has made, not {self._show()(child)}")
         self._merge([(child.index, child._own.published) for child in made if child._own is not None])
-
-    def emit(self, key: str, value: Any, *, append: bool = False) -> None:
-        """Tell those who observe the run (:func:`flow.stream`, observers) something now: progress, a part of a text.
-
-        They get a :class:`flow.events.NodeEmitted`. The run itself keeps nothing, and without observers the value goes
-        nowhere. It may be called from any thread.
-
-        :param key: what the value is, as a name (:data:`flow.types.NAME_PATTERN`). A new value takes the place of the
-            one before under this key.
-        :param append: ``value`` is a str that goes on with the text emitted under this key. Each attempt of a node, and
-            each item of a map, begins its texts anew.
-        :raises UsageError: for a key that is no name; for ``append=True`` with another value than a str.
-        """
-        check_emission(key, value, append, self._show())
-        self._scope.shared.emitted(self._call(), key, value, append)
 
     def run(self, target: Runnable, inputs: Mapping[str, Any] | None = None, *, targets: Targets = None) -> RunResult:
         """Run a Dag or Plan of sync functions as part of this run, in this thread, and return its :class:`flow.Result`.
@@ -421,6 +419,10 @@ class LeasedContext(Context, frozen=True):
     def emit(self, key: str, value: Any, *, append: bool = False) -> None:
         self._lease.check()
         Context.emit(self, key, value, append=append)
+
+    def report(self, kind: str, value: Any) -> None:
+        self._lease.check()
+        Context.report(self, kind, value)
 
     def run(self, target: Runnable, inputs: Mapping[str, Any] | None = None, *, targets: Targets = None) -> RunResult:
         self._lease.check()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from flow.clock import SYSTEM_CLOCK, Clock
 from flow.data.emissions import Emission, Emitter, Texts
+from flow.data.reports import Report, Reports
 from flow.data.store import WorkflowData
 from flow.errors import UsageError, shown
 from flow.types import Status
@@ -25,10 +26,10 @@ class Standalone:
     :param dates: gives the start of the run and the present time.
     :param outputs: those of the run, by node.
     :param clock: by which what a node awaits may wait.
-    :ivar emissions: what its contexts have emitted.
+    :ivar emissions: what its contexts have emitted. :ivar reports: what they have reported.
     """
 
-    __slots__ = ("_dates", "_texts", "clock", "config", "data", "emissions", "outputs", "workflow")
+    __slots__ = ("_dates", "_texts", "clock", "config", "data", "emissions", "outputs", "reports", "workflow")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Standalone:
         self._dates = dates
         self._texts = Texts()
         self.emissions: list[Emission] = []
+        self.reports = Reports()
 
     def dates(self) -> tuple[datetime, datetime]:
         """The start of the run, and the present time."""
@@ -64,6 +66,19 @@ class Standalone:
             self.emissions.append(Emission(call.node, key, value, append, offset, index))
 
         self._texts.told((call.node, key), call.attempt, value, append, keep)
+
+    def report(self, call: Emitter, kind: str, value: Any) -> None:
+        """Keep it."""
+        index = None if call._parent is None else call.index
+        self.reports.add(Report(kind, value, call.node, (), index, call.attempt, self.clock.now()))
+
+    def reported(self, call: Emitter, kind: str) -> list[Any]:
+        """Return what a node or an item has reported so far."""
+        return self.reports.of_call(kind, (), call.node, None if call._parent is None else call.index)
+
+    def run_reported(self, kind: str) -> list[Any]:
+        """Return all that has been reported so far."""
+        return self.reports.of_kind(kind)
 
 
 class PastRun:

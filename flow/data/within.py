@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from flow.data.reports import Report
 from flow.types import NodeRef, Status
 
 T = TypeVar("T")
@@ -79,6 +80,11 @@ class RunResult(Protocol):
     @property
     def ok(self) -> bool:
         """True if every node ended as it should."""
+        ...
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """What nodes have reported in this run."""
         ...
 
     @property

@@ -1,23 +1,27 @@
 """The newest state of each node of a run that goes on, for whoever looks: :class:`Board`.
 
 Nothing is queued. Each change overwrites what its node said before and gets the next number, and a reader asks for what
-has changed since the number that it has seen. So the memory is O(nodes), whatever the readers do.
+has changed since the number that it has seen. So the memory is O(nodes), whatever the readers do. Texts that nodes emit
+(:mod:`flow.http.texts`) have bounds of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Final
 
 import msgspec
 
 from flow.http.answers import NodeError, error_of
+from flow.http.texts import NewText, Texts
+from flow.metrics.usage import KIND, Sums, Usage
 from flow.run import events
 from flow.types import Status
 
 STATUSES: Final = tuple(Status)
 _CODE: Final = {status: code for code, status in enumerate(STATUSES)}
+_NOTHING: Final[Mapping[str, Usage]] = {}
 _RUNNING: Final = _CODE[Status.RUNNING]
 _WAITING: Final = _CODE[Status.WAITING]
 _COMPLETED: Final = _CODE[Status.COMPLETED]
@@ -58,8 +62,8 @@ class Board:
     """
 
     __slots__ = (
-        "_began", "_codes", "_facts", "_index", "_known", "_lock", "_marks", "_names", "_rests", "_running", "_since",
-        "_waits", "lets_go", "longest", "resting", "run_id", "seq",
+        "_before", "_began", "_codes", "_facts", "_index", "_known", "_lock", "_marks", "_names", "_paths", "_rests",
+        "_running", "_since", "_texts", "_usage", "_waits", "lets_go", "longest", "resting", "run_id", "seq",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +77,9 @@ class Board:
         self._since: dict[int, float] = {}  # by node, when its attempt or its waiting began
         self._known: set[int] = set()  # nodes of which a store may know more
         self._waits: dict[tuple[str, str], str] = {}
+        self._paths: dict[str, tuple[str, ...]] = {}  # of the runs within the run that go on
+        self._texts = Texts()
+        self._usage, self._before = Sums(), Sums()
         self._began, self._rests = began, rests
         self._running = 0
         self._lock = Lock()
@@ -95,6 +102,8 @@ class Board:
             elif kind is events.NodeKnown and event.run_id == self.run_id:
                 with self._lock:
                     self._known.add(self._change(event.node, _CODE[event.status]))
+            else:
+                self._take(event, kind)
             return
         if code == _CANCELLED and self.lets_go:
             return
@@ -105,6 +114,24 @@ class Board:
                 self._note(event, code)
             if self._rests is not None:
                 self._tell_rest()
+
+    def _take(self, event: Any, kind: type) -> None:
+        """Take in what is no change of a node's state: runs within the run, texts, what calls of models took."""
+        if kind is events.NodeEmitted:
+            if isinstance(event.value, str):
+                node = event.node if event.index is None else f"{event.node}[{event.index}]"
+                with self._lock:
+                    self.seq += 1
+                    place = "/".join((*self._paths.get(event.run_id, ()), node))
+                    self._texts.put(place, event.key, event.value, event.offset, self.seq)
+        elif kind is events.NodeReported:
+            if event.kind == KIND:
+                with self._lock:
+                    self._usage.count(event.value, event.node, event.path)
+        elif kind is events.RunStarted:
+            self._paths[event.run_id] = event.path
+        elif kind is events.RunFinished:
+            self._paths.pop(event.run_id, None)
 
     def _note(self, event: Any, code: int) -> None:
         i = self._change(event.node, code)
@@ -175,10 +202,27 @@ class Board:
         They come in the order of their changes. O(nodes).
         """
         with self._lock:
-            if seq == self.seq or not self._marks:
-                return []
-            changed = sorted((mark, i) for i, mark in enumerate(self._marks) if mark > seq)
-            return [(mark, self._state(i)) for mark, i in changed]
+            return self._since_number(seq)
+
+    def news(self, seq: int) -> list[tuple[int, NodeState | NewText]]:
+        """Return as :meth:`since`, and what is new of the texts that nodes emit. O(nodes + characters of new texts)."""
+        with self._lock:  # both at once: a reader is not told what came between them
+            changes: list[tuple[int, NodeState | NewText]] = [*self._texts.since(seq), *self._since_number(seq)]
+        return sorted(changes, key=lambda change: change[0])
+
+    def _since_number(self, seq: int) -> list[tuple[int, NodeState]]:
+        if seq == self.seq or not self._marks:
+            return []
+        changed = sorted((mark, i) for i, mark in enumerate(self._marks) if mark > seq)
+        return [(mark, self._state(i)) for mark, i in changed]
+
+    def usage(self) -> Sums:
+        """Return what calls of language models took so far, by node. O(nodes)."""
+        with self._lock:
+            sums = Sums()
+            sums.add(self._before)
+            sums.add(self._usage)
+            return sums
 
     def _state(self, i: int) -> NodeState:
         attempt, seconds, error = self._facts.get(i, (0, None, None))
@@ -192,8 +236,11 @@ class Board:
         """True if nodes had ended before this run began, and :meth:`recall` has not been told of them."""
         return bool(self._known)
 
-    def recall(self, states: Iterable[NodeState]) -> None:
-        """Take over the attempts, times and errors of nodes that had ended before. O(nodes)."""
+    def recall(self, states: Iterable[NodeState], usage: Mapping[str, Usage] = _NOTHING) -> None:
+        """Take over the attempts, times and errors of nodes that had ended before. O(nodes).
+
+        :param usage: what calls of language models took before.
+        """
         index = self._index or {}
         with self._lock:
             for state in states:
@@ -201,6 +248,7 @@ class Board:
                 if i >= 0 and i in self._known and i not in self._facts and state.status == STATUSES[self._codes[i]]:
                     self._facts[i] = (state.attempt, state.seconds, state.error)
             self._known.clear()
+            self._before = Sums(usage)
 
 
 __all__ = ["STATUSES", "Board", "NodeState"]

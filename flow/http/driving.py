@@ -28,6 +28,7 @@ from flow.http.logged import FAILURES
 from flow.http.memory import Runs
 from flow.http.places import Places
 from flow.http.problems import Problem, message_of
+from flow.http.spent import packed
 from flow.http.threads import Threads
 from flow.http.workflow import Workflow, part_answered
 from flow.logs import log_broken
@@ -224,7 +225,8 @@ class Drives:
         data = data or encoded_answer(answer)
         known = live.board.statuses() if codes is None else None
         statuses = bytes([CODES[one] for one in known]) if known is not None else codes or b""
-        self.runs.end(live.id, live.workflow, answer.status, live.created, live.digest, statuses, data)
+        usage = packed(live.board.usage())
+        self.runs.end(live.id, live.workflow, answer.status, live.created, live.digest, statuses, data, usage)
         live.end(answer.status, data)
 
     def _broken(self, live: Live, error: BaseException) -> None:

@@ -15,6 +15,7 @@ from flow.http.driving import Drives
 from flow.http.live import Live
 from flow.http.memory import Ended, Row
 from flow.http.problems import Problem, message_of
+from flow.http.spent import RunUsage, run_usage
 from flow.http.stored import StoredRuns, check_payload
 from flow.types import NAME_RULE, is_name
 
@@ -26,7 +27,10 @@ _REASONS = {"unknown": 404, "invalid": 422, "sent": 409, "ended": 409}
 
 
 class View(msgspec.Struct, omit_defaults=True):
-    """One run, as it is looked at: its answer, and what is known beside that. Times are Unix times."""
+    """One run, as it is looked at: its answer, and what is known beside that. Times are Unix times.
+
+    :ivar usage: what calls of language models took; None if no node has reported any.
+    """
 
     id: str
     workflow: str
@@ -40,6 +44,7 @@ class View(msgspec.Struct, omit_defaults=True):
     ended: float | None = None
     detail: str = ""
     waiting: tuple[str, ...] = ()
+    usage: RunUsage | None = None
 
 
 class _Parts(msgspec.Struct):
@@ -103,12 +108,15 @@ class Desk:
         try:
             if asks:
                 seen = await stored.seen(live.id)
-                if seen is not None:
-                    live.stored_at = seen.created
-                    live.board.recall(seen.nodes)
             else:
                 row = await stored.row(live.id)
                 live.stored_at = None if row is None else row.created
+                seen = None
+                if row is not None and row.created < live.created:  # another process, or an earlier try, began it
+                    seen = await stored.seen(live.id)
+            if seen is not None:
+                live.stored_at = seen.created
+                live.board.recall(seen.nodes, seen.usage(live.created))
         except StoreError:  # it goes on all the same, and its store is asked again
             return
 
@@ -202,6 +210,7 @@ def _of_live(live: Live) -> View:
     return View(
         live.id, live.workflow.name, live.state or RUNNING, created, msgspec.Raw(b"{}"), errors, board.counts(),
         round(live.seconds, 6), _all_nodes(live.workflow, {node.node: node for node in nodes}), waiting=live.waiting,
+        usage=run_usage(board.usage()),
     )  # fmt: skip
 
 
@@ -217,7 +226,7 @@ def _of_ended(ended: Ended) -> View:
     ]
     return View(
         parts.id, ended.workflow.name, parts.status, ended.created, parts.outputs, parts.errors, parts.counts,
-        parts.seconds, nodes, ended.at, parts.detail,
+        parts.seconds, nodes, ended.at, parts.detail, usage=ended.usage,
     )  # fmt: skip
 
 
@@ -227,7 +236,7 @@ def of_stored(seen: Seen) -> View:
     parts = _PARTS(encoded_answer(answer))
     return View(
         parts.id, seen.workflow, parts.status, seen.created, parts.outputs, parts.errors, parts.counts, parts.seconds,
-        seen.nodes, seen.ended, parts.detail, parts.waiting,
+        seen.nodes, seen.ended, parts.detail, parts.waiting, run_usage(seen.usage()),
     )  # fmt: skip
 
 

@@ -13,15 +13,17 @@ import msgspec
 from flow.http.answers import STATUSES, NodeError
 from flow.http.board import STATUSES as NODE_STATUSES
 from flow.http.problems import Problem
+from flow.http.spent import RunUsage, unpacked
 
 if TYPE_CHECKING:
     from flow.http.limits import Limits
     from flow.http.live import Live
     from flow.http.workflow import Workflow
 
-_HEAD: Final = Struct("<ddQHBI")
+_HEAD: Final = Struct("<ddQHBII")
 """Of a summary: when it was asked for and ended, the digest of what it was given, its workflow by number, its status,
-and how many bytes of statuses follow, one per node; all nodes have completed if there are none. Its answer follows."""
+how many bytes of statuses follow, one per node (all nodes have completed if there are none), and how many bytes then of
+what calls of language models took. Its answer follows."""
 
 _OVERHEAD: Final = 250
 """Bytes that CPython needs for a summary beside its own, roughly: the object, its id, its places in the collections."""
@@ -53,6 +55,7 @@ class Ended(msgspec.Struct, frozen=True):
     digest: int
     statuses: list[str]
     answer: bytes
+    usage: RunUsage | None = None
 
 
 class _Said(msgspec.Struct):
@@ -124,15 +127,20 @@ class Runs:
             del self._all[live.id]
 
     def end(
-        self, run_id: str, workflow: Workflow, status: str, created: float, digest: int, statuses: bytes, answer: bytes
-    ) -> None:
-        """A run has ended. O(1) amortised. :param statuses: codes of its nodes; empty if all have completed."""
+        self, run_id: str, workflow: Workflow, status: str, created: float, digest: int, statuses: bytes,
+        answer: bytes, usage: bytes = b"",
+    ) -> None:  # fmt: skip
+        """A run has ended. O(1) amortised.
+
+        :param statuses: codes of its nodes; empty if all have completed.
+        :param usage: what calls of language models took, packed; empty if there were none.
+        """
         self.live.pop(run_id, None)
         if run_id not in self._all:  # it was called here and now
             created = self._later(created)
         number = self._numbers[workflow.name]
-        head = _HEAD.pack(created, time.time(), digest, number, _STATUS[status], len(statuses))
-        summary = head + statuses + answer
+        head = _HEAD.pack(created, time.time(), digest, number, _STATUS[status], len(statuses), len(usage))
+        summary = head + statuses + usage + answer
         if self._all.get(run_id) is not None:
             self._forget(run_id)
         self._all[run_id] = summary
@@ -157,11 +165,11 @@ class Runs:
         summary = self._all.get(run_id)
         if summary is None:
             return None
-        created, at, digest, number, status, size = _HEAD.unpack_from(summary)
+        created, at, digest, number, status, size, spent = _HEAD.unpack_from(summary)
         workflow, start = self._workflows[number], _HEAD.size + size
-        codes = summary[_HEAD.size : start]
+        codes, usage, answer = summary[_HEAD.size : start], summary[start : start + spent], summary[start + spent :]
         statuses = [str(NODE_STATUSES[code]) for code in codes] or ["completed"] * len(workflow.plan)
-        return Ended(workflow, STATUSES[status], created, at, digest, statuses, summary[start:])
+        return Ended(workflow, STATUSES[status], created, at, digest, statuses, answer, unpacked(usage))
 
     def rows(
         self, statuses: Collection[str], workflow: str | None, limit: int, before: tuple[float, str] | None
@@ -185,7 +193,7 @@ class Runs:
                 live = self.live[run_id]
                 row = Row(run_id, live.workflow.name, live.state, live.created)
             else:
-                created, at, _, number, status, _ = _HEAD.unpack_from(summary)
+                created, at, _, number, status, *_ = _HEAD.unpack_from(summary)
                 row = Row(run_id, self._workflows[number].name, STATUSES[status], created, at)
             if before is None or (row.created, row.id) < before:
                 yield row

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from flow.errors import FlowError, RunError
 from flow.http.answers import COMPLETED, completed
 from flow.http.ended import broken, codes_of, said
+from flow.http.spent import packed
+from flow.metrics.usage import sums_of
 from flow.run.api import run as run_plan
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def call(runs: Runs, workflow: Workflow, inputs: Mapping[str, Any], run_id: str)
     if workflow.unobserved is not None:
         workflow.unobserved.ended(result)
     answer, data = said(workflow, result, run_id, workflow.answered, False)
-    runs.end(run_id, workflow, answer.status, created, 0, codes_of(result, workflow), data)
+    codes, usage = codes_of(result, workflow), packed(sums_of(result.reports))
+    runs.end(run_id, workflow, answer.status, created, 0, codes, data, usage)
     return data
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from flow.http.board import NodeState
 from flow.http.memory import Row
 from flow.http.problems import Fault, Problem, message_of, without_paths
 from flow.http.values import converted, pointer
+from flow.metrics.usage import KIND, Sums, sums_of
 from flow.plan.declared import checked, type_text
 from flow.store.backend import RUNNING, WAITING, Change
 from flow.store.inputs import merged
@@ -22,6 +24,7 @@ from flow.store.story import story_of, value_of
 from flow.store.writing import LEASE
 
 if TYPE_CHECKING:
+    from flow.data.reports import Report
     from flow.http.threads import Threads
     from flow.http.workflow import Workflow
     from flow.store import RunRow, Store
@@ -34,13 +37,18 @@ _MAX_ERROR: Final = 500
 
 
 class Seen(msgspec.Struct):
-    """A stored run: its answer, and its nodes."""
+    """A stored run: its answer, and its nodes. :ivar reports: what nodes have reported of language models."""
 
     workflow: str
     created: float
     ended: float | None
     answer: Answer
     nodes: list[NodeState]
+    reports: list[Report]
+
+    def usage(self, before: float = inf) -> Sums:
+        """Return what calls of language models took, by node. O(reports). :param before: until when, a Unix time."""
+        return sums_of(report for report in self.reports if report.at < before)
 
 
 class StoredRuns:
@@ -79,7 +87,8 @@ class StoredRuns:
             waits if row.status not in ENDED else (),
         )  # fmt: skip
         states = [_state(node) for node in nodes]
-        return Seen(workflow.name, row.created, row.ended or None, answer, states)
+        reports = [report for report in story.reports if report.kind == KIND]
+        return Seen(workflow.name, row.created, row.ended or None, answer, states, reports)
 
     def _outputs(self, workflow: Workflow, nodes: list[Node]) -> dict[str, Any]:
         """Return the outputs of the nodes that no other node of the run takes."""

@@ -15,6 +15,7 @@ from flow.http.answers import ENDED
 from flow.http.board import NodeState
 from flow.http.live import Live, Piece
 from flow.http.replies import SECURITY, Send
+from flow.http.texts import NewText
 from flow.logs import log_broken
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def _event(kind: bytes, mark: bytes, number: int, data: Any) -> bytes:
     return b"event: %s\nid: %s.%d\ndata: %s\n\n" % (kind, mark, number, _encode(data))
 
 
-def _piece(changes: Iterable[tuple[int, NodeState]], mark: bytes) -> bytes:
-    return b"".join([_event(b"node", mark, number, change) for number, change in changes])
+def _piece(changes: Iterable[tuple[int, NodeState | NewText]], mark: bytes) -> bytes:
+    return b"".join([
+        _event(b"text" if isinstance(change, NewText) else b"node", mark, number, change) for number, change in changes
+    ])  # fmt: skip
 
 
 def look_at(live: Live) -> Look:
@@ -61,7 +64,7 @@ def look_at(live: Live) -> Look:
         ended, board, now = live.has_ended, live.board, time.monotonic()  # the end before the changes: none comes after
         piece = live.piece
         if piece is None or piece.since != seq or (piece.to != board.seq and (ended or now - piece.at >= INTERVAL)):
-            changes = board.since(seq)
+            changes = board.news(seq)
             piece = Piece(seq, changes[-1][0] if changes else seq, _piece(changes, mark), now)
             if changes:
                 live.piece = piece

@@ -9,8 +9,9 @@ from flow.config import Config
 from flow.errors import UsageError, a_kind
 from flow.graph.dag import Dag
 from flow.http.pace import QUICK, Pace
-from flow.http.values import Inputs, output_types
+from flow.http.values import Inputs
 from flow.metrics.unobserved import Unobserved
+from flow.plan.interface import output_types, sinks
 from flow.plan.plan import Plan
 from flow.run.signals import signals_of
 from flow.run.state import is_sync_run
@@ -62,7 +63,7 @@ class Workflow:
         self.signals = signals_of(plan)
         self.pace = Pace(quick)
         self.unpacks = _lists_outputs(plan)
-        self.answered = (OUTPUTS,) if self.unpacks else _sinks(plan)
+        self.answered = (OUTPUTS,) if self.unpacks else sinks(plan)
         self.places = [(name, plan.find(name)) for name in self.answered]
         self.completed = b'{"completed":%d}' % len(plan)
 
@@ -101,13 +102,6 @@ def _lists_outputs(plan: Plan) -> bool:
     from flow.spec.nodes.steps import Evaluated
 
     return isinstance(plan._nodes.fns[plan.find(OUTPUTS)], Evaluated)
-
-
-def _sinks(plan: Plan) -> tuple[str, ...]:
-    """Return the nodes that no other one takes. Cleanup gives nothing, and takes nothing away. O(nodes + edges)."""
-    routes, names = plan._nodes.routes, plan.names
-    cleanup = set() if routes is None else {names[i] for i in routes.gated}
-    return tuple([name for name, after in plan.successors.items() if name not in cleanup and cleanup.issuperset(after)])
 
 
 def part_answered(workflow: Workflow, targets: Iterable[str] | None) -> tuple[str, ...]:

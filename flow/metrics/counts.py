@@ -21,6 +21,7 @@ from flow.metrics import names
 from flow.metrics.names import API_BOUNDS, COUNTED, OTHER, RUN_BOUNDS
 from flow.metrics.snapshot import Reading, Snapshot, add_routes, of_runs
 from flow.metrics.tallies import BATCH, ENDINGS, PER_HISTOGRAM, Mark, RouteCounts, Row, Workflow, new_row
+from flow.metrics.usage import KIND, count_in
 from flow.run import events
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Counts:
     methods and statuses. No id is a label. A workflow or node that would need more time series than ``series`` is
     counted as ``other``, so that names made at run time cannot fill a Prometheus.
 
-    :param series: most time series that workflows and nodes have; a node needs 25.
+    :param series: most time series that workflows and nodes have; a node needs 25, a language model 24.
     :ivar lock: held by who writes to the arrays.
     :ivar active: requests that are being answered: the service raises and lowers it, on one thread.
     :raises ConfigError: if ``series`` is no integer of at least 1.
@@ -91,6 +92,8 @@ class Counts:
                 self._fold_unless_busy()
         elif kind in _HOLD_ERRORS:
             self._came.append(Noted(kind, event.run_id, event.node))  # type: ignore[union-attr]
+        elif isinstance(event, events.NodeReported) and event.kind == KIND:
+            self._came.append(event)
 
     def expect(self, plan: Plan) -> None:
         """Show a plan and its nodes before its first run, with zeros. O(nodes).
@@ -157,6 +160,9 @@ class Counts:
             kind = event.kind if kind is Noted else kind
             workflow = self._runs.get(event.run_id)
             if workflow is None:
+                return
+            if kind is events.NodeReported:
+                count_in(workflow.models, event.value)
                 return
             for mark in _MARKS[kind]:
                 workflow.add(event.node, mark)
@@ -316,4 +322,4 @@ _KEPT: Final = frozenset({events.NodeFinished, events.RunStarted, events.RunFini
 _ENDINGS: Final = frozenset({events.NodeFailed, events.NodeCancelled})
 """What ends the waiting of a node, besides its completion."""
 
-Counts.observe.wants = _KEPT | _HOLD_ERRORS  # type: ignore[attr-defined]  # see flow.events.is_wanted
+Counts.observe.wants = _KEPT | _HOLD_ERRORS | {events.NodeReported}  # type: ignore[attr-defined]  # see flow.events.is_wanted

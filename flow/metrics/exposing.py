@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow.errors import UsageError
 from flow.logs import log_broken
-from flow.metrics.names import API_BOUNDS, COUNTED, REQUEST_SECONDS, RUN_BOUNDS, Kind, Metric
+from flow.metrics.names import COUNTED, Kind, Metric
 from flow.metrics.snapshot import Counted
 from flow.metrics.tallies import Row
 from flow.metrics.text import lines
@@ -93,7 +93,7 @@ def _family(
 
 def _histogram(metric: Metric, rows: Iterable[tuple[Sequence[str], Row]]) -> Family:
     family = core.HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    bounds = [str(bound) for bound in (API_BOUNDS if metric is REQUEST_SECONDS else RUN_BOUNDS)] + ["+Inf"]
+    bounds = [str(bound) for bound in metric.bounds] + ["+Inf"]
     for given, row in rows:
         number, buckets = 0.0, []
         for bound, few in zip(bounds, row, strict=False):  # the row ends with the sum

@@ -19,17 +19,21 @@ API_BOUNDS: Final = (
 )  # fmt: skip
 """Upper bounds of the buckets of requests, in seconds."""
 
+MODEL_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+"""Upper bounds of the buckets of requests to models, in seconds."""
+
 OTHER: Final = "other"
 """The label of what has come after there were as many series as there may be."""
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One metric. ``name`` is the full name: that of a counter ends with ``_total``."""
+    """One metric. ``name`` is the full name: that of a counter ends with ``_total``. ``bounds``: of a histogram."""
 
     name: str
     kind: Kind
     labels: tuple[str, ...]
     help: str
+    bounds: tuple[float, ...] = RUN_BOUNDS
 
 
 NODE: Final = ("workflow", "node")
@@ -38,8 +42,9 @@ REQUESTS: Final = Metric(
     "workflow_api_requests_total", "counter", ("route", "method", "status"), "Requests that have been answered."
 )
 REQUEST_SECONDS: Final = Metric(
-    "workflow_api_request_duration_seconds", "histogram", ("route",), "Seconds from a request to its answer."
-)
+    "workflow_api_request_duration_seconds", "histogram", ("route",),
+    "Seconds from a request to its answer.", API_BOUNDS,
+)  # fmt: skip
 REQUESTS_ACTIVE: Final = Metric("workflow_api_active_requests", "gauge", (), "Requests that are being answered.")
 
 RUNS: Final = Metric(
@@ -84,9 +89,31 @@ SERIES: Final = Metric(
     "workflow_metrics_series", "gauge", (), 'Time series of workflows and nodes; over the bound they are "other".'
 )
 
+MODEL: Final = ("workflow", "provider", "model")
+
+MODEL_REQUESTS: Final = Metric(
+    "workflow_ai_requests_total", "counter", MODEL, "Requests to language models, those that were tried again included."
+)
+MODEL_SECONDS: Final = Metric(
+    "workflow_ai_request_duration_seconds", "histogram", MODEL, "Seconds of a request to a language model.",
+    MODEL_BOUNDS,
+)  # fmt: skip
+MODEL_TOKENS: Final = Metric(
+    "workflow_ai_tokens_total", "counter", (*MODEL, "kind"),
+    "Tokens: input (cached is a part of it), output (reasoning is a part of it).",
+)  # fmt: skip
+MODEL_COST: Final = Metric("workflow_ai_cost_usd_total", "counter", MODEL, "USD, of the requests whose cost is known.")
+MODEL_UNKNOWN: Final = Metric(
+    "workflow_ai_unknown_cost_requests_total", "counter", MODEL, "Requests whose cost is not known."
+)
+MODEL_HITS: Final = Metric(
+    "workflow_ai_cache_hits_total", "counter", MODEL, "Answers that came from a cache, without a request."
+)
+
 COUNTED: Final = (
     RUNS, RUN_SECONDS, RUNS_NOW, NODES, NODE_SECONDS, NODE_ERRORS, NODE_RETRIES, NODE_FALLBACKS, NODE_ITEMS,
     NODE_ROUNDS, RUNS_WAITING, NODES_WAITING, LIMITS, SERIES, REQUESTS, REQUEST_SECONDS, REQUESTS_ACTIVE,
+    MODEL_REQUESTS, MODEL_SECONDS, MODEL_TOKENS, MODEL_COST, MODEL_UNKNOWN, MODEL_HITS,
 )  # fmt: skip
 """What :class:`flow.metrics.Counts` counts by itself."""
 

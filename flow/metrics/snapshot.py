@@ -9,7 +9,7 @@ import msgspec
 
 from flow.metrics import names
 from flow.metrics.names import COUNTED, OTHER, Kind, Metric
-from flow.metrics.tallies import Mark, RouteCounts, Row, Workflow
+from flow.metrics.tallies import Mark, RouteCounts, Row, Tally, Workflow
 
 Labels: TypeAlias = tuple[str, ...]
 
@@ -82,6 +82,8 @@ def of_runs(
             rows[names.NODE_SECONDS][name, node] = list(row)
             values[names.NODES][name, node, "completed"] = sum(row[:-1])
             values[names.NODES][name, node, "failed"] = values[names.NODE_ERRORS][name, node] = 0
+        for (provider, model), tally in workflow.models.items():
+            _add_model(found, (name, provider, model), tally)
         for node, marks in workflow.marks.items():
             for mark, number in marks.items():
                 kind, status = mark
@@ -94,6 +96,18 @@ def of_runs(
         key = (name, node if (name, node) in gauge else OTHER)
         gauge[key] = gauge.get(key, 0) + number
     return found
+
+
+def _add_model(found: Snapshot, key: Labels, tally: Tally) -> None:
+    values = found.values
+    values[names.MODEL_REQUESTS][key] = tally.requests
+    values[names.MODEL_UNKNOWN][key] = tally.unknown
+    values[names.MODEL_HITS][key] = tally.hits
+    found.rows[names.MODEL_SECONDS][key] = list(tally.seconds)
+    for kind, number in tally.tokens.items():
+        values[names.MODEL_TOKENS][(*key, kind)] = number
+    if tally.cost is not None:  # what is not known is not 0
+        values[names.MODEL_COST][key] = float(tally.cost)
 
 
 def add_routes(found: Snapshot, routes: Iterable[RouteCounts]) -> None:

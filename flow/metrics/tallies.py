@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from threading import Lock
 from typing import Final, TypeAlias
 
-from flow.metrics.names import API_BOUNDS, OTHER, RUN_BOUNDS
+from flow.metrics.names import API_BOUNDS, MODEL_BOUNDS, OTHER, RUN_BOUNDS
 
 Row: TypeAlias = list[float]
 """A histogram: how many per bucket, those above the last bound, and the sum of what was seen."""
@@ -20,6 +21,12 @@ BATCH: Final = 512
 
 PER_HISTOGRAM: Final = len(RUN_BOUNDS) + 3
 """Time series of a histogram of runs or nodes: its buckets, that without a bound, the sum and the number."""
+
+TOKENS: Final = ("input", "output", "cached", "reasoning")
+"""Kinds of tokens."""
+
+PER_MODEL: Final = len(MODEL_BOUNDS) + 3 + len(TOKENS) + 4
+"""Time series of a model in a workflow: a histogram, tokens by kind, requests, cost, those unknown, cache hits."""
 
 Mark: TypeAlias = tuple[str, str]
 """What is counted of a node, and its status: ``("executions", "failed")``, ``("retries", "")``."""
@@ -51,13 +58,51 @@ class Rows(dict[str, Row]):
         return row
 
 
+class Tally:
+    """What is counted of one language model. ``cost``: USD, exact; None as long as none is known."""
+
+    __slots__ = ("cost", "hits", "requests", "seconds", "tokens", "unknown")
+
+    def __init__(self) -> None:
+        self.requests = self.unknown = self.hits = 0
+        self.cost: Decimal | None = None
+        self.tokens = dict.fromkeys(TOKENS, 0)
+        self.seconds = new_row(MODEL_BOUNDS)
+
+    def took(self, seconds: float) -> None:
+        """Count a request that took ``seconds``."""
+        self.seconds[bisect_left(MODEL_BOUNDS, seconds)] += 1
+        self.seconds[-1] += seconds
+
+
+class Models(dict[tuple[str, str], Tally]):
+    """What is counted of the language models of a workflow, by provider and model."""
+
+    __slots__ = ("_may",)
+
+    def __init__(self, may: Callable[[int], bool]) -> None:
+        self._may = may
+
+    def of(self, provider: str, model: str, most: int) -> Tally:
+        """Return what counts a model. Further ones than ``most``, or than the bound of all time series, are one."""
+        key = (provider, model)
+        found = self.get(key)
+        if found is None:
+            other = (OTHER, OTHER)
+            if key != other and (len(self) >= most or not self._may(PER_MODEL)):
+                return self.of(*other, most)
+            found = self[key] = Tally()
+        return found
+
+
 class Workflow:
     """What is counted of the runs of one name.
 
     :ivar rows: the durations of its nodes. :ivar marks: what else is counted of them.
+    :ivar models: what is counted of the language models that its nodes ask.
     """
 
-    __slots__ = ("_may", "begun", "ended", "marks", "name", "rows", "seconds")
+    __slots__ = ("_may", "begun", "ended", "marks", "models", "name", "rows", "seconds")
 
     def __init__(self, name: str, may: Callable[[int], bool]) -> None:
         self.name = name
@@ -67,6 +112,7 @@ class Workflow:
         self.seconds = new_row()
         self.rows = Rows(may)
         self.marks: dict[str, dict[Mark, int]] = {}
+        self.models = Models(may)
 
     @property
     def going_on(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from flow.metrics.names import API_BOUNDS, REQUEST_SECONDS, RUN_BOUNDS, Kind, Metric
+from flow.metrics.names import Kind, Metric
 from flow.metrics.snapshot import Labels, Snapshot
 from flow.metrics.tallies import Row
 
@@ -45,8 +45,7 @@ def _values(metric: Metric, values: Mapping[Labels, float]) -> Iterator[str]:
 
 
 def _histograms(metric: Metric, rows: Mapping[Labels, Row]) -> Iterator[str]:
-    bounds = API_BOUNDS if metric is REQUEST_SECONDS else RUN_BOUNDS
-    ends = [*(f',le="{bound}"}} ' for bound in bounds), ',le="+Inf"} ']
+    ends = [*(f',le="{bound}"}} ' for bound in metric.bounds), ',le="+Inf"} ']
     for labels, row in rows.items():
         pairs, number = _pairs(metric.labels, labels), 0.0
         start = f"{metric.name}_bucket{{{pairs}"

@@ -33,8 +33,8 @@ def logging(
     :param logger: the logger, or its name.
     :param level: level of the events of runs and nodes, retries included: a number or a name of :mod:`logging`.
     :param failures: level of final failures: of nodes, items and runs, and of those with a fallback.
-    :param items: level of completed items of maps, of the rounds of loops, and of what nodes emit (the key, not the
-        value).
+    :param items: level of completed items of maps, of the rounds of loops, and of what nodes emit and report (the key
+        or the kind, not the value).
     :raises UsageError: if ``logger`` is no logger, or a level is unknown.
     """
     if not isinstance(logger, (Logger, str)):
@@ -70,7 +70,9 @@ class EventLog(LogsRuns):
         self._logger.log(level, "run %s: " + text, event.run_id, *arguments, extra=extra)
 
 
-_PARTS: Final = (events.ItemFinished, events.NodeEmitted, events.RoundStarted, events.RoundFinished)
+_PARTS: Final = (
+    events.ItemFinished, events.NodeEmitted, events.NodeReported, events.RoundStarted, events.RoundFinished
+)  # fmt: skip
 _FAILURES: Final = (events.NodeFailed, events.NodeFallback, events.ItemFailed, events.ItemFallback)
 
 Said = tuple[str, tuple[object, ...]]
@@ -117,6 +119,7 @@ _SAID: Final[dict[type, Callable[[Any], Said]]] = {
     events.NodeBypassed: _bypassed,
     events.NodeCancelled: lambda event: ("cancelled", ()),
     events.NodeEmitted: lambda event: ("emits %s", (event.key,)),
+    events.NodeReported: lambda event: ("reports %s", (event.kind,)),
     events.MapStarted: _map_started,
     events.ItemFinished: lambda event: ("completed", ()),
     events.ItemFallback: _fell_back,

@@ -14,7 +14,7 @@ from flow.plan.assignable import UNKNOWN, contradict, item_of, list_of, union
 from flow.plan.waits import Wait
 from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
-from flow.signature import Nested, is_async_callable, shape_of
+from flow.signature import Nested, Shaped, is_async_callable, shape_of
 from flow.types import MISSING
 
 
@@ -66,6 +66,8 @@ class Annotations:
         if isinstance(fn, Mapped):
             return self._mapped(fn, source, fallback)
         if isinstance(fn, Looped):
+            if fn.around is not None:  # what is done after it makes another value
+                return _or_fallback(self.returned(fn.around), fallback)
             output = self.returned(fn.fn)
             return _or_fallback(_tuple_of(output) if fn.history else output, fallback)
         if isinstance(fn, Folded):
@@ -114,6 +116,8 @@ def _hints(fn: Any) -> Mapping[str, Any]:
         return {name: kind for name, kind in _hints(fn.func).items() if name not in fn.keywords}
     if isinstance(fn, MethodType):
         fn = fn.__func__
+    if isinstance(fn, Shaped):
+        return {"return": kind for kind in fn.returns}
     if isinstance(fn, type):
         own: Any = fn  # a class whose call makes an instance of it, and nothing else
         is_plain = type(own) is type and not isinstance(own.__new__, FunctionType)

@@ -162,6 +162,23 @@ class NodeEmitted(msgspec.Struct, frozen=True, tag=True):
     index: int | None = None
 
 
+class NodeReported(msgspec.Struct, frozen=True, tag=True):
+    """A node has reported a fact, which the run keeps (:meth:`flow.Context.report`).
+
+    ``path`` leads to the node through the runs around it. ``index``: of an item of a map. ``value`` is the one that the
+    run keeps: leave it as it is.
+    """
+
+    run_id: str
+    node: str
+    kind: str
+    value: Any
+    at: float
+    path: tuple[str, ...] = ()
+    index: int | None = None
+    attempt: int = 1
+
+
 class MapStarted(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A map begins with its items; ``items`` is None if their number is not known before."""
 
@@ -247,6 +264,7 @@ Event: TypeAlias = (
     | NodeBypassed
     | NodeCancelled
     | NodeEmitted
+    | NodeReported
     | MapStarted
     | ItemFinished
     | ItemFallback
@@ -284,6 +302,7 @@ __all__ = [
     "NodeFallback",
     "NodeFinished",
     "NodeKnown",
+    "NodeReported",
     "NodeRetried",
     "NodeSkipped",
     "NodeStarted",

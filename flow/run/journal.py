@@ -6,7 +6,7 @@ without one pays nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -17,6 +17,7 @@ from flow.types import Status
 if TYPE_CHECKING:
     from flow.config import Config
     from flow.data.outcome import Outcome
+    from flow.data.reports import Report
     from flow.plan.plan import Plan
 
 OnConflict: TypeAlias = Literal["attach", "retry", "fail", "restart"]
@@ -168,9 +169,7 @@ class Journal(Protocol):
         """
         ...
 
-    def ended_as(
-        self, run: Any, i: int, status: Status, output: Any, error: BaseException | None, final: bool
-    ) -> None:
+    def ended_as(self, run: Any, i: int, status: Status, output: Any, error: BaseException | None, final: bool) -> None:
         """Keep another outcome, or a failed attempt that another one follows (``final=False``)."""
         ...
 
@@ -208,6 +207,17 @@ class Journal(Protocol):
 
     def waits(self, run: Any, i: int, seconds: float | None) -> float | None:
         """Node ``i`` begins to wait, for so long at most; return how much of that is left, by the wall clock."""
+        ...
+
+    def reports(self, report: Report, value: bytes) -> None:
+        """Keep what a node has reported, with the next write. Raises nothing: what cannot be kept is not.
+
+        :param value: that of the report, by :meth:`encode`.
+        """
+        ...
+
+    def reported(self, run: Any) -> Sequence[Report]:
+        """Return what was reported before ``run``, the outermost one, goes on. :raises StoreError: if it cannot be."""
         ...
 
     def rejects(self, address: str) -> None:

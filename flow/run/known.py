@@ -16,6 +16,7 @@ from flow.plan.resolver import READY, WAITING
 from flow.plan.routes import Choice
 from flow.run import events
 from flow.run.hooks import Outcome
+from flow.run.reports import reports_of
 from flow.run.result import Result
 from flow.run.routing import choice_known, output_for, some_of
 from flow.run.spent import is_iterator
@@ -129,6 +130,9 @@ def prime(run: PlanRun, journal: Journal) -> None:
 
 def _prime(run: PlanRun, journal: Journal) -> None:
     run.extras.journal, known = journal, journal.known
+    reported = journal.reported(run)
+    if reported:
+        reports_of(run, reported)
     if known is None:
         if run.resolver is not None:
             run.resolve()  # its decisions are kept

@@ -11,6 +11,7 @@ from flow.draw.rich import Rich
 from flow.errors import MissingOutput, NodeCancelled, RunError, UsageError, described, shown
 from flow.plan.bynode import ByNode, always
 from flow.reprs import counted
+from flow.run.reports import Report, all_reports
 from flow.run.state import PlanRun, output_test, shown_inputs
 from flow.tracebacks import end_at_user, ends_at_user
 from flow.types import NodeRef, Status
@@ -54,7 +55,24 @@ class _Outputs(Mapping[str, Any]):
             """Return a node's output, ``default`` if it has none."""
 
 
-class Result(_Outputs, Rich):
+class _Reporting:
+    """What the nodes of a run have reported."""
+
+    __slots__ = ()
+
+    _run: PlanRun
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """What nodes have reported (:meth:`flow.Context.report`), in the order in which it came. O(reports).
+
+        Those of all runs within this one are among them. They are there for runs that failed or were cancelled, too,
+        and a stored run that goes on has the earlier ones.
+        """
+        return all_reports(self._run)
+
+
+class Result(_Outputs, _Reporting, Rich):
     """Outputs, statuses and errors of one run. A mapping from the completed nodes' names to outputs.
 
     ``result["users"]`` is an output; ``result[users]`` (the decorated function, or what

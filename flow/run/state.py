@@ -22,12 +22,12 @@ from flow.plan.plan import Plan
 from flow.plan.resolver import AWAITING, CANCELLED, DONE, FAILED, READY, STATUS_OF, TAKEN, WAITING, Resolver, Step
 from flow.run import events
 from flow.run.calls import Calls
-from flow.run.emitting import EmittingCalls
 from flow.run.ending import Limited
 from flow.run.frames import keep_users_frames, let_go
 from flow.run.hooks import Hooks, NodeCall, NodeOutcome, Outcome, by_parameter
 from flow.run.ids import new_run_id
 from flow.run.log import log_survived
+from flow.run.reports import ReportingCalls
 from flow.run.routing import fallback_for, output_for, routed_resolver
 from flow.run.unawaited import never_awaited
 from flow.run.view import LiveView
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from flow.data.emissions import Texts
+    from flow.data.reports import Reports
     from flow.data.store import WorkflowData
     from flow.masking import Masks
     from flow.run.adaptive import LimitSearch
@@ -85,6 +86,7 @@ class Extras:
     :ivar refused: nodes whose condition has raised: they fail, whatever their retries and fallbacks.
     :ivar nested: runs that contexts of nodes have started: by node its attempt, and how many; None if there are none.
     :ivar texts: those that nodes have emitted; None if there are none.
+    :ivar reports: what nodes have reported; None if that is nothing, or if nobody gets a Result of the run.
     :ivar masks: the texts of its secret inputs, and of the runs around it; None if it has none.
     :ivar ended_at: of an outermost run without an event loop, when an exit has ended it.
     :ivar grace: when cleanup that outlasts the run must have ended, by its clock, without an event loop.
@@ -96,8 +98,8 @@ class Extras:
 
     __slots__ = (
         "abandoned", "at", "began", "caught", "data", "ended_at", "epoch", "fallbacks", "grace", "hooks", "items",
-        "journal", "known", "limits", "masks", "nested", "outer", "path", "refused", "rests", "round", "rounds",
-        "stages", "steps", "texts", "tries", "view", "writes",
+        "journal", "known", "limits", "masks", "nested", "outer", "path", "refused", "reports", "rests", "round",
+        "rounds", "stages", "steps", "texts", "tries", "view", "writes",
     )  # fmt: skip
 
     def __init__(self, data: WorkflowData | None, outer: PlanRun | None, at: str) -> None:
@@ -121,6 +123,7 @@ class Extras:
         self.refused: set[int] = set()
         self.nested: dict[str, tuple[int, int]] | None = None
         self.texts: Texts | None = None
+        self.reports: Reports | None = None
         self.grace: float | None = None
         self.ended_at: float | None = None
         around = None if outer is None else outer._extras
@@ -137,7 +140,7 @@ class Extras:
         return self.at if self.round is None else f"{self.at}#{self.round}"
 
 
-class Equipped(EmittingCalls, Limited):
+class Equipped(ReportingCalls, Limited):
     """What only some runs have, as drivers and calls ask for it. See :class:`Extras`."""
 
     __slots__ = ()

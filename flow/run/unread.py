@@ -99,7 +99,7 @@ class Unread:
                         self._outermost = run_id
                     else:
                         self._fresh[run_id] = []
-                self._put((run_id, type(event), getattr(event, "node", "")), event)
+                self._put((run_id, type(event), getattr(event, "node", ""), getattr(event, "kind", "")), event)
                 if isinstance(event, RunFinished):
                     self._note_end(run_id)
             waiter, self._waiter = self._waiter, None

@@ -18,6 +18,7 @@ from flow.plan.plan import Plan
 from flow.run.api import _checked_inputs, execute, finished, run
 from flow.run.calls import OutOfTime
 from flow.run.launch import config_inline, config_within, drive_inline_within, drive_within
+from flow.run.reports import take_part
 from flow.run.result import Result
 from flow.run.state import PlanRun
 from flow.types import references
@@ -30,6 +31,8 @@ class StartedRun(PlanRun):
     """A run that a node has started, which gets its Result: what it collects does not fail the node."""
 
     __slots__ = ()
+
+    is_shown = True
 
     def survives(self, i: int) -> bool:
         return super().survives(i) or self.config.on_error == "collect"
@@ -104,6 +107,7 @@ def _nested(context: Context, plan: Plan, inputs: Mapping[str, Any] | None, oute
     nested = StartedRun(plan, checked, config, None, outer=outer, at=_place(context, outer))
     if nested.journal is not None:
         nested.journal.begins_run(nested, checked)
+        take_part(nested)
     if isinstance(context, LeasedContext):
         nested.extras.steps = (partial(_stop_if_left, context._lease),)
         nested.resolve()

@@ -9,7 +9,8 @@ import msgspec
 
 from flow.config import Config, DataConfig
 from flow.config.files import NONE, NOT_IN_FILES, OPTIONAL
-from flow.spec.form.structs import KINDS, Workflow
+from flow.spec.form.kinds import KINDS
+from flow.spec.form.structs import Workflow
 from flow.spec.nodes.parts import RESERVED
 from flow.types import NAME_PATTERN
 

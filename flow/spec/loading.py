@@ -18,8 +18,9 @@ from flow.spec.called.imports import Imports
 from flow.spec.called.written import taken_apart
 from flow.spec.form.fields import fields_of, kind_of, read, table_of
 from flow.spec.form.inputs import declared
+from flow.spec.form.kinds import KINDS
 from flow.spec.form.settings import config_of
-from flow.spec.form.structs import KINDS, Defaults
+from flow.spec.form.structs import Defaults
 from flow.spec.nodes.build import Builder
 from flow.spec.nodes.names import OUTPUTS, VARS
 from flow.spec.nodes.outline import Outline
@@ -90,6 +91,7 @@ class Session:
         self.loaded: dict[str, Dag | None] = {}
         self.faults: list[str] = []
         self.budget = Budget()
+        self.shared: dict[Any, Any] = {}
 
     def load(self, path: str) -> Dag:
         """Read the outermost file."""
@@ -270,6 +272,16 @@ class Loader:
         return parts, list(nodes)
 
     # -- what a file refers to ---------------------------------------------------------------
+
+    @property
+    def imports(self) -> bool:
+        """True if what the file calls is imported."""
+        return self.session.imports
+
+    @property
+    def shared(self) -> dict[Any, Any]:
+        """What nodes share, in all files of the load."""
+        return self.session.shared
 
     def inner(self, written: str, event: Any) -> Dag | None:
         """Return the Dag of a file that this one runs; None, with a fault, if it cannot be read."""

@@ -16,6 +16,8 @@ from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
+from flow.run.accounts import Account, Balance, Reservation, Reserved
+
 RUNNING: Final = "running"
 WAITING: Final = "waiting"
 COMPLETED: Final = "completed"
@@ -221,6 +223,33 @@ class Backend(Protocol):
         """Add ``amount`` to a counter that all processes share (0 at first), and return the sum."""
         ...
 
+    def reserve(self, reservation: Reservation, accounts: Sequence[Account], now: float) -> Reserved:
+        """Reserve an amount on all of these accounts, in one transaction; on none if one has no room for it.
+
+        Reservations on them count no more, and are removed, once their lease has passed, or the run that they are for
+        is here and another process has become its owner. An account that is not there is made. What is spent on it is
+        raised to ``Account.least``, and it is kept until ``Account.until``, or longer if it was before. Accounts whose
+        time is over may go. An amount of 0 is never refused. From the first amount on for which what is spent leaves
+        no room, an account is marked (``Balance.refused``).
+        """
+        ...
+
+    def settle(self, id: str, accounts: Sequence[Account], amount: int, now: float) -> Sequence[Balance]:
+        """End a reservation, and add ``amount`` to what is spent on these accounts; return their balances after that.
+
+        The amount counts whether the reservation is still there or not, and accounts that are gone are made for it.
+        With 0 none is made, and those that are gone are left out.
+        """
+        ...
+
+    def renew(self, ids: Collection[str], lease: float) -> None:
+        """Prolong the leases of these reservations. One that is gone stays so."""
+        ...
+
+    def balances(self, beginning: str) -> Sequence[Balance]:
+        """Return the accounts whose names begin so, by name. Reservations whose lease has passed may count in them."""
+        ...
+
     def put_file(self, data: bytes) -> bytes:
         """Keep ``data`` under its digest (:func:`digest_of`), safe before this returns, and return the digest.
 
@@ -238,6 +267,6 @@ class Backend(Protocol):
 
 
 __all__ = [
-    "CANCELLED", "COMPLETED", "ENDED", "FAILED", "RUNNING", "STATUSES", "WAITING", "Backend", "Change", "RunRow",
-    "Signal", "Stored", "digest_of",
+    "CANCELLED", "COMPLETED", "ENDED", "FAILED", "RUNNING", "STATUSES", "WAITING", "Account", "Backend", "Balance",
+    "Change", "Reservation", "Reserved", "RunRow", "Signal", "Stored", "digest_of",
 ]  # fmt: skip

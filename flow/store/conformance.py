@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from flow.errors import DamagedRow, Fenced, StoreError, UnknownRun
+from flow.run.accounts import Account, Balance, Reservation, Reserved
 from flow.store.backend import (
     CANCELLED,
     COMPLETED,
@@ -442,6 +443,106 @@ class _Copies(_Suite):
             _same(sorted(sums), list(range(1, 20 * THREADS + 1)), "each addition sees all before it")
 
 
+class _Accounts(_Suite):
+    def test_an_amount_is_reserved_and_settled(self) -> None:
+        accounts = [_account("day", 100), _account("month", 50)]
+        with self.opened() as store:
+            empty = [Balance("day", 0, 0), Balance("month", 0, 0)]
+            _same(_reserved(store, "a", accounts, 30), ("a", empty, []), "reserve() on new accounts")
+            before = [Balance("day", 0, 30), Balance("month", 0, 30)]
+            _same(
+                _reserved(store, "b", accounts[:1], 70),
+                ("b", before[:1], []),
+                "what is reserved counts, up to the limit",
+            )
+            after = [Balance("day", 20, 70), Balance("month", 20, 0)]
+            _same(list(store.settle("a", accounts, 20, 1.0)), after, "settle() counts what was spent instead")
+            after = [Balance("day", 120, 0), Balance("month", 20, 0)]
+            _same(list(store.settle("b", accounts[:1], 100, 1.0)), after[:1], "what was spent may be more")
+            _same(list(store.balances("")), after, "balances() returns all, by name")
+            _same(list(store.balances("da")), after[:1], "or those whose names begin so")
+            _same(list(store.balances("ay")), [], "and no others")
+
+    def test_what_has_no_room_reserves_nothing(self) -> None:
+        accounts = [_account("a", 100), _account("b", 50)]
+        with self.opened() as store:
+            _reserved(store, "one", accounts, 40)
+            full = _reserved(store, "two", accounts, 11)
+            _same(full, ("", [Balance("a", 0, 40), Balance("b", 0, 40)], []), "reserve() without room on one account")
+            _same(list(store.balances("")), full[1], "changes nothing: what is missing is reserved, not spent")
+            store.settle("one", accounts, 40, 1.0)
+            _reserved(store, "two", accounts, 11)
+            marked = [Balance("a", 40, 0), Balance("b", 40, 0, True)]
+            _same(list(store.balances("")), marked, "where what is spent leaves no room, the account is marked")
+            _same(_reserved(store, "free", accounts, 0), ("free", marked, []), "0 is never refused")
+
+    def test_nothing_spent_leaves_no_trace(self) -> None:
+        accounts = [_account("a", 100)]
+        with self.opened() as store:
+            _reserved(store, "one", accounts, 40)
+            _same(list(store.settle("one", accounts, 0, 1.0)), [Balance("a", 0, 0)], "settle() with 0 releases")
+            _same(list(store.settle("one", [*accounts, _account("gone", 1)], 0, 1.0)), [Balance("a", 0, 0)], "again")
+            _same(_reserved(store, "one", accounts, 100)[0], "one", "all of it is free again")
+
+    def test_what_was_spent_counts_without_a_reservation(self) -> None:
+        accounts = [_account("a", 100), _account("b", 100)]
+        with self.opened() as store:
+            _same(list(store.settle("gone", accounts, 7, 1.0)), [Balance("a", 7, 0), Balance("b", 7, 0)], "settle()")
+            _same(list(store.balances("")), [Balance("a", 7, 0), Balance("b", 7, 0)], "counts in any case")
+
+    def test_a_reservation_ends_with_its_lease(self) -> None:
+        accounts = [_account("a", 100)]
+        with self.opened() as store:
+            _reserved(store, "one", accounts, 60, lease=10.0)
+            _reserved(store, "two", accounts, 40, lease=20.0)
+            _same(_reserved(store, "three", accounts, 60, now=9.0)[0], "", "until its lease has passed it counts")
+            ended = [Reservation("one", "host:1:1", "r", 60, 10.0)]
+            full = _reserved(store, "three", accounts, 61, now=10.0)
+            _same(full, ("", [Balance("a", 0, 40)], ended), "then no more, and reserve() tells of it")
+            _same(_reserved(store, "three", accounts, 60, now=10.0, lease=99.0)[2], [], "once")
+            store.renew(["two", "one"], 30.0)
+            _same(list(store.balances("")), [Balance("a", 0, 100)], "renew() brings none back")
+            _same(_reserved(store, "four", accounts, 1, now=29.0)[2], [], "and prolongs a lease")
+            _same(_reserved(store, "four", accounts, 40, now=30.0)[0], "four", "until then")
+
+    def test_a_reservation_ends_when_its_run_gets_another_owner(self) -> None:
+        accounts = [_account("a", 100)]
+        with self.opened() as store:
+            _run(store, "r", owner="host:1:1")
+            _reserved(store, "one", accounts, 60)
+            _same(_reserved(store, "two", accounts, 60)[0], "", "while its owner has the run it counts")
+            store.write("r", 0, Change(1.0, 0.0, released=True))
+            _same(_reserved(store, "two", accounts, 60)[0], "", "and when that has let go of it")
+            store.claim("r", 0, "host:2:2", 99.0, 1.0)
+            found = _reserved(store, "two", accounts, 60, owner="host:2:2")
+            _same((found[0], [ended.id for ended in found[2]]), ("two", ["one"]), "until another process takes it over")
+
+    def test_what_is_known_to_be_spent(self) -> None:
+        with self.opened() as store:
+            for least, expected in ((30, 30), (20, 30), (50, 50)):
+                account = msgspec.structs.replace(_account("a", 60), least=least)
+                _same(_reserved(store, "x", [account], 11)[1][0].spent, expected, "Account.least raises what is spent")
+                store.settle("x", [account], 0, 1.0)
+
+    def test_accounts_go_when_their_time_is_over(self) -> None:
+        with self.opened() as store:
+            for until in (10.0, 40.0, 20.0):
+                store.settle("x", [_account("kept", 100, until)], 1, 1.0)
+                _reserved(store, "x", [_account("kept", 100, until)], 0)
+                store.settle("x", [_account("kept", 100, until)], 0, 1.0)
+            _reserved(store, "y", [_account("other", 1)], 1, now=39.0)
+            _same(store.balances("kept")[0].spent, 3, "an account stays until the latest time that was said")
+
+    def test_one_of_many_gets_the_last_room(self) -> None:
+        with self.opened() as store:
+            got = _in_threads(lambda k: [_reserved(store, f"{k}.{n}", [_account("a", 20)], 3)[0] for n in range(5)])
+            taken = [id for ids in got for id in ids if id]
+            _same(len(taken), 6, "reservations at the same time never exceed the limit")
+            spent = _in_threads(lambda k: [store.settle(id, [_account("a", 20)], 2, 1.0) for id in taken[k::THREADS]])
+            sums = sorted(balances[0].spent for settled in spent for balances in settled)
+            _same(sums, [2, 4, 6, 8, 10, 12], "each settlement sees all before it")
+
+
 class _Files(_Suite):
     def test_files(self) -> None:
         with self.opened() as store:
@@ -516,13 +617,15 @@ class _Files(_Suite):
                 (store.write, ("r", 0, _PLAIN, b"")), (store.clear, ("r", 0)), (store.take_signals, ("r", 0)),
                 (store.send, ("r", Signal("a", b"", 0.0))), (store.ask_to_cancel, ("r", 0.0)), (store.runs, ()),
                 (store.delete, (["r"],)), (store.copy, ("r", RunRow("s", "d", b"", b""), [])), (store.add, ("a", 1)),
-                (store.put_file, (b"",)), (store.get_file, (digest_of(b""),)),
+                (store.reserve, (Reservation("x", "", "", 1, 9.0), [], 1.0)), (store.settle, ("x", [], 1, 1.0)),
+                (store.renew, (["x"], 1.0)), (store.balances, ("",)), (store.put_file, (b"",)),
+                (store.get_file, (digest_of(b""),)),
             ]  # fmt: skip
             for call, arguments in calls:
                 _raises(StoreError, "a call after close()", call, *arguments)
 
 
-class StoreSuite(_Rows, _Claims, _Writes, _Signals, _Listing, _Copies, _Files):
+class StoreSuite(_Rows, _Claims, _Writes, _Signals, _Listing, _Copies, _Accounts, _Files):
     """All tests. :func:`store_suite` says of what."""
 
 
@@ -544,6 +647,25 @@ def _run(store: Backend, id: str, **values: Any) -> RunRow:
     row = RunRow(id, **{"dag": "dag", "shape": b"s", "inputs": b"in", **values})
     _same(store.create(row, b"structure"), None, "create() of a new run returns None")
     return row
+
+
+def _account(name: str, limit: int, until: float = 1e12) -> Account:
+    return Account(name, limit, until)
+
+
+def _reserved(
+    store: Backend,
+    id: str,
+    accounts: list[Account],
+    amount: int,
+    *,
+    now: float = 1.0,
+    lease: float = 100.0,
+    owner: str = "host:1:1",
+) -> tuple[str, list[Balance], list[Reservation]]:
+    """Reserve for the run ``r``; return the parts of what comes of it."""
+    found: Reserved = store.reserve(Reservation(id, owner, "r", amount, lease), accounts, now)
+    return found.id, list(found.balances), list(found.ended)
 
 
 def _holds(condition: bool, demand: str) -> None:

@@ -16,6 +16,7 @@ from flow.store.records import (
     LeftOut,
     Path,
     Record,
+    Reported,
     Reset,
     Round,
     Waits,
@@ -37,10 +38,13 @@ class History:
     :ivar began: a digest of what runs that nodes have started were given, by path.
     :ivar waits: until when nodes wait, by path and name.
     :ivar data: what completed nodes have written, by key; None for what was deleted.
+    :ivar reports: what nodes have reported, in order: whatever runs again, that has happened.
     :ivar ended: how the run ended; None if it did not, or goes on since then.
     """
 
-    __slots__ = ("_names", "began", "data", "ended", "nodes", "outcomes", "rounds", "tries", "waits", "wants")
+    __slots__ = (
+        "_names", "began", "data", "ended", "nodes", "outcomes", "reports", "rounds", "tries", "waits", "wants"
+    )  # fmt: skip
 
     def __init__(self, nodes: Mapping[str, Mapping[str, Wiring]] | None = None) -> None:
         self.nodes = {} if nodes is None else nodes
@@ -52,6 +56,7 @@ class History:
         self.rounds: dict[Path, bool] = {}
         self.waits: dict[tuple[Path, str], float | None] = {}
         self.data: dict[str, bytes | None] = {}
+        self.reports: list[Reported] = []
         self.ended: Ended | None = None
 
     def add(self, records: Iterable[Record]) -> None:
@@ -78,6 +83,8 @@ class History:
                 if self.began.get(record.path, record.given) != record.given:
                     self.forget_run(record.path)
                 self.began[record.path] = record.given
+            elif isinstance(record, Reported):
+                self.reports.append(record)
             elif isinstance(record, Waits):
                 self.waits[record.path, record.name] = record.until
             elif isinstance(record, Reset):

@@ -8,6 +8,7 @@ from threading import Lock
 import msgspec
 
 from flow.errors import DamagedRow, Fenced, StoreError, UnknownRun, shown
+from flow.run.accounts import Account, Balance, Books, Reservation, Reserved
 from flow.store.backend import CANCELLED, ENDED, RUNNING, Change, RunRow, Signal, Stored, digest_of
 
 
@@ -34,10 +35,11 @@ class MemoryBackend:
         self._counters: dict[str, int] = {}
         self._files: dict[bytes, bytes] = {}
         self._held: set[bytes] = set()  # put, and not yet used by a run
+        self._books = Books(self._is_over)
 
     @property
     def name(self) -> str:
-        """"memory"."""
+        """ "memory"."""
         return "memory"
 
     def create(self, row: RunRow, shape: bytes, segment: bytes | None = None) -> RunRow | None:
@@ -216,6 +218,34 @@ class MemoryBackend:
             self._check()
             self._counters[counter] = self._counters.get(counter, 0) + amount
             return self._counters[counter]
+
+    def reserve(self, reservation: Reservation, accounts: Sequence[Account], now: float) -> Reserved:
+        """Reserve on all accounts or on none. O(accounts and what is reserved on them)."""
+        with self._lock:
+            self._check()
+            return self._books.reserve(reservation, accounts, now)
+
+    def _is_over(self, held: Reservation, now: float) -> bool:
+        run = self._runs.get(held.run)
+        return held.lease <= now or (run is not None and run.row.owner not in ("", held.owner))
+
+    def settle(self, id: str, accounts: Sequence[Account], amount: int, now: float) -> Sequence[Balance]:
+        """End a reservation, and count ``amount`` as spent."""
+        with self._lock:
+            self._check()
+            return self._books.settle(id, accounts, amount, now)
+
+    def renew(self, ids: Collection[str], lease: float) -> None:
+        """Prolong the leases of reservations."""
+        with self._lock:
+            self._check()
+            self._books.renew(ids, lease)
+
+    def balances(self, beginning: str) -> Sequence[Balance]:
+        """Return the accounts whose names begin so, by name."""
+        with self._lock:
+            self._check()
+            return self._books.balances(beginning)
 
     def put_file(self, data: bytes) -> bytes:
         """Keep ``data`` and return its digest."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from flow.data.recorded import taken_back
+from flow.data.reports import Report
 from flow.errors import Fenced, NotStorable, StoredError, StoreError, described, note, printable
 from flow.logs import log_broken
 from flow.run.items.calls import MapCalls
@@ -18,7 +19,7 @@ from flow.store import advice
 from flow.store import backend as kinds
 from flow.store.backend import Change
 from flow.store.knowing import Knowing
-from flow.store.records import Done, Ended, Failed, LeftOut, Record, Round, Waits, Wants
+from flow.store.records import Done, Ended, Failed, LeftOut, Record, Reported, Round, Waits, Wants
 from flow.store.unbroken import Unbroken
 from flow.types import MISSING, Status
 
@@ -181,6 +182,26 @@ class Outcomes(Knowing):
         if known is MISSING:
             return seconds
         return None if known is None else max(0.0, known - time.time())
+
+    def reports(self, report: Report, value: bytes) -> None:
+        """As the protocol says."""
+        if self.ended or self._over or self.broken is not None:
+            return
+        self._mixed = True
+        at = report.at + self._epoch
+        self.entries.append(Reported(report.path, report.node, report.index, report.attempt, report.kind, value, at))
+
+    def reported(self, run: PlanRun) -> Sequence[Report]:
+        """As the protocol says."""
+        if self._history is None:
+            return ()
+        created = run.clock.now() - (time.time() - self.row.created)
+        return [told(record, self.decoded(record.value), created) for record in self._history.reports]
+
+
+def told(record: Reported, value: Any, created: float) -> Report:
+    """Return a stored report. :param created: when the run was created."""
+    return Report(record.kind, value, record.name, record.path, record.item, record.attempt, created + record.at)
 
 
 class RunJournal(Outcomes):

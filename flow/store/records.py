@@ -151,7 +151,19 @@ class Ended(msgspec.Struct, array_like=True, tag=8, gc=False):
     handled: list[str]
 
 
-Record: TypeAlias = Done | Batch | Began | Bulk | Failed | LeftOut | Wants | Round | Waits | Reset | Ended
+class Reported(msgspec.Struct, array_like=True, tag=11, gc=False):
+    """A node or an item has reported ``value``, encoded. ``at`` is in seconds since the run was created."""
+
+    path: Path
+    name: str
+    item: int | None
+    attempt: int
+    kind: str
+    value: bytes
+    at: float
+
+
+Record: TypeAlias = Done | Batch | Began | Bulk | Failed | LeftOut | Wants | Round | Waits | Reset | Ended | Reported
 
 
 class Segment(msgspec.Struct, array_like=True, gc=False):
@@ -221,10 +233,10 @@ def _holding(body: memoryview) -> str:
 def _names(record: Record) -> list[str]:
     if isinstance(record, (Batch, Bulk)):
         return record.names
-    return [record.name] if isinstance(record, (Done, Failed, LeftOut, Wants, Waits)) else []
+    return [record.name] if isinstance(record, (Done, Failed, LeftOut, Wants, Waits, Reported)) else []
 
 
 __all__ = [
-    "Batch", "Began", "Bulk", "Done", "Ended", "Failed", "Key", "LeftOut", "Path", "Record", "Reset", "Round",
-    "Segment", "Waits", "Wants", "checked", "opened", "sealed", "with_checksum",
+    "Batch", "Began", "Bulk", "Done", "Ended", "Failed", "Key", "LeftOut", "Path", "Record", "Reported",
+    "Reset", "Round", "Segment", "Waits", "Wants", "checked", "opened", "sealed", "with_checksum",
 ]  # fmt: skip

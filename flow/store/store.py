@@ -16,6 +16,7 @@ from flow.errors import ConfigError, RunConflict, RunOwned, StoreError, shown
 from flow.plan.plan import Plan
 from flow.run.journal import Durability
 from flow.store import inputs as given
+from flow.store.accounts import Accounts
 from flow.store.backend import CANCELLED, COMPLETED, ENDED, RUNNING, Backend, Change, RunRow, Stored
 from flow.store.codec import Codec, Codecs
 from flow.store.entries import Mode
@@ -45,6 +46,7 @@ class Store(Mending):
     :param durability: when a run's outcomes are stored: see :func:`flow.store.open`.
     :param codecs: for types of your own. :param pickle: what nothing else can encode is pickled, and unpickled.
     :ivar flushes: transactions by which this object has written to journals of runs.
+    :ivar accounts: what budgets have spent (:class:`flow.run.accounts.Ledger`).
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Store(Mending):
         self.durability: Mode = durability
         self.codecs = Codecs(codecs, pickle)
         self.writer = Writer()
+        self.accounts = Accounts(backend, self.writer)
         self.flushes = 0
         self._flushing = Lock()
         self._process = os.getpid()

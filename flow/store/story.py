@@ -15,6 +15,7 @@ from flow.run.signals import place_of
 from flow.store.told import said, stored_place
 
 if TYPE_CHECKING:
+    from flow.data.reports import Report
     from flow.store import Store
     from flow.store.backend import Stored
     from flow.store.history import History
@@ -74,12 +75,17 @@ class Wait(msgspec.Struct, omit_defaults=True):
 
 
 class Story(msgspec.Struct):
-    """All that is told of a run. :ivar structure: of its Dag, None if it cannot be read."""
+    """All that is told of a run.
+
+    :ivar structure: of its Dag, None if it cannot be read.
+    :ivar reports: what its nodes have reported, in order; ``at`` is a Unix time.
+    """
 
     nodes: list[Node]
     events: list[Event]
     waits: list[Wait]
     structure: Structure | None
+    reports: list[Report] = []
 
 
 def story_of(store: Store, stored: Stored) -> Story:
@@ -117,7 +123,8 @@ class _Reader:
             self.history.ended = None
         structure = structure_of(self.store, self.row.shape)
         nodes = [*self._known(), *self._tried()]
-        return Story([*nodes, *self._rest(nodes, structure)], self.events, [] if ended else self._waits(), structure)
+        waits = [] if ended else self._waits()
+        return Story([*nodes, *self._rest(nodes, structure)], self.events, waits, structure, list(self._reports()))
 
     # -- events ------------------------------------------------------------------------------
 
@@ -229,6 +236,13 @@ class _Reader:
                 address = ".".join(filter(None, [place_of(path), name]))
                 found.append(Wait(address, until, address in sent))
         return found
+
+    def _reports(self) -> Iterator[Report]:
+        from flow.data.reports import Report
+
+        for one in self.history.reports:
+            value, at = self.store.codecs.decode(one.value), self.row.created + one.at
+            yield Report(one.kind, value, one.name, one.path, one.item, one.attempt, at)
 
     # -- values ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import flow
 from flow_bench.harness.contender import Operation
+from flow_bench.micro import ai_nodes
 from flow_bench.micro.case import Case, table
 from flow_bench.micro.test_node import branch, choose, pair, route
 
@@ -153,6 +154,15 @@ def test_complex(quick: bool) -> Iterator[Case]:
     label = f"{what}: async, 24 calls wait a turn"
     plan = order_plan(suspending)
     yield from pair("complex", label, order_gathered, plan, RECEIPT, inputs, is_async=True, bypassed=2)
+
+
+# -- nodes that ask a model ------------------------------------------------------------------
+
+
+@table
+def test_ai(quick: bool) -> Iterator[Case]:
+    """Ask a model that is in this process."""
+    yield from ai_nodes.cases()
 
 
 # -- failures --------------------------------------------------------------------------------

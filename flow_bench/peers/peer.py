@@ -16,6 +16,7 @@ from flow_bench.harness.processes import environment
 from flow_bench.harness.work import Work
 from flow_bench.peers.registry import Library
 
+WORKER = "flow_bench.peers.worker"
 MUTED = {"HAMILTON_TELEMETRY_ENABLED": "false", "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
 """Libraries that would report their use elsewhere must not, and need not spend time on it."""
 
@@ -28,11 +29,13 @@ class Peer:
     """One contender's worker. It is started by the first command, and again by the first after it was lost.
 
     :param patience: seconds a command may take before the worker is killed.
+    :param worker: the module that is its program.
     """
 
-    def __init__(self, contender: Library, patience: float) -> None:
+    def __init__(self, contender: Library, patience: float, worker: str = WORKER) -> None:
         self.contender = contender
         self.patience = patience
+        self.worker = worker
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[str] | None = None
 
@@ -75,7 +78,7 @@ class Peer:
             raise PeerFault("not installed (pip install '.[peers]')")
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - see close
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flow_bench.peers.worker", self.contender.module],
+            [sys.executable, "-m", self.worker, self.contender.module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, encoding="utf-8",
             env=environment(**MUTED),
         )  # fmt: skip

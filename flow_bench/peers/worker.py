@@ -102,8 +102,8 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def serve(worker: Worker, commands: Any, answer: Callable[[str], object]) -> None:
-    """Answer every command, until there are no more."""
+def serve(worker: Any, commands: Any, answer: Callable[[str], object]) -> None:
+    """Answer every command, which is a method of ``worker``, until there are no more."""
     for line in commands:
         arguments = json.loads(line)
         try:

@@ -37,6 +37,7 @@ SUITES = {
     "spec": "workflow files: loading them, their expressions and their maps, beside PyYAML and Python",
     "durable": "durable runs: what a store adds, beside no store, SQL by hand, DBOS and LangGraph; loading, listing",
     "api": "the service over HTTP: requests/s and latencies, beside bare ASGI, FastAPI and Litestar; its memory",
+    "ai": "nodes that ask a model: what they add to the bare call, beside LangGraph and pydantic-ai; limits, imports",
     "experiments": "changes that might make runs faster: docs/experiments.md says what came of them",
 }
 """Every suite, in words."""

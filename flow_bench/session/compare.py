@@ -45,7 +45,7 @@ DRIFT_BY_LOAD = 0.1
 """The same for times by the clock: so much, and so much for each process more that ran beside one of the runs."""
 DRIFT_OF_SERVERS = 0.1
 """The same for servers: they and what drives them are woken by each other, in the caches and on the cores of all."""
-SERVERS = ("api",)
+SERVERS = ("api", "ai")
 
 By = Literal["ratio", "time", "size"]
 Verdict = Literal["slower", "faster", "same"]

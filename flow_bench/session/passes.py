@@ -80,6 +80,7 @@ PARTS = (
     Part("spec", 1, seconds=(10, 30)),
     Part("durable", 1, seconds=(60, 160)),
     Part("api", 1, seconds=(25, 170)),  # servers and what drives them have processes of their own
+    Part("ai", 1, seconds=(30, 90)),
     Part("peers", 1, seconds=(120, 360)),  # contenders have processes of their own there
     Part("adaptive", 1, seconds=(30, 150)),
     Part("tune", 1, seconds=(20, 75)),
@@ -87,7 +88,7 @@ PARTS = (
     Part("experiments", 1, seconds=(3, 12)),
 )
 SUITES = tuple(dict.fromkeys(part.suite for part in PARTS))
-ON_REQUEST = ("durable", "api", "peers", "adaptive", "tune", "scale", "experiments")
+ON_REQUEST = ("durable", "api", "ai", "peers", "adaptive", "tune", "scale", "experiments")
 """Left out unless named (or ``--all``): these need other libraries, or long, or answer questions of their own."""
 
 

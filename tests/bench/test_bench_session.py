@@ -135,7 +135,7 @@ class TestRun:
             return command.chosen(parser().parse_args(["run", *flags]))
 
         assert chosen() == [name for name in session.SUITES if name not in session.ON_REQUEST]
-        assert {"durable", "api", "peers", "scale", "tune", "adaptive", "experiments"} == set(session.ON_REQUEST)
+        assert {"durable", "api", "ai", "peers", "scale", "tune", "adaptive", "experiments"} == set(session.ON_REQUEST)
         assert chosen("--all", "--quick") == list(session.SUITES)
         assert chosen("--traces", "--core") == ["core", "traces"]
         assert chosen("--peers") == ["peers"]
@@ -201,7 +201,8 @@ class TestUsage:
         assert said in capsys.readouterr().err
 
     @pytest.mark.parametrize(
-        "suite", ["dag", "memory", "concurrency", "workflow", "adaptive", "tune", "spec", "durable", "api", "peers"]
+        "suite",
+        ["dag", "memory", "concurrency", "workflow", "adaptive", "tune", "spec", "durable", "api", "ai", "peers"],
     )
     def test_sections(self, suite: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([suite, "--quick", "--only", "nonsense"]) == USAGE

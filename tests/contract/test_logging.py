@@ -178,13 +178,13 @@ def test_a_failure_within_a_nested_run_has_its_path_and_the_id_of_the_outermost(
     inner.add("other", lambda item: item)
     dag = flow.Dag("d")
     dag.map("outer", inner, "xs", timeout=60)
-    dag.map("plain", inner, "ys")  # called alike for all items: none knows its index
+    dag.map("plain", inner, "ys")
     dag.add("once", inner, needs={"item": "plain"})
     run(dag, backend, {"xs": ["a", "b"], "ys": [1]})
     texts = [record.getMessage() for record in records()]
     assert texts == [
         f"run r1: {place}/n: failed, the run goes on: ValueError: why"
-        for place in ("outer[0]", "outer[1]", "plain", "once")
+        for place in ("outer[0]", "outer[1]", "plain[0]", "once")
     ]
     assert {record.__dict__["flow_run"] for record in records()} == {"r1"}
 

@@ -280,6 +280,28 @@ turn 2: chose calls, tools said ['6 of tea are left']
 turn 3: chose answer, tools said nothing
 tea costs 3; coffee costs 6; 6 of tea are left
 """,
+    "ai_assistant": """\
+refund {"number": 7, "amount": 30}? yes
+Your money is on its way (3 requests, paid [(7, 30)])
+refund {"number": 7, "amount": 30}? no
+I am sorry: This call was refused by Bob: done. Do not ask for it again as it is. (3 requests, paid [(7, 30)])
+""",
+    "ai_extraction": """\
+F-17 120.5 due 2026-04-01
+what the model was told: the answer does not have the form that was asked for: day: Invalid RFC3339 encoded date
+not found: the answer is not the JSON that was asked for: Expecting value (line 1, column 1)
+2 requests, and 2 for the other text
+""",
+    "ai_summaries": """\
+1.00 USD: 200 of 200, 200 requests, 0.01440 USD spent
+0.01 USD: 137 of 200, 137 requests, 0.00986 USD spent
+About document 0
+""",
+    "ai_triage": """\
+I was charged twice: we charge once {'about': 1, 'billing': 1}
+The app does crash: restart it {'about': 1, 'technical': 1}
+What is this?: a person will answer {'about': 1}
+""",
     "approval": """\
 paid 20 (pay_at_once)
 paid 500, Ann says yes (approve)

@@ -50,7 +50,9 @@ def test_floors_of_runs() -> None:
     assert not upwards
 
 
-@pytest.mark.parametrize("room", ["draw", "config", "data", "policy", "plan", "graph", "store", "metrics", "http"])
+@pytest.mark.parametrize(
+    "room", ["draw", "config", "data", "policy", "plan", "graph", "store", "metrics", "ai", "http"]
+)  # fmt: skip
 def test_files_of_rooms(room: str) -> None:
     (row,) = [line for line in ROOMS.splitlines() if line.startswith(f"| `{room}` |")]
     text = re.sub(r"\([^)]*\)", "", row.split("|")[2])

@@ -34,6 +34,12 @@ EXPECTED: Mapping[str, tuple[str, set[str]]] = {
     "workflow_runs_waiting": ("gauge", {"workflow"}),
     "workflow_event_loop_lag_seconds": ("gauge", set()),
     "workflow_store_flushes_total": ("counter", set()),
+    "workflow_ai_requests_total": ("counter", {"workflow", "provider", "model"}),
+    "workflow_ai_request_duration_seconds": ("histogram", {"workflow", "provider", "model"}),
+    "workflow_ai_tokens_total": ("counter", {"workflow", "provider", "model", "kind"}),
+    "workflow_ai_cost_usd_total": ("counter", {"workflow", "provider", "model"}),
+    "workflow_ai_unknown_cost_requests_total": ("counter", {"workflow", "provider", "model"}),
+    "workflow_ai_cache_hits_total": ("counter", {"workflow", "provider", "model"}),
 }
 
 
@@ -47,6 +53,12 @@ def served() -> Counts:
     dag = flow.Dag("report")
     dag.add("total", lambda: 1 / 0, fallback=1, retry=flow.Retry(attempts=2, delay=0.0))
     dag.map("each", lambda x: x, over="xs")
+    usage = {"provider": "openai", "model": 'the "mini"', "requests": 1, "cost": "0.1", "seconds": 0.4}
+
+    @dag.node
+    def ask(ctx: flow.Context) -> None:
+        ctx.report("usage", usage)
+
     flow.run(dag, {"xs": [1, 2]}, config=flow.Config(observers=(counts.observe,)))
     return counts
 
@@ -67,7 +79,7 @@ def test_the_text_parses_and_has_the_names_types_and_labels(accept: str, parse: 
         for sample in family.samples:
             assert set(sample.labels) - {"le"} == labels
     node = families["workflow_node_errors"].samples
-    assert {sample.labels["node"]: sample.value for sample in node} == {"total": 1, "each": 0}
+    assert {sample.labels["node"]: sample.value for sample in node} == {"total": 1, "each": 0, "ask": 0}
     assert node[0].labels["workflow"] == "report"
     assert "process_resident_memory_bytes" in families or sys.platform != "linux"
 
@@ -122,8 +134,8 @@ def test_histograms_add_up() -> None:
             assert buckets == sorted(buckets)
             assert buckets[-1] == number
             bounds = [one.labels["le"] for one in samples if one.name.endswith("_bucket")]
-            of_api = family.name == names.REQUEST_SECONDS.name
-            assert (bounds[0], bounds[-2]) == (("0.00025", "10.0") if of_api else ("0.0001", "300.0"))
+            ends = {names.REQUEST_SECONDS.name: ("0.00025", "10.0"), names.MODEL_SECONDS.name: ("0.05", "300.0")}
+            assert (bounds[0], bounds[-2]) == ends.get(family.name, ("0.0001", "300.0"))
 
 
 def test_the_observer_of_a_registry() -> None:

@@ -84,8 +84,17 @@ def busy() -> flow.Dag:
     dag.add("patched", broken, fallback=0)
     dag.map("nested", inner, over="numbers")
     dag.map("found", lambda x: x, over="numbers", concurrency="auto", thread=True)
+    dag.add("asks_models", asks_models)
     dag.loop("grown", lambda n: n + 1, carry="n", until=lambda n: n > 2, max_iterations=5)
     return dag
+
+
+def asks_models(ctx: flow.Context) -> None:
+    """Report a request, an answer from a cache, and a request of which nobody knows the cost."""
+    usage = {"provider": "openai", "model": "mini", "input_tokens": 90, "output_tokens": 10, "cached_tokens": 30}
+    ctx.report("usage", {**usage, "requests": 1, "cost": "0.01", "seconds": 0.3})
+    ctx.report("usage", {**usage, "requests": 0, "cost": "0", "cached": True})
+    ctx.report("usage", {**usage, "requests": 1, "cost": None, "seconds": 0.2})
 
 
 @contextmanager
@@ -139,5 +148,7 @@ def assert_true_figures(ask: Ask) -> None:
     (items,) = values_of(ask('workflow_node_items_total{node="nested"} / on (workflow) '
                              'workflow_executions_total{workflow="outer", status="failed"}'))  # fmt: skip
     assert items == pytest.approx(3.0, rel=0.2)  # a run may go on while it is scraped
+    (price,) = values_of(ask("workflow_ai_cost_usd_total / workflow_ai_unknown_cost_requests_total"))
+    assert price == pytest.approx(0.01)
     alerts = {one["metric"]["alertname"] for one in ask("ALERTS")}
     assert {"FlowNodeErrors", "FlowRunsFailing", "FlowApiErrors"} <= alerts

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from flow.errors import StoreError
+from flow.run.accounts import Account, Balance, Reservation, Reserved
 from flow.store.backend import Backend, Change, RunRow, Signal, Stored
 from flow.store.conformance import store_suite
 from flow.store.in_memory import MemoryBackend
@@ -303,6 +304,71 @@ class CountsWithoutALock(Faulty):
         self._counters[counter] = value + amount
         self._check()
         return value + amount
+
+
+class ReservesWithoutALock(Faulty):
+    def reserve(self, reservation: Reservation, accounts: Sequence[Account], now: float) -> Reserved:
+        self._check()
+        found = [b for account in accounts for b in self._books.balances(account.name)]
+        time.sleep(0.001)
+        if any(b.spent + b.reserved + reservation.amount > a.limit for a, b in zip(accounts, found)):
+            return super().reserve(reservation, accounts, now)
+        wide = [msgspec.structs.replace(account, limit=10**9) for account in accounts]
+        return super().reserve(reservation, wide, now)
+
+
+class ReservesOnSome(Faulty):
+    def reserve(self, reservation: Reservation, accounts: Sequence[Account], now: float) -> Reserved:
+        found = super().reserve(reservation, accounts, now)
+        if not found.id:
+            self._books.reserve(reservation, accounts[:1], now)
+        return found
+
+
+class KeepsReservationsForever(Faulty):
+    def _is_over(self, held: Reservation, now: float) -> bool:
+        return False
+
+
+class ForgetsWhoOwnsARun(Faulty):
+    def _is_over(self, held: Reservation, now: float) -> bool:
+        return held.lease <= now
+
+
+class DropsReservationsOfRunsWithoutOwner(Faulty):
+    def _is_over(self, held: Reservation, now: float) -> bool:
+        run = self._runs.get(held.run)
+        return held.lease <= now or (run is not None and run.row.owner != held.owner)
+
+
+class CountsOnlyWhatWasReserved(Faulty):
+    def settle(self, id: str, accounts: Sequence[Account], amount: int, now: float) -> Sequence[Balance]:
+        there = [a for a in accounts if a.name in self._books and id in self._books._pages[a.name].reservations]
+        return super().settle(id, there, amount, now)
+
+
+class RenewsNothing(Faulty):
+    def renew(self, ids: Collection[str], lease: float) -> None:
+        self._check()
+
+
+class ForgetsWhatIsKnown(Faulty):
+    def reserve(self, reservation: Reservation, accounts: Sequence[Account], now: float) -> Reserved:
+        accounts = [msgspec.structs.replace(account, least=0) for account in accounts]
+        return super().reserve(reservation, accounts, now)
+
+
+class MarksWhatIsOnlyReserved(Faulty):
+    def reserve(self, reservation: Reservation, accounts: Sequence[Account], now: float) -> Reserved:
+        found = super().reserve(reservation, accounts, now)
+        for account in () if found.id else accounts:
+            self._books._pages[account.name].refused = True
+        return found
+
+
+class RefusesNothing(Faulty):
+    def reserve(self, reservation: Reservation, accounts: Sequence[Account], now: float) -> Reserved:
+        return super().reserve(msgspec.structs.replace(reservation, amount=0), accounts, now)
 
 
 class WorksAfterClose(Faulty):

@@ -17,7 +17,7 @@ RANKS = {
     "plan": 2, "memory": 2,
     "graph": 3,
     "run": 4,
-    "observe": 5, "spec": 5, "store": 5, "metrics": 5,
+    "observe": 5, "spec": 5, "store": 5, "metrics": 5, "ai": 5,
     "tuning": 6, "testing": 6, "http": 6,
     "cli": 7, "__main__": 8, "__init__": 8,
 }  # fmt: skip
@@ -30,6 +30,7 @@ WITHIN_RANK = {
     ("config", "awaits"), ("awaits", "errors"), ("annotations", "data"), ("signature", "annotations"),
     ("policy", "data"), ("policy", "expr"), ("policy", "signature"),
     ("errors", "exports"), ("types", "exports"), ("clock", "exports"), ("config", "exports"),
+    ("spec", "ai"),  # files that ask models
     ("cli", "__init__"),  # a user like any other
 }  # fmt: skip
 
@@ -54,7 +55,7 @@ def imports(tree: ast.Module, package: str = "flow") -> set[str]:
 
 
 PUBLIC = {
-    "flow", "flow.clock", "flow.config", "flow.data", "flow.errors", "flow.expr", "flow.graph.interop",
+    "flow", "flow.ai", "flow.clock", "flow.config", "flow.data", "flow.errors", "flow.expr", "flow.graph.interop",
     "flow.graph.render", "flow.graph.topologies", "flow.graph.traces", "flow.http", "flow.memory", "flow.metrics",
     "flow.observe", "flow.plan",
     "flow.policy.middleware", "flow.run.events", "flow.spec", "flow.store", "flow.testing", "flow.tuning", "flow.types",

@@ -64,6 +64,30 @@ dag.signal("approve")
 def after(approve): return approve
 """
 
+ASKS = """
+import flow
+
+dag = flow.Dag("asks")
+usage = {"provider": "openai", "model": "mini", "requests": 1, "input_tokens": 1200, "output_tokens": 80, "cost": "0.1"}
+
+@dag.node(retry=flow.Retry(2, delay=0.0))
+def plan(ctx: flow.Context):
+    ctx.report("score", 7)
+    ctx.report("usage", usage)
+    if ctx.attempt == 1:
+        raise OSError("again")
+    return [1, 2]
+
+def each(x, ctx: flow.Context):
+    ctx.report("usage", {**usage, "model": "large", "cached_tokens": 200, "cost": "0.2", "estimated": True})
+
+dag.map("each", each, over="plan")
+
+@dag.node
+def last(each, ctx: flow.Context, free: bool = False):
+    ctx.report("usage", {**usage, "model": "own", "cost": None} if not free else {"cached": True, "cost": "0"})
+"""
+
 ONE = "import flow\ndag = flow.Dag('one')\n@dag.node\ndef a(x=1): return x\n"
 
 
@@ -72,6 +96,7 @@ def _as_it_was(own_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     Path("job.py").write_text(JOB, encoding="utf-8")
     Path("wait.py").write_text(WAIT, encoding="utf-8")
+    Path("asks.py").write_text(ASKS, encoding="utf-8")
     Path("one.py").write_text(ONE, encoding="utf-8")
 
 
@@ -713,3 +738,36 @@ def test_help_imports_no_store() -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, timeout=60)
     assert flow.__version__
+
+
+class TestLanguageModels:
+    def test_what_they_took_is_shown_by_node_and_model(self) -> None:
+        assert run("asks.py", "r").exit_code == 0
+        shown_lines = runs("show", "r").stdout.splitlines()
+        start = next(k for k, line in enumerate(shown_lines) if line.startswith("language models"))
+        assert shown_lines[start] == "language models: 5 requests, 6,000 tokens in, 400 out, over 0.6 USD"
+        table = [re.split(r"  +", line.strip()) for line in shown_lines[start + 1 : start + 5]]
+        assert table == [
+            ["node", "model", "requests", "tokens in", "tokens out", "cost (USD)"],
+            ["each", "openai:large", "2", "~2,400 (400 cached)", "~160", "~0.4"],
+            ["plan", "openai:mini", "2", "2,400", "160", "0.2"],
+            ["last", "openai:own", "1", "1,200", "80", "not known"],
+        ]
+
+    def test_answers_from_a_cache_have_a_column(self) -> None:
+        assert run("asks.py", "r", "--input", "free=true").exit_code == 0
+        out = runs("show", "r").stdout
+        assert "from a cache" in out and "4 requests, 4,800 tokens in, 320 out, 0.6 USD" in out
+
+    def test_json_has_it_by_node(self) -> None:
+        assert run("asks.py", "r").exit_code == 0
+        found = shown("r")["usage"]
+        assert list(found["by_node"]) == ["plan", "each", "last"]
+        assert found["total"] == {
+            "requests": 5, "input_tokens": 6000, "output_tokens": 400, "cached_tokens": 400, "reasoning_tokens": 0,
+            "cost": None, "known_cost": "0.6", "estimated": True, "cache_hits": 0,
+        }  # fmt: skip
+
+    def test_a_run_that_has_asked_none_says_nothing_of_it(self) -> None:
+        assert run("one.py", "r").exit_code == 0
+        assert "language" not in runs("show", "r").stdout and "usage" not in shown("r")

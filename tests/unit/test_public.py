@@ -13,9 +13,9 @@ import pytest
 import flow
 
 MODULES = (
-    flow, flow.clock, flow.config, flow.data, flow.errors, flow.events, flow.expr, flow.http, flow.interop, flow.memory,
-    flow.metrics, flow.middleware, flow.observe, flow.plan, flow.render, flow.spec, flow.store, flow.testing,
-    flow.topologies, flow.traces, flow.tuning, flow.types,
+    flow, flow.ai, flow.clock, flow.config, flow.data, flow.errors, flow.events, flow.expr, flow.http, flow.interop,
+    flow.memory, flow.metrics, flow.middleware, flow.observe, flow.plan, flow.render, flow.spec, flow.store,
+    flow.testing, flow.topologies, flow.traces, flow.tuning, flow.types,
 )  # fmt: skip
 NAMES = [(module, name) for module in MODULES for name in module.__all__]
 
@@ -42,9 +42,9 @@ def test_the_top_level_holds_what_most_programs_use() -> None:
     assert flow.__all__ == [
         "Config", "Context", "Dag", "DataConfig", "DefinitionError", "DefinitionWarning", "FlowError", "InputError",
         "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "Result", "Retry", "RunError", "RunHandle", "Secret",
-        "Status", "Timeout", "UsageError", "WorkflowData", "action", "errors", "events", "execute", "expr", "http",
-        "interop", "memory", "metrics", "middleware", "observe", "recover", "render", "run", "start", "store", "stream",
-        "template", "testing", "topologies", "traces", "tune",
+        "Status", "Timeout", "UsageError", "WorkflowData", "action", "ai", "errors", "events", "execute", "expr",
+        "http", "interop", "memory", "metrics", "middleware", "observe", "recover", "render", "run", "start",
+        "store", "stream", "template", "testing", "topologies", "traces", "tune",
     ]  # fmt: skip
 
 

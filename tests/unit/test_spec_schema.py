@@ -94,6 +94,31 @@ nodes:
   one: {merge: [good, bad], pick: first, store: false}
   again: {loop: "deploy.steps:poll", until: again.done, max_iterations: 5, carry: state, on_limit: return}
   rounds: {loop: {file: round.yaml}, until: check, max_iterations: 3, carry: {x: y}, history: true}
+  notes:
+    llm: {model: "openai:gpt-4.1-mini", input_price: "0.4", output_price: 1.6, cached_price: 0.1, cache_write_price: 0,
+          max_output_tokens: 9000, context: 100000}
+    system: Be brief.
+    prompt: "Release notes of {{ inputs.env }}"
+    messages: [{role: user, content: Hi}, {role: assistant, content: Hello}]
+    output: {type: object, properties: {title: {type: string}, points: {type: array, items: {type: string}}}}
+    limits: {requests: 3, input_tokens: 900, output_tokens: 800, total_tokens: 1500, cost: 0.05, on_unknown: ignore}
+    budget: {run: "0.50", hour: 1, day: "20.00", month: 99.5, name: notes, by: workflow, alerts: [0.8]}
+    rate: {requests_per_minute: 60, tokens_per_minute: 9000, concurrency: 4, name: mini}
+    breaker: {failures: 3, successes: 1, seconds: 30}
+    cache: {ttl: 3600, size: 100}
+    fallback_models: ["anthropic:claude-sonnet-4"]
+    temperature: 0
+    max_output_tokens: 300
+    stop: [END]
+    options: {seed: 7}
+    stream: false
+    repair: 2
+    capture: true
+    on_truncated: keep
+    retry: {attempts: 4}
+    publish: {notes: "{{ result.title }}"}
+  research: {agent: fast, prompt: "What of {{ notes.title }}?", tools: ["deploy.steps:search", {file: look.yaml}],
+             approve: [search], max_rounds: 4, on_limit: answer, concurrency: null, budget: [{run: 1}], cache: true}
   close: {call: deploy.steps:close, cleanup: true, join: 1}
   undo: {call: log, with: {message: gone}, teardown: validate, executor: pool, abandon_on_timeout: true}
 outputs:
@@ -127,6 +152,12 @@ FAULTY = {
     "a number for store": "{flow: 1, nodes: {a: {call: x:y, store: 1}}}",
     "a store of a timer": "{flow: 1, nodes: {a: {timer: 1, store: false}}}",
     "an unknown join": "{flow: 1, nodes: {a: {call: x:y, join: any}}}",
+    "a model of another kind": "{flow: 1, nodes: {a: {llm: 3, prompt: x}}}",
+    "tools of an llm": "{flow: 1, nodes: {a: {llm: x:y, prompt: x, tools: []}}}",
+    "limits of another name": "{flow: 1, nodes: {a: {llm: x:y, prompt: x, limits: {tokens: 3}}}}",
+    "a budget of none": "{flow: 1, nodes: {a: {llm: x:y, prompt: x, budget: {day: [1]}}}}",
+    "rounds of none": "{flow: 1, nodes: {a: {agent: x:y, prompt: x, max_rounds: 0}}}",
+    "a thread for an llm": "{flow: 1, nodes: {a: {llm: x:y, prompt: x, thread: true}}}",
     "an unknown condition": "{flow: 1, nodes: {a: {call: x:y, after: {b: ok}}}}",
     "a route to nowhere": "{flow: 1, nodes: {a: {route: x}}}",
     "a merge of one name": "{flow: 1, nodes: {a: {merge: b}}}",

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from flow.http.values import Input
 from flow.http.workflow import Workflow
 from flow.plan.declared import is_instance, type_text
+from flow.plan.interface import Input
 from flow.types import NAME_RULE
 
 MAX_NODES: Final = 200

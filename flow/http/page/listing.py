@@ -9,9 +9,9 @@ from flow.draw.text import safe
 from flow.http.answers import RUNNING, STATUSES, WAITING
 from flow.http.memory import Row
 from flow.http.page.parts import Cell, address, document, lasting, link, status, table, text, when
-from flow.http.values import Input
 from flow.http.workflow import Workflow
 from flow.plan.declared import type_text
+from flow.plan.interface import Input
 from flow.reprs import counted
 
 REFRESH: Final = 5

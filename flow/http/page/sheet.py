@@ -1,4 +1,7 @@
-"""The page of one run: what is wrong, what it waits for, its graph, its nodes, its outputs, and what to do next."""
+"""The page of one run: what is wrong, what it waits for, its graph, its nodes, its outputs, and what to do next.
+
+Where nodes have asked language models, what that took stands there too.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from flow.http.board import NodeState
 from flow.http.looking import View
 from flow.http.page.graph import picture_of
 from flow.http.page.parts import Cell, address, document, lasting, link, status, table, text, when
+from flow.http.page.spent import spent
 from flow.http.workflow import Workflow
 from flow.plan.declared import type_text
 from flow.reprs import counted
@@ -60,6 +64,7 @@ def run(
         _waiting(view, workflow, command) if goes_on else "",
         _graph(workflow, states),
         _nodes(states, workflow),
+        spent(view.usage),
         _outputs(view, root),
         _next(view, command, stored),
     ]

@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
-from flow.http.values import Input, converted, inputs_of
+from flow.http.values import converted
+from flow.plan.interface import Input, inputs_of
 from flow.plan.plan import Plan
 
 _MOST: Final = 300

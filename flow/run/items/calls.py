@@ -92,7 +92,7 @@ class MapCalls(Calls):
             and mapped.admission is None
             and options.batch_size is None
             and options.outcome == "list"
-            and node not in outer.nodes.holders  # what is sent there tells the items apart
+            and not isinstance(mapped.fn, Composite)  # whose runs say which item they are of
         )
         gate = mapped.admission
         self._lifts = (outer.on_loop and outer.lifts) or (gate is not None and is_async_callable(gate))

@@ -24,7 +24,7 @@ from flow.spec.dumping.literals import Unsayable, exception_name, literal
 from flow.spec.dumping.nodes import Written, said
 from flow.spec.dumping.writing import write
 from flow.spec.form.fields import fields_of
-from flow.spec.form.structs import KINDS
+from flow.spec.form.kinds import KINDS
 from flow.spec.nodes.parts import RESERVED
 from flow.tracebacks import ends_at_user
 from flow.types import MISSING

@@ -18,6 +18,7 @@ from flow.policy.scope import ROOTS
 from flow.signature import Composite, Nested, Shaped, location_of, shape_of
 from flow.spec.dumping.literals import Unsayable, input_type, name_of
 from flow.spec.form.inputs import TYPES
+from flow.spec.nodes.models import asks_model
 from flow.spec.nodes.steps import ItemCall, Step
 
 NOTHING: Final[Mapping[str, str]] = {}
@@ -159,6 +160,8 @@ def said(node: Written) -> dict[str, Any]:
     """Return the kind of a node, and what belongs to it. :raises Unsayable: if a file has no such node."""
     fn, routing = node.fn, node.policy.routing
     called = fn.fn if isinstance(fn, Mapped) else fn
+    if asks_model(fn):
+        raise Unsayable("it asks a language model: write it in the file, as llm: or agent:")
     if isinstance(called, (Step, ItemCall)) or (isinstance(fn, Composite) and fn.around is not None):
         raise Unsayable("it comes from a file that has expressions, which is its source")
     if routing is not None and routing.router is not None:

@@ -6,7 +6,7 @@ A field of type Any is a value in which expressions may stand; all others are li
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -60,7 +60,9 @@ class Input(Struct, forbid_unknown_fields=True):
 
 
 class Node(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What every node may say."""
+    """What every node may say. :cvar VALUES: keys whose values its function is given, besides ``with``."""
+
+    VALUES: ClassVar[tuple[str, ...]] = ()
 
     description: str = ""
     after: After = ()  # type: ignore[assignment]
@@ -201,13 +203,6 @@ class FileNode(Called, kw_only=True):
 
     file: str
     with_: Arguments = field(name="with", default=UNSET)
-
-
-KINDS: Final[dict[str, type[Any]]] = {
-    "call": CallNode, "map": MapNode, "route": RouteNode, "merge": MergeNode, "loop": LoopNode,
-    "signal": SignalNode, "timer": TimerNode, "set": SetNode, "file": FileNode,
-}  # fmt: skip
-"""The kinds of nodes, by the key that makes a node one."""
 
 
 class Defaults(Struct, forbid_unknown_fields=True, kw_only=True):

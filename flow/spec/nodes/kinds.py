@@ -16,7 +16,7 @@ from flow.signature import Nested, is_async_callable, shape_of
 from flow.spec.called.arguments import UNKNOWN, arguments_of
 from flow.spec.form import structs
 from flow.spec.form.inputs import TYPES, as_type
-from flow.spec.nodes import around, steps
+from flow.spec.nodes import around, models, steps
 from flow.spec.nodes.names import OUTPUTS
 from flow.spec.nodes.options import Options, after_of
 from flow.spec.nodes.outline import Outline, References
@@ -67,7 +67,7 @@ class Adder(Options):
 
     def add(self, part: Part) -> None:
         """Add a node of any kind."""
-        adds: Callable[[Part], None] = getattr(self, f"_add_{part.kind}")
+        adds: Callable[[Part], None] = getattr(self, f"_add_{part.kind}", partial(models.add, self))
         adds(part)
 
     def _add_call(self, part: Part) -> None:

@@ -34,6 +34,16 @@ class References(Protocol):
         """Return the Dag of another file."""
         ...
 
+    @property
+    def imports(self) -> bool:
+        """True if what a file refers to is imported; else something stands in for it."""
+        ...
+
+    @property
+    def shared(self) -> dict[Any, Any]:
+        """What nodes share, in all files of a load."""
+        ...
+
 
 _TAKERS: Final = ("call", "map", "loop", "file")
 _NOTHING: Final = Reads(())
@@ -103,9 +113,7 @@ class Outline:
 
     def publishers(self, read: Read, name: str = "") -> list[str]:
         """The nodes that publish the data that is read, without ``name``."""
-        return list(
-            dict.fromkeys([node for key in read.data for node in self.published.get(key, ()) if node != name])
-        )
+        return list(dict.fromkeys([node for key in read.data for node in self.published.get(key, ()) if node != name]))
 
     def reads_of(self, part: Part, values: Sequence[Made], context: bool = False) -> Reads:
         """Return what the expressions in some values of a part, and in what it publishes, read."""

@@ -10,8 +10,8 @@ import msgspec
 from flow.errors import Hints, shown
 from flow.expr import Expression, Place, Use
 from flow.policy.scope import ALL, LOCAL, ROOTS
-from flow.spec.form import structs
 from flow.spec.form.fields import fields_of, kind_of, read, table_of
+from flow.spec.form.kinds import KINDS
 from flow.spec.text.expressions import choice_of, expression_of, value_of
 from flow.spec.text.faults import Faults
 from flow.spec.text.foreign import is_foreign
@@ -130,14 +130,14 @@ def read_part(name: str, value: Any, key: Any, event: Any, faults: Faults) -> Pa
     table = table_of(value, event, faults, what)
     if table is None:
         return None
-    kinds = [kind for kind in structs.KINDS if kind in table]
+    kinds = [kind for kind in KINDS if kind in table]
     if not kinds and "<<" in table.marks:
         return None  # it is told that merge keys are not read: its kind may be in one
     if len(kinds) != 1:
         faults.add(key, _no_kind(what, table, kinds, faults.budget.hints))
         return None
     kind, before = kinds[0], faults.count
-    cls = structs.KINDS[kind]
+    cls = KINDS[kind]
     spec = read(table, cls, faults, what, lambda word: _hint(word, kind))
     if spec is None:
         return None
@@ -179,17 +179,17 @@ def _no_kind(what: str, table: Table, kinds: Sequence[str], hints: Hints) -> str
     if kinds:
         return f"{what} is of one kind, and this has {' and '.join(map(repr, kinds))}"
     for word in table:
-        meant = f"; for {shown(word)} write {_WORDS[word]}" if word in _WORDS else hints.nearest(word, structs.KINDS)
+        meant = f"; for {shown(word)} write {_WORDS[word]}" if word in _WORDS else hints.nearest(word, KINDS)
         if meant:
-            return f"{what} does not say what it does: it needs one of {', '.join(structs.KINDS)}{meant}"
-    return f"{what} does not say what it does: it needs one of {', '.join(structs.KINDS)}"
+            return f"{what} does not say what it does: it needs one of {', '.join(KINDS)}{meant}"
+    return f"{what} does not say what it does: it needs one of {', '.join(KINDS)}"
 
 
 def _hint(word: str, kind: str) -> str:
     """Say what to write for a key that a kind of node does not have."""
     if word in _WORDS:
         return f": write {_WORDS[word]}"
-    others = [other for other, cls in structs.KINDS.items() if word in fields_of(cls)]
+    others = [other for other, cls in KINDS.items() if word in fields_of(cls)]
     has = "has" if len(others) == 1 else "have"
     return f": only {', '.join(others)} {has} it, and this is a {kind}" if others else ""
 
@@ -199,6 +199,9 @@ def _read_expressions(part: Part, faults: Faults) -> None:
     given = table.get("with")
     if isinstance(given, Table):
         part.given = {name: value_of(value, given.marks[name][1], faults) for name, value in given.items()}
+    values = [key for key in getattr(spec, "VALUES", ()) if key in table]
+    if values:
+        part.given = {key: value_of(table[key], part.at(key), faults) for key in values}
     if kind == "map":
         part.value = _over(part, faults)
         if spec.key is not None:

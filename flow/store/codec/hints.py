@@ -225,7 +225,7 @@ class Hints:
         if not issubclass(type(fn), Composite):
             return _hint(self._annotations.returned(fn))
         if fn.around is not None:  # what is done after it makes another value
-            return ANYTHING
+            return _hint(self._annotations.returned(fn.around))
         if isinstance(fn, Nested):
             return Outputs(Hints(fn.plan))
         if isinstance(fn, Wait):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flow.errors import DamagedRow, Fenced, UnknownRun, shown
 from flow.store.backend import CANCELLED, ENDED, RUNNING, STATUSES, Change, RunRow, Signal, Stored, digest_of
+from flow.store.sqlite.accounts import SqliteAccounts
 from flow.store.sqlite.connection import Database, resolved
 from flow.store.sqlite.faults import CAUGHT, store_error, translated
 from flow.store.sqlite.files import Files
@@ -43,7 +44,7 @@ _CLAIM: Final = """
 _DELETED_AT_ONCE: Final = 100  # runs in one transaction: others wait for it
 
 
-class SqliteBackend:
+class SqliteBackend(SqliteAccounts):
     """Durable runs in the SQLite database at ``path``, which is made if it is not there.
 
     Beside it lie ``<path>.lock`` (held around every write) and the folder ``<path>.files`` (large values). Any number

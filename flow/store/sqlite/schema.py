@@ -50,7 +50,24 @@ _FIRST: Final = (
     "CREATE TABLE doomed (digest BLOB PRIMARY KEY) WITHOUT ROWID",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST,)
+# Accounts of what is spent, and the amounts that are reserved on them.
+_SECOND: Final = (
+    """
+    CREATE TABLE account (
+        name TEXT PRIMARY KEY, spent INTEGER NOT NULL, refused INTEGER NOT NULL, until REAL NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX account_until ON account (until)",
+    """
+    CREATE TABLE reservation (
+        account TEXT NOT NULL, id TEXT NOT NULL, owner TEXT NOT NULL, run TEXT NOT NULL, amount INTEGER NOT NULL,
+        lease REAL NOT NULL, PRIMARY KEY (account, id)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX reservation_id ON reservation (id)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
 """The statements that lead to version 1, 2, ... (``user_version``). They are only ever added to."""
 
 WRITE: Final = "INSERT INTO writing (id, token, updated, owned, lease, segment) VALUES (?, ?, ?, ?, ?, ?)"

@@ -36,7 +36,7 @@ CHILD = """
 import sys
 from time import process_time
 before = set(sys.modules)
-import {module}
+{statement}
 loaded = set(sys.modules) - before
 took = process_time()
 from os import getpid
@@ -93,11 +93,14 @@ def interleaved(rounds: int) -> Processes:
     return found
 
 
-def start(module: str, folder: str) -> Process:
-    """Import ``module`` in a new process that keeps compiled code in ``folder``."""
+def start(module: str, folder: str, statement: str = "") -> Process:
+    """Import ``module`` in a new process that keeps compiled code in ``folder``.
+
+    :param statement: what the process does instead.
+    """
     given = environment(PYTHONPYCACHEPREFIX=folder)
     given.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-c", CHILD.format(module=module)]
+    command = [sys.executable, "-c", CHILD.format(statement=statement or f"import {module}")]
     began = perf_counter()
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, env=given, cwd=folder, text=True, **pipes) as process:

@@ -1,6 +1,6 @@
 """The workflow suite: whole workflows, one at a time and thousands at once.
 
-Sections: *linear*, *complex*, *failures*, *scalability* and *workers* (:mod:`flow_bench.micro.test_workflow`),
+Sections: *linear*, *complex*, *ai*, *failures*, *scalability* and *workers* (:mod:`flow_bench.micro.test_workflow`),
 *recovery* (:mod:`flow_bench.suites.load.recovery`), *live* (:mod:`flow_bench.suites.load.live`), *waiting*
 (:mod:`flow_bench.suites.load.waiting`), *soak* (:mod:`flow_bench.suites.load.soak`) and *rate*
 (:mod:`flow_bench.suites.load.rate`).
@@ -16,7 +16,7 @@ from flow_bench.micro import measuring
 from flow_bench.suites.load import live, rate, recovery, soak, waiting
 
 SUITE = "workflow"
-SINGLE = ("linear", "complex", "failures", "scalability", "workers")
+SINGLE = ("linear", "complex", "ai", "failures", "scalability", "workers")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""What a protocol of a provider is made of, without its transport: :class:`Wire` and :class:`Assembly`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from flow.ai.messages import Delta, Reply, Request
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+class Unreadable(ValueError):
+    """What came is no answer of this protocol. The message says why."""
+
+
+class Told(Exception):
+    """An error stands where the answer should. ``args[0]`` is what it says: a value of JSON."""
+
+
+class Assembly(Protocol):
+    """Puts a streamed answer together."""
+
+    def add(self, data: Any) -> Delta | None:
+        """Take the data of one event, as JSON or as a value; return what of it is worth passing on.
+
+        :raises Unreadable: if it is no event of this protocol. :raises Told: if it is an error.
+        """
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the provider has said why the model stopped: an answer that ends earlier is cut off."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        ...
+
+    def reply(self) -> Reply:
+        """Return the whole of it."""
+        ...
+
+
+class Wire(Protocol):
+    """How a protocol writes requests and answers."""
+
+    def body(self, request: Request, *, stream: bool) -> dict[str, Any]:
+        """Return a request as a value of JSON. :raises Unreadable: for what the protocol cannot say."""
+        ...
+
+    def reply(self, data: Any, request: Request) -> Reply:
+        """Read an answer, given as JSON or as a value. :raises Unreadable, Told: as :meth:`Assembly.add` does."""
+        ...
+
+    def assembly(self, request: Request) -> Assembly:
+        """Return what takes the events of a streamed answer."""
+        ...
+
+
+def read(kind: type[_S], data: Any) -> _S:
+    """Read ``data``, JSON or a value of it. :raises Unreadable: if it does not fit."""
+    try:
+        if isinstance(data, bytes):
+            return msgspec.json.decode(data, type=kind)
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"the answer has another form than the protocol says: {error}") from None
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Unreadable(f"the answer is no JSON: {error}") from None
+
+
+def merged(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``body`` with the fields of ``options``, which come first. A field that is an object in both is merged."""
+    found = dict(body)
+    for name, value in options.items():
+        own = found.get(name)
+        both = isinstance(own, Mapping) and isinstance(value, Mapping)
+        found[name] = {**own, **value} if both else value  # type: ignore[dict-item]
+    return found
+
+
+_MAGIC = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+)
+
+
+def media_type(data: bytes) -> str:
+    """Return the type of an image by its first bytes. :raises Unreadable: if it is none that models take."""
+    found = next((kind for magic, kind in _MAGIC if data.startswith(magic)), "")
+    if not found:
+        raise Unreadable("an image of unknown type: give its media_type, such as image/png")
+    return found
+
+
+__all__ = ["Assembly", "Told", "Unreadable", "Wire", "media_type", "merged", "read"]

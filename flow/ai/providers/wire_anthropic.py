@@ -1,0 +1,322 @@
+"""Requests and answers as Anthropic's messages write them: values of JSON, no I/O."""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from flow.ai.messages import Delta, Finish, Image, Message, Part, Reply, Request, Text, Tokens, ToolCall
+from flow.ai.providers.wire import Told, Unreadable, media_type, merged, read
+
+Structured: TypeAlias = Literal["format", "tool"]
+"""How a form is asked for: ``output_config.format``, or a tool that the model has to use, which older models know."""
+
+_FINISH: Final[Mapping[str, Finish]] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tools",
+    "refusal": "refused",
+}
+
+
+class _Details(msgspec.Struct):
+    thinking_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    output_tokens_details: _Details | None = None
+
+
+class _Stop(msgspec.Struct):
+    explanation: str | None = None
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Any = None
+
+
+class _Answer(msgspec.Struct):
+    type: str | None = None
+    id: str | None = None
+    model: str | None = None
+    content: list[_Block] | None = None
+    stop_reason: str | None = None
+    stop_details: _Stop | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class _Piece(msgspec.Struct):
+    type: str | None = None
+    text: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+    stop_details: _Stop | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    index: int = 0
+    message: _Answer | None = None
+    content_block: _Block | None = None
+    delta: _Piece | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class Messages:
+    """The protocol of ``/v1/messages``.
+
+    :param max_output_tokens: of requests that say nothing of it: the protocol wants a number.
+    """
+
+    def __init__(self, max_output_tokens: int, structured: Structured = "format") -> None:
+        self._max_output_tokens = max_output_tokens
+        self._structured = structured
+
+    def body(self, request: Request, *, stream: bool) -> dict[str, Any]:
+        """Return a request as a value of JSON. O(n) in its size."""
+        body: dict[str, Any] = {
+            "model": request.model,
+            "max_tokens": request.max_output_tokens or self._max_output_tokens,
+            "messages": _turns(one for one in request.messages if one.role != "system"),
+        }
+        system = [block for one in request.messages if one.role == "system" for block in _blocks(one.content)]
+        if system:
+            body["system"] = system[0]["text"] if len(system) == 1 and "text" in system[0] else system
+        tools = [
+            {"name": one.name, "description": one.description, "input_schema": one.schema} for one in request.tools
+        ]
+        if request.output is not None and self._structured == "tool":
+            form = request.output
+            tools.append({"name": form.name, "description": "Give the answer.", "input_schema": form.schema})
+            # With other tools the model chooses; without, it has to give the answer.
+            body["tool_choice"] = {"type": "any"} if request.tools else {"type": "tool", "name": form.name}
+        elif request.output is not None:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": request.output.schema}}
+        if tools:
+            body["tools"] = tools
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.stop:
+            body["stop_sequences"] = list(request.stop)
+        if stream:
+            body["stream"] = True
+        return merged(body, request.options)
+
+    def reply(self, data: Any, request: Request) -> Reply:
+        """Read a whole answer."""
+        answer = read(_Answer, data)
+        if answer.error:
+            raise Told(answer.error)
+        if answer.content is None:
+            raise Unreadable("the answer has no content")
+        calls = [
+            (block.id, block.name, msgspec.json.encode(block.input or {}).decode())
+            for block in answer.content
+            if block.type == "tool_use"
+        ]
+        texts = [block.text or "" for block in answer.content if block.type == "text"]
+        return _reply(answer, "".join(texts), calls, _tokens(answer.usage), self._form_of(request))
+
+    def assembly(self, request: Request) -> Events:
+        """Return what takes the events of a streamed answer."""
+        return Events(self._form_of(request))
+
+    def _form_of(self, request: Request) -> str:
+        return request.output.name if request.output is not None and self._structured == "tool" else ""
+
+
+class Events:
+    """A streamed answer, put together: see :class:`flow.ai.providers.wire.Assembly`.
+
+    :param form: the tool whose input is the answer; empty if there is none.
+    """
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+        self._answer = _Answer()
+        self._usage = _Usage()
+        self._texts: list[str] = []
+        self._calls: dict[int, tuple[_Block, list[str]]] = {}
+        self.ended = False
+
+    @property
+    def complete(self) -> bool:
+        return self._answer.stop_reason is not None
+
+    def add(self, data: Any) -> Delta | None:
+        event = read(_Event, data)
+        if event.type == "content_block_delta":
+            return self._grow(event)
+        if event.type == "message_start" and event.message is not None:
+            self._answer = event.message
+            return self._used(event.message.usage)
+        if event.type == "content_block_start" and event.content_block is not None:
+            return self._begin(event.index, event.content_block)
+        if event.type == "message_delta":
+            if event.delta is not None:
+                self._answer.stop_reason = event.delta.stop_reason or self._answer.stop_reason
+                self._answer.stop_details = event.delta.stop_details or self._answer.stop_details
+            return self._used(event.usage)
+        if event.type == "message_stop":
+            self.ended = True
+        elif event.type == "error" or event.error:
+            raise Told(event.error)
+        return None  # a ping, the end of a block, or what did not exist when this was written
+
+    def _begin(self, index: int, block: _Block) -> Delta | None:
+        if block.type == "tool_use":
+            whole = msgspec.json.encode(block.input).decode() if block.input else ""
+            self._calls[index] = (block, [whole] if whole else [])
+            return self._said(whole) if whole and block.name == self._form else None
+        return self._say(block.text) if block.type == "text" and block.text else None
+
+    def _grow(self, event: _Event) -> Delta | None:
+        piece = event.delta
+        if piece is None:
+            return None
+        if piece.text and piece.type in ("text_delta", None):
+            return self._say(piece.text)
+        found = self._calls.get(event.index)
+        if not piece.partial_json or found is None:
+            return None
+        found[1].append(piece.partial_json)
+        return self._said(piece.partial_json) if found[0].name == self._form else None
+
+    def _say(self, text: str) -> Delta | None:
+        self._texts.append(text)
+        return None if self._form else self._said(text)
+
+    def _said(self, text: str) -> Delta:
+        return Delta(text, tokens=_tokens(self._usage))
+
+    def _used(self, usage: _Usage | None) -> Delta | None:
+        """Keep what is known of the usage: each number is the sum so far."""
+        if usage is None:
+            return None
+        for field in usage.__struct_fields__:
+            if getattr(usage, field) is not None:
+                setattr(self._usage, field, getattr(usage, field))
+        tokens = _tokens(self._usage)
+        return None if tokens is None else Delta(tokens=tokens)
+
+    def reply(self) -> Reply:
+        calls = [(block.id, block.name, "".join(parts) or "{}") for _, (block, parts) in sorted(self._calls.items())]
+        return _reply(self._answer, "".join(self._texts), calls, _tokens(self._usage), self._form)
+
+
+def _reply(
+    answer: _Answer,
+    text: str,
+    calls: Iterable[tuple[str | None, str | None, str]],
+    tokens: Tokens | None,
+    form: str,
+) -> Reply:
+    finish: Finish = _FINISH.get(answer.stop_reason or "", "other")
+    found = [ToolCall(id or f"call_{i}", name or "", arguments) for i, (id, name, arguments) in enumerate(calls)]
+    given = [call for call in found if form and call.name == form]
+    if given:
+        text = given[0].arguments
+        found = [call for call in found if call.name != form]
+        finish = "stop" if finish == "tools" and not found else finish
+    refusal = ""
+    if finish == "refused":
+        refusal = (
+            (answer.stop_details and answer.stop_details.explanation) or text or "the provider has stopped the answer"
+        )
+    return Reply(text, tuple(found), finish, tokens, answer.model or "", answer.id or "", refusal)
+
+
+def _tokens(usage: _Usage | None) -> Tokens | None:
+    """Return what was used; None if it is not said, or cannot be: no server lowers a bill by numbers below 0."""
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    if min(usage.input_tokens, usage.output_tokens, cached, written) < 0:
+        return None
+    thought = (usage.output_tokens_details and usage.output_tokens_details.thinking_tokens) or 0
+    return Tokens(
+        input=usage.input_tokens + cached + written,
+        output=usage.output_tokens,
+        cached=cached,
+        cache_write=written,
+        reasoning=min(max(0, thought), usage.output_tokens),
+    )
+
+
+def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Return the turns of user and assistant. All results of tools are in the user's turn after the calls."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = _result(message) if message.role == "tool" else _blocks(message.content)
+        blocks += [
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)} for call in message.tool_calls
+        ]
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    for turn in turns:
+        content = turn["content"]
+        if len(content) == 1 and content[0]["type"] == "text":
+            turn["content"] = content[0]["text"]
+    return turns
+
+
+def _result(message: Message) -> list[dict[str, Any]]:
+    content: Any = message.content if isinstance(message.content, str) else _blocks(message.content)
+    found: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": content}
+    if message.is_error:
+        found["is_error"] = True
+    return [found]
+
+
+def _input(call: ToolCall) -> Any:
+    """Return a call's arguments as an object. A model that has written none is shown what it wrote."""
+    try:
+        found = msgspec.json.decode(call.arguments)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {"unreadable": call.arguments}
+
+
+def _blocks(content: str | tuple[Part, ...]) -> list[dict[str, Any]]:
+    """Return a message's content; texts that are empty are left out, which the protocol refuses."""
+    parts: tuple[Part, ...] = (Text(content),) if isinstance(content, str) else content
+    return [_block(part) for part in parts if not isinstance(part, Text) or part.text]
+
+
+def _block(part: Part) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    return {"type": "image", "source": _source(part)}
+
+
+def _source(image: Image) -> dict[str, str]:
+    if not image.url:
+        kind = image.media_type or media_type(image.data)
+        return {"type": "base64", "media_type": kind, "data": b2a_base64(image.data, newline=False).decode()}
+    if not image.url.startswith("data:"):
+        return {"type": "url", "url": image.url}
+    kind, comma, data = image.url.removeprefix("data:").partition(",")
+    if not comma or not kind.endswith(";base64"):
+        raise Unreadable("an image's data URL must be data:<type>;base64,<data>")
+    return {"type": "base64", "media_type": kind.removesuffix(";base64"), "data": data}
+
+
+__all__ = ["Events", "Messages", "Structured"]

@@ -1,0 +1,272 @@
+"""Requests and answers as OpenAI's chat completions write them: values of JSON, no I/O."""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from flow.ai.messages import Delta, Finish, Message, Part, Reply, Request, Text, Tokens, ToolCall
+from flow.ai.providers.wire import Told, Unreadable, media_type, merged, read
+
+DONE: Final = b"[DONE]"
+
+_FINISH: Final[Mapping[str, Finish]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tools",
+    "function_call": "tools",
+    "content_filter": "filtered",
+}
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class _Call(msgspec.Struct):
+    id: str | None = None
+    index: int | None = None
+    function: _Function | None = None
+
+
+class _Piece(msgspec.Struct):
+    text: str | None = None
+
+
+class _Said(msgspec.Struct):
+    content: str | list[_Piece] | None = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int | None = None
+    message: _Said | None = None
+    delta: _Said | None = None
+    finish_reason: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    """An answer, or a piece of a streamed one. What servers leave out although they should not is optional here."""
+
+    id: str | None = None
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class ChatCompletions:
+    """The protocol of ``/chat/completions``.
+
+    :param tokens_field: what the most output tokens are called: ``max_completion_tokens`` or ``max_tokens``.
+    """
+
+    def __init__(self, tokens_field: str) -> None:
+        self._tokens_field = tokens_field
+
+    def body(self, request: Request, *, stream: bool) -> dict[str, Any]:
+        """Return a request as a value of JSON. O(n) in its size."""
+        body: dict[str, Any] = {"model": request.model, "messages": [_message(one) for one in request.messages]}
+        if request.tools:
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "function": {"name": one.name, "description": one.description, "parameters": one.schema},
+                }
+                for one in request.tools
+            ]
+        if request.output is not None:
+            form = {"name": request.output.name, "strict": True, "schema": request.output.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        if request.max_output_tokens is not None:
+            body[self._tokens_field] = request.max_output_tokens
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if stream:
+            body["stream"] = True
+            body["stream_options"] = {"include_usage": True}
+        return merged(body, request.options)
+
+    def reply(self, data: Any, request: Request) -> Reply:
+        """Read a whole answer."""
+        answer = _read(data)
+        choice = _first(answer)
+        if choice is None or choice.message is None:
+            raise Unreadable("the answer has no choices[0].message")
+        said = choice.message
+        calls = tuple(
+            ToolCall(call.id or f"call_{i}", call.function.name or "", _arguments(call.function))
+            for i, call in enumerate(said.tool_calls or ())
+            if call.function is not None
+        )
+        return _reply(
+            answer, choice.finish_reason, _text(said.content), said.refusal or "", calls, _tokens(answer.usage)
+        )
+
+    def assembly(self, request: Request) -> Chunks:
+        """Return what takes the events of a streamed answer."""
+        return Chunks()
+
+
+class Chunks:
+    """A streamed answer, put together: see :class:`flow.ai.providers.wire.Assembly`."""
+
+    def __init__(self) -> None:
+        self._answer = _Answer()
+        self._texts: list[str] = []
+        self._refusals: list[str] = []
+        self._calls: dict[int, tuple[_Call, list[str]]] = {}
+        self._finish: str | None = None
+        self._tokens: Tokens | None = None
+        self.ended = False
+
+    @property
+    def complete(self) -> bool:
+        return self._finish is not None
+
+    def add(self, data: Any) -> Delta | None:
+        if data == DONE:
+            self.ended = True
+            return None
+        answer = _read(data)
+        kept = self._answer
+        kept.id, kept.model = kept.id or answer.id, kept.model or answer.model
+        self._tokens = tokens = _tokens(answer.usage) or self._tokens
+        choice = _first(answer)
+        if choice is None:
+            return None
+        self._finish = choice.finish_reason or self._finish
+        said = choice.delta or choice.message
+        if said is None:
+            return None
+        for call in said.tool_calls or ():
+            self._add_call(call)
+        if said.refusal:
+            self._refusals.append(said.refusal)
+        text = _text(said.content)
+        if not text:
+            return None
+        self._texts.append(text)
+        return Delta(text, tokens=tokens)
+
+    def _add_call(self, call: _Call) -> None:
+        """Add a piece of a call. Its index says of which; servers that send none send each call in one piece."""
+        at = call.index if call.index is not None else len(self._calls)
+        kept, parts = self._calls.setdefault(at, (call, []))
+        if call.function is None:
+            return
+        if kept is not call:
+            kept.id = kept.id or call.id
+            kept.function = kept.function or _Function()
+            kept.function.name = kept.function.name or call.function.name
+        parts.append(_arguments(call.function, ""))
+
+    def reply(self) -> Reply:
+        calls = tuple(
+            ToolCall(call.id or f"call_{i}", (call.function and call.function.name) or "", "".join(parts) or "{}")
+            for i, (call, parts) in sorted(self._calls.items())
+        )
+        text, refusal = "".join(self._texts), "".join(self._refusals)
+        return _reply(self._answer, self._finish, text, refusal, calls, self._tokens)
+
+
+def _read(data: Any) -> _Answer:
+    answer = read(_Answer, data)
+    if answer.error:
+        raise Told(answer.error)
+    return answer
+
+
+def _first(answer: _Answer) -> _Choice | None:
+    return next((one for one in answer.choices or () if not one.index), None)
+
+
+def _reply(
+    answer: _Answer, reason: str | None, text: str, refusal: str, calls: tuple[ToolCall, ...], tokens: Tokens | None
+) -> Reply:
+    finish: Finish = _FINISH.get(reason or "", "other")
+    if refusal:
+        finish = "refused"
+    elif calls and finish in ("stop", "other"):  # of servers that say "stop" whenever the model stops
+        finish = "tools"
+    return Reply(text, calls, finish, tokens, answer.model or "", answer.id or "", refusal)
+
+
+def _text(content: str | Sequence[_Piece] | None) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(piece.text or "" for piece in content or ())
+
+
+def _arguments(function: _Function, none: str = "{}") -> str:
+    found = function.arguments
+    if isinstance(found, dict):
+        return msgspec.json.encode(found).decode()
+    return found or none
+
+
+def _tokens(usage: _Usage | None) -> Tokens | None:
+    """Return what was used; None if it is not said, or cannot be: no server lowers a bill by numbers below 0."""
+    if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
+        return None
+    read_, written = usage.prompt_tokens_details or _Details(), usage.completion_tokens_details or _Details()
+    taken, made = usage.prompt_tokens, usage.completion_tokens
+    if taken < 0 or made < 0:
+        return None
+    cached = min(max(0, read_.cached_tokens or 0), taken)
+    return Tokens(
+        input=taken,
+        output=made,
+        cached=cached,
+        cache_write=min(max(0, read_.cache_write_tokens or 0), taken - cached),
+        reasoning=min(max(0, written.reasoning_tokens or 0), made),
+    )
+
+
+def _message(message: Message) -> dict[str, Any]:
+    content: Any = message.content
+    if not isinstance(content, str):
+        content = [_part(one) for one in content]
+    found: dict[str, Any] = {"role": message.role, "content": content}
+    if message.tool_calls:
+        found["content"] = content or None
+        found["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.role == "tool":
+        found["tool_call_id"] = message.tool_call_id
+    return found
+
+
+def _part(part: Part) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    url = (
+        part.url
+        or f"data:{part.media_type or media_type(part.data)};base64,{b2a_base64(part.data, newline=False).decode()}"
+    )
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+__all__ = ["DONE", "ChatCompletions", "Chunks"]

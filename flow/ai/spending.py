@@ -1,0 +1,148 @@
+"""What one request has taken, from its sending to the one report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from flow.ai.errors import (
+    AccessDenied,
+    ConnectionFailed,
+    ProviderError,
+    ProviderUnavailable,
+    QuotaExceeded,
+    RateLimited,
+    RequestRejected,
+)
+from flow.ai.messages import NO_TOKENS, Delta, Reply, Request, Tokens
+from flow.ai.models import Resolved
+from flow.ai.prices import Rates
+from flow.ai.tokens import EstimatedTokens
+from flow.ai.usage import KIND
+from flow.data.context import Context
+
+_REFUSALS: Final = (AccessDenied, QuotaExceeded, RateLimited, RequestRejected)
+"""What providers answer in the place of an answer. It costs nothing."""
+
+ZERO: Final = Decimal(0)
+
+
+class Spending:
+    """Keeps what is known of one request while it goes on, and reports it once.
+
+    :param rates: by which it is paid; None if they are not known.
+    :param counted: its input tokens, if they have been counted.
+    """
+
+    __slots__ = ("_began", "_clock", "_counted", "_ctx", "_known", "_model", "_pieces", "_rates", "_request")
+
+    def __init__(
+        self, ctx: Context, model: Resolved, request: Request, rates: Rates | None, counted: int | None
+    ) -> None:
+        self._ctx, self._model, self._request, self._rates, self._counted = ctx, model, request, rates, counted
+        self._clock: Any = ctx._scope.shared.clock
+        self._began: float = self._clock.now()
+        self._known: Tokens | None = None
+        self._pieces: list[str] = []
+
+    def came(self, delta: Delta) -> None:
+        """Note a piece of a streamed answer."""
+        if delta.tokens is not None:
+            self._known = delta.tokens
+        if delta.text:
+            self._pieces.append(delta.text)
+
+    def answered(self, reply: Reply) -> tuple[Tokens, Decimal | None]:
+        """Return what a whole answer has taken. What the provider says of it wins over what is counted."""
+        tokens = reply.tokens
+        if tokens is None:
+            asked = "".join([reply.text, reply.refusal, *[call.name + call.arguments for call in reply.tool_calls]])
+            tokens = self._estimated(asked)
+        return tokens, self.cost(tokens)
+
+    def broken(self, error: BaseException) -> tuple[Tokens, Decimal | None]:
+        """Return what a request has taken that has no whole answer: nothing, or what came of it, as an estimate."""
+        if self.was_free(error):
+            return NO_TOKENS, ZERO
+        tokens = self._estimated("".join(self._pieces))
+        return tokens, self.cost(tokens)
+
+    def was_free(self, error: BaseException) -> bool:
+        """Tell whether the provider has certainly begun no answer."""
+        if self._pieces or self._known is not None:
+            return False
+        if isinstance(error, ConnectionFailed):
+            return not error.sent
+        if isinstance(error, ProviderUnavailable):
+            return error.status is not None
+        return isinstance(error, _REFUSALS)
+
+    def cost(self, tokens: Tokens) -> Decimal | None:
+        """Return what these tokens cost; None if that is not known."""
+        return None if self._rates is None else self._rates.cost(tokens)
+
+    def report(
+        self, tokens: Tokens, cost: Decimal | None, budgets: Mapping[str, str], error: BaseException | None = None
+    ) -> None:
+        """Report the request, unless none has gone out. :param budgets: the accounts that it counts to."""
+        if isinstance(error, ConnectionFailed) and not error.sent:
+            return
+        seconds = max(0.0, self._clock.now() - self._began)
+        failed = "" if error is None else type(error).__name__
+        report(self._ctx, self._model, tokens, cost, seconds=seconds, error=failed, budgets=budgets)
+
+    def _estimated(self, text: str) -> Tokens:
+        """Return what is known of the tokens; of the rest, what is counted. (Without loading what counts exactly.)"""
+        counter: Any = self._model.counter
+        counter = counter if getattr(counter, "ready", True) else EstimatedTokens()
+        output = counter.count_text(text)[0] if text else 0
+        known = self._known
+        if known is not None:
+            return msgspec.structs.replace(known, output=max(known.output, output), estimated=True)
+        count = counter.count(self._request)[0] if self._counted is None else self._counted
+        return Tokens(input=count, output=output, estimated=True)
+
+
+def report(
+    ctx: Context,
+    model: Resolved,
+    tokens: Tokens = NO_TOKENS,
+    cost: Decimal | None = ZERO,
+    *,
+    requests: int = 1,
+    cached: bool = False,
+    seconds: float = 0.0,
+    error: str = "",
+    budgets: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Report what one request has taken: with ``cached``, one that was not made."""
+    ctx.report(
+        KIND,
+        {
+            "provider": model.provider.name,
+            "model": model.name,
+            "requests": requests,
+            "input_tokens": tokens.input,
+            "output_tokens": tokens.output,
+            "cached_tokens": tokens.cached,
+            "reasoning_tokens": tokens.reasoning,
+            "cost": None if cost is None else f"{cost:f}",
+            "estimated": tokens.estimated,
+            "cached": cached,
+            "seconds": seconds,
+            "error": error,
+            "budgets": dict(budgets),
+        },
+    )
+
+
+def is_providers_fault(error: BaseException) -> bool:
+    """Tell whether another model may answer what this one has not: the request itself is in order."""
+    return isinstance(error, ProviderError) and not isinstance(error, RequestRejected)
+
+
+__all__ = ["Spending", "is_providers_fault", "report"]
