@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from flow.graph import interop, render, topologies, traces
     from flow.masking import Secret
     from flow.policy import middleware
+    from flow.policy.breaker import Breaker
     from flow.policy.expressed import expr as expr
     from flow.policy.expressed import template as template
+    from flow.policy.limiter import RateLimiter
     from flow.run.handle import RunHandle, start
     from flow.run.streaming import stream
     from flow.spec.called.marked import action
@@ -60,6 +62,7 @@ else:  # so that a type checker refuses what is not there
         "flow",
         {
             "action": "flow.spec.called.marked",
+            "Breaker": "flow.policy.breaker",
             "ai": "flow.ai",
             "expr": "flow.expr",
             "http": "flow.http",
@@ -68,6 +71,7 @@ else:  # so that a type checker refuses what is not there
             "metrics": "flow.metrics",
             "middleware": "flow.policy.middleware",
             "observe": "flow.observe",
+            "RateLimiter": "flow.policy.limiter",
             "RunHandle": "flow.run.handle",
             "Secret": "flow.masking",
             "recover": "flow.store.recovery",
@@ -88,6 +92,7 @@ else:  # so that a type checker refuses what is not there
 __version__ = "0.1.0"
 
 __all__ = [
+    "Breaker",
     "Config",
     "Context",
     "Dag",
@@ -101,6 +106,7 @@ __all__ = [
     "NodeTimeout",
     "Outcome",
     "Plan",
+    "RateLimiter",
     "Result",
     "Retry",
     "RunError",

@@ -20,6 +20,7 @@
     ├── WrongType        TypeError   data of another type than the one asked for
     ├── NodeTimeout      TimeoutError  a node (or one attempt of it) exceeded its time
     ├── ThreadsExhausted RuntimeError  no thread is left: all are held by calls that were abandoned
+    ├── BreakerOpen      RuntimeError  a breaker lets no attempt in; ``retry_after`` says when it will
     ├── NodeCancelled                a node ended itself by raising its loop's cancellation
     ├── LoopLimit        RuntimeError  a loop has run all the rounds that it may, and its condition does not hold
     ├── ActionFailed     RuntimeError  an action of a workflow file failed; ``data`` says more
@@ -199,6 +200,32 @@ class SignalError(UsageError):
 
 class RouteError(FlowError, ValueError):
     """A router gave a key for which it has no node, or a merge got several outputs."""
+
+
+class BreakerOpen(FlowError, RuntimeError):
+    """A :class:`flow.Breaker` does not let an attempt in. It counts for no breaker.
+
+    :ivar name: of the breaker; None if it has none.
+    :ivar failures: how many in a row have opened it. :ivar failure: the last failure that counted, in words.
+    :ivar retry_after: seconds until it lets an attempt in; 0.0 while one tries whether all is well again.
+    """
+
+    trips_breaker = False
+
+    def __init__(self, name: str | None, failures: int, failure: str, retry_after: float) -> None:
+        self.name = name
+        self.failures = failures
+        self.failure = failure
+        self.retry_after = retry_after
+        what = "the breaker" if name is None else f"breaker {name!r}"
+        then = f"it lets an attempt in again in {retry_after:g} s"
+        if not retry_after:
+            then = "one attempt is being made now that tells whether it closes"
+        count = f"after {failures} failure{'s' * (failures != 1)} in a row, the last: {failure}"
+        super().__init__(f"{what} is open {count}; {then}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.failures, self.failure, self.retry_after)
 
 
 class LoopLimit(FlowError, RuntimeError):
@@ -721,6 +748,7 @@ __all__ = [
     "ActionFailed",
     "ArgumentInvalid",
     "BlockingNodeWarning",
+    "BreakerOpen",
     "ConfigError",
     "CycleError",
     "DagChanged",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -21,7 +22,30 @@ from flow.ai.spending import Spending, is_providers_fault, report
 from flow.ai.tokens import counted
 from flow.ai.usage import KIND
 from flow.data.context import Context
-from flow.errors import BreakerOpen, described, note
+from flow.errors import BreakerOpen, a_kind, described, note
+
+
+class Unbounded:
+    """Stands for a reservation, and for a place within a rate, where there are none."""
+
+    __slots__ = ()
+
+    accounts: Mapping[str, str] = MappingProxyType({})
+
+    async def __aenter__(self) -> Unbounded:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        return None
+
+    def settle(self, *taken: object) -> None:
+        """Nothing is to be settled."""
+
+    def refused(self, retry_after: float | None = None) -> None:
+        """Nobody is to be told."""
+
+
+UNBOUNDED: Final[Any] = Unbounded()
 
 
 class Session:
@@ -125,7 +149,9 @@ class Caller(msgspec.Struct, frozen=True):
         is_first = model.provider_name == self.models[0].provider_name
         rate, breaker = (self.rate, self.breaker) if is_first else (None, None)
         tokens = (count or 0) + (request.max_output_tokens or 0)
-        async with hold(ctx, self.budgets, most) as held, enter(ctx, rate, tokens) as entered:
+        holding = hold(ctx, self.budgets, most) if self.budgets else UNBOUNDED
+        entering = UNBOUNDED if rate is None else enter(ctx, rate, tokens)
+        async with holding as held, entering as entered:
             await _admitted(ctx, breaker)
             spending = Spending(ctx, model, request, rates, count)
             try:
@@ -133,7 +159,7 @@ class Caller(msgspec.Struct, frozen=True):
             except BaseException as error:
                 taken, cost = spending.broken(error)
                 held.settle(cost if spending.was_free(error) else most)
-                entered.settle(taken.input + taken.output, model.provider.headroom())
+                entered.settle(taken.input + taken.output, _headroom(model))
                 if isinstance(error, RateLimited):
                     entered.refused(error.retry_after)
                 _settled(ctx, breaker, error)
@@ -141,7 +167,7 @@ class Caller(msgspec.Struct, frozen=True):
                 raise
             taken, cost = spending.answered(reply)
             held.settle(cost)
-            entered.settle(taken.input + taken.output, model.provider.headroom())
+            entered.settle(taken.input + taken.output, _headroom(model))
             _settled(ctx, breaker, None)
             spending.report(taken, cost, held.accounts)
         self._capture(ctx, model, request, reply)
@@ -154,7 +180,8 @@ class Caller(msgspec.Struct, frozen=True):
 
         :raises LimitExceeded: if they leave none.
         """
-        output, most = request.max_output_tokens, model.max_output_tokens
+        output = request.max_output_tokens
+        most = getattr(model.provider, "max_output_tokens", None) or model.max_output_tokens
 
         def cost(allowed: int | None) -> Decimal | None:
             return None if rates is None else rates.most(count, most if allowed is None else allowed)
@@ -168,8 +195,8 @@ class Caller(msgspec.Struct, frozen=True):
     async def _answered(self, session: Session, spending: Spending, model: Resolved, request: Request) -> Reply:
         ctx, provider = session.ctx, model.provider
         if not self._streams(ctx, request):
-            return await provider.complete(request)
-        reply: Reply | None = None
+            return _whole(await provider.complete(request), model)
+        reply: Any = None
         _begin(session)
         async with _closing(provider.stream(request)) as deltas:
             async for delta in deltas:
@@ -178,13 +205,7 @@ class Caller(msgspec.Struct, frozen=True):
                     _tell(session, delta.text)
                 if delta.reply is not None:
                     reply = delta.reply
-        if reply is None:
-            raise ReplyInvalid(
-                f"the stream of {model.label} has ended without its whole answer",
-                provider=provider.name,
-                model=model.name,
-            )
-        return reply
+        return _whole(reply, model)
 
     def _streams(self, ctx: Context, request: Request) -> bool:
         if self.streams is not None:
@@ -203,6 +224,21 @@ class Caller(msgspec.Struct, frozen=True):
                     "reply": msgspec.to_builtins(reply),
                 },
             )
+
+
+def _whole(reply: Any, model: Resolved) -> Reply:
+    """:raises ReplyInvalid: if that is no answer: providers may be the user's own."""
+    if isinstance(reply, Reply):
+        return reply
+    ended = (
+        "its stream has ended without its whole answer" if reply is None else f"it gave {a_kind(reply)} for an answer"
+    )
+    raise ReplyInvalid(f"{model.label}: {ended}", provider=model.provider_name, model=model.name)
+
+
+def _headroom(model: Resolved) -> Mapping[str, float]:
+    told: Any = getattr(model.provider, "headroom", None)
+    return {} if told is None else told()
 
 
 def _begin(session: Session) -> None:

@@ -13,7 +13,6 @@ import msgspec
 from flow.ai.prices.rates import EXACT
 from flow.errors import RunError, UsageError, shown
 from flow.reprs import counted
-from flow.run.handle import RunHandle
 from flow.run.reports import all_reports
 from flow.run.result import Result
 
@@ -94,6 +93,8 @@ def usage(result: Any) -> UsageReport:
     :raises UsageError: for anything else.
     """
     found = result.result if isinstance(result, RunError) else result
+    from flow.run.handle import RunHandle  # here: it loads much, and whoever has one has loaded it
+
     if isinstance(found, RunHandle):
         return usage_of(all_reports(found._entered()[0]) if found._result is None else found._result.reports)
     if not isinstance(found, Result):

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from flow.config import Retry, Timeout
 from flow.errors import UsageError, shown
-from flow.policy.bind import Admission
+from flow.policy.admission import Admissions
 from flow.policy.middleware import Middleware
 from flow.types import NodeRef
 
@@ -39,7 +39,7 @@ class PolicyOptions(TypedDict, total=False):
     cost: float | None
     fallback: Any
     abandon_on_timeout: bool
-    admission: Admission | None
+    admission: Admissions | None
     join: Literal["all", "some", "none_failed", "done", "failed"] | int
     when: Callable[..., bool] | None
     cleanup: bool

@@ -158,10 +158,11 @@ class Counts:
             self._end(event)
         else:
             kind = event.kind if kind is Noted else kind
-            workflow = self._runs.get(event.run_id)
+            reported = kind is events.NodeReported
+            workflow = self._runs.get((event.outermost if reported else "") or event.run_id)
             if workflow is None:
                 return
-            if kind is events.NodeReported:
+            if reported:
                 count_in(workflow.models, event.value)
                 return
             for mark in _MARKS[kind]:

@@ -13,6 +13,7 @@ from flow.config.fields import is_int, is_number
 from flow.config.policy import UNLIMITED, per_attempt
 from flow.errors import a_kind, shown
 from flow.plan.definition import Policy
+from flow.policy.admission import admission_faults
 from flow.policy.fallback import fallback_faults
 from flow.signature import location_of
 from flow.types import MISSING, NAME_CHARACTERS, NAME_RULE, is_name
@@ -111,8 +112,8 @@ def policy_faults(policy: Policy, is_async: bool, folds: bool = False) -> list[s
     found += _uncalled(policy.middleware)
     if policy.store is not True and policy.store is not False and not _is_pickle(policy.store):
         found.append(f"store must be True, False or 'pickle', not {shown(policy.store)}")
-    if policy.admission is not None and not callable(policy.admission):
-        found.append(f"admission must be a callable (ctx) or None, not {shown(policy.admission)}")
+    if policy.admission is not None:
+        found += admission_faults(policy.admission)
     return found
 
 

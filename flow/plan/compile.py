@@ -36,6 +36,7 @@ from flow.plan.spare import provide_defaults
 from flow.plan.waits import Wait
 from flow.plan.wiring import InputSlots, Wirer
 from flow.plan.within import note_within, secret_inputs
+from flow.policy.admission import gates_of
 from flow.policy.arguments import optionals_of
 from flow.policy.bind import Binder
 from flow.policy.looping import Looped
@@ -352,10 +353,9 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
         timeout = None  # limits nothing
     if policy.runs_in not in (None, "inline", "thread"):
         nodes.named.add(i)
+    gates = None if policy.admission is None else gates_of(policy.admission)
     if isinstance(fn, Mapped):  # these are each item's, the rest the node's
-        fn = fn.with_policy(
-            policy.retry, timeout, policy.runs_in, policy.fallback, policy.abandon_on_timeout, policy.admission
-        )
+        fn = fn.with_policy(policy.retry, timeout, policy.runs_in, policy.fallback, policy.abandon_on_timeout, gates)
         binder = structs.replace(nodes.binders[i], fn=fn, is_async=bool(nodes.is_async[i]) or fn.is_async)
         nodes.binders[i] = binder = binder.with_policy(None, layers, None)
         nodes.is_async[i] = binder.is_async
@@ -364,11 +364,9 @@ def _apply_policy(nodes: Nodes, i: int, policy: Policy, dag_middleware: tuple[An
         nodes.fallbacks[i] = policy.fallback
     if policy.retry is not None:
         nodes.retries[i] = policy.retry
-    if layers or timeout is not None or policy.runs_in is not None or policy.admission is not None:
+    if layers or timeout is not None or policy.runs_in is not None or gates is not None:
         made = nodes.binders.get(i) or Binder(nodes.fns[i], bool(nodes.is_async[i]))
-        nodes.binders[i] = binder = made.with_policy(
-            policy.runs_in, layers, timeout, policy.abandon_on_timeout, policy.admission
-        )
+        nodes.binders[i] = binder = made.with_policy(policy.runs_in, layers, timeout, policy.abandon_on_timeout, gates)
         nodes.is_async[i] = binder.is_async
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from flow.config import Retry, Timeout
 from flow.errors import UsageError, nearest, shown
-from flow.policy.bind import Admission
+from flow.policy.admission import Admissions
 from flow.signature import identity_of, is_same, namesake, qualname_of
 from flow.types import MISSING, NodeRef
 
@@ -60,7 +60,7 @@ class Policy(msgspec.Struct, frozen=True):
     fallback: Any = MISSING
     abandon_on_timeout: bool = False
     executor: str | None = None
-    admission: Admission | None = None
+    admission: Admissions | None = None
     join: str | int = "all"
     when: Callable[..., Any] | None = None
     cleanup: bool = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Any, ClassVar, Final, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -20,14 +20,13 @@ from flow.clock import Clock
 from flow.config import Timeout
 from flow.data.context import Context
 from flow.errors import NodeTimeout
+from flow.policy.admission import Gates
 from flow.policy.arguments import Optionals, leaving_out
 from flow.policy.middleware import Middleware, compose, settled
 from flow.signature import Composite, is_async_callable
 from flow.types import ABSENT, MISSING
 
 Call = Callable[..., Any]
-Admission: TypeAlias = Callable[[Context], Awaitable[object] | object]
-"""What a node's attempt asks before it takes a slot: ``admission=`` of :meth:`flow.Dag.add`."""
 
 
 class Timed(Protocol):
@@ -106,7 +105,7 @@ class Binder(msgspec.Struct, frozen=True):
     optional: Optionals | None = None
     defaults: tuple[tuple[int, Any], ...] = ()
     abandons: bool = False
-    admission: Admission | None = None
+    admission: Gates | None = None
 
     def with_policy(
         self,
@@ -114,10 +113,10 @@ class Binder(msgspec.Struct, frozen=True):
         middleware: tuple[Middleware, ...],
         timeout: Timeout | None,
         abandons: bool = False,
-        admission: Admission | None = None,
+        admission: Gates | None = None,
     ) -> Binder:
         """Return a copy with these policies."""
-        waits = executor not in (None, "inline") or (admission is not None and is_async_callable(admission))
+        waits = executor not in (None, "inline") or (admission is not None and admission.is_async)
         return msgspec.structs.replace(
             self,
             is_async=self.is_async or waits or any(map(is_async_callable, middleware)),
@@ -241,9 +240,7 @@ def _exceeded(run: Timed, i: int, timeout: Timeout, overall: bool, detail: str =
 _TOO_LATE: Final = " before this attempt began"
 
 
-def limited_async(
-    call: Call, run: Timed, i: int, timeout: Timeout, detail: str = ""
-) -> Callable[..., Awaitable[Any]]:
+def limited_async(call: Call, run: Timed, i: int, timeout: Timeout, detail: str = "") -> Callable[..., Awaitable[Any]]:
     """Stop ``call`` when its time is up.
 
     :param detail: what the NodeTimeout is to say besides.

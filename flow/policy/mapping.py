@@ -14,6 +14,7 @@ from flow.awaits import UNAWAITED, is_generator_function, is_unawaited, may_retu
 from flow.config import Retry, Timeout
 from flow.config.fields import is_int, is_number, is_one_of
 from flow.errors import Show, UsageError, a_kind, described, note, shown
+from flow.policy.admission import Gates
 from flow.policy.fresh import fresh, fresh_faults
 from flow.signature import (
     Around,
@@ -290,7 +291,7 @@ class Mapped(Over):
         self.retry: Retry | None = None
         self.timeout: Timeout | None = None
         self.executor: str | None = None
-        self.admission: Any = None
+        self.admission: Gates | None = None
         self.abandons = False
         self.fallback: Any = MISSING
         self._roles: Roles | None = None
@@ -303,7 +304,7 @@ class Mapped(Over):
         executor: str | None,
         fallback: Any,
         abandons: bool,
-        admission: Any = None,
+        admission: Gates | None = None,
     ) -> Mapped:
         """Return a copy whose items are retried, limited, let in, run and replaced as given."""
         copy = Mapped(self.fn, self.sources, self.options)
@@ -314,7 +315,7 @@ class Mapped(Over):
     @property
     def is_async(self) -> bool:
         waits = self.executor not in (None, "inline") or self.roles.awaits
-        return waits or (self.admission is not None and is_async_callable(self.admission))
+        return waits or (self.admission is not None and self.admission.is_async)
 
     def faults(self) -> list[str]:
         return [*super().faults(), *self.options.faults()]

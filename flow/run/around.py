@@ -12,7 +12,9 @@ from typing import Any
 
 from flow.awaits import discard
 from flow.data.context import Context
-from flow.errors import UsageError
+from flow.errors import UsageError, a_kind
+from flow.logs import log_broken
+from flow.policy.admission import Admission, Gates, NotBegun
 from flow.policy.middleware import is_awaitable
 from flow.run.calls import Calls
 from flow.run.journal import WINDOW, Answer, Journal
@@ -151,24 +153,99 @@ def lifted(run: Calls, i: int, call: Call) -> Callable[..., Awaitable[Any]]:
     return awaited
 
 
-def admitted(run: Calls, i: int, call: Call, is_async: bool, admission: Call, make: Callable[[], Context]) -> Call:
-    """Let ``call`` begin once ``admission`` lets it in. While that is awaited, the node holds no slot.
+def admitted(run: Calls, i: int, call: Call, is_async: bool, gates: Gates, make: Callable[[], Context]) -> Call:
+    """Let ``call`` begin once all ``gates`` let it in. While one is awaited, the node holds no slot.
 
-    :param make: makes the Context that the admission is given.
+    :param make: makes the Context that the admissions are given.
     """
+    if gates.settles or len(gates.each) > 1:
+        return _settled(run, i, call, is_async, gates, make)
+    (admission,) = gates.each
 
     async def let_in(*values: Any) -> Any:
-        made = admission(make())
+        made: Any = admission(make())
         if is_awaitable(made):
             async with run.released():
                 await made
         return await call(*values)
 
     def let_in_at_once(*values: Any) -> Any:
-        made = admission(make())
-        if is_awaitable(made):
-            discard(made)
-            raise UsageError(f"the admission of node {run.name_of(i)!r} returned something to await: make it async")
+        _refuse_awaitable(run, i, admission(make()))
         return call(*values)
 
     return let_in if is_async else let_in_at_once
+
+
+def _settled(run: Calls, i: int, call: Call, is_async: bool, gates: Gates, make: Callable[[], Context]) -> Call:
+    """As :func:`admitted`; those that have let the call in are told how it ended."""
+
+    async def let_in(*values: Any) -> Any:
+        ctx, passed, begun = make(), list[Admission](), False
+        try:
+            await _pass(run, gates, ctx, passed)
+            begun = True
+            value = await call(*values)
+        except BaseException as error:
+            _settle(run, i, passed, ctx, error if begun else NotBegun(error))
+            raise
+        _settle(run, i, passed, ctx, None)
+        return value
+
+    def let_in_at_once(*values: Any) -> Any:
+        ctx, passed, begun = make(), list[Admission](), False
+        try:
+            for gate in gates.each:
+                _refuse_awaitable(run, i, gate(ctx))
+                passed.append(gate)
+            begun = True
+            value = call(*values)
+        except BaseException as error:
+            _settle(run, i, passed, ctx, error if begun else NotBegun(error))
+            raise
+        _settle(run, i, passed, ctx, None)
+        return value
+
+    return let_in if is_async else let_in_at_once
+
+
+async def _pass(run: Calls, gates: Gates, ctx: Context, passed: list[Admission]) -> None:
+    """Ask one admission after the other, without a slot from the first on that is awaited.
+
+    :param passed: gets each that has let the call in, at once: a cancellation may come with the next step.
+    """
+    made: Any
+    left = iter(gates.each)
+    for gate in left:
+        made = gate(ctx)
+        if not is_awaitable(made):
+            passed.append(gate)
+            continue
+        async with run.released():
+            await made
+            passed.append(gate)
+            for later in left:
+                made = later(ctx)
+                if is_awaitable(made):
+                    await made
+                passed.append(later)
+
+
+def _refuse_awaitable(run: Calls, i: int, made: Any) -> None:
+    if is_awaitable(made):
+        discard(made)
+        raise UsageError(f"the admission of node {run.name_of(i)!r} returned something to await: make it async")
+
+
+def _settle(run: Calls, i: int, passed: list[Admission], ctx: Context, error: BaseException | None) -> None:
+    """Tell the admissions that have let a call in how it ended, the last one first. What they raise is logged."""
+    if error is not None:
+        run.conceal(error)  # they may show it, and in other runs
+    while passed:  # emptied: an error holds the frame that holds the list
+        gate: Any = passed.pop()
+        settled = getattr(gate, "settled", None)
+        if settled is not None:
+            try:
+                settled(ctx, error)
+            except Exception:
+                text = "the admission %s of node %r raised in settled"
+                log_broken(text, a_kind(gate), run.name_of(i), run=run.run_id, node=ctx.node)

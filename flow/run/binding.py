@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from flow.errors import Hints, UsageError, listing
 from flow.plan.resolver import DONE
-from flow.policy.bind import Admission, Binder, Expand
+from flow.policy.admission import Gates
+from flow.policy.bind import Binder, Expand
 from flow.policy.looping import Looped
 from flow.policy.mapping import Folded, Mapped
 from flow.run.around import admitted, asked, kept, lifted, plain_keepers, told
@@ -23,7 +24,7 @@ from flow.run.loading import load
 from flow.run.routing import bind_choices, bind_receivers
 from flow.run.state import PlanRun
 from flow.run.watched import takes_times, times, watched
-from flow.signature import Nested, is_async_callable
+from flow.signature import Nested
 
 Call = Callable[..., Any]
 
@@ -70,12 +71,12 @@ def bind(run: PlanRun, expand: Expand) -> None:
         bind_receivers(run)
 
 
-def _let_in(run: PlanRun, i: int, admission: Admission) -> None:
+def _let_in(run: PlanRun, i: int, admission: Gates) -> None:
     """Let node ``i`` begin once ``admission`` lets it in."""
     call: Call = run.fns[i]
     fns: Any = run.fns
     is_async: Any = run.is_async
-    if is_async_callable(admission) and not is_async[i]:
+    if admission.is_async and not is_async[i]:
         call, is_async[i] = lifted(run, i, call), 1
     fns[i] = admitted(run, i, call, bool(is_async[i]), admission, partial(run.context, i))
 

@@ -166,7 +166,7 @@ class NodeReported(msgspec.Struct, frozen=True, tag=True):
     """A node has reported a fact, which the run keeps (:meth:`flow.Context.report`).
 
     ``path`` leads to the node through the runs around it. ``index``: of an item of a map. ``value`` is the one that the
-    run keeps: leave it as it is.
+    run keeps: leave it as it is. ``outermost`` is the id of the outermost run, if it is another than ``run_id``.
     """
 
     run_id: str
@@ -177,6 +177,7 @@ class NodeReported(msgspec.Struct, frozen=True, tag=True):
     path: tuple[str, ...] = ()
     index: int | None = None
     attempt: int = 1
+    outermost: str = ""
 
 
 class MapStarted(msgspec.Struct, frozen=True, tag=True, gc=False):

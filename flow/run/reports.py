@@ -66,7 +66,9 @@ class ReportingCalls(EmittingCalls):
             if data is not None and journal is not None:
                 journal.reports(report, data)
         if self.config.observers:
-            self.emit(events.NodeReported(self.run_id, call.node, kind, value, now, report.path, index, attempt))
+            outermost = around[-1].run_id if len(around) > 1 else ""
+            told = (self.run_id, call.node, kind, value, now, report.path, index, attempt, outermost)
+            self.emit(events.NodeReported(*told))
         if journal is not None and journal.broken is None and (journal.idle or not len(journal.entries) % WINDOW):
             journal.wake()
 

@@ -226,6 +226,24 @@ class TestStreams:
             used(input_tokens=1, output_tokens=2, cost=f"{cost(1, 2):f}", estimated=True, error="ReplyInvalid")
         ]
 
+    def test_what_is_no_answer_is_an_error(self) -> None:
+        class Own:
+            """A provider that says nothing of its rates, and answers by a text."""
+
+            name = "scripted"
+
+            async def complete(self, request: Request) -> Any:
+                return "a text"
+
+            def stream(self, request: Request) -> Any: ...
+
+        dag = flow.Dag("d")
+        rate = ai.RateLimiter(concurrency=1)
+        ai.llm(dag, "ask", model=model(Own(), tokens=Words()), prompt="{{ text }}", rate=rate)
+        error, cause = failing(dag)
+        assert isinstance(cause, ai.ReplyInvalid) and "scripted:m: it gave a str for an answer" in str(cause)
+        assert len(took(error)) == 1 and rate.statistics().in_flight == 0
+
 
 def broken(kind: type[Exception], *args: Any, **fields: Any) -> Exception:
     error = kind(*args or ("down",))
@@ -450,6 +468,20 @@ class TestBudgets:
         failing(self.priced(ai.Scripted(error), budget))
         (stats,) = [one for one in budget.statistics() if one.window == "day"]
         assert (stats.spent, stats.reserved) == (spent, 0)
+
+    def test_the_most_output_of_a_provider_or_a_model_is_reserved(self) -> None:
+        provider = ai.Scripted(reply("a"))
+        for settings, asked in (({}, None), ({"max_output_tokens": 70}, cost(1, 70))):
+            dag = flow.Dag("d")
+            one = model(provider, tokens=Words(), **settings)
+            ai.llm(dag, "ask", model=one, prompt="{{ text }}", budget=ai.Budget(run="0.00001"))
+            _, cause = failing(dag)
+            assert isinstance(cause, ai.UnknownModel if asked is None else ai.BudgetExceeded)
+            assert getattr(cause, "asked", None) == asked
+        assert ai.Anthropic(api_key="k", max_output_tokens=50).max_output_tokens == 50
+        provider.max_output_tokens = 50  # type: ignore[attr-defined]
+        _, cause = failing(dag)
+        assert isinstance(cause, ai.BudgetExceeded) and cause.asked == cost(1, 50) and provider.requests == []
 
     def test_a_call_for_which_there_is_no_room_is_not_made(self) -> None:
         provider = ai.Scripted(reply("a"))

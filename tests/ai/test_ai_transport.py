@@ -53,14 +53,14 @@ class TestClients:
             for provider in providers:
                 assert (await provider.complete(REQUEST)).text == "fine"
                 assert (await streamed(provider))[1].text == "fine"
-            assert len(clients._clients) == 1
+            assert len(clients._loops) == 1
 
         with serving() as server:
             providers = [OpenAICompatible(server.openai, KEY), Anthropic(KEY, server.anthropic)]
             for loop in range(1, 4):
                 run(twice, providers, backend=backend)
                 assert server.connections == loop
-                assert clients._clients == clients._keepers == {}
+                assert clients._loops == {}
         gc.collect(1)  # a connection that was left open would warn
 
     def test_in_runs_of_the_engine(self, backend: str) -> None:
@@ -83,14 +83,14 @@ class TestClients:
 
     def test_a_loop_that_ends_without_closing_is_forgotten(self) -> None:
         async def begin() -> None:
-            await clients.client_of_loop()
+            await clients.lease()
 
         loop = asyncio.new_event_loop()
         loop.run_until_complete(begin())
         loop.close()
-        assert list(clients._clients) == [loop]
+        assert list(clients._loops) == [loop]
         run(begin)
-        assert clients._clients == {}
+        assert clients._loops == {}
 
     def test_a_client_of_the_users_stays_open(self, backend: str) -> None:
         import httpx2
@@ -127,6 +127,29 @@ class TestClients:
         with serving() as server:
             run(go, server, backend=backend)
             assert server.usage.requests == 50
+
+    def test_more_at_once_than_one_client_takes(self, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are shared out to clients, which are closed again: the last ones first, and not at each change."""
+        monkeypatch.setattr(clients, "PER_CLIENT", 2)
+
+        async def go(server: Server) -> None:
+            provider = OpenAICompatible(server.openai, KEY)
+            async with anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(provider.complete, REQUEST)
+                while len(server.requests) < 5:
+                    await anyio.sleep(0.001)
+                (found,) = clients._loops.values()
+                assert [lease.used for lease in found._leases] == [2, 2, 1]
+                server.release()
+            assert [lease.used for lease in found._leases] == [0]
+            await provider.complete(REQUEST)
+            await failure(partial(OpenAICompatible("http://127.0.0.1:1/v1", KEY).complete, REQUEST))
+            assert [lease.used for lease in found._leases] == [0]
+
+        with serving(lambda asked: Answer(hold=0)) as server:
+            run(go, server, backend=backend)
+        gc.collect(1)
 
 
 class TestConnections:

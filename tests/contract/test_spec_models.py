@@ -170,7 +170,7 @@ def test_a_schema_is_what_the_model_is_told(script: Script) -> None:
     told = script.provider.requests[0].output
     assert told is not None
     properties = told.schema["properties"]
-    assert list(properties) == ["title", "kind", "points", "note", "score"]
+    assert told.name == "ask" and list(properties) == ["title", "kind", "points", "note", "score"]
     assert properties["kind"]["enum"] == ["bad", "good"] and "In a few words" in properties["title"]["description"]
 
 
@@ -354,7 +354,8 @@ FAULTS = {
     "a schema": (
         "llm: 'openai:x', prompt: x, output: {type: object, ^propertes: {}, properties: {a: {type: ^strng}, b: ^{}, "
         "c: {type: ^array}, d: {type: string, maxLength: ^-1}, e: ^3, f: {enum: ^[true]}, g: {anyOf: ^[]}, "
-        "h: ^{type: object}}, required: [^z], additionalProperties: ^true}",
+        "h: ^{type: object}, i: {type: ^[]}, j: {anyOf: ^[{type: object, properties: {x: {type: string}}}, "
+        "{type: object, properties: {y: {type: string}}}]}}, required: [^z], additionalProperties: ^true}",
         [
             "output of llm 'a': a schema of a file has no key 'propertes' (did you mean 'properties'?)",
             "output of llm 'a': a schema has no type 'strng' (did you mean 'string'?)",
@@ -365,6 +366,8 @@ FAULTS = {
             "output of llm 'a': enum lists texts or integers, not true",
             "output of llm 'a': anyOf lists schemas, one at least",
             "output of llm 'a': an object has 'properties', one at least",
+            "output of llm 'a': no type to choose from",
+            "output of llm 'a': several objects to choose from",
             "output of llm 'a': required names 'z', which is no property",
             "output of llm 'a': an answer has the properties that it lists, and no others",
         ],

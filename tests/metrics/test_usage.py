@@ -86,7 +86,7 @@ def test_what_fails_has_been_paid_for() -> None:
     assert counts.snapshot().values[names.MODEL_REQUESTS] == {KEY: 2}
 
 
-def test_items_and_runs_within_are_counted_each_once() -> None:
+def test_items_and_runs_within_are_counted_once_by_the_outermost_workflow() -> None:
     counts, inner, dag = Counts(), flow.Dag("inner"), flow.Dag("outer")
 
     @inner.node
@@ -98,7 +98,7 @@ def test_items_and_runs_within_are_counted_each_once() -> None:
     dag.map("each", told, over="xs")
     flow.run(dag, {"xs": [1, 2, 3]}, config=flow.Config(observers=(counts.observe,)))
     tokens = counts.snapshot().values[names.MODEL_TOKENS]
-    assert tokens["inner", "openai", "mini", "input"] == tokens["outer", "openai", "mini", "input"] == 6
+    assert {key: n for key, n in tokens.items() if n and "input" in key} == {("outer", "openai", "mini", "input"): 12}
 
 
 def test_many_models_become_other() -> None:

@@ -210,7 +210,7 @@ class TestExecutor:
 
 class TestAdmission:
     @everywhere
-    @pytest.mark.parametrize("admission", [None, admit, aadmit, Admits(), Admits().__call__])
+    @pytest.mark.parametrize("admission", [None, admit, aadmit, Admits(), Admits().__call__, [], [admit, aadmit]])
     @pytest.mark.parametrize("fn", [one, aone])
     def test_what_is_taken(self, make: Adds, admission: Any, fn: Any) -> None:
         dag = make(fn, admission=admission)
@@ -218,10 +218,10 @@ class TestAdmission:
         assert policy_of(dag).admission is admission
 
     @everywhere
-    @pytest.mark.parametrize("admission", [0, False, "limit", [admit]], ids=named)
+    @pytest.mark.parametrize("admission", [0, False, "limit", [admit, 3]], ids=named)
     def test_what_cannot_be_called(self, make: Adds, admission: Any) -> None:
         (fault,) = faults_of(make(admission=admission))
-        assert fault.startswith("admission must be a callable (ctx) or None, not ")
+        assert fault.startswith("admission must be a callable (ctx), a list of them, or None, not ")
 
 
 class TestCopies:

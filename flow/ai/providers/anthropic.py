@@ -34,7 +34,7 @@ class Anthropic(HTTPProvider):
     :param base_url: requests go to ``/v1/messages`` below it.
     :param name: in usage, metrics and messages. :param headers: further header fields (``anthropic-beta``, ...).
     :param auth_header: the field that holds the key: ``x-api-key``, or ``authorization`` (as ``Bearer``).
-    :param max_output_tokens: of requests that say nothing of it.
+    :param max_output_tokens: of requests that say nothing of it. Budgets reserve for so many.
     :param structured: how ``output=`` is asked for: ``format`` is the protocol's own way; ``tool`` a tool that the
         model has to use, for models that do not know the former.
     :param timeout: seconds of silence within an answer after which it is given up.
@@ -78,6 +78,7 @@ class Anthropic(HTTPProvider):
             faults=faults,
         )
         super().__init__(Messages(max_output_tokens, structured), transport)
+        self.max_output_tokens = max_output_tokens
 
 
 __all__ = ["BASE_URL", "MAX_OUTPUT_TOKENS", "VERSION", "Anthropic"]

@@ -1,4 +1,4 @@
-"""The HTTP client of each event loop: made at its first request, closed when the loop ends."""
+"""The HTTP clients of each event loop: made at its first request, closed when the loop ends."""
 
 from __future__ import annotations
 
@@ -16,13 +16,61 @@ if TYPE_CHECKING:
 IDLE: Final = 60.0
 """Seconds that a connection without requests is kept."""
 
-MAX_IDLE: Final = 100
-"""Connections that are kept without requests. How many are in use is not limited here: rate limits do that."""
+PER_CLIENT: Final = 32
+"""Requests that one client has at once. Each request makes it look at all its connections: a thousand at once by one
+client take 3 times the CPU time that they take by 32. How many there are in all is not limited here.
+"""
 
-_clients: dict[object, httpx2.AsyncClient] = {}
-"""By event loop. All providers share its client: connections are pooled by host, and it holds no key and no cookie."""
+_loops: dict[object, Clients] = {}
+"""By event loop. All providers share them: connections are pooled by host, and they hold no key and no cookie."""
 
-_keepers: dict[object, AsyncGenerator[httpx2.AsyncClient, None]] = {}
+
+class Lease:
+    """A client for one request.
+
+    :param clients: which it goes back to; None: it is the user's.
+    """
+
+    __slots__ = ("_clients", "client", "used")
+
+    def __init__(self, client: httpx2.AsyncClient, clients: Clients | None = None) -> None:
+        self.client = client
+        self.used = 0
+        self._clients = clients
+
+    async def leave(self) -> None:
+        """Give it back, once for each request."""
+        if self._clients is not None:
+            await self._clients.take_back(self)
+
+
+class Clients:
+    """The clients of one event loop, of which the first ones are used most."""
+
+    def __init__(self) -> None:
+        self._leases: list[Lease] = []
+        self.keeper: AsyncGenerator[None, None] | None = None
+
+    def take(self) -> Lease:
+        """Return a client that has room, and count a request of it. O(clients)."""
+        found = next((lease for lease in self._leases if lease.used < PER_CLIENT), None)
+        if found is None:
+            found = Lease(_new_client(), self)
+            self._leases.append(found)
+        found.used += 1
+        return found
+
+    async def take_back(self, lease: Lease) -> None:
+        """Count one request less. The last clients are closed once nothing needs them: connections would stay open."""
+        lease.used -= 1
+        leases = self._leases
+        while len(leases) > 1 and leases[-1].used == 0 and leases[-2].used <= PER_CLIENT // 2:
+            await leases.pop().client.aclose()
+
+    async def aclose(self) -> None:
+        """Close all of them."""
+        while self._leases:
+            await self._leases.pop().client.aclose()
 
 
 @cache
@@ -35,36 +83,31 @@ def load() -> Any:
     return httpx2
 
 
-async def client_of_loop() -> httpx2.AsyncClient:
-    """Return the client of the running event loop, of asyncio or trio. O(1).
+async def lease() -> Lease:
+    """Return a client of the running event loop, of asyncio or trio. O(clients).
 
     A loop closes the asynchronous generators that it has begun when it ends (``asyncio.run``, ``trio.run``): one that
-    has the client in its hands closes it in time, without anybody having to say so.
+    has the clients in its hands closes them in time, without anybody having to say so.
     """
     from anyio.lowlevel import current_token
 
     loop = current_token().native_token
-    client = _clients.get(loop)
-    if client is None:
-        for gone in [known for known in _clients if _is_closed(known)]:  # which has not ended as above
-            _forget(gone)
-        keeper = _keepers[loop] = _keep(loop)
-        client = _clients[loop] = await anext(keeper)
-    return client
+    clients = _loops.get(loop)
+    if clients is None:
+        for gone in [known for known in _loops if _is_closed(known)]:  # which has not ended as above
+            del _loops[gone]
+        clients = _loops[loop] = Clients()
+        clients.keeper = _keep(loop, clients)
+        await anext(clients.keeper)
+    return clients.take()
 
 
-async def _keep(loop: object) -> AsyncGenerator[httpx2.AsyncClient, None]:
-    from http.cookiejar import CookieJar, DefaultCookiePolicy
-
-    httpx2 = load()
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=MAX_IDLE, keepalive_expiry=IDLE)
-    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    client = httpx2.AsyncClient(verify=_certificates(), timeout=None, limits=limits, cookies=cookies)
+async def _keep(loop: object, clients: Clients) -> AsyncGenerator[None, None]:
     try:
-        yield client
+        yield
     finally:
-        _forget(loop)
-        await client.aclose()
+        _loops.pop(loop, None)
+        await clients.aclose()
 
 
 def _is_closed(loop: object) -> bool:
@@ -72,9 +115,17 @@ def _is_closed(loop: object) -> bool:
     return asks is not None and bool(asks())
 
 
-def _forget(loop: object) -> None:
-    _clients.pop(loop, None)
-    _keepers.pop(loop, None)
+def _new_client() -> httpx2.AsyncClient:
+    from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+    http = load()
+    made: httpx2.AsyncClient = http.AsyncClient(
+        verify=_certificates(),
+        timeout=None,
+        limits=http.Limits(max_connections=None, max_keepalive_connections=PER_CLIENT, keepalive_expiry=IDLE),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
+    return made
 
 
 @cache
@@ -84,4 +135,4 @@ def _certificates() -> ssl.SSLContext:
     return context
 
 
-__all__ = ["client_of_loop", "load"]
+__all__ = ["Lease", "lease", "load"]

@@ -35,7 +35,7 @@ class Body:
     ) -> None:
         self.where = where
         self._chunks: AsyncIterator[bytes] | None = chunks
-        self._close = close
+        self._close: Callable[[], Awaitable[None]] | None = close
         self._failing = failing
 
     async def next(self) -> bytes | None:
@@ -58,9 +58,13 @@ class Body:
     async def aclose(self) -> None:
         """Leave the rest, and close the connection if there is some. May be called again."""
         chunks, self._chunks = self._chunks, None
-        if chunks is not None:
-            await abandon(chunks)
-        await self._close()
+        close, self._close = self._close, None
+        try:
+            if chunks is not None:
+                await abandon(chunks)
+        finally:
+            if close is not None:
+                await close()
 
 
 class EventStream:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from flow.ai.errors import AccessDenied, ReplyInvalid, RequestRejected
-from flow.ai.providers.clients import client_of_loop, load
+from flow.ai.providers.clients import Lease, lease, load
 from flow.ai.providers.failures import Where
 from flow.ai.providers.fields import has_rates, rates_left
 from flow.ai.providers.keys import Key, KeyMissing, KeySource, is_secret, variable_of
@@ -137,9 +137,8 @@ class Transport:
             failed = where.error(RequestRejected, f"the request cannot be written as JSON: {error}")
             raise failed from None
         try:
-            client = self._client or await client_of_loop()
             request = self._request(await self._key.text(), content, accept)
-            response: httpx2.Response = await client.send(request, stream=True, follow_redirects=False)
+            response, close = await self._exchange(request)
         except KeyMissing as error:
             failed = where.error(AccessDenied, str(error))
         except Exception as error:
@@ -147,8 +146,25 @@ class Transport:
         else:
             if has_rates(response.headers):
                 self._said = response.headers
-            return response, Body(where, response.aiter_raw(), response.aclose, self._failing)
+            return response, Body(where, response.aiter_raw(), close, self._failing)
         raise failed
+
+    async def _exchange(self, request: httpx2.Request) -> tuple[httpx2.Response, Callable[[], Awaitable[None]]]:
+        """Send a request, and return the answer with what closes it."""
+        taken = Lease(self._client) if self._client is not None else await lease()
+        try:
+            response = await taken.client.send(request, stream=True, follow_redirects=False)
+        except BaseException:
+            await taken.leave()
+            raise
+
+        async def close() -> None:
+            try:
+                await response.aclose()
+            finally:
+                await taken.leave()
+
+        return response, close
 
     def _failing(self, where: Where, error: Exception) -> Exception:
         """Make the error for one of httpx2; another is returned as it is."""

@@ -24,7 +24,7 @@ from flow.run.queue import ItemResolver, StreamResolver
 from flow.run.spans import ItemSpans
 from flow.run.state import PlanRun
 from flow.run.unawaited import looked_at
-from flow.signature import Composite, is_async_callable
+from flow.signature import Composite
 from flow.types import ABSENT
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class MapCalls(Calls):
             and not isinstance(mapped.fn, Composite)  # whose runs say which item they are of
         )
         gate = mapped.admission
-        self._lifts = (outer.on_loop and outer.lifts) or (gate is not None and is_async_callable(gate))
+        self._lifts = (outer.on_loop and outer.lifts) or (gate is not None and gate.is_async)
         fn = self._function(0)
         self._call = fn if plain else self._new_call()
         self.feed = feed = self._resolver_type(before)(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict, Union
+from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict, Union, get_args, get_origin, is_typeddict
 
 import msgspec
 
@@ -71,7 +71,7 @@ class Schema:
         names = table.get("type")
         event = table.marks["type"][1] if "type" in table else table.at
         if isinstance(names, Row):
-            return _union([self._typed(name, table, event) for name in names]) if names else Any
+            return self._union([self._typed(name, table, event) for name in names], event)
         return self._typed(names, table, event)
 
     def _typed(self, name: Any, table: Table, event: Any) -> Any:
@@ -125,9 +125,10 @@ class Schema:
         if table.get("additionalProperties", False) is not False:
             where = table.marks["additionalProperties"][1]
             self._faults.add(where, f"{self._what}: an answer has the properties that it lists, and no others")
+        own = self._name if self._count == 1 else f"{self._name}_{self._count}"
         fields = {name: self.type(one, properties.marks[name][1]) for name, one in properties.items()}
         fields = {name: kind if name in required else NotRequired[kind] for name, kind in fields.items()}
-        return TypedDict(self._name if self._count == 1 else f"{self._name}_{self._count}", fields)  # type: ignore[operator]
+        return TypedDict(own, fields)  # type: ignore[operator]
 
     def _enum(self, table: Table, event: Any) -> Any:
         values = table["enum"]
@@ -151,11 +152,19 @@ class Schema:
         if not isinstance(schemas, Row) or not schemas:
             self._faults.add(event, f"{self._what}: anyOf lists schemas, one at least")
             return Any
-        return _union([self.type(one, at) for one, at in zip(schemas, schemas.marks, strict=True)])
+        return self._union([self.type(one, at) for one, at in zip(schemas, schemas.marks, strict=True)], event)
 
-
-def _union(kinds: list[Any]) -> Any:
-    return Union[tuple(kinds)]  # noqa: UP007  # of as many as there are
+    def _union(self, kinds: list[Any], event: Any) -> Any:
+        """Return the type of what is of one of these types."""
+        plain = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
+        objects = len([kind for kind in plain if is_typeddict(kind)])
+        arrays = len([kind for kind in plain if get_origin(kind) is list])
+        if objects > 1 or arrays > 1 or not kinds:
+            what = "no type" if not kinds else "several objects" if objects > 1 else "several arrays"
+            text = f"{self._what}: {what} to choose from: one object, one array, and any other types may stand there"
+            self._faults.add(event, text)
+            return Any
+        return Union[tuple(kinds)]  # noqa: UP007  # of as many as there are
 
 
 __all__ = ["MOST", "Schema"]
