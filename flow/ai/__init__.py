@@ -37,10 +37,11 @@ if TYPE_CHECKING:
         Truncated,
         UnknownModel,
     )
+    from flow.ai.images import image
     from flow.ai.limits import UsageLimits
     from flow.ai.llm import llm
     from flow.ai.messages import Delta, Image, Message, OutputSpec, Reply, Request, Text, Tokens, ToolCall, ToolSpec
-    from flow.ai.models import Model, models
+    from flow.ai.models import Model, Resolved, models, resolve
     from flow.ai.prices import PriceTable, Rates, prices
     from flow.ai.prompts import Prompt
     from flow.ai.provider import Provider
@@ -93,6 +94,7 @@ else:  # so that a type checker refuses what is not there
             "ReplyInvalid": "flow.ai.errors",
             "Request": "flow.ai.messages",
             "RequestRejected": "flow.ai.errors",
+            "Resolved": "flow.ai.models",
             "Scripted": "flow.ai.providers.scripted",
             "Text": "flow.ai.messages",
             "TokenCounter": "flow.ai.tokens",
@@ -107,9 +109,11 @@ else:  # so that a type checker refuses what is not there
             "UsageReport": "flow.ai.usage",
             "agent": "flow.ai.agent:agent",
             "from_sdk": "flow.ai.providers.sdk",
+            "image": "flow.ai.images",
             "llm": "flow.ai.llm:llm",
             "models": "flow.ai.models:models",
             "prices": "flow.ai.prices:prices",
+            "resolve": "flow.ai.models",
             "tool": "flow.ai.tools",
             "usage": "flow.ai.usage:usage",
         },
@@ -151,6 +155,7 @@ __all__ = [
     "ReplyInvalid",
     "Request",
     "RequestRejected",
+    "Resolved",
     "Scripted",
     "Text",
     "TokenCounter",
@@ -165,9 +170,11 @@ __all__ = [
     "UsageReport",
     "agent",
     "from_sdk",
+    "image",
     "llm",
     "models",
     "prices",
+    "resolve",
     "tool",
     "usage",
 ]

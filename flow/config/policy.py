@@ -31,9 +31,9 @@ class Retry(msgspec.Struct, frozen=True, metaclass=SettingsMeta):
 
     Only :class:`Exception` is ever retried: KeyboardInterrupt, SystemExit and cancellation never are.
 
-    An exception may say more. If its attribute ``retryable`` is False, no other attempt is made. If ``retry_after`` is a
-    number of seconds, the next attempt begins no earlier, also past ``max_delay``; if the node's overall limit, or that
-    of the run, would pass before, there is none.
+    An exception may say more. If its attribute ``retryable`` is False, no other attempt is made. If ``retry_after`` is
+    a number of seconds, the next attempt begins no earlier, also past ``max_delay``; if the node's overall limit, or
+    that of the run, would pass before, there is none.
     """
 
     attempts: int = 3

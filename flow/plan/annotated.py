@@ -117,7 +117,7 @@ def _hints(fn: Any) -> Mapping[str, Any]:
     if isinstance(fn, MethodType):
         fn = fn.__func__
     if isinstance(fn, Shaped):
-        return {"return": kind for kind in fn.returns}
+        return {"return": fn.returns[0]} if fn.returns else {}
     if isinstance(fn, type):
         own: Any = fn  # a class whose call makes an instance of it, and nothing else
         is_plain = type(own) is type and not isinstance(own.__new__, FunctionType)

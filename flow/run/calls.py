@@ -397,7 +397,7 @@ class Calls(CallFacts):
                 "part of that; let what provides it return a list",
             )
             return None
-        delay = self._delay_after(i, retry.delay_after(attempt), error)
+        delay = _delay_after(self, i, retry.delay_after(attempt), error)
         if delay is None:
             return None
         self.tell(i, Status.FAILED, None, error, final=False)
@@ -408,22 +408,6 @@ class Calls(CallFacts):
         if self.config.observers:
             self.retried(i, attempt, error, delay)
         log_retry(self, i, attempt, error, delay)
-        return delay
-
-    def _delay_after(self, i: int, delay: float, error: BaseException) -> float | None:
-        """Return the seconds to wait after ``error``, which may ask for more; None if no time is left for that."""
-        asked, now = asked_delay(error), self.clock.now()
-        delay = max(delay, asked)
-        if i in self._deadlines and now + delay >= self._deadlines[i]:
-            note(error, f"not retried: the node's overall limit of {self.node_limit(i):g} s leaves no time")
-            return None
-        if asked == delay and asked and not self.outlasts(i):
-            run: Any = self
-            while getattr(run, "outer", None) is not None:
-                run = run.outer
-            if run.config.timeout is not None and now < run.started_at + run.config.timeout <= now + delay:
-                note(error, f"not retried: the run's time limit passes within the {asked:g} s that it asks for")
-                return None
         return delay
 
     def plain_error(self, i: int, error: BaseException) -> BaseException:
@@ -462,3 +446,21 @@ class Calls(CallFacts):
             BlockingNodeWarning,
             *where,
         )
+
+
+def _delay_after(calls: Calls, i: int, delay: float, error: BaseException) -> float | None:
+    """Return the seconds to wait after ``error``, which may ask for more; None if no time is left for that."""
+    asked, now = asked_delay(error), calls.clock.now()
+    delay = max(delay, asked)
+    ends = calls._deadlines.get(i)
+    if ends is not None and now + delay >= ends:
+        note(error, f"not retried: the node's overall limit of {calls.node_limit(i):g} s leaves no time")
+        return None
+    if asked == delay and asked and not calls.outlasts(i):
+        run: Any = calls
+        while getattr(run, "outer", None) is not None:
+            run = run.outer
+        if run.config.timeout is not None and now < run.started_at + run.config.timeout <= now + delay:
+            note(error, f"not retried: the run's time limit passes within the {asked:g} s that it asks for")
+            return None
+    return delay
