@@ -161,6 +161,17 @@ class TestWhatTheModelIsTold:
         assert "a: expected an integer" in texts[2] and "b: expected an integer, and it is missing" in texts[2]
         assert texts[4] == "2"
 
+    def test_what_ends_the_run_ends_it(self) -> None:
+        class Own(BaseException):
+            pass
+
+        def interrupts(x: int) -> None:
+            """As Ctrl-C."""
+            raise Own
+
+        with pytest.raises(Own):
+            run(agent_of(ai.Scripted(calls(("interrupts", '{"x": 1}'))), tools=[interrupts]))
+
     @pytest.mark.parametrize("on_error", ["stop", "collect"])
     def test_also_where_a_run_collects_errors(self, on_error: str) -> None:
         provider = ai.Scripted(calls(("fails", '{"why": "x"}')), reply("a"))

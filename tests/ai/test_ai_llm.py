@@ -611,6 +611,21 @@ class TestOtherModels:
         _, cause = failing(self.asks(down, breaker=breaker))
         assert isinstance(cause, flow.errors.BreakerOpen)
 
+    def test_one_that_is_awaited_holds_no_slot(self) -> None:
+        """As what a user may write with the methods of a breaker."""
+        order: list[str] = []
+
+        class Waits(Breaker):
+            async def __call__(self, ctx: flow.Context) -> None:  # type: ignore[override]
+                order.append("waits")
+                await flow.clock.SYSTEM_CLOCK.wait(0.0)
+                await anyio.sleep(0.001)
+
+        dag = asking(ai.Scripted(lambda request: order.append("asked") or reply("a")), breaker=Waits())
+        dag.add("other", lambda: order.append("other"))
+        flow.run(dag, {"text": "x"}, config=flow.Config(limit=1, mode="tasks"))
+        assert order == ["waits", "other", "asked"]
+
     def test_a_429_does_not_open_it(self) -> None:
         breaker = flow.Breaker(failures=1)
         failing(asking(ai.Scripted(broken(ai.RateLimited)), breaker=breaker))
@@ -678,6 +693,9 @@ class TestDefinition:
         ai.llm(dag, "ask", model=model(ai.Scripted()), prompt="{{ text }}", after="nobody")
         with pytest.raises(flow.DefinitionError, match=r"test_ai_llm.py:\d+"):
             dag.compile()
+
+    def test_it_says_which_model_it_asks(self) -> None:
+        assert repr(asking(ai.Scripted())._definition.fns[0]) == "<request to scripted:m>"
 
     def test_its_type_is_known(self) -> None:
         dag = flow.Dag("d")
