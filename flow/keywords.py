@@ -119,7 +119,7 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "priority": "priority_weight weight queue_priority",
     "cost": "weight duration estimate expected_duration expected_seconds",
     "middleware": "wrapper wrappers decorators around middlewares hooks",
-    "admission": "rate_limit rate_limiter throttle limiter gate before",
+    "admission": "limiter gate before",
     "observers": "callbacks callback listeners listener on_event observer hooks progress subscribers",
     "known": "cache cached cached_outputs checkpoint resume_from resume previous results done overrides memo",
     "targets": "outputs final_vars only target nodes output_names select tasks until",

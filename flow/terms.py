@@ -377,7 +377,14 @@ _SETTINGS: Final[tuple[tuple[str, Term], ...]] = (
         Term("Config", {"on_outcome": ...}, "a hook of yours gets each outcome before what depends on it starts"),
     ),
     ("work_stealing work_queue", _none("there is nothing to set: a worker that is free takes the next ready node")),
-    ("circuit_breaker breaker", Term("node", {"admission": ...}, "a function of yours that lets each attempt in")),
+    (
+        "circuit_breaker breaker circuit",
+        Term("node", {"admission": ...}, "flow.Breaker(...) lets nothing in while a service fails"),
+    ),
+    (
+        "rate_limit rate_limiter throttle requests_per_second requests_per_minute calls_per_second rps",
+        Term("node", {"admission": ...}, "flow.RateLimiter(count, seconds) lets attempts begin at a rate"),
+    ),
     (
         "concurrent_workflows max_concurrent_workflows max_workflows",
         _none("each run is a coroutine, await flow.execute(...): bound how many run by a semaphore of yours"),

@@ -19,7 +19,7 @@ from flow.ai.tools import Tool
 from flow.ai.usage import KIND
 from flow.config import Retry
 from flow.data.context import Context
-from flow.errors import NodeAborted, RunError, described, shown
+from flow.errors import RunError, described, shown
 from flow.graph.dag import Dag
 from flow.run.signals import place_of
 from flow.signature import Shape, Shaped, shape_of
@@ -182,10 +182,6 @@ def _told(item: Asked, content: str, is_error: bool) -> Told:
 
 
 def _reason(errors: Sequence[BaseException]) -> str:
-    """Say why a tool has failed. :raises NodeAborted: if it is to end the run."""
-    for error in errors:
-        if isinstance(error, NodeAborted):
-            raise error
     return "The tool has failed: " + "; ".join(described(error) for error in errors)
 
 

@@ -20,6 +20,7 @@ from flow.config.fields import is_int, is_number
 from flow.errors import ConfigError, FlowError, Hints, shown
 from flow.graph.dag import Dag
 from flow.graph.options import NodeOptions
+from flow.run.signals import signals_of
 
 _MEANT: Final[Mapping[str, str]] = {
     "max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens", "temp": "temperature",
@@ -135,10 +136,20 @@ class Settings:
     def tools(self, tools: Any) -> tuple[Tool, ...]:
         """Return what the model may call."""
         try:
-            return tools_of(tools if isinstance(tools, (list, tuple)) else self._listed("tools", tools, "functions"))
+            made = tools_of(tools if isinstance(tools, (list, tuple)) else self._listed("tools", tools, "functions"))
         except ConfigError as error:
             self.faults += error.faults
             return ()
+        for tool in made:
+            if tool.plan is not None and tool.plan._nodes.waits and tool.timeout is None:
+                endless = signals_of(tool.plan).unbounded
+                if endless:
+                    waits = ", ".join(map(repr, endless))
+                    self.faults.append(
+                        f"tool {tool.name!r} is a Dag that waits for {waits}, and nothing can be sent into a tool: "
+                        "let its calls wait, by approve=, or give the signal a timeout=..."
+                    )
+        return made
 
     def approved(self, tools: Sequence[Tool], approve: Any) -> frozenset[str]:
         """Return the names of those tools whose calls need approval. :param approve: names of these, or tools."""

@@ -156,10 +156,27 @@ def lifted(run: Calls, i: int, call: Call) -> Callable[..., Awaitable[Any]]:
 def admitted(run: Calls, i: int, call: Call, is_async: bool, gates: Gates, make: Callable[[], Context]) -> Call:
     """Let ``call`` begin once all ``gates`` let it in. While one is awaited, the node holds no slot.
 
+    What a store knows already is not called, so nothing is asked.
+
     :param make: makes the Context that the admissions are given.
     """
-    if gates.settles or len(gates.each) > 1:
-        return _settled(run, i, call, is_async, gates, make)
+    journal, inner = run.journal, call
+    gated = _settled if gates.settles or len(gates.each) > 1 else _asked_once
+    let_in = gated(run, i, call, is_async, gates, make)
+    if journal is None or journal.known is None:
+        return let_in
+
+    async def known_or_let_in(*values: Any) -> Any:
+        return await (inner if journal.has_answer(run, i) else let_in)(*values)
+
+    def known_or_let_in_at_once(*values: Any) -> Any:
+        return (inner if journal.has_answer(run, i) else let_in)(*values)
+
+    return known_or_let_in if is_async else known_or_let_in_at_once
+
+
+def _asked_once(run: Calls, i: int, call: Call, is_async: bool, gates: Gates, make: Callable[[], Context]) -> Call:
+    """As :func:`admitted`, for one admission that is told nothing."""
     (admission,) = gates.each
 
     async def let_in(*values: Any) -> Any:

@@ -162,6 +162,10 @@ class Journal(Protocol):
         """
         ...
 
+    def has_answer(self, run: Any, i: int) -> bool:
+        """Tell whether :meth:`begins` will return an :class:`Answer`: nothing is called then. Changes nothing."""
+        ...
+
     def completed(self, run: Any, i: int, output: Any, error: BaseException | None, begun: Any) -> None:
         """Keep an output, before anybody gets it.
 

@@ -110,15 +110,34 @@ class Knowing(Listening):
             published[run.index(i)] = calls
         return Answer(Outcome(Status.COMPLETED, value, None if record.error is None else self.decoded(record.error)))
 
+    def has_answer(self, run: Any, i: int) -> bool:
+        """As the protocol says."""
+        path, name, item = run.place(i)
+        mine = self._answers.get(path)
+        if not mine or self.broken is not None:
+            return False
+        is_item = isinstance(run, MapCalls)
+        mark, record = self._mark(run, i), mine.get((name, item))
+        if isinstance(mark, str) and getattr(record, "mark", None) != mark:
+            place = self._places_by_key(mine, name).get(mark)
+            record = None if place is None else mine.get(place)
+        if record is None or isinstance(record, (Failed, LeftOut)):
+            return isinstance(record, Failed)
+        return record.output is not None and (not is_item or (mark is not None and record.mark == mark))
+
     def _by_key(self, mine: dict[Any, Any], name: str, mark: str) -> Any:
         """Take out what is known of the item of this key, whatever its index was. O(items) for the first."""
+        place = self._places_by_key(mine, name).get(mark)
+        return None if place is None else mine.pop(place, None)
+
+    def _places_by_key(self, mine: dict[Any, Any], name: str) -> dict[Any, Any]:
+        """Return where what is known of a map's items is, by their keys. O(items) for the first."""
         keyed = self._keyed.get((id(mine), name))
         if keyed is None:
             found = [(place, one) for place, one in mine.items() if place[0] == name]
             keyed = {one.mark: place for place, one in found if getattr(one, "mark", None) is not None}
             self._keyed[id(mine), name] = keyed
-        place = keyed.get(mark)
-        return None if place is None else mine.pop(place, None)
+        return keyed
 
     def _storing(self, run: Any, i: int) -> Any:
         """Return what the node, or the map of the item, says by its option ``store``; None for the default."""

@@ -161,6 +161,17 @@ class TestWhatTheModelIsTold:
         assert "a: expected an integer" in texts[2] and "b: expected an integer, and it is missing" in texts[2]
         assert texts[4] == "2"
 
+    def test_what_ends_the_run_ends_it(self) -> None:
+        class Own(BaseException):
+            pass
+
+        def interrupts(x: int) -> None:
+            """As Ctrl-C."""
+            raise Own
+
+        with pytest.raises(Own):
+            run(agent_of(ai.Scripted(calls(("interrupts", '{"x": 1}'))), tools=[interrupts]))
+
     @pytest.mark.parametrize("on_error", ["stop", "collect"])
     def test_also_where_a_run_collects_errors(self, on_error: str) -> None:
         provider = ai.Scripted(calls(("fails", '{"why": "x"}')), reply("a"))
@@ -450,6 +461,30 @@ class TestApproval:
         on_loop(main)
         assert paid == [5]
 
+    def test_the_address_leads_into_maps_and_dags(self, on_loop: Callable[..., Any]) -> None:
+        def answer(request: Request) -> Any:
+            return reply("done") if len(request.messages) > 1 else calls(("pay", '{"amount": 5}'))
+
+        inner, _ = self.paying(ai.Scripted(answer), prompt="{{ item }}")
+        each = flow.Dag("each")
+        each.add("inner", inner)
+        dag = flow.Dag("outer")
+        dag.map("all", each, over="names", concurrency=None)
+        events: list[Any] = []
+
+        async def main() -> None:
+            async with flow.start(dag, {"names": ["a", "b"]}, config=Config(observers=(events.append,))) as handle:
+                for _ in range(2):
+                    address = await handle.next_waiting()
+                    assert address is not None
+                    handle.send(address, ai.Approval(True))
+                await handle.result()
+
+        on_loop(main)
+        told = [e.value["address"] for e in events if isinstance(e, flow.events.NodeEmitted) and e.key == "approve"]
+        waited = [e.address for e in events if isinstance(e, flow.events.NodeWaiting)]
+        assert sorted(told) == sorted(waited) == [f"all#{at}.inner.research#1.approve#0.answer" for at in range(2)]
+
     def test_nobody_is_asked_about_a_call_that_cannot_be_made(self) -> None:
         provider = ai.Scripted(calls(("pay", '{"amount": "all"}')), reply("done"))
         dag, _ = self.paying(provider)
@@ -543,6 +578,18 @@ class TestDefinition:
         )
         with pytest.raises(flow.errors.ConfigError, match="approve names 'add', and there are no tools"):
             agent_of(ai.Scripted(), tools=[], approve=["add"])
+
+    def test_a_tool_that_would_wait_for_ever(self) -> None:
+        pay = agent_of(ai.Scripted(), approve=[add])
+        waits = flow.Dag("waits")
+        waits.signal("go")
+        waits.add("x", lambda item: item, after="go")
+        with pytest.raises(flow.errors.ConfigError) as caught:
+            agent_of(ai.Scripted(), tools=[pay, waits])
+        first, second = caught.value.faults
+        assert "tool 'd' is a Dag that waits for 'research#" in first and "by approve=" in first
+        assert "tool 'waits' is a Dag that waits for 'go', and nothing can be sent into a tool" in second
+        agent_of(ai.Scripted(), tools=[ai.tool(waits, timeout=3.0)])  # type: ignore[call-overload]
 
     def test_its_parameters_are_those_of_its_prompts(self) -> None:
         dag = agent_of(ai.Scripted(), "{{ question }} {{ inputs.extra }}", system="{{ default(tone, 'calm') }}")

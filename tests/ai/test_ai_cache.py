@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -284,6 +285,14 @@ print(flow.run(dag, {"text": "x"})["ask"])
         }
         file.write_bytes(changed[damage])
         assert [flow.run(dag, {"text": "x"})["ask"] for _ in range(2)] == ["two", "two"]
+
+    def test_one_of_another_version_is_a_miss(self, tmp_path: Path) -> None:
+        dag = asking(ai.Scripted(reply("one"), reply("two")), ai.Cache(path=tmp_path))
+        assert flow.run(dag, {"text": "x"})["ask"] == "one"
+        (file,) = tmp_path.iterdir()
+        payload = msgspec.msgpack.encode({"at": 1.0, "reply": {"text": 3}})
+        file.write_bytes(b"flow.ai 1\n" + hashlib.blake2b(payload, digest_size=16).digest() + payload)
+        assert flow.run(dag, {"text": "x"})["ask"] == "two"
 
     def test_the_oldest_beyond_its_size_are_deleted(self, tmp_path: Path) -> None:
         cache = ai.Cache(path=tmp_path, size=5)

@@ -393,6 +393,36 @@ class TestReports:
 
         on_loop(main)
 
+    @pytest.mark.parametrize("phase", ["cache", "rate", "budget"])
+    def test_a_time_limit_while_it_waits(self, on_loop: Callable[..., Any], phase: str) -> None:
+        """Of the second node, which waits for the first one's answer, or for its place, or has no room."""
+        settings: dict[str, Any] = {
+            "cache": {"cache": ai.Cache()},
+            "rate": {"rate": ai.RateLimiter(concurrency=1)},
+            "budget": {
+                "budget": ai.Budget(run="0.000030"),
+                "retry": flow.Retry(50, delay=0.01, retry_if=ai.BudgetExceeded),
+            },
+        }[phase]
+        slow = Slow("a")
+        dag = flow.Dag("d")
+        for name, timeout in (("one", None), ("two", flow.Timeout(node=0.03))):
+            ai.llm(
+                dag, name, model=model(slow, tokens=Words()), prompt="x", timeout=timeout, max_output_tokens=10,
+                continue_on_error=name == "two", **settings,
+            )  # fmt: skip
+
+        async def main() -> flow.Result:
+            async with flow.start(dag) as run:
+                while str(run.status("two")) != "failed":
+                    await anyio.sleep(0.005)
+                slow.go.set()
+                return await run.result()
+
+        result = on_loop(main)
+        assert result["one"] == "a" and took(result) == [used(budgets=took(result)[0]["budgets"])]
+        assert isinstance(result.errors["two"], (flow.NodeTimeout, ai.BudgetExceeded)) and len(slow.requests) == 1
+
     def test_content_is_kept_nowhere_unless_it_is_to_be(self) -> None:
         events: list[Any] = []
         store = flow.store.memory()
@@ -581,6 +611,21 @@ class TestOtherModels:
         _, cause = failing(self.asks(down, breaker=breaker))
         assert isinstance(cause, flow.errors.BreakerOpen)
 
+    def test_one_that_is_awaited_holds_no_slot(self) -> None:
+        """As what a user may write with the methods of a breaker."""
+        order: list[str] = []
+
+        class Waits(Breaker):
+            async def __call__(self, ctx: flow.Context) -> None:  # type: ignore[override]
+                order.append("waits")
+                await flow.clock.SYSTEM_CLOCK.wait(0.0)
+                await anyio.sleep(0.001)
+
+        dag = asking(ai.Scripted(lambda request: order.append("asked") or reply("a")), breaker=Waits())
+        dag.add("other", lambda: order.append("other"))
+        flow.run(dag, {"text": "x"}, config=flow.Config(limit=1, mode="tasks"))
+        assert order == ["waits", "other", "asked"]
+
     def test_a_429_does_not_open_it(self) -> None:
         breaker = flow.Breaker(failures=1)
         failing(asking(ai.Scripted(broken(ai.RateLimited)), breaker=breaker))
@@ -648,6 +693,9 @@ class TestDefinition:
         ai.llm(dag, "ask", model=model(ai.Scripted()), prompt="{{ text }}", after="nobody")
         with pytest.raises(flow.DefinitionError, match=r"test_ai_llm.py:\d+"):
             dag.compile()
+
+    def test_it_says_which_model_it_asks(self) -> None:
+        assert repr(asking(ai.Scripted())._definition.fns[0]) == "<request to scripted:m>"
 
     def test_its_type_is_known(self) -> None:
         dag = flow.Dag("d")

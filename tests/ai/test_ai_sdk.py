@@ -15,10 +15,19 @@ from ai_asking import KEY, REQUEST, SDKS, asker, certificates, failure, streamed
 from ai_server import Answer, Server, limited, serving
 
 import flow
-from flow.ai.errors import AccessDenied, ConnectionFailed, ProviderError, RequestRejected
+from flow.ai.errors import (
+    AccessDenied,
+    ConnectionFailed,
+    ProviderError,
+    ProviderUnavailable,
+    QuotaExceeded,
+    ReplyInvalid,
+    RequestRejected,
+)
 from flow.ai.messages import Message, Request
 from flow.ai.provider import Provider
-from flow.ai.providers.sdk import from_sdk
+from flow.ai.providers.failures import Where
+from flow.ai.providers.sdk import failure_of, from_sdk
 
 
 @pytest.mark.parametrize("kind", SDKS)
@@ -199,6 +208,34 @@ def test_events_that_the_sdk_reads(backend: str) -> None:
         assert (type(found), found.sent) == (ConnectionFailed, True)
 
     anyio.run(go, backend="trio" if backend == "trio" else "asyncio")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "error"),
+    [
+        ({}, "APIConnectionError", ConnectionFailed),
+        ({}, "APIResponseValidationError", ReplyInvalid),
+        ({"status_code": 503}, "APIStatusError", ProviderUnavailable),
+        ({"status_code": 200, "body": {"error": {"type": "overloaded_error"}}}, "APIStatusError", ProviderUnavailable),
+        ({"body": {"code": "insufficient_quota"}}, "APIError", QuotaExceeded),
+        ({"body": None}, "APIError", RequestRejected),
+        ({}, "OpenAIError", RequestRejected),
+        ({"text": "give an api_key"}, "OpenAIError", AccessDenied),
+        ({"text": "could not load credentials"}, "CredentialsError", AccessDenied),
+    ],
+)
+def test_errors_are_known_by_their_attributes(fields: dict[str, Any], kind: str, error: type[Exception]) -> None:
+    made = type(kind, (Exception,), {"__module__": "openai._exceptions"})(fields.pop("text", "gone"))
+    vars(made).update(fields)
+    assert type(failure_of(Where("openai", "m", str), made)) is error
+
+
+@pytest.mark.parametrize(("cause", "sent"), [("ConnectError", False), ("ConnectTimeout", False), ("ReadError", True)])
+def test_whether_a_request_had_gone_out(cause: str, sent: bool) -> None:
+    made = type("APITimeoutError", (type("APIConnectionError", (Exception,), {"__module__": "openai"}),), {})("gone.")
+    made.__cause__ = type(cause, (Exception,), {"__module__": "httpx2"})("")
+    found: Any = failure_of(Where("openai", "m", str), made)
+    assert (type(found), found.sent, str(found)) == (ConnectionFailed, sent, f"openai, model m: gone: {cause}")
 
 
 def test_a_body_that_is_too_long_to_be_streamed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -471,6 +471,7 @@ def test_what_is_left_of_rates(kind: str) -> None:
         (lambda: OpenAICompatible("ftp://host"), "base_url must begin with http"),
         (lambda: OpenAICompatible("host/v1"), "base_url must begin with http"),
         (lambda: OpenAICompatible("http://"), "base_url must begin with http"),
+        (lambda: OpenAICompatible("http://[::1"), "base_url must begin with http"),
         (lambda: OpenAICompatible("http://host:99999"), "base_url must begin with http"),
         (lambda: OpenAICompatible(None), "base_url must begin with http"),  # type: ignore[arg-type]
         (lambda: OpenAICompatible("https://me:secret@host/v1"), "no user or password"),
@@ -529,3 +530,52 @@ def test_the_names_of_providers(backend: str) -> None:
         "https://notopenai.azure.com": "notopenai.azure.com",
     }
     assert {url: OpenAICompatible(url).name for url in names} == names
+
+
+HTTPX: list[tuple[str, type[Exception], bool | None]] = [
+    ("ConnectError", ConnectionFailed, False),
+    ("ConnectTimeout", ConnectionFailed, False),
+    ("PoolTimeout", ConnectionFailed, False),
+    ("ProxyError", ConnectionFailed, False),
+    ("ReadTimeout", ConnectionFailed, True),
+    ("WriteTimeout", ConnectionFailed, True),
+    ("ReadError", ConnectionFailed, True),
+    ("WriteError", ConnectionFailed, True),
+    ("CloseError", ConnectionFailed, True),
+    ("RemoteProtocolError", ConnectionFailed, True),
+    ("DecodingError", ConnectionFailed, True),
+    ("LocalProtocolError", RequestRejected, None),
+    ("UnsupportedProtocol", RequestRejected, None),
+]
+
+
+@pytest.mark.parametrize(("name", "error", "sent"), HTTPX, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_the_http_client_raises(name: str, error: type[Exception], sent: bool | None) -> None:
+    import httpx2
+
+    def handler(request: Any) -> Any:
+        raise getattr(httpx2, name)(f"gone, with {KEY}", request=request)
+
+    async def go() -> None:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(handler)) as client:
+            provider = OpenAICompatible("http://host/v1", KEY, client=client)
+            for ask in (partial(provider.complete, REQUEST), partial(streamed, provider)):
+                found = await failure(ask)
+                assert (type(found), getattr(found, "sent", None)) == (error, sent)
+                assert found.__cause__ is found.__context__ is None
+
+    anyio.run(go)
+
+
+def test_what_it_raises_else_is_left_alone() -> None:
+    import httpx2
+
+    def handler(request: Any) -> Any:
+        raise ZeroDivisionError("of the user's transport")
+
+    async def go() -> None:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(handler)) as client:
+            await OpenAICompatible("http://host/v1", KEY, client=client).complete(REQUEST)
+
+    with pytest.raises(ZeroDivisionError):
+        anyio.run(go)

@@ -41,11 +41,10 @@ def test_every_public_name_says_what_it_is_and_where_it_is(module: ModuleType, n
 def test_the_top_level_holds_what_most_programs_use() -> None:
     assert flow.__all__ == [
         "Breaker", "Config", "Context", "Dag", "DataConfig", "DefinitionError", "DefinitionWarning", "FlowError",
-        "InputError", "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "RateLimiter", "Result", "Retry", "RunError",
-        "RunHandle", "Secret",
-        "Status", "Timeout", "UsageError", "WorkflowData", "action", "ai", "errors", "events", "execute", "expr",
-        "http", "interop", "memory", "metrics", "middleware", "observe", "recover", "render", "run", "start",
-        "store", "stream", "template", "testing", "topologies", "traces", "tune",
+        "InputError", "Key", "MapResult", "NodeTimeout", "Outcome", "Plan", "RateLimiter", "Result", "Retry",
+        "RunError", "RunHandle", "Secret", "Status", "Timeout", "UsageError", "WorkflowData", "action", "ai",
+        "errors", "events", "execute", "expr", "http", "interop", "memory", "metrics", "middleware", "observe",
+        "recover", "render", "run", "start", "store", "stream", "template", "testing", "topologies", "traces", "tune",
     ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from flow.ai.providers.fields import has_rates, rates_left
 from flow.ai.providers.keys import Key, is_secret
 from flow.ai.providers.openai import name_of, tokens_field_of
 from flow.ai.providers.over_http import added, answered, body_of, check_complete
-from flow.ai.providers.reading import Body, EventStream, abandon
+from flow.ai.providers.reading import Body, EventStream, abandon, words_of
 from flow.ai.providers.transport import MAX_BYTES
 from flow.ai.providers.wire import Wire
 from flow.ai.providers.wire_anthropic import Messages
@@ -199,13 +199,13 @@ def failure_of(where: Where, error: Exception) -> Exception:
     """Return the error of ours for one of an SDK, by its attributes; what is none of an SDK is returned as it is."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     roots = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
-    text = str(error) or type(error).__name__
+    text = words_of(error)
     status, told = getattr(error, "status_code", None), getattr(error, "body", None)
     response = getattr(error, "response", None)
     if "APIConnectionError" in kinds or roots & _HTTP:
         cause = error.__cause__ or error.__context__ or error
         inner = {kind.__name__ for kind in type(cause).__mro__}
-        said = text if cause is error else f"{text.rstrip('.')}: {cause or type(cause).__name__}"
+        said = text if cause is error else f"{text.rstrip('.')}: {words_of(cause)}"
         return where.broken(said, sent=not inner & _UNSENT)
     if "APIResponseValidationError" in kinds or (isinstance(error, ValueError) and "JSON" in type(error).__name__):
         return where.error(ReplyInvalid, f"the answer cannot be read: {text}", status=status)

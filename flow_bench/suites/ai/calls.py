@@ -50,7 +50,7 @@ def run(effort: Effort) -> Iterator[list[Row]]:
 async def _tables(server: ModelServer, effort: Effort) -> list[list[Row]]:
     bare, node = by_hand.Caller(server.url), of_flow.Caller(server.url)
     ways = [one_by_one(BARE, bare.ask, effort.calls), one_by_one(NODE, node.ask, effort.calls)]
-    alone = await _rows(SECTION, ways, effort.rounds, {NODE: Target(MOST)})
+    alone = await _rows(SECTION, ways, effort.rounds, {NODE: Target(MOST, binding=True)})
     ways = [at_once(BARE, bare.ask_all), at_once("a run of one ai.llm node over many", node.ask_all)]
     together = await _rows(f"{SECTION}, {AT_ONCE} at once", ways, max(1, effort.rounds // 4), {})
     await bare.close()

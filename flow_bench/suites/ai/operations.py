@@ -1,4 +1,7 @@
-"""Single operations of nodes that ask a model, beside the same without them. The model is in this process."""
+"""Single operations of nodes that ask a model, beside the same without them. The model is in this process.
+
+All but what a store is waited for is told in CPU time.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any
 
 import msgspec
@@ -101,9 +105,9 @@ def of_node(plan: flow.Plan) -> Callable[[], Awaitable[Any]]:
     return operation
 
 
-def on_loop(ways: list[Contender], effort: Effort) -> Any:
+def on_loop(ways: list[Contender], effort: Effort, clock: Callable[[], float] = process_time) -> Any:
     """Time async operations."""
-    return asyncio.run(interleave_on_loop(ways, effort.rounds))
+    return asyncio.run(interleave_on_loop(ways, effort.rounds, clock=clock))
 
 
 def awaited(
@@ -180,7 +184,9 @@ def decoding(effort: Effort) -> list[Row]:
         called("msgspec's decoder", lambda: decoder.decode(ANSWER), effort, INVOICE),
         called("ai.OutputType", lambda: kind.decode(ANSWER), effort, INVOICE),
     ]
-    return interleave(ways, effort.rounds).rows(f"structured output, {len(ANSWER)} bytes of JSON", "us")
+    return interleave(ways, effort.rounds, clock=process_time).rows(
+        f"structured output, {len(ANSWER)} bytes of JSON", "us"
+    )
 
 
 def counting(effort: Effort) -> list[Row]:
@@ -193,7 +199,9 @@ def counting(effort: Effort) -> list[Row]:
         called("ai.OpenAITokens, of a request", lambda: exact.count(request), effort, exact.count(request)),
         called("ai.EstimatedTokens, of a request", lambda: estimated.count(request), effort, estimated.count(request)),
     ]
-    return interleave(ways, effort.rounds).rows(f"tokens of a text of {len(PROSE):,} characters", "us")
+    return interleave(ways, effort.rounds, clock=process_time).rows(
+        f"tokens of a text of {len(PROSE):,} characters", "us"
+    )
 
 
 def pricing(effort: Effort) -> list[Row]:
@@ -207,7 +215,7 @@ def pricing(effort: Effort) -> list[Row]:
         called("two products by hand", by_hand, effort, COST),
         called("ai.Rates.cost", lambda: rates.cost(tokens), effort, COST),
     ]
-    return interleave(ways, effort.rounds).rows("what a request costs", "us")
+    return interleave(ways, effort.rounds, clock=process_time).rows("what a request costs", "us")
 
 
 def reserving(effort: Effort) -> list[Row]:
@@ -223,7 +231,9 @@ def reserving(effort: Effort) -> list[Row]:
         plans = {"no budget": plan_of(Rules(), max_output_tokens=100)}
         plans |= {label: plan_of(Rules(), max_output_tokens=100, budget=one) for label, one in budgets.items()}
         ways = [awaited(label, of_node(plan), effort, answer_to("tea")) for label, plan in plans.items()]
-        rows: list[Row] = on_loop(ways, effort).rows("a node and what it reserves and settles in a budget", "us")
+        rows: list[Row] = on_loop(ways, effort, perf_counter).rows(
+            "a node and what it reserves and settles in a budget, by the clock", "us"
+        )
     for row in rows[1:]:
         assert row.figure is not None
         row.figures["more, us"] = row.figure - (rows[0].figure or 0.0)
