@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,6 +87,67 @@ class TestLlm:
     def test_the_type_of_an_answer_comes_back(self) -> None:
         dag = asking(ai.Scripted(lambda request: reply('{"text": "t"}')), output=Verdict)
         assert not list(flow.testing.roundtrip(dag, {"text": "x"}))
+
+
+class TestModels:
+    """Classes of pydantic, which dump and validate themselves."""
+
+    def test_an_answer_comes_back_as_one(self) -> None:
+        pydantic = pytest.importorskip("pydantic")
+
+        class Place(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+            day: datetime.date
+            name: str = pydantic.Field(alias="called")
+            data: bytes = b"x"
+
+        class Trip(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+            places: list[Place]
+
+        answer = '{"places": [{"day": "2026-03-02", "called": "Ghent"}]}'
+        provider = ai.Scripted(reply(answer))
+        store = flow.store.memory()
+        dag = asking(provider, output=Trip)
+        first = flow.run(dag, {"text": "x"}, run_id="r", store=store)["ask"]
+        again = flow.run(dag, {"text": "x"}, run_id="r", store=store)["ask"]
+        assert first == again == Trip.model_validate_json(answer) and type(again.places[0]) is Place
+        assert len(provider.requests) == 1
+
+    def test_within_other_values_and_without_an_annotation(self) -> None:
+        class Own:
+            """What does as they do."""
+
+            def __init__(self, n: int) -> None:
+                self.n = n
+
+            def model_dump(self, **how: Any) -> dict[str, Any]:
+                return {"n": self.n}
+
+            @classmethod
+            def model_validate(cls, value: dict[str, Any]) -> Own:
+                if value["n"] < 0:
+                    raise ValueError("below 0")
+                return cls(value["n"])
+
+            def __eq__(self, other: object) -> bool:
+                return isinstance(other, Own) and other.n == self.n
+
+        def typed() -> list[Own]:
+            return [Own(1), Own(2)]
+
+        typed.__annotations__["return"] = list[Own]
+
+        def broken() -> Own:
+            return Own(-1)
+
+        broken.__annotations__["return"] = Own
+        dag = flow.Dag("d")
+        dag.add("typed", typed)
+        dag.add("plain", lambda: {"a": Own(3)})
+        dag.add("broken", broken)
+        store = flow.store.memory()
+        flow.run(dag, run_id="r", store=store)
+        again = flow.run(dag, run_id="r", store=store)
+        assert dict(again) == {"typed": [Own(1), Own(2)], "plain": {"a": {"n": 3}}, "broken": {"n": -1}}
 
 
 class TestChanges:

@@ -320,7 +320,7 @@ def test_a_call_that_was_left_behind_is_refused(backend: Any) -> None:
             seen.append(str(error))
         done.set()
 
-    dag = one_node(node, thread=True, timeout=0.01, abandon_on_timeout=True, continue_on_error=True)
+    dag = one_node(node, thread=True, timeout=0.2, abandon_on_timeout=True, continue_on_error=True)
 
     @dag.node
     def after(ctx: Context) -> None:

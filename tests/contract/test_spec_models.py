@@ -236,6 +236,10 @@ def test_each_request_of_an_agent_is_tried_again_and_not_its_rounds(script: Scri
     """)
     assert flow.run(dag, config=flow.Config(clock=FakeClock()))["work"] == "sorry"
     assert [len(asked) for asked in script.asked] == [1, 3, 3], "the second round alone was asked again"
+    script.answers(*[RateLimited] * 9)
+    dag = load("nodes: {work: {agent: fast, prompt: x, retry: {attempts: 2, delay: 1}, continue_on_error: true}}")
+    flow.run(dag, config=flow.Config(clock=FakeClock()))
+    assert len(script.asked) == 2
 
 
 def test_rounds_are_bounded(script: Script) -> None:

@@ -55,7 +55,14 @@ def special(value: Any, pack: Pack) -> Any:
     for base, make in _FAMILIES:
         if issubclass(kind, base):
             return make(value, pack)
+    if is_model(kind):
+        return value.model_dump(by_alias=True, round_trip=True)
     return NOT_ONE
+
+
+def is_model(kind: Any) -> bool:
+    """Tell whether a class dumps and validates its instances by itself, as the models of pydantic (2) do."""
+    return callable(getattr(kind, "model_dump", None)) and callable(getattr(kind, "model_validate", None))
 
 
 def whole(number: int) -> Ext:
@@ -182,6 +189,8 @@ def as_annotated(hint: Any, found: Any) -> Any:
         base = next((one for one in _EXTENDED if issubclass(origin, one)), None)
         if base is kind and all(getattr(origin, name) is getattr(base, name) for name in ("__init__", "__new__")):
             return origin(found)
+    if kind is dict and isinstance(origin, type) and is_model(origin):
+        return origin.model_validate(found)  # type: ignore[attr-defined]
     return found
 
 
@@ -231,4 +240,4 @@ _MADE: Final[dict[Any, Callable[[Any, tuple[Any, ...]], Any]]] = {
 _EXTENDED: Final[tuple[Any, ...]] = (str, int, float, bytes, dict, list, tuple, set, frozenset)
 
 
-__all__ = ["NOT_ONE", "Later", "as_annotated", "map_result", "read", "special", "text", "whole"]
+__all__ = ["NOT_ONE", "Later", "as_annotated", "is_model", "map_result", "read", "special", "text", "whole"]
