@@ -139,9 +139,9 @@ class Rounds:
         try:
             result = await ctx.execute(self._plans[tool.name], {ARGUMENTS: arguments})
         except RunError as error:
-            return _told(item, _reason(error.exceptions), True)
+            return _told(item, tool.told(_reason(error.exceptions)), True)
         if not result.ok:  # with Config(on_error="collect")
-            return _told(item, _reason(list(result.errors.values())), True)
+            return _told(item, tool.told(_reason(list(result.errors.values()))), True)
         return _told(item, tool.told(next(iter(result.values()))), False)
 
     async def decided(self, asked: Asked, decision: Mapping[str, Any], ctx: Context) -> Told:

@@ -106,9 +106,7 @@ class Dag(Waits):
         :param executor: where this sync function runs: "inline" (where the run itself goes on), "thread", or a name in
             ``Config(executors=...)``. None leaves it to ``Config.executor``.
         :param admission: called with the ``flow.Context`` before each attempt, and awaited if what it returns can be,
-            without holding a slot meanwhile: a :class:`flow.RateLimiter`, a :class:`flow.Breaker`, budgets of yours; or
-            a list of them, asked in their order. Its method ``settled(ctx, error)``, if there is one, is called after
-            each attempt that it has let in.
+            without holding a slot: a :class:`flow.RateLimiter`, a :class:`flow.Breaker`, one of yours, or a list.
         :param join: which edges must be live: "all", "some", "none_failed", "done", "failed", or a number of them.
         :param when: a sync function or ``flow.expr(...)``, wired by what it reads, asked once: False bypasses the node.
         :param cleanup: it runs after all other nodes, whatever became of them, and however the run ends (within

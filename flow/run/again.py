@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, Final
 
+from flow.errors import note
+
 LONGEST: Final = 1e9
 """Seconds for which anybody waits: 30 years. Clocks of the system take no more than some hundred years."""
 
@@ -28,6 +30,27 @@ def asked_delay(error: BaseException) -> float:
         return 0.0
 
 
+def delay_before_next(calls: Any, i: int, delay: float, error: BaseException) -> float | None:
+    """Return the seconds until node ``i`` of ``calls`` is tried again after ``error``, which may ask for more.
+
+    None if no time is left for that, which a note on ``error`` says.
+    """
+    asked, now = asked_delay(error), calls.clock.now()
+    delay = max(delay, asked)
+    if i in calls._deadlines and now + delay >= calls._deadlines[i]:
+        note(error, f"not retried: the node's overall limit of {calls.node_limit(i):g} s leaves no time")
+        return None
+    if asked == delay and asked and not calls.outlasts(i):
+        run = calls
+        while getattr(run, "outer", None) is not None:
+            run = run.outer
+        limit = run.config.timeout
+        if limit is not None and now < run.started_at + limit <= now + delay:
+            note(error, f"not retried: the run's time limit passes within the {asked:g} s that it asks for")
+            return None
+    return delay
+
+
 def _said(error: BaseException, name: str) -> Any:
     """Return an attribute of a user's exception; None if it has none, or raises."""
     try:
@@ -36,4 +59,4 @@ def _said(error: BaseException, name: str) -> Any:
         return None
 
 
-__all__ = ["asked_delay", "refuses"]
+__all__ = ["asked_delay", "delay_before_next", "refuses"]

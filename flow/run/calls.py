@@ -28,7 +28,7 @@ from flow.errors import (
 )
 from flow.logs import log_broken
 from flow.run import events
-from flow.run.again import asked_delay, refuses
+from flow.run.again import delay_before_next, refuses
 from flow.run.frames import keep_users_frames
 from flow.run.log import log_retry
 from flow.run.spent import is_advanced
@@ -397,7 +397,7 @@ class Calls(CallFacts):
                 "part of that; let what provides it return a list",
             )
             return None
-        delay = _delay_after(self, i, retry.delay_after(attempt), error)
+        delay = delay_before_next(self, i, retry.delay_after(attempt), error)
         if delay is None:
             return None
         self.tell(i, Status.FAILED, None, error, final=False)
@@ -446,21 +446,3 @@ class Calls(CallFacts):
             BlockingNodeWarning,
             *where,
         )
-
-
-def _delay_after(calls: Calls, i: int, delay: float, error: BaseException) -> float | None:
-    """Return the seconds to wait after ``error``, which may ask for more; None if no time is left for that."""
-    asked, now = asked_delay(error), calls.clock.now()
-    delay = max(delay, asked)
-    ends = calls._deadlines.get(i)
-    if ends is not None and now + delay >= ends:
-        note(error, f"not retried: the node's overall limit of {calls.node_limit(i):g} s leaves no time")
-        return None
-    if asked == delay and asked and not calls.outlasts(i):
-        run: Any = calls
-        while getattr(run, "outer", None) is not None:
-            run = run.outer
-        if run.config.timeout is not None and now < run.started_at + run.config.timeout <= now + delay:
-            note(error, f"not retried: the run's time limit passes within the {asked:g} s that it asks for")
-            return None
-    return delay

@@ -32,7 +32,9 @@ class StartedRun(PlanRun):
 
     __slots__ = ()
 
-    is_shown = True
+    @property
+    def is_shown(self) -> bool:
+        return True
 
     def survives(self, i: int) -> bool:
         return super().survives(i) or self.config.on_error == "collect"

@@ -161,6 +161,19 @@ class TestWhatTheModelIsTold:
         assert "a: expected an integer" in texts[2] and "b: expected an integer, and it is missing" in texts[2]
         assert texts[4] == "2"
 
+    def test_not_more_than_the_tool_may_tell(self) -> None:
+        @ai.tool(max_chars=30)
+        def tells(fails: bool) -> str:
+            """Tell."""
+            if fails:
+                raise ValueError("x" * 1_000)
+            return "y" * 1_000
+
+        provider = ai.Scripted(calls(("tells", '{"fails": true}'), ("tells", '{"fails": false}')), reply("a"))
+        run(agent_of(provider, tools=[tells]))
+        assert [text.count("x") + text.count("y") for _, text, _ in told(provider.requests[1])] <= [30, 30]
+        assert all("[cut here" in text for _, text, _ in told(provider.requests[1]))
+
     def test_what_ends_the_run_ends_it(self) -> None:
         class Own(BaseException):
             pass

@@ -68,6 +68,20 @@ def test_an_event_that_the_stream_does_not_end_is_none() -> None:
     assert EventParser().feed(b"data: a\n\ndata: b\n") == [Event("", b"a")]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_lines_end_in_three_ways_wherever_chunks_end(end: bytes) -> None:
+    stream = BOM + end.join([b"event: e", b"data: a", b"data: b", b"", b"data: c", b"", b""])
+    for size in range(1, len(stream) + 1):
+        parser = EventParser()
+        chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert [event for chunk in chunks for event in parser.feed(chunk)] == [Event("e", b"a\nb"), Event("", b"c")]
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_line() -> None:
+    parser = EventParser()
+    assert parser.feed(BOM[:2]) + parser.feed(BOM[2:] + b"data: a\n\n" + BOM + b"data: b\n\n") == [Event("", b"a")]
+
+
 class TestBounds:
     def test_a_line_without_an_end(self) -> None:
         parser = EventParser(1_000)

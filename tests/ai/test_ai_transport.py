@@ -92,6 +92,18 @@ class TestClients:
         run(begin)
         assert clients._loops == {}
 
+    def test_the_end_of_a_stream_may_come_later(self, backend: str) -> None:
+        """Then too the connection is used again."""
+
+        async def go(server: Server) -> None:
+            for kind in OURS:
+                for _ in range(2):
+                    assert (await ask(kind, server, True)).text == "fine"
+
+        with serving(lambda asked: Answer(pause=0.002)) as server:
+            run(go, server, backend=backend)
+            assert server.connections == 1
+
     def test_a_client_of_the_users_stays_open(self, backend: str) -> None:
         import httpx2
 
@@ -220,6 +232,11 @@ class TestConnections:
             run(go, server)
 
 
+def used() -> int:
+    """How many requests go on in this loop."""
+    return sum(lease.used for found in clients._loops.values() for lease in found._leases)
+
+
 class TestLeaving:
     """Whoever stops closes the connection, at once: what is not read is not paid for."""
 
@@ -231,6 +248,7 @@ class TestLeaving:
                     async for delta in deltas:
                         if delta.text:
                             break
+                assert used() == 0
                 while not server.lost:
                     await anyio.sleep(0.001)
 
@@ -249,6 +267,7 @@ class TestLeaving:
                         await anyio.sleep(0.001)
                     group.cancel_scope.cancel()
             assert not scope.cancelled_caught
+            assert used() == 0
             while not server.lost:
                 await anyio.sleep(0.001)
 
@@ -382,6 +401,9 @@ class TestKeys:
             found = anyio.run(failure, ask)
             assert type(found) is AccessDenied
             assert f"environment variable {provider.name.upper()}_API_KEY" in str(found) and "api_key=" in str(found)
+
+    def test_without_the_blanks_around_it(self) -> None:
+        assert self.sent(lambda server: OpenAICompatible(server.openai, f" {KEY}\n")) == [KEY]
 
     def test_the_header_may_have_it_instead(self, keyed: pytest.MonkeyPatch) -> None:
         keyed.setenv("OPENAI_API_KEY", "of-the-environment")

@@ -161,7 +161,7 @@ def too_long(where: Where, most: int) -> ProviderError:
     return where.error(ReplyInvalid, f"the answer is longer than max_bytes={most:,}")
 
 
-def words_of(error: Exception) -> str:
+def words_of(error: BaseException) -> str:
     """Return what an exception says: its type if it says nothing."""
     return str(error) or type(error).__name__
 
