@@ -66,9 +66,10 @@ class Session:
 class Caller(msgspec.Struct, frozen=True):
     """Makes the requests of one node.
 
-    For each: count its tokens; look into the cache; check the limits; reserve in the budgets; wait for the rate; ask
-    the breaker; ask the provider; settle it all by what it has taken; report that. A request that was answered from the
-    cache, or that one of these refuses, has gone to no provider.
+    For each: look into the cache; count its tokens; check the limits; wait for the rate; reserve in the budgets (what
+    waits is not to keep others from their money); ask the breaker; ask the provider; settle it all by what it has
+    taken; report that. A request that was answered from the cache, or that one of these refuses, has gone to no
+    provider.
 
     :ivar models: the model, then those that are asked where one has failed by its provider's fault.
     :ivar rate: of the first model's provider; and so is ``breaker``.
@@ -151,7 +152,7 @@ class Caller(msgspec.Struct, frozen=True):
         tokens = (count or 0) + (request.max_output_tokens or 0)
         holding = hold(ctx, self.budgets, most) if self.budgets else UNBOUNDED
         entering = UNBOUNDED if rate is None else enter(ctx, rate, tokens)
-        async with holding as held, entering as entered:
+        async with entering as entered, holding as held:
             await _admitted(ctx, breaker)
             spending = Spending(ctx, model, request, rates, count)
             try:

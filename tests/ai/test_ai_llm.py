@@ -599,6 +599,14 @@ class TestOtherModels:
         assert flow.run(dag, {"text": "x"})["ask"] == "other"
         assert breaker.told == [] and rate.statistics().let_in == 2 and rate.statistics().in_flight == 0
 
+    def test_what_waits_for_its_rate_has_reserved_nothing(self) -> None:
+        """One reservation has room at a time, and one call is made at a time."""
+        dag, one = flow.Dag("d"), model(ai.Scripted(lambda request: reply("a")), tokens=Words())
+        bounds: dict[str, Any] = {"rate": ai.RateLimiter(concurrency=1), "budget": ai.Budget(run="0.00025")}
+        for name in ("a", "b", "c"):
+            ai.llm(dag, name, model=one, prompt="x", max_output_tokens=100, **bounds)
+        assert flow.run(dag).outputs == {"a": "a", "b": "a", "c": "a"}
+
     def test_an_open_breaker_of_flow_asks_the_next_provider(self) -> None:
         breaker = flow.Breaker(failures=1, seconds=30.0)
         down, other = (
