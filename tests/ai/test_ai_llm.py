@@ -601,7 +601,13 @@ class TestOtherModels:
 
     def test_what_waits_for_its_rate_has_reserved_nothing(self) -> None:
         """One reservation has room at a time, and one call is made at a time."""
-        dag, one = flow.Dag("d"), model(ai.Scripted(lambda request: reply("a")), tokens=Words())
+
+        class Suspends(ai.Scripted):
+            async def complete(self, request: Request) -> ai.Reply:
+                await anyio.sleep(0.001)
+                return await super().complete(request)
+
+        dag, one = flow.Dag("d"), model(Suspends(lambda request: reply("a")), tokens=Words())
         bounds: dict[str, Any] = {"rate": ai.RateLimiter(concurrency=1), "budget": ai.Budget(run="0.00025")}
         for name in ("a", "b", "c"):
             ai.llm(dag, name, model=one, prompt="x", max_output_tokens=100, **bounds)
