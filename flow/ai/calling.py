@@ -160,7 +160,7 @@ class Caller(msgspec.Struct, frozen=True):
             except BaseException as error:
                 taken, cost = spending.broken(error)
                 held.settle(cost if spending.was_free(error) else most)
-                entered.settle(taken.input + taken.output, _headroom(model))
+                entered.settle(taken.input + taken.output, _headroom(model, rate))
                 if isinstance(error, RateLimited):
                     entered.refused(error.retry_after)
                 _settled(ctx, breaker, error)
@@ -168,7 +168,7 @@ class Caller(msgspec.Struct, frozen=True):
                 raise
             taken, cost = spending.answered(reply)
             held.settle(cost)
-            entered.settle(taken.input + taken.output, _headroom(model))
+            entered.settle(taken.input + taken.output, _headroom(model, rate))
             _settled(ctx, breaker, None)
             spending.report(taken, cost, held.accounts)
         self._capture(ctx, model, request, reply)
@@ -237,8 +237,9 @@ def _whole(reply: Any, model: Resolved) -> Reply:
     raise ReplyInvalid(f"{model.label}: {ended}", provider=model.provider_name, model=model.name)
 
 
-def _headroom(model: Resolved) -> Mapping[str, float]:
-    told: Any = getattr(model.provider, "headroom", None)
+def _headroom(model: Resolved, rate: Any) -> Mapping[str, float]:
+    """Return what the provider says is left, for the rate limiter, if there is one: reading that takes time."""
+    told: Any = None if rate is None else getattr(model.provider, "headroom", None)
     return {} if told is None else told()
 
 
