@@ -120,24 +120,23 @@ def report(
     budgets: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Report what one request has taken: with ``cached``, one that was not made."""
-    ctx.report(
-        KIND,
-        {
-            "provider": model.provider.name,
-            "model": model.name,
-            "requests": requests,
-            "input_tokens": tokens.input,
-            "output_tokens": tokens.output,
-            "cached_tokens": tokens.cached,
-            "reasoning_tokens": tokens.reasoning,
-            "cost": None if cost is None else f"{cost:f}",
-            "estimated": tokens.estimated,
-            "cached": cached,
-            "seconds": seconds,
-            "error": error,
-            "budgets": dict(budgets),
-        },
-    )
+    taken: dict[str, Any] = {
+        "provider": model.provider.name,
+        "model": model.name,
+        "requests": requests,
+        "input_tokens": tokens.input,
+        "output_tokens": tokens.output,
+        "cached_tokens": tokens.cached,
+        "reasoning_tokens": tokens.reasoning,
+        "cost": None if cost is None else f"{cost:f}",
+        "estimated": tokens.estimated,
+        "cached": cached,
+        "seconds": seconds,
+        "error": error,
+    }
+    if budgets:  # most reports are flat without them, which is copied at once
+        taken["budgets"] = dict(budgets)
+    ctx.report(KIND, taken)
 
 
 def is_providers_fault(error: BaseException) -> bool:

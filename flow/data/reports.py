@@ -19,6 +19,9 @@ MAX_DEPTH: Final = 64
 
 _SCALARS: Final = (str, int, float, bool, type(None))
 
+_FLAT: Final = frozenset(_SCALARS)
+_KEYS: Final = frozenset((str,))
+
 _PLAIN: Final = "a report is plain data: dicts with str keys, lists, str, int, float, bool and None"
 
 
@@ -94,8 +97,13 @@ def copied(kind: str, value: Any, show: Show) -> Any:
     :param show: how messages say a key.
     :raises UsageError: if it is no plain data, or too much; names the place.
     """
-    if type(value) in _SCALARS:
+    kind_of = type(value)
+    if kind_of in _SCALARS:
         return value
+    if kind_of is dict:
+        flat = dict(value)  # what most reports are; another thread may be changing the user's
+        if len(flat) <= MAX_PARTS and _FLAT.issuperset(map(type, flat.values())) and _KEYS.issuperset(map(type, flat)):
+            return flat
     top = _emptied(kind, value, (), show)
     todo, parts = [(value, top, ())], 0
     while todo:

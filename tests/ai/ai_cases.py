@@ -52,7 +52,7 @@ def used(**changes: Any) -> dict[str, Any]:
     """What a request of :func:`reply` to ``scripted:m`` reports."""
     return {
         "provider": "scripted", "model": "m", "requests": 1, "input_tokens": 10, "output_tokens": 5, "cached_tokens": 0,
-        "reasoning_tokens": 0, "cost": f"{cost():f}", "estimated": False, "cached": False, "error": "", "budgets": {},
+        "reasoning_tokens": 0, "cost": f"{cost():f}", "estimated": False, "cached": False, "error": "",
         **changes,
     }  # fmt: skip
 
