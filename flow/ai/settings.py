@@ -181,7 +181,8 @@ class Settings:
 
     def integer(self, word: str, value: Any, least: int = 1, none: bool = True) -> None:
         """Note if that is no integer of at least so many. :param none: None is in order, too."""
-        if not ((value is None and none) or (is_int(value) and value >= least)):
+        fits = none if value is None else is_int(value) and value >= least
+        if not fits:
             rest = ", or None" if none else ""
             self.faults.append(f"{word} must be an integer of at least {least}{rest}, not {shown(value)}")
 

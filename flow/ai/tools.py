@@ -148,11 +148,12 @@ def tool_of(
         faults.append(f"max_chars must be an integer of at least 1, not {shown(max_chars)}")
     if description is not None and not isinstance(description, str):
         faults.append(f"description must be a str or None, not {shown(description)}")
+    parameters = None
     try:
         parameters = Parameters(read.parameters)
     except TypeError as error:
         faults += map(str, error.args)
-    if faults:
+    if faults or parameters is None:
         raise ConfigError(f"tool {shown(name)} ({read.location})", list(dict.fromkeys(faults)))
     spec = ToolSpec(name, read.description if description is None else description, parameters.schema)
     return Tool(

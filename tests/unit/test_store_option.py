@@ -216,7 +216,7 @@ nodes:
         text += "  c: {timer: 1, store: false}\n  d: {set: {}, persist: true}\n"
         with pytest.raises(flow.errors.SpecError) as caught:
             flow.spec.loads(text, name="w")
-        kinds = "call, map, route, merge, loop, set, file"
+        kinds = "call, map, route, merge, loop, set, file, llm, agent"
         assert [fault.partition(": ")[2] for fault in caught.value.faults] == [
             "store of node 'a': expected one of pickle, or true or false, not 'pickel' (did you mean 'pickle'?)",
             "store of node 'b': expected true or false or text, not 1",

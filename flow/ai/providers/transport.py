@@ -255,13 +255,13 @@ def _told(body: bytes, content_type: str) -> Any:
 def _url_faults(url: object) -> list[str]:
     from urllib.parse import urlsplit
 
+    wrong = ["base_url must begin with http:// or https:// and name a host"]
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            return wrong
     except ValueError:
-        usable = False
-    if not usable:
-        return ["base_url must begin with http:// or https:// and name a host"]
+        return wrong
     return ["base_url must hold no user or password: give api_key="] if "@" in parts.netloc else []
 
 
