@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from flow.ai.rates import RateLimiter
     from flow.ai.rounds import Approval
     from flow.ai.schemas import OutputType
+    from flow.ai.standins import no_requests, override
     from flow.ai.tokens import EstimatedTokens, OpenAITokens, TokenCounter
     from flow.ai.tools import Tool, tool
     from flow.ai.usage import Usage, UsageReport, usage
@@ -112,6 +113,8 @@ else:  # so that a type checker refuses what is not there
             "image": "flow.ai.images",
             "llm": "flow.ai.llm:llm",
             "models": "flow.ai.models:models",
+            "no_requests": "flow.ai.standins:no_requests",
+            "override": "flow.ai.standins:override",
             "prices": "flow.ai.prices:prices",
             "resolve": "flow.ai.models",
             "tool": "flow.ai.tools",
@@ -173,6 +176,8 @@ __all__ = [
     "image",
     "llm",
     "models",
+    "no_requests",
+    "override",
     "prices",
     "resolve",
     "tool",
