@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flow.ai.agent import agent
     from flow.ai.budgets import AccountStatistics, Alert, Budget
     from flow.ai.cache import Cache
+    from flow.ai.conversation import Conversation
     from flow.ai.errors import (
         AccessDenied,
         AIError,
@@ -70,6 +71,7 @@ else:  # so that a type checker refuses what is not there
             "BudgetExceeded": "flow.ai.errors",
             "Cache": "flow.ai.cache",
             "ConnectionFailed": "flow.ai.errors",
+            "Conversation": "flow.ai.conversation",
             "Delta": "flow.ai.messages",
             "EstimatedTokens": "flow.ai.tokens",
             "Image": "flow.ai.messages",
@@ -133,6 +135,7 @@ __all__ = [
     "BudgetExceeded",
     "Cache",
     "ConnectionFailed",
+    "Conversation",
     "Delta",
     "EstimatedTokens",
     "Image",

@@ -635,3 +635,41 @@ def test_calls_are_told_in_their_order_whatever_ends_first(on_loop: Callable[...
 
     on_loop(main)
     assert told(provider.requests[1]) == [(f"id{at}", str(at), False) for at in range(4)]
+
+
+class TestConversation:
+    def test_the_messages_of_one_go_into_the_next(self) -> None:
+        provider = ai.Scripted(
+            calls(("add", '{"a": 1, "b": 2}')), reply("3"), reply("no json"), reply('{"value": [4]}')
+        )
+        dag = flow.Dag("d")
+        settings: dict[str, Any] = {"system": "Do sums.", "messages": lambda history: history, "conversation": True}
+        ai.agent(dag, "sum", model=model(provider), prompt="{{ q }}", tools=[add], **settings)
+        first = flow.run(dag, {"q": "1 + 2?", "history": []})["sum"]
+        assert isinstance(first, ai.Conversation) and first.answer == "3"
+        assert first.messages == (
+            Message("user", "1 + 2?"), Message("assistant", "", (ToolCall("c0", "add", '{"a": 1, "b": 2}'),)),
+            Message("tool", "3", tool_call_id="c0"), Message("assistant", "3"),
+        )  # fmt: skip
+        ai.agent(dag, "sum", model=model(provider), prompt="{{ q }}", output=list[int], replace=True, **settings)
+        written = msgspec.to_builtins(first.messages)  # as JSON holds it
+        second = flow.run(dag, {"q": "and 1 more?", "history": written})["sum"]
+        assert second.answer == [4] and second.messages[:5] == (*first.messages, Message("user", "and 1 more?"))
+        assert [one.role for one in second.messages[5:]] == ["assistant", "user", "assistant"]  # a repair
+        assert provider.requests[2].messages == (Message("system", "Do sums."), *second.messages[:5])
+
+    def test_what_the_last_round_is_told_is_no_part_of_it(self) -> None:
+        provider = ai.Scripted(calls(("add", '{"a": 1, "b": 2}')), reply("3"))
+        dag = agent_of(provider, max_rounds=2, on_limit="answer", conversation=True)
+        assert [one.role for one in run(dag)["research"].messages] == ["user", "assistant", "tool", "assistant"]
+
+    def test_nodes_read_the_answer(self) -> None:
+        dag = agent_of(ai.Scripted(reply("done")), conversation=True)
+        ai.llm(
+            dag, "ask", model=model(ai.Scripted(lambda r: str(r.messages[0].content))), prompt="{{ research.answer }}?"
+        )
+        assert run(dag)["ask"] == "done?"
+
+    def test_it_is_true_or_false(self) -> None:
+        with pytest.raises(flow.errors.ConfigError, match="conversation must be True or False"):
+            agent_of(ai.Scripted(), conversation="yes")
