@@ -163,8 +163,8 @@ class EstimatedTokens:
     it packs tightly. Other vocabularies are not known here; ``factor`` stands for them. It takes 0.03 s per million
     characters, and loads nothing.
 
-    A request has 8 tokens more for each message, 50 if it has tools or an output schema (500 at Anthropic's models, which
-    get a text besides, of 300 to 500), and for each image the most that one can have (:func:`image_tokens`).
+    A request has 8 tokens more for each message, 50 if it has tools or an output schema (500 at Anthropic's models: to
+    them it tells a text besides, of 300 to 500), and for each image the most that one can have (:func:`image_tokens`).
 
     :param factor: by which each text is estimated higher, more than 0.
     :raises UsageError: for another factor.
