@@ -131,8 +131,9 @@ def agent(
         :class:`flow.errors.LoopLimit`; "answer" tells it before that round to answer without tools, and fails if it
         does not.
     :param approve: tools, or their names, whose calls wait for a person; ``ai.tool(approve=True)`` says the same. The
-        run then emits the tool and its arguments under the key ``approve``, and waits for an :class:`flow.ai.Approval`
-        at the address ``research#1.approve#0.answer``: round 1, its first such call. Other calls of the round are not
+        run then reports the ``tool``, its ``arguments`` and the ``address`` under the kind ``question``, also each time
+        that it goes on later (``Result.reports``), and waits for an :class:`flow.ai.Approval` at that address:
+        ``research#1.approve#0.answer``: round 1, its first such call. Other calls of the round are not
         held up. What was refused is told to the model.
     :param conversation: True gives a :class:`flow.ai.Conversation`: the answer, and all messages, which ``messages=``
         of a further request takes.

@@ -453,9 +453,9 @@ class TestApproval:
             ("c1", "3", False),
             ("c2", "paid 7", False),
         ]
-        emitted = [e.value for e in events if isinstance(e, flow.events.NodeEmitted) and e.key == "approve"]
-        assert emitted == [
-            {"tool": "pay", "arguments": f'{{"amount": {amount}}}', "address": f"research#1.approve#{at}.answer"}
+        questions = [e.value for e in events if isinstance(e, flow.events.NodeReported) and e.kind == "question"]
+        assert questions == [
+            {"address": f"research#1.approve#{at}.answer", "tool": "pay", "arguments": {"amount": amount}}
             for at, amount in enumerate([5, 7])
         ]
 
@@ -494,7 +494,7 @@ class TestApproval:
                 await handle.result()
 
         on_loop(main)
-        told = [e.value["address"] for e in events if isinstance(e, flow.events.NodeEmitted) and e.key == "approve"]
+        told = [e.value["address"] for e in events if isinstance(e, flow.events.NodeReported) and e.kind == "question"]
         waited = [e.address for e in events if isinstance(e, flow.events.NodeWaiting)]
         assert sorted(told) == sorted(waited) == [f"all#{at}.inner.research#1.approve#0.answer" for at in range(2)]
 
@@ -503,6 +503,29 @@ class TestApproval:
         dag, _ = self.paying(provider)
         result = flow.run(dag, {"question": "q"}, config=Config(timeout=30.0))
         assert result["research"] == "done" and told(provider.requests[1])[0][2]
+
+    def test_arguments_that_are_too_much_for_a_report_are_told_as_they_were_written(
+        self, on_loop: Callable[..., Any]
+    ) -> None:
+        def many(numbers: list[int]) -> str:
+            """Take many."""
+            return str(len(numbers))
+
+        text = f'{{"numbers": [{"1, " * 100_000}1]}}'
+        provider = ai.Scripted(calls(("many", text)), reply("done"))
+        dag = agent_of(provider, tools=[many], approve=[many])
+
+        async def main() -> None:
+            async with flow.start(dag, {"question": "q"}) as handle:
+                address = await handle.next_waiting()
+                assert address is not None
+                handle.send(address, ai.Approval(True))
+                result = await handle.result()
+            asked = [report.value for report in result.reports if report.kind == "question"]
+            assert asked == [{"address": address, "tool": "many", "arguments": text}]
+
+        on_loop(main)
+        assert told(provider.requests[1]) == [("c0", "100001", False)]
 
     def test_the_tool_may_say_it_itself(self) -> None:
         @ai.tool(approve=True)

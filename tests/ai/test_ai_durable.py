@@ -346,6 +346,16 @@ class TestAgent:
         result = flow.run(dag, {"question": "q"}, run_id="r", store=store, on_wait="return")
         assert result.waiting == ("research#1.approve#0.answer",) and done == ["look"]
         assert ai.usage(result).by_node["research"].requests == 1
+        question = {"address": result.waiting[0], "tool": "pay", "arguments": {"amount": 5}}
+        told: list[Any] = []
+
+        def watch(event: Any) -> None:
+            if isinstance(event, flow.events.NodeReported) and event.kind == "question":
+                told.append(event.value)
+
+        assert [report.value for report in result.reports if report.kind == "question"] == [question]
+        flow.run(dag, run_id="r", store=store, on_wait="return", config=flow.Config(observers=(watch,)))
+        assert told == [question], "who watches a run that goes on is told again"
         assert store.send("r", result.waiting[0], {"yes": True, "by": "Ann"})
         result = flow.run(dag, run_id="r", store=store, on_wait="return")
         assert result["research"] == "paid" and done == ["look", "pay"]
