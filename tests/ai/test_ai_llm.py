@@ -772,3 +772,18 @@ class TestWhatBelongsElsewhere:
     def test_other_fallbacks_are_outputs(self, other: Any) -> None:
         down = ai.Scripted(ai.RequestRejected("bad", status=400))
         assert flow.run(asking(down, fallback=other), {"text": "x"})["ask"] == other
+
+
+def test_a_time_limit_of_the_node_ends_the_attempt_and_its_other_models() -> None:
+    """What docs/ai-providers.md says: a provider's own time limit is what lets the next one answer."""
+
+    class Hangs(ai.Scripted):
+        async def complete(self, request: Request) -> Reply:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    other = ai.Scripted(reply("other"))
+    _, cause = failing(asking(Hangs(), fallback_models=[model(other)], timeout=0.01))
+    assert isinstance(cause, TimeoutError) and other.requests == []
+    silent = ai.Scripted(ai.ConnectionFailed("the provider was silent for 20 s"))
+    assert flow.run(asking(silent, fallback_models=[model(other)]), {"text": "x"})["ask"] == "other"
