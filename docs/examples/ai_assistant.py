@@ -40,7 +40,7 @@ ai.agent(dag, "reply", model=MODEL, system="You serve customers.", prompt="{{ ma
 
 async def serve(mail: str, approval: ai.Approval) -> None:
     def watch(event: Any) -> None:  # what is to be approved; in your program: a message to a person
-        if isinstance(event, flow.events.NodeEmitted) and event.key == "approve":
+        if isinstance(event, flow.events.NodeReported) and event.kind == "question":
             print(f"{event.value['tool']} {event.value['arguments']}?", "yes" if approval.yes else "no")
 
     async with flow.start(dag, {"mail": mail}, config=flow.Config(observers=(watch,))) as run:

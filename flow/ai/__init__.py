@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flow.ai.agent import agent
     from flow.ai.budgets import AccountStatistics, Alert, Budget
     from flow.ai.cache import Cache
+    from flow.ai.conversation import Conversation
     from flow.ai.errors import (
         AccessDenied,
         AIError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from flow.ai.rates import RateLimiter
     from flow.ai.rounds import Approval
     from flow.ai.schemas import OutputType
+    from flow.ai.standins import no_requests, override
     from flow.ai.tokens import EstimatedTokens, OpenAITokens, TokenCounter
     from flow.ai.tools import Tool, tool
     from flow.ai.usage import Usage, UsageReport, usage
@@ -69,6 +71,7 @@ else:  # so that a type checker refuses what is not there
             "BudgetExceeded": "flow.ai.errors",
             "Cache": "flow.ai.cache",
             "ConnectionFailed": "flow.ai.errors",
+            "Conversation": "flow.ai.conversation",
             "Delta": "flow.ai.messages",
             "EstimatedTokens": "flow.ai.tokens",
             "Image": "flow.ai.messages",
@@ -112,6 +115,8 @@ else:  # so that a type checker refuses what is not there
             "image": "flow.ai.images",
             "llm": "flow.ai.llm:llm",
             "models": "flow.ai.models:models",
+            "no_requests": "flow.ai.standins:no_requests",
+            "override": "flow.ai.standins:override",
             "prices": "flow.ai.prices:prices",
             "resolve": "flow.ai.models",
             "tool": "flow.ai.tools",
@@ -130,6 +135,7 @@ __all__ = [
     "BudgetExceeded",
     "Cache",
     "ConnectionFailed",
+    "Conversation",
     "Delta",
     "EstimatedTokens",
     "Image",
@@ -173,6 +179,8 @@ __all__ = [
     "image",
     "llm",
     "models",
+    "no_requests",
+    "override",
     "prices",
     "resolve",
     "tool",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 from flow.ai.asking import Asking
+from flow.ai.conversation import Conversation, without_system
 from flow.ai.messages import Reply
 from flow.ai.models import Model
 from flow.ai.options import AskOptions
@@ -22,18 +23,18 @@ from flow.types import NodeRef, is_name
 
 T = TypeVar("T")
 
-_OURS: Final = ("model", "tools", "max_rounds", "output", "concurrency", "on_limit", "approve")
+_OURS: Final = ("model", "tools", "max_rounds", "output", "concurrency", "on_limit", "approve", "conversation")
 
 
 class _Framed(Around):
     """Makes the first messages of an agent, and gives what the model has answered in the last round."""
 
-    __slots__ = ("_output", "_prompt", "location", "returns")
+    __slots__ = ("_output", "_prompt", "_whole", "location", "returns")
 
-    def __init__(self, prompt: Prompt, output: OutputType | None, returns: Any) -> None:
-        self._prompt, self._output = prompt, output
+    def __init__(self, prompt: Prompt, output: OutputType | None, returns: Any, whole: bool) -> None:
+        self._prompt, self._output, self._whole = prompt, output, whole
         self.location = prompt.location
-        self.returns = (returns,)
+        self.returns = (Conversation[returns] if whole else returns,)
 
     def shape(self) -> Shape:
         return self._prompt.shape()
@@ -43,14 +44,18 @@ class _Framed(Around):
 
     def output(self, made: Any, values: Sequence[Any]) -> Any:
         turn: Turn = made["model"]
-        return turn.text if self._output is None else self._output.decode(turn.text)
+        answer = turn.text if self._output is None else self._output.decode(turn.text)
+        if not self._whole:
+            return answer
+        talk: Talk = made["talked"]
+        return Conversation(answer, without_system(talk.messages))
 
 
 @overload
 def agent(
     dag: Dag, name: str, *, model: str | Model, tools: Iterable[Any] = (), max_rounds: int = 8,
     concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
-    **options: Unpack[AskOptions],
+    conversation: Literal[False] = False, **options: Unpack[AskOptions],
 ) -> NodeRef[str]: ...  # fmt: skip
 
 
@@ -58,7 +63,7 @@ def agent(
 def agent(
     dag: Dag, name: str, *, model: str | Model, output: type[T], tools: Iterable[Any] = (), max_rounds: int = 8,
     concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
-    **options: Unpack[AskOptions],
+    conversation: Literal[False] = False, **options: Unpack[AskOptions],
 ) -> NodeRef[T]: ...  # fmt: skip
 
 
@@ -66,8 +71,32 @@ def agent(
 def agent(
     dag: Dag, name: str, *, model: str | Model, output: Any, tools: Iterable[Any] = (), max_rounds: int = 8,
     concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
-    **options: Unpack[AskOptions],
+    conversation: Literal[False] = False, **options: Unpack[AskOptions],
 ) -> NodeRef[Any]: ...  # fmt: skip
+
+
+@overload
+def agent(
+    dag: Dag, name: str, *, model: str | Model, tools: Iterable[Any] = (), max_rounds: int = 8,
+    concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
+    conversation: Literal[True], **options: Unpack[AskOptions],
+) -> NodeRef[Conversation[str]]: ...  # fmt: skip
+
+
+@overload
+def agent(
+    dag: Dag, name: str, *, model: str | Model, output: type[T], tools: Iterable[Any] = (), max_rounds: int = 8,
+    concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
+    conversation: Literal[True], **options: Unpack[AskOptions],
+) -> NodeRef[Conversation[T]]: ...  # fmt: skip
+
+
+@overload
+def agent(
+    dag: Dag, name: str, *, model: str | Model, output: Any, tools: Iterable[Any] = (), max_rounds: int = 8,
+    concurrency: int | None = 4, on_limit: Literal["fail", "answer"] = "fail", approve: Iterable[Any] = (),
+    conversation: Literal[True], **options: Unpack[AskOptions],
+) -> NodeRef[Conversation[Any]]: ...  # fmt: skip
 
 
 @ends_at_user
@@ -82,6 +111,7 @@ def agent(
     concurrency: Any = 4,
     on_limit: Any = "fail",
     approve: Any = (),
+    conversation: Any = False,
     **arguments: Any,
 ) -> NodeRef[Any]:
     """Add a node that lets a model call tools, round by round, until it has an answer. That is the node's output.
@@ -101,9 +131,12 @@ def agent(
         :class:`flow.errors.LoopLimit`; "answer" tells it before that round to answer without tools, and fails if it
         does not.
     :param approve: tools, or their names, whose calls wait for a person; ``ai.tool(approve=True)`` says the same. The
-        run then emits the tool and its arguments under the key ``approve``, and waits for an :class:`flow.ai.Approval`
-        at the address ``research#1.approve#0.answer``: round 1, its first such call. Other calls of the round are not
+        run then reports the ``tool``, its ``arguments`` and the ``address`` under the kind ``question``, also each time
+        that it goes on later (``Result.reports``), and waits for an :class:`flow.ai.Approval` at that address:
+        ``research#1.approve#0.answer``: round 1, its first such call. Other calls of the round are not
         held up. What was refused is told to the model.
+    :param conversation: True gives a :class:`flow.ai.Conversation`: the answer, and all messages, which ``messages=``
+        of a further request takes.
     :param arguments: ``model``, ``prompt``, ``system``, ``messages``, ``budget``, ``rate``, ``breaker``,
         ``fallback_models``, ``cache``, ``temperature``, ``max_output_tokens``, ``stop``, ``options``, ``stream``,
         ``repair`` and ``capture`` as of :func:`flow.ai.llm`, each of every request; and the options of a node, which
@@ -119,6 +152,7 @@ def agent(
     settings.integer("max_rounds", max_rounds, none=False)
     settings.integer("concurrency", concurrency)
     settings.one_of("on_limit", on_limit, ("fail", "answer"))
+    settings.flag("conversation", conversation)
     if output is Reply:
         settings.faults.append("output: an agent gives its answer, as a text or a value, and no ai.Reply")
     prompting = settings.prompt(given)
@@ -131,7 +165,7 @@ def agent(
     body = round_of(name if is_name(name) else "agent", rounds, prompting, concurrency, bool(guarded), given["retry"])
     carry: dict[str, Any] = {"talk": "talked"}
     ref = dag.loop(name, body, until=_has_answered, max_iterations=max_rounds, carry=carry, **given[NODE])
-    _looped(dag, name).around = _Framed(prompting, kind, output)
+    _looped(dag, name).around = _Framed(prompting, kind, output, conversation)
     return ref
 
 

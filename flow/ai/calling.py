@@ -19,6 +19,7 @@ from flow.ai.models import Resolved, prepared
 from flow.ai.prices import Rates
 from flow.ai.rates import enter
 from flow.ai.spending import Spending, is_providers_fault, report
+from flow.ai.standins import check_allowed, stand_in
 from flow.ai.tokens import counted
 from flow.ai.usage import KIND
 from flow.data.context import Context
@@ -95,25 +96,28 @@ class Caller(msgspec.Struct, frozen=True):
         :param request: its ``model`` is put in here.
         """
         failed: list[Exception] = []
-        for at, model in enumerate(self.models, 1):
+        models = [stand_in(model) for model in self.models]
+        for at, model in enumerate(models, 1):
+            is_first = self.models[at - 1].provider_name == self.models[0].provider_name
+            request = msgspec.structs.replace(request, model=model.name)
             try:
-                return await self._kept(session, model, msgspec.structs.replace(request, model=model.name))
+                return await self._kept(session, model, request, is_first)
             except Exception as error:
                 failed.append(error)
                 if at == len(self.models) or not self._passes(error):
                     break
-        told = self._told(failed)
+        told = self._told(models, failed)
         try:
             raise told
         finally:
             del failed, told  # the traceback holds this frame: no cycle
 
-    def _told(self, failed: list[Exception]) -> Exception:
+    def _told(self, models: Sequence[Resolved], failed: list[Exception]) -> Exception:
         """Return the error that tells of all models that have failed."""
         told = failed[-1]
         if self._passes(told):
             told = next((error for error in failed if getattr(error, "retryable", True)), told)
-        for model, error in zip(self.models, failed, strict=False):
+        for model, error in zip(models, failed, strict=False):
             if error is not told:
                 note(told, f"{model.label} has failed, too: {described(error)}")
         return told
@@ -122,14 +126,17 @@ class Caller(msgspec.Struct, frozen=True):
         """Tell whether the next model may answer."""
         return is_providers_fault(error) or isinstance(error, BreakerOpen)
 
-    async def _kept(self, session: Session, model: Resolved, request: Request) -> Reply:
-        """Return an answer of the cache, if there is one."""
+    async def _kept(self, session: Session, model: Resolved, request: Request, is_first: bool) -> Reply:
+        """Return an answer of the cache, if there is one.
+
+        :param is_first: the model is one of the provider that rate and breaker are for.
+        """
         if self.cache is None:
-            return await self._made(session, model, request)
+            return await self._made(session, model, request, is_first)
         ctx = session.ctx
         key = key_of(model.provider.name, request)
         reply, was_there = await self.cache.reply(
-            key, lambda: self._made(session, model, request), session.keeps, ctx.released
+            key, lambda: self._made(session, model, request, is_first), session.keeps, ctx.released
         )
         if was_there:
             report(ctx, model, requests=0, cached=True)
@@ -139,15 +146,15 @@ class Caller(msgspec.Struct, frozen=True):
             self._capture(ctx, model, request, reply)
         return reply
 
-    async def _made(self, session: Session, model: Resolved, request: Request) -> Reply:
+    async def _made(self, session: Session, model: Resolved, request: Request, is_first: bool) -> Reply:
         """Ask a provider, within what limits it."""
+        check_allowed(model)
         ctx = session.ctx
         counts = self.limits is not None or bool(self.budgets) or self.rate is not None
         await prepared(model, counting=counts)
         rates = model.rates_for(request.options)
         count = (await counted(model.counter, request))[0] if counts else None
         request, most = self._limited(session, model, request, rates, count or 0)
-        is_first = model.provider_name == self.models[0].provider_name
         rate, breaker = (self.rate, self.breaker) if is_first else (None, None)
         tokens = (count or 0) + (request.max_output_tokens or 0)
         holding = hold(ctx, self.budgets, most) if self.budgets else UNBOUNDED

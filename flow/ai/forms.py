@@ -214,7 +214,16 @@ def _parts(kind: Any) -> Iterator[tuple[str, Any]]:
 
 def _said(error: Exception) -> str:
     """Return the first line of an error of msgspec's or pydantic's, without the advice that is for its callers."""
+    if isinstance(error, TypeError) and _IN_UNION in str(error):
+        return f"{shown_line(str(error))}: {_INSTEAD}"
     return shown_line(str(error)) if isinstance(error, TypeError) else described(error)
+
+
+_IN_UNION: Final = "custom type"
+_INSTEAD: Final = (
+    "a union has one class of pydantic at most, and nothing beside it but None. Write one class with a field that is "
+    "the union (its parts told apart by a field kind: Literal['...']), or one class with optional fields"
+)
 
 
 def shown_line(text: str) -> str:

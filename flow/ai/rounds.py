@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from flow.ai.asking import Asking
+from flow.ai.json_text import parsed
 from flow.ai.messages import Message, ToolCall
 from flow.ai.prompts import Prompt
 from flow.ai.toolruns import ARGUMENTS, plan_of
@@ -19,13 +20,14 @@ from flow.ai.tools import Tool
 from flow.ai.usage import KIND
 from flow.config import Retry
 from flow.data.context import Context
-from flow.errors import RunError, described, shown
+from flow.errors import RunError, UsageError, described, shown
 from flow.graph.dag import Dag
+from flow.run.questions import QUESTION
 from flow.run.signals import place_of
 from flow.signature import Shape, Shaped, shape_of
 
 APPROVE: Final = "approve"
-"""The node of a round in which calls wait for a person, and the key under which they are emitted."""
+"""The node of a round in which calls wait for a person."""
 
 ANSWER: Final = "answer"
 """The signal that such a call waits for."""
@@ -119,12 +121,15 @@ class Rounds:
         """Return the calls that wait for a person."""
         return [asked for asked in _asked(model) if self._waits(asked)]
 
-    def shown(self, item: Asked, ctx: Context) -> dict[str, str]:
-        """Tell who observes the run what is to be approved, and the address that the answer is sent to."""
+    def shown(self, item: Asked, ctx: Context) -> None:
+        """Report what is to be approved, and the address that the answer is sent to."""
         path = getattr(ctx._scope.shared, "path", ())
-        told = {"tool": item.call.name, "arguments": item.call.arguments, "address": place_of((*path, ANSWER))}
-        ctx.emit(APPROVE, told)
-        return told
+        arguments = parsed(item.call.arguments)[0] or {}  # it can be made: they are an object, or blank
+        told = {"address": place_of((*path, ANSWER)), "tool": item.call.name, "arguments": arguments}
+        try:
+            ctx.report(QUESTION, told)
+        except UsageError:  # they are too much for a report: as the model has written them
+            ctx.report(QUESTION, {**told, "arguments": item.call.arguments})
 
     async def called(self, item: Asked, ctx: Context) -> Told:
         """Call a tool. What is wrong with the call, and what the tool raises, is told to the model."""
@@ -232,7 +237,7 @@ def round_of(
         dag.add("talked", _Step(rounds.talked, Talk, at), store=False)
         return dag
     asks = Dag("ask")
-    asks.add("call", _Step(rounds.shown, dict[str, str], at))
+    asks.add("call", _Step(rounds.shown, None, at), store=False)  # who observes a run that goes on is told again
     asks.signal(ANSWER, type=Approval, after="call")
     dag.add("guarded", _Step(rounds.guarded, list[Asked], at))
     dag.map(APPROVE, asks, over="guarded", concurrency=None)

@@ -9,18 +9,27 @@ from typing import Any, Final
 from flow.ai.budgets import Budget
 from flow.ai.cache import Cache
 from flow.ai.calling import Caller
+from flow.ai.known import URLS
 from flow.ai.limits import UsageLimits
 from flow.ai.messages import Reply, Request
-from flow.ai.models import resolve
+from flow.ai.models import Model, resolve
 from flow.ai.prompts import Prompt
 from flow.ai.rates import RateLimiter
 from flow.ai.schemas import OutputType
 from flow.ai.tools import Tool, tools_of
+from flow.config import Retry
 from flow.config.fields import is_int, is_number
 from flow.errors import ConfigError, FlowError, Hints, shown
 from flow.graph.dag import Dag
 from flow.graph.options import NodeOptions
 from flow.run.signals import signals_of
+
+_SAID: Final[Mapping[str, str]] = {
+    "model": "model", "models": "fallback_models", "messages": "messages", "tools": "tools", "functions": "tools",
+    "stream": "stream", "response_format": "output", "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens", "max_output_tokens": "max_output_tokens",
+}  # fmt: skip
+"""Fields of a provider's request that a keyword says: limits, budgets and rates do not see them among ``options``."""
 
 _MEANT: Final[Mapping[str, str]] = {
     "max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens", "temp": "temperature",
@@ -30,8 +39,19 @@ _MEANT: Final[Mapping[str, str]] = {
     "fallbacks": "fallback_models", "stop_sequences": "stop", "extra_body": "options", "model_settings": "options",
     "functions": "tools", "max_steps": "max_rounds", "max_turns": "max_rounds", "max_iterations": "max_rounds",
     "recursion_limit": "max_rounds", "streaming": "stream", "circuit_breaker": "breaker", "llm": "model",
+    "memory": "messages", "history": "messages", "chat_history": "messages", "message_history": "messages",
+    "interrupt_before": "approve", "interrupt_after": "approve", "interrupt_on": "approve",
 }  # fmt: skip
 """Words of other tools for keywords of ours."""
+
+_IN_RUN: Final = "a run is kept by its store: flow.run(dag, store=..., run_id=...)"
+_IN_AGENT: Final = "calls of tools wait for a person in an ai.agent: approve="
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "checkpointer": _IN_RUN, "checkpoint": _IN_RUN, "checkpoints": _IN_RUN,
+    "over": "add it to a Dag of its own, and dag.map(name, that_dag, over=...) asks for each item",
+    "interrupt_before": _IN_AGENT, "interrupt_after": _IN_AGENT, "interrupt_on": _IN_AGENT, "approve": _IN_AGENT,
+}  # fmt: skip
+"""What is said of words whose place is not here."""
 
 
 OPTIONS: Final = frozenset(NodeOptions.__annotations__) - {"thread", "executor", "abandon_on_timeout", "retry"}
@@ -72,6 +92,7 @@ class Settings:
 
         :param ours: the other keywords of the function, for hints.
         """
+        self._policies(arguments)
         known = [*SHARED, *ours, *OPTIONS]
         unknown = [word for word in arguments if word not in known]
         given: dict[str, Any] = {word: arguments.get(word, default) for word, default in SHARED.items()}
@@ -83,9 +104,25 @@ class Settings:
             wrong.given = arguments
             for word in unknown:
                 meant = _MEANT.get(word)
-                hint = f" (did you mean {meant}=?)" if meant in known else wrong.meant(word, arguments[word])
+                if meant in known:
+                    hint = f" (did you mean {meant}=?)"
+                elif word in _ELSEWHERE:
+                    hint = f": {_ELSEWHERE[word]}"
+                else:
+                    hint = wrong.meant(word, arguments[word])
                 self.faults.append(f"it takes no option {shown(word)}{hint}")
         return given
+
+    def _policies(self, arguments: Mapping[str, Any]) -> None:
+        """Note what is wrong with ``retry`` and ``fallback``: a node tells of the one later, and takes the other."""
+        retry, other = arguments.get("retry"), arguments.get("fallback")
+        if retry is not None and not isinstance(retry, Retry):
+            hint = f": flow.Retry({retry})" if is_int(retry) and retry > 0 else ""
+            self.faults.append(f"retry must be a flow.Retry, or None, not {shown(retry)}{hint}")
+        others = other if isinstance(other, (list, tuple)) else (other,)
+        if others and all(isinstance(one, Model) or _is_name(one) for one in others):
+            text = "fallback is the output of a node that has failed, and these are models"
+            self.faults.append(f"{text} (did you mean fallback_models=?)")
 
     def caller(self, model: Any, given: Mapping[str, Any]) -> Caller | None:
         """Return what makes the requests; None if something is wrong with it."""
@@ -122,9 +159,20 @@ class Settings:
         if options is not None and not (isinstance(options, Mapping) and all(isinstance(key, str) for key in options)):
             self.faults.append(f"options are further fields of the provider's request, as a dict, not {shown(options)}")
             options = None
+        self._check_options(options or {})
         specs = tuple([tool.spec for tool in tools])
         spec = None if output is None else output.spec
         return Request("", (), specs, spec, most, temperature, tuple(stop), dict(options or {}))
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        for field in options:
+            if field in _SAID:
+                text = f"options: {field!r} is said by {_SAID[field]}=, by which limits, budgets and rates go"
+                self.faults.append(text)
+            elif field in ("n", "best_of") and options[field] not in (None, 1):
+                self.faults.append(
+                    f"options: {field}={shown(options[field])} pays for answers that nobody reads: one is"
+                )
 
     def output(self, output: Any) -> OutputType | None:
         """Return the type of the answer; None for a text, or a whole :class:`flow.ai.Reply`."""
@@ -212,6 +260,12 @@ class Settings:
         wrong = [value for value in values if not isinstance(value, kind)]
         if wrong:
             self.faults.append(f"{word} must be {what}, not {shown(wrong[0])}")
+
+
+def _is_name(value: Any) -> bool:
+    """Tell whether this is the name of a model, with its provider: no text that a node would have for an output."""
+    prefix, colon, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    return bool(colon) and prefix in URLS and bool(name) and " " not in name
 
 
 __all__ = ["NODE", "SHARED", "Settings"]

@@ -146,6 +146,11 @@ _EACH_TURN: Final = 0.5
 CALIBRATED: Final = 1.2
 """Factor for vocabularies that are not known."""
 
+_CLAUDE: Final = ("claude", "later claude")
+_TOLD_CLAUDE: Final = 500
+_TOLD: Final = 50
+"""Tokens of what a model is told of tools, or of the form of its answer, besides their own texts."""
+
 _FACTORS: Final = {"claude": 1.3, "later claude": 1.7, "other": CALIBRATED}
 
 
@@ -158,8 +163,8 @@ class EstimatedTokens:
     it packs tightly. Other vocabularies are not known here; ``factor`` stands for them. It takes 0.03 s per million
     characters, and loads nothing.
 
-    A request has 8 tokens more for each message, 500 if it has tools or an output schema (Anthropic adds a text of its
-    own to such requests, of 300 to 500), and for each image the most that one can have (:func:`image_tokens`).
+    A request has 8 tokens more for each message, 50 if it has tools or an output schema (500 at Anthropic's models: to
+    them it tells a text besides, of 300 to 500), and for each image the most that one can have (:func:`image_tokens`).
 
     :param factor: by which each text is estimated higher, more than 0.
     :raises UsageError: for another factor.
@@ -176,7 +181,8 @@ class EstimatedTokens:
         """See :meth:`TokenCounter.count`. O(bytes)."""
         total = sum(self.count_text(text)[0] for text in _texts(request))
         total += 8 * len(request.messages) + 8 * sum(len(message.tool_calls) for message in request.messages)
-        total += 500 * bool(request.tools or request.output) + 20 * len(request.tools)
+        if request.tools or request.output:
+            total += (_TOLD_CLAUDE if kind_of(request.model) in _CLAUDE else _TOLD) + 20 * len(request.tools)
         return total + _images(request) * image_tokens(request.model), True
 
     def count_text(self, text: str) -> tuple[int, bool]:

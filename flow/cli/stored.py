@@ -14,6 +14,7 @@ from flow.cli.terminal import Styled, styled
 from flow.errors import StoreError, printable
 from flow.reprs import MIN_NAME, cells, counted, cut
 from flow.run import plain
+from flow.run.questions import QUESTION, questions_of
 from flow.run.result import duration
 from flow.store.inputs import kept_of
 from flow.store.owner import is_driven
@@ -127,10 +128,17 @@ def _head(store: Store, stored: Stored, story: Story, values: bool) -> Iterator[
     inputs = _inputs(store, row, values)
     if inputs:
         yield "  inputs: " + ", ".join(f"{name}{f' = {text}' if text else ''}" for name, text in inputs.items())
+    asked = _questions(story)
     for wait in story.waits:
         until = f" until {local(wait.until)}" if wait.until is not None else ""
         sent = ", which has been sent, and is taken once the run goes on" if wait.sent else ""
         yield f"  waits for {wait.address}{until}{sent}"
+        if wait.address in asked:
+            yield f"    question: {_line(plain.brief(asked[wait.address]))}"
+
+
+def _questions(story: Story) -> dict[str, Any]:
+    return questions_of(report.value for report in story.reports if report.kind == QUESTION)
 
 
 def _inputs(store: Store, row: RunRow, values: bool) -> dict[str, str]:
@@ -231,6 +239,8 @@ def as_json(store: Store, stored: Stored, story: Story, values: bool) -> bytes:
     kept = kept_of(stored.row, store.name)
     inputs = {name: _input(store, data, values) for name, data in kept.items()}
     waits = [{**msgspec.to_builtins(one), **({"until": iso(one.until)} if one.until else {})} for one in story.waits]
+    asked = _questions(story)
+    waits = [one | ({"question": asked[one["address"]]} if one["address"] in asked else {}) for one in waits]
     timeline = [{"at": iso(event.at), "what": event.what} for event in story.events]
     whole = {"store": store.name, **row_as_dict(stored.row), "inputs": inputs, "waits": waits}
     return _json({**whole, **_spent_as_dict(story), "nodes": nodes, "timeline": timeline})

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from flow import files
+from flow.cli.modelnames import models_beside
 from flow.graph.dag import Dag
 from flow.spec.text.limits import MAX_BYTES
 
@@ -44,7 +45,7 @@ def is_workflow(target: str) -> bool:
 
 
 def load_workflow(target: str, allow: Sequence[str], imports: bool = True) -> Dag:
-    """Read a workflow file as a Dag.
+    """Read a workflow file as a Dag. Names of models are those that the settings beside it say.
 
     :param allow: what it may name; if empty, what the settings beside it allow.
     :param imports: import what it calls. Its folder and the current one are looked in first, if anything is allowed.
@@ -58,7 +59,8 @@ def load_workflow(target: str, allow: Sequence[str], imports: bool = True) -> Da
     if imports and any(":" in pattern for pattern in allowed.patterns):
         see(os.getcwd())
         see(os.path.dirname(os.path.abspath(target)))
-    return Session(allowed, imports).load(target)
+    with models_beside(target):
+        return Session(allowed, imports).load(target)
 
 
 def see(folder: str) -> None:

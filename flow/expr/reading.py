@@ -1,7 +1,7 @@
 """Reads keys, declared fields and items of values. Nothing here, or anywhere in this room, reads another attribute.
 
-Readable by name: the keys of mappings, the fields of msgspec Structs, dataclasses and NamedTuples, and of other classes
-the fields that :func:`readable` was told.
+Readable by name: the keys of mappings, the fields of msgspec Structs, dataclasses, NamedTuples and models of pydantic,
+and of other classes the fields that :func:`readable` was told.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _declared(cls: Any) -> Iterable[str]:
             (b.__dict__["_fields"] for b in cls.__mro__ if "_fields" in b.__dict__), ()
         )
         return [name for name in names if isinstance(name, str)]
-    return _NONE
+    fields = getattr(cls, "model_fields", None) if callable(getattr(cls, "model_dump", None)) else None
+    return list(fields) if isinstance(fields, Mapping) else _NONE  # a model of pydantic, which is not imported here
 
 
 def found(value: Any, key: str) -> Any:

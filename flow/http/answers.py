@@ -11,7 +11,7 @@ import msgspec
 from flow.data.mapresult import MapResult
 from flow.errors import RunError, StoredError
 from flow.http.problems import message_of, without_paths
-from flow.run.plain import brief
+from flow.run.plain import brief, dumped
 
 if TYPE_CHECKING:
     from flow.run.result import Result
@@ -56,13 +56,16 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
 
 def stand_in(value: Any, masks: Any = None) -> Any:
-    """Return what takes the place of an output that JSON cannot hold: a dict, or a short repr."""
+    """Return what takes the place of an output that JSON cannot hold: plain data, or a short repr."""
     if isinstance(value, MapResult):
         told = value.to_dict()
         told["errors"] = {str(i): f"{type(error).__name__}: {message_of(error)}" for i, error in value.errors.items()}
         return told if masks is None else masks.value(told)
     if isinstance(value, Mapping):  # the outputs of a Dag within a Dag, for example
         return dict(value) if masks is None else masks.value(dict(value))
+    fields = dumped(value)
+    if fields is not None:
+        return fields if masks is None else masks.value(fields)
     return _brief(value, masks)
 
 

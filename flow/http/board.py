@@ -14,9 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from flow.http.answers import NodeError, error_of
+from flow.http.rest import GoingOn
 from flow.http.texts import NewText, Texts
+from flow.http.waits import Asked, Waits
 from flow.metrics.usage import KIND, Sums, Usage
 from flow.run import events
+from flow.run.questions import QUESTION
+from flow.run.signals import Signals
 from flow.types import Status
 
 STATUSES: Final = tuple(Status)
@@ -62,12 +66,16 @@ class Board:
     """
 
     __slots__ = (
-        "_before", "_began", "_codes", "_facts", "_index", "_known", "_lock", "_marks", "_names", "_paths", "_rests",
-        "_running", "_since", "_texts", "_usage", "_waits", "lets_go", "longest", "resting", "run_id", "seq",
+        "_before", "_began", "_codes", "_facts", "_going_on", "_index", "_known", "_lock", "_marks", "_names", "_paths",
+        "_rests", "_running", "_since", "_texts", "_usage", "_waits", "lets_go", "longest", "resting", "run_id", "seq",
     )  # fmt: skip
 
     def __init__(
-        self, names: Sequence[str], began: Callable[[], object], rests: Callable[[bool], object] | None = None
+        self,
+        names: Sequence[str],
+        began: Callable[[], object],
+        rests: Callable[[bool], object] | None = None,
+        signals: Signals | None = None,
     ) -> None:
         self._names = names
         self._index: dict[str, int] | None = None
@@ -76,7 +84,9 @@ class Board:
         self._facts: dict[int, tuple[int, float | None, NodeError | None]] = {}  # attempt, seconds and error
         self._since: dict[int, float] = {}  # by node, when its attempt or its waiting began
         self._known: set[int] = set()  # nodes of which a store may know more
-        self._waits: dict[tuple[str, str], str] = {}
+        self._waits = Waits(bool if signals is None else signals.find)
+        nested = signals is not None and any(wait.steps for wait in signals.waits)
+        self._going_on = GoingOn(signals.waits) if signals is not None and nested else None
         self._paths: dict[str, tuple[str, ...]] = {}  # of the runs within the run that go on
         self._texts = Texts()
         self._usage, self._before = Sums(), Sums()
@@ -98,6 +108,8 @@ class Board:
                 self.run_id = event.run_id
                 self._marks = [0] * len(self._names)
                 self._index = {name: i for i, name in enumerate(self._names)}
+                if self._going_on is not None:
+                    self._going_on.run_started(event)
                 self._began()
             elif kind is events.NodeKnown and event.run_id == self.run_id:
                 with self._lock:
@@ -108,10 +120,14 @@ class Board:
         if code == _CANCELLED and self.lets_go:
             return
         if code == _WAITING or self._waits:
-            self._note_wait(event, code)
-        if event.run_id == self.run_id:
+            self._note_wait(event)
+        mine = event.run_id == self.run_id
+        if mine or self._going_on is not None:
             with self._lock:
-                self._note(event, code)
+                if mine:
+                    self._note(event, code)
+                if self._going_on is not None:
+                    self._going_on.node(event, code == _RUNNING)
             if self._rests is not None:
                 self._tell_rest()
 
@@ -128,10 +144,31 @@ class Board:
             if event.kind == KIND:
                 with self._lock:
                     self._usage.count(event.value, event.node, event.path)
-        elif kind is events.RunStarted:
+            elif event.kind == QUESTION:
+                with self._lock:
+                    if self._waits.asks((event.value,)):
+                        self._asks_anew()
+        else:
+            self._take_run(event, kind)
+
+    def _take_run(self, event: Any, kind: type) -> None:
+        """Take in that a run within the run begins or ends, or a map."""
+        going_on = self._going_on
+        if kind is events.RunStarted:
             self._paths[event.run_id] = event.path
         elif kind is events.RunFinished:
             self._paths.pop(event.run_id, None)
+        if going_on is None or kind not in (events.RunStarted, events.RunFinished, events.MapStarted):
+            return
+        with self._lock:
+            if kind is events.RunStarted:
+                going_on.run_started(event)
+            elif kind is events.RunFinished:
+                going_on.run_finished(event)
+            else:
+                going_on.map_started(event)
+        if self._rests is not None:
+            self._tell_rest()
 
     def _note(self, event: Any, code: int) -> None:
         i = self._change(event.node, code)
@@ -166,15 +203,18 @@ class Board:
         self._marks[i] = self.seq
         return i
 
-    def _note_wait(self, event: Any, code: int) -> None:
-        key = (event.run_id, event.node)
-        if code == _WAITING:
-            self._waits[key] = event.address
-        else:
-            self._waits.pop(key, None)
+    def _note_wait(self, event: Any) -> None:
+        with self._lock:
+            if self._waits.note(event):
+                self._asks_anew()
+
+    def _asks_anew(self) -> None:
+        self.seq += 1
+        self._waits.number = self.seq
 
     def _tell_rest(self) -> None:
-        resting = not self._running and bool(self._waits)
+        going_on = self._running if self._going_on is None else self._going_on.count
+        resting = not going_on and bool(self._waits)
         if resting != self.resting:
             self.resting = resting
             assert self._rests is not None
@@ -184,8 +224,13 @@ class Board:
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The addresses of the signals and timers that are waited for."""
-        return tuple([address for address in list(self._waits.values()) if address])
+        """The addresses of the signals that are waited for."""
+        return self._waits.addresses()
+
+    def asked(self) -> Asked:
+        """Return the addresses of the signals that are waited for, and what is asked there. O(these)."""
+        with self._lock:
+            return self._waits.asked()
 
     def statuses(self) -> list[str]:
         """Return the status of each node, in the order of the plan. O(nodes)."""
@@ -204,10 +249,16 @@ class Board:
         with self._lock:
             return self._since_number(seq)
 
-    def news(self, seq: int) -> list[tuple[int, NodeState | NewText]]:
-        """Return as :meth:`since`, and what is new of the texts that nodes emit. O(nodes + characters of new texts)."""
-        with self._lock:  # both at once: a reader is not told what came between them
-            changes: list[tuple[int, NodeState | NewText]] = [*self._texts.since(seq), *self._since_number(seq)]
+    def news(self, seq: int) -> list[tuple[int, NodeState | NewText | Asked]]:
+        """Return as :meth:`since`, what is new of the texts that nodes emit, and what is asked if that has changed.
+
+        O(nodes + waits + characters of new texts).
+        """
+        with self._lock:  # all at once: a reader is not told what came between them
+            changes: list[tuple[int, NodeState | NewText | Asked]] = [*self._texts.since(seq), *self._since_number(seq)]
+            number = self._waits.number
+            if number > seq and (seq or self._waits.addresses()):
+                changes.append((number, self._waits.asked()))
         return sorted(changes, key=lambda change: change[0])
 
     def _since_number(self, seq: int) -> list[tuple[int, NodeState]]:
@@ -236,10 +287,12 @@ class Board:
         """True if nodes had ended before this run began, and :meth:`recall` has not been told of them."""
         return bool(self._known)
 
-    def recall(self, states: Iterable[NodeState], usage: Mapping[str, Usage] = _NOTHING) -> None:
+    def recall(
+        self, states: Iterable[NodeState], usage: Mapping[str, Usage] = _NOTHING, questions: Iterable[Any] = ()
+    ) -> None:
         """Take over the attempts, times and errors of nodes that had ended before. O(nodes).
 
-        :param usage: what calls of language models took before.
+        :param usage: what calls of language models took before. :param questions: that were reported before.
         """
         index = self._index or {}
         with self._lock:
@@ -249,6 +302,8 @@ class Board:
                     self._facts[i] = (state.attempt, state.seconds, state.error)
             self._known.clear()
             self._before = Sums(usage)
+            if self._waits.recall(questions):
+                self._asks_anew()
 
 
 __all__ = ["STATUSES", "Board", "NodeState"]

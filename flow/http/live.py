@@ -76,6 +76,7 @@ class Live:
             workflow.plan.names,
             lambda: loop.call_soon_threadsafe(self._has_begun),
             lambda resting: loop.call_soon_threadsafe(rests, self, resting),
+            workflow.signals,
         )
 
     def wait_for_thread(self) -> None:
@@ -124,8 +125,7 @@ class Live:
     @property
     def waiting(self) -> tuple[str, ...]:
         """The addresses of the signals that it waits for."""
-        find = self.workflow.signals.find
-        return tuple([address for address in self.board.waiting if find(address) is not None])
+        return self.board.waiting
 
     @property
     def seconds(self) -> float:

@@ -30,6 +30,7 @@ class View(msgspec.Struct, omit_defaults=True):
     """One run, as it is looked at: its answer, and what is known beside that. Times are Unix times.
 
     :ivar usage: what calls of language models took; None if no node has reported any.
+    :ivar questions: by address that is waited for, what is asked there; left out where nothing is.
     """
 
     id: str
@@ -45,6 +46,7 @@ class View(msgspec.Struct, omit_defaults=True):
     detail: str = ""
     waiting: tuple[str, ...] = ()
     usage: RunUsage | None = None
+    questions: dict[str, Any] = {}
 
 
 class _Parts(msgspec.Struct):
@@ -100,6 +102,11 @@ class Desk:
                 return _of_ended(ended)
         raise _unknown(run_id)
 
+    async def recall(self, live: Live) -> None:
+        """Let a run that goes on here know what only its store knows of it, if there is one."""
+        if self.stored is not None:
+            await self._recall(live, self.stored)
+
     async def _recall(self, live: Live, stored: StoredRuns) -> None:
         """Ask the store, once, what only it knows of a run that goes on here: its age, and what had ended before."""
         asks = live.board.asks_store
@@ -116,7 +123,7 @@ class Desk:
                     seen = await stored.seen(live.id)
             if seen is not None:
                 live.stored_at = seen.created
-                live.board.recall(seen.nodes, seen.usage(live.created))
+                live.board.recall(seen.nodes, seen.usage(live.created), seen.asked())
         except StoreError:  # it goes on all the same, and its store is asked again
             return
 
@@ -204,13 +211,13 @@ class Desk:
 
 
 def _of_live(live: Live) -> View:
-    board, created = live.board, live.created if live.stored_at is None else live.stored_at
+    asked, board, created = live.board.asked(), live.board, live.created if live.stored_at is None else live.stored_at
     nodes = [state for _, state in board.since(0)]
     errors = {node.node: node.error for node in nodes if node.error is not None and node.status == "failed"}
     return View(
         live.id, live.workflow.name, live.state or RUNNING, created, msgspec.Raw(b"{}"), errors, board.counts(),
-        round(live.seconds, 6), _all_nodes(live.workflow, {node.node: node for node in nodes}), waiting=live.waiting,
-        usage=run_usage(board.usage()),
+        round(live.seconds, 6), _all_nodes(live.workflow, {node.node: node for node in nodes}), waiting=asked.waiting,
+        usage=run_usage(board.usage()), questions=asked.questions,
     )  # fmt: skip
 
 
@@ -237,6 +244,7 @@ def of_stored(seen: Seen) -> View:
     return View(
         parts.id, seen.workflow, parts.status, seen.created, parts.outputs, parts.errors, parts.counts, parts.seconds,
         seen.nodes, seen.ended, parts.detail, parts.waiting, run_usage(seen.usage()),
+        seen.questions(),
     )  # fmt: skip
 
 

@@ -163,6 +163,7 @@ async def _events(parts: Parts, request: Request) -> Reply | Streamed:
         detail = f"{parts.limits.streams:,} streams are read already: come again later, or ask for the run itself"
         raise Problem(503, "Too many streams", detail, headers=[(b"retry-after", b"5")])
     if live is not None:
+        await parts.desk.recall(live)
         look: Look = look_at(live)
         return Streamed(Stream(look, f"{int(live.created * 1e6):x}", last, parts.closing, INTERVAL), live.done)
     if parts.desk.stored is None:

@@ -17,6 +17,7 @@ from flow.http.problems import Fault, Problem, message_of, without_paths
 from flow.http.values import converted, pointer
 from flow.metrics.usage import KIND, Sums, sums_of
 from flow.plan.declared import checked, type_text
+from flow.run.questions import QUESTION, questions_of
 from flow.store.backend import RUNNING, WAITING, Change
 from flow.store.inputs import merged
 from flow.store.owner import is_driven, this_process
@@ -37,7 +38,7 @@ _MAX_ERROR: Final = 500
 
 
 class Seen(msgspec.Struct):
-    """A stored run: its answer, and its nodes. :ivar reports: what nodes have reported of language models."""
+    """A stored run: its answer, and its nodes. :ivar reports: what nodes have reported: questions, and of models."""
 
     workflow: str
     created: float
@@ -48,7 +49,15 @@ class Seen(msgspec.Struct):
 
     def usage(self, before: float = inf) -> Sums:
         """Return what calls of language models took, by node. O(reports). :param before: until when, a Unix time."""
-        return sums_of(report for report in self.reports if report.at < before)
+        return sums_of(report for report in self.reports if report.at < before and report.kind == KIND)
+
+    def asked(self) -> list[Any]:
+        """Return what nodes have asked of persons. O(reports)."""
+        return [report.value for report in self.reports if report.kind == QUESTION]
+
+    def questions(self) -> dict[str, Any]:
+        """Return what is asked now, by address. O(reports)."""
+        return questions_of(self.asked(), self.answer.waiting)
 
 
 class StoredRuns:
@@ -87,7 +96,7 @@ class StoredRuns:
             waits if row.status not in ENDED else (),
         )  # fmt: skip
         states = [_state(node) for node in nodes]
-        reports = [report for report in story.reports if report.kind == KIND]
+        reports = [report for report in story.reports if report.kind in (KIND, QUESTION)]
         return Seen(workflow.name, row.created, row.ended or None, answer, states, reports)
 
     def _outputs(self, workflow: Workflow, nodes: list[Node]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from flow.http.board import NodeState
 from flow.http.live import Live, Piece
 from flow.http.replies import SECURITY, Send
 from flow.http.texts import NewText
+from flow.http.waits import Asked
 from flow.logs import log_broken
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ def _event(kind: bytes, mark: bytes, number: int, data: Any) -> bytes:
     return b"event: %s\nid: %s.%d\ndata: %s\n\n" % (kind, mark, number, _encode(data))
 
 
-def _piece(changes: Iterable[tuple[int, NodeState | NewText]], mark: bytes) -> bytes:
-    return b"".join([
-        _event(b"text" if isinstance(change, NewText) else b"node", mark, number, change) for number, change in changes
-    ])  # fmt: skip
+_KINDS: Final[dict[type, bytes]] = {NodeState: b"node", NewText: b"text", Asked: b"waiting"}
+"""By class of a change, the name of its event."""
+
+
+def _piece(changes: Iterable[tuple[int, NodeState | NewText | Asked]], mark: bytes) -> bytes:
+    return b"".join([_event(_KINDS[type(change)], mark, number, change) for number, change in changes])
 
 
 def look_at(live: Live) -> Look:
@@ -85,13 +88,20 @@ def look_at_ended(nodes: Sequence[NodeState], status: str, answer: bytes) -> Loo
 def look_at_stored(seen: Callable[[], Awaitable[Seen | None]], encode: Callable[[Seen], bytes]) -> Look:
     """Return how a run is looked at that another process drives."""
     told: dict[str, NodeState] = {}
+    asked = Asked(())
 
     async def look(seq: int, mark: bytes) -> tuple[int, bytes, str, bytes]:
+        nonlocal asked
         now = await seen()
         if now is None:  # it has been deleted
             return seq, b"", "", b"{}"
-        changes = [node for node in now.nodes if told.get(node.node) != node]
-        told.update({node.node: node for node in changes})
+        nodes = [node for node in now.nodes if told.get(node.node) != node]
+        told.update({node.node: node for node in nodes})
+        changes: list[NodeState | Asked] = [*nodes]
+        asks = Asked(now.answer.waiting, now.questions())
+        if asks != asked:
+            asked = asks
+            changes.append(asks)
         status = now.answer.status
         events = _piece(enumerate(changes, seq + 1), mark)
         return seq + len(changes), events, status, encode(now) if status in ENDED else b""

@@ -30,8 +30,21 @@ def encoded(value: Any, masks: Masks | None = None) -> msgspec.Raw:
 
 
 def stand_in(value: Any) -> Any:
-    """Return what takes the place of a value that JSON cannot hold: of a MapResult its parts, else a short repr."""
-    return value.to_dict() if isinstance(value, MapResult) else brief(value)
+    """Return what takes the place of a value that JSON cannot hold: the parts of a MapResult, what a model of pydantic
+    dumps, else a short repr."""
+    if isinstance(value, MapResult):
+        return value.to_dict()
+    fields = dumped(value)
+    return brief(value) if fields is None else fields
+
+
+def dumped(value: Any) -> Any:
+    """Return as plain data what dumps itself, as the models of pydantic (2) do; None of anything else."""
+    dump = None if isinstance(value, type) else getattr(type(value), "model_dump", None)
+    try:
+        return dump(value, mode="json") if callable(dump) else None
+    except Exception:  # a field of it may be what JSON cannot hold
+        return None
 
 
 def brief(value: Any) -> str:
@@ -52,4 +65,4 @@ def _repr(value: Any) -> str:
     return text if len(text) <= MAX_OUTPUT else text[: MAX_OUTPUT - 3] + "..."
 
 
-__all__ = ["MAX_OUTPUT", "brief", "encoded", "stand_in"]
+__all__ = ["MAX_OUTPUT", "brief", "dumped", "encoded", "stand_in"]

@@ -453,9 +453,9 @@ class TestApproval:
             ("c1", "3", False),
             ("c2", "paid 7", False),
         ]
-        emitted = [e.value for e in events if isinstance(e, flow.events.NodeEmitted) and e.key == "approve"]
-        assert emitted == [
-            {"tool": "pay", "arguments": f'{{"amount": {amount}}}', "address": f"research#1.approve#{at}.answer"}
+        questions = [e.value for e in events if isinstance(e, flow.events.NodeReported) and e.kind == "question"]
+        assert questions == [
+            {"address": f"research#1.approve#{at}.answer", "tool": "pay", "arguments": {"amount": amount}}
             for at, amount in enumerate([5, 7])
         ]
 
@@ -494,7 +494,7 @@ class TestApproval:
                 await handle.result()
 
         on_loop(main)
-        told = [e.value["address"] for e in events if isinstance(e, flow.events.NodeEmitted) and e.key == "approve"]
+        told = [e.value["address"] for e in events if isinstance(e, flow.events.NodeReported) and e.kind == "question"]
         waited = [e.address for e in events if isinstance(e, flow.events.NodeWaiting)]
         assert sorted(told) == sorted(waited) == [f"all#{at}.inner.research#1.approve#0.answer" for at in range(2)]
 
@@ -503,6 +503,29 @@ class TestApproval:
         dag, _ = self.paying(provider)
         result = flow.run(dag, {"question": "q"}, config=Config(timeout=30.0))
         assert result["research"] == "done" and told(provider.requests[1])[0][2]
+
+    def test_arguments_that_are_too_much_for_a_report_are_told_as_they_were_written(
+        self, on_loop: Callable[..., Any]
+    ) -> None:
+        def many(numbers: list[int]) -> str:
+            """Take many."""
+            return str(len(numbers))
+
+        text = f'{{"numbers": [{"1, " * 100_000}1]}}'
+        provider = ai.Scripted(calls(("many", text)), reply("done"))
+        dag = agent_of(provider, tools=[many], approve=[many])
+
+        async def main() -> None:
+            async with flow.start(dag, {"question": "q"}) as handle:
+                address = await handle.next_waiting()
+                assert address is not None
+                handle.send(address, ai.Approval(True))
+                result = await handle.result()
+            asked = [report.value for report in result.reports if report.kind == "question"]
+            assert asked == [{"address": address, "tool": "many", "arguments": text}]
+
+        on_loop(main)
+        assert told(provider.requests[1]) == [("c0", "100001", False)]
 
     def test_the_tool_may_say_it_itself(self) -> None:
         @ai.tool(approve=True)
@@ -635,3 +658,41 @@ def test_calls_are_told_in_their_order_whatever_ends_first(on_loop: Callable[...
 
     on_loop(main)
     assert told(provider.requests[1]) == [(f"id{at}", str(at), False) for at in range(4)]
+
+
+class TestConversation:
+    def test_the_messages_of_one_go_into_the_next(self) -> None:
+        provider = ai.Scripted(
+            calls(("add", '{"a": 1, "b": 2}')), reply("3"), reply("no json"), reply('{"value": [4]}')
+        )
+        dag = flow.Dag("d")
+        settings: dict[str, Any] = {"system": "Do sums.", "messages": lambda history: history, "conversation": True}
+        ai.agent(dag, "sum", model=model(provider), prompt="{{ q }}", tools=[add], **settings)
+        first = flow.run(dag, {"q": "1 + 2?", "history": []})["sum"]
+        assert isinstance(first, ai.Conversation) and first.answer == "3"
+        assert first.messages == (
+            Message("user", "1 + 2?"), Message("assistant", "", (ToolCall("c0", "add", '{"a": 1, "b": 2}'),)),
+            Message("tool", "3", tool_call_id="c0"), Message("assistant", "3"),
+        )  # fmt: skip
+        ai.agent(dag, "sum", model=model(provider), prompt="{{ q }}", output=list[int], replace=True, **settings)
+        written = msgspec.to_builtins(first.messages)  # as JSON holds it
+        second = flow.run(dag, {"q": "and 1 more?", "history": written})["sum"]
+        assert second.answer == [4] and second.messages[:5] == (*first.messages, Message("user", "and 1 more?"))
+        assert [one.role for one in second.messages[5:]] == ["assistant", "user", "assistant"]  # a repair
+        assert provider.requests[2].messages == (Message("system", "Do sums."), *second.messages[:5])
+
+    def test_what_the_last_round_is_told_is_no_part_of_it(self) -> None:
+        provider = ai.Scripted(calls(("add", '{"a": 1, "b": 2}')), reply("3"))
+        dag = agent_of(provider, max_rounds=2, on_limit="answer", conversation=True)
+        assert [one.role for one in run(dag)["research"].messages] == ["user", "assistant", "tool", "assistant"]
+
+    def test_nodes_read_the_answer(self) -> None:
+        dag = agent_of(ai.Scripted(reply("done")), conversation=True)
+        ai.llm(
+            dag, "ask", model=model(ai.Scripted(lambda r: str(r.messages[0].content))), prompt="{{ research.answer }}?"
+        )
+        assert run(dag)["ask"] == "done?"
+
+    def test_it_is_true_or_false(self) -> None:
+        with pytest.raises(flow.errors.ConfigError, match="conversation must be True or False"):
+            agent_of(ai.Scripted(), conversation="yes")

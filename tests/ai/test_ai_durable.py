@@ -89,6 +89,60 @@ class TestLlm:
         assert not list(flow.testing.roundtrip(dag, {"text": "x"}))
 
 
+class TestConversations:
+    def test_they_come_back_with_their_answer_and_messages(self) -> None:
+        crash = Crash(1)
+        provider = ai.Scripted(calls(("look", '{"word": "tea"}')), reply('{"text": "t"}'))
+
+        def look(word: str) -> str:
+            """Look it up."""
+            return f"{word}!"
+
+        def after(reply: ai.Conversation[Verdict]) -> str:
+            crash()
+            assert type(reply.answer) is Verdict
+            return reply.answer.text
+
+        dag, store = flow.Dag("d"), flow.store.memory()
+        ai.agent(
+            dag, "reply", model=model(provider), prompt="x", tools=[look], output=Verdict, conversation=True, system="s"
+        )
+        dag.add("after", after)
+        with pytest.raises(KeyboardInterrupt):
+            flow.run(dag, run_id="r", store=store)
+        result = flow.run(dag, run_id="r", store=store)
+        assert result["after"] == "t" and len(provider.requests) == 2
+        assert [one.role for one in result["reply"].messages] == ["user", "assistant", "tool", "assistant"]
+        assert result["reply"] == flow.run(dag, run_id="r", store=store)["reply"]
+
+    def test_a_loop_that_had_ended_before_the_crash_has_them(self) -> None:
+        crash = Crash(1)
+        provider = ai.Scripted(reply("one"))
+
+        def observe(event: object) -> None:
+            if isinstance(event, flow.events.NodeFinished) and event.node == "talked":
+                crash()
+
+        dag, store = flow.Dag("d"), flow.store.memory()
+        ai.agent(dag, "reply", model=model(provider), prompt="x", conversation=True)
+        with pytest.raises(KeyboardInterrupt):
+            flow.run(dag, run_id="r", store=store, config=flow.Config(observers=(observe,)))
+        found = flow.run(dag, run_id="r", store=store)["reply"]
+        assert found == ai.Conversation("one", (Message("user", "x"), Message("assistant", "one")))
+        assert len(provider.requests) == 1
+
+    def test_answers_that_are_models_of_pydantic_come_back(self) -> None:
+        pydantic = pytest.importorskip("pydantic")
+
+        class City(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+            name: str
+
+        dag = flow.Dag("d")
+        script = ai.Scripted(lambda request: reply('{"name": "Lyon"}'))
+        ai.agent(dag, "reply", model=model(script), prompt="x", output=City, conversation=True)
+        assert not list(flow.testing.roundtrip(dag, {}))
+
+
 class TestModels:
     """Classes of pydantic, which dump and validate themselves."""
 
@@ -292,6 +346,16 @@ class TestAgent:
         result = flow.run(dag, {"question": "q"}, run_id="r", store=store, on_wait="return")
         assert result.waiting == ("research#1.approve#0.answer",) and done == ["look"]
         assert ai.usage(result).by_node["research"].requests == 1
+        question = {"address": result.waiting[0], "tool": "pay", "arguments": {"amount": 5}}
+        told: list[Any] = []
+
+        def watch(event: Any) -> None:
+            if isinstance(event, flow.events.NodeReported) and event.kind == "question":
+                told.append(event.value)
+
+        assert [report.value for report in result.reports if report.kind == "question"] == [question]
+        flow.run(dag, run_id="r", store=store, on_wait="return", config=flow.Config(observers=(watch,)))
+        assert told == [question], "who watches a run that goes on is told again"
         assert store.send("r", result.waiting[0], {"yes": True, "by": "Ann"})
         result = flow.run(dag, run_id="r", store=store, on_wait="return")
         assert result["research"] == "paid" and done == ["look", "pay"]

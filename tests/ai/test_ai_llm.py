@@ -734,3 +734,56 @@ def test_many_at_once(backend: str) -> None:
     result = flow.run(dag, {"items": [f"n{at}" for at in range(100)]}, config=flow.Config(backend=backend))
     assert [one["ask"] for one in result["all"]] == [f"N{at}" for at in range(100)]
     assert ai.usage(result).total.requests == 100 and ai.usage(result).total.cost == cost() * 100
+
+
+class TestWhatBelongsElsewhere:
+    """What users of other tools write, and what is told where the node is added."""
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({"retry": 3}, "retry must be a flow.Retry, or None, not 3: flow.Retry(3)"),
+            ({"retry": True}, "retry must be a flow.Retry, or None, not True"),
+            ({"fallback": ai.Model("openai", "gpt-4.1")}, "(did you mean fallback_models=?)"),
+            ({"fallback": [ai.Model("openai", "gpt-4.1"), "groq:llama"]}, "(did you mean fallback_models=?)"),
+            ({"fallback": "openai:gpt-4.1"}, "(did you mean fallback_models=?)"),
+            ({"checkpointer": object()}, "flow.run(dag, store=..., run_id=...)"),
+            ({"memory": []}, "'memory' (did you mean messages=?)"),
+            ({"over": "texts"}, "dag.map(name, that_dag, over=...)"),
+        ],
+    )
+    @pytest.mark.parametrize("add", [ai.llm, ai.agent])
+    def test_of_both(self, add: Any, settings: dict[str, Any], said: str) -> None:
+        dag = flow.Dag("d")
+        with pytest.raises(flow.errors.ConfigError) as caught:
+            add(dag, "n", model=model(ai.Scripted()), prompt="x", **settings)
+        assert said in str(caught.value) and len(caught.value.faults) == 1
+        assert not dag._definition.names
+
+    def test_of_calls_that_wait_for_a_person(self) -> None:
+        for word in ("interrupt_before", "approve"):
+            settings: dict[str, Any] = {word: []}
+            with pytest.raises(flow.errors.ConfigError, match="wait for a person in an ai.agent: approve="):
+                ai.llm(flow.Dag("d"), "n", model=model(ai.Scripted()), prompt="x", **settings)
+        with pytest.raises(flow.errors.ConfigError, match="did you mean approve="):
+            ai.agent(flow.Dag("d"), "n", model=model(ai.Scripted()), prompt="x", interrupt_before=[])  # type: ignore[call-overload]
+
+    @pytest.mark.parametrize("other", ["note: none", "openai: is down", [], ["a"], {"a": 1}, None, 0, "mine:x"])
+    def test_other_fallbacks_are_outputs(self, other: Any) -> None:
+        down = ai.Scripted(ai.RequestRejected("bad", status=400))
+        assert flow.run(asking(down, fallback=other), {"text": "x"})["ask"] == other
+
+
+def test_a_time_limit_of_the_node_ends_the_attempt_and_its_other_models() -> None:
+    """What docs/ai-providers.md says: a provider's own time limit is what lets the next one answer."""
+
+    class Hangs(ai.Scripted):
+        async def complete(self, request: Request) -> Reply:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    other = ai.Scripted(reply("other"))
+    _, cause = failing(asking(Hangs(), fallback_models=[model(other)], timeout=0.01))
+    assert isinstance(cause, TimeoutError) and other.requests == []
+    silent = ai.Scripted(ai.ConnectionFailed("the provider was silent for 20 s"))
+    assert flow.run(asking(silent, fallback_models=[model(other)]), {"text": "x"})["ask"] == "other"

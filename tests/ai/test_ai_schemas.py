@@ -688,6 +688,11 @@ class TestPydantic:
             OutputType(Open)
         assert "names: a mapping" in str(raised.value)
 
+    def test_unions_of_classes_are_told_what_to_write_instead(self) -> None:
+        for kind in (Left | Right, list[Meow | Bark], Left | int):
+            with pytest.raises(flow.UsageError, match="Write one class with a field that is the union"):
+                OutputType(kind)
+
     def test_classes_that_take_more_are_closed(self) -> None:
         class Loose(pydantic.BaseModel, extra="allow"):
             a: int

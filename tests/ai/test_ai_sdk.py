@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -114,14 +116,16 @@ def test_what_the_sdk_itself_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_not_the_sdks_passes_through() -> None:
     client = fake([])
-    client.messages.with_raw_response.create = None
+    client.messages.with_streaming_response.create = None
     with pytest.raises(flow.errors.FlowError, match="the SDK refuses it"):
         anyio.run(from_sdk(client).complete, REQUEST)
 
-    async def create(**fields: Any) -> Any:
+    @asynccontextmanager
+    async def create(**fields: Any) -> AsyncIterator[Any]:
         raise ZeroDivisionError("of the user's own transport")
+        yield
 
-    client.messages.with_raw_response.create = create
+    client.messages.with_streaming_response.create = create
     with pytest.raises(ZeroDivisionError):
         anyio.run(from_sdk(client).complete, REQUEST)
 
@@ -161,6 +165,7 @@ def fake(events: list[Any]) -> Any:
     class Resource:
         raw = Raw()
         with_raw_response: Any = None
+        with_streaming_response: Any = None
 
         async def create(self, **fields: Any) -> Raw:
             self.fields = fields
@@ -169,7 +174,7 @@ def fake(events: list[Any]) -> Any:
     class AsyncAnthropicElsewhere:
         def __init__(self) -> None:
             self.messages = Resource()
-            self.messages.with_raw_response = self.messages
+            self.messages.with_raw_response = self.messages.with_streaming_response = self.messages
 
         def with_options(self, **options: Any) -> Any:
             assert options == {"max_retries": 0}
@@ -194,7 +199,14 @@ def test_events_that_the_sdk_reads(backend: str) -> None:
         assert (reply.text, reply.finish) == ("fine", "stop")
         assert "fine" in [delta.text for delta in deltas]
         assert client.messages.raw.events.closed
-        assert set(client.messages.fields) == {"model", "messages", "max_tokens", "stream", "extra_body"}
+        assert set(client.messages.fields) == {
+            "model",
+            "messages",
+            "max_tokens",
+            "stream",
+            "extra_body",
+            "extra_headers",
+        }
 
         client = fake(STREAM[:2])
         assert type(await failure(partial(streamed, from_sdk(client)))) is ConnectionFailed
@@ -247,6 +259,37 @@ def test_a_body_that_is_too_long_to_be_streamed(monkeypatch: pytest.MonkeyPatch)
 
     with serving(Answer("x", pieces=("y" * 1_000,) * 100)) as server:
         anyio.run(go, server)
+
+
+@pytest.mark.parametrize("kind", SDKS)
+def test_an_answer_that_unpacks_without_end(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not asked for, and is read no further than what is taken."""
+    monkeypatch.setattr("flow.ai.providers.sdk.MAX_BYTES", 1_000_000)
+    bomb = gzip.compress(b" " * 20_000_000)
+
+    async def go(server: Server) -> None:
+        async with asker(kind, server) as provider:
+            found = await failure(partial(provider.complete, REQUEST))
+            assert (type(found), "longer than max_bytes=1,000,000" in str(found)) == (ReplyInvalid, True)
+
+    with serving(Answer(body=bomb, headers={"content-encoding": "gzip"})) as server:
+        anyio.run(go, server)
+        assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_secrets_of_the_clients_query() -> None:
+    import openai
+
+    async def go(server: Server) -> Any:
+        http = openai.DefaultAsyncHttpxClient(verify=certificates())
+        query = {"sig": "query+secret"}
+        async with openai.AsyncOpenAI(
+            api_key=KEY, base_url=server.openai, http_client=http, default_query=query
+        ) as client:
+            return await failure(partial(from_sdk(client).complete, REQUEST))
+
+    with serving(lambda asked: Answer(status=404, error=("", f"no {asked.path}, no query+secret"))) as server:
+        assert str(anyio.run(go, server)).endswith("no /v1/chat/completions?sig=***, no ***")
 
 
 def test_no_sdk_and_no_client_is_imported_before_a_request() -> None:

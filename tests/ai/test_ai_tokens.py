@@ -8,6 +8,7 @@ import random
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import ROOT, examples
 from hypothesis import given
@@ -290,3 +291,23 @@ async def test_long_counts_are_made_in_a_worker_thread() -> None:
     assert await counted(counter, asked("short")) == (1, False)
     here = threading.current_thread()
     assert [thread is here for thread in where] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("claude-sonnet-4-5", 500, 600),
+        ("us.anthropic.claude-opus-5", 500, 600),
+        ("llama3.2", 50, 150),
+        ("groq/qwen", 50, 150),
+    ],
+)
+def test_a_schema_adds_much_to_the_models_alone_that_get_a_text_about_it(name: str, least: int, most: int) -> None:
+    plain = Request(name, (Message("user", "Hello"),))
+    tool = ToolSpec("add", "Add.", {"type": "object"})
+    for request in (
+        msgspec.structs.replace(plain, output=OutputSpec("n", {"type": "object"})),
+        msgspec.structs.replace(plain, tools=(tool,)),
+    ):
+        more = EstimatedTokens().count(request)[0] - EstimatedTokens().count(plain)[0]
+        assert least < more < most

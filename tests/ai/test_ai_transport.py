@@ -8,22 +8,26 @@ import gc
 import pickle
 import socket
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import anyio
+import anyio.abc
 import pytest
 from ai_asking import KEY, OURS, REQUEST, SDKS, asker, failure, streamed
 from ai_server import Answer, Server, limited, serving
 from conftest import loops
 
 import flow
-from flow.ai.errors import AccessDenied, ConnectionFailed, ReplyInvalid, RequestRejected
+from flow.ai.errors import AccessDenied, ConnectionFailed, ProviderUnavailable, ReplyInvalid, RequestRejected
 from flow.ai.messages import Message, Request
 from flow.ai.provider import Provider
 from flow.ai.providers import clients
 from flow.ai.providers.anthropic import Anthropic
+from flow.ai.providers.hiding import hidden
+from flow.ai.providers.keys import Key
 from flow.ai.providers.openai import OpenAICompatible
 
 ALL = (*OURS, *SDKS)
@@ -321,6 +325,35 @@ class TestBounds:
             found = run(failed, kind, server, True, max_bytes=100_000)
         assert type(found) is ReplyInvalid
 
+    def test_an_error_whose_body_does_not_end(self, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("flow.ai.providers.reading.ERROR_SECONDS", 0.05)
+
+        async def trickle(stream: anyio.abc.SocketStream) -> None:
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                async with stream:
+                    await stream.receive()
+                    await stream.send(
+                        b"HTTP/1.1 503 X\r\ncontent-type: text/plain\r\ncontent-length: 9000\r\n\r\nnot now"
+                    )
+                    while True:
+                        await anyio.sleep(0.01)
+                        await stream.send(b".")
+
+        async def go() -> Any:
+            listening = await anyio.create_tcp_listener(local_host="127.0.0.1")
+            async with listening, anyio.create_task_group() as group:
+                group.start_soon(listening.serve, trickle)
+                port = listening.extra(anyio.abc.SocketAttribute.local_port)
+                provider = OpenAICompatible(f"http://127.0.0.1:{port}", KEY, "p")
+                with anyio.fail_after(20):
+                    found = await failure(partial(provider.complete, REQUEST))
+                group.cancel_scope.cancel()
+            return found
+
+        found = run(go, backend=backend)
+        assert (type(found), found.status) == (ProviderUnavailable, 503)
+        assert "answered 503: not now" in str(found)
+
 
 class TestRedirects:
     @pytest.mark.parametrize("kind", OURS)
@@ -441,6 +474,18 @@ class TestKeys:
                 pickle.dumps(provider)
             assert copy.deepcopy(provider)._transport._key is provider._transport._key
 
+    def test_after_a_request_too(self) -> None:
+        with serving() as server:
+            provider = OpenAICompatible(f"{server.openai}?key={KEY}", KEY)
+            anyio.run(provider.complete, REQUEST)
+            with pytest.raises(TypeError, match="a key is not pickled"):
+                pickle.dumps(provider)
+            other = copy.deepcopy(provider)
+            anyio.run(other.complete, REQUEST)
+            assert server.requests[0].path == server.requests[1].path
+        for one in (provider, other):
+            assert KEY not in repr(vars(one._transport)) + str(one._transport._url)
+
     def test_secret_headers_are_hidden_too(self) -> None:
         said = f"{KEY} and token-of-mine"
         with serving(lambda asked: Answer(status=400, error=("odd", said))) as server:
@@ -461,6 +506,117 @@ class TestKeys:
         refused = Answer(status=401, error=("odd", f"not {KEY}, not last-key, not of-the-header"))
         with serving(lambda asked: refused if asked.key == "last-key" else "fine") as server:
             assert "not ***, not ***, not ***" in str(anyio.run(go, server))
+
+
+class TestHiding:
+    """What is secret is shown nowhere, in whatever way a server repeats it."""
+
+    QUERY = "of/the+query=="
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            lambda text: text,
+            lambda text: text.replace("/", "\\/"),
+            lambda text: text.replace("+", "\\u002B").replace("=", "\\\\u003d"),
+            lambda text: text.replace("+", "&#43;").replace("/", "&#x2F;").replace("=", "&equals;"),
+            lambda text: text.replace("+", "&amp;#43;"),
+            lambda text: quote(text, safe=""),
+            lambda text: quote(text, safe="").lower(),
+            lambda text: quote(quote(text, safe=""), safe=""),
+        ],
+        ids=["as it is", "php", "json", "html", "html twice", "url", "url in small letters", "url twice"],
+    )
+    def test_escapes(self, written: Callable[[str], str]) -> None:
+        said = f"<{written(KEY)}> and <{written(self.QUERY)}>"
+        with serving(Answer(status=400, error=("", said))) as server:
+            url = f"{server.openai}?api-version=2025-01-01&sig={quote(self.QUERY, safe='')}"
+            found = anyio.run(failure, partial(OpenAICompatible(url, KEY, "p").complete, REQUEST))
+        assert str(found).replace("\\", "").endswith("answered 400: <***> and <***>")
+
+    def test_the_rest_of_a_text_is_left_as_it_is(self) -> None:
+        text = r"C:\temp\x41 100%25 &amp; ÄÖ\u0041 İ KEY-1 \\ key%2d1 &nosuch; 7"
+        assert hidden(text, ["key-1", "abc", ""]) == text.replace("KEY-1", "***").replace("key%2d1", "***")
+        assert hidden("abcdefgh", ["abcd", "abcdef", "cdefg"]) == "***h"
+        assert hidden(r"ab\%2Bcd", [r"ab\%2Bcd"]) == "***"
+
+    @pytest.mark.parametrize("piece", ["\\", "%25", "&amp;", "%", "&", "&#0", "\\u00", "key"])
+    def test_no_text_takes_long(self, piece: str) -> None:
+        hidden(piece * 200_000, ["key-of-somebody"])  # which would take minutes if it were not linear
+
+    def test_the_query_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        import httpx2
+
+        async def go(server: Server) -> None:
+            async with httpx2.AsyncClient(params={"more": "secret-of-the-client"}) as client:
+                for url, own in ((f"{server.openai}?key=query-secret", None), (server.openai, client)):
+                    await OpenAICompatible(url, KEY, client=own).complete(REQUEST)
+
+        with caplog.at_level(0), serving() as server:
+            anyio.run(go, server)
+            assert [asked.path.partition("?")[2] for asked in server.requests] == [
+                "key=query-secret",
+                "more=secret-of-the-client",
+            ]
+        logged = [record.getMessage() for record in caplog.records]
+        assert any("/v1/chat/completions " in text for text in logged)
+        assert not any("secret" in text for text in logged)
+
+    def test_what_a_client_of_the_users_adds(self) -> None:
+        import httpx2
+
+        said = "not of-the-field, not of-the-auth, not of-the-query"
+
+        async def go(server: Server) -> None:
+            for client in (
+                httpx2.AsyncClient(headers={"x-api-key": "of-the-field"}, params={"q": "of-the-query"}),
+                httpx2.AsyncClient(auth=("me", "of-the-auth")),
+            ):
+                async with client:
+                    provider = OpenAICompatible(server.openai, "", "p", client=client)
+                    for ask in (partial(provider.complete, REQUEST), partial(streamed, provider)):
+                        found = str(await failure(ask))
+                        assert found.count("***") == ("not of-the-auth" in found) + 1
+
+        with serving(lambda asked: Answer(status=400, error=("", said))) as server:
+            anyio.run(go, server)
+
+    def test_keys_of_many_requests_at_once(self, backend: str) -> None:
+        """Each hides its own, however many others have had another since."""
+        count = 30
+        keys = iter(f"key-number-{i}" for i in range(count))
+
+        async def go() -> None:
+            provider = OpenAICompatible(server.openai, lambda: next(keys), "p")
+
+            async def one() -> None:
+                assert str(await failure(partial(provider.complete, REQUEST))).endswith("not ***")
+
+            async with anyio.create_task_group() as group:
+                for _ in range(count):
+                    group.start_soon(one)
+
+        def answer(asked: Any) -> Answer:
+            if len(server.requests) == count:
+                server.release()
+            return Answer(status=400, error=("", f"not {asked.key}"), hold=0)
+
+        with serving(answer) as server:
+            run(go, backend=backend)
+            assert len(server.requests) == count
+
+    def test_an_answer_hides_the_key_of_its_request(self) -> None:
+        """Also one that is read when its connection is free again, and others have used it."""
+        key = Key("", "")
+        first = key.request()
+        first.hide(["of-the-first"])
+        for i in range(100):
+            key.request().hide([f"of-number-{i}"])
+        assert first.redact("of-the-first of-number-99 of-number-1") == "*** *** of-number-1"
+        assert key.request().redact("of-the-first") == "***"  # as long as that request is there
+        del first
+        gc.collect(0)
+        assert key.request().redact("of-the-first") == "of-the-first"
 
 
 @pytest.mark.parametrize("kind", ALL)

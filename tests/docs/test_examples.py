@@ -281,9 +281,9 @@ turn 3: chose answer, tools said nothing
 tea costs 3; coffee costs 6; 6 of tea are left
 """,
     "ai_assistant": """\
-refund {"number": 7, "amount": 30}? yes
+refund {'number': 7, 'amount': 30}? yes
 Your money is on its way (3 requests, paid [(7, 30)])
-refund {"number": 7, "amount": 30}? no
+refund {'number': 7, 'amount': 30}? no
 I am sorry: This call was refused by Bob: done. Do not ask for it again as it is. (3 requests, paid [(7, 30)])
 """,
     "ai_extraction": """\

@@ -39,6 +39,17 @@ class Secrets(TypedDict):
     token: Annotated[str, flow.Secret]
 
 
+class Dumped:
+    """As a model of pydantic."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def model_dump(self, mode: str) -> dict[str, str]:
+        assert mode == "json"
+        return {"a": self.token}
+
+
 class Unusable:
     def __repr__(self) -> str:
         raise ValueError("/srv/private/a.txt")
@@ -153,6 +164,21 @@ class TestOutputs:
         assert answered(dag)["outputs"] == {"twice": 4, "said": "it is 4"}
         assert answered(dag, {"n": 5})["outputs"] == {"twice": 10, "said": "it is 10"}
 
+    def test_models_of_pydantic_are_what_they_dump(self) -> None:
+        pydantic = pytest.importorskip("pydantic")
+
+        class Model(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+            n: int
+            at: datetime
+            anything: Any = None
+
+        at = datetime(2024, 1, 2, tzinfo=UTC)
+        found = answered(one(lambda: [Model(n=4, at=at)]))
+        assert found["outputs"]["node"] == [{"n": 4, "at": "2024-01-02T00:00:00Z", "anything": None}]
+        found = answered(one(lambda: Model(n=4, at=at, anything=iter([]))))  # which JSON cannot hold
+        assert found["status"] == "completed"
+        assert answered(one(lambda: Model))["outputs"]["node"].startswith("<class ")
+
 
 class TestFailures:
     def test_a_failed_run_is_an_answer(self) -> None:
@@ -234,6 +260,7 @@ class TestSecrets:
             lambda token: {"deep": [token, {token: 1}], "bytes": token.encode()},
             lambda token: [ValueError(token), {(1, 2): token}, f"https://x/?t={token}"],
             lambda token: [_cycle(), token],
+            lambda token: Dumped(token),
             lambda token: (_ for _ in ()).throw(ValueError(f"bad {token}")),
             lambda token: (_ for _ in ()).throw(ValueError("x" * 985 + token + " tail")),
             lambda token: (_ for _ in ()).throw(FileNotFoundError(2, "No such file", token)),

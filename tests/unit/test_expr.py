@@ -1398,3 +1398,26 @@ def test_what_cannot_stand_in_text_is_told_each_time() -> None:
         made.evaluate({"x": "t" * 600_000, "y": "t" * 600_000})
     with pytest.raises(EvaluationError, match="steps"):
         expr.template("{{ len(range(9)) }}{{ join(split(x)) }}").evaluate({"x": "a " * 1_000_000})
+
+
+def test_models_of_pydantic_have_the_fields_that_they_declare() -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Inner(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+        names: list[str]
+
+    class Model(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+        n: int
+        inner: Inner
+
+        @property
+        def other(self) -> int:
+            raise AssertionError("read")
+
+    model = Model(n=4, inner=Inner(names=["a"]))
+    assert value("x.n + 1", x=model) == 5
+    assert value("x.inner.names[0]", x=model) == "a"
+    assert value("json(x)", x=model) == '{"n": 4, "inner": {"names": ["a"]}}'
+    for hidden in ("other", "model_dump", "model_fields"):
+        assert "there is no key" in str(fails(f"x.{hidden}", x=model))
+    assert "cannot be written" in str(fails("json(x)", x=Model))  # the class itself is no record

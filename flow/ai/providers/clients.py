@@ -83,6 +83,29 @@ def load() -> Any:
     return httpx2
 
 
+def quiet(url: httpx2.URL) -> httpx2.URL:
+    """Return the same URL, which is shown without its query: httpx2 logs the URL of each request."""
+    made: httpx2.URL = _quiet_url()(url)
+    return made
+
+
+@cache
+def _quiet_url() -> Any:
+    plain = load().URL
+
+    class QuietURL(plain):  # type: ignore[misc, valid-type]  # what is loaded is known at the first request alone
+        def __str__(self) -> str:
+            return str(plain(self).copy_with(query=None))
+
+        def __repr__(self) -> str:
+            return f"URL({str(self)!r})"
+
+        def __reduce__(self) -> Any:
+            return quiet, (plain(self),)
+
+    return QuietURL
+
+
 async def lease() -> Lease:
     """Return a client of the running event loop, of asyncio or trio. O(clients).
 
@@ -135,4 +158,4 @@ def _certificates() -> ssl.SSLContext:
     return context
 
 
-__all__ = ["Lease", "lease", "load"]
+__all__ = ["Lease", "lease", "load", "quiet"]

@@ -15,6 +15,7 @@ from flow.ai.errors import (
     RequestRejected,
 )
 from flow.ai.providers.fields import retry_after
+from flow.ai.providers.keys import Key
 from flow.errors import printable
 
 MAX_SAID: Final = 500
@@ -104,6 +105,19 @@ class Where:
         return error
 
 
+class Asked(Where):
+    """One request of a provider.
+
+    :ivar sent: its secrets, which are hidden in its errors.
+    """
+
+    __slots__ = ("sent",)
+
+    def __init__(self, provider: str, model: str, key: Key) -> None:
+        self.sent = key.request()
+        super().__init__(provider, model, self.sent.redact)
+
+
 _ADVICE: Final[Mapping[type[ProviderError], str]] = {
     QuotaExceeded: "; the account has no credit left, and waiting does not help",
     AccessDenied: "; check the key and what it may do",
@@ -143,4 +157,4 @@ def _read(told: Any) -> tuple[str, tuple[str, ...], int | None]:
     return said, tuple(dict.fromkeys(words)), number
 
 
-__all__ = ["MAX_SAID", "Where", "kind_of"]
+__all__ = ["MAX_SAID", "Asked", "Where", "kind_of"]

@@ -1,24 +1,26 @@
-"""A provider's key: :class:`Key`. It is in no repr, and what is shown is searched for it."""
+"""A provider's key: :class:`Key`. It is in no repr, and what is shown is searched for it: :class:`Sent`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import isawaitable
+from threading import Lock
 from typing import Any, Final, Self, TypeAlias
+from weakref import WeakSet
+
+from flow.ai.providers.hiding import HIDDEN, SHORTEST, hidden
 
 KeySource: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
 """A key, a function that returns it (or an awaitable of it), or None: an environment variable has it."""
 
-SHORTEST: Final = 4
-"""Characters of the shortest text that is hidden: shorter ones are no secrets, and parts of many words."""
-
 REMEMBERED: Final = 8
-"""Keys that are hidden: the newest ones. A function may return others and others, as those that expire."""
+"""Secrets of requests that have ended which are hidden: the newest ones. A function may return others and others."""
 
-HIDDEN: Final = "***"
+_SECRET: Final = ("key", "auth", "token", "secret", "cookie", "password", "credential", "signature", "session")
 
-_SECRET: Final = ("key", "auth", "token", "secret", "cookie", "password", "credential", "signature")
+_OPEN: Final = frozenset({"api-version", "version"})
+"""Parameters of a query that are no secrets. All others are taken for some."""
 
 
 class KeyMissing(Exception):
@@ -32,7 +34,7 @@ class Key:
     :param required: whether requests make no sense without a key. :param also: other texts that are hidden.
     """
 
-    __slots__ = ("_always", "_recent", "_required", "_source", "variable")
+    __slots__ = ("_always", "_lock", "_recent", "_required", "_source", "_under_way", "variable")
 
     def __init__(self, source: KeySource, variable: str, *, required: bool = True, also: Iterable[str] = ()) -> None:
         self._source = source
@@ -40,6 +42,8 @@ class Key:
         self._required = required
         self._always = _secrets(also)
         self._recent: dict[str, None] = {}  # the newest is the last
+        self._under_way: WeakSet[Sent] = WeakSet()
+        self._lock = Lock()
 
     async def text(self) -> str:
         """Return the key; empty if there is none, and none is needed.
@@ -61,24 +65,29 @@ class Key:
         key = key.strip()
         if not (key.isascii() and key.isprintable()):
             raise KeyMissing("the key has characters that no header can hold: it is most likely not a key")
-        self.hide((key,))
         return key
 
+    def request(self) -> Sent:
+        """Return what remembers the secrets of a request."""
+        sent = Sent(self)
+        with self._lock:
+            self._under_way.add(sent)
+        return sent
+
     def hide(self, texts: Iterable[str]) -> None:
-        """Remember what :meth:`redact` hides: values of header fields, and of ``Bearer x`` the ``x``. O(1) for each."""
-        for text in _secrets(texts):
-            self._recent.pop(text, None)
-            self._recent[text] = None
-        while len(self._recent) > REMEMBERED:
-            del self._recent[next(iter(self._recent))]
+        """Remember what is hidden after the request has ended, too. O(1) for each."""
+        with self._lock:
+            for text in texts:
+                self._recent.pop(text, None)
+                self._recent[text] = None
+            while len(self._recent) > REMEMBERED:
+                del self._recent[next(iter(self._recent))]
 
     def redact(self, text: str) -> str:
-        """Return ``text`` with ``***`` for every key in it, also where it is written as in a URL."""
-        from urllib.parse import quote
-
-        for secret in sorted({*self._always, *self._recent}, key=len, reverse=True):
-            text = text.replace(secret, HIDDEN).replace(quote(secret, safe=""), HIDDEN)
-        return text
+        """Return ``text`` with ``***`` for every secret in it: those of all requests under way, and the newest ones."""
+        with self._lock:
+            secrets = {*self._always, *self._recent, *(one for sent in self._under_way for one in sent.texts)}
+        return hidden(text, secrets)
 
     def __repr__(self) -> str:
         if self._source is None:
@@ -97,9 +106,67 @@ class Key:
         )
 
 
+class Sent:
+    """The secrets of one request: whatever any request shows as long as this is there hides them.
+
+    :ivar texts: that are hidden.
+    """
+
+    __slots__ = ("__weakref__", "_key", "texts")
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+        self.texts: tuple[str, ...] = ()
+
+    async def key(self) -> str:
+        """Return the key for this request, which is hidden from now on. :raises KeyMissing: see :meth:`Key.text`."""
+        key = await self._key.text()
+        self.hide((key,))
+        return key
+
+    def hide(self, texts: Iterable[str]) -> None:
+        """Hide values of header fields, of ``Bearer x`` also the ``x``, and what stands in a query."""
+        found = _secrets(texts)
+        self.texts = tuple(dict.fromkeys((*self.texts, *found)))
+        self._key.hide(found)
+
+    def hide_request(self, request: Any) -> None:
+        """Hide what is secret in a request of an HTTP client: the client may have put there what we do not know."""
+        fields = getattr(request, "headers", {})
+        self.hide(value for field, value in fields.items() if is_secret(field))
+        query = getattr(getattr(request, "url", None), "query", b"")
+        self.hide(in_query(query.decode("ascii", "replace") if isinstance(query, bytes) else str(query)))
+
+    def redact(self, text: str) -> str:
+        """Return ``text`` with ``***`` for every secret in it."""
+        return self._key.redact(text)
+
+
 def _secrets(values: Iterable[str]) -> tuple[str, ...]:
-    texts = (text for value in values for text in (value, value.rpartition(" ")[2]))
+    texts = (text for value in values for text in (value, value.rpartition(" ")[2], _password_of(value)))
     return tuple(text for text in texts if len(text) >= SHORTEST)
+
+
+def _password_of(value: str) -> str:
+    """Return the password in a header field of the kind ``Basic``; empty if it is none."""
+    scheme, _, rest = value.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    from base64 import b64decode
+
+    try:
+        return b64decode(rest).decode("utf-8").partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def in_query(query: str) -> list[str]:
+    """Return what may be secret in the query of a URL: each value, but that of ``api-version``. O(length)."""
+    from urllib.parse import unquote, unquote_plus
+
+    pairs = (part.partition("=") for part in query.split("&"))
+    values = [value if equals else name for name, equals, value in pairs if name.lower() not in _OPEN]
+    return [text for value in values for text in (value, unquote(value), unquote_plus(value))]
 
 
 def variable_of(name: str) -> str:
@@ -113,4 +180,4 @@ def is_secret(field: str) -> bool:
     return any(word in name for word in _SECRET)
 
 
-__all__ = ["HIDDEN", "Key", "KeyMissing", "KeySource", "is_secret", "variable_of"]
+__all__ = ["HIDDEN", "Key", "KeyMissing", "KeySource", "Sent", "in_query", "is_secret", "variable_of"]

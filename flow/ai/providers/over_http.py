@@ -27,7 +27,7 @@ class HTTPProvider:
     async def complete(self, request: Request) -> Reply:
         """Answer a request. :raises ProviderError: if it does not."""
         where = self._transport.where(request.model)
-        data = await self._transport.post(request.model, body_of(self._wire, where, request, stream=False))
+        data = await self._transport.post(where, body_of(self._wire, where, request, stream=False))
         return answered(where, self._wire, data, request)
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
@@ -37,7 +37,7 @@ class HTTPProvider:
         """
         where = self._transport.where(request.model)
         assembly = self._wire.assembly(request)
-        events = await self._transport.events(request.model, body_of(self._wire, where, request, stream=True))
+        events = await self._transport.events(where, body_of(self._wire, where, request, stream=True))
         try:
             while not assembly.ended and (data := await events.next()) is not None:
                 delta = added(where, assembly, data)
@@ -76,6 +76,7 @@ def answered(where: Where, wire: Wire, data: Any, request: Request) -> Reply:
         failed: ProviderError = where.error(ReplyInvalid, str(error))
     except Told as error:
         failed = where.fault(error.args[0])
+        failed.begun, failed.tokens = error.begun, error.tokens
     raise failed
 
 
@@ -87,6 +88,7 @@ def added(where: Where, assembly: Assembly, data: Any) -> Delta | None:
         failed: ProviderError = where.error(ReplyInvalid, str(error))
     except Told as error:
         failed = where.fault(error.args[0])
+        failed.begun, failed.tokens = error.begun, error.tokens
     raise failed
 
 

@@ -14,6 +14,9 @@ from flow.ai.providers.sse import MAX_EVENT, EventParser, EventTooLarge
 MAX_ERROR_BYTES: Final = 64 * 2**10
 """Bytes of the body of an error that are read; the rest is left."""
 
+ERROR_SECONDS: Final = 5.0
+"""Most seconds that the body of an error is waited for: its status says the most."""
+
 END_SECONDS: Final = 1.0
 """Most seconds that the end of a stream is waited for after its last event."""
 
@@ -134,10 +137,12 @@ async def abandon(iterator: AsyncIterator[Any]) -> None:
 
 
 async def beginning(body: Body) -> bytes:
-    """Read the beginning of an error's body. One that breaks off is as good as it is."""
+    """Read the beginning of an error's body. One that breaks off, or does not come, is as good as it is."""
+    from anyio import move_on_after
+
     parts: list[bytes] = []
     left = MAX_ERROR_BYTES
-    with suppress(ProviderError):
+    with suppress(ProviderError), move_on_after(ERROR_SECONDS):
         while left > 0 and (part := await body.next()) is not None:
             parts.append(part)
             left -= len(part)

@@ -13,13 +13,13 @@ from flow.ai.errors import AccessDenied, ProviderError, ReplyInvalid, RequestRej
 from flow.ai.messages import Delta, Reply, Request
 from flow.ai.provider import Provider
 from flow.ai.providers.anthropic import MAX_OUTPUT_TOKENS
-from flow.ai.providers.failures import Where
+from flow.ai.providers.failures import Asked, Where
 from flow.ai.providers.fields import has_rates, rates_left
-from flow.ai.providers.keys import Key, is_secret
+from flow.ai.providers.keys import Key
 from flow.ai.providers.openai import name_of, tokens_field_of
 from flow.ai.providers.over_http import added, answered, body_of, check_complete
-from flow.ai.providers.reading import Body, EventStream, abandon, words_of
-from flow.ai.providers.transport import MAX_BYTES
+from flow.ai.providers.reading import Body, EventStream, abandon, whole, words_of
+from flow.ai.providers.transport import MAX_BYTES, place_of
 from flow.ai.providers.wire import Wire
 from flow.ai.providers.wire_anthropic import Messages
 from flow.ai.providers.wire_openai import ChatCompletions
@@ -27,6 +27,9 @@ from flow.errors import UsageError, a_kind
 
 _OWN: Final = ("model", "messages", "max_tokens", "stream")
 """Fields that the SDKs want as arguments: some of their clients write them elsewhere. All others are passed through."""
+
+_PLAIN: Final = {"accept-encoding": "identity"}
+"""What is packed tight may be of any length, and a body of a few kilobytes is not worth it."""
 
 _HTTP: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
 _UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"})
@@ -74,15 +77,13 @@ class SDKProvider:
     async def complete(self, request: Request) -> Reply:
         """Answer a request. :raises ProviderError: if it does not."""
         where = self._where(request.model)
-        raw = await self._asked(where, body_of(self._wire, where, request, stream=False))
-        failed: Exception
+        raw = await self._asked(where, body_of(self._wire, where, request, stream=False), stream=False)
+        answer = _body_of(where, raw.http_response)
         try:
-            content = await raw.http_response.aread()  # which some have read already
-        except Exception as error:
-            failed = failure_of(where, error)
-        else:
-            return answered(where, self._wire, content, request)
-        raise failed
+            content = await whole(answer, MAX_BYTES)
+        finally:
+            await answer.aclose()
+        return answered(where, self._wire, content, request)
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
         """Answer in pieces; the last one has the whole reply.
@@ -91,7 +92,7 @@ class SDKProvider:
         """
         where = self._where(request.model)
         assembly = self._wire.assembly(request)
-        raw = await self._asked(where, body_of(self._wire, where, request, stream=True))
+        raw = await self._asked(where, body_of(self._wire, where, request, stream=True), stream=True)
         events = await _events(where, raw)
         try:
             while not assembly.ended and (data := await events.next()) is not None:
@@ -110,41 +111,41 @@ class SDKProvider:
         """Return what the last answers said of rates that are left."""
         return rates_left(self._said)
 
-    async def _asked(self, where: Where, body: dict[str, Any]) -> Any:
+    async def _asked(self, where: Asked, body: dict[str, Any], *, stream: bool) -> Any:
+        """Send a request, and return the answer, whose body has not been read. The caller closes it."""
         client = self._client
         resource = client.messages if isinstance(self._wire, Messages) else client.chat.completions
         own = {field: body.pop(field) for field in _OWN if field in body}
         failed: Exception
         try:
-            raw = await resource.with_raw_response.create(**own, extra_body=body)
+            if stream:
+                raw = await resource.with_raw_response.create(**own, extra_body=body, extra_headers=_PLAIN)
+            else:
+                asking = resource.with_streaming_response.create(**own, extra_body=body, extra_headers=_PLAIN)
+                raw = await asking.__aenter__()
         except Exception as error:
             failed = self._failed(where, error)
         else:
-            self._hide(raw.http_response)
+            where.sent.hide_request(getattr(raw.http_response, "request", None))
             if has_rates(raw.headers):
                 self._said = raw.headers
             return raw
         raise failed
 
-    def _where(self, model: str) -> Where:
-        return Where(self._name, model, self._redact)
+    @property
+    def place(self) -> str:
+        """Where requests go, without what may be secret."""
+        return place_of(str(getattr(self._client, "base_url", "")))
 
-    def _redact(self, text: str) -> str:
+    def _where(self, model: str) -> Asked:
+        where = Asked(self._name, model, self._key)
         found = (getattr(self._client, field, None) for field in ("api_key", "auth_token"))
-        self._key.hide(key for key in found if isinstance(key, str))
-        return self._key.redact(text)
+        where.sent.hide(key for key in found if isinstance(key, str))
+        return where
 
-    def _hide(self, sent: Any) -> None:
-        """Hide what is secret in a request, whatever the client has put there: keys, tokens, fields of its own.
-
-        :param sent: the answer or the exception that has the request.
-        """
-        fields = getattr(getattr(sent, "request", None), "headers", {})
-        self._key.hide(value for field, value in fields.items() if is_secret(field))
-
-    def _failed(self, where: Where, error: Exception) -> Exception:
+    def _failed(self, where: Asked, error: Exception) -> Exception:
         """Return the error to raise for one of the SDK. It is not its cause: it has the request with the key."""
-        self._hide(error)
+        where.sent.hide_request(getattr(error, "request", None))
         response = getattr(error, "response", None)
         fields = getattr(response, "headers", None)
         if fields is not None and has_rates(fields):
@@ -162,15 +163,21 @@ class _Parsed:
         self._where = where
         self._events = events
         self._rest = aiter(events)
+        self._begun = False
 
     async def next(self) -> Any:
         """Return the next event; None at the end."""
         try:
-            return (await anext(self._rest)).to_dict(warnings=False)
+            event = (await anext(self._rest)).to_dict(warnings=False)
         except StopAsyncIteration:
             return None
         except Exception as error:
             failed = failure_of(self._where, error)
+        else:
+            self._begun = True
+            return event
+        if isinstance(failed, ProviderError):
+            failed.begun = self._begun
         raise failed
 
     async def finish(self) -> None:
@@ -182,6 +189,10 @@ class _Parsed:
         await self._events.close()
 
 
+def _body_of(where: Where, response: Any) -> Body:
+    return Body(where, response.aiter_bytes(), response.aclose, failure_of)
+
+
 async def _events(where: Where, raw: Any) -> EventStream | _Parsed:
     """Return the events of a streamed answer.
 
@@ -189,8 +200,7 @@ async def _events(where: Where, raw: Any) -> EventStream | _Parsed:
     middle, which trio warns of.
     """
     if raw.headers.get("content-type", "").lower().startswith("text/event-stream"):
-        response = raw.http_response
-        return EventStream(Body(where, response.aiter_bytes(), response.aclose, failure_of), MAX_BYTES)
+        return EventStream(_body_of(where, raw.http_response), MAX_BYTES)
     events = raw.parse()
     return _Parsed(where, await events if isawaitable(events) else events)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from flow.ai.errors import AccessDenied, ReplyInvalid, RequestRejected
-from flow.ai.providers.clients import Lease, lease, load
-from flow.ai.providers.failures import Where
+from flow.ai.providers.clients import Lease, lease, load, quiet
+from flow.ai.providers.failures import Asked, Where
 from flow.ai.providers.fields import has_rates, rates_left
-from flow.ai.providers.keys import Key, KeyMissing, KeySource, is_secret, variable_of
+from flow.ai.providers.keys import Key, KeyMissing, KeySource, in_query, is_secret, variable_of
 from flow.ai.providers.reading import Body, EventStream, beginning, too_long, whole, words_of
 from flow.config.fields import is_int, is_number
 from flow.errors import ConfigError, shown
@@ -35,7 +35,8 @@ EMPTY: Final[Mapping[str, str]] = {}
 class Transport:
     """Sends the requests of one provider.
 
-    :param name: of the provider. :param url: where they go. Its query is kept, and is in no message.
+    :param name: of the provider. :param url: where they go. Its query is sent, and is hidden like the key, also in the
+        logs of httpx2: it may hold a key.
     :param api_key: see :data:`flow.ai.providers.keys.KeySource`. None: ``<NAME>_API_KEY`` of the environment has it, or
         ``headers`` have what is needed. :param required: whether there has to be a key.
     :param auth_header: the field that holds the key. In ``authorization`` it stands after ``Bearer``.
@@ -65,6 +66,8 @@ class Transport:
         client: Any = None,
         faults: Sequence[str] = (),
     ) -> None:
+        from urllib.parse import urlsplit
+
         headers = {} if headers is None else headers
         found = [*faults, *_name_faults(name), *_url_faults(url), *_key_faults(api_key)]
         found += [
@@ -77,7 +80,7 @@ class Transport:
         fields = {field.lower(): value for field, value in headers.items()}
         auth = auth_header.lower()
         source = "" if api_key is None and auth in fields else api_key
-        secrets = [value for field, value in fields.items() if is_secret(field)]
+        secrets = [*(value for field, value in fields.items() if is_secret(field)), *in_query(urlsplit(url).query)]
         self.name = name
         self.place = place_of(url)
         self._url: Any = url
@@ -93,16 +96,16 @@ class Transport:
         """Return what the last answer that said it had said of rates: see :class:`flow.ai.Provider`."""
         return rates_left(self._said)
 
-    def where(self, model: str) -> Where:
-        """Return what makes the errors of a request to ``model``."""
-        return Where(self.name, model, self._key.redact)
+    def where(self, model: str) -> Asked:
+        """Return what makes the errors of a request to ``model``: one for each."""
+        return Asked(self.name, model, self._key)
 
-    async def post(self, model: str, body: Mapping[str, Any]) -> bytes:
+    async def post(self, where: Asked, body: Mapping[str, Any]) -> bytes:
         """Send ``body`` as JSON and return the body of the answer, which says that it is JSON.
 
         :raises ProviderError: if it does not come, has another status than 2xx, another type, or is too long.
         """
-        response, answer = await self._send(self.where(model), body, _JSON)
+        response, answer = await self._send(where, body, _JSON)
         try:
             await self._check(response, answer, _JSON)
             size = response.headers.get("content-length", "")
@@ -112,12 +115,12 @@ class Transport:
         finally:
             await answer.aclose()
 
-    async def events(self, model: str, body: Mapping[str, Any]) -> EventStream:
+    async def events(self, where: Asked, body: Mapping[str, Any]) -> EventStream:
         """Send ``body`` as JSON and return the events of the answer. The caller closes them.
 
         :raises ProviderError: as :meth:`post` does.
         """
-        response, answer = await self._send(self.where(model), body, _EVENTS)
+        response, answer = await self._send(where, body, _EVENTS)
         try:
             await self._check(response, answer, _EVENTS)
         except BaseException:
@@ -125,7 +128,7 @@ class Transport:
             raise
         return EventStream(answer, self._max_bytes)
 
-    async def _send(self, where: Where, body: Mapping[str, Any], accept: str) -> tuple[httpx2.Response, Body]:
+    async def _send(self, where: Asked, body: Mapping[str, Any], accept: str) -> tuple[httpx2.Response, Body]:
         """Return the answer, and what reads its body.
 
         What httpx2 raises has the request with its key: it is neither cause nor context of what is raised here.
@@ -137,8 +140,8 @@ class Transport:
             failed = where.error(RequestRejected, f"the request cannot be written as JSON: {error}")
             raise failed from None
         try:
-            request = self._request(await self._key.text(), content, accept)
-            response, close = await self._exchange(request)
+            request = self._request(await where.sent.key(), content, accept)
+            response, close = await self._exchange(where, request)
         except KeyMissing as error:
             failed = where.error(AccessDenied, str(error))
         except Exception as error:
@@ -149,7 +152,9 @@ class Transport:
             return response, Body(where, response.aiter_raw(), close, self._failing)
         raise failed
 
-    async def _exchange(self, request: httpx2.Request) -> tuple[httpx2.Response, Callable[[], Awaitable[None]]]:
+    async def _exchange(
+        self, where: Asked, request: httpx2.Request
+    ) -> tuple[httpx2.Response, Callable[[], Awaitable[None]]]:
         """Send a request, and return the answer with what closes it."""
         taken = Lease(self._client) if self._client is not None else await lease()
         try:
@@ -157,6 +162,9 @@ class Transport:
         except BaseException:
             await taken.leave()
             raise
+        finally:
+            if self._client is not None:  # which may have added fields and parameters, also while it was sending
+                where.sent.hide_request(request)
 
         async def close() -> None:
             try:
@@ -184,7 +192,7 @@ class Transport:
     def _request(self, key: str, content: bytes, accept: str) -> httpx2.Request:
         http = load()
         if type(self._url) is str:
-            self._url = http.URL(self._url)
+            self._url = quiet(http.URL(self._url))
         fields = dict(self._fields)
         if key:
             fields[self._auth[0]] = self._auth[1] + key
@@ -197,6 +205,7 @@ class Transport:
         else:
             limits = http.Timeout(**timeout)
             made = self._client.build_request("POST", self._url, content=content, headers=fields, timeout=limits)
+        made.url = quiet(made.url)
         return made
 
     async def _check(self, response: httpx2.Response, answer: Body, kind: str) -> None:

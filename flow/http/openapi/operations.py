@@ -136,7 +136,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         (404, 409), body=_PAYLOAD,
     ),
     ("GET", f"{_API}/runs/{{id}}/events"): Operation(
-        "watchRun", "runs", "What happens in a run, as server-sent events: `node`, `text`, `run`, `end`",
+        "watchRun", "runs", "What happens in a run, as server-sent events: `node`, `text`, `waiting`, `run`, `end`",
         {200: ("text/event-stream", None), 204: ("", None)}, refusals=(404,), parameters=(_LAST,),
     ),
     ("GET", f"{_API}/workflows"): Operation(

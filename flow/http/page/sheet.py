@@ -19,6 +19,7 @@ from flow.http.board import NodeState
 from flow.http.looking import View
 from flow.http.page.graph import picture_of
 from flow.http.page.parts import Cell, address, document, lasting, link, status, table, text, when
+from flow.http.page.samples import sample_of
 from flow.http.page.spent import spent
 from flow.http.workflow import Workflow
 from flow.plan.declared import type_text
@@ -35,6 +36,9 @@ MAX_FAILED: Final = 50
 
 MAX_OUTPUTS: Final = 10_000
 """Most characters of the outputs."""
+
+MAX_QUESTION: Final = 2_000
+"""Most characters of what is asked of a person at one signal."""
 
 _MAX_SIGNALS: Final = 20
 _MAX_REASONS: Final = 3
@@ -141,16 +145,19 @@ def _waiting(view: View, workflow: Workflow, command: _Command) -> str:
             continue
         kind = getattr(found[0].wait, "type", None)
         known = "" if kind is None or kind is Any else f", which takes {safe(type_text(kind))}"
-        body = msgspec.json.encode({"payload": _sample(kind)}).decode()
+        body = msgspec.json.encode({"payload": sample_of(kind)}).decode()
         line = command.post("runs", view.id, "signals", signal, body=body)
-        parts.append(f"<p>signal <b>{safe(signal)}</b>{known}:</p>{line}")
+        asked = _question(view.questions[signal]) if signal in view.questions else ""
+        parts.append(f"<p>signal <b>{safe(signal)}</b>{known}:</p>{asked}{line}")
     left = len(view.waiting) - _MAX_SIGNALS
     more = f'<p class="dim">and {left:,} more</p>' if left > 0 else ""
     return f'<section class="asks"><h2>The run waits</h2>{"".join(parts)}{more}</section>'
 
 
-def _sample(kind: Any) -> Any:
-    return {str: "...", int: 1, float: 1.0, dict: {}, list: []}.get(kind, True)
+def _question(asked: Any) -> str:
+    said = msgspec.json.format(msgspec.json.encode(asked), indent=2).decode("utf-8", "replace")
+    cut = said[:MAX_QUESTION] + (" ..." if len(said) > MAX_QUESTION else "")
+    return f'<pre tabindex="0" role="region" aria-label="question">{text(cut)}</pre>'
 
 
 def _graph(workflow: Workflow, states: Mapping[str, NodeState]) -> str:
@@ -248,4 +255,4 @@ class _Command:
         return f'<pre tabindex="0" role="region" aria-label="command">{text(line)}</pre>'
 
 
-__all__ = ["MAX_FAILED", "MAX_NODES", "MAX_OUTPUTS", "REFRESH", "run"]
+__all__ = ["MAX_FAILED", "MAX_NODES", "MAX_OUTPUTS", "MAX_QUESTION", "REFRESH", "run"]
