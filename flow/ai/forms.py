@@ -176,7 +176,10 @@ def _hook(kind: Any, value: Any) -> Any:
 def _told(error: BaseException | None, path: str) -> Iterator[tuple[str, str]]:
     """Yield the faults that an error of pydantic lists; of any other none."""
     errors: Any = getattr(error, "errors", None)
-    for one in errors() if callable(errors) else ():
+    if not callable(errors):
+        return
+    listed: Any = errors()
+    for one in listed:
         yield path + "".join(_step(part) for part in one["loc"]), str(one["msg"])
 
 

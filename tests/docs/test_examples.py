@@ -69,7 +69,8 @@ def modules_of_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     before, folders = set(sys.modules), (str(tmp_path), tempfile.gettempdir())
     yield
     for name, module in list(sys.modules.items()):
-        if name not in before and (getattr(module, "__file__", None) or "").startswith(folders):
+        file = getattr(module, "__file__", None) or ""
+        if name not in before and file.startswith(folders) and not file.startswith(str(ROOT)):
             del sys.modules[name]
 
 
