@@ -14,7 +14,7 @@ import msgspec
 from flow.ai.errors import LimitExceeded
 from flow.ai.meter import Meter, Slot
 from flow.ai.turns import Waiter
-from flow.clock import Clock
+from flow.clock import SYSTEM_CLOCK, Clock
 from flow.config.fields import is_int, is_number
 from flow.data.context import Context
 from flow.errors import ConfigError, UsageError, shown
@@ -22,6 +22,14 @@ from flow.types import NAME_RULE, is_name
 
 RETRY_AFTER: Final = 1.0
 """Seconds for which nobody is let in after a refusal that does not say how long."""
+
+
+MOST_MINUTES: Final = 5
+"""Minutes' limits of tokens that one call counts at most: what a provider says of it may be wrong."""
+
+
+LOOK_SECONDS: Final = 1.0
+"""How often those who wait behind another event loop look whether it is still there: it may end without a word."""
 
 
 class RateStatistics(msgspec.Struct, frozen=True):
@@ -108,6 +116,11 @@ class RateLimiter:
                 len(self._queue), self._in_flight, self._let_in, self._refused, sums[0], sums[1], held
             )
 
+    @property
+    def tokens_per_minute(self) -> int | None:
+        """The most tokens of a minute, as given."""
+        return self._given[1]
+
     # -- what :func:`enter` asks -------------------------------------------------------------
 
     async def enter(self, ctx: Context, tokens: int) -> Entered:
@@ -122,6 +135,7 @@ class RateLimiter:
         clock = ctx._scope.shared.clock
         with self._lock:
             now = self._now(clock)
+            self._forget_the_gone()
             if not self._queue and self._seconds(tokens, now) <= 0.0:
                 return self._take(tokens, now)
             waiter = Waiter(tokens)
@@ -141,8 +155,12 @@ class RateLimiter:
         while True:
             with self._lock:
                 waiter.prepare()
+                self._forget_the_gone()
                 seconds: float | None = None
-                if self._queue[0] is waiter:
+                by = clock
+                if self._queue[0].loop is not waiter.loop:
+                    seconds, by = LOOK_SECONDS, SYSTEM_CLOCK
+                elif self._queue[0] is waiter:
                     now = self._now(clock)
                     seconds = self._seconds(waiter.tokens, now)
                     if seconds <= 0.0:
@@ -150,7 +168,7 @@ class RateLimiter:
                         waiter.entered = self._take(waiter.tokens, now)
                         self._call_next()
                         return
-            await waiter.wait(None if seconds == inf else seconds, clock)
+            await waiter.wait(None if seconds == inf else seconds, by)
 
     def _give_up(self, waiter: Waiter) -> None:
         if waiter.entered is not None:  # it has been let in, and makes no call
@@ -183,6 +201,12 @@ class RateLimiter:
         while self._queue and not self._queue[0].wake():
             self._queue.popleft()
 
+    def _forget_the_gone(self) -> None:
+        """Forget who is first in the queue if its event loop has ended, and let the next one look."""
+        if self._queue and self._queue[0].is_gone:
+            self._queue.popleft()
+            self._call_next()
+
     def _now(self, clock: Clock) -> float:
         """The time by this clock. Another one than before goes on where that one is."""
         now = clock.now()
@@ -208,7 +232,8 @@ class RateLimiter:
     def settle(self, entered: Entered, tokens: int, headroom: Mapping[str, float] | None) -> None:
         """A call has taken so many tokens, and the provider has said how much it takes now."""
         with self._lock:
-            self._correct(entered, 0, tokens - entered.tokens)
+            most = tokens if self._given[1] is None else MOST_MINUTES * self._given[1]
+            self._correct(entered, 0, max(0, min(tokens, most)) - entered.tokens)
             if headroom and self._clock is not None:
                 now = self._clock.now()
                 for kind, meter, given in zip(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from threading import get_ident
 from typing import Any
 
 from flow.clock import SYSTEM_CLOCK, Clock, on_asyncio
@@ -12,17 +12,16 @@ from flow.clock import SYSTEM_CLOCK, Clock, on_asyncio
 class Waiter:
     """Somebody in a queue, on the event loop that runs now.
 
-    :ivar tokens: that it asks for. :ivar entered: what it has got.
+    :ivar tokens: that it asks for. :ivar entered: what it has got. :ivar loop: its event loop.
     """
 
-    __slots__ = ("_event", "_soon", "_thread", "entered", "tokens")
+    __slots__ = ("_event", "entered", "loop", "tokens")
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
         self.entered: Any = None
-        self._thread = get_ident()
+        self.loop: Any = _running()
         self._event: Any = None
-        self._soon = _caller()
 
     def prepare(self) -> None:
         """From now on :meth:`wake` ends the next :meth:`wait`."""
@@ -32,14 +31,28 @@ class Waiter:
 
     def wake(self) -> bool:
         """End its waiting. From any thread; False if its event loop has ended."""
-        if get_ident() == self._thread:
-            self._event.set()
-            return True
         try:
-            self._soon(self._set)
+            if _running() is self.loop:
+                self._event.set()
+            else:
+                _call(self.loop, self._set)
         except RuntimeError:
             return False
         return True
+
+    @property
+    def is_gone(self) -> bool:
+        """True if its event loop has ended. It may have done so without cancelling it."""
+        if _running() is self.loop:
+            return False
+        closed = getattr(self.loop, "is_closed", None)
+        if closed is not None:
+            return bool(closed())
+        try:
+            _call(self.loop, _nothing)
+        except RuntimeError:
+            return True
+        return False
 
     def _set(self) -> None:
         self._event.set()
@@ -67,15 +80,29 @@ class Waiter:
             group.cancel_scope.cancel()
 
 
-def _caller() -> Callable[[Callable[[], None]], object]:
-    """Return what has the running event loop call a function, from any thread."""
+def _running() -> Any:
+    """Return the event loop that runs in this thread: of trio its token; None if none does."""
     if on_asyncio():
         import asyncio
 
-        return asyncio.get_running_loop().call_soon_threadsafe
-    import trio
+        return asyncio.get_running_loop()
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
+    if lowlevel is None:
+        return None
+    try:
+        return lowlevel.current_trio_token()
+    except RuntimeError:
+        return None
 
-    return trio.lowlevel.current_trio_token().run_sync_soon
+
+def _call(loop: Any, fn: Callable[[], None]) -> None:
+    """Have an event loop call a function, from any thread. :raises RuntimeError: if it has ended."""
+    call = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+    call(fn)
+
+
+def _nothing() -> None:
+    """What a loop is asked for to see whether it is there."""
 
 
 __all__ = ["Waiter"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from random import Random
 from threading import Barrier, Thread
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
@@ -288,6 +290,70 @@ def test_threads_and_loops_share_a_limiter() -> None:
         thread.join(30.0)
     assert len(done) == 100 and max(over) <= 2
     assert limiter.statistics().let_in == 100
+
+
+async def once(limiter: RateLimiter, refused: float | None = None) -> None:
+    with anyio.fail_after(20):
+        async with enter(context(), limiter, 1) as entered:
+            entered.settle(1)
+            if refused is not None:
+                entered.refused(refused)
+
+
+@contextmanager
+def left_behind(limiter: RateLimiter, meanwhile: Callable[[], Any] = lambda: None) -> Iterator[None]:
+    """A call waits on an event loop that is closed without cancelling it."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(once(limiter))
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert limiter.statistics().waiting == 1
+    meanwhile()
+    loop.close()
+    try:
+        yield
+    finally:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        with suppress(RuntimeError):  # as the garbage collector would
+            task.get_coro().close()  # type: ignore[union-attr]
+        del task
+        gc.collect(1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a coroutine without its loop
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_who_waits_on_a_loop_that_was_closed_is_forgotten(backend: str, in_thread: bool) -> None:
+    limiter = RateLimiter(requests_per_minute=6_000)
+    on("asyncio", once, limiter, 0.2)
+    with left_behind(limiter):
+        if in_thread:
+            thread = Thread(target=on, args=(backend, once, limiter))
+            thread.start()
+            thread.join(30)
+        else:
+            on(backend, once, limiter)
+        assert (limiter.statistics().waiting, limiter.statistics().let_in) == (0, 2)
+    on(backend, once, limiter)
+    assert (limiter.statistics().in_flight, limiter.statistics().let_in) == (0, 3)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a coroutine without its loop
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_who_waits_behind_a_loop_that_is_closed_goes_on(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody comes or leaves then: who waits has to look."""
+    monkeypatch.setattr("flow.ai.rates.LOOK_SECONDS", 0.01)
+    limiter = RateLimiter(requests_per_minute=6_000)
+    on("asyncio", once, limiter, 0.5)
+    thread = Thread(target=on, args=(backend, once, limiter))
+
+    def begin() -> None:
+        thread.start()
+        while limiter.statistics().waiting < 2:
+            sleep(0.001)
+
+    with left_behind(limiter, begin):
+        thread.join(30)
+        assert (limiter.statistics().waiting, limiter.statistics().let_in) == (0, 2)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

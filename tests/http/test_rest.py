@@ -163,3 +163,30 @@ def test_a_map_that_is_given_its_items_as_they_come_goes_on() -> None:
     board(events.NodeCancelled("s", "approve", 0.0))
     board(events.RunFinished("s", "page", False, {}, 0.1, 0.0))
     assert not board.resting
+
+
+def test_a_loop_between_two_rounds_goes_on() -> None:
+    body, dag = flow.Dag("body"), flow.Dag("both")
+    body.signal("ask", type=bool)
+    dag.loop("asks", body, until=lambda ask: ask, max_iterations=3)
+    dag.signal("other")
+    plan, told = dag.compile(), list[bool]()
+    board = Board(plan.names, lambda: None, told.append, signals_of(plan))
+    for event in (
+        events.RunStarted("r", "both", 2, 0.0),
+        events.NodeStarted("r", "asks", 1, 0.0),
+        events.NodeWaiting("r", "other", 0.0, "other"),
+        events.RunStarted("s", "body", 1, 0.0, ("asks#1",)),
+        events.NodeWaiting("s", "ask", 0.0, "asks#1.ask"),
+    ):
+        board(event)
+    assert board.resting
+    board(events.NodeFinished("s", "ask", 1, 0.1, 0.0))
+    assert board.resting  # the other is waited for
+    board(events.RunFinished("s", "body", True, {}, 0.1, 0.0))
+    assert not board.resting
+    board(events.RunStarted("t", "body", 1, 0.0, ("asks#2",)))
+    assert board.resting
+    board(events.NodeFinished("r", "asks", 1, 0.1, 0.0))
+    board(events.RunFinished("t", "body", True, {}, 0.1, 0.0))
+    assert board.resting and board._going_on is not None and board._going_on.count == 0

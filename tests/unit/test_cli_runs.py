@@ -321,6 +321,24 @@ class TestLook:
         assert [node["item"] for node in document["nodes"] if "item" in node] == [0, 1, 2]
         assert document["timeline"][0]["what"] == "the run was begun"
 
+    def test_what_is_asked_where_it_waits(self) -> None:
+        text = """
+import flow
+
+dag = flow.Dag("asks")
+
+@dag.node
+def draft(ctx: flow.Context) -> int:
+    ctx.report("question", {"address": "approve", "text": "publish 1.2?"})
+    return 1
+
+dag.signal("approve", type=bool, after="draft")
+"""
+        Path("asks.py").write_text(text, encoding="utf-8")
+        run("asks.py", "q", "--on-wait", "return")
+        assert "  waits for approve\n    question: {'text': 'publish 1.2?'}\n" in runs("show", "q").stdout
+        assert shown("q")["waits"] == [{"address": "approve", "question": {"text": "publish 1.2?"}}]
+
     def test_what_it_waits_for(self) -> None:
         rests()
         assert "  waits for approve\n" in runs("show", "w").stdout
