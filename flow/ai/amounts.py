@@ -48,14 +48,34 @@ def cost_of(value: Any, what: str) -> Decimal:
 
 
 def counted(value: Decimal) -> int:
-    """Return an amount in units of 1e-12 USD, rounded up: no call is cheaper than it is."""
+    """Return an amount in units of 1e-12 USD, rounded up: no call is cheaper than it is. What is more than
+    :data:`MOST` is more than any limit, and counts as little more than that: stores have 64 bits.
+    """
+    if value > MOST:
+        return int(MOST.scaleb(DIGITS, EXACT)) + 1
     return int(value.scaleb(DIGITS, EXACT).to_integral_value(ROUND_CEILING, EXACT))
 
 
 def costs_in(usage: Mapping[str, Any]) -> Decimal | None:
-    """Return what a report of the kind ``usage`` says that its request has cost; None if it does not know that."""
+    """Return what a report of the kind ``usage`` says that its request has cost; None if it does not know that.
+
+    Users report, too: what is no amount is not known.
+    """
     cost = usage.get("cost")
-    return None if cost is None else cost_of(cost, "the cost in a report of usage")
+    try:
+        return None if cost is None else cost_of(cost, "the cost in a report of usage")
+    except UsageError:
+        return None
+
+
+def counted_in(usage: Any) -> int:
+    """Return what a report of the kind ``usage`` says that budgets have counted for its request, in units.
+
+    That is its cost, unless it says another amount: of a request that broke off, all that was reserved.
+    """
+    found = costs_in({"cost": usage.get("counted")})
+    found = costs_in(usage) if found is None else found
+    return 0 if found is None else counted(found)
 
 
 def _decimal(value: object) -> Decimal | None:
@@ -74,4 +94,4 @@ def _long(value: float) -> str:
     return text if len(text) <= 24 else f"{text[:24]}..."
 
 
-__all__ = ["MOST", "amount", "amount_fault", "cost_of", "costs_in", "counted"]
+__all__ = ["MOST", "amount", "amount_fault", "cost_of", "costs_in", "counted", "counted_in"]

@@ -14,6 +14,7 @@ import msgspec
 
 from flow.ai.entries import Entries, Entry, InFiles, InMemory
 from flow.ai.messages import Reply, Request
+from flow.ai.provider import Provider
 from flow.config.fields import is_int, is_number
 from flow.errors import ConfigError, shown
 from flow.logs import log_broken
@@ -40,7 +41,7 @@ class _Flight:
 
 
 class Cache:
-    """Keeps the answers of models, by provider, model and the whole request, options included.
+    """Keeps the answers of models, by provider (name and URL), model and the whole request, options included.
 
     >>> answers = ai.Cache(ttl=3_600)
     >>> ai.llm(dag, "summary", model="openai:gpt-4.1-mini", prompt="{{ text }}", cache=answers)
@@ -175,9 +176,15 @@ async def _called(entries: Entries, method: Callable[..., Any], *arguments: Any)
     return await to_thread.run_sync(method, *arguments)
 
 
-def key_of(provider: str, request: Request) -> str:
-    """Return the key of a request: 40 digits, the same for requests that say the same in another order of fields."""
-    data = _ENCODER.encode((provider, request))
+def key_of(provider: Provider | str, request: Request) -> str:
+    """Return the key of a request: 40 digits, the same for requests that say the same in another order of fields.
+
+    :param provider: what answers, by its name and, where it has one, its ``place`` (a URL): two of one name are told
+        apart. A text is a name alone.
+    """
+    name = provider if isinstance(provider, str) else provider.name
+    place = getattr(provider, "place", "")
+    data = _ENCODER.encode((name, place if isinstance(place, str) else "", request))
     return blake2b(data, digest_size=20, person=b"flow.ai").hexdigest()
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from flow.ai.bounds import UNBOUNDED, most_of, output_of
 from flow.ai.budgets import hold
 from flow.ai.cache import Cache, key_of
 from flow.ai.errors import RateLimited, ReplyInvalid
@@ -18,35 +18,13 @@ from flow.ai.messages import Reply, Request
 from flow.ai.models import Resolved, prepared
 from flow.ai.prices import Rates
 from flow.ai.rates import enter
-from flow.ai.spending import Spending, is_providers_fault, report
+from flow.ai.spending import Spending, is_providers_fault, report, token_faults, warn_unknown
 from flow.ai.standins import check_allowed, stand_in
 from flow.ai.tokens import counted
 from flow.ai.usage import KIND
 from flow.data.context import Context
 from flow.errors import BreakerOpen, a_kind, described, note
-
-
-class Unbounded:
-    """Stands for a reservation, and for a place within a rate, where there are none."""
-
-    __slots__ = ()
-
-    accounts: Mapping[str, str] = MappingProxyType({})
-
-    async def __aenter__(self) -> Unbounded:
-        return self
-
-    async def __aexit__(self, *raised: object) -> None:
-        return None
-
-    def settle(self, *taken: object) -> None:
-        """Nothing is to be settled."""
-
-    def refused(self, retry_after: float | None = None) -> None:
-        """Nobody is to be told."""
-
-
-UNBOUNDED: Final[Any] = Unbounded()
+from flow.logs import log_broken
 
 
 class Session:
@@ -134,7 +112,7 @@ class Caller(msgspec.Struct, frozen=True):
         if self.cache is None:
             return await self._made(session, model, request, is_first)
         ctx = session.ctx
-        key = key_of(model.provider.name, request)
+        key = key_of(model.provider, request)
         reply, was_there = await self.cache.reply(
             key, lambda: self._made(session, model, request, is_first), session.keeps, ctx.released
         )
@@ -156,14 +134,16 @@ class Caller(msgspec.Struct, frozen=True):
         count = (await counted(model.counter, request))[0] if counts else None
         request, most = self._limited(session, model, request, rates, count or 0)
         rate, breaker = (self.rate, self.breaker) if is_first else (None, None)
-        tokens = (count or 0) + (request.max_output_tokens or 0)
+        tokens = (count or 0) + output_of(model, request, rate, count or 0)
         holding = hold(ctx, self.budgets, most) if self.budgets else UNBOUNDED
         entering = UNBOUNDED if rate is None else enter(ctx, rate, tokens)
         async with entering as entered, holding as held:
             await _admitted(ctx, breaker)
             spending = Spending(ctx, model, request, rates, count)
+            held.begin()
             try:
                 reply = await self._answered(session, spending, model, request)
+                taken, cost = spending.answered(reply)
             except BaseException as error:
                 taken, cost = spending.broken(error)
                 held.settle(cost if spending.was_free(error) else most)
@@ -171,13 +151,14 @@ class Caller(msgspec.Struct, frozen=True):
                 if isinstance(error, RateLimited):
                     entered.refused(error.retry_after)
                 _settled(ctx, breaker, error)
-                spending.report(taken, cost, held.accounts, error)
+                spending.report(taken, cost, held.accounts, most, error)
                 raise
-            taken, cost = spending.answered(reply)
+            if cost is None and self.budgets:
+                warn_unknown(model, most)
             held.settle(cost)
             entered.settle(taken.input + taken.output, _headroom(model, rate))
             _settled(ctx, breaker, None)
-            spending.report(taken, cost, held.accounts)
+            spending.report(taken, cost, held.accounts, most)
         self._capture(ctx, model, request, reply)
         return reply
 
@@ -189,14 +170,19 @@ class Caller(msgspec.Struct, frozen=True):
         :raises LimitExceeded: if they leave none.
         """
         output = request.max_output_tokens
-        most = getattr(model.provider, "max_output_tokens", None) or model.max_output_tokens
+        said = output is not None
+        most = most_of(model)
+
+        def within(allowed: int | None) -> int | None:
+            """What is left of a limit may be more than the model writes: only what the node says may be."""
+            return allowed if said or allowed is None or most is None else min(allowed, most)
 
         def cost(allowed: int | None) -> Decimal | None:
-            return None if rates is None else rates.most(count, most if allowed is None else allowed)
+            return None if rates is None else rates.most(count, most if allowed is None else within(allowed))
 
         if self.limits is not None:
             reported = [*session.earlier, *session.ctx.reported(KIND)]
-            output = check(self.limits, reported, count, output, cost, f"node {session.ctx.node!r}")
+            output = within(check(self.limits, reported, count, output, cost, f"node {session.ctx.node!r}"))
             request = msgspec.structs.replace(request, max_output_tokens=output)
         return request, cost(output) if self.budgets else None
 
@@ -236,18 +222,23 @@ class Caller(msgspec.Struct, frozen=True):
 
 def _whole(reply: Any, model: Resolved) -> Reply:
     """:raises ReplyInvalid: if that is no answer: providers may be the user's own."""
-    if isinstance(reply, Reply):
+    if reply is None:
+        ended = "its stream has ended without its whole answer"
+    elif not isinstance(reply, Reply):
+        ended = f"it gave {a_kind(reply)} for an answer"
+    elif reply.tokens is None or not (ended := token_faults(reply.tokens)):
         return reply
-    ended = (
-        "its stream has ended without its whole answer" if reply is None else f"it gave {a_kind(reply)} for an answer"
-    )
     raise ReplyInvalid(f"{model.label}: {ended}", provider=model.provider_name, model=model.name)
 
 
 def _headroom(model: Resolved, rate: Any) -> Mapping[str, float]:
     """Return what the provider says is left, for the rate limiter, if there is one: reading that takes time."""
     told: Any = None if rate is None else getattr(model.provider, "headroom", None)
-    return {} if told is None else told()
+    try:
+        return {} if told is None else told()
+    except Exception:  # of a provider of the user's own: the answer is there all the same
+        log_broken("what provider %r says is left cannot be read", model.provider_name)
+        return {}
 
 
 def _begin(session: Session) -> None:

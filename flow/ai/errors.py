@@ -26,9 +26,13 @@ class ProviderError(AIError):
 
     :ivar provider: its name. :ivar model: that was asked. :ivar status: of HTTP; None if there was no answer.
     :ivar code: the provider's own word for it. :ivar trips_breaker: whether it speaks against the provider's health.
+    :ivar begun: a part of an answer had come before it: the request is paid for.
+    :ivar tokens: what the provider says that it has taken all the same (:class:`flow.ai.messages.Tokens`), or None.
     """
 
     trips_breaker: bool = True
+    begun: bool = False
+    tokens: Any = None
 
     def __init__(
         self,

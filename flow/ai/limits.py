@@ -10,7 +10,7 @@ from flow.ai.amounts import amount, amount_fault, costs_in
 from flow.ai.errors import LimitExceeded, UnknownModel
 from flow.config.fields import Settings, is_int, is_one_of
 from flow.errors import ConfigError, shown
-from flow.run.accounts import usd
+from flow.run.accounts import EXACT, usd
 
 OnUnknown: TypeAlias = Literal["refuse", "ignore"]
 """What is done with a call whose cost is not known, where its cost is limited."""
@@ -54,6 +54,8 @@ class UsageLimits(Settings, frozen=True, kw_only=True):
         if faults:
             raise ConfigError("UsageLimits", faults)
 
+
+ZERO: Final = Decimal(0)
 
 _INTEGERS: Final = ("requests", "input_tokens", "output_tokens", "total_tokens")
 
@@ -101,16 +103,21 @@ class _Used:
 
     def __init__(self, reported: Sequence[Mapping[str, Any]]) -> None:
         self.requests = self.input = self.output = 0
-        self.cost, self.unknown = Decimal(0), False
+        self.cost, self.unknown = ZERO, False
         for usage in reported:
-            if usage.get("cached"):
+            if not isinstance(usage, Mapping) or usage.get("cached"):
                 continue
-            self.requests += usage.get("requests", 0)
-            self.input += usage.get("input_tokens", 0)
-            self.output += usage.get("output_tokens", 0)
+            self.requests += _number(usage, "requests")
+            self.input += _number(usage, "input_tokens")
+            self.output += _number(usage, "output_tokens")
             cost = costs_in(usage)
             self.unknown |= cost is None
-            self.cost += cost or 0
+            self.cost = EXACT.add(self.cost, cost or ZERO)
+
+
+def _number(usage: Mapping[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) and is_int(value) and value > 0 else 0
 
 
 def _check_cost(limits: UsageLimits, used: _Used, asked: Decimal | None, what: str) -> None:
@@ -122,7 +129,7 @@ def _check_cost(limits: UsageLimits, used: _Used, asked: Decimal | None, what: s
             "the model's prices, as ai.Model(..., input_price=, output_price=), or the limit on_unknown='ignore'"
         )
     most = amount(limits.cost)
-    if asked and used.cost + asked > most:
+    if asked and EXACT.add(used.cost, asked) > most:
         raise LimitExceeded(
             f"{what} has limits=UsageLimits(cost='{usd(most)}'): {usd(used.cost)} USD used, and the next request may "
             f"cost {usd(asked)} USD. It was not made: raise the limit, or lower max_output_tokens"

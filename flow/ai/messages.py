@@ -129,16 +129,22 @@ class Delta(msgspec.Struct, frozen=True):
 
     :ivar text: that goes on with what has come. :ivar reply: the whole answer, in the last piece alone.
     :ivar tokens: what is known of them so far, if the provider says it before its end.
+    :ivar other: what the model has written besides: arguments of tools, what it thinks, a refusal. It is counted if the
+        answer breaks off, and not passed on.
     """
 
     text: str = ""
     reply: Reply | None = None
     tokens: Tokens | None = None
+    other: str = ""
 
 
 NO_TOKENS: Final = Tokens()
 
+MOST_TOKENS: Final = 2**40
+"""Of one request: a number above that is none."""
+
 __all__ = [
-    "NO_TOKENS", "Delta", "Finish", "Image", "Message", "OutputSpec", "Part", "Reply", "Request", "Role", "Text",
-    "Tokens", "ToolCall", "ToolSpec",
+    "MOST_TOKENS", "NO_TOKENS", "Delta", "Finish", "Image", "Message", "OutputSpec", "Part", "Reply", "Request", "Role",
+    "Text", "Tokens", "ToolCall", "ToolSpec",
 ]  # fmt: skip

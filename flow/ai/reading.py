@@ -1,4 +1,4 @@
-"""Values of JSON held against a schema: :class:`Read`. It finds all faults, in words that a model can act on."""
+"""Values of JSON held against a schema: :class:`Read`. It finds the faults, in words that a model can act on."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ MAX_DEPTH: Final = 100
 
 MAX_FAULTS: Final = 20
 """Faults that are told: a model that has made more of them starts anew anyway."""
+
+MAX_FOUND: Final = 1_000
+"""Faults after which the rest is not read: an answer of a million wrong items would take half a minute."""
 
 MAX_PATH: Final = 200
 """Characters of the path of a fault: it may hold what a model has made up."""
@@ -98,6 +101,11 @@ class Read:
     def gave_up(self) -> bool:
         """True if there were too many ways to read the value: nobody else should try all of them either."""
         return self._left[0] < 0
+
+    @property
+    def is_full(self) -> bool:
+        """True if so many faults were found that the rest of the value was not read."""
+        return len(self.faults) >= MAX_FOUND
 
     def _fault(self, path: str, text: str, value: Any) -> Any:
         self.faults.append((path, text))
@@ -199,6 +207,8 @@ class Read:
         found: dict[str, Any] = {}
         hints = Hints()
         for name, one in value.items():
+            if self.is_full:
+                break
             at = f"{path}.{name}" if path else name
             known = properties.get(name)
             if known is not None:
@@ -230,6 +240,8 @@ class Read:
             value = value[:most]
         found = []
         for index, one in enumerate(value):
+            if self.is_full:
+                break
             schema = first[index] if index < len(first) else rest
             read = self.value(schema, one, f"{path}[{index}]", depth + 1) if isinstance(schema, Mapping) else one
             found.append(read)
@@ -269,8 +281,11 @@ def told(faults: Sequence[tuple[str, str]], root: str) -> list[str]:
 
     :param root: what a fault without a path is about.
     """
-    found = [f"{path[:MAX_PATH] or root}: {text[:MAX_WORDS]}" for path, text in dict.fromkeys(faults)]
-    return found if len(found) <= MAX_FAULTS else [*found[:MAX_FAULTS], f"and {len(found) - MAX_FAULTS} more"]
+    distinct = [*dict.fromkeys(faults)]
+    found = [f"{path[:MAX_PATH] or root}: {text[:MAX_WORDS]}" for path, text in distinct[:MAX_FAULTS]]
+    if len(distinct) > MAX_FAULTS:
+        found.append(f"and {'at least ' if len(faults) >= MAX_FOUND else ''}{len(distinct) - MAX_FAULTS} more")
+    return found
 
 
-__all__ = ["MAX_DEPTH", "MAX_FAULTS", "Read", "told"]
+__all__ = ["MAX_DEPTH", "MAX_FAULTS", "MAX_FOUND", "Read", "told"]

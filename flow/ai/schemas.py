@@ -52,7 +52,7 @@ class OutputType:
         The answer is one JSON value; white space around it, and a fence (```` ```json ````), may be there, and nothing
         else. A field with a default may be missing or null; null stays null where the type has None.
 
-        :raises OutputMismatch: if it does not fit. Its message lists all faults, and is written for the model.
+        :raises OutputMismatch: if it does not fit. Its message lists the faults, and is written for the model.
         """
         value, faults = parsed(_unfenced(text))
         if faults:

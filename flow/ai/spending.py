@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
@@ -18,12 +19,16 @@ from flow.ai.errors import (
     RateLimited,
     RequestRejected,
 )
-from flow.ai.messages import NO_TOKENS, Delta, Reply, Request, Tokens
+from flow.ai.messages import MOST_TOKENS, NO_TOKENS, Delta, Reply, Request, Tokens
 from flow.ai.models import Resolved
 from flow.ai.prices import Rates
 from flow.ai.tokens import EstimatedTokens
 from flow.ai.usage import KIND
+from flow.config.fields import is_int
 from flow.data.context import Context
+from flow.errors import a_kind, shown
+from flow.logs import NAME
+from flow.run.accounts import usd
 
 _REFUSALS: Final = (AccessDenied, QuotaExceeded, RateLimited, RequestRejected)
 """What providers answer in the place of an answer. It costs nothing."""
@@ -38,7 +43,7 @@ class Spending:
     :param counted: its input tokens, if they have been counted.
     """
 
-    __slots__ = ("_began", "_clock", "_counted", "_ctx", "_known", "_model", "_pieces", "_rates", "_request")
+    __slots__ = ("_began", "_came", "_clock", "_counted", "_ctx", "_known", "_model", "_pieces", "_rates", "_request")
 
     def __init__(
         self, ctx: Context, model: Resolved, request: Request, rates: Rates | None, counted: int | None
@@ -48,16 +53,18 @@ class Spending:
         self._began: float = self._clock.now()
         self._known: Tokens | None = None
         self._pieces: list[str] = []
+        self._came = False
 
     def came(self, delta: Delta) -> None:
         """Note a piece of a streamed answer."""
-        if delta.tokens is not None:
+        self._came = True
+        if delta.tokens is not None and not token_faults(delta.tokens):
             self._known = delta.tokens
-        if delta.text:
-            self._pieces.append(delta.text)
+        self._pieces += [text for text in (delta.text, delta.other) if text]
 
     def answered(self, reply: Reply) -> tuple[Tokens, Decimal | None]:
         """Return what a whole answer has taken. What the provider says of it wins over what is counted."""
+        self._came = True
         tokens = reply.tokens
         if tokens is None:
             asked = "".join([reply.text, reply.refusal, *[call.name + call.arguments for call in reply.tool_calls]])
@@ -68,12 +75,18 @@ class Spending:
         """Return what a request has taken that has no whole answer: nothing, or what came of it, as an estimate."""
         if self.was_free(error):
             return NO_TOKENS, ZERO
-        tokens = self._estimated("".join(self._pieces))
-        return tokens, self.cost(tokens)
+        said = getattr(error, "tokens", None)
+        if isinstance(said, Tokens) and not token_faults(said):
+            self._known = said
+        try:
+            tokens = self._estimated("".join(self._pieces))
+            return tokens, self.cost(tokens)
+        except Exception:  # of a counter of the user's own: it may be what has failed
+            return Tokens(input=self._counted or 0, estimated=True), None
 
     def was_free(self, error: BaseException) -> bool:
         """Tell whether the provider has certainly begun no answer."""
-        if self._pieces or self._known is not None:
+        if self._came or getattr(error, "begun", False) or getattr(error, "tokens", None) is not None:
             return False
         if isinstance(error, ConnectionFailed):
             return not error.sent
@@ -86,14 +99,24 @@ class Spending:
         return None if self._rates is None else self._rates.cost(tokens)
 
     def report(
-        self, tokens: Tokens, cost: Decimal | None, budgets: Mapping[str, str], error: BaseException | None = None
+        self,
+        tokens: Tokens,
+        cost: Decimal | None,
+        budgets: Mapping[str, str],
+        most: Decimal | None,
+        error: BaseException | None = None,
     ) -> None:
-        """Report the request, unless none has gone out. :param budgets: the accounts that it counts to."""
+        """Report the request, unless none has gone out.
+
+        :param budgets: the accounts that it counts to. :param most: what was reserved there.
+        """
         if isinstance(error, ConnectionFailed) and not error.sent:
             return
         seconds = max(0.0, self._clock.now() - self._began)
         failed = "" if error is None else type(error).__name__
-        report(self._ctx, self._model, tokens, cost, seconds=seconds, error=failed, budgets=budgets)
+        all_counts = cost is None if error is None else not self.was_free(error)
+        counted = most if budgets and all_counts and most != cost else None
+        report(self._ctx, self._model, tokens, cost, seconds=seconds, error=failed, budgets=budgets, counted=counted)
 
     def _estimated(self, text: str) -> Tokens:
         """Return what is known of the tokens; of the rest, what is counted. (Without loading what counts exactly.)"""
@@ -118,6 +141,7 @@ def report(
     seconds: float = 0.0,
     error: str = "",
     budgets: Mapping[str, str] = MappingProxyType({}),
+    counted: Decimal | None = None,
 ) -> None:
     """Report what one request has taken: with ``cached``, one that was not made."""
     taken: dict[str, Any] = {
@@ -136,7 +160,34 @@ def report(
     }
     if budgets:  # most reports are flat without them, which is copied at once
         taken["budgets"] = dict(budgets)
+    if counted is not None:  # what these budgets have counted, where it is not the cost
+        taken["counted"] = f"{counted:f}"
     ctx.report(KIND, taken)
+
+
+def token_faults(tokens: Any) -> str:
+    """Say what is wrong with the tokens that a provider of the user's own gives; "" if nothing is."""
+    if not isinstance(tokens, Tokens):
+        return f"its tokens are {a_kind(tokens)}, and no Tokens"
+    for name in ("input", "output", "cached", "cache_write", "reasoning"):
+        value = getattr(tokens, name)
+        if not is_int(value) or not 0 <= value <= MOST_TOKENS:
+            return f"its tokens have {name}={shown(value)}, and no number of 0 or more"
+    return ""
+
+
+_warned: Final[set[str]] = set()
+
+_MOST_WARNED: Final = 1_000  # models
+
+
+def warn_unknown(model: Resolved, most: Decimal | None) -> None:
+    """Log, once for a model, that its budgets count what was reserved."""
+    if model.label not in _warned and len(_warned) < _MOST_WARNED:
+        _warned.add(model.label)
+        counts = "nothing" if most is None else f"what was reserved, {usd(most)} USD,"
+        text = "what a request to %s has cost is not known: %s counts in its budgets, as for all like it"
+        logging.getLogger(NAME).warning(text, model.label, counts)
 
 
 def is_providers_fault(error: BaseException) -> bool:
@@ -144,4 +195,4 @@ def is_providers_fault(error: BaseException) -> bool:
     return isinstance(error, ProviderError) and not isinstance(error, RequestRejected)
 
 
-__all__ = ["Spending", "is_providers_fault", "report"]
+__all__ = ["Spending", "is_providers_fault", "report", "token_faults", "warn_unknown"]

@@ -16,6 +16,9 @@ import msgspec
 DIGITS: Final = 12
 """Decimals of an amount of USD that are counted."""
 
+MOST_COUNTED: Final = 2**63 - 1
+"""What is spent on an account is counted up to this, which a store has room for."""
+
 EXACT: Final = Context(prec=60)
 """For amounts, whatever the program's own decimal context says."""
 
@@ -185,7 +188,7 @@ class Books:
             page = self._page(account, now) if amount else self._pages.get(account.name)
             if page is not None:
                 page.end(id)
-                page.spent += amount
+                page.spent = min(page.spent + amount, MOST_COUNTED)
                 found.append(page.balance(account.name))
         return found
 
@@ -224,5 +227,6 @@ class Books:
 
 
 __all__ = [
-    "DIGITS", "EXACT", "Account", "Balance", "Books", "Ledger", "Reservation", "Reserved", "dollars", "usd",
+    "DIGITS", "EXACT", "MOST_COUNTED", "Account", "Balance", "Books", "Ledger", "Reservation", "Reserved", "dollars",
+    "usd",
 ]  # fmt: skip

@@ -276,7 +276,7 @@ class TestStreams:
             self.stop("tool_use"),
             wire=BY_TOOL,
         )
-        assert [delta.text for delta in deltas if delta is not None] == ['{"a"', ":1}"]
+        assert [(one.text, one.other) for one in deltas if one] == [("", "here:"), ('{"a"', ""), (":1}", "")]
         assert (found.reply().text, found.reply().tool_calls, found.reply().finish) == ('{"a":1}', (), "stop")
 
     def test_a_refusal(self) -> None:

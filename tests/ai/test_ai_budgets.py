@@ -201,7 +201,7 @@ def test_an_unknown_cost() -> None:
         await spend(ctx, [calm], None, None)
         await spend(ctx, [calm], None, "0.25")  # known afterwards
         await spend(ctx, [wary], "0.5", None)  # known before, and not afterwards
-        assert [b.statistics()[0].spent for b in (calm, wary)] == [Decimal("0.25"), 0]
+        assert [b.statistics()[0].spent for b in (calm, wary)] == [Decimal("0.25"), Decimal("0.5")]
 
     asyncio.run(main())
 

@@ -15,6 +15,7 @@ import anyio
 import msgspec
 import pytest
 from ai_cases import HIT, calls, model, reply, took, used
+from ai_server import serving
 
 import flow
 from flow import ai
@@ -56,6 +57,20 @@ class TestKeys:
 
     def test_the_provider_matters(self) -> None:
         assert key_of("p", REQUEST) != key_of("q", REQUEST)
+
+    def test_providers_of_one_name_at_two_places_are_two(self) -> None:
+        urls = "http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"
+        keys = [key_of(ai.OpenAICompatible(url, "a-key", "same"), REQUEST) for url in urls]
+        assert len({*keys, key_of("same", REQUEST)}) == 3
+        other = ai.OpenAICompatible(f"{urls[0]}?sig=secret", "another-key", "same")
+        assert key_of(other, REQUEST) == keys[0]  # whoever has another key is not told apart
+
+    def test_nodes_that_ask_two_places_by_one_name(self) -> None:
+        cache = ai.Cache()
+        for text in ("one", "two"):
+            with serving(text) as server:
+                provider = ai.OpenAICompatible(server.openai, "a-key", "same")
+                assert flow.run(asking(provider, cache), {"text": "hi"})["ask"] == text
 
     def test_options_that_no_encoding_knows_have_a_key(self) -> None:
         class Own:

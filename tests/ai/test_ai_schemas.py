@@ -24,7 +24,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 import flow
 from flow.ai.errors import OutputMismatch
 from flow.ai.json_text import MAX_TEXT
-from flow.ai.reading import MAX_DEPTH
+from flow.ai.reading import MAX_DEPTH, MAX_FOUND, Read
 from flow.ai.schemas import OutputType
 
 # -- the rules of the strict form, checked by themselves ---------------------------------------
@@ -378,8 +378,8 @@ class TestDecode:
         assert len(said) < 300
 
     def test_many_faults_are_told_in_part(self) -> None:
-        said = refusal(list[int], json.dumps({"value": ["x"] * 1_000}))
-        assert said.splitlines()[-1] == "  - and 980 more"
+        said = refusal(list[int], json.dumps({"value": ["x"] * 900}))
+        assert said.splitlines()[-1] == "  - and 880 more"
 
     def test_faults_that_the_class_finds(self) -> None:
         class Even(Struct):
@@ -707,6 +707,25 @@ class TestPydantic:
 
         text = '{"one": ' * 60 + "3" + "}" * 60
         assert "too many forms" in refusal(Left, text)
+
+
+@pytest.mark.parametrize(
+    "value", [{"rows": ["x"] * 5_000}, {f"field{i}": i for i in range(5_000)}, {"rows": [{"a": "x"}] * 5_000}]
+)
+def test_reading_ends_after_many_faults(value: Any) -> None:
+    """The rest would take long, and nobody is told of it."""
+
+    class Rows(Struct):
+        rows: list[int]
+
+    read = Read(OutputType(Rows)._form.defs, closed=True)
+    read.value(OutputType(Rows)._schema, value)
+    assert MAX_FOUND <= len(read.faults) <= MAX_FOUND + 1
+    with pytest.raises(OutputMismatch) as caught:
+        OutputType(Rows).decode(json.dumps(value))
+    *told, last = str(caught.value).splitlines()[1:]
+    assert len(told) == 20
+    assert last.startswith("  - and at least 98")
 
 
 def test_numbers_keep_their_value() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
-from flow.ai.amounts import amount, amount_fault, costs_in, counted
+from flow.ai.amounts import amount, amount_fault, counted, counted_in
 from flow.ai.budgets.ledger import ProcessLedger
 from flow.ai.budgets.records import AccountStatistics, Alert
 from flow.ai.budgets.windows import KEPT, WINDOWS, Window, place_of, window_of
@@ -17,7 +17,7 @@ from flow.config.fields import is_number, is_one_of
 from flow.data.context import Context
 from flow.data.system import dated
 from flow.errors import ConfigError, UsageError, a_kind, shown
-from flow.run.accounts import Account, Ledger, dollars
+from flow.run.accounts import EXACT, MOST_COUNTED, Account, Ledger, dollars
 from flow.types import NAME_RULE, is_name
 
 USD: TypeAlias = str | Decimal | int
@@ -44,8 +44,9 @@ class Budget:
         workflow), what a function of the Context returns, or a text of your own. None is one account for all.
     :param alerts: fractions of the limits: when so much is spent, the run has a report of the kind "budget", and
         ``on_alert`` is called. At 1.0 also when the first call is refused.
-    :param on_unknown: if the cost of a call is not known: "refuse" does not make it, "ignore" makes it; what it has
-        cost counts if it is known then, or else as nothing.
+    :param on_unknown: if what a call may cost is not known: "refuse" does not make it, "ignore" makes it; what it has
+        cost counts if it is known then, or else as nothing. Where only what it has cost is not known, what was reserved
+        counts, with both.
     :param on_alert: called with an :class:`Alert`, from any thread. What it raises is logged.
     :param store: of :func:`flow.store.open`: all processes that use it share the accounts. Without one they end with
         this process.
@@ -153,14 +154,15 @@ class Budget:
         """Return what the run has reported that calls of this account have cost. O(reports)."""
         spent = 0
         for usage in ctx.run_reported("usage"):
+            if not isinstance(usage, Mapping):  # of the user's own, under the same name
+                continue
             accounts = usage.get("budgets")
-            mine = self._by is None if accounts is None else accounts.get(self.name) == account
-            cost = costs_in(usage) if mine else None
-            spent += 0 if cost is None else counted(cost)
-        return spent
+            mine = accounts.get(self.name) == account if isinstance(accounts, Mapping) else self._by is None
+            spent += counted_in(usage) if mine else 0
+        return min(spent, MOST_COUNTED)
 
     def __repr__(self) -> str:
-        limits = ", ".join(f"{kind}='{dollars(most).normalize():f}'" for kind, most in self._limits.items())
+        limits = ", ".join(f"{kind}='{dollars(most).normalize(EXACT):f}'" for kind, most in self._limits.items())
         return f"Budget({limits}, name={self.name!r})"
 
 

@@ -16,7 +16,7 @@ from flow.ai.errors import BudgetExceeded, UnknownModel
 from flow.data.context import Context
 from flow.errors import UsageError
 from flow.logs import log_broken
-from flow.run.accounts import Account, Balance, dollars, usd
+from flow.run.accounts import EXACT, Account, Balance, dollars, usd
 
 
 class _Part:
@@ -72,7 +72,7 @@ class _Part:
             if balance is None:
                 continue
             for fraction in self.budget.alerts:
-                reached = Decimal(str(fraction)) * account.limit
+                reached = EXACT.multiply(Decimal(str(fraction)), account.limit)
                 is_told = fraction == 1.0 and balance.refused
                 if balance.spent - cost < reached <= balance.spent and not is_told:
                     self._alert(window, account, balance.spent, fraction)
@@ -96,15 +96,19 @@ class Held:
         ``budgets``, so that a run that is resumed knows what it has spent.
     """
 
-    __slots__ = ("_cost", "_settled", "accounts")
+    __slots__ = ("_cost", "_most", "_settled", "accounts")
 
-    def __init__(self, accounts: Mapping[str, str]) -> None:
+    def __init__(self, accounts: Mapping[str, str], most: int) -> None:
         self.accounts = accounts
         self._settled = False
-        self._cost = 0
+        self._cost, self._most = 0, most
+
+    def begin(self) -> None:
+        """Say that the call is made now: if the block ends unsettled, all that was reserved counts."""
+        self._cost = self._most
 
     def settle(self, cost: Decimal | None) -> None:
-        """Say what the call has cost, in USD; None: that is not known, and counts as nothing.
+        """Say what the call has cost, in USD; None: that is not known, and all that was reserved counts.
 
         It may be more than was reserved. It is counted when the block ends.
 
@@ -112,7 +116,7 @@ class Held:
         """
         if self._settled:
             raise UsageError("a reservation is settled once: this one has been")
-        self._cost = 0 if cost is None else counted(cost_of(cost, "what settle() takes"))
+        self._cost = self._most if cost is None else counted(cost_of(cost, "what settle() takes"))
         self._settled = True
 
 
@@ -120,9 +124,9 @@ class Held:
 async def hold(ctx: Context, budgets: Sequence[Budget], asked: Decimal | None, what: str = "") -> AsyncIterator[Held]:
     """Reserve in all of these budgets what a call may cost, for the time of a block.
 
-    The call is made in the block, and settled in it: ``held.settle(cost)``. A block that ends without that, in any way,
-    has certainly made no call: what was reserved is free again. If the store of a budget does not take what was spent,
-    that is logged, and made up for: until it is, nothing more is reserved there.
+    The call is made in the block, and settled in it: ``held.begin()``, then ``held.settle(cost)``. A block that ends
+    without the first, in any way, has certainly made no call: what was reserved is free again. If the store of a budget
+    does not take what was spent, that is logged, and made up for: until it is, nothing more is reserved there.
 
     :param asked: in USD; None: not known. :param what: who asks, for messages; the node.
     :raises BudgetExceeded: if one of them has no room for it. Nothing is reserved then.
@@ -131,7 +135,7 @@ async def hold(ctx: Context, budgets: Sequence[Budget], asked: Decimal | None, w
     :raises StoreError: if the store of one of them cannot take it. Nothing is reserved then.
     """
     if not budgets:
-        yield Held({})
+        yield Held({}, 0)
         return
     names = [budget.name for budget in budgets]
     if len(set(names)) < len(names):
@@ -152,7 +156,7 @@ async def hold(ctx: Context, budgets: Sequence[Budget], asked: Decimal | None, w
         await taken(reserve, release)
     else:
         reserve()
-    held = Held({part.budget.name: part.account for part in parts})
+    held = Held({part.budget.name: part.account for part in parts}, most)
     try:
         yield held
     finally:

@@ -144,7 +144,7 @@ def price_of(value: Any) -> Decimal:
     _, digits, exponent = price.as_tuple()
     if len(digits) > MOST_DIGITS or abs(int(exponent)) > MOST_DIGITS:
         raise ValueError(f"has more than {MOST_DIGITS} digits")
-    return abs(price)  # -0
+    return price.copy_abs()  # -0
 
 
 __all__ = ["EXACT", "Rates", "Tier", "price_of", "usd"]

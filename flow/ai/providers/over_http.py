@@ -24,6 +24,11 @@ class HTTPProvider:
         """What it is called in usage, metrics and messages."""
         return self._transport.name
 
+    @property
+    def place(self) -> str:
+        """Where requests go, without what may be secret."""
+        return self._transport.place
+
     async def complete(self, request: Request) -> Reply:
         """Answer a request. :raises ProviderError: if it does not."""
         where = self._transport.where(request.model)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from flow.ai.messages import Delta, Reply, Request
+from flow.ai.messages import MOST_TOKENS, Delta, Reply, Request, Tokens
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -17,7 +17,15 @@ class Unreadable(ValueError):
 
 
 class Told(Exception):
-    """An error stands where the answer should. ``args[0]`` is what it says: a value of JSON."""
+    """An error stands where the answer should. ``args[0]`` is what it says: a value of JSON.
+
+    :ivar tokens: what the request has taken all the same, if that is said. :ivar begun: a part of an answer has come.
+    """
+
+    def __init__(self, said: Any, tokens: Tokens | None = None, begun: bool = False) -> None:
+        super().__init__(said)
+        self.tokens = tokens if tokens is not None and (tokens.input or tokens.output) else None
+        self.begun = begun or self.tokens is not None
 
 
 class Assembly(Protocol):
@@ -83,6 +91,16 @@ def merged(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def count_in(usage: Any, name: str) -> int | None:
+    """Return a number of tokens; None if there is none, or none that can be. Some servers write ``10.0``, ``"10"``."""
+    value = usage.get(name) if isinstance(usage, Mapping) else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MOST_TOKENS)):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
+
+
 _MAGIC = (
     (b"\x89PNG", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -99,4 +117,4 @@ def media_type(data: bytes) -> str:
     return found
 
 
-__all__ = ["Assembly", "Told", "Unreadable", "Wire", "media_type", "merged", "read"]
+__all__ = ["Assembly", "Told", "Unreadable", "Wire", "count_in", "media_type", "merged", "read"]

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from flow.ai.messages import Delta, Finish, Image, Message, Part, Reply, Request, Text, Tokens, ToolCall
-from flow.ai.providers.wire import Told, Unreadable, media_type, merged, read
+from flow.ai.providers.wire import Told, Unreadable, count_in, media_type, merged, read
 
 Structured: TypeAlias = Literal["format", "tool"]
 """How a form is asked for: ``output_config.format``, or a tool that the model has to use, which older models know."""
@@ -22,18 +22,6 @@ _FINISH: Final[Mapping[str, Finish]] = {
     "tool_use": "tools",
     "refusal": "refused",
 }
-
-
-class _Details(msgspec.Struct):
-    thinking_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens_details: _Details | None = None
 
 
 class _Stop(msgspec.Struct):
@@ -55,13 +43,14 @@ class _Answer(msgspec.Struct):
     content: list[_Block] | None = None
     stop_reason: str | None = None
     stop_details: _Stop | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
 class _Piece(msgspec.Struct):
     type: str | None = None
     text: str | None = None
+    thinking: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
     stop_details: _Stop | None = None
@@ -73,7 +62,7 @@ class _Event(msgspec.Struct):
     message: _Answer | None = None
     content_block: _Block | None = None
     delta: _Piece | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
@@ -121,7 +110,7 @@ class Messages:
         """Read a whole answer."""
         answer = read(_Answer, data)
         if answer.error:
-            raise Told(answer.error)
+            raise Told(answer.error, _tokens(answer.usage), bool(answer.content))
         if answer.content is None:
             raise Unreadable("the answer has no content")
         calls = [
@@ -149,7 +138,8 @@ class Events:
     def __init__(self, form: str) -> None:
         self._form = form
         self._answer = _Answer()
-        self._usage = _Usage()
+        self._usage: dict[str, Any] = {}
+        self._begun = False
         self._texts: list[str] = []
         self._calls: dict[int, tuple[_Block, list[str]]] = {}
         self.ended = False
@@ -160,6 +150,9 @@ class Events:
 
     def add(self, data: Any) -> Delta | None:
         event = read(_Event, data)
+        if event.type == "error" or event.error:
+            raise Told(event.error, begun=self._begun)
+        self._begun = self._begun or event.type != "ping"
         if event.type == "content_block_delta":
             return self._grow(event)
         if event.type == "message_start" and event.message is not None:
@@ -174,43 +167,44 @@ class Events:
             return self._used(event.usage)
         if event.type == "message_stop":
             self.ended = True
-        elif event.type == "error" or event.error:
-            raise Told(event.error)
         return None  # a ping, the end of a block, or what did not exist when this was written
 
     def _begin(self, index: int, block: _Block) -> Delta | None:
         if block.type == "tool_use":
             whole = msgspec.json.encode(block.input).decode() if block.input else ""
             self._calls[index] = (block, [whole] if whole else [])
-            return self._said(whole) if whole and block.name == self._form else None
+            if block.name == self._form:
+                return self._said(whole) if whole else None
+            return Delta(other=(block.name or "") + whole)
         return self._say(block.text) if block.type == "text" and block.text else None
 
     def _grow(self, event: _Event) -> Delta | None:
         piece = event.delta
         if piece is None:
             return None
+        if piece.thinking:
+            return Delta(other=piece.thinking)
         if piece.text and piece.type in ("text_delta", None):
             return self._say(piece.text)
         found = self._calls.get(event.index)
         if not piece.partial_json or found is None:
             return None
         found[1].append(piece.partial_json)
-        return self._said(piece.partial_json) if found[0].name == self._form else None
+        text = piece.partial_json
+        return self._said(text) if found[0].name == self._form else Delta(other=text)
 
     def _say(self, text: str) -> Delta | None:
         self._texts.append(text)
-        return None if self._form else self._said(text)
+        return Delta(other=text) if self._form else self._said(text)
 
     def _said(self, text: str) -> Delta:
         return Delta(text, tokens=_tokens(self._usage))
 
-    def _used(self, usage: _Usage | None) -> Delta | None:
+    def _used(self, usage: Any) -> Delta | None:
         """Keep what is known of the usage: each number is the sum so far."""
-        if usage is None:
+        if not isinstance(usage, Mapping):
             return None
-        for field in usage.__struct_fields__:
-            if getattr(usage, field) is not None:
-                setattr(self._usage, field, getattr(usage, field))
+        self._usage.update((field, value) for field, value in usage.items() if value is not None)
         tokens = _tokens(self._usage)
         return None if tokens is None else Delta(tokens=tokens)
 
@@ -241,20 +235,26 @@ def _reply(
     return Reply(text, tuple(found), finish, tokens, answer.model or "", answer.id or "", refusal)
 
 
-def _tokens(usage: _Usage | None) -> Tokens | None:
+def _tokens(usage: Any) -> Tokens | None:
     """Return what was used; None if it is not said, or cannot be: no server lowers a bill by numbers below 0."""
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+    fresh, made = count_in(usage, "input_tokens"), count_in(usage, "output_tokens")
+    parts = [
+        0 if usage.get(field) is None else count_in(usage, field)
+        for field in ("cache_read_input_tokens", "cache_creation_input_tokens")
+        if isinstance(usage, Mapping)
+    ]
+    if fresh is None or made is None or None in parts:
         return None
-    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
-    if min(usage.input_tokens, usage.output_tokens, cached, written) < 0:
-        return None
-    thought = (usage.output_tokens_details and usage.output_tokens_details.thinking_tokens) or 0
+    cached, written = parts
+    assert cached is not None
+    assert written is not None
+    thought = count_in(usage.get("output_tokens_details"), "thinking_tokens") or 0
     return Tokens(
-        input=usage.input_tokens + cached + written,
-        output=usage.output_tokens,
+        input=fresh + cached + written,
+        output=made,
         cached=cached,
         cache_write=written,
-        reasoning=min(max(0, thought), usage.output_tokens),
+        reasoning=min(thought, made),
     )
 
 

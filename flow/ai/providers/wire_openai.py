@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from flow.ai.messages import Delta, Finish, Message, Part, Reply, Request, Text, Tokens, ToolCall
-from flow.ai.providers.wire import Told, Unreadable, media_type, merged, read
+from flow.ai.providers.wire import Told, Unreadable, count_in, media_type, merged, read
 
 DONE: Final = b"[DONE]"
 
@@ -20,19 +20,6 @@ _FINISH: Final[Mapping[str, Finish]] = {
     "function_call": "tools",
     "content_filter": "filtered",
 }
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
 
 
 class _Function(msgspec.Struct):
@@ -54,6 +41,8 @@ class _Said(msgspec.Struct):
     content: str | list[_Piece] | None = None
     refusal: str | None = None
     tool_calls: list[_Call] | None = None
+    reasoning: Any = None
+    reasoning_content: Any = None
 
 
 class _Choice(msgspec.Struct):
@@ -69,7 +58,7 @@ class _Answer(msgspec.Struct):
     id: str | None = None
     model: str | None = None
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
@@ -138,6 +127,7 @@ class Chunks:
         self._calls: dict[int, tuple[_Call, list[str]]] = {}
         self._finish: str | None = None
         self._tokens: Tokens | None = None
+        self._begun = False
         self.ended = False
 
     @property
@@ -148,13 +138,14 @@ class Chunks:
         if data == DONE:
             self.ended = True
             return None
-        answer = _read(data)
+        answer = _read(data, self._begun)
         kept = self._answer
         kept.id, kept.model = kept.id or answer.id, kept.model or answer.model
         self._tokens = tokens = _tokens(answer.usage) or self._tokens
         choice = _first(answer)
         if choice is None:
             return None
+        self._begun = True
         self._finish = choice.finish_reason or self._finish
         said = choice.delta or choice.message
         if said is None:
@@ -163,11 +154,11 @@ class Chunks:
             self._add_call(call)
         if said.refusal:
             self._refusals.append(said.refusal)
-        text = _text(said.content)
-        if not text:
+        text, other = _text(said.content), _other(said)
+        if not text and not other:
             return None
         self._texts.append(text)
-        return Delta(text, tokens=tokens)
+        return Delta(text, tokens=tokens, other=other)
 
     def _add_call(self, call: _Call) -> None:
         """Add a piece of a call. Its index says of which; servers that send none send each call in one piece."""
@@ -190,10 +181,13 @@ class Chunks:
         return _reply(self._answer, self._finish, text, refusal, calls, self._tokens)
 
 
-def _read(data: Any) -> _Answer:
+def _read(data: Any, begun: bool = False) -> _Answer:
     answer = read(_Answer, data)
     if answer.error:
-        raise Told(answer.error)
+        choice = _first(answer)
+        said = None if choice is None else choice.message or choice.delta
+        came = said is not None and bool(_text(said.content) or _other(said))
+        raise Told(answer.error, _tokens(answer.usage), begun or came)
     return answer
 
 
@@ -218,6 +212,14 @@ def _text(content: str | Sequence[_Piece] | None) -> str:
     return "".join(piece.text or "" for piece in content or ())
 
 
+def _other(said: _Said) -> str:
+    """Return what the model has written besides its text."""
+    functions = [call.function for call in said.tool_calls or () if call.function is not None]
+    parts = [said.refusal, said.reasoning_content or said.reasoning]
+    parts += [part for one in functions for part in (one.name, _arguments(one, ""))]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
 def _arguments(function: _Function, none: str = "{}") -> str:
     found = function.arguments
     if isinstance(found, dict):
@@ -225,21 +227,19 @@ def _arguments(function: _Function, none: str = "{}") -> str:
     return found or none
 
 
-def _tokens(usage: _Usage | None) -> Tokens | None:
+def _tokens(usage: Any) -> Tokens | None:
     """Return what was used; None if it is not said, or cannot be: no server lowers a bill by numbers below 0."""
-    if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
+    taken, made = count_in(usage, "prompt_tokens"), count_in(usage, "completion_tokens")
+    if taken is None or made is None:
         return None
-    read_, written = usage.prompt_tokens_details or _Details(), usage.completion_tokens_details or _Details()
-    taken, made = usage.prompt_tokens, usage.completion_tokens
-    if taken < 0 or made < 0:
-        return None
-    cached = min(max(0, read_.cached_tokens or 0), taken)
+    read_, written = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    cached = min(count_in(read_, "cached_tokens") or 0, taken)
     return Tokens(
         input=taken,
         output=made,
         cached=cached,
-        cache_write=min(max(0, read_.cache_write_tokens or 0), taken - cached),
-        reasoning=min(max(0, written.reasoning_tokens or 0), made),
+        cache_write=min(count_in(read_, "cache_write_tokens") or 0, taken - cached),
+        reasoning=min(count_in(written, "reasoning_tokens") or 0, made),
     )
 
 

@@ -15,7 +15,7 @@ _OPEN: Final = """
 """
 _SPEND: Final = """
     INSERT INTO account (name, spent, refused, until) VALUES (?, ?, 0, ?) ON CONFLICT (name)
-    DO UPDATE SET spent = spent + excluded.spent
+    DO UPDATE SET spent = min(spent + excluded.spent, 9223372036854775807)
 """
 _OVER: Final = """
     DELETE FROM reservation WHERE account = ? AND (lease <= ? OR EXISTS (
