@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -54,6 +54,9 @@ class NodeState(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
     seconds: float | None = None
     error: NodeError | None = None
+
+News: TypeAlias = tuple[int, NodeState | NewText | Asked]
+"""What a reader is told, and the number that it has then."""
 
 
 class Board:
@@ -249,17 +252,19 @@ class Board:
         with self._lock:
             return self._since_number(seq)
 
-    def news(self, seq: int) -> list[tuple[int, NodeState | NewText | Asked]]:
+    def news(self, seq: int) -> list[News]:
         """Return as :meth:`since`, what is new of the texts that nodes emit, and what is asked if that has changed.
 
+        Texts come first, with the number that the reader has: who is told a part of the news gets them once more.
         O(nodes + waits + characters of new texts).
         """
         with self._lock:  # all at once: a reader is not told what came between them
-            changes: list[tuple[int, NodeState | NewText | Asked]] = [*self._texts.since(seq), *self._since_number(seq)]
-            number = self._waits.number
-            if number > seq and (seq or self._waits.addresses()):
-                changes.append((number, self._waits.asked()))
-        return sorted(changes, key=lambda change: change[0])
+            told: list[News] = [(seq, new) for new in self._texts.since(seq)]
+            told += self._since_number(seq)
+            if self._waits.number > seq and (seq or self._waits.addresses()):
+                told.append((self._waits.number, self._waits.asked()))
+                told.sort(key=lambda change: change[0])
+            return [*told[:-1], *[(self.seq, last) for _, last in told[-1:]]]  # who has all has the last number
 
     def _since_number(self, seq: int) -> list[tuple[int, NodeState]]:
         if seq == self.seq or not self._marks:

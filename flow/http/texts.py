@@ -111,14 +111,17 @@ class Texts:
             stalest = next(iter(self._texts))
             self._size -= self._texts.pop(stalest).size
 
-    def since(self, seq: int) -> list[tuple[int, NewText]]:
-        """Return what is new after number ``seq``, each with the number of its last change. O(characters kept)."""
-        found = list[tuple[int, NewText]]()
+    def since(self, seq: int) -> list[NewText]:
+        """Return what is new after number ``seq``, what has changed last at the end. O(characters kept).
+
+        A reader has seen all changes up to its number. So whoever is told a part of the news has the number that it
+        had: what stands in one piece of a text may be several changes, the first of which came before other news.
+        """
+        found = list[NewText]()
         for (node, key), text in reversed(self._texts.items()):
             if text.number <= seq:
                 break
-            at, new = text.since(seq)
-            found.append((text.number, NewText(node, key, at, new)))
+            found.append(NewText(node, key, *text.since(seq)))
         return found[::-1]
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from running import Reader, eventually, on_loop, served
 
@@ -29,14 +28,13 @@ class Seen:
     def __init__(self) -> None:
         self.seq, self.texts = 0, dict[tuple[str, str], str]()
 
-    def take(self, news: list[tuple[int, Any]]) -> None:
-        for number, new in news:
-            assert number > self.seq
-            if isinstance(new, NewText):
-                before = self.texts.get((new.node, new.key), "")
-                assert new.at <= len(before), "nothing is missing"
-                self.texts[new.node, new.key] = before[: new.at] + new.text
-        self.seq = news[-1][0] if news else self.seq
+    def take(self, news: list[NewText], number: int) -> None:
+        """:param number: that the reader has then."""
+        for new in news:
+            before = self.texts.get((new.node, new.key), "")
+            assert new.at <= len(before), "nothing is missing"
+            self.texts[new.node, new.key] = before[: new.at] + new.text
+        self.seq = number
 
 
 STEPS = st.lists(
@@ -45,8 +43,9 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@example([("a", "v", False, ""), ("b", "", False, "y"), ("a", "", False, "part")])
 def test_whoever_looks_whenever_has_the_texts(steps: list[tuple[str, str, bool, str]]) -> None:
-    """Two readers look now and then; one of them may be told a part of the news, and comes again with that number."""
+    """Two readers look now and then; one of them may be told a part of the news, and comes again with its number."""
     kept, model, number = Texts(), dict[tuple[str, str], str](), 0
     readers = {"x": Seen(), "y": Seen()}
     for node, value, again, looks in steps:
@@ -56,25 +55,26 @@ def test_whoever_looks_whenever_has_the_texts(steps: list[tuple[str, str, bool, 
         model[node, "k"] = before + value
         for name, reader in readers.items():
             if name in looks:
-                reader.take(kept.since(reader.seq))
+                reader.take(kept.since(reader.seq), number)
                 assert reader.texts == model
         if looks == "part":
-            readers["x"].take(kept.since(readers["x"].seq)[:1])
+            x = readers["x"]
+            x.take(kept.since(x.seq)[:1], x.seq)
     for reader in (*readers.values(), Seen()):
-        reader.take(kept.since(reader.seq))
+        reader.take(kept.since(reader.seq), number)
         assert reader.texts == model
 
 
 def test_who_has_seen_a_part_is_told_the_rest() -> None:
     kept = Texts()
     kept.put("a", "k", "one ", 0, 1)
-    assert kept.since(0) == [(1, NewText("a", "k", 0, "one "))]
+    assert kept.since(0) == [NewText("a", "k", 0, "one ")]
     kept.put("a", "k", "two ", 4, 2)
     kept.put("b", "k", "x", 0, 3)
-    assert kept.since(1) == [(2, NewText("a", "k", 4, "two ")), (3, NewText("b", "k", 0, "x"))]
-    assert kept.since(2) == [(3, NewText("b", "k", 0, "x"))] and kept.since(3) == []
+    assert kept.since(1) == [NewText("a", "k", 4, "two "), NewText("b", "k", 0, "x")]
+    assert kept.since(2) == [NewText("b", "k", 0, "x")] and kept.since(3) == []
     kept.put("a", "k", "anew", 0, 4)
-    assert kept.since(3) == [(4, NewText("a", "k", 0, "anew"))]
+    assert kept.since(3) == [NewText("a", "k", 0, "anew")]
 
 
 def test_of_a_long_text_the_newest_characters_are_kept() -> None:
@@ -83,7 +83,7 @@ def test_of_a_long_text_the_newest_characters_are_kept() -> None:
         part = f"{number:010}" * 100
         kept.put("a", "k", part, len(whole), number)
         whole += part
-    ((_, new),) = kept.since(0)
+    (new,) = kept.since(0)
     assert whole.endswith(new.text) and new.at + len(new.text) == len(whole)
     assert texts.LONGEST // 2 < len(new.text) <= texts.LONGEST
 
@@ -94,10 +94,10 @@ def test_all_texts_together_have_a_bound() -> None:
         number += 1
         kept.put(f"n{k}", "k", "x" * texts.LONGEST, 0, number)
     found = kept.since(0)
-    assert sum(len(new.text) for _, new in found) == kept._size <= texts.MOST
-    assert found[-1][1].node == "n49" and found[0][1].node == f"n{50 - texts.MOST // texts.LONGEST}"
+    assert sum(len(new.text) for new in found) == kept._size <= texts.MOST
+    assert found[-1].node == "n49" and found[0].node == f"n{50 - texts.MOST // texts.LONGEST}"
     kept.put("n0", "k", "goes on", texts.LONGEST, number + 1)  # what was before is gone, and this says so
-    assert kept.since(number) == [(number + 1, NewText("n0", "k", texts.LONGEST, "goes on"))]
+    assert kept.since(number) == [NewText("n0", "k", texts.LONGEST, "goes on")]
 
 
 def test_very_many_texts_have_a_bound() -> None:
@@ -111,13 +111,13 @@ def test_a_reader_that_looks_each_time_takes_no_memory() -> None:
     kept, seen = Texts(), Seen()
     for number in range(1, 5_000):
         kept.put("a", "k", "x", number - 1, number)
-        seen.take(kept.since(seen.seq))
+        seen.take(kept.since(seen.seq), number)
     (text,) = kept._texts.values()
     assert len(text._numbers) <= 64 and seen.texts["a", "k"] == "x" * 4_999
     late = Seen()
     late.seq = 2_500  # it comes again after long: some of it may come once more
     late.texts["a", "k"] = "x" * 2_500
-    late.take(kept.since(late.seq))
+    late.take(kept.since(late.seq), 4_999)
     assert late.texts["a", "k"] == "x" * 4_999
     assert sum(map(sys.getsizeof, (text._parts, text._numbers, text._lengths))) < 10_000
 
@@ -131,8 +131,8 @@ def test_a_board_tells_states_and_texts_in_their_order() -> None:
     board(events.NodeEmitted("r", "a", "text", "llo", True, 2, 0.0))
     board(events.NodeEmitted("r", "a", "progress", 0.5, False, 0, 0.0))
     news = board.news(0)
-    assert [number for number, _ in news] == [1, 3, 4]
-    assert news[2][1] == NewText("a", "text", 0, "hello")
+    assert [number for number, _ in news] == [0, 1, 4], "who is told a part gets texts once more; the last says all"
+    assert news[0][1] == NewText("a", "text", 0, "hello")
     assert [number for number, _ in board.since(0)] == [1, 3] and board.news(4) == []
 
 
@@ -170,7 +170,7 @@ async def test_a_stream_has_the_text_as_it_comes_and_goes_on_where_it_was() -> N
         await told.wait()
         reader = Reader(door, run)
         await reader.until(lambda r: whole(r) == "one ")
-        last = next(event.id for event in reversed(reader.events) if event.kind == "text")
+        last = reader.events[-1].id
         reader.gone.set()
         await reader.ended()
         steps.release()
