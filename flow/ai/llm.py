@@ -79,7 +79,8 @@ def llm(
         with ``model`` again.
     :param cache: where answers are that are there already.
     :param max_output_tokens: of one answer; ``limits`` lower it to what they leave.
-    :param options: further fields of the provider's request.
+    :param options: further fields of the provider's request. What a keyword says (``max_tokens``, ``tools``, ...), and
+        more than one answer (``n``), is refused.
     :param stream: emit the answer piece by piece, under the key ``text`` (:func:`flow.stream`); the output is the whole
         all the same. None does so for texts, where somebody observes the run.
     :param repair: how often the model is told what is wrong with the form of its answer, and asked again.
