@@ -26,6 +26,9 @@ from flow.tracebacks import ends_at_user
 SLACK: Final = 0.001
 """Part of an interval by which an attempt may begin early: times of floats are not exact."""
 
+LOOK_SECONDS: Final = 1.0
+"""How often who waits behind another event loop looks whether that is still there."""
+
 
 class RateStatistics(msgspec.Struct, frozen=True):
     """What a limiter has done so far.
@@ -98,7 +101,7 @@ class RateLimiter:
             while True:
                 seconds, waking = lane.step(waiter, clock)
                 if waking is not None:
-                    await waking.wait()
+                    await _woken(waking, lane.waits_elsewhere(waiter))
                 elif seconds > 0.0:
                     await clock.wait(seconds)
                 else:
@@ -130,7 +133,7 @@ class _Waiter:
 
     def __init__(self, since: float) -> None:
         self.since = since
-        self.waking: Waking | None = None
+        self.waking: Waking = new_waking()
 
 
 class _Lane:
@@ -176,6 +179,12 @@ class _Lane:
             waiter.waking = new_waking()
             return 0.0, waiter.waking
 
+    def waits_elsewhere(self, waiter: _Waiter) -> bool:
+        """Tell whether this place is behind one on another event loop, which may end without giving it up."""
+        with self.lock:
+            first = self._first()
+            return first is not None and first is not waiter and not first.waking.is_here
+
     def leave(self, waiter: _Waiter) -> None:
         """A place is given up."""
         with self.lock:
@@ -200,12 +209,27 @@ class _Lane:
         self.admitted += 1
 
     def _first(self) -> _Waiter | None:
-        return next(iter(self.waiters), None)
+        """Return who is the next. Those whose event loop has ended have gone without giving their place up."""
+        while (first := next(iter(self.waiters), None)) is not None:
+            if first.waking.is_here or not first.waking.is_gone:
+                break
+            del self.waiters[first]
+        return first
 
     def _wake_first(self) -> None:
-        first = self._first()
-        if first is not None and first.waking is not None:
-            first.waking.come()
+        while (first := self._first()) is not None and not first.waking.come():
+            self.waiters.pop(first, None)
+
+
+async def _woken(waking: Waking, looks: bool) -> None:
+    """Wait until it has come; with ``looks`` for a while: nobody tells of an event loop that has ended."""
+    if not looks:
+        await waking.wait()
+        return
+    from anyio import move_on_after
+
+    with move_on_after(LOOK_SECONDS):
+        await waking.wait()
 
 
 __all__ = ["RateLimiter", "RateStatistics"]

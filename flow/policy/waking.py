@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import Any
 
 from flow.clock import on_asyncio
@@ -17,8 +16,18 @@ class Waking:
         """Wait until it has come."""
         raise NotImplementedError
 
-    def come(self) -> None:
-        """Let it come. From any thread; more than once does no more. If the event loop has ended, nothing happens."""
+    def come(self) -> bool:
+        """Let it come. From any thread; more than once does no more. False if the event loop has ended."""
+        raise NotImplementedError
+
+    @property
+    def is_gone(self) -> bool:
+        """True if the event loop has ended. It may have done so without cancelling the task."""
+        raise NotImplementedError
+
+    @property
+    def is_here(self) -> bool:
+        """True if it is the event loop that runs in this thread."""
         raise NotImplementedError
 
 
@@ -28,26 +37,36 @@ def new_waking() -> Waking:
 
 
 class _OnAsyncio(Waking):
-    __slots__ = ("_future", "_loop", "_thread")
+    __slots__ = ("_future", "_loop")
 
     def __init__(self) -> None:
         import asyncio
 
-        self._thread = get_ident()
         self._loop = asyncio.get_running_loop()
         self._future: Any = self._loop.create_future()
 
     async def wait(self) -> None:
         await self._future
 
-    def come(self) -> None:
+    def come(self) -> bool:
         try:
-            if get_ident() == self._thread:
+            if self.is_here:
                 self._finish()
             else:
                 self._loop.call_soon_threadsafe(self._finish)
         except RuntimeError:  # the event loop has ended, and with it the task
-            return
+            return False
+        return True
+
+    @property
+    def is_gone(self) -> bool:
+        return self._loop.is_closed()
+
+    @property
+    def is_here(self) -> bool:
+        import asyncio
+
+        return asyncio._get_running_loop() is self._loop
 
     def _finish(self) -> None:
         if not self._future.done():
@@ -55,26 +74,47 @@ class _OnAsyncio(Waking):
 
 
 class _OnTrio(Waking):
-    __slots__ = ("_event", "_thread", "_token")
+    __slots__ = ("_event", "_token")
 
     def __init__(self) -> None:
         import trio
 
-        self._thread = get_ident()
         self._event = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
 
     async def wait(self) -> None:
         await self._event.wait()
 
-    def come(self) -> None:
+    def come(self) -> bool:
         try:
-            if get_ident() == self._thread:
+            if self.is_here:
                 self._event.set()
             else:
                 self._token.run_sync_soon(self._event.set, idempotent=True)
         except RuntimeError:  # as above: a RunFinishedError
-            return
+            return False
+        return True
+
+    @property
+    def is_gone(self) -> bool:
+        try:
+            self._token.run_sync_soon(_nothing, idempotent=True)
+        except RuntimeError:
+            return True
+        return False
+
+    @property
+    def is_here(self) -> bool:
+        import trio
+
+        try:
+            return trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:
+            return False
+
+
+def _nothing() -> None:
+    """What a loop is asked for to see whether it is there."""
 
 
 __all__ = ["Waking", "new_waking"]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import flow
 from flow import Config, RateLimiter, Retry
+from flow.clock import SYSTEM_CLOCK
 from flow.errors import ConfigError, UsageError
 from flow.policy.limiter import RateStatistics
 from flow.testing import FakeClock, context
@@ -203,7 +204,7 @@ def test_it_does_what_the_model_says(steps: Any, count: int, seconds: float, bur
         now += gap
         if number in found:
             wanted[number] = model.begins(now)
-    assert {number: round(at, 3) for number, at in found.items()} == pytest.approx(wanted, abs=seconds / count / 300)
+    assert found == pytest.approx(wanted, abs=seconds / count / 300)
     assert {number for number, (_, cancelled) in enumerate(steps) if not cancelled} <= found.keys()
     assert limiter.statistics().waiting == limiter.statistics().in_flight == 0
 
@@ -291,6 +292,52 @@ def test_threads_and_event_loops_share_one() -> None:
     assert (done[0], running[0]) == (240, 0)
     assert most[0] <= 3
     assert limiter.statistics() == RateStatistics(0, 0, 240, limiter.statistics().waited)
+
+
+def abandon(limiter: RateLimiter) -> tuple[asyncio.AbstractEventLoop, Any]:
+    """Let two attempts come on an event loop that then stops: the second waits there, and is never stepped again."""
+    loop = asyncio.new_event_loop()
+
+    async def come() -> Any:
+        await limiter(context(clock=SYSTEM_CLOCK))
+        waits = limiter(context(clock=SYSTEM_CLOCK)).__await__()
+        return waits, next(waits)
+
+    return loop, loop.run_until_complete(come())
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same thread", "other thread"])
+def test_who_waits_on_a_loop_that_is_closed_keeps_nobody_waiting(elsewhere: bool) -> None:
+    limiter, kept = RateLimiter(1, 0.05), list[Any]()
+    if elsewhere:
+        thread = threading.Thread(target=lambda: kept.append(abandon(limiter)))
+        thread.start()
+        thread.join()
+    else:
+        kept.append(abandon(limiter))
+    ((loop, (waits, _)),) = kept
+    assert limiter.statistics().waiting == 1
+    loop.close()
+    asyncio.run(asyncio.wait_for(limiter(context(clock=SYSTEM_CLOCK)), 5))
+    assert limiter.statistics() == RateStatistics(0, 2, 2, limiter.statistics().waited)
+    waits.close()
+
+
+def test_who_waits_behind_another_loop_sees_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flow.policy.limiter.LOOK_SECONDS", 0.01)
+    limiter = RateLimiter(1, 0.05)
+    loop, (waits, _) = abandon(limiter)
+
+    async def come() -> None:
+        task = asyncio.ensure_future(limiter(context(clock=SYSTEM_CLOCK)))
+        await asyncio.sleep(0)
+        assert limiter.statistics().waiting == 2
+        loop.close()
+        await asyncio.wait_for(task, 5)
+
+    asyncio.run(come())
+    assert limiter.statistics().waiting == 0
+    waits.close()
 
 
 def test_names_are_shared() -> None:
