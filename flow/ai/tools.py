@@ -196,7 +196,18 @@ def _of_dag(dag: Dag) -> _Source:
 
 
 @overload
-def tool(fn: Callable[..., Any] | Dag, /) -> Tool: ...
+def tool(
+    fn: Callable[..., Any] | Dag,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    approve: bool = False,
+    retry: Retry | None = None,
+    timeout: float | Timeout | None = None,
+    thread: bool = False,
+    max_chars: int = MAX_CHARS,
+) -> Tool: ...
 @overload
 def tool(
     *,

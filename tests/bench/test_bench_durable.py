@@ -98,7 +98,7 @@ def test_resumptions_in_a_process_of_their_own() -> None:
     assert [[row.label for row in table] for table in tables] == [
         ["resident memory", "open files", "threads", "run, interrupt, resume"]
     ] * 2
-    assert [table[1].figure for table in tables] == [0, 0]
+    assert all(table[1].figure <= 2 for table in tables), "a reader more or less: not one for each run"
 
 
 class TestRefused:

@@ -1,5 +1,3 @@
-import json
-
 import work
 
 import flow
@@ -14,11 +12,11 @@ async def run(question, approve):
     asked = {}
 
     def observe(event):
-        if isinstance(event, flow.events.NodeEmitted) and event.key == "approve":
+        if isinstance(event, flow.events.NodeReported) and event.kind == "question":
             asked[event.value["address"]] = event.value
 
     async with flow.start(dag, {"question": question}, config=flow.Config(observers=[observe])) as run:
         while address := await run.next_waiting():
             call = asked[address]
-            run.send(address, {"yes": approve(call["tool"], json.loads(call["arguments"]))})
+            run.send(address, {"yes": approve(call["tool"], call["arguments"])})
         return (await run.result())["answer"]
