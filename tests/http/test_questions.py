@@ -116,7 +116,8 @@ async def test_an_approval_gives_its_place_back_and_is_listed(durable: bool) -> 
         for run in runs:
             await door.until(run, "waiting")
         listed = (await door.got(f"{API}/runs?status=waiting")).json["runs"]
-        assert {row["id"] for row in listed} == set(runs) and door.service.places.taken == 0
+        assert {row["id"] for row in listed} == set(runs)
+        await eventually(lambda: door.service.places.taken == 0)
         for run in runs:
             for address in ADDRESSES:
                 assert (await door.signal(run, address, {"yes": True})).status == 202
