@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeVar
 
 from flow.ai.errors import ProviderError, ReplyInvalid, RequestRejected
 from flow.ai.messages import Delta, Reply, Request
 from flow.ai.providers.failures import Where
 from flow.ai.providers.transport import Transport
 from flow.ai.providers.wire import Assembly, Told, Unreadable, Wire
+
+T = TypeVar("T")
 
 
 class HTTPProvider:
@@ -75,20 +77,18 @@ def body_of(wire: Wire, where: Where, request: Request, *, stream: bool) -> dict
 
 def answered(where: Where, wire: Wire, data: Any, request: Request) -> Reply:
     """Read an answer. :raises ProviderError: if it is an error, or none of the protocol's."""
-    try:
-        return wire.reply(data, request)
-    except Unreadable as error:
-        failed: ProviderError = where.error(ReplyInvalid, str(error))
-    except Told as error:
-        failed = where.fault(error.args[0])
-        failed.begun, failed.tokens = error.begun, error.tokens
-    raise failed
+    return _read(where, wire.reply, data, request)
 
 
 def added(where: Where, assembly: Assembly, data: Any) -> Delta | None:
     """Add an event to an answer. :raises ProviderError: if it is an error, or none of the protocol's."""
+    return _read(where, assembly.add, data)
+
+
+def _read(where: Where, read: Callable[..., T], *values: Any) -> T:
+    """Call what reads something of the protocol; what it finds wrong is raised as an error of this place."""
     try:
-        return assembly.add(data)
+        return read(*values)
     except Unreadable as error:
         failed: ProviderError = where.error(ReplyInvalid, str(error))
     except Told as error:
