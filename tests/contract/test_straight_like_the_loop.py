@@ -25,6 +25,11 @@ HOT = Config(optimize="at_once", on_error="collect")
 COLD = Config(optimize=False, on_error="collect")
 
 
+def timeless() -> Config:
+    """No run is slow by this clock, whatever else the machine does; for slow ones no code is generated."""
+    return Config(clock=flow.testing.FakeClock())
+
+
 def one() -> int:
     return 1
 
@@ -185,7 +190,7 @@ def test_a_run_goes_well_where_code_cannot_be_generated(go: Go, monkeypatch: pyt
     plan = row().compile()
     expected = dict(go(plan, COLD).outputs)
     plan._kept.inline.runs_left = plan._kept.on_loop.runs_left = 1
-    assert go(plan, Config()).outputs == expected
+    assert go(plan, timeless()).outputs == expected
     assert stretches.HOT_AFTER in (plan._kept.inline.runs_left, plan._kept.on_loop.runs_left)  # asked again later
     assert go(plan, HOT).outputs == expected
 
@@ -195,7 +200,7 @@ def test_warming_what_is_all_there_is_harmless() -> None:
     run(plan, HOT)
     made = plan._kept.inline.made
     plan._kept.inline.runs_left = 1  # as when one thread has generated all while another was about to
-    assert run(plan, Config()).ok
+    assert run(plan, timeless()).ok
     assert made is not None
     assert plan._kept.inline.made is not None
     assert (plan._kept.inline.made.calls, plan._kept.inline.runs_left) == (made.calls, 0)
@@ -207,7 +212,7 @@ def test_code_with_guards_is_generated_in_short_pieces(monkeypatch: pytest.Monke
     plan._kept.on_loop.runs_left = 1
     made = []
     for _ in range(4):
-        assert execute(plan, Config())["n11"] == 1
+        assert execute(plan, timeless())["n11"] == 1
         made.append((sorted(plan._kept.on_loop.made or ()), plan._kept.on_loop.runs_left))
     assert made == [([0], 1), ([0, 4], 1), ([0, 4, 8], 0), ([0, 4, 8], 0)]
 

@@ -77,7 +77,7 @@ async def test_a_store_that_breaks_hides_no_run_that_goes_on() -> None:
     backend, store = breaking()
     async with served(asking(), store=store) as door:
         run = await door.run_of("asking")
-        await eventually(lambda: door.service.runs.live[run].board.resting)
+        await eventually(lambda: store.history_of(store.load(run)).waits)  # nothing is on its way to the store
         backend.broken = "disk I/O error"
         assert (await door.view(run))["created"] == door.service.runs.live[run].created
         backend.broken = ""

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import time
+import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any
 
 import pytest
 
 import flow
-from flow.errors import MAX_LIKELY, Hints, nearest
-
-GENEROUS = 5.0
-"""Seconds; each of these took minutes once, and takes a tenth of a second now."""
-
+from flow.errors import COMPARED_CHARACTERS, MAX_LIKELY, Hints, nearest
 
 @contextmanager
 def soon() -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    assert time.perf_counter() - began < GENEROUS
+    """No more is compared than one error may cost. (Each of these compared all with all once, and took minutes.)"""
+    compared = 0
+
+    class Counting(difflib.SequenceMatcher[str]):
+        def set_seq1(self, a: Any) -> None:
+            nonlocal compared
+            compared += len(a)
+            super().set_seq1(a)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(difflib, "SequenceMatcher", Counting)
+        yield
+    assert 0 < compared <= 1.1 * COMPARED_CHARACTERS  # what is looked at last may be more than is left
 
 
 def function_of(*parameters: str) -> Any:
@@ -118,6 +123,6 @@ def test_they_are_those_of_difflib(name: str) -> None:
     known = ["users", "score", "scores", "load", "load2", "transform_users", "user", "a" * 250, *map(str, range(30))]
     assert len(known) <= MAX_LIKELY
     found = nearest(name, known)
-    close = get_close_matches(name, known)
+    close = difflib.get_close_matches(name, known)
     assert all(repr(k) in found for k in close)
     assert bool(found) == bool(close)

@@ -24,6 +24,11 @@ HOT = Config(optimize="at_once")
 COLD = Config(optimize=False)
 
 
+def timeless() -> Config:
+    """No run is slow by this clock, whatever else the machine does; for slow ones no code is generated."""
+    return Config(clock=flow.testing.FakeClock())
+
+
 def load() -> int:
     return 2
 
@@ -60,7 +65,7 @@ def test_code_is_generated_after_so_many_runs() -> None:
     assert plan._kept.inline.runs_left == stretches.HOT_AFTER == 2_000
     plan._kept.inline.runs_left = 3
     for runs, expected in ((1, 0), (2, 0), (3, 1), (4, 1)):
-        assert flow.run(plan).outputs == {"load": 2, "twice": 4, "sum": 6}
+        assert flow.run(plan, config=timeless()).outputs == {"load": 2, "twice": 4, "sum": 6}
         assert calls_of(plan) == expected, f"after {runs} runs"
     assert plan._kept.inline.runs_left == 0
 
@@ -72,7 +77,7 @@ def test_one_stretch_is_generated_after_each_run(monkeypatch: pytest.MonkeyPatch
     expected = dict(flow.run(plan, config=COLD).outputs)
     plan._kept.inline.runs_left = 1
     for made in (1, 2, 3, 4, 4):
-        assert flow.run(plan).outputs == expected
+        assert flow.run(plan, config=timeless()).outputs == expected
         assert calls_of(plan) == made
     assert plan._kept.inline.made is not None
     assert not plan._kept.inline.made.rest
@@ -128,11 +133,10 @@ def test_threads_may_warm_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None
     plan = flow.topologies.sparse_random(100, max_in_degree=3, seed=1, fn=total).compile()
     expected = dict(flow.run(plan, config=COLD).outputs)
     wrong: list[Any] = []
-    timeless = Config(clock=flow.testing.FakeClock())  # no run is slow, however the threads hinder each other
 
     def runs() -> None:
         for _ in range(30):
-            found = flow.run(plan, config=timeless).outputs
+            found = flow.run(plan, config=timeless()).outputs
             if found != expected:
                 wrong.append(dict(found))
 
@@ -363,7 +367,7 @@ def test_stretches_of_sync_nodes_are_generated_for_loops(monkeypatch: pytest.Mon
     expected = dict(flow.run(plan, config=COLD).outputs)
     plan._kept.on_loop.runs_left = 1
     for heads, warmth in (([0], 1), ([0, 13], 0), ([0, 13], 0)):
-        assert flow.run(plan).outputs == expected
+        assert flow.run(plan, config=timeless()).outputs == expected
         assert (sorted(plan._kept.on_loop.made or ()), plan._kept.on_loop.runs_left) == (heads, warmth)
     assert [list(plan._kept.on_loop.made[head].part) for head in (0, 13)] == [[0, 1, 2, 3, 4, 5], [13, 14, 15, 16, 17]]
 
