@@ -84,7 +84,9 @@ def pytest_configure(config: pytest.Config) -> None:
     global _share
     _share = 0.1 if config.option.fast else 5.0 if config.option.long else 1.0
     os.environ.pop("PYTEST_XDIST_WORKER", None)  # sessions of pytest that tests begin are alone: they do measure
-    settings.register_profile("flow", max_examples=int(100 * _share))
+    # How fast a machine is says nothing of what is tested.
+    slow = [HealthCheck.too_slow]
+    settings.register_profile("flow", max_examples=int(100 * _share), deadline=None, suppress_health_check=slow)
     settings.load_profile("flow")
 
 

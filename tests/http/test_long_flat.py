@@ -6,6 +6,7 @@ import asyncio
 import gc
 import http.client
 import json
+import logging
 import os
 import sys
 import threading
@@ -21,6 +22,14 @@ import flow
 from flow.http import Limits
 
 PROGRAM = Path(__file__).parent / "programs" / "served_runs.py"
+
+
+@pytest.fixture(autouse=True)
+def _unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is logged from pytest, which keeps all of it: so much a second, the more the slower the machine is."""
+    log = logging.getLogger("flow")
+    monkeypatch.setattr(log, "propagate", False)
+    monkeypatch.setattr(log, "handlers", [logging.NullHandler()])
 
 
 def objects() -> Counter[str]:
