@@ -442,7 +442,7 @@ class TestEnds:
                 world.closed = True
 
         dag = mapped(world.tens, source, batch_size=3, batch_wait=FAR)
-        error = error_of(dag, backend=backend, timeout=0.01)
+        error = error_of(dag, backend=backend, timeout=0.3)  # the source has begun by then
         assert error.result.status["m"] is Status.CANCELLED
         assert (world.calls, world.closed) == ([], True)
 

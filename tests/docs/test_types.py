@@ -53,7 +53,7 @@ def findings_of_mypy(modules: dict[str, str], cache: Path) -> list[str]:
         "--hide-error-context", "--no-pretty", f"--config-file={ROOT / 'pyproject.toml'}", "--cache-dir", str(cache),
     ]  # fmt: skip
     environment = os.environ | {"MYPYPATH": str(ROOT)}
-    ran = subprocess.run([*command, *modules], cwd=ROOT, capture_output=True, text=True, env=environment, timeout=110)
+    ran = subprocess.run([*command, *modules], cwd=ROOT, capture_output=True, text=True, env=environment, timeout=280)
     assert ran.returncode in (0, 1), ran.stdout + ran.stderr
     names = {Path(path).name: name for path, name in modules.items()}  # a kept finding has the folder of its run
     found = [line.partition(":") for line in ran.stdout.splitlines() if ": error: " in line]
@@ -68,7 +68,7 @@ def findings_of_pyright(modules: dict[str, str]) -> list[str]:
     }  # fmt: skip
     (folder / "pyrightconfig.json").write_text(json.dumps(rules), encoding="utf-8")
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(folder)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert ran.returncode in (0, 1), ran.stdout + ran.stderr
     said = json.loads(ran.stdout)
     assert said["summary"]["filesAnalyzed"] == len(modules)
