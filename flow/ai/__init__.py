@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from flow.ai.standins import no_requests, override
     from flow.ai.tokens import EstimatedTokens, OpenAITokens, TokenCounter
     from flow.ai.tools import Tool, tool
-    from flow.ai.usage import Usage, UsageReport, usage
+    from flow.ai.usage import UsageReport, usage
+    from flow.usage import Usage
 else:  # so that a type checker refuses what is not there
     __getattr__ = at_first_use(
         "flow.ai",
@@ -107,7 +108,7 @@ else:  # so that a type checker refuses what is not there
             "ToolSpec": "flow.ai.messages",
             "Truncated": "flow.ai.errors",
             "UnknownModel": "flow.ai.errors",
-            "Usage": "flow.ai.usage",
+            "Usage": "flow.usage",
             "UsageLimits": "flow.ai.limits",
             "UsageReport": "flow.ai.usage",
             "agent": "flow.ai.agent:agent",

@@ -21,10 +21,10 @@ from flow.ai.rates import enter
 from flow.ai.spending import Spending, is_providers_fault, report, token_faults, warn_unknown
 from flow.ai.standins import check_allowed, stand_in
 from flow.ai.tokens import counted
-from flow.ai.usage import KIND
 from flow.data.context import Context
 from flow.errors import BreakerOpen, a_kind, described, note
 from flow.logs import log_broken
+from flow.usage import KIND
 
 
 class Session:

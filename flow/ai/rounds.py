@@ -17,7 +17,6 @@ from flow.ai.messages import Message, ToolCall
 from flow.ai.prompts import Prompt
 from flow.ai.toolruns import ARGUMENTS, plan_of
 from flow.ai.tools import Tool
-from flow.ai.usage import KIND
 from flow.config import Retry
 from flow.data.context import Context
 from flow.errors import RunError, UsageError, described, shown
@@ -25,6 +24,7 @@ from flow.graph.dag import Dag
 from flow.run.questions import QUESTION
 from flow.run.signals import place_of
 from flow.signature import Shape, Shaped, shape_of
+from flow.usage import KIND
 
 APPROVE: Final = "approve"
 """The node of a round in which calls wait for a person."""

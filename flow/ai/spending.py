@@ -23,12 +23,12 @@ from flow.ai.messages import MOST_TOKENS, NO_TOKENS, Delta, Reply, Request, Toke
 from flow.ai.models import Resolved
 from flow.ai.prices import Rates
 from flow.ai.tokens import EstimatedTokens
-from flow.ai.usage import KIND
 from flow.config.fields import is_int
 from flow.data.context import Context
 from flow.errors import a_kind, shown
 from flow.logs import NAME
 from flow.run.accounts import usd
+from flow.usage import KIND
 
 _REFUSALS: Final = (AccessDenied, QuotaExceeded, RateLimited, RequestRejected)
 """What providers answer in the place of an answer. It costs nothing."""

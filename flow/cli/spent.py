@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from flow.cli import report
 from flow.cli.terminal import styled
 from flow.errors import printable
-from flow.metrics.usage import KIND, Sums, Usage, sums_of
+from flow.metrics.usage import Sums, sums_of
 from flow.reprs import counted
+from flow.usage import KIND, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,11 +17,12 @@ from flow.http.answers import NodeError, error_of
 from flow.http.rest import GoingOn
 from flow.http.texts import NewText, Texts
 from flow.http.waits import Asked, Waits
-from flow.metrics.usage import KIND, Sums, Usage
+from flow.metrics.usage import Sums
 from flow.run import events
 from flow.run.questions import QUESTION
 from flow.run.signals import Signals
 from flow.types import Status
+from flow.usage import KIND, Usage
 
 STATUSES: Final = tuple(Status)
 _CODE: Final = {status: code for code, status in enumerate(STATUSES)}

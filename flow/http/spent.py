@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from flow.metrics.usage import Sums, Usage
+from flow.metrics.usage import Sums
+from flow.usage import Usage
 
 
 class RunUsage(msgspec.Struct):

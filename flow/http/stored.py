@@ -15,7 +15,7 @@ from flow.http.board import NodeState
 from flow.http.memory import Row
 from flow.http.problems import Fault, Problem, message_of, without_paths
 from flow.http.values import converted, pointer
-from flow.metrics.usage import KIND, Sums, sums_of
+from flow.metrics.usage import Sums, sums_of
 from flow.plan.declared import checked, type_text
 from flow.run.questions import QUESTION, questions_of
 from flow.store.backend import RUNNING, WAITING, Change
@@ -23,6 +23,7 @@ from flow.store.inputs import merged
 from flow.store.owner import is_driven, this_process
 from flow.store.story import story_of, value_of
 from flow.store.writing import LEASE
+from flow.usage import KIND
 
 if TYPE_CHECKING:
     from flow.data.reports import Report

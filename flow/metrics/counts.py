@@ -21,8 +21,9 @@ from flow.metrics import names
 from flow.metrics.names import API_BOUNDS, COUNTED, OTHER, RUN_BOUNDS
 from flow.metrics.snapshot import Reading, Snapshot, add_routes, of_runs
 from flow.metrics.tallies import BATCH, ENDINGS, PER_HISTOGRAM, Mark, RouteCounts, Row, Workflow, new_row
-from flow.metrics.usage import KIND, count_in
+from flow.metrics.usage import count_in
 from flow.run import events
+from flow.usage import KIND
 
 if TYPE_CHECKING:
     from flow.plan.plan import Plan

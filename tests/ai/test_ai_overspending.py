@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 from ai_cases import Words, model, reply, took
@@ -21,7 +22,7 @@ from flow.ai.limits import check
 from flow.ai.messages import Delta, Reply, Request, Tokens
 from flow.ai.prices.rates import price_of
 from flow.ai.providers.failures import Where
-from flow.ai.providers.over_http import added, answered
+from flow.ai.providers.over_http import answered, deltas
 from flow.ai.providers.wire_anthropic import Messages
 from flow.ai.providers.wire_openai import ChatCompletions
 from flow.errors import ConfigError
@@ -132,16 +133,43 @@ EVENTS: dict[str, list[Any]] = {
 def test_what_came_before_an_error_is_known(protocol: str, what: str, other: str, begun: bool) -> None:
     error: dict[str, Any] = {"type": "error", "error": {"type": "overloaded_error", "message": "x"}}
     if protocol == "openai":
-        assembly: Any = ChatCompletions("max_tokens").assembly(ASKED)
+        wire: Any = ChatCompletions("max_tokens")
         events = [{"choices": [{"index": 0, "delta": CHUNKS[what]}]}] if what in CHUNKS else []
     else:
-        assembly = Messages(4096).assembly(ASKED)
-        events = EVENTS[what]
-    deltas = [added(WHERE, assembly, msgspec.json.encode(event)) for event in events]
-    assert "".join(one.other for one in deltas if one) == other and not any(one.text for one in deltas if one)
-    with pytest.raises(ai.ProviderUnavailable) as caught:
-        added(WHERE, assembly, msgspec.json.encode(error))
-    assert caught.value.begun is begun
+        wire, events = Messages(4096), EVENTS[what]
+    told = Told([*events, error])
+
+    async def read() -> str:
+        found = ""
+        with pytest.raises(ai.ProviderUnavailable) as caught:
+            async for one in deltas(wire, ASKED, lambda _: WHERE, told.ask):
+                assert not one.text
+                found += one.other
+        assert caught.value.begun is begun
+        return found
+
+    assert anyio.run(read) == other
+    assert told.closed
+
+
+class Told:
+    """Events of a streamed answer. :ivar closed: somebody has closed them."""
+
+    def __init__(self, events: list[dict[str, Any]]) -> None:
+        self.left = [msgspec.json.encode(event) for event in events]
+        self.closed = False
+
+    async def ask(self, where: Where, body: dict[str, Any]) -> Told:
+        return self
+
+    async def next(self) -> bytes | None:
+        return self.left.pop(0) if self.left else None
+
+    async def finish(self) -> None:
+        raise AssertionError("this answer has no end")
+
+    async def aclose(self) -> None:
+        self.closed = True
 
 
 ERRORS = [ai.RequestRejected("no"), ai.RateLimited("busy"), ai.ProviderUnavailable("x", status=503)]

@@ -12,7 +12,7 @@ from ai_cases import used
 
 import flow
 from flow import ai
-from flow.ai.usage import NO_USAGE, Usage, outermost
+from flow.usage import NO_USAGE, Usage, outermost
 
 
 def reporting(*values: dict[str, Any]) -> Callable[[flow.Context], None]:

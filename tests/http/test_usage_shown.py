@@ -20,8 +20,8 @@ from flow.http.limits import Limits as Bounds
 from flow.http.memory import Runs
 from flow.http.spent import RunUsage
 from flow.http.workflow import Workflow
-from flow.metrics.usage import Usage
 from flow.run import events
+from flow.usage import Usage
 
 
 def usage(cost: str | None = "0.1", **changes: Any) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import flow
 from flow.metrics import Counts, names
 from flow.metrics.unobserved import Unobserved
-from flow.metrics.usage import MOST_MODELS, Sums, Usage, usage_of
+from flow.metrics.usage import MOST_MODELS, Sums
+from flow.usage import Usage
+from flow.usage import read as usage_of
 
 
 def told(x: int, ctx: flow.Context) -> None:

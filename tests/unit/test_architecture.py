@@ -13,6 +13,7 @@ import flow
 RANKS = {
     "errors": 0, "reprs": 0, "types": 0, "clock": 0, "config": 0, "awaits": 0, "files": 0, "exports": 0,
     "keywords": 0, "terms": 0, "logs": 0, "tracebacks": 0, "blame": 0, "draw": 0, "masking": 0,
+    "usage": 0,
     "expr": 1, "signature": 1, "annotations": 1, "data": 1, "policy": 1,
     "plan": 2, "memory": 2,
     "graph": 3,

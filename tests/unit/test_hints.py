@@ -12,6 +12,7 @@ import pytest
 import flow
 from flow.errors import COMPARED_CHARACTERS, MAX_LIKELY, Hints, nearest
 
+
 @contextmanager
 def soon() -> Iterator[None]:
     """No more is compared than one error may cost. (Each of these compared all with all once, and took minutes.)"""

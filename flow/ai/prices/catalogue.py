@@ -15,8 +15,9 @@ from decimal import Decimal
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from flow.ai.prices.rates import EXACT, Rates, Tier
+from flow.ai.prices.rates import Rates, Tier
 from flow.errors import Hints, UsageError
+from flow.usage import EXACT
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider

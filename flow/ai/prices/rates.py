@@ -6,16 +6,14 @@ A float holds no price exactly (0.1 is none), and errors of floats add up over t
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import msgspec
 
 from flow.ai.messages import Tokens
 from flow.errors import a_kind, shown
-
-EXACT: Final = Context(prec=200)
-"""Digits enough for every product here: prices have up to :data:`MOST_DIGITS`, tokens are far below 10 ** 100."""
+from flow.usage import EXACT
 
 MOST_DIGITS: Final = 30
 """Digits of a price, before and behind the point together."""
@@ -147,4 +145,4 @@ def price_of(value: Any) -> Decimal:
     return price.copy_abs()  # -0
 
 
-__all__ = ["EXACT", "Rates", "Tier", "price_of", "usd"]
+__all__ = ["Rates", "Tier", "price_of", "usd"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from flow.ai.errors import ProviderError, ReplyInvalid, RequestRejected
 from flow.ai.messages import Delta, Reply, Request
 from flow.ai.providers.failures import Where
 from flow.ai.providers.transport import Transport
-from flow.ai.providers.wire import Assembly, Told, Unreadable, Wire
+from flow.ai.providers.wire import Told, Unreadable, Wire
 
 T = TypeVar("T")
 
@@ -37,26 +37,9 @@ class HTTPProvider:
         data = await self._transport.post(where, body_of(self._wire, where, request, stream=False))
         return answered(where, self._wire, data, request)
 
-    async def stream(self, request: Request) -> AsyncIterator[Delta]:
-        """Answer in pieces; the last one has the whole reply.
-
-        Whoever stops before its end closes it (``contextlib.aclosing``), which closes the connection.
-        """
-        where = self._transport.where(request.model)
-        assembly = self._wire.assembly(request)
-        events = await self._transport.events(where, body_of(self._wire, where, request, stream=True))
-        try:
-            while not assembly.ended and (data := await events.next()) is not None:
-                delta = added(where, assembly, data)
-                if delta is not None:
-                    yield delta
-            check_complete(where, assembly)
-            if assembly.ended:
-                await events.finish()
-        finally:
-            await events.aclose()
-        reply = assembly.reply()
-        yield Delta(reply=reply, tokens=reply.tokens)
+    def stream(self, request: Request) -> AsyncIterator[Delta]:
+        """Answer in pieces (:func:`deltas`)."""
+        return deltas(self._wire, request, self._transport.where, self._transport.events)
 
     def headroom(self) -> Mapping[str, float]:
         """Return what the last answers said of rates that are left."""
@@ -64,6 +47,51 @@ class HTTPProvider:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._transport.place!r}, name={self.name!r})"
+
+
+class Events(Protocol):
+    """The events of a streamed answer, one after the other."""
+
+    async def next(self) -> Any:
+        """Return the next event; None at the end. :raises ProviderError: if there is no reading on."""
+
+    async def finish(self) -> None:
+        """Read what comes after the last event that matters."""
+
+    async def aclose(self) -> None:
+        """Close the connection, unless it can be used again."""
+
+
+W = TypeVar("W", bound=Where)
+
+
+async def deltas(
+    wire: Wire, request: Request, where_of: Callable[[str], W],
+    ask: Callable[[W, dict[str, Any]], Awaitable[Events]],
+) -> AsyncGenerator[Delta]:  # fmt: skip
+    """Answer a request in pieces; the last one has the whole reply.
+
+    Whoever stops before its end closes it (``contextlib.aclosing``), which closes the connection.
+
+    :param where_of: of a model. :param ask: send a request there.
+    :raises ProviderError: if there is no answer, or no whole one.
+    """
+    where = where_of(request.model)
+    assembly = wire.assembly(request)
+    events = await ask(where, body_of(wire, where, request, stream=True))
+    try:
+        while not assembly.ended and (data := await events.next()) is not None:
+            delta = _read(where, assembly.add, data)
+            if delta is not None:
+                yield delta
+        if not assembly.complete:
+            raise where.broken("the stream ended before the answer did", sent=True)
+        if assembly.ended:
+            await events.finish()
+    finally:
+        await events.aclose()
+    reply = assembly.reply()
+    yield Delta(reply=reply, tokens=reply.tokens)
 
 
 def body_of(wire: Wire, where: Where, request: Request, *, stream: bool) -> dict[str, Any]:
@@ -80,11 +108,6 @@ def answered(where: Where, wire: Wire, data: Any, request: Request) -> Reply:
     return _read(where, wire.reply, data, request)
 
 
-def added(where: Where, assembly: Assembly, data: Any) -> Delta | None:
-    """Add an event to an answer. :raises ProviderError: if it is an error, or none of the protocol's."""
-    return _read(where, assembly.add, data)
-
-
 def _read(where: Where, read: Callable[..., T], *values: Any) -> T:
     """Call what reads something of the protocol; what it finds wrong is raised as an error of this place."""
     try:
@@ -97,10 +120,4 @@ def _read(where: Where, read: Callable[..., T], *values: Any) -> T:
     raise failed
 
 
-def check_complete(where: Where, assembly: Assembly) -> None:
-    """:raises ConnectionFailed: if a streamed answer has ended before the model said why it stopped."""
-    if not assembly.complete:
-        raise where.broken("the stream ended before the answer did", sent=True)
-
-
-__all__ = ["HTTPProvider", "added", "answered", "body_of", "check_complete"]
+__all__ = ["HTTPProvider", "answered", "body_of", "deltas"]

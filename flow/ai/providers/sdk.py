@@ -17,7 +17,7 @@ from flow.ai.providers.failures import Asked, Where
 from flow.ai.providers.fields import has_rates, rates_left
 from flow.ai.providers.keys import Key
 from flow.ai.providers.openai import name_of, tokens_field_of
-from flow.ai.providers.over_http import added, answered, body_of, check_complete
+from flow.ai.providers.over_http import Events, answered, body_of, deltas
 from flow.ai.providers.reading import Body, EventStream, abandon, whole, words_of
 from flow.ai.providers.transport import MAX_BYTES, place_of
 from flow.ai.providers.wire import Wire
@@ -85,27 +85,12 @@ class SDKProvider:
             await answer.aclose()
         return answered(where, self._wire, content, request)
 
-    async def stream(self, request: Request) -> AsyncIterator[Delta]:
-        """Answer in pieces; the last one has the whole reply.
+    def stream(self, request: Request) -> AsyncIterator[Delta]:
+        """Answer in pieces (:func:`flow.ai.providers.over_http.deltas`)."""
+        return deltas(self._wire, request, self._where, self._events)
 
-        Whoever stops before its end closes it (``contextlib.aclosing``), which closes the connection.
-        """
-        where = self._where(request.model)
-        assembly = self._wire.assembly(request)
-        raw = await self._asked(where, body_of(self._wire, where, request, stream=True), stream=True)
-        events = await _events(where, raw)
-        try:
-            while not assembly.ended and (data := await events.next()) is not None:
-                delta = added(where, assembly, data)
-                if delta is not None:
-                    yield delta
-            check_complete(where, assembly)
-            if assembly.ended:
-                await events.finish()
-        finally:
-            await events.aclose()
-        reply = assembly.reply()
-        yield Delta(reply=reply, tokens=reply.tokens)
+    async def _events(self, where: Asked, body: dict[str, Any]) -> Events:
+        return await _events(where, await self._asked(where, body, stream=True))
 
     def headroom(self) -> Mapping[str, float]:
         """Return what the last answers said of rates that are left."""

@@ -8,8 +8,8 @@ from typing import Final
 from flow.draw.text import safe
 from flow.http.page.parts import Cell, table
 from flow.http.spent import RunUsage
-from flow.metrics.usage import Usage
 from flow.reprs import counted
+from flow.usage import Usage
 
 MAX_NODES: Final = 100
 """Most nodes in the table: those that cost most."""
