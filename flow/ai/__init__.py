@@ -41,7 +41,19 @@ if TYPE_CHECKING:
     from flow.ai.images import image
     from flow.ai.limits import UsageLimits
     from flow.ai.llm import llm
-    from flow.ai.messages import Delta, Image, Message, OutputSpec, Reply, Request, Text, Tokens, ToolCall, ToolSpec
+    from flow.ai.messages import (
+        Delta,
+        Image,
+        Kept,
+        Message,
+        OutputSpec,
+        Reply,
+        Request,
+        Text,
+        Tokens,
+        ToolCall,
+        ToolSpec,
+    )
     from flow.ai.models import Model, Resolved, models, resolve
     from flow.ai.prices import PriceTable, Rates, prices
     from flow.ai.prompts import Prompt
@@ -76,6 +88,7 @@ else:  # so that a type checker refuses what is not there
             "Delta": "flow.ai.messages",
             "EstimatedTokens": "flow.ai.tokens",
             "Image": "flow.ai.messages",
+            "Kept": "flow.ai.messages",
             "LimitExceeded": "flow.ai.errors",
             "Message": "flow.ai.messages",
             "Model": "flow.ai.models",
@@ -140,6 +153,7 @@ __all__ = [
     "Delta",
     "EstimatedTokens",
     "Image",
+    "Kept",
     "LimitExceeded",
     "Message",
     "Model",

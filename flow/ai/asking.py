@@ -60,7 +60,7 @@ class Asking(msgspec.Struct, frozen=True):
             request = msgspec.structs.replace(self.request, messages=(*messages, *taken))
             reply = await self.caller.ask(session, request)
             self._check(reply)
-            taken.append(Message("assistant", reply.text, reply.tool_calls))
+            taken.append(Message("assistant", reply.text, reply.tool_calls, kept=reply.kept))
             if reply.tool_calls:
                 return Answer(None, reply, tuple(taken))
             if self.output is None:

@@ -8,13 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from flow.ai.bounds import UNBOUNDED, most_of, output_of
 from flow.ai.budgets import hold
 from flow.ai.cache import Cache, key_of
 from flow.ai.errors import RateLimited, ReplyInvalid
 from flow.ai.limits import UsageLimits, check
-from flow.ai.messages import Reply, Request
+from flow.ai.messages import Message, Reply, Request
 from flow.ai.models import Resolved, prepared
 from flow.ai.prices import Rates
 from flow.ai.rates import enter
@@ -77,9 +78,11 @@ class Caller(msgspec.Struct, frozen=True):
         models = [stand_in(model) for model in self.models]
         for at, model in enumerate(models, 1):
             is_first = self.models[at - 1].provider_name == self.models[0].provider_name
-            request = msgspec.structs.replace(request, model=model.name)
+            asked = replace(
+                request, model=model.name, messages=_of_provider(request.messages, model.provider_name)
+            )
             try:
-                return await self._kept(session, model, request, is_first)
+                return await self._kept(session, model, asked, is_first)
             except Exception as error:
                 failed.append(error)
                 if at == len(self.models) or not self._passes(error):
@@ -183,7 +186,7 @@ class Caller(msgspec.Struct, frozen=True):
         if self.limits is not None:
             reported = [*session.earlier, *session.ctx.reported(KIND)]
             output = within(check(self.limits, reported, count, output, cost, f"node {session.ctx.node!r}"))
-            request = msgspec.structs.replace(request, max_output_tokens=output)
+            request = replace(request, max_output_tokens=output)
         return request, cost(output) if self.budgets else None
 
     async def _answered(self, session: Session, spending: Spending, model: Resolved, request: Request) -> Reply:
@@ -227,8 +230,19 @@ def _whole(reply: Any, model: Resolved) -> Reply:
     elif not isinstance(reply, Reply):
         ended = f"it gave {a_kind(reply)} for an answer"
     elif reply.tokens is None or not (ended := token_faults(reply.tokens)):
-        return reply
+        if reply.kept is None:
+            return reply
+        return replace(reply, kept=replace(reply.kept, provider=model.provider_name))
     raise ReplyInvalid(f"{model.label}: {ended}", provider=model.provider_name, model=model.name)
+
+
+def _of_provider(messages: tuple[Message, ...], provider: str) -> tuple[Message, ...]:
+    """Return the messages without what other providers want back: its form is theirs, and so are its signatures."""
+    if all(one.kept is None or one.kept.provider == provider for one in messages):
+        return messages
+    return tuple(
+        one if one.kept is None or one.kept.provider == provider else replace(one, kept=None) for one in messages
+    )
 
 
 def _headroom(model: Resolved, rate: Any) -> Mapping[str, float]:

@@ -44,12 +44,24 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: str
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What a provider wants to be sent back with the tool calls of its model, unchanged: what that thought, signatures.
+
+    :ivar value: as JSON text, in the form of the provider's protocol.
+    :ivar provider: its name: nobody else is sent this. (Whoever asks a provider puts it in.)
+    """
+
+    value: str
+    provider: str = ""
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message of a conversation.
 
     :ivar content: a text, or several parts.
     :ivar tool_calls: of an assistant. :ivar tool_call_id: of a tool: which call this answers.
     :ivar is_error: of a tool: it has failed, and the content says how.
+    :ivar kept: of an assistant that calls tools: what goes back to its provider besides.
     """
 
     role: Role
@@ -57,6 +69,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     is_error: bool = False
+    kept: Kept | None = None
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
@@ -113,6 +126,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     :ivar tokens: None if the provider has not said it. :ivar model: as the provider names it in its answer.
     :ivar refusal: what the model says if it refuses.
+    :ivar kept: what the provider wants back with the tool calls.
     """
 
     text: str = ""
@@ -122,6 +136,7 @@ class Reply(msgspec.Struct, frozen=True):
     model: str = ""
     id: str = ""
     refusal: str = ""
+    kept: Kept | None = None
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -145,6 +160,6 @@ MOST_TOKENS: Final = 2**40
 """Of one request: a number above that is none."""
 
 __all__ = [
-    "MOST_TOKENS", "NO_TOKENS", "Delta", "Finish", "Image", "Message", "OutputSpec", "Part", "Reply", "Request", "Role",
-    "Text", "Tokens", "ToolCall", "ToolSpec",
+    "MOST_TOKENS", "NO_TOKENS", "Delta", "Finish", "Image", "Kept", "Message", "OutputSpec", "Part", "Reply", "Request",
+    "Role", "Text", "Tokens", "ToolCall", "ToolSpec",
 ]  # fmt: skip

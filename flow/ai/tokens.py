@@ -214,6 +214,8 @@ def _texts_of(message: Message) -> Iterator[str]:
     for call in message.tool_calls:
         yield call.name
         yield call.arguments
+    if message.kept is not None:
+        yield message.kept.value
 
 
 def _json(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.ai.messages import Delta, Finish, Image, Message, Part, Reply, Request, Text, Tokens, ToolCall
+from flow.ai.messages import Delta, Finish, Image, Kept, Message, Part, Reply, Request, Text, Tokens, ToolCall
 from flow.ai.providers.wire import Told, Unreadable, count_in, media_type, merged, read
 
 Structured: TypeAlias = Literal["format", "tool"]
@@ -24,6 +24,10 @@ _FINISH: Final[Mapping[str, Finish]] = {
 }
 
 
+_THOUGHTS: Final = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
+"""Blocks that are sent back as they came, with their fields."""
+
+
 class _Stop(msgspec.Struct):
     explanation: str | None = None
 
@@ -34,6 +38,9 @@ class _Block(msgspec.Struct):
     id: str | None = None
     name: str | None = None
     input: Any = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -51,6 +58,7 @@ class _Piece(msgspec.Struct):
     type: str | None = None
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
     stop_details: _Stop | None = None
@@ -119,7 +127,7 @@ class Messages:
             if block.type == "tool_use"
         ]
         texts = [block.text or "" for block in answer.content if block.type == "text"]
-        return _reply(answer, "".join(texts), calls, _tokens(answer.usage), self._form_of(request))
+        return _reply(answer, "".join(texts), calls, _tokens(answer.usage), self._form_of(request), answer.content)
 
     def assembly(self, request: Request) -> Events:
         """Return what takes the events of a streamed answer."""
@@ -142,6 +150,7 @@ class Events:
         self._begun = False
         self._texts: list[str] = []
         self._calls: dict[int, tuple[_Block, list[str]]] = {}
+        self._thoughts: dict[int, _Block] = {}
         self.ended = False
 
     @property
@@ -176,13 +185,21 @@ class Events:
             if block.name == self._form:
                 return self._said(whole) if whole else None
             return Delta(other=(block.name or "") + whole)
+        if block.type in _THOUGHTS:
+            self._thoughts[index] = block
+            return Delta(other=block.thinking) if block.thinking else None
         return self._say(block.text) if block.type == "text" and block.text else None
 
     def _grow(self, event: _Event) -> Delta | None:
         piece = event.delta
         if piece is None:
             return None
+        thought = self._thoughts.get(event.index)
+        if piece.signature and thought is not None:
+            thought.signature = (thought.signature or "") + piece.signature
         if piece.thinking:
+            if thought is not None:
+                thought.thinking = (thought.thinking or "") + piece.thinking
             return Delta(other=piece.thinking)
         if piece.text and piece.type in ("text_delta", None):
             return self._say(piece.text)
@@ -210,7 +227,8 @@ class Events:
 
     def reply(self) -> Reply:
         calls = [(block.id, block.name, "".join(parts) or "{}") for _, (block, parts) in sorted(self._calls.items())]
-        return _reply(self._answer, "".join(self._texts), calls, _tokens(self._usage), self._form)
+        thoughts = [block for _, block in sorted(self._thoughts.items())]
+        return _reply(self._answer, "".join(self._texts), calls, _tokens(self._usage), self._form, thoughts)
 
 
 def _reply(
@@ -219,6 +237,7 @@ def _reply(
     calls: Iterable[tuple[str | None, str | None, str]],
     tokens: Tokens | None,
     form: str,
+    blocks: Iterable[_Block],
 ) -> Reply:
     finish: Finish = _FINISH.get(answer.stop_reason or "", "other")
     found = [ToolCall(id or f"call_{i}", name or "", arguments) for i, (id, name, arguments) in enumerate(calls)]
@@ -232,7 +251,18 @@ def _reply(
         refusal = (
             (answer.stop_details and answer.stop_details.explanation) or text or "the provider has stopped the answer"
         )
-    return Reply(text, tuple(found), finish, tokens, answer.model or "", answer.id or "", refusal)
+    kept = _kept(blocks) if found else None
+    return Reply(text, tuple(found), finish, tokens, answer.model or "", answer.id or "", refusal, kept)
+
+
+def _kept(blocks: Iterable[_Block]) -> Kept | None:
+    """Return what was thought before tools were called: without it the results of these are refused."""
+    thoughts = [
+        {"type": block.type, **{field: getattr(block, field) or "" for field in _THOUGHTS[block.type]}}
+        for block in blocks
+        if block.type in _THOUGHTS
+    ]
+    return Kept(msgspec.json.encode(thoughts).decode()) if thoughts else None
 
 
 def _tokens(usage: Any) -> Tokens | None:
@@ -264,6 +294,8 @@ def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:
     for message in messages:
         role = "assistant" if message.role == "assistant" else "user"
         blocks = _result(message) if message.role == "tool" else _blocks(message.content)
+        if message.kept is not None and message.tool_calls:
+            blocks = msgspec.json.decode(message.kept.value) + blocks
         blocks += [
             {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)} for call in message.tool_calls
         ]

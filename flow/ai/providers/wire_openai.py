@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flow.ai.messages import Delta, Finish, Message, Part, Reply, Request, Text, Tokens, ToolCall
+from flow.ai.messages import Delta, Finish, Kept, Message, Part, Reply, Request, Text, Tokens, ToolCall
 from flow.ai.providers.wire import Told, Unreadable, count_in, media_type, merged, read
 
 DONE: Final = b"[DONE]"
@@ -31,6 +31,7 @@ class _Call(msgspec.Struct):
     id: str | None = None
     index: int | None = None
     function: _Function | None = None
+    extra_content: Any = None
 
 
 class _Piece(msgspec.Struct):
@@ -43,6 +44,7 @@ class _Said(msgspec.Struct):
     tool_calls: list[_Call] | None = None
     reasoning: Any = None
     reasoning_content: Any = None
+    reasoning_details: Any = None
 
 
 class _Choice(msgspec.Struct):
@@ -108,9 +110,10 @@ class ChatCompletions:
             for i, call in enumerate(said.tool_calls or ())
             if call.function is not None
         )
-        return _reply(
-            answer, choice.finish_reason, _text(said.content), said.refusal or "", calls, _tokens(answer.usage)
-        )
+        texts = _text(said.content), said.refusal or ""
+        extras = {call.id: call.extra_content for call in said.tool_calls or () if call.id and call.extra_content}
+        kept = _kept(said.reasoning_content, said.reasoning_details, extras)
+        return _reply(answer, choice.finish_reason, *texts, calls, _tokens(answer.usage), kept)
 
     def assembly(self, request: Request) -> Chunks:
         """Return what takes the events of a streamed answer."""
@@ -125,6 +128,8 @@ class Chunks:
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self._calls: dict[int, tuple[_Call, list[str]]] = {}
+        self._thoughts: list[str] = []
+        self._details: list[Any] = []
         self._finish: str | None = None
         self._tokens: Tokens | None = None
         self._begun = False
@@ -154,6 +159,10 @@ class Chunks:
             self._add_call(call)
         if said.refusal:
             self._refusals.append(said.refusal)
+        if isinstance(said.reasoning_content, str):
+            self._thoughts.append(said.reasoning_content)
+        if isinstance(said.reasoning_details, list):
+            self._details += said.reasoning_details
         text, other = _text(said.content), _other(said)
         if not text and not other:
             return None
@@ -164,6 +173,7 @@ class Chunks:
         """Add a piece of a call. Its index says of which; servers that send none send each call in one piece."""
         at = call.index if call.index is not None else len(self._calls)
         kept, parts = self._calls.setdefault(at, (call, []))
+        kept.extra_content = kept.extra_content or call.extra_content
         if call.function is None:
             return
         if kept is not call:
@@ -178,7 +188,9 @@ class Chunks:
             for i, (call, parts) in sorted(self._calls.items())
         )
         text, refusal = "".join(self._texts), "".join(self._refusals)
-        return _reply(self._answer, self._finish, text, refusal, calls, self._tokens)
+        extras = {one.id: one.extra_content for one, _ in self._calls.values() if one.id and one.extra_content}
+        kept = _kept("".join(self._thoughts), _joined(self._details), extras)
+        return _reply(self._answer, self._finish, text, refusal, calls, self._tokens, kept)
 
 
 def _read(data: Any, begun: bool = False) -> _Answer:
@@ -196,14 +208,42 @@ def _first(answer: _Answer) -> _Choice | None:
 
 
 def _reply(
-    answer: _Answer, reason: str | None, text: str, refusal: str, calls: tuple[ToolCall, ...], tokens: Tokens | None
-) -> Reply:
+    answer: _Answer, reason: str | None, text: str, refusal: str, calls: tuple[ToolCall, ...], tokens: Tokens | None,
+    kept: Kept | None,
+) -> Reply:  # fmt: skip
     finish: Finish = _FINISH.get(reason or "", "other")
     if refusal:
         finish = "refused"
     elif calls and finish in ("stop", "other"):  # of servers that say "stop" whenever the model stops
         finish = "tools"
-    return Reply(text, calls, finish, tokens, answer.model or "", answer.id or "", refusal)
+    return Reply(text, calls, finish, tokens, answer.model or "", answer.id or "", refusal, kept if calls else None)
+
+
+def _kept(thoughts: Any, details: Any, extras: Mapping[str, Any]) -> Kept | None:
+    """Return what services beside OpenAI want back with tool calls, or refuse the results.
+
+    DeepSeek and Moonshot ``reasoning_content``, OpenRouter ``reasoning_details``, and Google's ``extra_content`` (a
+    signature) with each call.
+    """
+    found = {"reasoning_content": thoughts, "reasoning_details": details, "extra_content": extras}
+    found = {field: value for field, value in found.items() if value}
+    return Kept(msgspec.json.encode(found).decode()) if found else None
+
+
+def _joined(details: Sequence[Any]) -> list[Any]:
+    """Put pieces of a streamed list together: those of one index and type are one entry, whose texts go on."""
+    found: dict[str, dict[str, Any]] = {}
+    for at, piece in enumerate(details):
+        if not isinstance(piece, dict):
+            continue
+        entry = found.setdefault(f"{piece.get('index', f'at {at}')} {piece.get('type')}", {})
+        for field, value in piece.items():
+            before = entry.get(field)
+            if field in ("text", "summary", "data") and isinstance(value, str) and isinstance(before, str):
+                value = before + value
+            if value is not None:
+                entry[field] = value
+    return list(found.values())
 
 
 def _text(content: str | Sequence[_Piece] | None) -> str:
@@ -254,9 +294,19 @@ def _message(message: Message) -> dict[str, Any]:
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.tool_calls
         ]
+        if message.kept is not None:
+            _put_back(found, msgspec.json.decode(message.kept.value))
     if message.role == "tool":
         found["tool_call_id"] = message.tool_call_id
     return found
+
+
+def _put_back(message: dict[str, Any], kept: dict[str, Any]) -> None:
+    extras = kept.pop("extra_content", {})
+    for call in message["tool_calls"]:
+        if call["id"] in extras:
+            call["extra_content"] = extras[call["id"]]
+    message.update(kept)
 
 
 def _part(part: Part) -> dict[str, Any]:
