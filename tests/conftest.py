@@ -82,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.fast and config.option.long:
         raise pytest.UsageError("--fast and --long are opposites: give one of them")
     global _share
-    _share = 0.1 if config.option.fast else 5.0 if config.option.long else 1.0
+    _share = 0.1 if config.option.fast else 2.0 if config.option.long else 1.0
     os.environ.pop("PYTEST_XDIST_WORKER", None)  # sessions of pytest that tests begin are alone: they do measure
     # How fast a machine is says nothing of what is tested.
     slow = [HealthCheck.too_slow]
@@ -118,7 +118,7 @@ def share() -> float:
 
 
 def examples(count: int) -> settings:
-    """Settings for so many random cases: a tenth of them with ``--fast``, five times as many with ``--long``."""
+    """Settings for so many random cases: a tenth of them with ``--fast``, twice as many with ``--long``."""
     return settings(max_examples=max(1, int(count * _share)), deadline=None, suppress_health_check=[*HealthCheck])
 
 

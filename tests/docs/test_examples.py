@@ -64,9 +64,16 @@ def folder_of(page: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def modules_of_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Let the modules that a page shows be imported, and forgotten afterwards: also those that it writes itself."""
+    """Let the modules that a page shows be imported, and forgotten afterwards: also those that it writes itself.
+
+    Those of other tests may have the same names: they are there again afterwards.
+    """
     monkeypatch.syspath_prepend(str(tmp_path))
-    before, folders = set(sys.modules), (str(tmp_path), tempfile.gettempdir())
+    folders = (str(tmp_path), tempfile.gettempdir(), str(ROOT / "docs"))
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(folders):
+            monkeypatch.delitem(sys.modules, name)
+    before = set(sys.modules)
     models = importlib.import_module("flow.ai.models")
     monkeypatch.setattr(models, "_names", models._names)  # names that a page gives are those of the process
     yield

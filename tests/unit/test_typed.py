@@ -1,4 +1,4 @@
-"""What users get told by type checkers: mypy and pyright agree with each line of ``typed.py``."""
+"""What users get told by type checkers: each line of ``typed.py``. (Pyright agrees with it in scripts/lint.sh.)"""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ def test_mypy_infers_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(TYPED)]
     environment = os.environ | {"MYPYPATH": str(ROOT)}
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=280)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-
-
-@pytest.mark.slow
-def test_pyright_infers_it_and_finds_nothing_in_flow() -> None:
-    pytest.importorskip("pyright", reason="pyright is not installed: pip install -e '.[dev]'")
-    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", str(ROOT)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
