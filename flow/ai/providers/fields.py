@@ -18,6 +18,9 @@ _OPENAI: Final = "x-ratelimit-{1}-{0}"
 _ANTHROPIC: Final = "anthropic-ratelimit-{0}-{1}"
 _KINDS: Final = (("requests", ("requests",)), ("tokens", ("tokens", "input-tokens")))
 _FACTS: Final = (("", "remaining"), ("_limit", "limit"), ("_reset", "reset"))
+_LEFT: Final = tuple(
+    form.format(name, "remaining") for form in (_OPENAI, _ANTHROPIC) for _, names in _KINDS for name in names
+)
 
 
 def retry_after(fields: Mapping[str, str]) -> float | None:
@@ -39,7 +42,7 @@ def retry_after(fields: Mapping[str, str]) -> float | None:
 
 def has_rates(fields: Mapping[str, str]) -> bool:
     """Tell whether the fields say what is left. O(1)."""
-    return any(form.format(kind, "remaining") in fields for form in (_OPENAI, _ANTHROPIC) for kind in _all_kinds())
+    return any(name in fields for name in _LEFT)
 
 
 def rates_left(fields: Mapping[str, str]) -> dict[str, float]:
@@ -53,10 +56,6 @@ def rates_left(fields: Mapping[str, str]) -> dict[str, float]:
                     found[kind + ending] = value
                     break
     return found
-
-
-def _all_kinds() -> tuple[str, ...]:
-    return tuple(name for _, names in _KINDS for name in names)
 
 
 def _number(text: str | None) -> float | None:
