@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from spec_tools import Note
 
@@ -226,6 +227,30 @@ def test_an_agent_calls_tools_and_publishes(script: Script, tmp_path: Path) -> N
     assert first == [("system", "Look it up."), ("user", "What is flow?")]
     assert second[-1] == ("tool", "found flow") and "3" in str(third[-1][1])
     assert ai.usage(result).by_node["research"].requests == 3
+
+
+def test_a_conversation_goes_on(script: Script) -> None:
+    script.answers(calls("search", '{"query": "flow"}'), "Found.", "I said: found.")
+    dag = load("""
+        inputs: {history: {type: array, default: []}, text: {type: string}}
+        nodes:
+          reply:
+            agent: fast
+            system: Be brief.
+            messages: "{{ inputs.history }}"
+            prompt: "{{ inputs.text }}"
+            tools: [spec_tools:search]
+            conversation: true
+        outputs: {answer: "{{ reply.answer }}", history: "{{ reply.messages }}"}
+    """)
+    first = flow.run(dag, {"text": "Look."})["outputs"]
+    assert first["answer"] == "Found."
+    history = msgspec.json.decode(msgspec.json.encode(first["history"]))  # as a service gives it
+    second = flow.run(dag, {"history": history, "text": "What?"})["outputs"]
+    assert second["answer"] == "I said: found."
+    roles = [role for role, _ in script.asked[-1]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+    assert script.provider.requests[-1].messages[2].tool_calls == (ToolCall("1", "search", '{"query": "flow"}'),)
 
 
 def test_each_request_of_an_agent_is_tried_again_and_not_its_rounds(script: Script) -> None:

@@ -188,6 +188,25 @@ class TestTold:
         assert not inputs.is_valid({"order": {**order, "size": "huge"}, "day": "2024-01-01"})
         assert not inputs.is_valid({"order": order})
 
+    def test_what_signals_take(self) -> None:
+        class Answer(msgspec.Struct):
+            yes: bool
+
+        page, dag = flow.Dag("page"), flow.Dag("book")
+        page.signal("approve", type=Answer)
+        page.add("text", lambda number, approve: number)
+        dag.map("pages", page, over="numbers")
+        dag.signal("title", type=str)
+        dag.signal("anything", after="title")
+        with serving({"book": dag, "quick": quick()}) as client:
+            found = client.get(f"{API}/workflows/book").json["signals"]
+            assert client.get(f"{API}/workflows/quick").json["signals"] == {}
+        assert sorted(found) == ["anything", "pages#N.approve", "title"]
+        approve, title = (Draft202012Validator(found[address]) for address in ("pages#N.approve", "title"))
+        assert approve.is_valid({"yes": True}) and not approve.is_valid({"yes": 3}) and not approve.is_valid({})
+        assert title.is_valid("x") and not title.is_valid(3)
+        assert Draft202012Validator(found["anything"]).is_valid([None])
+
     def test_under_another_root(self) -> None:
         with serving({"quick": quick()}) as client:
             client.root = "/flows"

@@ -64,11 +64,15 @@ _PROBLEM: Final = {
 _WORKFLOW: Final = {
     "type": "object",
     "description": "A workflow that is served.",
-    "required": ["name", "description", "nodes", "inputs", "outputs", "links"],
+    "required": ["name", "description", "nodes", "inputs", "outputs", "signals", "links"],
     "properties": {
         "name": NAME, "description": {"type": "string"}, "nodes": {"type": "integer", "minimum": 0},
         "inputs": {"type": "object", "description": "The JSON Schema of its inputs."},
         "outputs": {"type": "object", "description": "The JSON Schema of its outputs."},
+        "signals": {
+            "type": "object", "additionalProperties": {"type": "object"},
+            "description": "The JSON Schema of the payload that each signal takes, by address. N stands for a number.",
+        },
         "links": {"type": "object", "additionalProperties": {"type": "string"}},
     },
 }  # fmt: skip

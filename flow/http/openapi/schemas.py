@@ -92,8 +92,9 @@ def _unknown(kind: Any) -> dict[str, Any]:
 
 
 def types_of(workflow: Workflow) -> list[Any]:
-    """Return the types of the inputs and outputs of a workflow."""
-    return [*[one.type for one in workflow.inputs.all.values()], *workflow.output_types().values()]
+    """Return the types of the inputs and outputs of a workflow, and of what its signals take."""
+    sent = [one.wait.type for one in workflow.signals.signals.values()]
+    return [*[one.type for one in workflow.inputs.all.values()], *workflow.output_types().values(), *sent]
 
 
 def inputs_of(workflow: Workflow, schemas: Schemas) -> dict[str, Any]:
@@ -129,6 +130,11 @@ def outputs_of(workflow: Workflow, schemas: Schemas) -> dict[str, Any]:
     return found if types else {"type": "object"}
 
 
+def signals_of(workflow: Workflow, schemas: Schemas) -> dict[str, Any]:
+    """Return the schemas of what its signals take, by address: ``pages#N.approve``. O(signals)."""
+    return {address: schemas.of(one.wait.type) for address, one in workflow.signals.signals.items()}
+
+
 def told(workflow: Workflow, root: str) -> dict[str, Any]:
     """Return what is said of a workflow where workflows are listed.
 
@@ -143,6 +149,7 @@ def told(workflow: Workflow, root: str) -> dict[str, Any]:
         "nodes": len(workflow.plan),
         "inputs": inputs_of(workflow, schemas) | defs,
         "outputs": outputs_of(workflow, schemas) | defs,
+        "signals": {address: schema | defs for address, schema in signals_of(workflow, schemas).items()},
         "links": {"runs": f"{path}/runs", "graph": f"{path}/graph.svg"},
     }
 

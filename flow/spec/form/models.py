@@ -148,6 +148,9 @@ class AgentNode(AskingNode, kw_only=True):
         Meta(description="If it still asks for tools: fail, or answer in a last round without."),
     ] = "fail"
     concurrency: Annotated[Count | None, Meta(description="Most tools at once; null is all.")] = 4
+    conversation: Annotated[
+        bool, Meta(description="Give the answer, and the messages that led to it: answer and messages.")
+    ] = False
 
 
 KINDS: Final[dict[str, type[Any]]] = {"llm": LlmNode, "agent": AgentNode}

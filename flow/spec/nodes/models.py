@@ -27,7 +27,7 @@ from flow.spec.text.places import Row, Table
 _OUTPUTS: Final[Mapping[str, Any]] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _PLAIN: Final = (
     "fallback_models", "temperature", "max_output_tokens", "stop", "options", "stream", "repair", "capture",
-    "on_truncated", "max_rounds", "on_limit", "concurrency",
+    "on_truncated", "max_rounds", "on_limit", "concurrency", "conversation",
 )  # fmt: skip
 """Keys that are keywords as they are."""
 
