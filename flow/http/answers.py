@@ -43,6 +43,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     :ivar errors: of the nodes that failed, by name; a completed run has got by without them.
     :ivar counts: nodes by status. :ivar seconds: from start to end.
     :ivar detail: what ended the run, if that was no node. :ivar waiting: the signals that it waits for.
+    :ivar questions: by address that is waited for, what is asked there, where something is.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     seconds: float
     detail: str = ""
     waiting: tuple[str, ...] = ()
+    questions: dict[str, Any] = {}
 
 
 def stand_in(value: Any, masks: Any = None) -> Any:

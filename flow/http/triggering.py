@@ -261,9 +261,9 @@ class Trigger:
         return self._told(live, root)
 
     def _told(self, live: Live, root: str) -> Reply:
-        board, detail = live.board, _LET_GO if live.is_let_go else ""
-        status = live.state or (WAITING if board.resting else RUNNING)
-        told = Answer(live.id, status, {}, {}, board.counts(), round(live.seconds, 6), detail, live.waiting)
+        board, detail, asked = live.board, _LET_GO if live.is_let_go else "", live.board.asked()
+        status, seconds = live.state or (WAITING if board.resting else RUNNING), round(live.seconds, 6)
+        told = Answer(live.id, status, {}, {}, board.counts(), seconds, detail, asked.waiting, asked.questions)
         return Reply(202, encoded_answer(told), headers=[location_of(root, live.id)])
 
 

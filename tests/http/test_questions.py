@@ -84,6 +84,18 @@ async def test_what_an_agent_asks_stands_beside_each_address(durable: bool) -> N
         assert "questions" not in await door.until(run, "completed")
 
 
+@both
+@on_loop
+async def test_who_asks_for_the_run_again_is_told(durable: bool) -> None:
+    async with served(asking(inputs=Given), **stores(durable)) as door:
+        asked = {"run_id": "r", "inputs": {"token": "s3cret-of-mine"}}
+        await door.sent(f"{API}/workflows/asking/runs?wait=0", asked)
+        await door.until("r", "waiting")
+        got = await door.sent(f"{API}/workflows/asking/runs?wait=0", asked)
+        assert (got.status, got.json["waiting"]) == (202, ["approve"])
+        assert got.json["questions"] == {"approve": {"text": "publish? ***"}}
+
+
 async def asked_only(door: Any, run: str, address: str) -> Any:
     view = await door.view(run)
     return view if view["waiting"] == [address] and view["status"] == "waiting" else None
