@@ -44,6 +44,7 @@ VARIABLES = {"$__rate_interval": "5s", "$__range": f"{SECONDS}s", "$workflow": "
 EXAMPLE = f"""
 import time
 import flow
+from flow import ai
 
 began = time.monotonic()
 
@@ -67,6 +68,16 @@ report.map("sizes", lambda size: time.sleep(0.001), over="pages", concurrency="a
 report.loop("polish", lambda n: n + 1, carry="n", until=lambda n: n > 3, max_iterations=9)
 approval = flow.Dag("approval")
 approval.signal("approve")
+
+def answer(request):
+    time.sleep(0.002)
+    return ai.Reply("a receipt", tokens=ai.Tokens(input=180, output=40, cached=60))
+
+letter = flow.Dag("letter")
+cheap = ai.Model(ai.Scripted(answer), "small", input_price="0.4", output_price="1.6", cached_price="0.1")
+dear = ai.Model(ai.Scripted(answer), "large", input_price="2", output_price="8", cached_price="0.5")
+ai.llm(letter, "draft", model=dear, prompt="Write to the buyer of {{{{ order }}}}")
+ai.llm(letter, "check", model=cheap, prompt="Is this polite? {{{{ draft }}}}")
 """
 
 
@@ -85,6 +96,8 @@ def load(base: str, ended: threading.Event, numbers: Iterator[int]) -> None:
         post(base, "orders", {"order": number})
         if number % 4 == 0:
             post(base, "report", {"n": 0})
+        if number % 5 == 0:
+            post(base, "letter", {"order": number})
         if number % 10 == 0:
             with suppress(HTTPError), urlopen(f"{base}/api/v1/runs/unknown", timeout=20) as answer:
                 answer.read()
@@ -97,7 +110,7 @@ def watched(folder: Path, port: str | None) -> Iterator[int]:
         yield int(port)
         return
     (folder / "shop.py").write_text(EXAMPLE, "utf-8")
-    targets = [f"shop.py:{name}" for name in ("orders", "report", "approval")]
+    targets = [f"shop.py:{name}" for name in ("orders", "report", "letter", "approval")]
     words = [sys.executable, "-m", "flow", "serve", *targets, "--port", "0", "--store", "runs.db"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     written = folder / "serve.log"
