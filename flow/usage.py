@@ -30,6 +30,9 @@ LONGEST_COST: Final = 100
 TOO_MANY: Final = 2**53
 """Numbers from here on are no counts."""
 
+MOST: Final = 2**63 - 1
+"""The largest sum: what stores, metrics and other languages can hold."""
+
 _WITHIN: Final = re.compile(r"(\[\d+\]|#\d+|\+\d+)+$")
 """What follows the name of a node in a path: the item of a map, the round of a loop, the number of a run."""
 
@@ -65,11 +68,11 @@ class Usage(msgspec.Struct, frozen=True):
         if not isinstance(other, Usage):
             return NotImplemented
         return Usage(
-            self.requests + other.requests,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
+            min(self.requests + other.requests, MOST),
+            min(self.input_tokens + other.input_tokens, MOST),
+            min(self.output_tokens + other.output_tokens, MOST),
+            min(self.cached_tokens + other.cached_tokens, MOST),
+            min(self.reasoning_tokens + other.reasoning_tokens, MOST),
             None if self.cost is None or other.cost is None else EXACT.add(self.cost, other.cost),
             EXACT.add(self.known_cost, other.known_cost),
             self.estimated or other.estimated,
@@ -108,7 +111,9 @@ def _cost(found: Any) -> Decimal | None:
         cost = Decimal(str(found)[:LONGEST_COST])
     except (InvalidOperation, ValueError):  # an int of very many digits has no text
         return None
-    return cost if cost.is_finite() and 0 <= cost < TOO_MANY else None
+    exponent = cost.as_tuple().exponent
+    fits = isinstance(exponent, int) and exponent >= -LONGEST_COST  # else it would be written as very many digits
+    return cost if fits and 0 <= cost < TOO_MANY else None
 
 
 __all__ = ["EXACT", "KIND", "NO_USAGE", "TOKENS", "TOO_MANY", "Usage", "outermost", "read"]

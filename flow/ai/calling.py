@@ -15,7 +15,7 @@ from flow.ai.budgets import hold
 from flow.ai.cache import Cache, key_of
 from flow.ai.errors import RateLimited, ReplyInvalid
 from flow.ai.limits import UsageLimits, check
-from flow.ai.messages import Message, Reply, Request
+from flow.ai.messages import Kept, Message, Reply, Request
 from flow.ai.models import Resolved, prepared
 from flow.ai.prices import Rates
 from flow.ai.rates import enter
@@ -23,7 +23,7 @@ from flow.ai.spending import Spending, is_providers_fault, report, token_faults,
 from flow.ai.standins import check_allowed, stand_in
 from flow.ai.tokens import counted
 from flow.data.context import Context
-from flow.errors import BreakerOpen, a_kind, described, note
+from flow.errors import BreakerOpen, a_kind, described, note, shown
 from flow.logs import log_broken
 from flow.usage import KIND
 
@@ -217,8 +217,8 @@ class Caller(msgspec.Struct, frozen=True):
                 {
                     "provider": model.provider.name,
                     "model": model.name,
-                    "messages": msgspec.to_builtins(request.messages),
-                    "reply": msgspec.to_builtins(reply),
+                    "messages": msgspec.to_builtins([replace(one, kept=None) for one in request.messages]),
+                    "reply": msgspec.to_builtins(replace(reply, kept=None)),
                 },
             )
 
@@ -229,9 +229,13 @@ def _whole(reply: Any, model: Resolved) -> Reply:
         ended = "its stream has ended without its whole answer"
     elif not isinstance(reply, Reply):
         ended = f"it gave {a_kind(reply)} for an answer"
-    elif reply.tokens is None or not (ended := token_faults(reply.tokens)):
-        if reply.kept is None:
-            return reply
+    elif reply.tokens is not None and (found := token_faults(reply.tokens)):
+        ended = found
+    elif reply.kept is None:
+        return reply
+    elif not isinstance(reply.kept, Kept) or not isinstance(reply.kept.value, str):
+        ended = f"kept of its answer is an ai.Kept of a text, not {shown(reply.kept)}"
+    else:
         return replace(reply, kept=replace(reply.kept, provider=model.provider_name))
     raise ReplyInvalid(f"{model.label}: {ended}", provider=model.provider_name, model=model.name)
 

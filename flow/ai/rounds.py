@@ -19,7 +19,7 @@ from flow.ai.toolruns import ARGUMENTS, plan_of
 from flow.ai.tools import Tool
 from flow.config import Retry
 from flow.data.context import Context
-from flow.errors import RunError, UsageError, described, shown
+from flow.errors import RunError, StoreError, UsageError, described, shown
 from flow.graph.dag import Dag
 from flow.run.questions import QUESTION
 from flow.run.signals import place_of
@@ -31,6 +31,11 @@ APPROVE: Final = "approve"
 
 ANSWER: Final = "answer"
 """The signal that such a call waits for."""
+
+_CHANGED: Final = (
+    "the answer that this round began with was not stored, since it repeats a secret; the model was asked again, and "
+    "wants other calls than those that were made. Begin the run anew: on_conflict='restart', or another run_id"
+)
 
 _LAST: Final = "You have no tools left: this is the last round. Answer now, with what you know."
 
@@ -160,6 +165,8 @@ class Rounds:
     def talked(self, talk: Talk, model: Turn, tools: list[Told]) -> Talk:
         """Return what the next round begins with."""
         told = sorted(tools, key=lambda one: one.at)
+        if [one.message.tool_call_id for one in told] != [call.id for call in model.calls]:
+            raise StoreError(_CHANGED)
         messages = (*talk.messages, *model.messages, *[one.message for one in told])
         return Talk(messages, (*talk.spent, *model.spent), talk.rounds + 1)
 

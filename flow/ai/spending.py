@@ -68,7 +68,8 @@ class Spending:
         tokens = reply.tokens
         if tokens is None:
             asked = "".join([reply.text, reply.refusal, *[call.name + call.arguments for call in reply.tool_calls]])
-            tokens = self._estimated(asked)
+            asked += "" if reply.kept is None else reply.kept.value
+            tokens = self._estimated(max("".join(self._pieces), asked, key=len))  # thoughts are pieces, too
         return tokens, self.cost(tokens)
 
     def broken(self, error: BaseException) -> tuple[Tokens, Decimal | None]:

@@ -16,7 +16,7 @@ from flow.http.live import Live
 from flow.http.memory import Ended, Row
 from flow.http.problems import Problem, message_of
 from flow.http.spent import RunUsage, run_usage
-from flow.http.stored import StoredRuns, check_payload
+from flow.http.stored import StoredRuns, payload_of
 from flow.types import NAME_RULE, is_name
 
 if TYPE_CHECKING:
@@ -190,8 +190,7 @@ class Desk:
         live = self.live(run_id)
         try:
             if live is not None and live.handle is not None:
-                check_payload(live.workflow, address, payload)
-                live.handle.send(address, payload)
+                live.handle.send(address, payload_of(live.workflow, address, payload))
                 return
             if self.stored is None:
                 ended = self._drives.runs.ended(run_id)

@@ -70,10 +70,10 @@ class Parts:
         self.threads, self.places = Threads(limits.threads), Places(limits.runs, limits.queue)
         self.runs = Runs(list(self.workflows.values()), kept)
         self.drives = Drives(self.runs, self.places, self.threads, store, counts)
-        self.trigger = Trigger(self.drives, limits.wait)
         self.looks = Threads(2)
         stored = None if store is None else StoredRuns(store, self.workflows, self.looks)
         self.desk = Desk(self.drives, stored, self.workflows)
+        self.trigger = Trigger(self.drives, limits.wait, self.desk.recall)
         self.entrance = Entrance(auth, limits, hosts)
         self.connections: Callable[[], int] = lambda: 0
         self.draining = False

@@ -162,7 +162,7 @@ class StoredRuns:
         found = self._workflows[row.dag].signals.find(address)
         if found is None:
             raise SignalError(f"the run has no signal {shown(address)}", "unknown")
-        check_payload(self._workflows[row.dag], address, payload)
+        payload = payload_of(self._workflows[row.dag], address, payload)
         if row.status in ENDED:
             raise SignalError(f"the run has ended: {row.status}", "ended")
         taken = await self._call(lambda: self.store.send(row.id, address, payload))
@@ -193,20 +193,24 @@ class StoredRuns:
         return await self._call(function)
 
 
-def check_payload(workflow: Workflow, address: str, payload: Any) -> None:
-    """See whether a payload is of the type of a signal, if there is one. (The run converts it.)
+def payload_of(workflow: Workflow, address: str, payload: Any) -> Any:
+    """Return what a run takes as a payload that was given as JSON: where that has no such type, as text (a date).
 
-    :raises Problem: 422, which says where in the payload it is not.
+    :raises Problem: 422, which says where in the payload it is not of the type of the signal.
     """
     found = workflow.signals.find(address)
     if found is None:
-        return
+        return payload
     signal = found[0].wait
-    _, fault = checked(payload, signal.type, shown)
-    if fault:
-        place, what = converted(payload, signal.type)[1] or ("", fault.removeprefix(": "))
-        detail = f"what was sent to {shown(address)} is not of its type {type_text(signal.type)}"
-        raise Problem(422, detail=detail, faults=[Fault(pointer("payload") + place, without_paths(what))])
+    if not checked(payload, signal.type, shown)[1]:
+        return payload
+    value, wrong = converted(payload, signal.type)
+    fault = "" if wrong is not None else checked(value, signal.type, shown)[1]
+    if wrong is None and not fault:
+        return value
+    place, what = wrong or ("", fault.removeprefix(": "))
+    detail = f"what was sent to {shown(address)} is not of its type {type_text(signal.type)}"
+    raise Problem(422, detail=detail, faults=[Fault(pointer("payload") + place, without_paths(what))])
 
 
 def check_inputs(store: Store, workflow: Workflow, run_id: str, inputs: Mapping[str, Any]) -> None:
@@ -261,4 +265,4 @@ def _counts(row: RunRow, nodes: list[Node]) -> dict[str, int]:
     return counts
 
 
-__all__ = ["Seen", "StoredRuns", "check_inputs", "check_payload", "give_up"]
+__all__ = ["Seen", "StoredRuns", "check_inputs", "give_up", "payload_of"]

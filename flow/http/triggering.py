@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Final
@@ -73,12 +73,14 @@ class Trigger:
     """Answers requests for runs.
 
     :param most: seconds that a request waits for the end of its run. :param root: the path under which runs are.
+    :param recall: lets a run know what only its store knows of it.
     """
 
-    __slots__ = ("_drives", "_most", "_stores")
+    __slots__ = ("_drives", "_most", "_recall", "_stores")
 
-    def __init__(self, drives: Drives, most: float) -> None:
+    def __init__(self, drives: Drives, most: float, recall: Callable[[Live], Awaitable[None]]) -> None:
         self._drives = drives
+        self._recall = recall
         self._most = most
         self._stores = drives.store is not None
 
@@ -256,6 +258,8 @@ class Trigger:
             raise _goes_on(live.id, root)
         if error is not None:
             raise problem_of(error, live.id, idempotent)
+        if not live.answer and live.board.waiting:
+            await self._recall(live)  # what it asked before, in another process
         if live.answer:
             return Reply(200, live.answer)
         return self._told(live, root)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flow.metrics.names import OTHER
 from flow.metrics.tallies import Models
-from flow.usage import KIND, NO_USAGE, TOKENS, TOO_MANY, Usage, outermost, read
+from flow.usage import EXACT, KIND, NO_USAGE, TOKENS, TOO_MANY, Usage, outermost, read
 
 MOST_MODELS: Final = 20
 """Models of one workflow that have labels of their own; further ones are ``other``."""
@@ -70,7 +70,7 @@ def count_in(models: Models, value: Any) -> None:
     if usage.cost is None:
         tally.unknown += usage.requests
     else:
-        tally.cost = usage.cost if tally.cost is None else tally.cost + usage.cost
+        tally.cost = usage.cost if tally.cost is None else EXACT.add(tally.cost, usage.cost)
     for kind, number in zip(tally.tokens, (getattr(usage, name) for name in TOKENS), strict=True):
         tally.tokens[kind] += number
     if usage.requests:

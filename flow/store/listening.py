@@ -12,6 +12,7 @@ from flow.plan.resolver import AWAITING, READY, TAKEN
 from flow.plan.waits import Timer
 from flow.run.hooks import HookFailed
 from flow.run.journal import CancelAsked, Rested
+from flow.run.signals import signals_of
 from flow.run.state import PlanRun
 from flow.store.backend import RunRow, Signal
 from flow.store.entries import Keeper
@@ -44,7 +45,9 @@ class Listening(Writing):
                 for signal in signals:
                     if "\0" in signal.address:
                         continue  # it was not taken
-                    mailbox.take(signal.address, self.decoded(signal.payload))
+                    found = signals_of(run.plan).find(signal.address)
+                    kind = Any if found is None else found[0].wait.type
+                    mailbox.take(signal.address, self.decoded(signal.payload, kind=kind))
             if self.rest_asked:
                 self._soon(self._look_for_rest)
             if self._lease - time.time() < LEASE * 2 / 3 and self._claimed:

@@ -13,6 +13,7 @@ from ai_server import Answer, Usage, serving
 from flow.ai.messages import (
     Delta,
     Image,
+    Kept,
     Message,
     OutputSpec,
     Reply,
@@ -162,8 +163,9 @@ class TestReading:
         content = ({"type": "thinking", "thinking": "hm", "signature": "x"}, text("so "), text("be it"), call)
         found = WIRE.reply(answer(*content, reason="tool_use", usage=usage, id="m1", model="claude-x-1"), ASK)
         assert found == Reply(
-            "so be it", (ToolCall("c1", "add", '{"a":1}'),), "tools", Tokens(16, 5, 4, 2, 3), "claude-x-1", "m1"
-        )
+            "so be it", (ToolCall("c1", "add", '{"a":1}'),), "tools", Tokens(16, 5, 4, 2, 3), "claude-x-1", "m1",
+            kept=Kept('[{"type":"thinking","thinking":"hm","signature":"x"},3,5,null]'),
+        )  # fmt: skip
 
     @pytest.mark.parametrize(
         ("reason", "finish"),

@@ -69,18 +69,22 @@ def modules_of_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     Those of other tests may have the same names: they are there again afterwards.
     """
     monkeypatch.syspath_prepend(str(tmp_path))
-    folders = (str(tmp_path), tempfile.gettempdir(), str(ROOT / "docs"))
-    for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(folders):
-            monkeypatch.delitem(sys.modules, name)
+    for name in modules_of_tests():
+        monkeypatch.delitem(sys.modules, name)
     before = set(sys.modules)
     models = importlib.import_module("flow.ai.models")
     monkeypatch.setattr(models, "_names", models._names)  # names that a page gives are those of the process
     yield
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or ""
-        if name not in before and file.startswith(folders) and not file.startswith(str(ROOT)):
+    for name in modules_of_tests():
+        if name not in before:
             del sys.modules[name]
+
+
+def modules_of_tests() -> list[str]:
+    """Return the names of the modules that tests and pages have made, or that are programs of docs."""
+    made, docs, ours = tempfile.gettempdir(), str(ROOT / "docs"), str(ROOT)
+    files = {name: getattr(module, "__file__", None) or "" for name, module in list(sys.modules.items())}
+    return [name for name, at in files.items() if at.startswith(docs if at.startswith(ours) else made)]
 
 
 def blocks_of(page: Path) -> list[Block]:

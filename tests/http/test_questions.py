@@ -96,6 +96,41 @@ async def test_who_asks_for_the_run_again_is_told(durable: bool) -> None:
         assert got.json["questions"] == {"approve": {"text": "publish? ***"}}
 
 
+@on_loop
+async def test_who_asks_for_the_run_after_a_restart_is_told() -> None:
+    store = flow.store.memory()
+    async with served(asking(), store=store) as door:
+        await door.sent(f"{API}/workflows/asking/runs?wait=0", {"run_id": "r"})
+        await door.until("r", "waiting")
+        await eventually(lambda: store.history_of(store.load("r")).waits)
+    async with served(asking(), store=store) as door:
+        got = await door.sent(f"{API}/workflows/asking/runs?wait=0", {"run_id": "r"})
+        while not got.json.get("waiting"):  # it has begun anew
+            got = await door.sent(f"{API}/workflows/asking/runs?wait=0", {"run_id": "r"})
+        assert got.json["questions"] == {"approve": {"text": "publish? "}}
+
+
+@both
+@on_loop
+async def test_a_question_that_json_cannot_hold_is_answered(durable: bool) -> None:
+    dag = flow.Dag("odd")
+
+    @dag.node
+    async def draft(ctx: flow.Context) -> int:
+        ctx.report("question", {"address": "approve", "text": "half: \ud800"})
+        return 1
+
+    dag.signal("approve", type=bool, after=["draft"])
+    async with served(dag, **stores(durable)) as door:
+        got = await door.sent(f"{API}/workflows/odd/runs?wait=0", {"run_id": "r"})
+        assert got.status == 202
+        await door.until("r", "waiting")
+        got = await door.sent(f"{API}/workflows/odd/runs?wait=0", {"run_id": "r"})
+        assert got.status == 202 and "approve" in got.json["questions"]
+        assert "approve" in (await door.view("r"))["questions"]
+        assert (await door.got("/runs/r")).status == 200
+
+
 async def asked_only(door: Any, run: str, address: str) -> Any:
     view = await door.view(run)
     return view if view["waiting"] == [address] and view["status"] == "waiting" else None

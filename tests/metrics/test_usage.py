@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, Inexact, localcontext
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flow
+from flow.http.spent import packed, unpacked
 from flow.metrics import Counts, names
 from flow.metrics.unobserved import Unobserved
 from flow.metrics.usage import MOST_MODELS, Sums
@@ -180,3 +181,26 @@ def test_what_is_within_counts_to_the_node_of_the_outermost_run() -> None:
     for path in ((), ("pages[7]",), ("pages#2", "inner"), ("pages+3",), ("pages#2[4]", "x[1]")):
         sums.count(usage(), "pages" if not path else "deep", path)
     assert list(sums) == ["pages"] and sums["pages"].requests == 5
+
+
+def test_sums_of_costs_are_exact_whatever_the_decimal_context_of_the_thread_is() -> None:
+    with localcontext() as context:
+        context.prec = 4
+        context.traps[Inexact] = True
+        counts = counted(*[usage(cost="12.34567"), usage(cost="0.00001")])
+        assert counts.snapshot().values[names.MODEL_COST] == {KEY: 12.34568}
+    assert (Usage(cost=Decimal("12.34567")) + Usage(cost=Decimal("0.00001"))).cost == Decimal("12.34568")
+
+
+def test_sums_stay_within_what_others_can_hold() -> None:
+    sums = Sums()
+    for _ in range(3_000):
+        sums.count({"input_tokens": 2**53 - 1, "requests": 1}, "a")
+    assert sums.total.input_tokens == 2**63 - 1 and sums.total.requests == 3_000
+    assert unpacked(packed(sums)) is not None
+
+
+@pytest.mark.parametrize(("cost", "read"), [("1E-999999", None), ("1E-99", Decimal("1E-99")), ("1e999999", None)])
+def test_a_cost_of_very_many_digits_is_none(cost: str, read: Decimal | None) -> None:
+    found = usage_of(usage(cost=cost))
+    assert found is not None and found.cost == read

@@ -90,7 +90,7 @@ async def deltas(
             await events.finish()
     finally:
         await events.aclose()
-    reply = assembly.reply()
+    reply = _read(where, assembly.reply)
     yield Delta(reply=reply, tokens=reply.tokens)
 
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from flow.ai.messages import MOST_TOKENS, Delta, Reply, Request, Tokens
+from flow.ai.messages import MOST_TOKENS, Delta, Kept, Reply, Request, Tokens
 
 _S = TypeVar("_S", bound=msgspec.Struct)
+_T = TypeVar("_T")
 
 
 class Unreadable(ValueError):
@@ -49,7 +50,7 @@ class Assembly(Protocol):
         ...
 
     def reply(self) -> Reply:
-        """Return the whole of it."""
+        """Return the whole of it. :raises Unreadable: if it cannot be."""
         ...
 
 
@@ -79,6 +80,25 @@ def read(kind: type[_S], data: Any) -> _S:
         raise Unreadable(f"the answer has another form than the protocol says: {error}") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Unreadable(f"the answer is no JSON: {error}") from None
+
+
+def kept_of(value: Any) -> Kept:
+    """Return what is to be sent back, of a value. :raises Unreadable: for what is no JSON."""
+    try:
+        return Kept(msgspec.json.encode(value).decode())
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise Unreadable(f"what the model thought is no JSON: {error}") from None
+
+
+def sent_back(kept: Kept | None, kind: type[_T]) -> _T | None:
+    """Return what is sent back, as the protocol has written it. None if there is nothing, or nothing of this form.
+
+    A conversation may come from anywhere, also from a client: what was made of it is not trusted.
+    """
+    try:
+        return None if kept is None else msgspec.json.decode(kept.value, type=kind)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 def merged(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,4 +137,6 @@ def media_type(data: bytes) -> str:
     return found
 
 
-__all__ = ["Assembly", "Told", "Unreadable", "Wire", "count_in", "media_type", "merged", "read"]
+__all__ = [
+    "Assembly", "Told", "Unreadable", "Wire", "count_in", "kept_of", "media_type", "merged", "read", "sent_back",
+]  # fmt: skip

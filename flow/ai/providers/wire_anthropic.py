@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from flow.ai.messages import Delta, Finish, Image, Kept, Message, Part, Reply, Request, Text, Tokens, ToolCall
-from flow.ai.providers.wire import Told, Unreadable, count_in, media_type, merged, read
+from flow.ai.messages import Delta, Finish, Image, Message, Part, Reply, Request, Text, Tokens, ToolCall
+from flow.ai.providers.wire import Told, Unreadable, count_in, kept_of, media_type, merged, read, sent_back
 
 Structured: TypeAlias = Literal["format", "tool"]
 """How a form is asked for: ``output_config.format``, or a tool that the model has to use, which older models know."""
@@ -24,8 +24,23 @@ _FINISH: Final[Mapping[str, Finish]] = {
 }
 
 
-_THOUGHTS: Final = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
-"""Blocks that are sent back as they came, with their fields."""
+class _Thought(msgspec.Struct, omit_defaults=True):
+    """A block that is sent back as it came."""
+
+    type: Literal["thinking", "redacted_thinking"]
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+
+
+_Order: TypeAlias = list[_Thought | int | None]
+"""The blocks of an answer in their order, which must stay: a thought, so many characters of its text, or a call."""
+
+_THOUGHTS: Final = ("thinking", "redacted_thinking")
+
+
+_THOUGHT, _TEXT, _CALL = "a thought", "b text", "c call"
+"""Kinds of blocks, in the order of those of one index."""
 
 
 class _Stop(msgspec.Struct):
@@ -33,6 +48,8 @@ class _Stop(msgspec.Struct):
 
 
 class _Block(msgspec.Struct):
+    """A block of an answer. :ivar written: the input of a call as JSON text, where it came in pieces."""
+
     type: str = ""
     text: str | None = None
     id: str | None = None
@@ -41,6 +58,7 @@ class _Block(msgspec.Struct):
     thinking: str | None = None
     signature: str | None = None
     data: str | None = None
+    written: str | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -121,13 +139,7 @@ class Messages:
             raise Told(answer.error, _tokens(answer.usage), bool(answer.content))
         if answer.content is None:
             raise Unreadable("the answer has no content")
-        calls = [
-            (block.id, block.name, msgspec.json.encode(block.input or {}).decode())
-            for block in answer.content
-            if block.type == "tool_use"
-        ]
-        texts = [block.text or "" for block in answer.content if block.type == "text"]
-        return _reply(answer, "".join(texts), calls, _tokens(answer.usage), self._form_of(request), answer.content)
+        return _reply(answer, answer.content, _tokens(answer.usage), self._form_of(request))
 
     def assembly(self, request: Request) -> Events:
         """Return what takes the events of a streamed answer."""
@@ -148,9 +160,9 @@ class Events:
         self._answer = _Answer()
         self._usage: dict[str, Any] = {}
         self._begun = False
-        self._texts: list[str] = []
-        self._calls: dict[int, tuple[_Block, list[str]]] = {}
-        self._thoughts: dict[int, _Block] = {}
+        # By index and kind: a text may have the index of a call where a server counts wrongly.
+        self._parts: dict[tuple[int, str], tuple[_Block, list[str]]] = {}
+        self._signatures: dict[int, list[str]] = {}
         self.ended = False
 
     @property
@@ -181,37 +193,36 @@ class Events:
     def _begin(self, index: int, block: _Block) -> Delta | None:
         if block.type == "tool_use":
             whole = msgspec.json.encode(block.input).decode() if block.input else ""
-            self._calls[index] = (block, [whole] if whole else [])
+            self._parts[index, _CALL] = (block, [whole] if whole else [])
             if block.name == self._form:
                 return self._said(whole) if whole else None
             return Delta(other=(block.name or "") + whole)
         if block.type in _THOUGHTS:
-            self._thoughts[index] = block
+            self._parts[index, _THOUGHT] = (block, [block.thinking] if block.thinking else [])
             return Delta(other=block.thinking) if block.thinking else None
-        return self._say(block.text) if block.type == "text" and block.text else None
+        return self._say(index, block.text) if block.type == "text" and block.text else None
 
     def _grow(self, event: _Event) -> Delta | None:
         piece = event.delta
         if piece is None:
             return None
-        thought = self._thoughts.get(event.index)
-        if piece.signature and thought is not None:
-            thought.signature = (thought.signature or "") + piece.signature
+        if piece.signature:
+            self._signatures.setdefault(event.index, []).append(piece.signature)
         if piece.thinking:
-            if thought is not None:
-                thought.thinking = (thought.thinking or "") + piece.thinking
+            if (event.index, _THOUGHT) in self._parts:
+                self._parts[event.index, _THOUGHT][1].append(piece.thinking)
             return Delta(other=piece.thinking)
         if piece.text and piece.type in ("text_delta", None):
-            return self._say(piece.text)
-        found = self._calls.get(event.index)
+            return self._say(event.index, piece.text)
+        found = self._parts.get((event.index, _CALL))
         if not piece.partial_json or found is None:
             return None
         found[1].append(piece.partial_json)
         text = piece.partial_json
         return self._said(text) if found[0].name == self._form else Delta(other=text)
 
-    def _say(self, text: str) -> Delta | None:
-        self._texts.append(text)
+    def _say(self, index: int, text: str) -> Delta | None:
+        self._parts.setdefault((index, _TEXT), (_Block("text"), []))[1].append(text)
         return Delta(other=text) if self._form else self._said(text)
 
     def _said(self, text: str) -> Delta:
@@ -226,43 +237,56 @@ class Events:
         return None if tokens is None else Delta(tokens=tokens)
 
     def reply(self) -> Reply:
-        calls = [(block.id, block.name, "".join(parts) or "{}") for _, (block, parts) in sorted(self._calls.items())]
-        thoughts = [block for _, block in sorted(self._thoughts.items())]
-        return _reply(self._answer, "".join(self._texts), calls, _tokens(self._usage), self._form, thoughts)
+        return _reply(self._answer, list(self._blocks()), _tokens(self._usage), self._form)
+
+    def _blocks(self) -> Iterator[_Block]:
+        """Yield the blocks as an answer has them that comes as a whole."""
+        for (index, kind), (block, parts) in sorted(self._parts.items(), key=lambda one: one[0]):
+            whole = "".join(parts)
+            if kind == _TEXT:
+                yield _Block("text", text=whole)
+            elif kind == _CALL:
+                yield _Block("tool_use", id=block.id, name=block.name, written=whole or "{}")
+            else:
+                signature = "".join([block.signature or "", *self._signatures.get(index, ())])
+                has_text, is_signed = block.thinking is not None or parts, block.signature is not None or signature
+                thinking = whole if has_text else None
+                yield _Block(block.type, thinking=thinking, signature=signature if is_signed else None, data=block.data)
 
 
-def _reply(
-    answer: _Answer,
-    text: str,
-    calls: Iterable[tuple[str | None, str | None, str]],
-    tokens: Tokens | None,
-    form: str,
-    blocks: Iterable[_Block],
-) -> Reply:
+def _reply(answer: _Answer, blocks: Sequence[_Block], tokens: Tokens | None, form: str) -> Reply:
     finish: Finish = _FINISH.get(answer.stop_reason or "", "other")
-    found = [ToolCall(id or f"call_{i}", name or "", arguments) for i, (id, name, arguments) in enumerate(calls)]
-    given = [call for call in found if form and call.name == form]
+    text = "".join(block.text or "" for block in blocks if block.type == "text")
+    asked = [block for block in blocks if block.type == "tool_use"]
+    calls = [ToolCall(one.id or f"call_{i}", one.name or "", _arguments(one)) for i, one in enumerate(asked)]
+    given = [call for call in calls if form and call.name == form]
+    order: _Order | None = None
     if given:
         text = given[0].arguments
-        found = [call for call in found if call.name != form]
-        finish = "stop" if finish == "tools" and not found else finish
+        calls = [call for call in calls if call.name != form]
+        finish = "stop" if finish == "tools" and not calls else finish
+    elif calls and any(block.type in _THOUGHTS for block in blocks):
+        order = [_placed(block) for block in blocks if block.type in ("text", "tool_use", *_THOUGHTS)]
     refusal = ""
     if finish == "refused":
         refusal = (
             (answer.stop_details and answer.stop_details.explanation) or text or "the provider has stopped the answer"
         )
-    kept = _kept(blocks) if found else None
-    return Reply(text, tuple(found), finish, tokens, answer.model or "", answer.id or "", refusal, kept)
+    kept = None if order is None else kept_of(order)
+    return Reply(text, tuple(calls), finish, tokens, answer.model or "", answer.id or "", refusal, kept)
 
 
-def _kept(blocks: Iterable[_Block]) -> Kept | None:
-    """Return what was thought before tools were called: without it the results of these are refused."""
-    thoughts = [
-        {"type": block.type, **{field: getattr(block, field) or "" for field in _THOUGHTS[block.type]}}
-        for block in blocks
-        if block.type in _THOUGHTS
-    ]
-    return Kept(msgspec.json.encode(thoughts).decode()) if thoughts else None
+def _arguments(call: _Block) -> str:
+    return msgspec.json.encode(call.input or {}).decode() if call.written is None else call.written
+
+
+def _placed(block: _Block) -> _Thought | int | None:
+    if block.type == "text":
+        return len(block.text or "")
+    if block.type == "tool_use":
+        return None
+    kind: Any = block.type
+    return _Thought(kind, block.thinking, block.signature, block.data)
 
 
 def _tokens(usage: Any) -> Tokens | None:
@@ -293,12 +317,7 @@ def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
     for message in messages:
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = _result(message) if message.role == "tool" else _blocks(message.content)
-        if message.kept is not None and message.tool_calls:
-            blocks = msgspec.json.decode(message.kept.value) + blocks
-        blocks += [
-            {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)} for call in message.tool_calls
-        ]
+        blocks = _result(message) if message.role == "tool" else _said(message)
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
         elif blocks:
@@ -308,6 +327,29 @@ def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:
         if len(content) == 1 and content[0]["type"] == "text":
             turn["content"] = content[0]["text"]
     return turns
+
+
+def _said(message: Message) -> list[dict[str, Any]]:
+    """Return the blocks of a message: where its model has thought before it called tools, in their order."""
+    calls = [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)} for call in message.tool_calls
+    ]
+    content = message.content
+    order = sent_back(message.kept, _Order) if calls and isinstance(content, str) else None
+    if order is None or not isinstance(content, str):
+        return _blocks(content) + calls
+    blocks, at, made = list[dict[str, Any]](), 0, 0
+    for one in order:
+        if isinstance(one, _Thought):
+            blocks.append(msgspec.to_builtins(one))
+        elif one is None:
+            blocks += calls[made : made + 1]
+            made += 1
+        else:
+            blocks += _blocks(content[at : at + max(0, one)])
+            at += max(0, one)
+    # A history may have been changed since: nothing of the message is lost.
+    return blocks + _blocks(content[at:]) + calls[made:]
 
 
 def _result(message: Message) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from flow.ai.messages import Delta, Finish, Kept, Message, Part, Reply, Request, Text, Tokens, ToolCall
-from flow.ai.providers.wire import Told, Unreadable, count_in, media_type, merged, read
+from flow.ai.providers.wire import Told, Unreadable, count_in, kept_of, media_type, merged, read, sent_back
 
 DONE: Final = b"[DONE]"
 
@@ -111,7 +111,7 @@ class ChatCompletions:
             if call.function is not None
         )
         texts = _text(said.content), said.refusal or ""
-        extras = {call.id: call.extra_content for call in said.tool_calls or () if call.id and call.extra_content}
+        extras = [call.extra_content for call in said.tool_calls or () if call.function is not None]
         kept = _kept(said.reasoning_content, said.reasoning_details, extras)
         return _reply(answer, choice.finish_reason, *texts, calls, _tokens(answer.usage), kept)
 
@@ -127,7 +127,8 @@ class Chunks:
         self._answer = _Answer()
         self._texts: list[str] = []
         self._refusals: list[str] = []
-        self._calls: dict[int, tuple[_Call, list[str]]] = {}
+        self._calls: list[tuple[int, _Call, list[str]]] = []
+        self._places: dict[int, int] = {}  # by index, of the newest call of it
         self._thoughts: list[str] = []
         self._details: list[Any] = []
         self._finish: str | None = None
@@ -170,9 +171,19 @@ class Chunks:
         return Delta(text, tokens=tokens, other=other)
 
     def _add_call(self, call: _Call) -> None:
-        """Add a piece of a call. Its index says of which; servers that send none send each call in one piece."""
-        at = call.index if call.index is not None else len(self._calls)
-        kept, parts = self._calls.setdefault(at, (call, []))
+        """Add a piece of a call. Its index says of which; servers that send none send each call in one piece.
+
+        Google's counts wrongly: calls of one index and of different ids are different ones.
+        """
+        place = None if call.index is None else self._places.get(call.index)
+        if place is not None and call.id and self._calls[place][1].id not in (None, "", call.id):
+            place = None
+        if place is None:
+            place = len(self._calls)
+            at = place if call.index is None else call.index
+            self._places[at] = place
+            self._calls.append((at, call, []))
+        _, kept, parts = self._calls[place]
         kept.extra_content = kept.extra_content or call.extra_content
         if call.function is None:
             return
@@ -183,13 +194,14 @@ class Chunks:
         parts.append(_arguments(call.function, ""))
 
     def reply(self) -> Reply:
+        asked = sorted(self._calls, key=lambda one: one[0])  # those of one index stay in their order
         calls = tuple(
             ToolCall(call.id or f"call_{i}", (call.function and call.function.name) or "", "".join(parts) or "{}")
-            for i, (call, parts) in sorted(self._calls.items())
+            for i, (_, call, parts) in enumerate(asked)
         )
         text, refusal = "".join(self._texts), "".join(self._refusals)
-        extras = {one.id: one.extra_content for one, _ in self._calls.values() if one.id and one.extra_content}
-        kept = _kept("".join(self._thoughts), _joined(self._details), extras)
+        thoughts = "".join(self._thoughts) if self._thoughts else None
+        kept = _kept(thoughts, _joined(self._details), [call.extra_content for _, call, _ in asked])
         return _reply(self._answer, self._finish, text, refusal, calls, self._tokens, kept)
 
 
@@ -219,30 +231,44 @@ def _reply(
     return Reply(text, calls, finish, tokens, answer.model or "", answer.id or "", refusal, kept if calls else None)
 
 
-def _kept(thoughts: Any, details: Any, extras: Mapping[str, Any]) -> Kept | None:
-    """Return what services beside OpenAI want back with tool calls, or refuse the results.
+class _Back(msgspec.Struct, omit_defaults=True):
+    """What services beside OpenAI want back with tool calls, or refuse the results.
 
-    DeepSeek and Moonshot ``reasoning_content``, OpenRouter ``reasoning_details``, and Google's ``extra_content`` (a
-    signature) with each call.
+    :ivar reasoning_content: of DeepSeek and Moonshot, also if it is empty. :ivar reasoning_details: of OpenRouter.
+    :ivar extra_content: of Google: a signature, for each call.
     """
-    found = {"reasoning_content": thoughts, "reasoning_details": details, "extra_content": extras}
-    found = {field: value for field, value in found.items() if value}
-    return Kept(msgspec.json.encode(found).decode()) if found else None
+
+    reasoning_content: str | None = None
+    reasoning_details: list[Any] | None = None
+    extra_content: list[Any] | None = None
+
+
+def _kept(thoughts: Any, details: Any, extras: list[Any]) -> Kept | None:
+    back = _Back(
+        thoughts if isinstance(thoughts, str) else None,
+        details if isinstance(details, list) and details else None,
+        extras if any(extras) else None,
+    )
+    return None if back == _Back() else kept_of(back)
 
 
 def _joined(details: Sequence[Any]) -> list[Any]:
-    """Put pieces of a streamed list together: those of one index and type are one entry, whose texts go on."""
+    """Put pieces of a streamed list together: those of one index, type and id are one entry, whose texts go on."""
     found: dict[str, dict[str, Any]] = {}
+    texts: dict[tuple[str, str], list[str]] = {}
     for at, piece in enumerate(details):
         if not isinstance(piece, dict):
             continue
-        entry = found.setdefault(f"{piece.get('index', f'at {at}')} {piece.get('type')}", {})
+        index = piece.get("index")
+        key = f"{f'at {at}' if index is None else index} {piece.get('type')} {piece.get('id')}"
+        entry = found.setdefault(key, {})
         for field, value in piece.items():
-            before = entry.get(field)
-            if field in ("text", "summary", "data") and isinstance(value, str) and isinstance(before, str):
-                value = before + value
-            if value is not None:
+            if field in ("text", "summary", "data") and isinstance(value, str):
+                texts.setdefault((key, field), []).append(value)
+            if value is not None or field not in entry:
                 entry[field] = value
+    for (key, field), parts in texts.items():
+        found[key][field] = "".join(parts)
     return list(found.values())
 
 
@@ -294,19 +320,22 @@ def _message(message: Message) -> dict[str, Any]:
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.tool_calls
         ]
-        if message.kept is not None:
-            _put_back(found, msgspec.json.decode(message.kept.value))
+        back = sent_back(message.kept, _Back)
+        if back is not None:
+            _put_back(found, back)
     if message.role == "tool":
         found["tool_call_id"] = message.tool_call_id
     return found
 
 
-def _put_back(message: dict[str, Any], kept: dict[str, Any]) -> None:
-    extras = kept.pop("extra_content", {})
-    for call in message["tool_calls"]:
-        if call["id"] in extras:
-            call["extra_content"] = extras[call["id"]]
-    message.update(kept)
+def _put_back(message: dict[str, Any], back: _Back) -> None:
+    for call, extra in zip(message["tool_calls"], back.extra_content or (), strict=False):
+        if extra is not None:
+            call["extra_content"] = extra
+    if back.reasoning_content is not None:
+        message["reasoning_content"] = back.reasoning_content
+    if back.reasoning_details is not None:
+        message["reasoning_details"] = back.reasoning_details
 
 
 def _part(part: Part) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -22,6 +22,9 @@ NAME: Final[dict[str, Any]] = {
 }  # fmt: skip
 """A name of a run or a node."""
 
+
+_OWN: Final = "#/$defs/"
+"""What references to the definitions of a schema of its own begin with."""
 
 _SAMPLES: Final[tuple[Any, ...]] = (None, True, 1, 1.5, "", [], {})
 """One of each kind of JSON."""
@@ -140,18 +143,38 @@ def told(workflow: Workflow, root: str) -> dict[str, Any]:
 
     :param root: the path of the API: ``/api/v1``.
     """
-    schemas = Schemas(types_of(workflow), "#/$defs/{name}")
-    defs = {"$defs": schemas.components} if schemas.components else {}
+    schemas = Schemas(types_of(workflow), _OWN + "{name}")
     path = f"{root}/workflows/{workflow.name}"
     return {
         "name": workflow.name,
         "description": description_of(workflow),
         "nodes": len(workflow.plan),
-        "inputs": inputs_of(workflow, schemas) | defs,
-        "outputs": outputs_of(workflow, schemas) | defs,
-        "signals": {address: schema | defs for address, schema in signals_of(workflow, schemas).items()},
+        "inputs": _whole(inputs_of(workflow, schemas), schemas),
+        "outputs": _whole(outputs_of(workflow, schemas), schemas),
+        "signals": {address: _whole(schema, schemas) for address, schema in signals_of(workflow, schemas).items()},
         "links": {"runs": f"{path}/runs", "graph": f"{path}/graph.svg"},
     }
+
+
+def _whole(schema: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
+    """Return a schema with the definitions that it refers to, and those that they refer to. O(these)."""
+    found, left = dict[str, Any](), list(_refs(schema))
+    while left:
+        name = left.pop()
+        if name not in found:
+            found[name] = schemas.components[name]
+            left += _refs(found[name])
+    return schema | ({"$defs": found} if found else {})
+
+
+def _refs(schema: Any) -> Iterator[str]:
+    """Yield the names of the definitions that a schema refers to."""
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for part in parts:
+        yield from _refs(part)
+    ref = schema.get("$ref") if isinstance(schema, dict) else None
+    if isinstance(ref, str) and ref.startswith(_OWN):
+        yield ref.removeprefix(_OWN)
 
 
 def description_of(workflow: Workflow) -> str:
