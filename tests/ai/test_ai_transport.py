@@ -123,6 +123,27 @@ class TestClients:
             assert [asked.headers["x-mine"] for asked in server.requests] == ["yes", "yes"]
             assert {asked.key for asked in server.requests} == {KEY}
 
+    @pytest.mark.parametrize("by_proxy", [False, True])
+    def test_proxies_of_the_environment(self, by_proxy: bool, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+
+        async def go(url: str) -> None:
+            provider = OpenAICompatible(url, KEY)
+            assert (await provider.complete(REQUEST)).text == "fine"
+            assert (await streamed(provider))[1].text == "fine"
+
+        with serving() as server:
+            path = "/chat/completions"
+            if not by_proxy:
+                run(go, server.openai, backend=backend)
+                assert {asked.path.rpartition("/v1")[2] for asked in server.requests} == {path}
+                return
+            monkeypatch.setenv("HTTP_PROXY", server.url)
+            run(go, "http://models.invalid/v1", backend=backend)  # no name server knows it: the proxy is asked
+            assert [asked.path for asked in server.requests] == [f"http://models.invalid/v1{path}"] * 2
+
     def test_no_cookies_are_kept(self) -> None:
         async def go(server: Server) -> None:
             provider = OpenAICompatible(server.openai, KEY)
