@@ -135,11 +135,14 @@ class Caller(msgspec.Struct, frozen=True):
         await prepared(model, counting=counts)
         rates = model.rates_for(request.options)
         count = (await counted(model.counter, request))[0] if counts else None
-        request, most = self._limited(session, model, request, rates, count or 0)
+        most: Decimal | None = None
+        if self.limits is not None or self.budgets:
+            request, most = self._limited(session, model, request, rates, count or 0)
         rate, breaker = (self.rate, self.breaker) if is_first else (None, None)
-        tokens = (count or 0) + output_of(model, request, rate, count or 0)
         holding = hold(ctx, self.budgets, most) if self.budgets else UNBOUNDED
-        entering = UNBOUNDED if rate is None else enter(ctx, rate, tokens)
+        entering: Any = UNBOUNDED
+        if rate is not None:
+            entering = enter(ctx, rate, (count or 0) + output_of(model, request, rate, count or 0))
         async with entering as entered, holding as held:
             await _admitted(ctx, breaker)
             spending = Spending(ctx, model, request, rates, count)

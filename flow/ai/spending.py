@@ -170,12 +170,17 @@ def token_faults(tokens: Any) -> str:
     """Say what is wrong with the tokens that a provider of the user's own gives; "" if nothing is."""
     if not isinstance(tokens, Tokens):
         return f"its tokens are {a_kind(tokens)}, and no Tokens"
+    counts = (tokens.input, tokens.output, tokens.cached, tokens.cache_write, tokens.reasoning)
+    if set(map(type, counts)) == _INTS and min(counts) >= 0 and max(counts) <= MOST_TOKENS:
+        return ""
     for name in ("input", "output", "cached", "cache_write", "reasoning"):
         value = getattr(tokens, name)
         if not is_int(value) or not 0 <= value <= MOST_TOKENS:
             return f"its tokens have {name}={shown(value)}, and no number of 0 or more"
     return ""
 
+
+_INTS: Final = {int}
 
 _warned: Final[set[str]] = set()
 

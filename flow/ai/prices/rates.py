@@ -65,7 +65,11 @@ class Rates(msgspec.Struct, frozen=True):
         Fees that are no matter of tokens are not in it: searches of the provider's own, storage of caches. Tokens that
         are written to a cache for an hour are not told from those for five minutes. O(tiers).
         """
-        at = self.at(tokens.input)
+        at = self.at(tokens.input) if self.tiers else self
+        is_plain = tokens.cached == tokens.cache_write == tokens.reasoning == 0
+        if is_plain and at.input is not None and at.output is not None:
+            taken, made = EXACT.multiply(at.input, tokens.input), EXACT.multiply(at.output, tokens.output)
+            return EXACT.add(EXACT.scaleb(EXACT.add(taken, made), PER_MILLION), self.request)
         fresh = max(0, tokens.input - tokens.cached - tokens.cache_write)
         plain = max(0, tokens.output - tokens.reasoning)
         cached = at.input if at.cached is None else at.cached

@@ -34,7 +34,7 @@ class Key:
     :param required: whether requests make no sense without a key. :param also: other texts that are hidden.
     """
 
-    __slots__ = ("_always", "_lock", "_recent", "_required", "_source", "_under_way", "variable")
+    __slots__ = ("_always", "_last", "_lock", "_recent", "_required", "_source", "_under_way", "variable")
 
     def __init__(self, source: KeySource, variable: str, *, required: bool = True, also: Iterable[str] = ()) -> None:
         self._source = source
@@ -42,6 +42,7 @@ class Key:
         self._required = required
         self._always = _secrets(also)
         self._recent: dict[str, None] = {}  # the newest is the last
+        self._last: tuple[str, tuple[str, ...]] = ("", ())
         self._under_way: WeakSet[Sent] = WeakSet()
         self._lock = Lock()
 
@@ -73,6 +74,14 @@ class Key:
         with self._lock:
             self._under_way.add(sent)
         return sent
+
+    def secrets_of(self, key: str) -> tuple[str, ...]:
+        """Return what is hidden of a key, and remember it: most keys are that of the request before. O(1)."""
+        last = self._last
+        if last[0] != key:
+            last = self._last = (key, _secrets((key,)))
+        self.hide(last[1])
+        return last[1]
 
     def hide(self, texts: Iterable[str]) -> None:
         """Remember what is hidden after the request has ended, too. O(1) for each."""
@@ -121,7 +130,7 @@ class Sent:
     async def key(self) -> str:
         """Return the key for this request, which is hidden from now on. :raises KeyMissing: see :meth:`Key.text`."""
         key = await self._key.text()
-        self.hide((key,))
+        self.texts = self._key.secrets_of(key)
         return key
 
     def hide(self, texts: Iterable[str]) -> None:

@@ -108,8 +108,8 @@ class Transport:
         response, answer = await self._send(where, body, _JSON)
         try:
             await self._check(response, answer, _JSON)
-            size = response.headers.get("content-length", "")
-            if size.isdecimal() and int(size) > self._max_bytes:
+            size = _fields_of(response).get(b"content-length", b"")
+            if size.isdigit() and int(size) > self._max_bytes:
                 raise too_long(answer.where, self._max_bytes)
             return await whole(answer, self._max_bytes)
         finally:
@@ -147,7 +147,7 @@ class Transport:
         except Exception as error:
             failed = self._failing(where, error)
         else:
-            if has_rates(response.headers):
+            if any(b"ratelimit" in name for name in _fields_of(response)) and has_rates(response.headers):
                 self._said = response.headers
             return response, Body(where, response.aiter_raw(), close, self._failing)
         raise failed
@@ -210,26 +210,30 @@ class Transport:
 
     async def _check(self, response: httpx2.Response, answer: Body, kind: str) -> None:
         """:raises ProviderError: if the answer is an error, a redirect, or none of this type."""
-        where, fields = answer.where, response.headers
-        found = fields.get("content-type", "").partition(";")[0].strip().lower()
-        status = response.status_code
+        where, fields, status = answer.where, _fields_of(response), response.status_code
+        found = fields.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
         if 300 <= status < 400:
-            target = place_of(fields.get("location", ""))
+            target = place_of(response.headers.get("location", ""))
             text = f"answered {status}: redirects are not followed, since they would take the key along"
             raise where.error(RequestRejected, f"{text}. It names {target or 'no place'}: set base_url=", status=status)
         if not 200 <= status < 300:
-            raise where.fault(_told(await beginning(answer), found), status, fields)
-        if fields.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise where.fault(_told(await beginning(answer), found), status, response.headers)
+        if fields.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
             raise where.error(ReplyInvalid, "the answer is compressed, which was not asked for", status=status)
         if found == kind or (kind == _JSON and found.endswith("+json")):
             return
         if kind == _EVENTS and is_json(found):  # an error, most likely
-            raise where.fault(_told(await beginning(answer), found), status, fields)
+            raise where.fault(_told(await beginning(answer), found), status, response.headers)
         text = f"the answer is {found or 'of no type'}, where {kind} was asked for"
         raise where.error(ReplyInvalid, f"{text}: does {self.place} speak this protocol?", status=status)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.place!r})"
+
+
+def _fields_of(response: httpx2.Response) -> dict[bytes, bytes]:
+    """Return the fields of an answer by their names in lower case. (Headers of httpx2 look one up in 60 steps.)"""
+    return {name.lower(): value for name, value in response.headers.raw}
 
 
 def place_of(url: str) -> str:

@@ -114,11 +114,13 @@ def merged(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
 def count_in(usage: Any, name: str) -> int | None:
     """Return a number of tokens; None if there is none, or none that can be. Some servers write ``10.0``, ``"10"``."""
     value = usage.get(name) if isinstance(usage, Mapping) else None
+    if type(value) is int and 0 <= value <= MOST_TOKENS:  # as most write it
+        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MOST_TOKENS)):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
+    return value if isinstance(value, int) and 0 <= value <= MOST_TOKENS and not isinstance(value, bool) else None
 
 
 _MAGIC = (
