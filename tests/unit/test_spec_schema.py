@@ -118,6 +118,7 @@ nodes:
     retry: {attempts: 4}
     publish: {notes: "{{ result.title }}"}
   research: {agent: fast, prompt: "What of {{ notes.title }}?", tools: ["deploy.steps:search", {file: look.yaml}],
+             conversation: true,
              approve: [search], max_rounds: 4, on_limit: answer, concurrency: null, budget: [{run: 1}], cache: true}
   close: {call: deploy.steps:close, cleanup: true, join: 1}
   undo: {call: log, with: {message: gone}, teardown: validate, executor: pool, abandon_on_timeout: true}
