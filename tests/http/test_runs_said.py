@@ -80,7 +80,7 @@ async def test_a_store_that_breaks_hides_no_run_that_goes_on() -> None:
         await eventually(lambda: store.history_of(store.load(run)).waits)  # nothing is on its way to the store
         backend.broken = "disk I/O error"
         live = door.service.runs.live[run]
-        assert (await door.view(run))["created"] in (live.created, live.stored_at)  # as far as the store was asked before
+        assert (await door.view(run))["created"] in (live.created, live.stored_at)  # if the store was asked before
         backend.broken = ""
         assert (await door.view(run))["created"] == store.run(run).created
 
