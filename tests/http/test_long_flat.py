@@ -6,7 +6,6 @@ import asyncio
 import gc
 import http.client
 import json
-import logging
 import os
 import re
 import shutil
@@ -26,14 +25,6 @@ import flow
 from flow.http import Limits
 
 PROGRAM = Path(__file__).parent / "programs" / "served_runs.py"
-
-
-@pytest.fixture(autouse=True)
-def _unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what is logged from pytest, which keeps all of it: so much a second, the more the slower the machine is."""
-    log = logging.getLogger("flow")
-    monkeypatch.setattr(log, "propagate", False)
-    monkeypatch.setattr(log, "handlers", [logging.NullHandler()])
 
 
 def objects() -> Counter[str]:
@@ -56,15 +47,18 @@ def mixed() -> flow.Dag:
     return dag
 
 
-async def flat(ask: Any, rounds: int, each: int) -> None:
+async def flat(ask: Any, rounds: int, each: int, caplog: pytest.LogCaptureFixture) -> None:
     """Check that no kind of objects becomes more with every round of requests: by one in four of them, say.
 
     (In one round or another some do: what is imported late.)
+
+    :param caplog: keeps what is logged: so much a second, the more the slower the machine is.
     """
     counts = []
     for _ in range(rounds):
         for n in range(each):
             await ask(n)
+        caplog.clear()
         counts.append(objects())
     pairs = list(zip(counts, counts[1:], strict=False))
     grown = {kind: [after[kind] - before[kind] for before, after in pairs] for kind in counts[-1]}
@@ -72,7 +66,7 @@ async def flat(ask: Any, rounds: int, each: int) -> None:
 
 
 @on_loop
-async def test_quick_runs_in_the_handler() -> None:
+async def test_quick_runs_in_the_handler(caplog: pytest.LogCaptureFixture) -> None:
     dag = flow.Dag("quick")
     dag.add("one", lambda n: {"n": n})
     async with served(dag, limits=Limits(finished=100)) as door:
@@ -81,13 +75,13 @@ async def test_quick_runs_in_the_handler() -> None:
             got = await door.sent(f"{API}/workflows/quick/runs", {"inputs": {"n": n}})
             assert got.status == 200
 
-        await flat(ask, rounds=10, each=2_000)  # 20,000 in all
+        await flat(ask, rounds=10, each=2_000, caplog=caplog)  # 20,000 in all
         assert door.service.runs.statistics["ended"] == 100
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["memory", "store"])
 @on_loop
-async def test_other_ways(durable: bool) -> None:
+async def test_other_ways(durable: bool, caplog: pytest.LogCaptureFixture) -> None:
     """In threads, on the loop, failed, refused, cancelled, watched, listed."""
     calls = Calls()
     calls.fails = True
@@ -110,11 +104,11 @@ async def test_other_ways(durable: bool) -> None:
                 await eventually(lambda: not door.service.runs.live)
                 door.service.store.delete([row.id for row in door.service.store.runs()])  # type: ignore[union-attr]
 
-        await flat(ask, rounds=5, each=30)
+        await flat(ask, rounds=5, each=30, caplog=caplog)
 
 
 @on_loop
-async def test_runs_that_are_cancelled_and_clients_that_go() -> None:
+async def test_runs_that_are_cancelled_and_clients_that_go(caplog: pytest.LogCaptureFixture) -> None:
     dag = flow.Dag("waits")
 
     @dag.node
@@ -131,7 +125,7 @@ async def test_runs_that_are_cancelled_and_clients_that_go() -> None:
             await door.cancel(run)
             await door.until(run, "cancelled")
 
-        await flat(ask, rounds=5, each=20)
+        await flat(ask, rounds=5, each=20, caplog=caplog)
 
 
 class Asking(threading.Thread):
