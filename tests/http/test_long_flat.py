@@ -6,6 +6,7 @@ import asyncio
 import gc
 import http.client
 import json
+import logging
 import os
 import re
 import shutil
@@ -28,7 +29,12 @@ PROGRAM = Path(__file__).parent / "programs" / "served_runs.py"
 
 
 def objects() -> Counter[str]:
-    """Count the objects that there are by kind, but for the timers that were cancelled: asyncio keeps up to 100."""
+    """Count the objects that there are by kind, but for the timers that were cancelled: asyncio keeps up to 100.
+
+    And but for what is logged, which pytest keeps: so much a second, the more the slower the machine is.
+    """
+    for handler in logging.getLogger().handlers:
+        getattr(handler, "records", []).clear()
     gc.collect()
     found = Counter(type(one).__qualname__ for one in gc.get_objects())
     del found["TimerHandle"], found["Context"]
@@ -47,26 +53,24 @@ def mixed() -> flow.Dag:
     return dag
 
 
-async def flat(ask: Any, rounds: int, each: int, caplog: pytest.LogCaptureFixture) -> None:
+async def flat(ask: Any, rounds: int, each: int) -> None:
     """Check that no kind of objects becomes more with every round of requests: by one in four of them, say.
 
     (In one round or another some do: what is imported late.)
-
-    :param caplog: keeps what is logged: so much a second, the more the slower the machine is.
     """
     counts = []
     for _ in range(rounds):
         for n in range(each):
             await ask(n)
-        caplog.clear()
         counts.append(objects())
     pairs = list(zip(counts, counts[1:], strict=False))
     grown = {kind: [after[kind] - before[kind] for before, after in pairs] for kind in counts[-1]}
-    assert not {kind: by for kind, by in grown.items() if min(by) > each / 4}
+    more = {kind: by for kind, by in grown.items() if min(by) > each / 4}
+    assert not more, more
 
 
 @on_loop
-async def test_quick_runs_in_the_handler(caplog: pytest.LogCaptureFixture) -> None:
+async def test_quick_runs_in_the_handler() -> None:
     dag = flow.Dag("quick")
     dag.add("one", lambda n: {"n": n})
     async with served(dag, limits=Limits(finished=100)) as door:
@@ -75,13 +79,13 @@ async def test_quick_runs_in_the_handler(caplog: pytest.LogCaptureFixture) -> No
             got = await door.sent(f"{API}/workflows/quick/runs", {"inputs": {"n": n}})
             assert got.status == 200
 
-        await flat(ask, rounds=10, each=2_000, caplog=caplog)  # 20,000 in all
+        await flat(ask, rounds=10, each=2_000)  # 20,000 in all
         assert door.service.runs.statistics["ended"] == 100
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["memory", "store"])
 @on_loop
-async def test_other_ways(durable: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_other_ways(durable: bool) -> None:
     """In threads, on the loop, failed, refused, cancelled, watched, listed."""
     calls = Calls()
     calls.fails = True
@@ -104,11 +108,11 @@ async def test_other_ways(durable: bool, caplog: pytest.LogCaptureFixture) -> No
                 await eventually(lambda: not door.service.runs.live)
                 door.service.store.delete([row.id for row in door.service.store.runs()])  # type: ignore[union-attr]
 
-        await flat(ask, rounds=5, each=30, caplog=caplog)
+        await flat(ask, rounds=5, each=30)
 
 
 @on_loop
-async def test_runs_that_are_cancelled_and_clients_that_go(caplog: pytest.LogCaptureFixture) -> None:
+async def test_runs_that_are_cancelled_and_clients_that_go() -> None:
     dag = flow.Dag("waits")
 
     @dag.node
@@ -125,7 +129,7 @@ async def test_runs_that_are_cancelled_and_clients_that_go(caplog: pytest.LogCap
             await door.cancel(run)
             await door.until(run, "cancelled")
 
-        await flat(ask, rounds=5, each=20, caplog=caplog)
+        await flat(ask, rounds=5, each=20)
 
 
 class Asking(threading.Thread):
