@@ -104,7 +104,9 @@ class Signal(Wait):
             yield f"type must be the type of what is sent, not {shown(self.type)}"
 
     def __repr__(self) -> str:
-        return f"<signal of type {getattr(self.type, '__name__', None) or shown(self.type)}>"
+        kind = self.type  # a union has a name as well, since 3.14: that of all unions
+        is_class = isinstance(kind, type) and not hasattr(kind, "__args__")
+        return f"<signal of type {kind.__name__ if is_class else shown(kind)}>"
 
 
 class Timer(Wait):
