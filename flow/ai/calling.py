@@ -78,9 +78,7 @@ class Caller(msgspec.Struct, frozen=True):
         models = [stand_in(model) for model in self.models]
         for at, model in enumerate(models, 1):
             is_first = self.models[at - 1].provider_name == self.models[0].provider_name
-            asked = replace(
-                request, model=model.name, messages=_of_provider(request.messages, model.provider_name)
-            )
+            asked = replace(request, model=model.name, messages=_of_provider(request.messages, model.provider_name))
             try:
                 return await self._kept(session, model, asked, is_first)
             except Exception as error:
@@ -245,7 +243,7 @@ def _whole(reply: Any, model: Resolved) -> Reply:
 
 def _of_provider(messages: tuple[Message, ...], provider: str) -> tuple[Message, ...]:
     """Return the messages without what other providers want back: its form is theirs, and so are its signatures."""
-    if all(one.kept is None or one.kept.provider == provider for one in messages):
+    if all(one.kept is None for one in messages):
         return messages
     return tuple(
         one if one.kept is None or one.kept.provider == provider else replace(one, kept=None) for one in messages

@@ -15,6 +15,7 @@ from flow.run.journal import CancelAsked, Rested
 from flow.run.signals import signals_of
 from flow.run.state import PlanRun
 from flow.store.backend import RunRow, Signal
+from flow.store.codec.hints import Hint
 from flow.store.entries import Keeper
 from flow.store.writing import LEASE, Writing
 
@@ -46,8 +47,8 @@ class Listening(Writing):
                     if "\0" in signal.address:
                         continue  # it was not taken
                     found = signals_of(run.plan).find(signal.address)
-                    kind = Any if found is None else found[0].wait.type
-                    mailbox.take(signal.address, self.decoded(signal.payload, kind=kind))
+                    hint = None if found is None else Hint(found[0].wait.type)
+                    mailbox.take(signal.address, self.decoded(signal.payload, hint))
             if self.rest_asked:
                 self._soon(self._look_for_rest)
             if self._lease - time.time() < LEASE * 2 / 3 and self._claimed:

@@ -231,15 +231,12 @@ class Writing(Entries):
         files.append(self.store.backend.put_file(output))
         return FILE + files[-1]
 
-    def decoded(self, data: bytes, hint: Any = None, pickle: bool = False, kind: Any = Any) -> Any:
-        """Return a stored value.
-
-        :param kind: its annotation, where there is no hint. :raises StoreError: if it cannot be read.
-        """
+    def decoded(self, data: bytes, hint: Any = None, pickle: bool = False) -> Any:
+        """Return a stored value. :raises StoreError: if it cannot be read."""
         if data[:1] == FILE:
             data = self.store.backend.get_file(data[1:])
         codecs = self.store.codecs
-        return codecs.decode(data, kind) if hint is None else hint.decode(codecs, data, pickle)
+        return codecs.decode(data) if hint is None else hint.decode(codecs, data, pickle)
 
     def _break(self, error: BaseException) -> None:
         """The store cannot write: end the run, which must not go on as if it could."""

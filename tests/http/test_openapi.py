@@ -207,6 +207,17 @@ class TestTold:
         assert title.is_valid("x") and not title.is_valid(3)
         assert Draft202012Validator(found["anything"]).is_valid([None])
 
+    def test_a_default_that_looks_like_a_reference_is_none(self) -> None:
+        dag = flow.Dag("odd")
+
+        @dag.node
+        def it(given: dict[str, str] = {"$ref": "#/$defs/nothing"}) -> None:  # noqa: B006
+            """Take it."""
+
+        with serving({"odd": dag}) as client:
+            inputs = client.get(f"{API}/workflows/odd").json["inputs"]
+        assert inputs["properties"]["given"]["default"] == {"$ref": "#/$defs/nothing"} and "$defs" not in inputs
+
     def test_under_another_root(self) -> None:
         with serving({"quick": quick()}) as client:
             client.root = "/flows"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,8 @@ WRITE_SECONDS: Final = 60.0
 
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
+
+_Fields: TypeAlias = dict[bytes, bytes]
 
 EMPTY: Final[Mapping[str, str]] = {}
 
@@ -105,10 +107,10 @@ class Transport:
 
         :raises ProviderError: if it does not come, has another status than 2xx, another type, or is too long.
         """
-        response, answer = await self._send(where, body, _JSON)
+        response, fields, answer = await self._send(where, body, _JSON)
         try:
-            await self._check(response, answer, _JSON)
-            size = _fields_of(response).get(b"content-length", b"")
+            await self._check(response, fields, answer, _JSON)
+            size = fields.get(b"content-length", b"")
             if size.isdigit() and int(size) > self._max_bytes:
                 raise too_long(answer.where, self._max_bytes)
             return await whole(answer, self._max_bytes)
@@ -120,16 +122,16 @@ class Transport:
 
         :raises ProviderError: as :meth:`post` does.
         """
-        response, answer = await self._send(where, body, _EVENTS)
+        response, fields, answer = await self._send(where, body, _EVENTS)
         try:
-            await self._check(response, answer, _EVENTS)
+            await self._check(response, fields, answer, _EVENTS)
         except BaseException:
             await answer.aclose()
             raise
         return EventStream(answer, self._max_bytes)
 
-    async def _send(self, where: Asked, body: Mapping[str, Any], accept: str) -> tuple[httpx2.Response, Body]:
-        """Return the answer, and what reads its body.
+    async def _send(self, where: Asked, body: Mapping[str, Any], accept: str) -> tuple[httpx2.Response, _Fields, Body]:
+        """Return the answer, its fields by their names in lower case, and what reads its body.
 
         What httpx2 raises has the request with its key: it is neither cause nor context of what is raised here.
         """
@@ -147,9 +149,11 @@ class Transport:
         except Exception as error:
             failed = self._failing(where, error)
         else:
-            if any(b"ratelimit" in name for name in _fields_of(response)) and has_rates(response.headers):
+            # Headers of httpx2 look one up in 60 steps.
+            fields = {name.lower(): value for name, value in response.headers.raw}
+            if any(b"ratelimit" in name for name in fields) and has_rates(response.headers):
                 self._said = response.headers
-            return response, Body(where, response.aiter_raw(), close, self._failing)
+            return response, fields, Body(where, response.aiter_raw(), close, self._failing)
         raise failed
 
     async def _exchange(
@@ -208,9 +212,9 @@ class Transport:
         made.url = quiet(made.url)
         return made
 
-    async def _check(self, response: httpx2.Response, answer: Body, kind: str) -> None:
+    async def _check(self, response: httpx2.Response, fields: _Fields, answer: Body, kind: str) -> None:
         """:raises ProviderError: if the answer is an error, a redirect, or none of this type."""
-        where, fields, status = answer.where, _fields_of(response), response.status_code
+        where, status = answer.where, response.status_code
         found = fields.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
         if 300 <= status < 400:
             target = place_of(response.headers.get("location", ""))
@@ -229,11 +233,6 @@ class Transport:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.place!r})"
-
-
-def _fields_of(response: httpx2.Response) -> dict[bytes, bytes]:
-    """Return the fields of an answer by their names in lower case. (Headers of httpx2 look one up in 60 steps.)"""
-    return {name.lower(): value for name, value in response.headers.raw}
 
 
 def place_of(url: str) -> str:

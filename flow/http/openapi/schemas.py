@@ -161,7 +161,7 @@ def _whole(schema: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
     found, left = dict[str, Any](), list(_refs(schema))
     while left:
         name = left.pop()
-        if name not in found:
+        if name not in found and name in schemas.components:  # a default may look like a reference
             found[name] = schemas.components[name]
             left += _refs(found[name])
     return schema | ({"$defs": found} if found else {})
