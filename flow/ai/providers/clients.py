@@ -141,7 +141,7 @@ def _is_closed(loop: object) -> bool:
 class Direct:
     """Sends requests without what a client of httpx2 does around each: redirects, cookies, authentication, a log line.
 
-    None of it is wanted here, and it takes a twelfth of the CPU time of a request.
+    None of it is wanted here, and all of it takes time.
     """
 
     __slots__ = ("_transport",)
